@@ -1,0 +1,220 @@
+"""How are pictures held? Every picture decoded once, cropped and resized, as one uint8 array with its cache file."""
+
+import hashlib
+import io
+import json
+import os
+import warnings
+import zipfile
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from .errors import DataError
+
+BANK_FORMAT = 1
+SOURCE_SIDE = 250
+_FORMATS = ("JPEG", "PNG", "PPM", "BMP")
+_FILTERS = {"nearest": Image.Resampling.NEAREST, "box": Image.Resampling.BOX, "bilinear": Image.Resampling.BILINEAR,
+            "bicubic": Image.Resampling.BICUBIC, "lanczos": Image.Resampling.LANCZOS}
+
+
+@dataclass(frozen=True)
+class ImageBank:
+    """All pictures of a data set (or those that some pairs name), decoded.
+
+    images: uint8 array of shape (n, side, side), grey levels 0..255, possibly memory-mapped and read-only.
+    names: str array of shape (n,), sorted, `NAME_0001`.
+    sha256: uint8 array of shape (n, 32), digests of the source files.
+    """
+
+    images: np.ndarray
+    names: np.ndarray
+    sha256: np.ndarray
+    dataset: str
+    crop: int
+    side: int
+    filter: str
+    origin: str = ""
+    notes: tuple = field(default=())
+
+    def __len__(self):
+        return len(self.names)
+
+    def rows(self, names):
+        """Row numbers of the pictures called `names`: int array. Raises DataError naming the first missing one."""
+        names = np.asarray(names, np.str_)
+        at = np.searchsorted(self.names, names)
+        at[at == len(self.names)] = 0
+        missing = self.names[at] != names
+        if missing.any():
+            raise DataError(f"picture {names[missing][0]} is not among the {len(self):,} pictures of "
+                            f"{self.dataset} in {self.origin} ({int(missing.sum())} missing)")
+        return at
+
+    def digest(self, names):
+        """SHA-256 (hex) over the source digests of the pictures, sorted by name, with crop, side and filter."""
+        names = np.unique(np.asarray(names, np.str_))
+        total = hashlib.sha256(f"{self.crop} {self.side} {self.filter}".encode())
+        for name, row in zip(names, self.rows(names)):
+            total.update(name.encode() + b"\0" + self.sha256[row].tobytes())
+        return total.hexdigest()
+
+    def subset(self, names):
+        """A bank of only the pictures called `names`."""
+        names = np.unique(np.asarray(names, np.str_))
+        rows = self.rows(names)
+        return ImageBank(np.ascontiguousarray(self.images[rows]), names, self.sha256[rows], self.dataset, self.crop,
+                         self.side, self.filter, self.origin, self.notes)
+
+    def save(self, path):
+        """Write the bank as an uncompressed .npz, atomically."""
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        meta = {"format": BANK_FORMAT, "dataset": self.dataset, "crop": self.crop, "side": self.side,
+                "filter": self.filter, "origin": self.origin, "notes": list(self.notes)}
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        try:
+            with open(temporary, "wb") as file:
+                np.savez(file, images=self.images, names=np.char.encode(self.names, "utf-8"), sha256=self.sha256,
+                         meta=np.frombuffer(json.dumps(meta).encode(), np.uint8))
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def load_bank(path):
+    """Open a bank file; its pictures are memory-mapped, not read. Raises DataError where it is none."""
+    path = Path(path)
+    try:
+        with np.load(path, allow_pickle=False) as content:
+            meta = json.loads(content["meta"].tobytes())
+            names = np.char.decode(content["names"], "utf-8")
+            sha256 = content["sha256"]
+        if meta["format"] != BANK_FORMAT:
+            raise DataError(f"{path}: bank format {meta['format']}, this program reads {BANK_FORMAT}; make it anew")
+        images = _map_member(path, "images.npy")
+        bank = ImageBank(images, names, sha256, str(meta["dataset"]), int(meta["crop"]), int(meta["side"]),
+                         str(meta["filter"]), str(path), tuple(meta["notes"]))
+        shape = (len(names), bank.side, bank.side)
+        if images.dtype != np.uint8 or images.shape != shape or sha256.shape != (len(names), 32) \
+                or sha256.dtype != np.uint8 or (names[1:] <= names[:-1]).any():
+            raise ValueError(f"arrays do not fit together: images {images.dtype} {images.shape}")
+        return bank
+    except DataError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        raise DataError(f"{path}: not a readable bank of pictures ({error}); delete it or make it anew") from error
+
+
+def build_bank(pictures, dataset, crop, side, filter, origin, notes=(), progress=None, total=None):
+    """Decode pictures into a bank, on all cores.
+
+    pictures: iterable of (name, file content as bytes), names unique.
+    progress: called with the number of pictures done so far, now and then.
+    Raises DataError naming the picture that cannot be decoded, or where there is none at all.
+    """
+    names, images, digests, pending = [], [], [], deque()
+
+    def collect():
+        name, future = pending.popleft()
+        image, digest = future.result()
+        names.append(name)
+        images.append(image)
+        digests.append(digest)
+        if progress and len(names) % 200 == 0:
+            progress(len(names))
+
+    workers = os.cpu_count() or 1
+    with ThreadPoolExecutor(workers) as pool:
+        for name, content in pictures:
+            pending.append((name, pool.submit(_decode_and_hash, content, name, crop, side, filter)))
+            # Bounded, so that a fast archive reader does not fill the memory with undecoded files.
+            while len(pending) > 32 * workers:
+                collect()
+        while pending:
+            collect()
+    if not names:
+        raise DataError(f"{origin}: no picture NAME/NAME_0001.jpg found")
+    order = np.argsort(np.array(names, np.str_), kind="stable")
+    names = np.array(names, np.str_)[order]
+    twice = names[1:][names[1:] == names[:-1]]
+    if len(twice):
+        raise DataError(f"{origin}: picture {twice[0]} is there twice")
+    stacked = np.empty((len(names), side, side), np.uint8)
+    for to, at in enumerate(order):
+        stacked[to] = images[at]
+        images[at] = None
+    return ImageBank(stacked, names, np.array(digests, np.uint8)[order], dataset, crop, side, filter, str(origin),
+                     tuple(notes))
+
+
+def decode(content, name, crop, side, filter, source_side=SOURCE_SIDE):
+    """One picture file (bytes) as a uint8 array of shape (side, side): grey, central crop, resized.
+
+    Grey is the luma of ITU-R BT.601, as Pillow has it. Raises DataError for what is no picture of
+    `source_side` pixels a side.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            image = Image.open(io.BytesIO(content), formats=_FORMATS)
+            if image.size != (source_side, source_side):
+                raise DataError(f"picture {name}: {image.size[0]}x{image.size[1]} pixels, "
+                                f"{source_side}x{source_side} expected")
+            if image.format == "JPEG":
+                # The luma plane alone: the same grey for a quarter less work.
+                image.draft("L", image.size)
+            grey = to_grey(image)
+    except DataError:
+        raise
+    except Exception as error:  # Pillow's decoders raise many kinds for damaged files
+        what = "empty file" if not content else f"not a readable picture ({error})"
+        raise DataError(f"picture {name}: {what}") from error
+    return frame(grey, crop, side, filter)
+
+
+def to_grey(image):
+    """A Pillow image as 8-bit grey; 16-bit grey is scaled, transparency is laid on mid-grey."""
+    if image.mode.startswith("I;16") or image.mode in ("I", "F"):
+        values = np.asarray(image, np.float32)
+        scale = 257.0 if values.max(initial=0) > 255 else 1.0
+        return Image.fromarray(np.clip(np.round(values / scale), 0, 255).astype(np.uint8))
+    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        layer = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", image.size, (128, 128, 128, 255)), layer).convert("L")
+    return image.convert("L")
+
+
+def frame(grey, crop, side, filter):
+    """Central square of `crop` pixels of a grey Pillow image, resized to `side`: uint8 array (side, side)."""
+    left, top = (grey.width - crop) // 2, (grey.height - crop) // 2
+    box = (left, top, left + crop, top + crop)
+    return np.asarray(grey.resize((side, side), _FILTERS[filter], box=box), np.uint8)
+
+
+def _decode_and_hash(content, name, crop, side, filter):
+    digest = np.frombuffer(hashlib.sha256(content).digest(), np.uint8)
+    return decode(content, name, crop, side, filter), digest
+
+
+def _map_member(path, member):
+    """Memory-map an uncompressed .npy inside a zip file, which numpy itself does not offer."""
+    with zipfile.ZipFile(path) as archive:
+        info = archive.getinfo(member)
+        if info.compress_type != zipfile.ZIP_STORED:
+            raise ValueError(f"{member} is compressed")
+    with open(path, "rb") as file:
+        file.seek(info.header_offset)
+        header = file.read(30)
+        file.seek(int.from_bytes(header[26:28], "little") + int.from_bytes(header[28:30], "little"), os.SEEK_CUR)
+        version = np.lib.format.read_magic(file)
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, fortran, dtype = read(file)
+        if fortran or dtype.hasobject:
+            raise ValueError(f"{member} has an unexpected layout")
+        return np.memmap(path, dtype, "r", file.tell(), shape)

@@ -1,0 +1,165 @@
+"""What happens during training? Timing, validation, checkpoints, the resume state and progress."""
+
+import json
+import sys
+import time
+
+import keras
+import numpy as np
+
+from . import history
+from .files import replacing, write_csv
+from .errors import RunError
+
+# The resume state is written at the first epoch end after so many epochs or seconds.
+RESUME_EPOCHS, RESUME_SECONDS = 5, 600
+
+
+class Recorder(keras.callbacks.Callback):
+    """Validates after every epoch, keeps the history, saves weights that will be evaluated, decides when to stop.
+
+    The history's rows are the only state: what is best and when to stop are functions of them (history.py), so
+    that a resumed run decides as an uninterrupted one does.
+
+    folder: the run's folder; training: TrainingConfig; validate: function of no argument giving val_loss,
+    val_cross_entropy and val_accuracy of the current weights; rows: rows of the epochs already trained.
+    """
+
+    async_safe = True  # the batch hook only takes the time
+
+    def __init__(self, folder, training, siamese, validate, pairs, rows=()):
+        super().__init__()
+        self.folder, self.training, self.siamese, self.validate, self.pairs = folder, training, siamese, validate, pairs
+        self.rows = list(rows)
+        self.compiled = False
+        self.saved_resume = (len(self.rows), time.monotonic())
+        self._steps = []
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.model.optimizer.learning_rate = history.learning_rate(self.training, epoch + 1)
+        self._began = time.perf_counter()
+        self._steps = []
+
+    def on_train_batch_end(self, batch, logs=None):
+        if not self.compiled:
+            float(logs["loss"])  # waits for the device
+            self._steps.append(time.perf_counter())
+
+    def on_epoch_end(self, epoch, logs=None):
+        trained = time.perf_counter() - self._began
+        if not self.compiled:
+            trained = self._without_compilation(trained)
+            self.compiled = True
+        began = time.perf_counter()
+        row = {"epoch": epoch + 1, **{name: logs[name] for name in ("loss", "cross_entropy", "accuracy")},
+               **self.validate(), "learning_rate": history.learning_rate(self.training, epoch + 1)}
+        # Rounded as the file has them, so that a decision from the file is the decision taken here.
+        self.rows.append({name: _rounded(row[name]) for name in history.COLUMNS if name != "seconds"})
+        self._save_weights()
+        self.rows[-1]["seconds"] = round(trained + time.perf_counter() - began, 4)
+        write_csv(self.folder / "history.csv", history.COLUMNS, self.rows)
+        stop = history.should_stop(self.rows, self.training.patience) or history.diverged(self.rows)
+        last = stop or epoch + 1 == self.training.epochs
+        self._save_resume(force=last)
+        print(progress_line(self.rows[-1], self.training.epochs), file=sys.stderr, flush=True)
+        if stop:
+            self.model.stop_training = True
+
+    def _without_compilation(self, wall):
+        """Seconds of the first epoch's training, as if its first and its shorter last step had needed no compiling."""
+        steps, full = self._steps, self.pairs / self.training.batch_size
+        if len(steps) >= 4:
+            return (steps[-2] - steps[0]) / (len(steps) - 2) * full
+        if len(steps) >= 2:
+            return (steps[-1] - steps[0]) / (len(steps) - 1) * full
+        return wall
+
+    def _save_weights(self):
+        epoch = self.rows[-1]["epoch"]
+        if epoch in needed_epochs(self.rows, self.training):
+            save_weights(self.folder, self.siamese, epoch)
+
+    def _save_resume(self, force):
+        epochs, since = self.saved_resume
+        if force or len(self.rows) - epochs >= RESUME_EPOCHS or time.monotonic() - since >= RESUME_SECONDS:
+            save_resume(self.folder, self.model, self.rows)
+            # Older weights go only now: until here the previous resume state may still have needed them.
+            drop_weights(self.folder, keep=needed_epochs(self.rows, self.training))
+            self.saved_resume = (len(self.rows), time.monotonic())
+
+
+def needed_epochs(rows, training):
+    """Epochs whose weights may be evaluated at the end, seen from the history so far."""
+    epochs = {history.best_epoch(rows)}
+    if training.evaluated == "best-checkpoint":
+        epochs.add(history.best_checkpoint(rows, training.checkpoint_period))
+    return epochs - {None}
+
+
+def weights_path(folder, epoch):
+    """File of the siamese network's weights after an epoch."""
+    return folder / f"epoch-{epoch:04d}.weights.h5"
+
+
+def save_weights(folder, siamese, epoch):
+    """Write the siamese network's weights, atomically."""
+    with replacing(weights_path(folder, epoch)) as temporary:
+        siamese.save_weights(temporary)
+
+
+def drop_weights(folder, keep=()):
+    """Delete the weights of all epochs but those of `keep`."""
+    kept = {weights_path(folder, epoch) for epoch in keep}
+    for path in folder.glob("epoch-*.weights.h5"):
+        if path not in kept:
+            path.unlink(missing_ok=True)
+
+
+def save_resume(folder, model, rows):
+    """Write all that training needs to go on after this epoch: variables, optimiser and history, in one file."""
+    arrays = {f"variable_{i}": np.asarray(v) for i, v in enumerate(_state(model))}
+    arrays["rows"] = np.frombuffer(json.dumps(rows).encode(), np.uint8)
+    with replacing(folder / "resume.npz") as temporary:
+        with open(temporary, "wb") as file:
+            np.savez(file, **arrays)
+
+
+def load_resume(folder, model, training):
+    """Restore what `save_resume` wrote into a compiled model; returns the history's rows, [] where there is none.
+
+    Raises RunError, with the model left as it was, where the file or the weights it needs are damaged or missing.
+    """
+    path = folder / "resume.npz"
+    if not path.exists():
+        return []
+    try:
+        with np.load(path, allow_pickle=False) as content:
+            rows = json.loads(content["rows"].tobytes())
+            variables = _state(model)
+            values = [content[f"variable_{i}"] for i in range(len(variables))]
+        if any(value.shape != tuple(v.shape) for v, value in zip(variables, values)):
+            raise ValueError("it is of another network")
+        for epoch in needed_epochs(rows, training):
+            if not weights_path(folder, epoch).exists():
+                raise ValueError(f"{weights_path(folder, epoch).name} is missing")
+    except Exception as error:  # a damaged zip file raises many kinds
+        raise RunError(f"{path}: unusable resume state ({error})") from error
+    for variable, value in zip(variables, values):
+        variable.assign(value)
+    return rows
+
+
+def progress_line(row, epochs):
+    """One line on an epoch for a log."""
+    return (f"epoch {row['epoch']:3d}/{epochs}  loss {row['loss']:.4g}  accuracy {row['accuracy']:.3f}  "
+            f"val_loss {row['val_loss']:.4g}  val_accuracy {row['val_accuracy']:.3f}  {row['seconds']:.1f} s")
+
+
+def _state(model):
+    """Variables that training changes: all but the pictures, and the optimiser's."""
+    return [v for v in model.variables if v.name != "bank"] + [
+        v for v in model.optimizer.variables if all(v is not w for w in model.variables)]
+
+
+def _rounded(value):
+    return value if isinstance(value, int) else float(f"{float(value):.9g}")

@@ -1,0 +1,194 @@
+"""What exactly was run? Frozen, validated dataclasses, to and from JSON, with a stable hash that names the run."""
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass, field
+
+from .errors import ConfigError, choose_one
+
+# Raised whenever the same configuration would give other numbers than before.
+TRAINING_VERSION = 1
+
+SPLITS = ("components", "folds", "sequential", "random")
+PROTOCOLS = ("view1", "view2")
+FILTERS = ("box", "bilinear", "bicubic", "lanczos", "nearest")
+BATCHNORM = ("none", "before-activation", "after-activation", "activation-and-pooling")
+INITIALIZERS = ("he-fan-out", "he-fan-in")
+PRECISIONS = ("float32", "bfloat16")
+EVALUATED = ("last", "best-checkpoint")
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Which pictures and pairs, and how a picture is framed.
+
+    crop: side in pixels of the central square that is kept of the 250x250 source picture.
+    side: side in pixels of the square the crop is resized to.
+    pairs_per_class: how many matched, and how many mismatched, development pairs are used at most; None is all.
+    fold: the held-out fold of View 2, 1 to 10; None under View 1.
+    """
+
+    dataset: str = "demo"
+    protocol: str = "view1"
+    fold: int | None = None
+    split: str = "components"
+    crop: int = 250
+    side: int = 105
+    filter: str = "bilinear"
+    pairs_per_class: int | None = None
+
+    def __post_init__(self):
+        choose_one("protocol", self.protocol, PROTOCOLS)
+        choose_one("split", self.split, SPLITS)
+        choose_one("filter", self.filter, FILTERS)
+        _require_int("crop", self.crop, 1, 250)
+        _require_int("side", self.side, 8, 250)
+        if self.fold is not None:
+            _require_int("fold", self.fold, 1, 10)
+        if (self.fold is None) != (self.protocol == "view1"):
+            raise ConfigError(f"fold {self.fold} does not go with protocol {self.protocol}: "
+                              "view2 needs a fold from 1 to 10, view1 has none")
+        if self.pairs_per_class is not None:
+            _require_int("pairs_per_class", self.pairs_per_class, 10)
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The network of Koch et al. (2015) and what the stages change in it.
+
+    pool1_stride: stride of the first max-pooling layer, 2 (base) or 1.
+    batchnorm: where batch normalisation stands in each of the four convolutional blocks.
+    width: factor on the number of filters and dense units; 1 is the published network.
+    l2: factor of the squared kernels in the loss, on the convolutions and the dense layer.
+    """
+
+    pool1_stride: int = 2
+    batchnorm: str = "none"
+    width: float = 1.0
+    l2: float = 0.01
+    initializer: str = "he-fan-out"
+
+    def __post_init__(self):
+        choose_one("pool1_stride", self.pool1_stride, (1, 2))
+        choose_one("batch-norm placement", self.batchnorm, BATCHNORM)
+        choose_one("initializer", self.initializer, INITIALIZERS)
+        _require_number("width", self.width, 0.01, 4)
+        _require_number("l2", self.l2, 0, 10)
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """How the network is trained.
+
+    patience: epochs without a lower total validation loss after which training stops; None is never.
+    checkpoint_period: weights are kept every so many epochs, for `evaluated` = best-checkpoint.
+    evaluated: which weights the final scores come from.
+    augmented_copies: offline copies of each training pair beside the original, each picture varied.
+    zoom, brightness: ranges of factors; shear: largest angle in degrees.
+    label_epsilon_copies, label_epsilon_originals: label 0 becomes eps/2 and label 1 becomes 1 - eps/2.
+    lr_drop_epoch: after this epoch the learning rate is divided by 10, once; None is never.
+    """
+
+    epochs: int = 200
+    batch_size: int = 64
+    learning_rate: float = 0.001
+    patience: int | None = None
+    checkpoint_period: int | None = None
+    evaluated: str = "last"
+    augmented_copies: int = 0
+    zoom: tuple[float, float] = (0.88, 1.02)
+    brightness: tuple[float, float] = (0.95, 1.05)
+    shear: float = 5.0
+    label_epsilon_copies: float = 0.0
+    label_epsilon_originals: float = 0.0
+    lr_drop_epoch: int | None = None
+
+    def __post_init__(self):
+        choose_one("evaluated weights", self.evaluated, EVALUATED)
+        _require_int("epochs", self.epochs, 1)
+        _require_int("batch_size", self.batch_size, 1)
+        _require_int("augmented_copies", self.augmented_copies, 0, 10)
+        _require_number("learning_rate", self.learning_rate, 0, 10)
+        _require_number("shear", self.shear, 0, 45)
+        for name in ("label_epsilon_copies", "label_epsilon_originals"):
+            _require_number(name, getattr(self, name), 0, 0.5)
+        for name in ("patience", "checkpoint_period", "lr_drop_epoch"):
+            if getattr(self, name) is not None:
+                _require_int(name, getattr(self, name), 1)
+        for name in ("zoom", "brightness"):
+            low, high = getattr(self, name)
+            if not 0 < low <= high < 10:
+                raise ConfigError(f"{name} must be a range of positive factors, got {low} to {high}")
+            object.__setattr__(self, name, (float(low), float(high)))
+        if self.evaluated == "best-checkpoint" and self.checkpoint_period is None:
+            raise ConfigError("evaluated = best-checkpoint needs a checkpoint_period")
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Everything that decides the numbers of a run, except the seed, the precision and the data's content."""
+
+    data: DataConfig = field(default_factory=DataConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+
+    def change(self, changes):
+        """A copy with `changes`, a mapping from "section.field" to value. Raises ConfigError for unknown fields."""
+        sections = {}
+        for key, value in changes.items():
+            section, _, name = key.partition(".")
+            if section not in _SECTIONS or name not in {f.name for f in dataclasses.fields(_SECTIONS[section])}:
+                raise ConfigError(f"unknown setting {key!r}")
+            sections.setdefault(section, {})[name] = value
+        return dataclasses.replace(self, **{
+            section: dataclasses.replace(getattr(self, section), **values) for section, values in sections.items()})
+
+    def to_dict(self):
+        """Nested plain dict, every setting present; the inverse of `from_dict`."""
+        return json.loads(json.dumps(dataclasses.asdict(self)))
+
+    @classmethod
+    def from_dict(cls, content):
+        """Rebuild from `to_dict`'s result. Raises ConfigError for unknown sections, fields and values."""
+        if not isinstance(content, dict) or set(content) - set(_SECTIONS):
+            raise ConfigError(f"not a run configuration: sections {sorted(content) if isinstance(content, dict) else content!r}")
+        flat = {}
+        for section, values in content.items():
+            for name, value in values.items():
+                flat[f"{section}.{name}"] = tuple(value) if isinstance(value, list) else value
+        return cls().change(flat)
+
+    def differences(self, other):
+        """Settings in which `self` departs from `other`: list of (section.field, other's value, own value)."""
+        own, others = _flatten(self.to_dict()), _flatten(other.to_dict())
+        return [(key, others[key], own[key]) for key in own if own[key] != others[key]]
+
+    def identify(self, seed, precision, data_digest):
+        """The run's id: 16 hex digits of the SHA-256 of all that decides its numbers.
+
+        Only settings that differ from their defaults are hashed, so that a setting added later with a neutral
+        default leaves the names of older runs alone.
+        """
+        changed = {key: value for key, _, value in self.differences(RunConfig())}
+        identity = {"config": changed, "seed": seed, "precision": choose_one("precision", precision, PRECISIONS),
+                    "data": data_digest, "version": TRAINING_VERSION}
+        return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
+
+
+_SECTIONS = {"data": DataConfig, "model": ModelConfig, "training": TrainingConfig}
+
+
+def _flatten(content):
+    return {f"{section}.{name}": value for section, values in content.items() for name, value in values.items()}
+
+
+def _require_int(name, value, low, high=None):
+    if not isinstance(value, int) or isinstance(value, bool) or value < low or (high is not None and value > high):
+        span = f"of at least {low}" if high is None else f"from {low} to {high}"
+        raise ConfigError(f"{name} must be a whole number {span}, got {value!r}")
+
+
+def _require_number(name, value, low, high):
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
+        raise ConfigError(f"{name} must be a number from {low} to {high}, got {value!r}")

@@ -1,0 +1,378 @@
+"""Where do the pictures come from? The registry of data sets: find, download, verify, unpack."""
+
+import hashlib
+import os
+import re
+import tarfile
+import zipfile
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from . import demo
+from .bank import build_bank, load_bank
+from .errors import DataError, choose_one
+from .pairs import Pairs, read_people, read_view1, read_view2
+from .splits import make_split, subsample
+
+PICTURES, PEOPLE = 13_233, 5_749
+_FIGSHARE = "https://ndownloader.figshare.com/files/"
+_SUFFIXES = (".jpg", ".jpeg", ".png", ".pgm")
+# What an archive of faces may hold at most; LFW has 13,233 pictures of about 10 KB.
+_MAX_MEMBERS, _MAX_MEMBER_BYTES, _MAX_TOTAL_BYTES = 100_000, 8 << 20, 4 << 30
+
+
+@dataclass(frozen=True)
+class Download:
+    """A file on the network with its digest ("sha256:..." or "sha1:...")."""
+
+    url: str
+    digest: str
+    size: str = ""
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A variant of the pictures: names its archive and unpacked folder go by, and where it can be had."""
+
+    name: str
+    title: str
+    archives: tuple
+    folders: tuple
+    download: Download | None = None
+    how: str = ""
+
+
+DATASETS = {d.name: d for d in (
+    Dataset("demo", "demo faces (drawn, of made-up people)", (), ()),
+    Dataset("lfw", "LFW, original pictures", ("lfw.tgz", "lfw.tar.gz", "lfw.zip"), ("lfw",),
+            Download(_FIGSHARE + "5976018", "sha256:055f7d9c632d7370e6fb4afc7468d40f970c34a80d4c6f50ffec63f5a8d536c0",
+                     "173 MiB")),
+    Dataset("lfw-funneled", "LFW, funneled", ("lfw-funneled.tgz", "lfw-funneled.tar.gz", "lfw-funneled.zip"),
+            ("lfw_funneled", "lfw-funneled"),
+            Download(_FIGSHARE + "5976015", "sha256:b47c8422c8cded889dc5a13418c4bc2abbda121092b3533a83306f90d900100a",
+                     "233 MiB")),
+    Dataset("lfw-deepfunneled", "LFW, deep-funneled",
+            ("lfw-deepfunneled.tgz", "lfw-deepfunneled.tar.gz", "lfw-deepfunneled.zip"),
+            ("lfw-deepfunneled", "lfw_deepfunneled"), None,
+            "No download with a known digest is left. The published archive has MD5 68331da3eb755a505a502b5aacb3c201; "
+            "an unverified copy is https://archive.org/download/lfw-dataset/lfw-deepfunneled.zip."),
+    Dataset("lfw-a", "LFW-a (aligned, grey)", ("lfwa.tar.gz", "lfwa.tgz", "lfwa.zip", "lfw2.tgz", "lfw2.zip"),
+            ("lfw2", "lfwa", "lfw-a"),
+            Download("https://www.openu.ac.il/home/hassner/data/lfwa/lfwa.tar.gz",
+                     "sha1:38ecda590870e7dc91fb1040759caccddbe25375")),
+)}
+
+PAIR_FILES = {
+    "pairsDevTrain.txt": Download(_FIGSHARE + "5976012",
+                                  "sha256:1d454dada7dfeca0e7eab6f65dc4e97a6312d44cf142207be28d688be92aabfa"),
+    "pairsDevTest.txt": Download(_FIGSHARE + "5976009",
+                                 "sha256:7cb06600ea8b2814ac26e946201cdb304296262aad67d046a16a7ec85d0ff87c"),
+    "pairs.txt": Download(_FIGSHARE + "5976006",
+                          "sha256:ea42330c62c92989f9d7c03237ed5d591365e89b3e649747777b70e692dc1592"),
+    # No download with a verified digest is known for these three.
+    "people.txt": None, "peopleDevTrain.txt": None, "peopleDevTest.txt": None,
+}
+
+
+@dataclass(frozen=True)
+class StudyPairs:
+    """The pairs of one run: training, validation and test, with the split that made the first two."""
+
+    train: Pairs
+    validation: Pairs
+    test: Pairs
+    notes: tuple = field(default=())
+
+    def parts(self):
+        """(set name, pairs) of the three sets, under the names that predictions.csv has."""
+        return (("train", self.train), ("val", self.validation), ("test", self.test))
+
+    def names(self):
+        """The different pictures that any of the pairs names, sorted."""
+        return np.unique(np.concatenate([part.names() for _, part in self.parts()]))
+
+    def digest(self, bank):
+        """SHA-256 (hex) of the pairs and of the source files of all pictures they name."""
+        total = hashlib.sha256(bank.digest(self.names()).encode())
+        for name, part in self.parts():
+            total.update("\n".join([name, *part.content()]).encode())
+        return total.hexdigest()
+
+
+def cache_folder():
+    """The folder for banks, downloads and demo faces: $LFWSTUDY_CACHE, else the user's cache folder."""
+    import pooch
+    given = os.environ.get("LFWSTUDY_CACHE")
+    return Path(given).expanduser().absolute() if given else Path(pooch.os_cache("lfwstudy"))
+
+
+def resolve_data_dir(dataset, data_dir=""):
+    """The folder of the user's files: `data_dir`, else $LFWSTUDY_DATA, else None. Made absolute; must exist."""
+    choose_one("data set", dataset, DATASETS)
+    if dataset == "demo":
+        return demo.ensure_demo(cache_folder())
+    given = data_dir or os.environ.get("LFWSTUDY_DATA", "")
+    if not given:
+        return None
+    folder = Path(given).expanduser().absolute()
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder (given as --data-dir or $LFWSTUDY_DATA)")
+    return folder
+
+
+def prepare_bank(config, data_dir="", progress=None):
+    """The bank of a data set as `config` (DataConfig) wants it, from the cache where it is there already.
+
+    Looks in `data_dir` for a bank file, an archive or an unpacked folder; without a `data_dir` the archive is
+    downloaded where a source with a digest is known. Raises DataError saying what was looked for.
+    """
+    folder = resolve_data_dir(config.dataset, data_dir)
+    wanted = (config.crop, config.side, config.filter)
+    bank = _bank_file_in(folder, config) if folder else None
+    if bank is not None:
+        return bank
+    source = _find_source(DATASETS[config.dataset], folder)
+    key = hashlib.sha256("|".join(map(str, (config.dataset, *wanted, *_fingerprint(source)))).encode()).hexdigest()
+    path = cache_folder() / "banks" / f"{config.dataset}-{config.crop}-{config.side}-{config.filter}-{key[:12]}.npz"
+    if path.exists():
+        try:
+            return load_bank(path)
+        except DataError:
+            path.unlink(missing_ok=True)  # our own cache: a damaged file is made anew
+    notes = () if config.dataset == "demo" else _judge_archive(DATASETS[config.dataset], source)
+    bank = build_bank(_pictures(source), config.dataset, *wanted, origin=source, notes=notes, progress=progress)
+    bank.save(path)
+    return load_bank(path)
+
+
+def pair_file(name, dataset, data_dir=""):
+    """Path of a pair or people file: in the data folder, beside it, or downloaded. Raises DataError."""
+    folder = resolve_data_dir(dataset, data_dir)
+    if folder:
+        for place in (folder, folder / DATASETS[dataset].name, folder.parent):
+            if (place / name).is_file():
+                return place / name
+    source = PAIR_FILES[name]
+    if source is None:
+        raise DataError(f"{name} is needed and not in {folder or 'a --data-dir'}: put LFW's {name} beside the pair "
+                        "files and give that folder with --data-dir (no download with a known digest is left)")
+    return fetch(name, source)
+
+
+def has_pair_file(name, dataset, data_dir=""):
+    """Whether a pair or people file is at hand without a download."""
+    folder = resolve_data_dir(dataset, data_dir)
+    return bool(folder) and any((place / name).is_file() for place in (folder, folder.parent))
+
+
+def load_pairs(config, data_dir=""):
+    """The training, validation and test pairs that `config` (DataConfig) names, as StudyPairs.
+
+    View 1: pairsDevTrain.txt split by `config.split`, pairsDevTest.txt. View 2: the test fold is `config.fold`,
+    validation the next (1 after 10), training the other eight. Raises DataError, ConfigError.
+    """
+    if config.protocol == "view2":
+        pairs = read_view2(pair_file("pairs.txt", config.dataset, data_dir))
+        folds = pairs.fold.max()
+        held = config.fold % folds + 1
+        return StudyPairs(pairs.take((pairs.fold != config.fold) & (pairs.fold != held)),
+                          pairs.take(pairs.fold == held), pairs.take(pairs.fold == config.fold))
+    development = read_view1(pair_file("pairsDevTrain.txt", config.dataset, data_dir))
+    if config.pairs_per_class is not None:
+        development = development.take(subsample(development, config.pairs_per_class))
+    people = read_people(pair_file("people.txt", config.dataset, data_dir)) if config.split == "folds" else None
+    split = make_split(config.split, development, people)
+    return StudyPairs(development.take(split.train), development.take(split.validation),
+                      read_view1(pair_file("pairsDevTest.txt", config.dataset, data_dir)))
+
+
+def check_pictures(bank, path, pairs):
+    """Raise DataError naming file, line and picture where a pair's picture is not in the bank."""
+    for names in (pairs.left, pairs.right):
+        missing = ~np.isin(names, bank.names)
+        if missing.any():
+            at = int(np.flatnonzero(missing)[0])
+            raise DataError(f"{path}, line {pairs.line[at]}: picture {names[at]} is not among the {len(bank):,} "
+                            f"pictures of {bank.dataset} in {bank.origin}")
+
+
+def fetch(name, source):
+    """Download a file into the cache, verified by its digest; from the cache where it is there. Raises DataError."""
+    import pooch
+    folder = cache_folder() / "downloads"
+    keeper = pooch.create(folder, base_url="", registry={name: source.digest}, urls={name: source.url},
+                          retry_if_failed=2)
+    try:
+        return Path(keeper.fetch(name, progressbar=True, downloader=pooch.HTTPDownloader(progressbar=True, timeout=30)))
+    except Exception as error:  # requests, urllib3 and pooch raise many kinds
+        reason = str(error).splitlines()[0][:300] if str(error) else type(error).__name__
+        raise DataError(
+            f"{name} could not be downloaded from {source.url} ({reason}). If you have the file (digest "
+            f"{source.digest}), put it in a folder and give that folder with --data-dir or $LFWSTUDY_DATA.") from error
+
+
+def _bank_file_in(folder, config):
+    wanted = (config.dataset, config.crop, config.side, config.filter)
+    found = []
+    for path in sorted(folder.glob("*.npz")):
+        bank = load_bank(path)
+        if (bank.dataset, bank.crop, bank.side, bank.filter) == wanted:
+            return bank
+        found.append(f"{path.name} holds {bank.dataset} with crop {bank.crop}, side {bank.side}, {bank.filter}")
+    if found and not _candidates(DATASETS[config.dataset], folder):
+        raise DataError(f"{folder}: {'; '.join(found)}; wanted are {wanted[0]} with crop {wanted[1]}, "
+                        f"side {wanted[2]}, {wanted[3]}")
+    return None
+
+
+def _candidates(dataset, folder):
+    """Archives and folders of `dataset` in `folder`, best first."""
+    if dataset.name == "demo":
+        return [folder / "demo"]
+    found = []
+    for name in dataset.folders:
+        for place in (folder / name / name, folder / name):
+            if place.is_dir() and _looks_like_pictures(place):
+                found.append(place)
+    found += [folder / name for name in dataset.archives if (folder / name).is_file()]
+    if _looks_like_pictures(folder):
+        found.append(folder)
+    return found
+
+
+def _looks_like_pictures(folder):
+    """Whether a folder holds NAME/NAME_0001.jpg."""
+    with os.scandir(folder) as entries:
+        for count, entry in enumerate(entries):
+            if entry.is_dir() and any((Path(entry.path) / f"{entry.name}_{n:04d}{s}").exists()
+                                      for n in (1, 2) for s in _SUFFIXES):
+                return True
+            if count > 200:
+                return False
+    return False
+
+
+def _find_source(dataset, folder):
+    if folder:
+        found = _candidates(dataset, folder)
+        if found:
+            return found[0]
+        looked = ", ".join([*dataset.archives, *(f"{f}/" for f in dataset.folders)])
+        raise DataError(f"{folder}: no pictures of {dataset.name} found. Looked for {looked}, a bank file (*.npz), "
+                        "and folders NAME/NAME_0001.jpg")
+    if dataset.download is None:
+        raise DataError(f"{dataset.name} cannot be downloaded by this program. {dataset.how} Put "
+                        f"{dataset.archives[0]} (or the unpacked folder {dataset.folders[0]}/) with the pair files "
+                        "into a folder and give that folder with --data-dir or $LFWSTUDY_DATA.")
+    return fetch(dataset.archives[0], dataset.download)
+
+
+def _fingerprint(source):
+    """What a cached bank depends on: the path, and sizes and times of the files in it."""
+    if source.is_file():
+        stat = source.stat()
+        return str(source), stat.st_size, stat.st_mtime_ns
+    total = hashlib.sha256()
+    for path, name in _picture_files(source):
+        stat = path.stat()
+        total.update(f"{name} {stat.st_size} {stat.st_mtime_ns}\n".encode())
+    return str(source), total.hexdigest()
+
+
+def _judge_archive(dataset, source):
+    """Notes on an archive whose digest is known or not. A user's own is judged by its content, not refused."""
+    if source.is_dir():
+        return ("unpacked folder, judged by its content",)
+    digests = {name: hashlib.new(name) for name in ("sha256", "sha1", "md5")}
+    with open(source, "rb") as file:
+        while block := file.read(1 << 20):
+            for digest in digests.values():
+                digest.update(block)
+    known = {dataset.download.digest} if dataset.download else set()
+    known |= {f"md5:{m}" for m in re.findall(r"MD5 ([0-9a-f]{32})", dataset.how)}
+    if known & {f"{name}:{digest.hexdigest()}" for name, digest in digests.items()}:
+        return ("archive with the published digest",)
+    return (f"archive of unknown digest (sha256 {digests['sha256'].hexdigest()}), judged by its content",)
+
+
+def _pictures(source):
+    """Yield (name, content) of every picture in an archive or folder; nothing is written to disk."""
+    if source.is_dir():
+        for path, name in _picture_files(source):
+            if path.stat().st_size > _MAX_MEMBER_BYTES:
+                raise DataError(f"{path}: {path.stat().st_size:,} bytes, too large for a picture of this data set")
+            yield name, path.read_bytes()
+        return
+    try:
+        yield from (_zip_pictures if zipfile.is_zipfile(source) else _tar_pictures)(source)
+    except (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError) as error:
+        raise DataError(f"{source}: not a readable archive, or cut short ({error})") from error
+    except Exception as error:
+        if type(error).__module__ in ("zlib", "gzip") or type(error).__name__ == "error":
+            raise DataError(f"{source}: damaged archive ({error})") from error
+        raise
+
+
+def _picture_files(folder):
+    for person in sorted(entry.name for entry in os.scandir(folder) if entry.is_dir()):
+        for path in sorted((folder / person).iterdir()):
+            name = _name_of(PurePosixPath(person) / path.name)
+            if name and path.is_file():
+                yield path, name
+
+
+def _tar_pictures(source):
+    with tarfile.open(source, "r|*") as archive:
+        total = 0
+        for count, member in enumerate(archive):
+            total = _check_member(source, count, member.name, member.size, total)
+            if not (member.isfile() or member.isdir()):
+                raise DataError(f"{source}: member {member.name!r} is a link or a device; no data set has such")
+            name = _name_of(PurePosixPath(member.name))
+            if name and member.isfile():
+                yield name, archive.extractfile(member).read()
+
+
+def _zip_pictures(source):
+    with zipfile.ZipFile(source) as archive:
+        total = 0
+        for count, member in enumerate(archive.infolist()):
+            total = _check_member(source, count, member.filename, member.file_size, total)
+            name = _name_of(PurePosixPath(member.filename))
+            if name and not member.is_dir():
+                with archive.open(member) as file:
+                    content = file.read(_MAX_MEMBER_BYTES + 1)
+                if len(content) != member.file_size:
+                    raise DataError(f"{source}: member {member.filename!r} is larger than it says")
+                yield name, content
+
+
+def _check_member(source, count, name, size, total):
+    """Refuse what no archive of faces has: paths out of the tree, far too many or far too large members."""
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts or "\\" in name:
+        raise DataError(f"{source}: member {name!r} points out of the archive; refused")
+    total += size
+    if count >= _MAX_MEMBERS or size > _MAX_MEMBER_BYTES or total > _MAX_TOTAL_BYTES:
+        raise DataError(f"{source}: member {name!r} ({size:,} bytes, {total:,} in all) is more than an archive of "
+                        "faces holds; refused")
+    return total
+
+
+def _name_of(path):
+    """Picture name of a path .../NAME/NAME_0001.jpg, None for anything else."""
+    if path.suffix.lower() not in _SUFFIXES or len(path.parts) < 2:
+        return None
+    person, stem = path.parts[-2], path.stem
+    return stem if re.fullmatch(re.escape(person) + r"_[0-9]{4,}", stem) else None
+
+
+@lru_cache(maxsize=4)
+def people_sets(dataset, data_dir=""):
+    """The sets of people.txt, or None where the file is not at hand."""
+    if not has_pair_file("people.txt", dataset, data_dir):
+        return None
+    return read_people(pair_file("people.txt", dataset, data_dir))

@@ -1,0 +1,65 @@
+"""How good is it, and is the difference real? Accuracy, loss, ROC, AUC, EER, intervals."""
+
+import numpy as np
+
+# Probabilities are kept this far from 0 and 1 in the cross-entropy, as Keras does.
+EPSILON = 1e-7
+
+
+def accuracy(label, score, threshold=0.5):
+    """Share of pairs whose score is on the right side of the threshold; NaN where a score is not finite."""
+    label, score = np.asarray(label), np.asarray(score, float)
+    if not np.isfinite(score).all():
+        return float("nan")
+    return float(np.mean((score > threshold) == (label > 0.5)))
+
+
+def cross_entropy(label, score):
+    """Mean binary cross-entropy in nats of probabilities against hard labels."""
+    label, score = np.asarray(label, float), np.clip(np.asarray(score, float), EPSILON, 1 - EPSILON)
+    return float(-np.mean(label * np.log(score) + (1 - label) * np.log1p(-score)))
+
+
+def rates(label, score, threshold=0.5):
+    """True-positive and true-negative rate at a threshold."""
+    label, same = np.asarray(label) > 0.5, np.asarray(score, float) > threshold
+    return float(np.mean(same[label])), float(np.mean(~same[~label]))
+
+
+def roc(label, score):
+    """Points of the ROC curve: false-positive rates, true-positive rates, thresholds (scikit-learn's)."""
+    from sklearn.metrics import roc_curve
+    return roc_curve(np.asarray(label), np.asarray(score, float))
+
+
+def auc(label, score):
+    """Area under the ROC curve."""
+    from sklearn.metrics import roc_auc_score
+    return float(roc_auc_score(np.asarray(label), np.asarray(score, float)))
+
+
+def equal_error_rate(label, score):
+    """Error rate where false accepts and false rejects are equally frequent, linear between ROC points."""
+    false_positive, true_positive, _ = roc(label, score)
+    gap = false_positive - (1 - true_positive)
+    at = int(np.argmax(gap >= 0))
+    if at == 0:
+        return float(false_positive[0])
+    share = -gap[at - 1] / (gap[at] - gap[at - 1])
+    return float(false_positive[at - 1] + share * (false_positive[at] - false_positive[at - 1]))
+
+
+def wilson(correct, total, level=0.95):
+    """Wilson's score interval of a proportion (Wilson 1927), lower and upper end."""
+    from statsmodels.stats.proportion import proportion_confint
+    low, high = proportion_confint(correct, total, alpha=1 - level, method="wilson")
+    return float(low), float(high)
+
+
+def summarise(label, score):
+    """Accuracy at 0.5, cross-entropy, AUC, EER and rates of scored pairs, as a dict; all NaN where scores are not finite."""
+    keys = ("accuracy", "cross_entropy", "auc", "eer", "tpr", "tnr")
+    if not np.isfinite(np.asarray(score, float)).all():
+        return dict.fromkeys(keys, float("nan"))
+    return dict(zip(keys, (accuracy(label, score), cross_entropy(label, score), auc(label, score),
+                           equal_error_rate(label, score), *rates(label, score)), strict=True))

@@ -1,0 +1,76 @@
+"""What machine is this? Names, versions, memory and which precision it computes in."""
+
+import os
+import platform
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+
+def cpu_name():
+    """The processor's name and number of cores available to this process."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    name = platform.processor() or platform.machine()
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                name = line.partition(":")[2].strip()
+                break
+    except OSError:
+        pass
+    return f"{name}, {cores} cores"
+
+
+def cpu_flags():
+    """Feature flags of the processor, an empty set where the system does not tell."""
+    try:
+        text = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return set()
+    return next((set(line.partition(":")[2].split()) for line in text.splitlines() if line.startswith("flags")), set())
+
+
+def device_name():
+    """What the backend computes on: the accelerator's name, else the processor's. For use where Keras is loaded."""
+    import keras
+    if keras.backend.backend() == "jax":
+        import jax
+        device = jax.devices()[0]
+        if device.platform != "cpu":
+            return device.device_kind
+    elif any(not name.startswith("cpu") for name in keras.distribution.list_devices()):
+        return next(name for name in keras.distribution.list_devices() if not name.startswith("cpu"))
+    return cpu_name()
+
+
+def resolve_precision(wanted):
+    """`float32` or `bfloat16`; `auto` is bfloat16 where the processor (AVX512-BF16, AMX) or an accelerator has it."""
+    if wanted != "auto":
+        return wanted
+    return "bfloat16" if {"avx512_bf16", "amx_bf16"} & cpu_flags() or _has_accelerator() else "float32"
+
+
+def peak_memory_mb():
+    """Peak memory of this process in MiB: resident size, or the accelerator's where one is used."""
+    import resource
+    if "jax" in sys.modules:
+        device = sys.modules["jax"].devices()[0]
+        if device.platform != "cpu":
+            return round(device.memory_stats().get("peak_bytes_in_use", 0) / 2**20, 1)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(peak / (2**20 if sys.platform == "darwin" else 2**10), 1)
+
+
+def versions():
+    """Versions of Python and of the packages that numbers depend on; those not installed are left out."""
+    found = {"python": platform.python_version()}
+    for name in ("lfwstudy", "keras", "tensorflow", "jax", "numpy", "pillow"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            pass
+    return found
+
+
+def _has_accelerator():
+    return Path("/dev/nvidia0").exists() or Path("/dev/dxg").exists()

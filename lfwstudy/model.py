@@ -1,0 +1,179 @@
+"""What is learned? Tower, distance head and siamese network; parameters, multiply-adds and memory by layer."""
+
+import numpy as np
+from keras import Input, Model, initializers, layers, ops, regularizers, saving
+
+from .errors import ConfigError
+
+# Filters and kernel side of the four convolutions, Koch et al. (2015), figure 4.
+CONVOLUTIONS = ((64, 10), (128, 7), (128, 4), (256, 4))
+EMBEDDING = 4096
+
+
+@saving.register_keras_serializable("lfwstudy")
+class AbsoluteDifference(layers.Layer):
+    """|a - b| of two embeddings of shape (n, d), component by component (Koch et al. 2015, section 3.1)."""
+
+    def call(self, a, b):
+        return ops.absolute(a - b)
+
+    def compute_output_shape(self, a_shape, b_shape):
+        return a_shape
+
+
+@saving.register_keras_serializable("lfwstudy")
+class Twins(layers.Layer):
+    """Lay left and right pictures in one batch of twice the length, so that the tower runs once."""
+
+    def call(self, left, right):
+        return ops.concatenate([left, right], axis=0)
+
+    def compute_output_shape(self, left_shape, right_shape):
+        return (None, *left_shape[1:])
+
+
+@saving.register_keras_serializable("lfwstudy")
+class Half(layers.Layer):
+    """The first (0) or second (1) half of a batch of twins."""
+
+    def __init__(self, which, **kwargs):
+        super().__init__(**kwargs)
+        self.which = which
+
+    def call(self, both):
+        size = ops.shape(both)[0] // 2
+        return both[size:] if self.which else both[:size]
+
+    def compute_output_shape(self, shape):
+        return shape
+
+    def get_config(self):
+        return {**super().get_config(), "which": self.which}
+
+
+def build_siamese(config, side, precision="float32", seed=0):
+    """The siamese network: two pictures in, the probability that they show the same person out.
+
+    config: ModelConfig; side: picture side in pixels; inputs float32 (n, side, side, 1) in [0, 1] named `left`
+    and `right`, output float32 (n, 1). Its layers `tower` and `head` are models of their own: picture to embedding
+    (n, d) and two embeddings to probability. Raises ConfigError where the picture is too small.
+    """
+    tower = build_tower(config, side, precision, seed)
+    head = build_head(tower.output_shape[1], seed)
+    left, right = (Input((side, side, 1), name=name) for name in ("left", "right"))
+    both = tower(Twins(dtype="float32", name="twins")(left, right))
+    score = head([Half(0, dtype="float32", name="left_half")(both), Half(1, dtype="float32", name="right_half")(both)])
+    return Model([left, right], score, name="siamese")
+
+
+def build_tower(config, side, precision="float32", seed=0):
+    """Picture to embedding: four convolutional blocks and a dense layer with a sigmoid (Koch et al. 2015, figure 4).
+
+    Convolutions compute in `precision`; the saturating dense layer stays in float32, and batch-norm's statistics
+    too (Keras computes them in float32 under a mixed policy).
+    """
+    policy = "mixed_bfloat16" if precision == "bfloat16" else "float32"
+    picture = x = Input((side, side, 1), name="picture")
+    for number, (filters, kernel) in enumerate(CONVOLUTIONS, start=1):
+        if x.shape[1] < kernel:
+            raise ConfigError(f"side {side} is too small: convolution {number} gets {x.shape[1]} pixels for a "
+                              f"kernel of {kernel}")
+        x = _block(x, number, _scaled(filters, config.width), kernel, config, policy, seed)
+    x = layers.Flatten(dtype="float32", name="flatten")(x)
+    units = _scaled(EMBEDDING, config.width)
+    embedding = layers.Dense(
+        units, activation="sigmoid", dtype="float32", name="dense",
+        kernel_initializer=_kernel_init(config.initializer, fan_in=x.shape[1], fan_out=units, seed=[seed, 5]),
+        bias_initializer=_bias_init([seed, 15]), kernel_regularizer=_penalty(config))(x)
+    return Model(picture, embedding, name="tower")
+
+
+def build_head(size, seed=0):
+    """Two embeddings (n, size) to a probability (n, 1): |a - b|, then one sigmoid unit."""
+    a, b = Input((size,), name="a"), Input((size,), name="b")
+    score = layers.Dense(1, activation="sigmoid", dtype="float32", name="score",
+                         kernel_initializer=initializers.RandomNormal(stddev=np.sqrt(2.0), seed=_seed([seed, 6])),
+                         bias_initializer=_bias_init([seed, 16]))(AbsoluteDifference(name="difference")(a, b))
+    return Model([a, b], score, name="head")
+
+
+def layer_table(model, batch=64, bytes_per_value=4):
+    """One row per layer of the tower and head, as a list of dicts.
+
+    Keys: layer, output (shape of one picture), parameters, multiply_adds (per picture; per pair in the head),
+    activations_mb (MiB of outputs kept for a training batch of `batch` pairs, `bytes_per_value` each), state_mb
+    (MiB of parameters with gradient and Adam's two moments in float32).
+    """
+    rows = []
+    for part, pictures in (("tower", 2), ("head", 1)):
+        for layer in model.get_layer(part).layers:
+            if layer.__class__.__name__ == "InputLayer":
+                continue
+            shape = tuple(layer.output.shape[1:])
+            trainable = sum(int(np.prod(w.shape)) for w in layer.trainable_weights)
+            rows.append({
+                "layer": f"{part}/{layer.name}", "output": "x".join(map(str, shape)),
+                "parameters": layer.count_params(), "multiply_adds": _multiply_adds(layer),
+                "activations_mb": batch * pictures * int(np.prod(shape)) * bytes_per_value / 2**20,
+                "state_mb": (3 * trainable + layer.count_params()) * 4 / 2**20})
+    return rows
+
+
+def multiply_adds(model):
+    """Multiply-adds of the tower for one picture."""
+    return sum(_multiply_adds(layer) for layer in model.get_layer("tower").layers)
+
+
+def _block(x, number, filters, kernel, config, policy, seed):
+    """Convolution, batch-norm where the configuration has it, ReLU, and pooling after all but the last."""
+    def norm(x, where):
+        return layers.BatchNormalization(dtype=policy, name=f"norm{number}_{where}")(x)
+
+    x = layers.Conv2D(
+        filters, kernel, dtype=policy, name=f"conv{number}",
+        kernel_initializer=_kernel_init(config.initializer, fan_in=kernel * kernel * x.shape[-1],
+                                        fan_out=kernel * kernel * filters, seed=[seed, number]),
+        bias_initializer=_bias_init([seed, 10 + number]), kernel_regularizer=_penalty(config))(x)
+    if config.batchnorm == "before-activation":
+        x = norm(x, "linear")
+    x = layers.ReLU(dtype=policy, name=f"relu{number}")(x)
+    if config.batchnorm in ("after-activation", "activation-and-pooling"):
+        x = norm(x, "activation")
+    if number < len(CONVOLUTIONS):
+        stride = config.pool1_stride if number == 1 else 2
+        x = layers.MaxPooling2D(2, strides=stride, dtype=policy, name=f"pool{number}")(x)
+        # The fourth block has no pooling layer, so "after both" adds seven layers, not eight.
+        if config.batchnorm == "activation-and-pooling":
+            x = norm(x, "pooling")
+    return x
+
+
+def _multiply_adds(layer):
+    kind = layer.__class__.__name__
+    if kind == "Conv2D":
+        return int(np.prod(layer.output.shape[1:3]) * np.prod(layer.kernel.shape))
+    if kind == "Dense":
+        return int(np.prod(layer.kernel.shape))
+    return 0
+
+
+def _scaled(count, width):
+    return max(1, round(count * width))
+
+
+def _penalty(config):
+    return regularizers.L2(config.l2) if config.l2 else None
+
+
+def _kernel_init(name, fan_in, fan_out, seed):
+    """Normal with standard deviation sqrt(2 / fan), He et al. (2015), equation 10 (fan-in) or 14 (fan-out)."""
+    fan = {"he-fan-out": fan_out, "he-fan-in": fan_in}[name]
+    return initializers.RandomNormal(stddev=float(np.sqrt(2.0 / fan)), seed=_seed(seed))
+
+
+def _bias_init(seed):
+    return initializers.RandomNormal(stddev=0.01, seed=_seed(seed))
+
+
+def _seed(parts):
+    return int(np.random.SeedSequence(parts).generate_state(1)[0] & 0x7FFFFFFF)
