@@ -1,7 +1,6 @@
 """How is a training picture varied? Offline copies whose parameters are a function of (seed, pair, side, copy)."""
 
 import numpy as np
-from keras import ops
 
 # Columns of the parameters of a varied picture: six of an affine map and a brightness factor.
 PARAMETERS = 7
@@ -46,8 +45,15 @@ def vary(images, parameters):
     images: float32 (n, side, side, 1) in [0, 1]; parameters: float32 (n, PARAMETERS).
     Bilinear, edges filled with the nearest pixel, values clipped to [0, 1]. The identity leaves a picture as it is.
     """
+    from keras import ops  # here, so that drawing parameters needs no Keras
     transform = ops.concatenate([parameters[:, :6], ops.zeros_like(parameters[:, :2])], axis=1)
     warped = ops.image.affine_transform(images, transform, interpolation="bilinear", fill_mode="nearest",
                                         data_format="channels_last")
     brightness = ops.reshape(parameters[:, 6], (-1, 1, 1, 1))
     return ops.clip(warped * brightness, 0.0, 1.0)
+
+
+def clip_labels(label, epsilon, classes=2):
+    """Soften hard labels: 0 becomes eps/k and 1 becomes 1 - ((k-1)/k) eps (the report, "Label clipping")."""
+    return np.where(np.asarray(label) > 0.5, 1 - (classes - 1) / classes * np.asarray(epsilon),
+                    np.asarray(epsilon) / classes)

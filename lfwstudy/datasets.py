@@ -6,7 +6,6 @@ import re
 import tarfile
 import zipfile
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -15,7 +14,7 @@ from . import demo
 from .bank import build_bank, load_bank
 from .errors import DataError, choose_one
 from .pairs import Pairs, read_people, read_view1, read_view2
-from .splits import make_split, subsample
+from .splits import audit, make_split, subsample
 
 PICTURES, PEOPLE = 13_233, 5_749
 _FIGSHARE = "https://ndownloader.figshare.com/files/"
@@ -176,17 +175,26 @@ def load_pairs(config, data_dir=""):
     """
     if config.protocol == "view2":
         pairs = read_view2(pair_file("pairs.txt", config.dataset, data_dir))
-        folds = pairs.fold.max()
-        held = config.fold % folds + 1
+        held = config.fold % pairs.fold.max() + 1
         return StudyPairs(pairs.take((pairs.fold != config.fold) & (pairs.fold != held)),
                           pairs.take(pairs.fold == held), pairs.take(pairs.fold == config.fold))
+    development, split = development_split(config, data_dir)
+    return StudyPairs(development.take(split.train), development.take(split.validation),
+                      read_view1(pair_file("pairsDevTest.txt", config.dataset, data_dir)))
+
+
+def development_split(config, data_dir=""):
+    """The development pairs of View 1 that `config` uses, and their Split."""
     development = read_view1(pair_file("pairsDevTrain.txt", config.dataset, data_dir))
     if config.pairs_per_class is not None:
         development = development.take(subsample(development, config.pairs_per_class))
     people = read_people(pair_file("people.txt", config.dataset, data_dir)) if config.split == "folds" else None
-    split = make_split(config.split, development, people)
-    return StudyPairs(development.take(split.train), development.take(split.validation),
-                      read_view1(pair_file("pairsDevTest.txt", config.dataset, data_dir)))
+    return development, make_split(config.split, development, people)
+
+
+def audit_split(config, data_dir=""):
+    """splits.audit of the development pairs under `config`."""
+    return audit(*development_split(config, data_dir))
 
 
 def check_pictures(bank, path, pairs):
@@ -368,11 +376,3 @@ def _name_of(path):
         return None
     person, stem = path.parts[-2], path.stem
     return stem if re.fullmatch(re.escape(person) + r"_[0-9]{4,}", stem) else None
-
-
-@lru_cache(maxsize=4)
-def people_sets(dataset, data_dir=""):
-    """The sets of people.txt, or None where the file is not at hand."""
-    if not has_pair_file("people.txt", dataset, data_dir):
-        return None
-    return read_people(pair_file("people.txt", dataset, data_dir))

@@ -19,6 +19,7 @@ SIDE = 250
 SETS, PEOPLE_PER_SET = 10, 60
 TRAIN_PEOPLE = 400
 TRAIN_PAIRS, TEST_PAIRS, FOLD_PAIRS = 300, 300, 30
+GROUP = 8
 
 _FIRST = ("Ada Bela Cleo Dario Edda Falk Gesa Hugo Ines Jaro Kira Lars Mila Nils Olga Pere Quin Rosa Sven Tara "
           "Ugo Vera Wim Xenia Yann Zita Anouk Bruno Carla Dunja").split()
@@ -94,9 +95,11 @@ def draw_pairs(rng, members, counts, wanted):
         name = several[rng.integers(len(several))]
         i, j = sorted(rng.choice(counts[name], 2, replace=False) + 1)
         matched.add((name, i, j))
+    # Within small groups, so that the graph of people falls into many components, as LFW's does.
+    groups = np.array_split(rng.permutation(members), max(1, len(members) // GROUP))
     while len(mismatched) < wanted:
-        a, b = sorted(rng.choice(len(members), 2, replace=False))
-        a, b = members[a], members[b]
+        group = groups[rng.integers(len(groups))]
+        a, b = sorted(str(name) for name in rng.choice(group, 2, replace=False))
         mismatched.add((a, int(rng.integers(counts[a])) + 1, b, int(rng.integers(counts[b])) + 1))
     return (["\t".join(map(str, pair)) for pair in sorted(group)] for group in (matched, mismatched))
 

@@ -63,3 +63,21 @@ def summarise(label, score):
         return dict.fromkeys(keys, float("nan"))
     return dict(zip(keys, (accuracy(label, score), cross_entropy(label, score), auc(label, score),
                            equal_error_rate(label, score), *rates(label, score)), strict=True))
+
+
+def pick_examples(label, score, surest=4, least_sure=2):
+    """Rows of telling pairs: dict from (same person?, right?) to the surest and the least sure ones.
+
+    Confidence is the distance of the score from 0.5. Each value is a list of row numbers, the surest first, then the
+    least sure; fewer where there are not enough.
+    """
+    label, score = np.asarray(label) > 0.5, np.asarray(score, float)
+    right = (score > 0.5) == label
+    groups = {}
+    for same in (True, False):
+        for is_right in (True, False):
+            rows = np.flatnonzero((label == same) & (right == is_right))
+            rows = rows[np.argsort(-np.abs(score[rows] - 0.5), kind="stable")]
+            last = rows[surest:][-least_sure:] if least_sure else rows[:0]
+            groups[same, is_right] = [*rows[:surest].tolist(), *last.tolist()]
+    return groups

@@ -19,7 +19,7 @@ import numpy as np
 from keras import ops
 
 from . import evaluate, history
-from .augment import PARAMETERS, draw_copies, vary
+from .augment import PARAMETERS, clip_labels, draw_copies, vary
 from .callbacks import Recorder, drop_weights, load_resume, save_weights, weights_path
 from .config import TRAINING_VERSION, RunConfig
 from .datasets import load_pairs, prepare_bank
@@ -217,11 +217,6 @@ def training_batches(config, part, side, seed):
     return Batches(inputs, targets, config.training.batch_size, seed)
 
 
-def clip_labels(label, epsilon, classes=2):
-    """Soften hard labels: 0 becomes eps/k and 1 becomes 1 - ((k-1)/k) eps (the report, "Label clipping")."""
-    return np.where(label > 0.5, 1 - (classes - 1) / classes * epsilon, epsilon / classes)
-
-
 def fit(training, trainer, scorer, batches, folder):
     """Train until the epochs or the patience are over; returns the history's rows."""
     recorder = Recorder(folder, training, trainer.siamese, scorer.validate, len(batches.targets))
@@ -335,7 +330,7 @@ def main(path):
 
 def _end_with_parent():
     """End this process when the one that started it is gone: its end of the pipe closes."""
-    while sys.stdin.buffer.read(4096):
+    while os.read(0, 4096):  # not sys.stdin, whose lock would be held when the interpreter ends
         pass
     os._exit(3)
 

@@ -1,0 +1,167 @@
+"""How are runs trained? Each configuration in a fresh process, handed to a concurrent.futures executor."""
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from pathlib import Path
+
+from .errors import ConfigError, RunError
+from .files import read_csv, write_json
+
+# A process that takes longer to end than this after being asked is killed.
+_GRACE_SECONDS = 10
+_POLL_SECONDS = 0.2
+
+
+def run(jobs, cluster="", show=None):
+    """Train jobs, one fresh process each; returns {run: message} of those that failed.
+
+    jobs: dicts as train.main reads them, with `title` and `epochs`. show: called with a line on how far it is.
+    One run's failure does not stop the others.
+    """
+    if cluster:
+        raise ConfigError("--cluster: this version trains on the local machine only")
+    failures, started, children = {}, time.monotonic(), _Children()
+    with ThreadPoolExecutor(1) as pool:
+        try:
+            futures = {pool.submit(train_in_process, job, children): job for job in jobs}
+            pending = set(futures)
+            while pending:
+                done, pending = wait(pending, _POLL_SECONDS, FIRST_COMPLETED)
+                for future in done:
+                    if future.exception():
+                        job = futures[future]
+                        failures[job["run"]] = f"{job['title']}: {future.exception()}"
+                if show:
+                    show(progress(jobs, started, failures))
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            children.stop()
+            raise
+    return failures
+
+
+def train_in_process(job, children=None):
+    """Run one job in a fresh Python process; its output goes to log.txt in the run's folder.
+
+    Raises RunError with the end of the log where the process fails. The process ends when this one does.
+    """
+    folder = Path(job["folder"])
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / "job.json", {**job, "ends_with_parent": True})
+    with open(folder / "log.txt", "w", encoding="utf-8") as log:
+        process = subprocess.Popen([sys.executable, "-m", "lfwstudy.train", str(folder / "job.json")],
+                                   stdin=subprocess.PIPE, stdout=log, stderr=log, env=_environment())
+        if children:
+            children.add(process)
+        status = process.wait()
+    if status:
+        raise RunError(_explain(status, folder / "log.txt"))
+    (folder / "job.json").unlink(missing_ok=True)
+
+
+def progress(jobs, started, failures=()):
+    """One line on how far some jobs are, read from their histories: runs done, the current one, time left."""
+    total = sum(job["epochs"] for job in jobs)
+    done, finished, current = 0.0, 0, ""
+    for job in jobs:
+        folder = Path(job["folder"])
+        if (folder / "result.json").exists() or job["run"] in failures:
+            done, finished = done + job["epochs"], finished + 1
+            continue
+        rows = _history(folder)
+        done += len(rows)
+        if rows or (folder / "job.json").exists():
+            last = f", validation accuracy {float(rows[-1]['val_accuracy']):.3f}" if rows else ""
+            current = f"; {job['title']}: epoch {len(rows)} of at most {job['epochs']}{last}"
+    spent = time.monotonic() - started
+    left = f"; at most {clock(spent / done * (total - done))} left" if 0 < done < total else ""
+    return f"{finished} of {len(jobs)} runs done{current}; {clock(spent)} so far{left}"
+
+
+def clock(seconds):
+    """Seconds as 42 s, 3:05 min or 1:02 h."""
+    seconds = round(seconds)
+    if seconds < 60:
+        return f"{seconds} s"
+    if seconds < 3600:
+        return f"{seconds // 60}:{seconds % 60:02d} min"
+    return f"{seconds // 3600}:{seconds % 3600 // 60:02d} h"
+
+
+class Progress:
+    """A line of text in a notebook or terminal that is replaced as work goes on, and ends as plain text."""
+
+    def __init__(self):
+        self.text, self.handle = "", None
+
+    def __enter__(self):
+        return self
+
+    def show(self, text):
+        """Replace the line."""
+        if text == self.text:
+            return
+        from IPython.display import DisplayHandle, Markdown
+        self.text = text
+        if self.handle is None:
+            self.handle = DisplayHandle()
+            self.handle.display(Markdown(text))
+        else:
+            self.handle.update(Markdown(text))
+
+    def __exit__(self, *error):
+        if not self.text and not any(error):
+            self.show("Everything was trained already.")
+
+
+class _Children:
+    """The processes started so far, to be stopped together."""
+
+    def __init__(self):
+        self.processes, self.lock, self.stopped = [], threading.Lock(), False
+
+    def add(self, process):
+        with self.lock:
+            self.processes.append(process)
+            if self.stopped:
+                process.terminate()
+
+    def stop(self):
+        with self.lock:
+            self.stopped = True
+            for process in self.processes:
+                if process.poll() is None:
+                    process.terminate()
+        for process in self.processes:
+            try:
+                process.wait(_GRACE_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+
+def _environment():
+    # The package must be found however this process found it (an editable install, or a checkout on sys.path).
+    path = os.pathsep.join(p for p in (str(Path(__file__).resolve().parents[1]), os.environ.get("PYTHONPATH")) if p)
+    return {**os.environ, "PYTHONPATH": path, "TF_CPP_MIN_LOG_LEVEL": "3"}
+
+
+def _history(folder):
+    try:
+        return read_csv(folder / "history.csv")
+    except OSError:
+        return []
+
+
+def _explain(status, log):
+    lines = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+    told = next((line.removeprefix("error: ") for line in reversed(lines) if line.startswith("error: ")), None)
+    if told:
+        return told
+    if status < 0:
+        hint = " (out of memory?)" if status == -9 else ""
+        return f"its process was ended by signal {-status}{hint}; log: {log}"
+    return f"its process failed with status {status}: {lines[-1] if lines else 'no output'}; log: {log}"

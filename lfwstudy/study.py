@@ -1,0 +1,409 @@
+"""The whole ladder: which runs there are, what is carried forward, training what is missing, results.csv.
+
+A study lives in one folder (`--out`): study.json, runs/, results.csv, notebooks/, html/, report.html.
+"""
+
+import dataclasses
+import os
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from . import executors
+from .config import PRECISIONS, PROTOCOLS, SPLITS
+from .datasets import (DATASETS, audit_split, check_pictures, has_pair_file, load_pairs, pair_file,
+                       prepare_bank)
+from .errors import ConfigError, StudyError, choose_one
+from .files import read_json, write_csv, write_json
+from .machine import resolve_precision
+from .runs import Store
+from .stages import LADDERS, PROFILES, base_config, get_ladder, get_stage, in_order, scale
+
+SELECTIONS = ("validation", "report")
+KEEP = ("best", "all", "none")
+RESULT_COLUMNS = (
+    "ladder stage variant seed fold profile dataset protocol split select precision backend device parameters "
+    "epochs_run epochs_max evaluated_epoch best_epoch train_accuracy train_loss train_cross_entropy val_accuracy "
+    "val_loss val_cross_entropy test_accuracy test_loss test_cross_entropy val_accuracy_at_best "
+    "test_accuracy_at_best test_auc test_eer test_tpr test_tnr test_ci_low test_ci_high seconds_per_epoch "
+    "seconds_total seconds_to_best peak_memory_mb carried_forward run").split()
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a user asks of a study; the fields are the command's options.
+
+    stages: comma-separated ids, empty for all; data_dir, out, cluster: empty for none. test: whether the test pairs
+    are scored. Raises ConfigError for values that do not exist.
+    """
+
+    dataset: str = "demo"
+    data_dir: str = ""
+    profile: str = "quick"
+    ladder: str = "report"
+    stages: str = ""
+    seeds: int = 1
+    split: str = "components"
+    protocol: str = "view1"
+    select: str = "validation"
+    precision: str = "auto"
+    keep: str = "best"
+    test: bool = True
+    cluster: str = ""
+    out: str = ""
+
+    def __post_init__(self):
+        for name, known in (("dataset", DATASETS), ("profile", PROFILES), ("ladder", LADDERS), ("split", SPLITS),
+                            ("protocol", PROTOCOLS), ("select", SELECTIONS), ("precision", ("auto", *PRECISIONS)),
+                            ("keep", KEEP)):
+            choose_one(name.replace("dataset", "data set"), getattr(self, name), known)
+        if not isinstance(self.seeds, int) or isinstance(self.seeds, bool) or not 1 <= self.seeds <= 1000:
+            raise ConfigError(f"seeds must be a whole number from 1 to 1000, got {self.seeds!r}")
+        self.stage_ids()
+        for name in ("data_dir", "out"):
+            value = getattr(self, name)
+            if value:
+                object.__setattr__(self, name, str(Path(value).expanduser().absolute()))
+
+    def stage_ids(self):
+        """The stages asked for, in the ladder's order; all of them where none is named."""
+        names = [name.strip() for name in self.stages.split(",") if name.strip()]
+        return in_order(self.ladder, names or [stage.id for stage in get_ladder(self.ladder)])
+
+    def folder(self):
+        """The study's folder: `out`, else runs/<dataset>-<profile> below the checkout or the current folder."""
+        return Path(self.out) if self.out else default_root() / "runs" / f"{self.dataset}-{self.profile}"
+
+    def combination(self):
+        """What keeps ladders apart within one folder."""
+        return {name: getattr(self, name) for name in ("ladder", "protocol", "split", "select")}
+
+
+@dataclass(frozen=True)
+class Spec:
+    """One run of a ladder: where it stands, its (scaled) configuration and its id."""
+
+    stage: str
+    variant: str
+    seed: int
+    fold: int | None
+    config: object
+    run: str
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A variant with its runs; `config` is unscaled. `score` is None until every run is finished."""
+
+    stage: str
+    variant: str
+    config: object
+    specs: tuple
+    score: tuple | None = None
+
+
+@dataclass(frozen=True)
+class Rung:
+    """A stage of the ladder as it stands: what it started from, its candidates, and what is carried forward."""
+
+    stage: object
+    before: Candidate | None
+    candidates: tuple
+    after: Candidate | None
+    failures: dict = field(default_factory=dict)
+
+    def complete(self):
+        """Whether every run of the stage is finished."""
+        return all(c.score is not None for c in self.candidates)
+
+
+class Study:
+    """A folder of runs and the ladders that are climbed in it; study.json says which.
+
+    Raises ConfigError where the folder belongs to another data set, profile or precision.
+    """
+
+    def __init__(self, settings):
+        self.settings = settings
+        self.out = settings.folder()
+        self.store = Store(self.out / "runs")
+        self.record = self._read_record()
+        self.precision = self.record["precision"]
+
+    def ask(self, stages):
+        """Add stages to this combination's ladder, and its seeds where more are asked for than before."""
+        self.record = self._read_record()
+        entry = self._combination_record()
+        if entry not in self.record["combinations"]:
+            self.record["combinations"].append(entry)
+        entry["seeds"] = max(entry["seeds"], self.settings.seeds)
+        entry["stages"] = in_order(self.settings.ladder, {*entry["stages"], *stages})
+        self.out.mkdir(parents=True, exist_ok=True)
+        write_json(self.out / "study.json", self.record)
+
+    # -- what there is to do -------------------------------------------------------------------------------------
+
+    def stages(self):
+        """Ids of this combination's stages asked for so far, in order."""
+        return self._combination_record()["stages"]
+
+    def seeds(self):
+        """Number of seeds of this combination: the largest asked for so far."""
+        return max(self._combination_record()["seeds"], self.settings.seeds)
+
+    def folds(self):
+        """Held-out folds: [None] under View 1, 1 to 10 under View 2."""
+        return list(range(1, 11)) if self.settings.protocol == "view2" else [None]
+
+    def base(self):
+        """The configuration the ladder starts from, in unscaled epochs."""
+        return base_config(self.settings.profile, dataset=self.settings.dataset, protocol=self.settings.protocol,
+                           split=self.settings.split, fold=self.folds()[0])
+
+    def data(self, config):
+        """Bank, StudyPairs and data digest of a DataConfig, checked: every pair's pictures are there."""
+        return _load_data(config, self.settings.data_dir)
+
+    def audits(self):
+        """splits.audit of every split of the development pairs that can be made here, by name; empty under View 2."""
+        if self.settings.protocol != "view1":
+            return {}
+        data = self.base().data
+        found = {}
+        for name in SPLITS:
+            if name != "folds" or has_pair_file("people.txt", data.dataset, self.settings.data_dir):
+                found[name] = audit_split(dataclasses.replace(data, split=name), self.settings.data_dir)
+        return found
+
+    def climb(self, upto=None, train=False, show=None):
+        """The rungs of the ladder in order, up to and including the stage `upto`.
+
+        train: train what is missing; else the climb ends at the first stage with unfinished runs, which is included.
+        show: called with a line of text while training.
+        """
+        rungs, incumbent = [], None
+        for name in self.stages():
+            stage = get_stage(self.settings.ladder, name)
+            start = incumbent.config if incumbent else self.base()
+            candidates = [self._candidate(stage, v, start.change(v.changes)) for v in stage.variants]
+            failures = {}
+            if train:
+                failures = self.train([s for c in candidates for s in c.specs], show)
+            candidates = tuple(dataclasses.replace(c, score=self._score(c)) for c in candidates)
+            after = self._choose(stage, candidates, incumbent)
+            rungs.append(Rung(stage, incumbent, candidates, after, failures))
+            incumbent = after
+            if name == upto or after is None or (not train and not rungs[-1].complete()):
+                break
+        return rungs
+
+    def stage(self, name, show=None):
+        """Climb to a stage, training what is missing on the way; returns its Rung."""
+        stage = get_stage(self.settings.ladder, name)
+        if name not in self.stages():
+            ladder = get_ladder(self.settings.ladder)
+            earlier = ladder[:ladder.index(stage)] if not self.stages() else ()
+            self.ask([s.id for s in earlier if s.carry] + [name])
+        rungs = self.climb(upto=name, train=True, show=show)
+        if rungs[-1].stage.id != name:
+            raise StudyError(f"stage {name} could not be reached: {describe_failures(rungs[-1])}")
+        return rungs[-1]
+
+    def train(self, specs, show=None):
+        """Train the runs that are not finished yet; returns {run: message} of those that failed."""
+        jobs = []
+        for spec in {spec.run: spec for spec in specs}.values():
+            problem = self.store.set_aside_if_damaged(spec.run)
+            if problem and show:
+                show(problem)
+            task = self._task(spec)
+            if task:
+                jobs.append(self._job(spec, task))
+        if not jobs:
+            return {}
+        failures = executors.run(jobs, self.settings.cluster, show)
+        self.write_results()
+        return failures
+
+    def missing(self, specs):
+        """Of these runs, those that a training or a scoring of test pairs is still needed for."""
+        return [spec for spec in specs if self._task(spec)]
+
+    # -- what came out -------------------------------------------------------------------------------------------
+
+    def rows(self, rungs=None):
+        """Rows of results.csv of this combination: dicts with RESULT_COLUMNS, finished runs only."""
+        rows = []
+        for rung in self.climb() if rungs is None else rungs:
+            for candidate in rung.candidates:
+                for spec in candidate.specs:
+                    if self.store.is_finished(spec.run):
+                        rows.append(self._row(rung, candidate, spec))
+        return rows
+
+    def write_results(self):
+        """Write results.csv with the rows of every combination of the study."""
+        rows = [row for study in self.combinations() for row in study.rows()]
+        write_csv(self.out / "results.csv", RESULT_COLUMNS, rows)
+
+    def combinations(self):
+        """A Study per combination of ladder, protocol, split and selection that was ever asked for here."""
+        record = self._read_record()
+        return [Study(dataclasses.replace(
+            self.settings, out=str(self.out), stages="",
+            **{key: entry[key] for key in ("ladder", "protocol", "split", "select", "seeds")}))
+            for entry in record["combinations"]]
+
+    def prune(self, final=False):
+        """Delete weights that `--keep` does not want. Before the end the incumbents' stay, and those of runs whose
+        test pairs are still to be scored."""
+        keep = self.settings.keep
+        if keep == "all":
+            return
+        wanted = set()
+        for study in self.combinations():
+            rungs = study.climb()
+            best = [r.after for r in rungs if r.after]
+            if best and keep == "best":
+                wanted |= {spec.run for spec in best[-1].specs}
+        for run in self.store.ids():
+            if self.store.is_finished(run) and run not in wanted and self.store.is_finished(run, with_test=True):
+                self.store.drop_weights(run)
+
+    # -- how -----------------------------------------------------------------------------------------------------
+
+    def _candidate(self, stage, variant, config):
+        specs = []
+        for fold in self.folds():
+            folded = config.change({"data.fold": fold})
+            scaled = scale(folded, self.settings.profile)
+            digest = self.data(scaled.data)[2]
+            for seed in range(self.seeds()):
+                specs.append(Spec(stage.id, variant.id, seed, fold, scaled,
+                                  scaled.identify(seed, self.precision, digest)))
+        return Candidate(stage.id, variant.id, config, tuple(specs))
+
+    def _score(self, candidate):
+        """(mean validation accuracy at the best epoch, minus mean validation cross-entropy), None where unfinished."""
+        if not all(self.store.is_finished(spec.run) for spec in candidate.specs):
+            return None
+        results = [self.store.result(spec.run) for spec in candidate.specs]
+        # A run that diverged is recorded and never chosen.
+        if any(r["status"] == "diverged" or r["best_epoch"] is None for r in results):
+            return (float("-inf"), float("-inf"))
+        return (float(np.mean([r["val_accuracy_at_best"] for r in results])),
+                -float(np.mean([r["val_cross_entropy"] for r in results])))
+
+    def _choose(self, stage, candidates, incumbent):
+        """The candidate that later stages start from: the incumbent competes, order breaks ties."""
+        if self.settings.select == "report":
+            chosen = next((c for c in candidates if c.variant == stage.report_choice), None)
+            return chosen if chosen is not None and chosen.score is not None else incumbent
+        field_ = ([incumbent] if incumbent else []) + [c for c in candidates if c.score is not None]
+        if incumbent is not None and not stage.carry:
+            return incumbent
+        usable = [c for c in field_ if c.score and np.isfinite(c.score[0])]
+        if not usable:
+            return incumbent
+        return max(usable, key=lambda c: c.score)  # max keeps the first of equals
+
+    def _task(self, spec):
+        """What a run still needs: "train", "score-test" or None."""
+        if not self.store.is_finished(spec.run):
+            return "train"
+        if self.settings.test and not self.store.is_finished(spec.run, with_test=True):
+            weights = self.store.folder(spec.run).glob("epoch-*.weights.h5")
+            return "score-test" if any(weights) else "train"
+        return None
+
+    def _job(self, spec, task):
+        if task == "train" and self.store.is_finished(spec.run):
+            # Finished without test scores and its weights are gone: only training again can score them.
+            self.store.folder(spec.run).joinpath("result.json").unlink()
+        return {"task": task, "run": spec.run, "config": spec.config.to_dict(), "seed": spec.seed,
+                "precision": self.precision, "data_dir": self.settings.data_dir or os.environ.get("LFWSTUDY_DATA", ""),
+                "folder": str(self.store.folder(spec.run)), "score_test": self.settings.test,
+                "keep_weights": self.settings.keep != "none" or not self.settings.test,
+                "title": f"{spec.stage}/{spec.variant}, seed {spec.seed}" + (f", fold {spec.fold}" if spec.fold else ""),
+                "epochs": spec.config.training.epochs}
+
+    def _row(self, rung, candidate, spec):
+        result = self.store.result(spec.run)
+        carried = rung.after is not None and (rung.after.stage, rung.after.variant) == (candidate.stage, candidate.variant)
+        own = {"stage": spec.stage, "variant": spec.variant, "seed": spec.seed, "fold": spec.fold, "run": spec.run,
+               "profile": self.settings.profile, "dataset": self.settings.dataset, "carried_forward": carried,
+               **self.settings.combination(), "precision": self.precision}
+        if self.settings.protocol == "view2":
+            own["split"] = "folds of pairs.txt"
+        return {column: own.get(column, result.get(column)) for column in RESULT_COLUMNS}
+
+    def _combination_record(self, record=None):
+        wanted = self.settings.combination()
+        for entry in (record or self.record)["combinations"]:
+            if all(entry[key] == value for key, value in wanted.items()):
+                return entry
+        return {**wanted, "seeds": self.settings.seeds, "stages": []}
+
+    def _read_record(self):
+        """study.json's content, or what it would be; checked against the settings."""
+        path, s = self.out / "study.json", self.settings
+        if not path.exists():
+            return {"dataset": s.dataset, "profile": s.profile, "precision": resolve_precision(s.precision),
+                    "combinations": []}
+        try:
+            record = read_json(path)
+            for entry in record["combinations"]:
+                Settings(**{key: entry[key] for key in ("ladder", "protocol", "split", "select", "seeds")},
+                         stages=",".join(entry["stages"]))
+            choose_one("precision", record["precision"], PRECISIONS)
+        except (ValueError, KeyError, TypeError) as error:
+            raise ConfigError(f"{path}: not a readable study ({error}); move it away to start anew, the finished "
+                              "runs beside it stay usable") from error
+        for name in ("dataset", "profile"):
+            if record[name] != getattr(s, name):
+                raise ConfigError(f"{self.out} holds a study with {name} {record[name]}; {getattr(s, name)} needs "
+                                  "another --out")
+        if s.precision not in ("auto", record["precision"]):
+            raise ConfigError(f"{self.out} holds a study in {record['precision']}; {s.precision} needs another --out")
+        return record
+
+
+def open_study(out):
+    """The studies (one per combination) of a folder that holds one. Raises StudyError where it holds none."""
+    out = Path(out).expanduser().absolute()
+    if not (out / "study.json").is_file():
+        raise StudyError(f"{out}: no study here (study.json is missing); run `lfwstudy run --out {out}` first")
+    try:
+        record = read_json(out / "study.json")
+        entry = record["combinations"][0]
+        settings = Settings(dataset=record["dataset"], profile=record["profile"], out=str(out),
+                            **{key: entry[key] for key in ("ladder", "protocol", "split", "select", "seeds")})
+    except (ValueError, KeyError, IndexError, TypeError) as error:
+        raise StudyError(f"{out / 'study.json'}: not a readable study ({error})") from error
+    return Study(settings).combinations()
+
+
+def describe_failures(rung):
+    """What failed in a stage, in one line."""
+    if rung.failures:
+        return "; ".join(rung.failures.values())
+    return f"stage {rung.stage.id} is not finished"
+
+
+def default_root():
+    """The checkout (the nearest folder upwards with pyproject.toml), else the current folder."""
+    here = Path.cwd()
+    return next((folder for folder in (here, *here.parents) if (folder / "pyproject.toml").is_file()), here)
+
+
+@lru_cache(maxsize=64)
+def _load_data(config, data_dir):
+    bank = prepare_bank(config, data_dir)
+    files = ("pairsDevTrain.txt", "pairsDevTest.txt") if config.protocol == "view1" else ("pairs.txt",) * 2
+    pairs = load_pairs(config, data_dir)
+    for file, parts in zip(files, ((pairs.train, pairs.validation), (pairs.test,))):
+        for part in parts:
+            check_pictures(bank, pair_file(file, config.dataset, data_dir), part)
+    return bank, pairs, pairs.digest(bank)

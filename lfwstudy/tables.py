@@ -1,0 +1,430 @@
+"""What does the reader see in words and tables? HTML tables and sentences computed from finished runs."""
+
+import html
+
+import numpy as np
+import pandas as pd
+from IPython.display import HTML, Markdown
+
+from . import evaluate
+from .augment import clip_labels
+from .datasets import DATASETS
+from .executors import clock
+from .stages import PROFILES, get_ladder
+
+_WORDS = {
+    "data.crop": "central crop in pixels", "data.side": "picture side in pixels", "data.filter": "resize filter",
+    "data.pairs_per_class": "development pairs per class, at most", "data.split": "split", "data.fold": "held-out fold",
+    "model.pool1_stride": "stride of the first pooling", "model.batchnorm": "batch-norm placement",
+    "model.width": "width of the network", "model.l2": "L2 penalty", "model.initializer": "initialisation",
+    "training.epochs": "epochs at most", "training.batch_size": "pairs per batch",
+    "training.learning_rate": "learning rate", "training.patience": "patience in epochs",
+    "training.checkpoint_period": "epochs between checkpoints", "training.evaluated": "weights evaluated",
+    "training.augmented_copies": "augmented copies per pair", "training.zoom": "zoom", "training.shear": "shear",
+    "training.brightness": "brightness", "training.label_epsilon_copies": "label clipping of copies",
+    "training.label_epsilon_originals": "label clipping of originals",
+    "training.lr_drop_epoch": "learning rate divided by 10 after epoch",
+}
+
+
+def source_line(study):
+    """What figures and tables of a study were made from, in a line."""
+    s = study.settings
+    view = "View 1" if s.protocol == "view1" else "View 2"
+    return (f"{DATASETS[s.dataset].title}, {view}, profile {s.profile}, split {s.split}, "
+            f"{study.seeds()} seed{'s' if study.seeds() > 1 else ''}, {study.precision}")
+
+
+def is_demo(study):
+    """Whether the pictures are the drawn ones."""
+    return study.settings.dataset == "demo"
+
+
+def heading(study, title, level=1):
+    """A heading that names the data and the profile."""
+    s = study.settings
+    demo = "demo faces" if is_demo(study) else s.dataset
+    lines = [f"{'#' * level} {title} ({demo}, profile {s.profile})"]
+    if is_demo(study):
+        lines.append("> **Demo.** These faces are drawn and the people are made up. What is measured on them shows "
+                     "that the study runs; it says nothing about LFW.")
+    if s.split in ("random", "sequential") and s.protocol == "view1":
+        lines.append(f"> **Contaminated validation.** The split `{s.split}` puts the same people on both sides; "
+                     "validation figures are too good.")
+    return Markdown("\n\n".join(lines))
+
+
+def table(rows, caption, study=None):
+    """An HTML table of dicts, everything escaped. The caption says what was measured on what."""
+    frame = pd.DataFrame(rows)
+    frame.columns = [str(column) for column in frame.columns]
+    body = frame.to_html(index=False, escape=True, border=0, classes="study", na_rep="", justify="left")
+    foot = f"{caption} {source_line(study)}." if study else caption
+    head, _, rest = body.partition(">")
+    return HTML(f'<div class="scroll">{head}><caption>{html.escape(foot)}</caption>{rest}</div>')
+
+
+def changes(study, rung):
+    """Table of what each variant changes against the incumbent, unscaled and scaled by the profile."""
+    start = rung.before.config if rung.before else study.base()
+    factor = PROFILES[study.settings.profile].factor
+    rows = []
+    for candidate in rung.candidates:
+        differences = candidate.config.differences(start)
+        scaled = candidate.specs[0].config.to_dict()
+        for key, old, new in differences:
+            section, name = key.split(".")
+            run = scaled[section][name]
+            rows.append({"variant": candidate.variant, "setting": _WORDS.get(key, key), "incumbent": _plain(old),
+                         "variant's": _plain(new), f"run here (factor {factor:g})": _plain(run)})
+        if not differences:
+            rows.append({"variant": candidate.variant, "setting": "nothing: the same configuration", "incumbent": "",
+                         "variant's": "", f"run here (factor {factor:g})": ""})
+    if rung.before is None:
+        return Markdown("The first stage: there is nothing to compare with yet.")
+    return table(rows, f"Changes against {rung.before.stage}: {rung.before.variant}. Epochs are the report's; the "
+                       "last column is what this profile ran.", study)
+
+
+def describe(config):
+    """The settings of a configuration as a table."""
+    rows = [{"setting": _WORDS.get(f"{section}.{name}", name), "value": _plain(value)}
+            for section, values in config.to_dict().items() for name, value in values.items() if value is not None]
+    return table(rows, "The configuration in full.")
+
+
+def published_beside_measured(study, rungs):
+    """The headline table: what the report prints and what was measured here, per variant, means over seeds."""
+    rows = []
+    for rung in rungs:
+        for variant, candidate in zip(rung.stage.variants, rung.candidates):
+            results = finished_results(study, candidate)
+            p = variant.published
+            carried = rung.after is not None and (rung.after.stage, rung.after.variant) == (rung.stage.id, variant.id)
+            row = {"stage": rung.stage.id, "variant": variant.id + (" ►" if carried else ""),
+                   "published accuracy": _points(p.accuracy) if p else "",
+                   "measured accuracy": "not finished" if not results else _with_interval(study, candidate),
+                   "at the best epoch": _points(_mean(results, "test_accuracy_at_best")),
+                   "validation at best": _points(_mean(results, "val_accuracy_at_best")),
+                   "TPR / TNR": " / ".join(_points(_mean(results, key)) for key in ("test_tpr", "test_tnr")),
+                   "published loss": _loss(p.loss) if p else "", "measured loss": _loss(_mean(results, "test_loss")),
+                   "published epochs": _count(p.epochs) if p else "",
+                   "measured epochs": _count(_mean(results, "epochs_run")),
+                   "published best": _count(p.best_epoch) if p else "",
+                   "measured best": _count(_mean(results, "best_epoch"))}
+            rows.append(row)
+    profile = PROFILES[study.settings.profile]
+    return table(rows, "Test accuracy in percent, published (LFW-a, GPU, one run each) beside measured; ► is carried "
+                       f"forward. Intervals: {interval_words(study)}. Epochs here are the report's times "
+                       f"{profile.factor:g}. Measured on:", study)
+
+
+def effort(study, rungs):
+    """Seconds and memory, published beside measured."""
+    rows = []
+    for rung in rungs:
+        for variant, candidate in zip(rung.stage.variants, rung.candidates):
+            results, p = finished_results(study, candidate), variant.published
+            if results:
+                rows.append({"stage": rung.stage.id, "variant": variant.id,
+                             "published s/epoch": f"{p.seconds_per_epoch:.2f}" if p else "",
+                             "measured s/epoch": f"{_mean(results, 'seconds_per_epoch'):.2f}",
+                             "published total": clock(p.seconds_total) if p else "",
+                             "measured total": clock(_mean(results, "seconds_total")),
+                             "to the best epoch": clock(_mean(results, "seconds_to_best") or 0),
+                             "peak memory": f"{_mean(results, 'peak_memory_mb'):,.0f} MiB",
+                             "parameters": f"{results[0]['parameters']:,}"})
+    return table(rows, "Training time without start and compilation (published: on the report's GPU), and the peak "
+                       "memory of the training process. Measured on:", study)
+
+
+def outcome(study, rung):
+    """In words: what the stage found by validation, and what is carried forward and by how much."""
+    if rung.failures or not rung.complete():
+        missing = [c.variant for c in rung.candidates if c.score is None]
+        text = f"**Not finished:** {', '.join(missing)}. {_escape('; '.join(rung.failures.values()))}"
+        if rung.after is None:
+            return Markdown(text)
+    else:
+        text = ""
+    best = max((c for c in rung.candidates if c.score is not None), key=lambda c: c.score, default=None)
+    if rung.before is None:
+        text += (f"The base network reaches a validation accuracy of {_points(rung.after.score[0])} % at its best epoch. "
+                 "Later stages start from it.")
+    elif best is not None:
+        gain = 100 * (best.score[0] - rung.before.score[0])
+        text += (f"The best variant, **{best.variant}**, reaches a validation accuracy of {_points(best.score[0])} %, "
+                 f"{abs(gain):.1f} points {'above' if gain >= 0 else 'below'} the incumbent "
+                 f"({rung.before.stage}: {rung.before.variant}, {_points(rung.before.score[0])} %). ")
+        text += _carried(study, rung)
+    return Markdown(text + " " + _caution(study, rung))
+
+
+def headline(study, rungs):
+    """The first paragraph of the summary: the best configuration by validation and its test accuracy."""
+    best = rungs[-1].after if rungs else None
+    if best is None:
+        return Markdown("No stage is finished yet.")
+    results = finished_results(study, best)
+    tested = results[0]["test_accuracy"] is not None
+    text = (f"The ladder arrives at **{best.stage}: {best.variant}**, chosen by "
+            f"{'validation' if study.settings.select == 'validation' else 'following the report'}: "
+            f"validation accuracy {_points(best.score[0])} % at the best epoch")
+    if tested:
+        text += (f", test accuracy {_points(_mean(results, 'test_accuracy_at_best'))} % there and "
+                 f"{_with_interval(study, best)} with the evaluated weights")
+    text += f" ({'drawn demo faces, no statement about LFW' if is_demo(study) else DATASETS[study.settings.dataset].title})."
+    if not is_demo(study) and study.settings.ladder == "report":
+        text += (" The report's best is 71.2 % on LFW-a with one run; the two were measured on "
+                 f"{'the same' if study.settings.dataset == 'lfw-a' else 'different'} pictures.")
+    return Markdown(text)
+
+
+def interval_words(study):
+    """What the intervals of a study are."""
+    return ("Wilson's 95 % of the proportion, one seed" if study.seeds() * len(study.folds()) == 1
+            else "Wilson's 95 % of the proportion around the mean over runs")
+
+
+def finished_results(study, candidate):
+    """result.json of the finished runs of a candidate."""
+    return [study.store.result(spec.run) for spec in candidate.specs if study.store.is_finished(spec.run)]
+
+
+def ladder_points(study, rungs):
+    """What plots.ladder draws: one point per variant."""
+    points = []
+    for rung in rungs:
+        for variant, candidate in zip(rung.stage.variants, rung.candidates):
+            results = [r for r in finished_results(study, candidate) if r["test_accuracy"] is not None]
+            accuracy = _mean(results, "test_accuracy")
+            low, high = test_interval(study, candidate) if results else (None, None)
+            carried = rung.after is not None and (rung.after.stage, rung.after.variant) == (rung.stage.id, variant.id)
+            points.append({"stage": rung.stage.id, "label": f"{rung.stage.id}: {variant.id}", "accuracy": accuracy,
+                           "low": low, "high": high, "singles": [r["test_accuracy"] for r in results],
+                           "published": variant.published.accuracy if variant.published else None,
+                           "carried": carried})
+    return points
+
+
+def test_interval(study, candidate):
+    """Wilson's interval of a candidate's mean test accuracy over its number of test pairs."""
+    results = [r for r in finished_results(study, candidate) if r["test_accuracy"] is not None]
+    count = len(study.data(candidate.specs[0].config.data)[1].test)
+    accuracy = _mean(results, "test_accuracy")
+    if accuracy is None or not np.isfinite(accuracy):
+        return float("nan"), float("nan")
+    return evaluate.wilson(round(accuracy * count), count)
+
+
+def made_from(study, rungs):
+    """What the figures were made from: data, profile, seeds, versions, machine, wall time."""
+    results = [study.store.record(spec.run)[1] for rung in rungs for c in rung.candidates for spec in c.specs
+               if study.store.is_finished(spec.run)]
+    unique = list({r["run"]: r for r in results}.values())
+    if not unique:
+        return Markdown("No run is finished yet.")
+    data = study.base().data
+    bank, pairs, digest = study.data(data)
+    versions = sorted({f"{name} {v}" for r in unique for name, v in r["versions"].items()})
+    rows = [("pictures", f"{DATASETS[data.dataset].title}: {len(bank):,}, crop {data.crop}, side {data.side}, "
+                         f"{data.filter} filter"),
+            ("notes on the pictures", "; ".join(bank.notes) or "none"),
+            ("pairs", f"{len(pairs.train):,} training, {len(pairs.validation):,} validation, {len(pairs.test):,} test"),
+            ("data digest", digest[:16]), ("split", study.settings.split), ("selection", study.settings.select),
+            ("profile", f"{study.settings.profile}: {PROFILES[study.settings.profile].title}"),
+            ("seeds", str(study.seeds())), ("precision of the convolutions", study.precision),
+            ("runs", f"{len(unique)} different, {len(results)} rows"),
+            ("machine", "; ".join(sorted({r["device"] for r in unique}))),
+            ("backend", "; ".join(sorted({r["backend"] for r in unique}))),
+            ("versions", ", ".join(versions)),
+            ("training time in all", clock(sum(r["seconds_total"] for r in unique)))]
+    return table([{"what": what, "value": value} for what, value in rows], "What the figures were made from.")
+
+
+def counts(study):
+    """What the data set holds beside what is published on LFW."""
+    bank, pairs, _ = study.data(study.base().data)
+    from .pairs import person_of
+    people, number = np.unique(person_of(bank.names), return_counts=True)
+    demo = is_demo(study)
+    development = len(pairs.train) + len(pairs.validation)
+    rows = [("pictures", 13_233, len(bank)), ("people", 5_749, len(people)),
+            ("people with two or more pictures", 1_680, int((number > 1).sum())),
+            ("people with one picture", 4_069, int((number == 1).sum())),
+            ("development pairs used", 2_200, development), ("test pairs", 1_000, len(pairs.test))]
+    return table([{"": what, **({} if demo else {"published": f"{published:,}"}), "here": f"{here:,}"}
+                  for what, published, here in rows],
+                 "Demo faces have no published counts." if demo else "Counted here beside the published counts of LFW.",
+                 study)
+
+
+def audit_table(audits, study):
+    """The audit of the splits as a table. audits: dict from split name to splits.audit's result."""
+    rows = [{"split": name, "training pairs (same + different)": f"{a['train_matched']} + {a['train_mismatched']}",
+             "validation pairs": f"{a['validation_matched']} + {a['validation_mismatched']}",
+             "dropped": a["pairs_dropped"], "people on both sides": f"{a['shared_people']} of {a['validation_people']}",
+             "pictures on both sides": f"{a['shared_images']} of {a['validation_images']}",
+             "validation pairs touched": f"{a['touched_pairs']} of {a['validation_pairs']}",
+             "constant answer scores": _points(a["constant_accuracy"])} for name, a in audits.items()]
+    return table(rows, "What training and validation share. Chosen here: "
+                       f"{study.settings.split}. Last column in percent.", study)
+
+
+def layers(rows, study):
+    """model.layer_table as a table."""
+    shown = [{"layer": r["layer"], "output": r["output"], "parameters": f"{r['parameters']:,}",
+              "multiply-adds": f"{r['multiply_adds'] / 1e6:,.1f} M" if r["multiply_adds"] else "",
+              "activations": f"{r['activations_mb']:,.1f} MiB", "state": f"{r['state_mb']:,.1f} MiB"} for r in rows]
+    shown.append({"layer": "sum", "output": "", "parameters": f"{sum(r['parameters'] for r in rows):,}",
+                  "multiply-adds": f"{sum(r['multiply_adds'] for r in rows) / 1e6:,.1f} M",
+                  "activations": f"{sum(r['activations_mb'] for r in rows):,.1f} MiB",
+                  "state": f"{sum(r['state_mb'] for r in rows):,.1f} MiB"})
+    return table(shown, "The network by layer: multiply-adds of one picture, activations of a batch of 64 pairs, and "
+                        "parameters with gradient and Adam's moments.", study)
+
+
+def _carried(study, rung):
+    if rung.after is rung.before or (rung.after.stage, rung.after.variant) == (rung.before.stage, rung.before.variant):
+        if not rung.stage.carry:
+            return "By design this stage is never carried forward: its network is several times larger and slower."
+        why = ("the report went on with what it had" if study.settings.select == "report"
+               else "no variant is better on validation")
+        return f"The incumbent stays: {why}."
+    why = "as the report did" if study.settings.select == "report" else "for its validation accuracy"
+    return f"**{rung.after.variant}** is carried forward, {why}."
+
+
+def _caution(study, rung):
+    runs = study.seeds() * len(study.folds())
+    pairs = len(study.data(rung.candidates[0].specs[0].config.data)[1].validation)
+    text = (f"With {pairs} validation pairs one standard error of an accuracy near "
+            f"70 % is {100 * np.sqrt(0.21 / pairs):.1f} points")
+    text += f", and this is {'one run' if runs == 1 else f'{runs} runs'} of each variant. "
+    if is_demo(study):
+        text += "No verdict on the report's claim is drawn from demo faces."
+    elif study.settings.select != "report" and rung.stage.claim:
+        text += "Verdicts on the report's claims are drawn along its own path only (`--select report`)."
+    return text
+
+
+def _with_interval(study, candidate):
+    results = finished_results(study, candidate)
+    accuracy = _mean(results, "test_accuracy")
+    if accuracy is None:
+        return "not scored"
+    if not np.isfinite(accuracy):
+        return "diverged"
+    low, high = test_interval(study, candidate)
+    return f"{100 * accuracy:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
+
+
+def _mean(results, key):
+    values = [r[key] for r in results if r[key] is not None]
+    return float(np.mean(values)) if values else None
+
+
+def _points(value):
+    return "" if value is None else f"{100 * value:.1f}"
+
+
+def _loss(value):
+    return "" if value is None else f"{value:.3f}"
+
+
+def _count(value):
+    return "" if value is None else f"{value:.0f}"
+
+
+def _plain(value):
+    if value is None:
+        return "none"
+    if isinstance(value, (list, tuple)):
+        return " to ".join(f"{v:g}" for v in value)
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _escape(text):
+    return html.escape(text)
+
+
+def gallery_groups(study, candidate):
+    """What plots.gallery draws: telling test pairs of a candidate's first run, with the best epoch's scores.
+
+    Validation pairs where the test pairs are not scored.
+    """
+    spec = candidate.specs[0]
+    bank = study.data(spec.config.data)[0]
+    tested = study.store.result(spec.run)["test_accuracy"] is not None
+    scored = study.store.predictions(spec.run, "test" if tested else "val")
+    groups = []
+    for (same, right), rows in evaluate.pick_examples(scored["label"], scored["score_at_best"]).items():
+        lefts, rights = bank.rows(scored["left"][rows]), bank.rows(scored["right"][rows])
+        title = f"{'same person' if same else 'different people'}, judged {'rightly' if right else 'wrongly'}"
+        groups.append((f"{title} (the surest first, then the least sure)", [
+            (bank.images[a], bank.images[b], f"line {scored['pair'][i]}: P(same) {scored['score_at_best'][i]:.2f}")
+            for i, a, b in zip(rows, lefts, rights)]))
+    return groups
+
+
+def curves(study, rungs, joined=False):
+    """Histories by variant, as the plots of learning curves want them; `joined` puts the stage's name before."""
+    found = {}
+    for rung in rungs:
+        for candidate in rung.candidates:
+            histories = [study.store.history(spec.run) for spec in candidate.specs]
+            if any(histories):
+                name = f"{rung.stage.id}: {candidate.variant}" if joined else candidate.variant
+                found[name] = [rows for rows in histories if rows]
+    return found
+
+
+def effort_columns(study, rungs):
+    """Labels, seconds per epoch, seconds in all and memory of each finished variant, as plots.effort wants them."""
+    found = [(f"{rung.stage.id}: {c.variant}", finished_results(study, c)) for rung in rungs for c in rung.candidates]
+    found = [(label, results) for label, results in found if results]
+    return ([label for label, _ in found], *([_mean(results, key) for _, results in found]
+                                            for key in ("seconds_per_epoch", "seconds_total", "peak_memory_mb")))
+
+
+def clipped_labels(study):
+    """What clipping makes of the labels 0 and 1."""
+    rows = []
+    for epsilon in (0.0, 0.01, 0.03):
+        low, high = clip_labels([0, 1], epsilon)
+        rows.append({"epsilon": f"{epsilon:g}", "label 0 becomes": f"{low:g}", "label 1 becomes": f"{high:g}"})
+    return table(rows, "Label clipping with two classes. Accuracy is always measured against the hard labels.", study)
+
+
+def hypothesis(rung):
+    """What the stage expects."""
+    return Markdown(rung.stage.hypothesis)
+
+
+def split_sentence(study, audits):
+    """One sentence on the split that the study uses."""
+    chosen = audits.get(study.settings.split)
+    if chosen is None:
+        return Markdown("Under View 2 the ten sets of people are disjoint by construction; one fold is tested, the "
+                        "next one is validation, the other eight train.")
+    shared = chosen["shared_people"]
+    found = "no person is on both sides" if not shared else f"{shared} people are on both sides"
+    return Markdown(f"With the split `{study.settings.split}` {found}, {chosen['pairs_dropped']} pairs are dropped, and "
+                    f"always giving the commoner answer would score {_points(chosen['constant_accuracy'])} % on validation.")
+
+
+def best_candidate(rung):
+    """The finished candidate of a stage with the best validation score, None where none is finished."""
+    finished = [c for c in rung.candidates if c.score is not None and np.isfinite(c.score[0])]
+    return max(finished, key=lambda c: c.score, default=None)
+
+
+def last_choice(rungs):
+    """The configuration that the ladder arrives at, None where nothing is finished."""
+    return rungs[-1].after if rungs else None
+
+
+def nothing_finished(rung=None):
+    """The sentence that stands where a finished run would be shown."""
+    return Markdown(f"No run of {rung.stage.id} is finished." if rung else
+                    "No stage is finished yet: run `make study`, or the notebook 01_stage, first.")
