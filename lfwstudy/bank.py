@@ -99,7 +99,7 @@ def load_bank(path):
             raise DataError(f"{path}: bank format {meta['format']}, this program reads {BANK_FORMAT}; make it anew")
         images = _map_member(path, "images.npy")
         bank = ImageBank(images, names, sha256, str(meta["dataset"]), int(meta["crop"]), int(meta["side"]),
-                         str(meta["filter"]), str(path), tuple(meta["notes"]))
+                         str(meta["filter"]), str(meta["origin"]), tuple(meta["notes"]))
         shape = (len(names), bank.side, bank.side)
         if images.dtype != np.uint8 or images.shape != shape or sha256.shape != (len(names), 32) \
                 or sha256.dtype != np.uint8 or (names[1:] <= names[:-1]).any():

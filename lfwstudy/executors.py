@@ -92,6 +92,13 @@ def clock(seconds):
     return f"{seconds // 3600}:{seconds % 3600 // 60:02d} h"
 
 
+def end_with_parent():
+    """Block until the process that started this one is gone (its end of the pipe closes), then end at once."""
+    while os.read(0, 4096):  # not sys.stdin, whose lock would be held when the interpreter ends
+        pass
+    os._exit(3)
+
+
 class Progress:
     """A line of text in a notebook or terminal that is replaced as work goes on, and ends as plain text."""
 

@@ -4,10 +4,7 @@ import numpy as np
 from keras import Input, Model, initializers, layers, ops, regularizers, saving
 
 from .errors import ConfigError
-
-# Filters and kernel side of the four convolutions, Koch et al. (2015), figure 4.
-CONVOLUTIONS = ((64, 10), (128, 7), (128, 4), (256, 4))
-EMBEDDING = 4096
+from .model_cost import CONVOLUTIONS, EMBEDDING, scaled
 
 
 @saving.register_keras_serializable("lfwstudy")
@@ -78,9 +75,9 @@ def build_tower(config, side, precision="float32", seed=0):
         if x.shape[1] < kernel:
             raise ConfigError(f"side {side} is too small: convolution {number} gets {x.shape[1]} pixels for a "
                               f"kernel of {kernel}")
-        x = _block(x, number, _scaled(filters, config.width), kernel, config, policy, seed)
+        x = _block(x, number, scaled(filters, config.width), kernel, config, policy, seed)
     x = layers.Flatten(dtype="float32", name="flatten")(x)
-    units = _scaled(EMBEDDING, config.width)
+    units = scaled(EMBEDDING, config.width)
     embedding = layers.Dense(
         units, activation="sigmoid", dtype="float32", name="dense",
         kernel_initializer=_kernel_init(config.initializer, fan_in=x.shape[1], fan_out=units, seed=[seed, 5]),
@@ -155,10 +152,6 @@ def _multiply_adds(layer):
     if kind == "Dense":
         return int(np.prod(layer.kernel.shape))
     return 0
-
-
-def _scaled(count, width):
-    return max(1, round(count * width))
 
 
 def _penalty(config):

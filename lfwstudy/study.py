@@ -195,7 +195,8 @@ class Study:
             after = self._choose(stage, candidates, incumbent)
             rungs.append(Rung(stage, incumbent, candidates, after, failures))
             incumbent = after
-            if name == upto or after is None or (not train and not rungs[-1].complete()):
+            nothing_finished = all(c.score is None for c in candidates)
+            if name == upto or after is None or (not train and nothing_finished):
                 break
         return rungs
 

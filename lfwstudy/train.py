@@ -24,6 +24,7 @@ from .callbacks import Recorder, drop_weights, load_resume, save_weights, weight
 from .config import TRAINING_VERSION, RunConfig
 from .datasets import load_pairs, prepare_bank
 from .errors import RunError, StudyError
+from .executors import end_with_parent
 from .files import read_json, replacing, write_csv, write_json
 from .machine import device_name, peak_memory_mb, versions
 from .model import build_siamese
@@ -309,7 +310,7 @@ def main(path):
     """Train the job described by a JSON file; exit status 0, or 2 with one line where the input cannot be used."""
     job = read_json(path)
     if job.get("ends_with_parent"):
-        threading.Thread(target=_end_with_parent, daemon=True).start()
+        threading.Thread(target=end_with_parent, daemon=True).start()
     try:
         config = RunConfig.from_dict(job["config"])
         bank = prepare_bank(config.data, job["data_dir"])
@@ -326,13 +327,6 @@ def main(path):
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0
-
-
-def _end_with_parent():
-    """End this process when the one that started it is gone: its end of the pipe closes."""
-    while os.read(0, 4096):  # not sys.stdin, whose lock would be held when the interpreter ends
-        pass
-    os._exit(3)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,49 @@
+# make study | make test | make lab     (needs Python 3.11 or newer and make, nothing else)
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+
+DATASET ?= demo
+DATA_DIR ?=
+PROFILE ?= quick
+LADDER ?= report
+STAGES ?=
+SEEDS ?= 1
+OUT ?=
+ARGS ?=
+
+OPTIONS = --dataset "$(DATASET)" --profile "$(PROFILE)" --ladder "$(LADDER)" --seeds "$(SEEDS)" \
+	$(if $(DATA_DIR),--data-dir "$(DATA_DIR)") $(if $(STAGES),--stages "$(STAGES)") $(if $(OUT),--out "$(OUT)") $(ARGS)
+
+.PHONY: help setup study test test-long lab clean
+
+help:
+	@echo "make study      set up, then run the study (DATASET= DATA_DIR= PROFILE= LADDER= STAGES= SEEDS= OUT= ARGS=)"
+	@echo "make test       set up, then run the tests (10 minutes)"
+	@echo "make test-long  the tests that take longer"
+	@echo "make lab        open JupyterLab on the notebooks"
+	@echo "make clean      remove the environment; runs/ stays"
+
+setup: $(VENV)/.ready
+
+$(VENV)/.ready: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or newer is needed; give it with PYTHON=python3.x"; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[test]"
+	@touch $@
+
+study: setup
+	$(BIN)/lfwstudy run $(OPTIONS)
+
+test: setup
+	$(BIN)/python -m pytest -m "not long" $(ARGS)
+
+test-long: setup
+	$(BIN)/python -m pytest -m long $(ARGS)
+
+lab: setup
+	$(BIN)/jupyter lab notebooks
+
+clean:
+	rm -rf $(VENV)

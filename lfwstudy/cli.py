@@ -1,0 +1,174 @@
+"""The `lfwstudy` command: thin, arguments in, one call out."""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from . import __version__
+from .config import FILTERS, PRECISIONS, PROTOCOLS, SPLITS, DataConfig
+from .errors import ConfigError, StudyError
+
+EXAMPLES = {
+    "data": """examples:
+  lfwstudy data                                                  draw the demo faces and count them
+  lfwstudy data --dataset lfw-deepfunneled --data-dir ~/lfw      find, decode and count your own copy
+  lfwstudy data --dataset lfw --audit                            download LFW; what do the splits share?""",
+    "run": """examples:
+  lfwstudy run                                                   the whole report ladder on demo faces, in minutes
+  lfwstudy run --dataset lfw-deepfunneled --data-dir ~/lfw --profile cpu --dry-run
+                                                                 what would be trained, how long, how much disk
+  lfwstudy run --dataset lfw-deepfunneled --data-dir ~/lfw --profile cpu --stages base,batchnorm --out runs/lfw
+                                                                 some stages; later the same --out with others
+Interrupt it whenever you like: the same command goes on where it was.""",
+    "report": """example:
+  lfwstudy report --out runs/demo-quick""",
+    "verify": """examples:
+  lfwstudy verify a.jpg b.jpg
+  lfwstudy verify a.jpg group.jpg --right-box 120,80,220,180     one face of several: its box in pixels
+
+Photos are framed by a face detector, not aligned like the training pictures: the accuracy on such photos is
+unmeasured, and the score is no proof of identity.""",
+}
+
+
+def main(arguments=None):
+    """Entry point; returns the exit status: 0 done, 1 something failed, 2 wrong use or bad input."""
+    options = _parser().parse_args(arguments)
+    try:
+        return options.call(options) or 0
+    except StudyError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\ninterrupted; the same command goes on where it was", file=sys.stderr)
+        return 1
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def data(options):
+    """`lfwstudy data`: find or download, verify, count, prepare; with --audit also what the splits share."""
+    from .describe import describe_audit, describe_data
+    config = DataConfig(dataset=options.dataset, crop=options.crop, side=options.side, filter=options.filter)
+    for line in describe_data(config, options.data_dir):
+        print(line)
+    if options.audit:
+        for line in describe_audit(config, options.data_dir):
+            print(line)
+
+
+def run(options):
+    """`lfwstudy run`: the study, or with --dry-run what it would do."""
+    from .conduct import conduct, dry_run
+    from .study import Settings, Study
+    if options.protocol == "view2" and options.split is not None:
+        raise ConfigError("--split does not go with --protocol view2: its validation is the fold after the tested one")
+    settings = Settings(
+        dataset=options.dataset, data_dir=options.data_dir, profile=options.profile, ladder=options.ladder,
+        stages=options.stages, seeds=options.seeds, split=options.split or "components", protocol=options.protocol,
+        select=options.select, precision=options.precision, keep=options.keep, test=not options.no_test,
+        cluster=options.cluster, out=options.out)
+    study = Study(settings)
+    if options.dry_run:
+        print("\n".join(dry_run(study)))
+        return 0
+    return conduct(study)
+
+
+def report(options):
+    """`lfwstudy report`: execute the notebooks on the finished runs and render the HTML again."""
+    from .conduct import conduct
+    from .study import default_root, open_study
+    out = Path(options.out) if options.out else default_root() / "runs" / "demo-quick"
+    return conduct(open_study(out)[0], train=False)
+
+
+def verify(options):
+    """`lfwstudy verify`: are two photos of the same person?"""
+    from .verify import verify_photos
+    print(verify_photos(options.left, options.right, options.out, options.left_box, options.right_box))
+
+
+def _parser():
+    parser = argparse.ArgumentParser(
+        prog="lfwstudy", description="How far does a siamese convolutional network get at telling whether two face "
+        "pictures show the same person, and what does each training choice add?")
+    parser.add_argument("--version", action="version", version=f"lfwstudy {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _data_command(commands)
+    _run_command(commands)
+    command = _command(commands, "report", report, "render the HTML of a study again")
+    command.add_argument("--out", default="", help="the study's folder (default: runs/demo-quick)")
+    _verify_command(commands)
+    return parser
+
+
+def _data_command(commands):
+    command = _command(commands, "data", data, "find or download the pictures, verify, count and prepare them")
+    _data_options(command)
+    command.add_argument("--audit", action="store_true", help="what do training and validation share under each split?")
+    command.add_argument("--crop", type=int, default=250, metavar="N", help="central square kept, in pixels of 250")
+    command.add_argument("--side", type=int, default=105, metavar="N", help="side it is resized to, in pixels")
+    command.add_argument("--filter", default="bilinear", choices=FILTERS,
+                         help="resize filter; all but nearest average over the pixels they shrink")
+
+
+def _run_command(commands):
+    command = _command(commands, "run", run, "run the study, or go on with it")
+    _data_options(command)
+    add = command.add_argument
+    add("--profile", default="quick", metavar="NAME",
+        help="quick (minutes, narrow network), cpu (a night on 2 cores) or report (the report's own numbers)")
+    add("--ladder", default="report", metavar="NAME", help="which ladder of stages: report")
+    add("--stages", default="", metavar="A,B,..", help="stages to add to this study (default: all of the ladder)")
+    add("--seeds", type=int, default=1, metavar="N", help="runs per variant, seeds 0 to N-1")
+    add("--split", choices=SPLITS, help="who is in validation (default: components, person-disjoint, no pair lost)")
+    add("--protocol", default="view1", choices=PROTOCOLS, help="LFW's View 1 (development) or View 2 (ten folds)")
+    add("--select", default="validation", choices=("validation", "report"),
+        help="carry the best variant on validation forward, or follow the report's own choices")
+    add("--precision", default="auto", choices=("auto", *PRECISIONS), help="of the convolutions; kept in study.json")
+    add("--keep", default="best", choices=("best", "all", "none"), help="whose weights stay when the study ends")
+    add("--no-test", action="store_true", help="do not score the test pairs (a later command without it adds them)")
+    add("--dry-run", action="store_true", help="print runs, time and disk needed; train nothing")
+    add("--cluster", default="", metavar="ADDRESS", help="hand the runs to a cluster at this address")
+    add("--out", default="", metavar="DIR", help="the study's folder (default: runs/<dataset>-<profile>)")
+
+
+def _verify_command(commands):
+    command = _command(commands, "verify", verify, "same person? score two photos with the best model")
+    command.add_argument("left", help="a photo")
+    command.add_argument("right", help="another photo")
+    command.add_argument("--out", default="", metavar="DIR", help="study whose best model is used")
+    for side in ("left", "right"):
+        command.add_argument(f"--{side}-box", type=_box, metavar="L,T,R,B",
+                             help=f"where the face is in the {side} photo: left, top, right, bottom in pixels")
+
+
+def _data_options(command):
+    command.add_argument("--dataset", default="demo", metavar="NAME",
+                         help="demo (drawn faces), lfw, lfw-funneled, lfw-deepfunneled or lfw-a")
+    command.add_argument("--data-dir", default="", metavar="DIR",
+                         help="folder with your copy: archive, unpacked folder or bank file (default: $LFWSTUDY_DATA)")
+
+
+def _command(commands, name, call, text):
+    command = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".",
+                                  epilog=EXAMPLES.get(name), formatter_class=argparse.RawDescriptionHelpFormatter)
+    command.set_defaults(call=call)
+    return command
+
+
+def _box(text):
+    try:
+        left, top, right, bottom = (int(part) for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"four whole numbers L,T,R,B expected, got {text!r}") from None
+    if left >= right or top >= bottom:
+        raise argparse.ArgumentTypeError(f"the box {text!r} is empty: left < right and top < bottom expected")
+    return left, top, right, bottom
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,214 @@
+"""The study from beginning to end: notebooks in order, progress, what to keep, the report; and what it would cost."""
+
+import fcntl
+import sys
+import time
+from contextlib import contextmanager
+
+from . import report
+from .datasets import DATASETS
+from .errors import RunError
+from .executors import clock
+from .files import read_csv
+from .model_cost import tower_cost
+from .stages import get_stage, in_order, scale
+
+_POLL_SECONDS = 0.3
+
+
+def conduct(study, train=True):
+    """Run (or with `train=False` only render) a study; prints where the report is. Returns the exit status.
+
+    Raises RunError where another process works on the same folder.
+    """
+    with _lock(study.out):
+        started = time.monotonic()
+        if train:
+            _say(f"study: {DATASETS[study.settings.dataset].title}, profile {study.settings.profile}, "
+                 f"{study.settings.ladder} ladder, in {study.out}")
+            before = _known_runs(study)
+            study.data(scale(study.base(), study.settings.profile).data)  # a bad data set fails here, before anything
+            study.ask(study.settings.stage_ids())
+            failures = _climb(study, before)
+        else:
+            failures = _run_pages(study, report.all_pages(study))
+        study.write_results()
+        study.prune()
+        page = report.render(study)
+        for message in failures:
+            _say(f"failed: {message}")
+        _say(f"{'finished' if not failures else 'finished with gaps'} in {clock(time.monotonic() - started)}")
+        print(f"report: {page}", flush=True)
+        return 1 if failures else 0
+
+
+def dry_run(study):
+    """Lines that say which runs a command would train, how long at most, and how much disk they need."""
+    stages = in_order(study.settings.ladder, {*study.stages(), *study.settings.stage_ids()})
+    rate, source = _rate(study)
+    lines, total, runs, disk, largest = [], 0.0, 0, 0, 0
+    incumbent = study.base()
+    for name in stages:
+        stage = get_stage(study.settings.ladder, name)
+        for variant in stage.variants:
+            config = scale(incumbent.change(variant.changes), study.settings.profile)
+            digest = study.data(config.data)[2]
+            count = sum(not study.store.is_finished(config.identify(seed, study.precision, digest))
+                        for seed in range(study.seeds())) if study.folds() == [None] else study.seeds() * 10
+            seconds = count * _operations(study, config) / rate
+            parameters = tower_cost(config.model, config.data.side)[1]
+            largest = max(largest, parameters)
+            lines.append(f"{name:16s} {variant.id:26s} {count:4d} run{'s' if count != 1 else ' '}  at most "
+                         f"{config.training.epochs:3d} epochs  at most {clock(seconds):>9s}")
+            total, runs, disk = total + seconds, runs + count, disk + count * 0.5
+        if stage.carry:
+            chosen = next((v for v in stage.variants if v.id == stage.report_choice), stage.variants[0])
+            if stage.report_choice:
+                incumbent = incumbent.change(chosen.changes)
+    kept = {"none": 0, "best": 1, "all": runs}[study.settings.keep] * largest * 4 / 2**20
+    lines.append(f"in all: {runs} runs to train, at most {clock(total)} ({source}); early stopping makes it shorter")
+    lines.append(f"disk: about {disk + kept:,.0f} MiB when finished, {disk + kept + largest * 28 / 2**20:,.0f} MiB "
+                 "while training")
+    lines.append("later stages are reckoned as if the report's own choices were carried forward")
+    return lines
+
+
+def _climb(study, before):
+    """Data first, then stage by stage, then the summary. Returns messages of what failed."""
+    all_pages = {page.parameters.get("stage", page.notebook): page for page in _own_pages(study)}
+    failures = _run_pages(study, [all_pages["00_data.ipynb"]])
+    for name in study.stages():
+        rungs = study.climb(upto=name)
+        specs = [s for c in rungs[-1].candidates for s in c.specs] if rungs[-1].stage.id == name else []
+        missing = study.missing(specs)
+        known = before.get(name, set())
+        if missing and known - {s.run for s in specs}:
+            _say(f"stage {name} runs anew: what it starts from has changed")
+        failed = _run_pages(study, [all_pages[name]], missing)
+        rungs = study.climb(upto=name)
+        lost = [s for c in rungs[-1].candidates for s in c.specs if not study.store.is_finished(s.run)]
+        if not failed:
+            failed = [f"{name}/{s.variant}, seed {s.seed}: {_last_words(study, s)}" for s in lost]
+        failures += failed
+        study.prune()
+    return failures + _run_pages(study, [all_pages["02_report.ipynb"]])
+
+
+def _own_pages(study):
+    values = study.settings.combination()
+    return [page for page in report.all_pages(study)
+            if all(page.parameters[key] == value for key, value in values.items())]
+
+
+def _run_pages(study, pages, specs=()):
+    """Execute notebooks one after the other with a progress bar; returns messages of those that failed."""
+    failures = []
+    for page in pages:
+        process = report.execute(study, page)
+        try:
+            with _bar(page, specs) as bar:
+                while process.poll() is None:
+                    time.sleep(_POLL_SECONDS)
+                    bar(study)
+        except BaseException:
+            process.terminate()
+            process.wait()
+            raise
+        errors = [line for line in process.stderr.read().splitlines() if line.startswith("error: ")]
+        if process.returncode:
+            failures.append(f"{page.stem}: {errors[-1].removeprefix('error: ') if errors else 'the notebook failed'}")
+    return failures
+
+
+@contextmanager
+def _bar(page, specs):
+    """A progress bar over the epochs of the runs that a page trains, read from their histories."""
+    from tqdm import tqdm
+    total = sum(spec.config.training.epochs for spec in specs)
+    began = time.monotonic()
+    terminal = sys.stderr.isatty()
+    with tqdm(total=total or None, desc=page.stem, disable=not terminal, leave=False, unit="epoch",
+              bar_format=("{desc}: {percentage:3.0f}%|{bar}| {elapsed}, at most {remaining} left{postfix}" if total
+                          else "{desc}: {elapsed}")) as bar:
+        def update(study):
+            done, current = 0, ""
+            for spec in specs:
+                finished = study.store.is_finished(spec.run)
+                epochs = len(study.store.history(spec.run))
+                done += spec.config.training.epochs if finished else epochs
+                if epochs and not finished:
+                    current = f", {spec.variant} epoch {epochs}"
+            bar.set_postfix_str(current, refresh=False)
+            bar.n = done
+            bar.refresh()
+        yield update
+    _say(f"{page.stem}: {clock(time.monotonic() - began)}"
+         + (f", {len(specs)} run{'s' if len(specs) > 1 else ''} trained" if specs else ""))
+
+
+def _known_runs(study):
+    """Run ids by stage as results.csv has them for this combination."""
+    path = study.out / "results.csv"
+    known = {}
+    if path.is_file():
+        for row in read_csv(path):
+            if all(row[key] == value for key, value in study.settings.combination().items()):
+                known.setdefault(row["stage"], set()).add(row["run"])
+    return known
+
+
+def _last_words(study, spec):
+    log = study.store.folder(spec.run) / "log.txt"
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.is_file() else []
+    told = [line for line in lines if line.startswith("error: ")]
+    return told[-1].removeprefix("error: ") if told else f"not finished (log: {log})"
+
+
+def _operations(study, config):
+    """Floating-point operations of a run that uses all its epochs: a multiply-add counts two, training three times."""
+    pairs = study.data(config.data)[1]
+    macs = tower_cost(config.model, config.data.side)[0]
+    pictures = 6 * len(pairs.train) * (1 + config.training.augmented_copies) + 2 * len(pairs.validation)
+    return 2 * macs * pictures * config.training.epochs
+
+
+def _rate(study):
+    """Operations per second to reckon with, and where the figure is from."""
+    done = operations = 0.0
+    for rung in study.climb():
+        for candidate in rung.candidates:
+            for spec in candidate.specs:
+                if study.store.is_finished(spec.run):
+                    result = study.store.result(spec.run)
+                    done += result["seconds_total"]
+                    operations += _operations(study, spec.config) * result["epochs_run"] / result["epochs_max"]
+    if done:
+        return operations / done, f"at {operations / done / 1e9:,.0f} GFLOP/s, as the runs finished here"
+    import numpy as np
+    a = np.ones((1024, 1024), np.float32)
+    seconds = []
+    for _ in range(12):  # the fastest of several: other work on the machine only slows it down
+        began = time.perf_counter()
+        a @ a
+        seconds.append(time.perf_counter() - began)
+    ceiling = 2 * 1024**3 / min(seconds)
+    # Narrow networks spend more of a step outside the products; bfloat16 nearly doubles their speed.
+    width = study.base().model.width
+    rate = ceiling * (1.7 if study.precision == "bfloat16" else 1.0) * (0.85 if width >= 0.5 else 0.25)
+    return rate, f"at {rate / 1e9:,.0f} GFLOP/s, guessed from a matrix product on this machine"
+
+
+@contextmanager
+def _lock(out):
+    """Keep a second study out of the folder while one works in it."""
+    out.mkdir(parents=True, exist_ok=True)
+    with open(out / ".lock", "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise RunError(f"{out}: another lfwstudy works in this folder; wait for it or give another --out") from None
+        yield
+
+
+def _say(text):
+    print(text, file=sys.stderr, flush=True)

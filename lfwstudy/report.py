@@ -1,0 +1,248 @@
+"""Notebooks in, pages out: papermill runs them, nbconvert renders them, one self-contained report.html joins them."""
+
+import html
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from .errors import ConfigError
+from .files import write_json, write_text
+
+NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
+
+
+@dataclass(frozen=True)
+class Page:
+    """An executed notebook as a part of the report. anchor: unique within the report; stem: its file name."""
+
+    stem: str
+    anchor: str
+    title: str
+    notebook: str
+    parameters: dict
+
+
+def pages(study, suffix="", stages=None):
+    """The notebooks of a study's combination in reading order: summary, data, stages."""
+    s = study.settings
+    shared = {name: getattr(s, name) for name in
+              ("dataset", "data_dir", "profile", "ladder", "split", "protocol", "select", "precision", "keep", "test",
+               "cluster")} | {"seeds": study.seeds(), "out": str(study.out)}
+    label = "" if not suffix else f" ({s.ladder} ladder, {s.protocol}, split {s.split}, by {s.select})"
+    found = [Page(f"02_report{suffix}", f"summary{suffix}", f"Summary{label}", "02_report.ipynb", shared),
+             Page(f"00_data{suffix}", f"data{suffix}", f"The data{label}", "00_data.ipynb", shared)]
+    for name in stages or study.stages():
+        found.append(Page(f"01_stage-{name}{suffix}", f"{name}{suffix}", f"Stage {name}{label}", "01_stage.ipynb",
+                          {"stage": name, **shared}))
+    return found
+
+
+def all_pages(study):
+    """Pages of every combination of a study; the first one's file names carry no suffix."""
+    found, first = [], None
+    for other in study.combinations():
+        values = other.settings.combination()
+        first = first or values
+        different = [str(values[key]) for key in values if values[key] != first[key]]
+        found += pages(other, "".join(f"-{value}" for value in different))
+    return found
+
+
+def notebook_path(study, page):
+    """Where a page's executed notebook lies."""
+    return study.out / "notebooks" / f"{page.stem}.ipynb"
+
+
+def execute(study, page):
+    """Start executing a page's notebook through papermill in a process of its own; returns the process.
+
+    Parameters that the notebook does not have are refused (ConfigError) before anything starts; papermill itself
+    only warns.
+    """
+    source = NOTEBOOKS / page.notebook
+    if not source.is_file():
+        raise ConfigError(f"{source}: the notebook is missing; run from a checkout of the project")
+    known = notebook_parameters(source)
+    unknown = sorted(set(page.parameters) - set(known))
+    if unknown:
+        raise ConfigError(f"{source.name} has no parameter {unknown[0]!r}. It has: {', '.join(known)}.")
+    target = notebook_path(study, page)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    job = target.with_name(f".{page.stem}.json")
+    write_json(job, {"source": str(source), "target": str(target), "parameters": page.parameters})
+    # The kernel of this environment, whatever else the user has installed.
+    environment = {**os.environ, "JUPYTER_PREFER_ENV_PATH": "1", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
+    return subprocess.Popen([sys.executable, "-m", "lfwstudy.report", str(job)], stdin=subprocess.PIPE,
+                            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment, text=True)
+
+
+def notebook_parameters(source):
+    """Names of a notebook's parameters, read without executing it."""
+    import nbformat
+    from papermill.inspection import inspect_notebook
+    if not any("parameters" in c.metadata.get("tags", []) for c in nbformat.read(source, 4).cells):
+        return []
+    return list(inspect_notebook(str(source)))
+
+
+def render(study):
+    """Render html/*.html and report.html from the executed notebooks; returns the path of report.html."""
+    sections = []
+    for page in all_pages(study):
+        source = notebook_path(study, page)
+        if source.is_file():
+            body, headings = _body(source, page)
+        else:
+            body = f'<p class="gap">This part of the study is missing: {html.escape(page.stem)} was not executed.</p>'
+            headings = []
+        sections.append((page, body, headings))
+        single = study.out / "html" / f"{page.stem}.html"
+        single.parent.mkdir(parents=True, exist_ok=True)
+        write_text(single, _page(study, page.title, [(page, body, headings)]))
+    target = study.out / "report.html"
+    write_text(target, _page(study, "How far does a siamese network get at telling faces apart?", sections))
+    return target
+
+
+def _body(source, page):
+    """HTML fragment of an executed notebook without code, ids made unique, and its second-level headings."""
+    import nbformat
+    from bs4 import BeautifulSoup
+    from nbconvert import HTMLExporter
+    exporter = HTMLExporter(template_name="basic", exclude_input=True, exclude_input_prompt=True,
+                            exclude_output_prompt=True, exclude_anchor_links=True)
+    notebook = nbformat.read(source, 4)
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            # Warnings of libraries are for the executed notebook, not for the reader; errors stay.
+            cell.outputs = [o for o in cell.outputs if not (o.output_type == "stream" and o.name == "stderr")]
+    fragment, _ = exporter.from_notebook_node(notebook)
+    soup = BeautifulSoup(fragment, "html.parser")
+    headings = []
+    for tag in soup.find_all(["script", "link", "iframe", "object"]):
+        tag.decompose()
+    for number, tag in enumerate(soup.find_all(["h1", "h2", "h3"])):
+        tag["id"] = f"{page.anchor}-{number}"
+        if tag.name == "h2":
+            headings.append((tag["id"], tag.get_text().strip("¶ ")))
+    # The notebook's own title gives way to the one computed from the run, which names the data.
+    titles = soup.find_all("h1")
+    if len(titles) > 1:
+        titles[0].decompose()
+    return str(soup), headings
+
+
+def _page(study, title, sections):
+    from jinja2 import Environment
+    template = Environment(autoescape=True).from_string(_TEMPLATE)
+    from .tables import source_line
+    return template.render(title=title, source=source_line(study), sections=sections, style=_CSS,
+                           demo=study.settings.dataset == "demo")
+
+
+_TEMPLATE = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{{ title }}{{ " (demo)" if demo else "" }}</title>
+<style>{{ style | safe }}</style>
+</head>
+<body>
+<header>
+<p class="kicker">lfwstudy{{ " · demo faces" if demo else "" }}</p>
+<h1>{{ title }}</h1>
+<p class="source">{{ source }}</p>
+</header>
+<div class="columns">
+<nav aria-label="Contents">
+<h2>Contents</h2>
+<ol>
+{%- for page, body, headings in sections %}
+<li><a href="#{{ page.anchor }}">{{ page.title }}</a>
+{%- if sections | length == 1 %}<ol>{% for id, text in headings %}<li><a href="#{{ id }}">{{ text }}</a></li>{% endfor %}</ol>{% endif %}</li>
+{%- endfor %}
+</ol>
+</nav>
+<main>
+{%- for page, body, headings in sections %}
+<section id="{{ page.anchor }}">
+{{ body | safe }}
+</section>
+{%- endfor %}
+</main>
+</div>
+</body>
+</html>
+"""
+
+_CSS = """
+:root { --ink: #1c1c1e; --soft: #5b5b60; --line: #dcdce0; --paper: #ffffff; --link: #0b5cad; --note: #fff6dd; }
+* { box-sizing: border-box; }
+body { margin: 0; font: 16px/1.55 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif;
+  color: var(--ink); background: var(--paper); }
+header { padding: 2rem 1.5rem 1rem; max-width: 78rem; margin: 0 auto; border-bottom: 1px solid var(--line); }
+header h1 { margin: .2rem 0; font-size: 1.9rem; line-height: 1.2; }
+.kicker { margin: 0; color: var(--soft); letter-spacing: .06em; text-transform: uppercase; font-size: .8rem; }
+.source { margin: .3rem 0 0; color: var(--soft); }
+.columns { display: grid; grid-template-columns: 14rem minmax(0, 1fr); gap: 2rem; max-width: 78rem; margin: 0 auto;
+  padding: 0 1.5rem 4rem; }
+nav { position: sticky; top: 0; align-self: start; max-height: 100vh; overflow: auto; padding: 1.2rem 0; font-size: .9rem; }
+nav h2 { font-size: .8rem; text-transform: uppercase; letter-spacing: .06em; color: var(--soft); margin: 0 0 .4rem; }
+nav ol { list-style: none; padding: 0; margin: 0; } nav li { margin: .3rem 0; } nav ol ol { padding-left: .8rem; }
+a { color: var(--link); } nav a { text-decoration: none; } nav a:hover { text-decoration: underline; }
+section { border-bottom: 1px solid var(--line); padding: 1rem 0 2rem; }
+section h1 { font-size: 1.5rem; margin: 1rem 0 .5rem; } section h2 { font-size: 1.15rem; margin: 2rem 0 .4rem; }
+section p { max-width: 44rem; }
+blockquote { margin: 1rem 0; padding: .5rem 1rem; background: var(--note); border-left: 4px solid #d9a400; }
+blockquote p { margin: .3rem 0; }
+svg, img { max-width: 100%; height: auto; }
+.scroll { overflow-x: auto; margin: .6rem 0 1rem; }
+table.study { border-collapse: collapse; font-size: .82rem; font-variant-numeric: tabular-nums; }
+table.study caption { caption-side: bottom; text-align: left; color: var(--soft); padding: .4rem 0; font-size: .8rem; }
+table.study th, table.study td { padding: .28rem .6rem .28rem 0; border-bottom: 1px solid var(--line); text-align: left;
+  vertical-align: top; }
+table.study th { border-bottom: 2px solid var(--ink); font-weight: 600; }
+.gap, .jp-RenderedText[data-mime-type="application/vnd.jupyter.error"] { background: #fde8e8; padding: .6rem 1rem; }
+pre { overflow-x: auto; font-size: .8rem; }
+@media (max-width: 800px) {
+  .columns { grid-template-columns: minmax(0, 1fr); gap: 0; padding: 0 1rem 3rem; }
+  nav { position: static; max-height: none; border-bottom: 1px solid var(--line); }
+  header { padding: 1.2rem 1rem .8rem; } header h1 { font-size: 1.45rem; }
+}
+@media print {
+  nav { display: none; } .columns { display: block; padding: 0; } section { break-before: page; border: 0; }
+  .scroll { overflow: visible; } table.study { font-size: .65rem; } svg, tr { break-inside: avoid; }
+}
+"""
+
+
+def main(path):
+    """Execute the notebook described by a JSON file through papermill; exit status 1 with one line where it fails."""
+    import threading
+    from .executors import end_with_parent
+    threading.Thread(target=end_with_parent, daemon=True).start()
+    import papermill
+    from papermill.exceptions import PapermillExecutionError
+    job = json.loads(Path(path).read_text(encoding="utf-8"))
+    Path(path).unlink()
+    target = Path(job["target"])
+    temporary = target.with_name(f".{os.getpid()}.{target.name}")
+    try:
+        papermill.execute_notebook(job["source"], str(temporary), job["parameters"], progress_bar=False,
+                                   coalesce_streams=True, cwd=str(Path(job["source"]).parent))
+    except PapermillExecutionError as error:
+        print(f"error: {error.ename}: {error.evalue}", file=sys.stderr)
+        return 1
+    finally:
+        # What was executed is kept in any case, with the error in its place.
+        if temporary.exists():
+            os.replace(temporary, target)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))

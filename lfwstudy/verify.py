@@ -1,0 +1,101 @@
+"""Are two photos of the same person? A user's own photos, framed as LFW frames its pictures, scored by a model."""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from .bank import SOURCE_SIDE, frame, to_grey
+from .errors import DataError, StudyError
+from .study import default_root, open_study
+
+# LFW enlarges the box of the Viola-Jones detector so many times (Huang et al. 2007, section III).
+ENLARGE = 2.2
+_MAX_PIXELS = 50_000_000
+
+
+def verify_photos(left, right, out="", left_box=None, right_box=None):
+    """Score two photo files with a study's best model: "same 0.87 (threshold 0.50)" or "different ...".
+
+    Boxes are (left, top, right, bottom) in pixels of the upright photo; without one the face is looked for. Raises
+    DataError where a photo cannot be read or its face is not the only one, StudyError where there is no model.
+    """
+    photos = [load_photo(path) for path in (left, right)]
+    boxes = [box or find_face(photo, path, side) for photo, path, side, box in
+             zip(photos, (left, right), ("left", "right"), (left_box, right_box))]
+    model, config, demo = load_best_model(out)
+    pictures = [frame(frame_face(photo, box), config.crop, config.side, config.filter)
+                for photo, box in zip(photos, boxes)]
+    inputs = [picture[None, :, :, None].astype(np.float32) / 255 for picture in pictures]
+    score = float(np.asarray(model(inputs, training=False))[0, 0])
+    answer = "same" if score > 0.5 else "different"
+    return f"{answer} {score:.2f} (threshold 0.50)" + (", demo model" if demo else "")
+
+
+def load_photo(path):
+    """A photo as upright grey Pillow image. Raises DataError."""
+    try:
+        with Image.open(path) as image:
+            if image.width * image.height > _MAX_PIXELS:
+                raise DataError(f"{path}: {image.width}x{image.height} pixels are too many (at most {_MAX_PIXELS:,})")
+            return to_grey(ImageOps.exif_transpose(image))
+    except DataError:
+        raise
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file") from None
+    except Exception as error:  # Pillow's decoders raise many kinds for damaged files
+        raise DataError(f"{path}: not a readable picture ({error})") from error
+
+
+def find_face(photo, path, side):
+    """The box of the only face in a photo: (left, top, right, bottom). Raises DataError where there are none or several."""
+    import cv2
+    detector = cv2.CascadeClassifier(str(Path(cv2.data.haarcascades) / "haarcascade_frontalface_default.xml"))
+    smallest = max(24, min(photo.size) // 12)
+    found = detector.detectMultiScale(np.asarray(photo), 1.1, 6, minSize=(smallest, smallest))
+    boxes = [(int(x), int(y), int(x + w), int(y + h)) for x, y, w, h in found]
+    if len(boxes) != 1:
+        listed = "".join(f"; {','.join(map(str, box))}" for box in boxes)
+        raise DataError(f"{path}: {len(boxes) or 'no'} face{'s' if len(boxes) != 1 else ''} found{listed}. Give the "
+                        f"face's box with --{side}-box LEFT,TOP,RIGHT,BOTTOM in pixels")
+    return boxes[0]
+
+
+def frame_face(photo, box):
+    """The face's surroundings as LFW frames them: a grey Pillow image of 250x250, edges repeated where it ends."""
+    left, top, right, bottom = box
+    if right <= 0 or bottom <= 0 or left >= photo.width or top >= photo.height:
+        raise DataError(f"the box {box} lies outside the photo of {photo.width}x{photo.height} pixels")
+    half = ENLARGE * max(right - left, bottom - top) / 2
+    x, y = (left + right) / 2, (top + bottom) / 2
+    pad = int(np.ceil(max(0, half - x, half - y, x + half - photo.width, y + half - photo.height)))
+    padded = Image.fromarray(np.pad(np.asarray(photo), pad, mode="edge"))
+    area = (x - half + pad, y - half + pad, x + half + pad, y + half + pad)
+    return padded.resize((SOURCE_SIDE, SOURCE_SIDE), Image.Resampling.BILINEAR, box=area)
+
+
+def load_best_model(out=""):
+    """The siamese network of a study's best variant, its DataConfig, and whether it is a demo model.
+
+    Raises StudyError where no finished run has kept its weights.
+    """
+    folder = Path(out) if out else default_root() / "runs" / "demo-quick"
+    for study in open_study(folder):
+        for rung in reversed(study.climb()):
+            for spec in rung.after.specs if rung.after else ():
+                if study.store.has_weights(spec.run):
+                    return (load_model(study.store.folder(spec.run) / "model.keras"), spec.config.data,
+                            study.settings.dataset == "demo")
+    raise StudyError(f"{folder}: no finished run has kept its weights; run the study with --keep best")
+
+
+def load_model(path):
+    """Load a kept network in Keras' safe mode: nothing in the file is executed."""
+    import keras
+
+    from . import model  # registers the network's own layers
+    assert model
+    try:
+        return keras.saving.load_model(path, compile=False, safe_mode=True)
+    except Exception as error:  # a damaged file makes Keras raise many kinds
+        raise StudyError(f"{path}: not a loadable network ({type(error).__name__}: {str(error).splitlines()[0]})") from error
