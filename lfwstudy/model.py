@@ -72,9 +72,10 @@ def build_tower(config, side, precision="float32", seed=0):
     policy = "mixed_bfloat16" if precision == "bfloat16" else "float32"
     picture = x = Input((side, side, 1), name="picture")
     for number, (filters, kernel) in enumerate(CONVOLUTIONS, start=1):
-        if x.shape[1] < kernel:
+        pooled = number < len(CONVOLUTIONS)
+        if x.shape[1] < kernel + pooled:
             raise ConfigError(f"side {side} is too small: convolution {number} gets {x.shape[1]} pixels for a "
-                              f"kernel of {kernel}")
+                              f"kernel of {kernel}{' and the pooling after it' if pooled else ''}")
         x = _block(x, number, scaled(filters, config.width), kernel, config, policy, seed)
     x = layers.Flatten(dtype="float32", name="flatten")(x)
     units = scaled(EMBEDDING, config.width)

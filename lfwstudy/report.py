@@ -115,6 +115,9 @@ def _body(source, page):
     exporter = HTMLExporter(template_name="basic", exclude_input=True, exclude_input_prompt=True,
                             exclude_output_prompt=True, exclude_anchor_links=True)
     notebook = nbformat.read(source, 4)
+    # The notebook's own title gives way to the one computed from the run, which names the data.
+    if any("text/markdown" in o.get("data", {}) for c in notebook.cells for o in c.get("outputs", [])):
+        del notebook.cells[0]
     for cell in notebook.cells:
         if cell.cell_type == "code":
             # Warnings of libraries are for the executed notebook, not for the reader; errors stay.
@@ -128,10 +131,6 @@ def _body(source, page):
         tag["id"] = f"{page.anchor}-{number}"
         if tag.name == "h2":
             headings.append((tag["id"], tag.get_text().strip("¶ ")))
-    # The notebook's own title gives way to the one computed from the run, which names the data.
-    titles = soup.find_all("h1")
-    if len(titles) > 1:
-        titles[0].decompose()
     return str(soup), headings
 
 

@@ -10,7 +10,7 @@ from . import evaluate
 from .augment import clip_labels
 from .datasets import DATASETS
 from .executors import clock
-from .stages import PROFILES, get_ladder
+from .stages import PROFILES, get_stage
 
 _WORDS = {
     "data.crop": "central crop in pixels", "data.side": "picture side in pixels", "data.filter": "resize filter",
@@ -59,7 +59,7 @@ def table(rows, caption, study=None):
     frame = pd.DataFrame(rows)
     frame.columns = [str(column) for column in frame.columns]
     body = frame.to_html(index=False, escape=True, border=0, classes="study", na_rep="", justify="left")
-    foot = f"{caption} {source_line(study)}." if study else caption
+    foot = f"{caption} {_sentence(source_line(study))}." if study else caption
     head, _, rest = body.partition(">")
     return HTML(f'<div class="scroll">{head}><caption>{html.escape(foot)}</caption>{rest}</div>')
 
@@ -101,22 +101,20 @@ def published_beside_measured(study, rungs):
             results = finished_results(study, candidate)
             p = variant.published
             carried = rung.after is not None and (rung.after.stage, rung.after.variant) == (rung.stage.id, variant.id)
-            row = {"stage": rung.stage.id, "variant": variant.id + (" ►" if carried else ""),
-                   "published accuracy": _points(p.accuracy) if p else "",
-                   "measured accuracy": "not finished" if not results else _with_interval(study, candidate),
-                   "at the best epoch": _points(_mean(results, "test_accuracy_at_best")),
-                   "validation at best": _points(_mean(results, "val_accuracy_at_best")),
-                   "TPR / TNR": " / ".join(_points(_mean(results, key)) for key in ("test_tpr", "test_tnr")),
-                   "published loss": _loss(p.loss) if p else "", "measured loss": _loss(_mean(results, "test_loss")),
-                   "published epochs": _count(p.epochs) if p else "",
-                   "measured epochs": _count(_mean(results, "epochs_run")),
-                   "published best": _count(p.best_epoch) if p else "",
-                   "measured best": _count(_mean(results, "best_epoch"))}
-            rows.append(row)
+            rows.append({
+                "stage": rung.stage.id, "variant": variant.id + (" ►" if carried else ""),
+                "published accuracy": _points(p.accuracy) if p else "–",
+                "measured accuracy": "not finished" if not results else _with_interval(study, candidate),
+                "at best epoch": _points(_mean(results, "test_accuracy_at_best")),
+                "validation at best": _points(_mean(results, "val_accuracy_at_best")),
+                "TPR": _points(_mean(results, "test_tpr")), "TNR": _points(_mean(results, "test_tnr")),
+                "loss": _pair(_loss(p.loss) if p else "", _loss(_mean(results, "test_loss"))),
+                "epochs": _pair(_count(p.epochs) if p else "", _count(_mean(results, "epochs_run"))),
+                "best epoch": _pair(_count(p.best_epoch) if p else "", _count(_mean(results, "best_epoch")))})
     profile = PROFILES[study.settings.profile]
-    return table(rows, "Test accuracy in percent, published (LFW-a, GPU, one run each) beside measured; ► is carried "
-                       f"forward. Intervals: {interval_words(study)}. Epochs here are the report's times "
-                       f"{profile.factor:g}. Measured on:", study)
+    return table(rows, "Test accuracy in percent, published (LFW-a, one run each) beside measured; ► is carried forward. "
+                       f"Intervals: {interval_words(study)}. Loss, epochs and best epoch: published | measured; epochs "
+                       f"here are the report's times {profile.factor:g}. Measured on:", study)
 
 
 def effort(study, rungs):
@@ -344,6 +342,14 @@ def _plain(value):
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
+def _sentence(text):
+    return text[0].upper() + text[1:]
+
+
+def _pair(published, measured):
+    return f"{published or '–'} | {measured or '–'}"
+
+
 def _escape(text):
     return html.escape(text)
 
@@ -362,7 +368,7 @@ def gallery_groups(study, candidate):
         lefts, rights = bank.rows(scored["left"][rows]), bank.rows(scored["right"][rows])
         title = f"{'same person' if same else 'different people'}, judged {'rightly' if right else 'wrongly'}"
         groups.append((f"{title} (the surest first, then the least sure)", [
-            (bank.images[a], bank.images[b], f"line {scored['pair'][i]}: P(same) {scored['score_at_best'][i]:.2f}")
+            (bank.images[a], bank.images[b], f"line {scored['pair'][i]} · {scored['score_at_best'][i]:.2f}")
             for i, a, b in zip(rows, lefts, rights)]))
     return groups
 
@@ -396,9 +402,11 @@ def clipped_labels(study):
     return table(rows, "Label clipping with two classes. Accuracy is always measured against the hard labels.", study)
 
 
-def hypothesis(rung):
-    """What the stage expects."""
-    return Markdown(rung.stage.hypothesis)
+def stage_heading(study, stage):
+    """Heading of a stage's notebook, with what the stage expects."""
+    found = get_stage(study.settings.ladder, stage)
+    top = heading(study, f"{found.id}: {found.title}").data
+    return Markdown(f"{top}\n\n## Hypothesis\n\n{found.hypothesis}")
 
 
 def split_sentence(study, audits):

@@ -82,6 +82,7 @@ class Batches(keras.utils.PyDataset):
 
     def start_epoch(self, epoch):
         """Shuffle for an epoch, counted from 1."""
+        self.epoch = epoch
         self.order = np.random.default_rng([self.seed, 30, epoch]).permutation(len(self.targets))
 
     def __len__(self):

@@ -1,0 +1,54 @@
+import pytest
+
+from lfwstudy.config import DataConfig, ModelConfig, RunConfig, TrainingConfig
+from lfwstudy.errors import ConfigError
+
+
+def test_json_round_trip_keeps_everything():
+    config = RunConfig().change({"model.batchnorm": "before-activation", "training.zoom": (0.9, 1.1),
+                                 "training.patience": 7, "data.dataset": "lfw"})
+    assert RunConfig.from_dict(config.to_dict()) == config
+
+
+def test_id_is_stable_across_versions_of_the_code():
+    assert RunConfig().identify(0, "float32", "d") == "764c3f9e1523020e"
+
+
+@pytest.mark.parametrize("change", [("seed", 1), ("precision", "bfloat16"), ("data_digest", "e")])
+def test_id_depends_on_seed_precision_and_data(change):
+    given = {"seed": 0, "precision": "float32", "data_digest": "d"}
+    assert RunConfig().identify(**given) != RunConfig().identify(**{**given, change[0]: change[1]})
+
+
+def test_id_depends_on_every_setting():
+    other = {"data.dataset": "lfw", "data.crop": 200, "data.side": 96, "data.filter": "box", "data.split": "random",
+             "data.pairs_per_class": 50, "model.pool1_stride": 1, "model.batchnorm": "after-activation",
+             "model.width": 0.5, "model.l2": 0.0, "model.initializer": "he-fan-in", "training.epochs": 3,
+             "training.batch_size": 32, "training.learning_rate": 0.01, "training.patience": 5,
+             "training.checkpoint_period": 5, "training.augmented_copies": 2, "training.zoom": (1.0, 1.0),
+             "training.brightness": (1.0, 1.0), "training.shear": 0.0, "training.label_epsilon_copies": 0.03,
+             "training.label_epsilon_originals": 0.01, "training.lr_drop_epoch": 40}
+    ids = {RunConfig().change({key: value}).identify(0, "float32", "d") for key, value in other.items()}
+    assert len(ids) == len(other)
+    assert RunConfig().identify(0, "float32", "d") not in ids
+
+
+@pytest.mark.parametrize("make, word", [
+    (lambda: DataConfig(split="sideways"), "sideways"), (lambda: DataConfig(crop=0), "crop"),
+    (lambda: DataConfig(side="105"), "side"), (lambda: DataConfig(protocol="view2"), "fold"),
+    (lambda: DataConfig(fold=3), "fold"), (lambda: DataConfig(filter="nearset"), "did you mean 'nearest'"),
+    (lambda: ModelConfig(pool1_stride=3), "pool1_stride"), (lambda: ModelConfig(batchnorm=""), "batch-norm"),
+    (lambda: TrainingConfig(epochs=0), "epochs"), (lambda: TrainingConfig(zoom=(1.1, 0.9)), "zoom"),
+    (lambda: TrainingConfig(evaluated="best-checkpoint"), "checkpoint_period"),
+    (lambda: TrainingConfig(learning_rate=True), "learning_rate"),
+    (lambda: RunConfig().change({"training.epoch": 3}), "training.epoch"),
+    (lambda: RunConfig.from_dict({"extra": {}}), "extra"),
+])
+def test_wrong_settings_are_refused_by_name(make, word):
+    with pytest.raises(ConfigError, match=word):
+        make()
+
+
+def test_differences_name_setting_and_both_values():
+    changed = RunConfig().change({"training.patience": 5})
+    assert changed.differences(RunConfig()) == [("training.patience", None, 5)]

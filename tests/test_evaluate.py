@@ -1,0 +1,49 @@
+import numpy as np
+import pytest
+
+from lfwstudy import evaluate
+
+LABEL = np.array([1, 1, 1, 1, 0, 0, 0, 0])
+SCORE = np.array([0.9, 0.8, 0.6, 0.4, 0.55, 0.3, 0.2, 0.1])
+
+
+def test_accuracy_and_rates_at_one_half():
+    assert evaluate.accuracy(LABEL, SCORE) == 0.75
+    assert evaluate.rates(LABEL, SCORE) == (0.75, 0.75)
+    assert evaluate.rates(LABEL, np.ones(8)) == (1.0, 0.0)
+
+
+def test_cross_entropy_is_the_mean_log_loss():
+    assert evaluate.cross_entropy([1, 0], [0.5, 0.5]) == pytest.approx(np.log(2))
+    assert evaluate.cross_entropy([1], [0.0]) == pytest.approx(-np.log(1e-7))
+
+
+def test_auc_counts_pairs_in_the_right_order():
+    wins = sum(a > b for a in SCORE[:4] for b in SCORE[4:])
+    assert evaluate.auc(LABEL, SCORE) == pytest.approx(wins / 16)
+
+
+def test_equal_error_rate_where_both_errors_are_equal():
+    assert evaluate.equal_error_rate(LABEL, SCORE) == pytest.approx(0.25)
+    assert evaluate.equal_error_rate([1, 1, 0, 0], [0.9, 0.8, 0.2, 0.1]) == 0
+    assert evaluate.equal_error_rate([1, 1, 0, 0], [0.1, 0.2, 0.8, 0.9]) == 1
+    rng = np.random.default_rng(0)
+    label = rng.integers(2, size=20_000)
+    # Two normal distributions two standard deviations apart: EER = Phi(-1).
+    assert evaluate.equal_error_rate(label, rng.normal(2.0 * label)) == pytest.approx(0.1587, abs=0.006)
+
+
+def test_wilson_interval_of_a_worked_example():
+    # Newcombe (1998), table I: 81 of 263, method 3: .2553 to .3662.
+    assert evaluate.wilson(81, 263) == pytest.approx((0.2553, 0.3662), abs=5e-5)
+    assert evaluate.wilson(0, 20) == pytest.approx((0.0, 0.1611), abs=5e-5)
+
+
+def test_scores_that_are_not_finite_give_nan():
+    assert all(np.isnan(v) for v in evaluate.summarise(LABEL, np.full(8, np.nan)).values())
+
+
+def test_examples_are_the_surest_and_the_least_sure():
+    groups = evaluate.pick_examples(LABEL, SCORE, surest=1, least_sure=1)
+    assert groups[True, True] == [0, 2] and groups[True, False] == [3]
+    assert groups[False, True] == [7, 5] and groups[False, False] == [4]

@@ -1,0 +1,104 @@
+import numpy as np
+import pytest
+
+from lfwstudy.config import BATCHNORM, ModelConfig
+from lfwstudy.errors import ConfigError
+from lfwstudy.model import build_siamese, layer_table, multiply_adds
+from lfwstudy.model_cost import tower_cost
+
+
+@pytest.fixture(scope="module")
+def base():
+    return build_siamese(ModelConfig(), 105)
+
+
+def layer_names(model, kind):
+    return [layer.name for layer in model.get_layer("tower").layers if kind in layer.__class__.__name__]
+
+
+def test_base_network_is_the_published_one(base):
+    assert base.count_params() == 38_951_745
+    assert 908e6 < multiply_adds(base) < 910e6
+    shapes = [tuple(layer.output.shape[1:]) for layer in base.get_layer("tower").layers[1:]]
+    assert shapes == [(96, 96, 64), (96, 96, 64), (48, 48, 64), (42, 42, 128), (42, 42, 128), (21, 21, 128),
+                      (18, 18, 128), (18, 18, 128), (9, 9, 128), (6, 6, 256), (6, 6, 256), (9216,), (4096,)]
+
+
+@pytest.mark.parametrize("placement, parameters, norms", [
+    ("before-activation", 38_954_049, ["norm1_linear", "norm2_linear", "norm3_linear", "norm4_linear"]),
+    ("after-activation", 38_954_049, ["norm1_activation", "norm2_activation", "norm3_activation", "norm4_activation"]),
+    ("activation-and-pooling", 38_955_329, ["norm1_activation", "norm1_pooling", "norm2_activation", "norm2_pooling",
+                                            "norm3_activation", "norm3_pooling", "norm4_activation"]),
+])
+def test_batch_norm_stands_exactly_where_it_says(placement, parameters, norms):
+    model = build_siamese(ModelConfig(batchnorm=placement), 105)
+    assert model.count_params() == parameters
+    assert layer_names(model, "BatchNormalization") == norms
+    order = [layer.name for layer in model.get_layer("tower").layers]
+    after = {"linear": "conv1", "activation": "relu1", "pooling": "pool1"}
+    for name in norms:
+        if name.startswith("norm1"):
+            assert order[order.index(name) - 1] == after[name.split("_")[1]]
+
+
+def test_no_batch_norm_where_none_is_asked_for(base):
+    assert layer_names(base, "BatchNormalization") == []
+
+
+def test_cost_formula_agrees_with_the_built_network():
+    for placement in BATCHNORM:
+        for width, side, stride in ((0.1, 105, 2), (0.1, 90, 1), (0.125, 73, 2)):
+            config = ModelConfig(batchnorm=placement, width=width, pool1_stride=stride)
+            model = build_siamese(config, side)
+            assert tower_cost(config, side) == (multiply_adds(model), model.count_params())
+    assert tower_cost(ModelConfig(pool1_stride=1), 105) == (4_133_756_928, 304_241_473)
+
+
+def test_initial_spread_follows_fan_out(base):
+    tower = base.get_layer("tower")
+    for name, fan in (("conv1", 100 * 64), ("conv2", 49 * 128), ("conv4", 16 * 256), ("dense", 4096)):
+        kernel = np.asarray(tower.get_layer(name).kernel)
+        assert np.std(kernel) == pytest.approx(np.sqrt(2 / fan), rel=0.03)
+        assert np.std(np.asarray(tower.get_layer(name).bias)) == pytest.approx(0.01, rel=0.35)
+    assert np.std(np.asarray(base.get_layer("head").get_layer("score").kernel)) == pytest.approx(np.sqrt(2), rel=0.05)
+
+
+def test_penalty_is_on_convolutions_and_dense_layer_only(base):
+    kernels = [np.asarray(base.get_layer("tower").get_layer(n).kernel, np.float64)
+               for n in ("conv1", "conv2", "conv3", "conv4", "dense")]
+    expected = 0.01 * sum((k**2).sum() for k in kernels)
+    assert sum(float(value) for value in base.losses) == pytest.approx(expected, rel=1e-4)
+    assert build_siamese(ModelConfig(width=0.05, l2=0.0), 69).losses == []
+
+
+def test_score_is_a_probability_and_does_not_depend_on_the_side(rng):
+    model = build_siamese(ModelConfig(width=0.1), 69, seed=1)
+    a, b = rng.random((2, 5, 69, 69, 1)).astype(np.float32)
+    forth, back = np.asarray(model([a, b])), np.asarray(model([b, a]))
+    assert np.allclose(forth, back, atol=1e-6) and ((0 < forth) & (forth < 1)).all()
+
+
+def test_seed_decides_the_weights():
+    first, same, other = (np.asarray(build_siamese(ModelConfig(width=0.1), 69, seed=s).get_weights()[0]) for s in (1, 1, 2))
+    assert (first == same).all() and (first != other).any()
+
+
+def test_bfloat16_is_for_convolutions_alone():
+    model = build_siamese(ModelConfig(width=0.1, batchnorm="before-activation"), 69, "bfloat16")
+    computed = {layer.name: layer.compute_dtype for part in ("tower", "head") for layer in model.get_layer(part).layers}
+    assert computed["conv1"] == computed["conv4"] == "bfloat16"
+    assert {computed[n] for n in ("dense", "difference", "score", "flatten")} == {"float32"}
+    assert {w.dtype for w in model.weights} == {"float32"}
+    assert model.output.dtype == "float32"
+
+
+def test_too_small_pictures_are_refused():
+    with pytest.raises(ConfigError, match="side 40 is too small"):
+        build_siamese(ModelConfig(), 40)
+
+
+def test_layer_table_sums_up(base):
+    rows = layer_table(base)
+    assert sum(r["parameters"] for r in rows) == 38_951_745
+    assert next(r for r in rows if r["layer"] == "tower/conv1")["activations_mb"] == 128 * 96 * 96 * 64 * 4 / 2**20
+    assert sum(r["state_mb"] for r in rows) == pytest.approx(38_951_745 * 16 / 2**20, rel=1e-6)

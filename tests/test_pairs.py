@@ -1,0 +1,74 @@
+import pytest
+
+from lfwstudy.errors import DataError
+from lfwstudy.pairs import person_of, read_people, read_view1, read_view2
+
+VIEW1 = "2\nAda\t1\t2\nBo\t1\t3\nAda\t1\tBo\t2\nBo\t1\tCy_D\t1\n"
+
+
+def write(folder, text, encoding="utf-8"):
+    path = folder / "pairs.txt"
+    path.write_bytes(text.encode(encoding))
+    return path
+
+
+def test_view1_reads_matched_then_mismatched(tmp_path):
+    pairs = read_view1(write(tmp_path, VIEW1))
+    assert pairs.left.tolist() == ["Ada_0001", "Bo_0001", "Ada_0001", "Bo_0001"]
+    assert pairs.right.tolist() == ["Ada_0002", "Bo_0003", "Bo_0002", "Cy_D_0001"]
+    assert pairs.label.tolist() == [1, 1, 0, 0]
+    assert pairs.line.tolist() == [2, 3, 4, 5]
+    assert pairs.people().tolist()[3] == ["Bo", "Cy_D"]
+
+
+@pytest.mark.parametrize("change", [lambda t: t.rstrip("\n"), lambda t: t.replace("\n", "\r\n"), lambda t: t + "\n\n",
+                                    lambda t: "\ufeff" + t])
+def test_line_ends_do_not_matter(tmp_path, change):
+    assert read_view1(write(tmp_path, change(VIEW1))).content() == read_view1(write(tmp_path, VIEW1)).content()
+
+
+def test_view2_numbers_its_folds(tmp_path):
+    pairs = read_view2(write(tmp_path, "2\t1\nA\t1\t2\nA\t1\tB\t1\nC\t1\t2\nC\t1\tD\t1\n"))
+    assert pairs.fold.tolist() == [1, 1, 2, 2]
+    assert pairs.label.tolist() == [1, 0, 1, 0]
+
+
+def test_people_of_one_and_of_several_sets(tmp_path):
+    assert read_people(write(tmp_path, "2\nA\t1\nB\t4")) == [{"A": 1, "B": 4}]
+    assert read_people(write(tmp_path, "2\n1\nA\t1\n2\nB\t4\nC\t1\n")) == [{"A": 1}, {"B": 4, "C": 1}]
+
+
+@pytest.mark.parametrize("text, line, value", [
+    ("", None, "empty"), ("x\n", 1, "'x'"), ("2\nAda\t1\t2\n", 3, "ends"), ("1\t2\nA\t1\t2\n", 1, "1\\\\t2"),
+    ("1\nAda 1 2\nA\t1\tB\t1\n", 2, "tabs"), ("1\nA\t1\t2\nA\t1\tB\n", 3, "NAME"),
+    ("1\nA\t1\t1\nA\t1\tB\t1\n", 2, "itself"), ("1\nA\t0\t1\nA\t1\tB\t1\n", 2, "'0'"),
+    ("1\nA\t1\t-2\nA\t1\tB\t1\n", 2, "'-2'"), ("1\nA\t1\t2\nA\t1\tA\t2\n", 3, "one person"),
+    ("1\nA\t1\t2\nA\t1\tB\t1\nC\t1\t2\n", 4, "goes on"), ("1\n../A\t1\t2\nA\t1\tB\t1\n", 2, "name"),
+    ("1\n\t1\t2\nA\t1\tB\t1\n", 2, "name"), ("1\nA\t1\t2.5\nA\t1\tB\t1\n", 2, "2.5"),
+])
+def test_malformed_lines_name_file_line_and_value(tmp_path, text, line, value):
+    with pytest.raises(DataError, match=value) as error:
+        read_view1(write(tmp_path, text))
+    assert "pairs.txt" in str(error.value)
+    assert line is None or f"line {line}:" in str(error.value)
+
+
+def test_other_encodings_and_missing_files_are_named(tmp_path):
+    with pytest.raises(DataError, match="UTF-8"):
+        read_view1(write(tmp_path, "1\nAd\u00e9\t1\t2\nA\t1\tB\t1\n", "latin-1"))
+    with pytest.raises(DataError, match="no such file"):
+        read_view1(tmp_path / "none.txt")
+
+
+def test_person_of_keeps_underscores():
+    assert person_of(["Ada_B_Lovelace_0012"]).tolist() == ["Ada_B_Lovelace"]
+
+
+@pytest.mark.lfw
+def test_official_files_have_the_published_sizes(lfw_dir):
+    train, test = (read_view1(f"{lfw_dir}/pairsDev{part}.txt") for part in ("Train", "Test"))
+    assert (len(train), len(test)) == (2200, 1000)
+    assert (len(train.names()), len(test.names())) == (3443, 1549)
+    assert not set(train.people().ravel()) & set(test.people().ravel())
+    assert len(read_view2(f"{lfw_dir}/pairs.txt")) == 6000
+    assert [len(s) for s in read_people(f"{lfw_dir}/people.txt")] == [601, 555, 552, 560, 567, 527, 597, 601, 580, 609]

@@ -1,0 +1,242 @@
+import json
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from lfwstudy import callbacks, evaluate, train as training
+from lfwstudy.callbacks import weights_path
+from lfwstudy.datasets import load_pairs, prepare_bank
+from lfwstudy.files import read_csv, read_json
+from lfwstudy.runs import Store
+from lfwstudy.stages import base_config
+from lfwstudy.train import Batches, Scorer, build_trainer, gather_parts, training_batches
+
+
+@pytest.fixture(scope="session")
+def data(tiny):
+    return prepare_bank(tiny.data), load_pairs(tiny.data)
+
+
+@pytest.fixture(scope="session")
+def finished(tiny, data, tmp_path_factory):
+    """A tiny run, finished: its folder."""
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    training.train(tiny, 0, "float32", *data, folder, "run")
+    return folder
+
+
+def numbers(folder):
+    """Everything a run measured but its times."""
+    history = [{k: v for k, v in row.items() if k != "seconds"} for row in read_csv(folder / "history.csv")]
+    return history, (folder / "predictions.csv").read_text()
+
+
+def test_a_run_is_four_files_and_the_network(finished):
+    assert {p.name for p in finished.iterdir()} == {"config.json", "history.csv", "predictions.csv", "result.json",
+                                                    "model.keras"}
+    assert Store(finished.parent).set_aside_if_damaged("run") is None
+
+
+def test_result_agrees_with_predictions_and_history(finished, data):
+    result, store = read_json(finished / "result.json"), Store(finished.parent)
+    for part, pairs in data[1].parts():
+        scored = store.predictions("run", part)
+        assert scored["left"].tolist() == pairs.left.tolist() and scored["pair"].tolist() == pairs.line.tolist()
+        assert result[f"{part}_accuracy"] == evaluate.accuracy(scored["label"], scored["score"])
+        assert result[f"{part}_accuracy_at_best"] == evaluate.accuracy(scored["label"], scored["score_at_best"])
+    rows = store.history("run")
+    assert result["epochs_run"] == result["evaluated_epoch"] == 3
+    assert result["val_accuracy"] == pytest.approx(rows[-1]["val_accuracy"])
+    assert result["val_loss"] == pytest.approx(rows[-1]["val_loss"], rel=1e-5)
+    assert result["val_loss"] > result["val_cross_entropy"]
+    assert result["val_accuracy_at_best"] == pytest.approx(max(r["val_accuracy"] for r in rows))
+    assert result["seconds_total"] == pytest.approx(sum(r["seconds"] for r in rows))
+
+
+def test_same_seed_gives_the_same_history(finished, tiny, data, tmp_path):
+    training.train(tiny, 0, "float32", *data, tmp_path / "run", "run")
+    assert numbers(tmp_path / "run") == numbers(finished)
+    training.train(tiny, 1, "float32", *data, tmp_path / "other", "run")
+    assert numbers(tmp_path / "other") != numbers(finished)
+
+
+def test_interrupted_run_goes_on_to_the_same_numbers(tiny, data, tmp_path, monkeypatch):
+    config = tiny.change({"training.epochs": 4, "training.checkpoint_period": 1, "model.batchnorm": "before-activation",
+                          "training.evaluated": "best-checkpoint", "training.augmented_copies": 1,
+                          "training.lr_drop_epoch": 2})
+    training.train(config, 0, "float32", *data, tmp_path / "whole", "run")
+    monkeypatch.setattr(callbacks, "RESUME_EPOCHS", 2)
+    original = callbacks.Recorder.on_epoch_begin
+
+    def interrupt(self, epoch, logs=None):
+        if epoch == 3:
+            raise KeyboardInterrupt
+        original(self, epoch, logs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(callbacks.Recorder, "on_epoch_begin", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            training.train(config, 0, "float32", *data, tmp_path / "parts", "run")
+    assert (tmp_path / "parts" / "resume.npz").exists() and not (tmp_path / "parts" / "result.json").exists()
+    assert len(read_csv(tmp_path / "parts" / "history.csv")) == 3
+    training.train(config, 0, "float32", *data, tmp_path / "parts", "run")
+    assert numbers(tmp_path / "parts") == numbers(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("damage", [lambda f: (f / "resume.npz").write_bytes(b"PK"),
+                                    lambda f: [p.unlink() for p in f.glob("epoch-*")]])
+def test_unusable_resume_state_starts_the_run_anew(finished, tiny, data, tmp_path, monkeypatch, capsys, damage):
+    monkeypatch.setattr(callbacks, "RESUME_EPOCHS", 1)
+    monkeypatch.setattr(training, "finish", lambda *args: None)
+    training.train(tiny, 0, "float32", *data, tmp_path, "run")
+    monkeypatch.undo()
+    damage(tmp_path)
+    training.train(tiny, 0, "float32", *data, tmp_path, "run")
+    assert "starts anew" in capsys.readouterr().err
+    assert numbers(tmp_path) == numbers(finished)
+
+
+def test_test_scores_can_be_added_later_without_training(finished, tiny, data, tmp_path, monkeypatch):
+    training.train(tiny, 0, "float32", *data, tmp_path, "run", score_test=False)
+    result = read_json(tmp_path / "result.json")
+    assert result["test_accuracy"] is None and result["test_ci_low"] is None
+    assert {row["set"] for row in read_csv(tmp_path / "predictions.csv")} == {"train", "val"}
+    monkeypatch.setattr(training, "fit", None)
+    training.score_test_pairs(tiny, *data, tmp_path, "run")
+    assert numbers(tmp_path) == numbers(finished)
+    assert not list(tmp_path.glob("epoch-*"))
+
+
+def test_every_pair_is_trained_once_an_epoch_the_last_batch_included():
+    inputs = {"left": np.arange(10, dtype=np.int32)}
+    batches = Batches(inputs, np.zeros((10, 2), np.float32), 4, seed=3)
+    assert [len(batches[i][1]) for i in range(len(batches))] == [4, 4, 2]
+    orders = []
+    for epoch in (1, 2, 1):
+        batches.start_epoch(epoch)
+        orders.append(np.concatenate([batches[i][0]["left"] for i in range(3)]).tolist())
+    assert sorted(orders[0]) == list(range(10)) and orders[0] == orders[2] != orders[1]
+
+
+def test_fit_sees_each_epochs_own_order(tiny, data, tmp_path, monkeypatch):
+    images, parts = gather_parts(*data)
+    trainer = build_trainer(tiny, images, "float32", 0)
+    batches = training_batches(tiny, parts["train"], images.side, 0)
+    seen, original = [], Batches.__getitem__
+    monkeypatch.setattr(Batches, "__getitem__", lambda self, i: seen.append((self.epoch, i)) or original(self, i))
+    training.fit(tiny.training, trainer, Scorer(trainer, parts), batches, tmp_path)
+    for epoch in (1, 2, 3):
+        assert {i for e, i in seen if e == epoch} == set(range(len(batches)))
+
+
+def test_copies_triple_the_training_side_only(tiny, data):
+    config = tiny.change({"training.augmented_copies": 2, "training.label_epsilon_copies": 0.03})
+    _, parts = gather_parts(*data)
+    batches = training_batches(config, parts["train"], 69, 0)
+    assert len(batches.targets) == 3 * len(data[1].train)
+    originals = np.arange(len(batches.targets)) % 3 == 0
+    identity = np.array([1, 0, 0, 0, 1, 0, 1], np.float32)
+    for side in ("left_warp", "right_warp"):
+        same = (batches.inputs[side] == identity).all(axis=1)
+        assert (same == originals).all()
+    assert set(np.unique(batches.targets[originals, 0])) == {0, 1}
+    assert np.allclose(np.unique(batches.targets[~originals, 0]), [0.015, 0.985])
+    assert set(np.unique(batches.targets[:, 1])) == {0, 1}
+
+
+def test_soft_labels_leave_accuracy_on_hard_ones(tiny, data):
+    targets = np.array([[0.015, 0], [0.985, 1], [0.985, 1]], np.float32)
+    score = np.array([[0.2], [0.7], [0.3]], np.float32)
+    assert np.asarray(training.hard_accuracy(targets, score)).tolist() == [1, 1, 0]
+    expected = -np.mean([np.log(0.8) * 0.985 + np.log(0.2) * 0.015])
+    assert np.asarray(training.cross_entropy(targets, score))[0] == pytest.approx(expected, rel=1e-4)
+
+
+def test_pictures_are_gathered_and_scaled_inside_the_network(tiny, data):
+    images, parts = gather_parts(*data)
+    trainer = build_trainer(tiny, images, "float32", 0)
+    left, right, _ = parts["val"]
+    direct = trainer.siamese([rows.astype(np.float32)[..., None] / 255 for rows in (images.images[left], images.images[right])])
+    scored = Scorer(trainer, parts).scores("val")
+    indexed = trainer({"left": left.astype(np.int32), "right": right.astype(np.int32)})
+    assert np.allclose(scored, np.asarray(direct)[:, 0], atol=1e-5)
+    assert np.allclose(np.asarray(indexed), np.asarray(direct), atol=1e-6)
+
+
+def test_validation_leaves_batch_norm_statistics_alone(tiny, data):
+    images, parts = gather_parts(*data)
+    trainer = build_trainer(tiny.change({"model.batchnorm": "after-activation"}), images, "float32", 0)
+    before = [np.asarray(w).copy() for w in trainer.siamese.non_trainable_weights]
+    Scorer(trainer, parts).validate()
+    assert all((np.asarray(w) == b).all() for w, b in zip(trainer.siamese.non_trainable_weights, before))
+
+
+def test_best_checkpoint_is_evaluated_not_the_last_epoch(tiny, data, tmp_path, monkeypatch):
+    config = tiny.change({"training.epochs": 6, "training.checkpoint_period": 1, "training.learning_rate": 0.05,
+                          "training.evaluated": "best-checkpoint"})
+    training.train(config, 0, "float32", *data, tmp_path, "run")
+    rows, result = Store(tmp_path.parent).history(tmp_path.name), read_json(tmp_path / "result.json")
+    lowest = min(rows, key=lambda r: r["val_loss"])
+    assert result["evaluated_epoch"] == lowest["epoch"]
+    assert result["val_loss"] == pytest.approx(lowest["val_loss"], rel=1e-4)
+
+
+def test_patience_ends_training(tiny, data, tmp_path):
+    config = tiny.change({"training.epochs": 40, "training.patience": 1, "training.learning_rate": 0.05})
+    training.train(config, 0, "float32", *data, tmp_path, "run")
+    rows = Store(tmp_path.parent).history(tmp_path.name)
+    assert len(rows) < 40 and rows[-1]["val_loss"] >= min(r["val_loss"] for r in rows[:-1])
+
+
+def test_diverging_run_stops_and_is_recorded_as_such(tiny, data, tmp_path):
+    config = tiny.change({"training.epochs": 5, "training.learning_rate": 10.0, "model.l2": 10.0})
+    rows = [{"epoch": 1, "loss": 1.0, "val_loss": float("nan")}]
+    assert training.history.diverged(rows)
+    images, parts = gather_parts(*data)
+    trainer = build_trainer(config, images, "float32", 0)
+    trainer.siamese.get_layer("head").get_layer("score").bias.assign([np.nan])
+    recorded = training.fit(config.training, trainer, Scorer(trainer, parts),
+                            training_batches(config, parts["train"], 69, 0), tmp_path)
+    assert len(recorded) == 1 and training.history.diverged(recorded)
+
+
+def test_saved_network_takes_pictures_and_loads_in_safe_mode(finished, data, tiny):
+    from lfwstudy.verify import load_model
+    model = load_model(finished / "model.keras")
+    bank, pairs = data
+    left, right = (bank.images[bank.rows(names)].astype(np.float32)[..., None] / 255
+                   for names in (pairs.test.left, pairs.test.right))
+    scored = Store(finished.parent).predictions("run", "test")["score_at_best"]
+    assert np.allclose(np.asarray(model([left, right]))[:, 0], scored, atol=1e-4)
+    assert model.count_params() < bank.images.size
+
+
+def test_process_refuses_changed_data_with_one_line(tiny, tmp_path):
+    job = {"task": "train", "config": tiny.to_dict(), "seed": 0, "precision": "float32", "run": "0" * 16,
+           "data_dir": "", "folder": str(tmp_path / "run"), "score_test": True, "keep_weights": False}
+    (tmp_path / "job.json").write_text(json.dumps(job))
+    done = subprocess.run([sys.executable, "-m", "lfwstudy.train", str(tmp_path / "job.json")], capture_output=True, text=True)
+    assert done.returncode == 2 and "error: run 0000000000000000" in done.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_quick_profile_learns_on_demo_faces(tmp_path):
+    config = base_config("quick").change({"training.epochs": 10})
+    bank, pairs = prepare_bank(config.data), load_pairs(config.data)
+    training.train(config, 0, "float32", bank, pairs, tmp_path, "run", keep_weights=False)
+    result = read_json(tmp_path / "result.json")
+    # 600 test pairs: chance lies below .54 with 97.5 %.
+    assert result["test_accuracy_at_best"] > 0.6
+    assert not (tmp_path / "model.keras").exists() and not weights_path(tmp_path, 10).exists()
+
+
+def test_damaged_runs_are_set_aside(finished, tmp_path):
+    for file, text in (("result.json", '{"run":'), ("history.csv", "epoch\n1\n"), ("predictions.csv", "set\n")):
+        shutil.copytree(finished, tmp_path / "run")
+        (tmp_path / "run" / file).write_text(text)
+        problem = Store(tmp_path).set_aside_if_damaged("run")
+        assert "damaged" in problem and not (tmp_path / "run").exists()
+    assert len(list(tmp_path.glob("run.damaged-*"))) == 3
