@@ -91,6 +91,17 @@ def verify(options):
     print(verify_photos(options.left, options.right, options.out, options.left_box, options.right_box))
 
 
+def bench(options):
+    """`lfwstudy bench`: speed and memory of this machine."""
+    from .bench import bench as measure
+    from .files import write_json
+    if options.json and not Path(options.json).absolute().parent.is_dir():
+        raise ConfigError(f"{options.json}: its folder does not exist")
+    result = measure()
+    if options.json:
+        write_json(options.json, result)
+
+
 def _parser():
     parser = argparse.ArgumentParser(
         prog="lfwstudy", description="How far does a siamese convolutional network get at telling whether two face "
@@ -102,6 +113,8 @@ def _parser():
     command = _command(commands, "report", report, "render the HTML of a study again")
     command.add_argument("--out", default="", help="the study's folder (default: runs/demo-quick)")
     _verify_command(commands)
+    command = _command(commands, "bench", bench, "measure speed and memory of this machine, in about three minutes")
+    command.add_argument("--json", default="", metavar="FILE", help="write the measurements to a file, too")
     return parser
 
 

@@ -56,7 +56,7 @@ def find_face(photo, path, side):
     boxes = [(int(x), int(y), int(x + w), int(y + h)) for x, y, w, h in found]
     if len(boxes) != 1:
         listed = "".join(f"; {','.join(map(str, box))}" for box in boxes)
-        raise DataError(f"{path}: {len(boxes) or 'no'} face{'s' if len(boxes) != 1 else ''} found{listed}. Give the "
+        raise DataError(f"{path}: {len(boxes) or 'no'} face{'s' if len(boxes) > 1 else ''} found{listed}. Give the "
                         f"face's box with --{side}-box LEFT,TOP,RIGHT,BOTTOM in pixels")
     return boxes[0]
 

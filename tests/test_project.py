@@ -1,0 +1,59 @@
+"""The repository keeps its promises: one environment, notebooks without outputs, no pictures."""
+
+import ast
+import json
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+
+
+def test_environment_yml_has_the_packages_of_pyproject():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = {*project["dependencies"], *project["optional-dependencies"]["test"]}
+    lines = (ROOT / "environment.yml").read_text().splitlines()
+    listed = {line.strip().removeprefix("- ") for line in lines if line.startswith("      - ")}
+    assert listed - {"-e .[test]"} == wanted
+    assert f"python{project['requires-python']}" in (ROOT / "environment.yml").read_text()
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.name)
+def test_notebooks_are_committed_clean_and_small(path):
+    cells = json.loads(path.read_text())["cells"]
+    assert not any(cell.get("outputs") or cell.get("execution_count") for cell in cells)
+    assert len(cells) <= 30
+    for cell in cells:
+        if cell["cell_type"] == "code":
+            source = "".join(cell["source"])
+            assert len(source.splitlines()) <= 15
+            assert not any(isinstance(node, (ast.FunctionDef, ast.ClassDef)) for node in ast.walk(ast.parse(source)))
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.name)
+def test_parameters_stand_after_the_title_as_typed_commented_literals(path):
+    cell = json.loads(path.read_text())["cells"][1]
+    assert cell["metadata"]["tags"] == ["parameters"]
+    source = "".join(cell["source"])
+    for line, node in zip(source.splitlines(), ast.parse(source).body, strict=True):
+        assert isinstance(node, ast.AnnAssign) and isinstance(node.value, ast.Constant)
+        assert node.annotation.id in ("str", "int", "float", "bool") and type(node.value.value).__name__ == node.annotation.id
+        assert "  # " in line
+
+
+def test_no_pictures_arrays_or_models_are_tracked():
+    if not (ROOT / ".git").exists():
+        pytest.skip("not a git checkout")
+    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    assert not [name for name in tracked if name.endswith((".jpg", ".jpeg", ".pgm", ".npz", ".npy", ".h5", ".html"))]
+
+
+def test_training_path_names_no_backend():
+    for name in ("augment", "model", "model_cost", "callbacks", "train", "history", "files", "bank", "pairs", "splits"):
+        tree = ast.parse((ROOT / "lfwstudy" / f"{name}.py").read_text())
+        imported = {alias.name.split(".")[0] for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+        imported |= {node.module.split(".")[0] for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module}
+        assert not imported & {"tensorflow", "jax", "torch", "pandas", "matplotlib", "IPython"}, name

@@ -1,0 +1,229 @@
+import dataclasses
+import json
+
+import pytest
+
+from lfwstudy import executors
+from lfwstudy.errors import ConfigError, StudyError
+from lfwstudy.files import read_csv, read_json, write_csv, write_json
+from lfwstudy.history import COLUMNS
+from lfwstudy.study import RESULT_COLUMNS, Settings, Study, open_study
+from lfwstudy.train import PREDICTION_COLUMNS
+
+CONTRACT = ("ladder, stage, variant, seed, fold, profile, dataset, protocol, split, select, precision, backend, device, "
+            "parameters, epochs_run, epochs_max, evaluated_epoch, best_epoch, train_accuracy, train_loss, "
+            "train_cross_entropy, val_accuracy, val_loss, val_cross_entropy, test_accuracy, test_loss, "
+            "test_cross_entropy, val_accuracy_at_best, test_accuracy_at_best, test_auc, test_eer, test_tpr, test_tnr, "
+            "test_ci_low, test_ci_high, seconds_per_epoch, seconds_total, seconds_to_best, peak_memory_mb, "
+            "carried_forward, run").split(", ")
+
+
+@pytest.fixture
+def trained(monkeypatch):
+    """Stands in for training: writes finished runs with validation scores by variant; returns the list of jobs."""
+    done, scores = [], {}
+
+    def run(jobs, cluster="", show=None):
+        for job in jobs:
+            done.append(job)
+            score, entropy = scores.get(job["title"].split(",")[0], (0.6, 0.65))
+            finish_run(job, score, entropy)
+        return {}
+
+    monkeypatch.setattr(executors, "run", run)
+    return done, scores
+
+
+def finish_run(job, score, entropy):
+    """A finished run's four files, with as little in them as there has to be."""
+    from pathlib import Path
+    folder = Path(job["folder"])
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / "config.json", {"run": job["run"], "config": job["config"], "seed": job["seed"]})
+    row = {name: 0.5 for name in COLUMNS} | {"epoch": 1}
+    write_csv(folder / "history.csv", COLUMNS, [row])
+    pair = {"pair": 2, "left": "A_0001", "right": "A_0002", "label": 1, "score": 0.9, "score_at_best": 0.9}
+    sets = ["train", "val"] + (["test"] if job["score_test"] else [])
+    write_csv(folder / "predictions.csv", PREDICTION_COLUMNS, [{"set": s, **pair} for s in sets])
+    accuracy = {f"{s}_accuracy": 1.0 for s in sets} | ({} if job["score_test"] else {"test_accuracy": None})
+    write_json(folder / "result.json", {
+        "run": job["run"], "seed": job["seed"], "status": "finished", "epochs_run": 1, "best_epoch": 1,
+        "val_accuracy_at_best": score, "val_cross_entropy": entropy, "val_loss": 1.0, "seconds_total": 1.0,
+        "backend": "tensorflow", "device": "none", **accuracy})
+    if not job["score_test"]:
+        (folder / "epoch-0001.weights.h5").write_bytes(b"weights")
+
+
+def study(tmp_path, stages="", **settings):
+    opened = Study(Settings(out=str(tmp_path / "out"), precision=settings.pop("precision", "float32"), stages=stages,
+                            **settings))
+    opened.ask(opened.settings.stage_ids())
+    return opened
+
+
+def path_of(rungs):
+    return [f"{r.after.stage}/{r.after.variant}" for r in rungs]
+
+
+def test_columns_are_the_agreed_ones():
+    assert RESULT_COLUMNS[:len(CONTRACT)] == CONTRACT
+    assert PREDICTION_COLUMNS == ("set", "pair", "left", "right", "label", "score", "score_at_best")
+    assert COLUMNS == ("epoch", "loss", "cross_entropy", "accuracy", "val_loss", "val_cross_entropy", "val_accuracy",
+                       "learning_rate", "seconds")
+
+
+def test_best_on_validation_is_carried_forward_and_the_incumbent_competes(tmp_path, trained):
+    _, scores = trained
+    scores.update({"base/base": (0.65, 0.6), "stride/pool1-stride1": (0.9, 0.1), "early-stopping/patience5": (0.64, 0.6),
+                   "batchnorm/after-activation": (0.7, 0.6), "batchnorm/before-activation": (0.7, 0.5)})
+    rungs = study(tmp_path).climb(train=True)
+    assert path_of(rungs) == ["base/base", "base/base", "base/base"] + ["batchnorm/before-activation"] * 4
+    assert rungs[4].candidates[0].config.differences(rungs[3].after.config)
+
+
+def test_ties_go_to_lower_entropy_then_to_the_incumbent(tmp_path, trained):
+    _, scores = trained
+    scores.update({"base/base": (0.65, 0.6), "early-stopping/patience5": (0.65, 0.5)})
+    assert path_of(study(tmp_path, "base,early-stopping").climb(train=True)) == ["base/base", "early-stopping/patience5"]
+    scores["early-stopping/patience5"] = (0.65, 0.6)
+    assert path_of(study(tmp_path / "b", "early-stopping").climb(train=True)) == ["base/base", "base/base"]
+
+
+def test_report_path_does_not_look_at_scores(tmp_path, trained):
+    _, scores = trained
+    scores["batchnorm/before-activation"] = (0.99, 0.1)
+    rungs = study(tmp_path, select="report").climb(train=True)
+    assert path_of(rungs) == ["base/base", "base/base", "early-stopping/patience5", "batchnorm/after-activation-patient",
+                              "augmentation/after-activation", "augmentation/after-activation",
+                              "augmentation/after-activation"]
+
+
+def test_test_scores_choose_nothing(tmp_path, trained):
+    """The same ladder with and without test scores takes the same path."""
+    _, scores = trained
+    scores["early-stopping/patience5"] = (0.7, 0.5)
+    with_test = path_of(study(tmp_path / "a", "early-stopping,batchnorm").climb(train=True))
+    without = path_of(study(tmp_path / "b", "early-stopping,batchnorm", test=False).climb(train=True))
+    assert with_test == without
+
+
+def test_diverged_runs_are_never_chosen(tmp_path, trained):
+    opened = study(tmp_path, "early-stopping")
+    rungs = opened.climb(train=True)
+    spec = rungs[1].candidates[0].specs[0]
+    path = opened.store.folder(spec.run) / "result.json"
+    write_json(path, {**read_json(path), "status": "diverged", "val_accuracy_at_best": 1.0, "val_cross_entropy": 0.1})
+    assert path_of(opened.climb()) == ["base/base", "base/base"]
+
+
+def test_finished_runs_are_never_trained_again_and_seeds_are_added(tmp_path, trained):
+    done, _ = trained
+    study(tmp_path, "base,batchnorm").climb(train=True)
+    assert len(done) == 5
+    study(tmp_path, "batchnorm").climb(train=True)
+    assert len(done) == 5
+    study(tmp_path, "batchnorm", seeds=3).climb(train=True)
+    assert len(done) == 15
+    rows = read_csv(tmp_path / "out" / "results.csv")
+    assert len(rows) == 15 and {row["seed"] for row in rows} == {"0", "1", "2"}
+    assert [row["carried_forward"] for row in rows if row["stage"] == "base"] == ["true"] * 3
+
+
+def test_stages_add_up_over_commands(tmp_path, trained):
+    study(tmp_path, "batchnorm")
+    assert study(tmp_path, "early-stopping").stages() == ["base", "early-stopping", "batchnorm"]
+
+
+def test_a_stage_by_itself_brings_what_comes_before_it(tmp_path, trained):
+    opened = Study(Settings(out=str(tmp_path / "out"), precision="float32"))
+    rung = opened.stage("batchnorm")
+    assert rung.stage.id == "batchnorm" and rung.complete()
+    assert opened.stages() == ["base", "early-stopping", "batchnorm"]
+    opened.stage("lr-schedule")
+    assert opened.stages() == ["base", "early-stopping", "batchnorm", "lr-schedule"]
+
+
+def test_combinations_stand_apart_in_results(tmp_path, trained):
+    study(tmp_path, "early-stopping").climb(train=True)
+    study(tmp_path, "base", split="random").climb(train=True)
+    opened = study(tmp_path, "base", protocol="view2")
+    opened.climb(train=True)
+    rows = read_csv(tmp_path / "out" / "results.csv")
+    assert len(rows) == 2 + 1 + 10
+    assert {row["fold"] for row in rows if row["protocol"] == "view2"} == {str(n) for n in range(1, 11)}
+    assert {row["fold"] for row in rows if row["protocol"] == "view1"} == {""}
+
+
+def test_a_folder_keeps_its_data_set_profile_and_precision(tmp_path, trained):
+    study(tmp_path, "base")
+    for other, word in (({"profile": "cpu"}, "profile quick"), ({"precision": "bfloat16"}, "float32"),
+                        ({"dataset": "lfw"}, "demo")):
+        with pytest.raises(ConfigError, match=word):
+            study(tmp_path, "base", **other)
+    assert study(tmp_path, "base", precision="auto").precision == "float32"
+
+
+def test_no_test_leaves_the_columns_empty_until_they_are_asked_for(tmp_path, trained):
+    done, _ = trained
+    study(tmp_path, "base", test=False).climb(train=True)
+    row = read_csv(tmp_path / "out" / "results.csv")[0]
+    assert row["test_accuracy"] == row["test_auc"] == "" and row["val_accuracy_at_best"] == "0.6"
+    study(tmp_path, "base").climb(train=True)
+    assert [job["task"] for job in done] == ["train", "score-test"]
+
+
+def test_pruning_keeps_the_best_variants_weights_only(tmp_path, trained):
+    _, scores = trained
+    scores["early-stopping/patience5"] = (0.7, 0.5)
+    opened = study(tmp_path, "early-stopping")
+    rungs = opened.climb(train=True)
+    for run in opened.store.ids():
+        (opened.store.folder(run) / "model.keras").write_bytes(b"x")
+    opened.prune()
+    best = rungs[-1].after.specs[0].run
+    assert [run for run in opened.store.ids() if opened.store.has_weights(run)] == [best]
+    dataclasses.replace(opened.settings, keep="none")
+    Study(dataclasses.replace(opened.settings, keep="none")).prune()
+    assert not opened.store.has_weights(best) and opened.store.is_finished(best)
+
+
+def test_failed_runs_leave_the_rest_standing(tmp_path, trained, monkeypatch):
+    run = executors.run
+
+    def fail_one(jobs, cluster="", show=None):
+        bad = [job for job in jobs if "before-activation" in job["title"]]
+        run([job for job in jobs if job not in bad])
+        return {job["run"]: f"{job['title']}: out of memory" for job in bad}
+
+    monkeypatch.setattr(executors, "run", fail_one)
+    rungs = study(tmp_path, "batchnorm,lr-schedule").climb(train=True)
+    assert list(rungs[1].failures.values()) == ["batchnorm/before-activation, seed 0: out of memory"]
+    assert not rungs[1].complete() and rungs[2].complete()
+    assert "before-activation" not in {r["variant"] for r in read_csv(tmp_path / "out" / "results.csv")
+                                       if r["stage"] == "batchnorm"}
+
+
+@pytest.mark.parametrize("settings, word", [
+    ({"dataset": "dmeo"}, "did you mean 'demo'"), ({"profile": "fast"}, "profile"), ({"stages": "base,stide"}, "stride"),
+    ({"split": "half"}, "split"), ({"seeds": 0}, "seeds"), ({"seeds": True}, "seeds"), ({"select": "test"}, "select"),
+    ({"ladder": "up"}, "ladder"), ({"keep": "some"}, "keep"), ({"precision": "float16"}, "precision")])
+def test_wrong_settings_are_refused_by_name(settings, word):
+    with pytest.raises(ConfigError, match=word):
+        Settings(**settings)
+
+
+def test_damaged_or_missing_study_is_named(tmp_path, trained):
+    with pytest.raises(StudyError, match="no study here"):
+        open_study(tmp_path)
+    study(tmp_path, "base")
+    (tmp_path / "out" / "study.json").write_text(json.dumps({"dataset": "demo", "profile": "quick"}))
+    with pytest.raises(ConfigError, match="study.json"):
+        study(tmp_path, "base")
+    with pytest.raises(StudyError, match="study.json"):
+        open_study(tmp_path / "out")
+
+
+def test_selected_columns_survive_a_spreadsheet(tmp_path, trained):
+    study(tmp_path, "base").climb(train=True)
+    text = (tmp_path / "out" / "results.csv").read_bytes()
+    assert b"\r" not in text and text.count(b"\n") == 2 and b"nan" not in text

@@ -1,0 +1,133 @@
+"""The whole way: command, notebooks, report. One short study of two stages serves most tests."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lfwstudy import report
+from lfwstudy.errors import ConfigError
+from lfwstudy.files import read_csv
+from lfwstudy.study import open_study
+
+pytestmark = pytest.mark.notebook
+NOTEBOOKS = report.NOTEBOOKS
+
+
+def lfwstudy(*arguments, **options):
+    return subprocess.run([sys.executable, "-m", "lfwstudy.cli", *map(str, arguments)], capture_output=True, text=True,
+                          timeout=500, **options)
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory):
+    """A finished demo study of two stages."""
+    folder = tmp_path_factory.mktemp("study")
+    done = lfwstudy("run", "--stages", "early-stopping", "--out", folder)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == f"report: {folder}/report.html"
+    return folder
+
+
+def test_study_leaves_the_agreed_files(out):
+    names = ["00_data", "01_stage-base", "01_stage-early-stopping", "02_report"]
+    assert sorted(p.name for p in (out / "notebooks").iterdir()) == [f"{n}.ipynb" for n in names]
+    assert sorted(p.name for p in (out / "html").iterdir()) == [f"{n}.html" for n in names]
+    rows = read_csv(out / "results.csv")
+    assert [(r["stage"], r["variant"], r["dataset"], r["profile"]) for r in rows] == [
+        ("base", "base", "demo", "quick"), ("early-stopping", "patience5", "demo", "quick")]
+    for row in rows:
+        assert {p.name for p in (out / "runs" / row["run"]).iterdir()} - {"model.keras", "log.txt"} == {
+            "config.json", "history.csv", "predictions.csv", "result.json"}
+
+
+def test_report_is_one_file_without_network_or_paths(out):
+    page = (out / "report.html").read_text()
+    assert not re.search(r"""(src|href)=["']?(https?:)?//""", page) and "<script" not in page and "@import" not in page
+    assert str(out) not in page and "site-packages" not in page and "Traceback" not in page
+    assert "Everything was trained" not in page
+    for section in ("summary", "data", "base", "early-stopping"):
+        assert f'<section id="{section}">' in page and f'href="#{section}"' in page
+    assert page.count("data:image/svg+xml;base64") >= 10 and len(page) < 20e6
+    ids = re.findall(r'<h[123][^>]* id="([^"]+)"', page)
+    assert len(ids) == len(set(ids))
+    assert "import " not in re.sub(r"base64,[^\"]*", "", page)
+
+
+def test_everything_made_from_demo_faces_says_so(out):
+    for path in [*(out / "html").glob("*.html"), out / "report.html"]:
+        page = path.read_text()
+        assert all("demo" in heading for heading in re.findall(r"<h1[^>]*>(.*?)</h1>", page, re.S)[1:])
+        captions = re.findall(r"<caption>(.*?)</caption>", page, re.S)
+        assert captions and all("emo faces" in c or "onfiguration in full" in c or "figures were made from" in c
+                                for c in captions)
+    assert "verdict on the report&#x27;s claim is drawn" in page.replace("'", "&#x27;")
+
+
+def test_finished_study_only_renders(out):
+    before = {p: p.stat().st_mtime_ns for p in (out / "runs").rglob("*")}
+    done = lfwstudy("run", "--stages", "early-stopping", "--out", out)
+    assert done.returncode == 0, done.stderr
+    assert {p: p.stat().st_mtime_ns for p in (out / "runs").rglob("*")} == before
+    assert "trained" not in done.stderr
+
+
+def test_weights_of_the_best_variant_stay_and_verify_uses_them(out, cache):
+    study = open_study(out)[0]
+    best = study.climb()[-1].after.specs[0].run
+    assert [run for run in study.store.ids() if study.store.has_weights(run)] == [best]
+    pictures = sorted((cache / "demo-1" / "demo").rglob("*.jpg"))[:2]
+    box = ("--left-box", "70,70,180,180", "--right-box", "70,70,180,180")
+    done = lfwstudy("verify", *pictures, *box, "--out", out)
+    assert done.returncode == 0, done.stderr
+    assert re.fullmatch(r"(same|different) [01]\.\d\d \(threshold 0\.50\), demo model\n", done.stdout)
+    same = lfwstudy("verify", pictures[0], pictures[0], *box, "--out", out)
+    assert same.stdout.startswith("same")
+
+
+def test_bare_papermill_runs_one_stage(tmp_path):
+    target = tmp_path / "executed.ipynb"
+    subprocess.run([sys.executable, "-m", "papermill", str(NOTEBOOKS / "01_stage.ipynb"), str(target), "-p", "stage", "base",
+                    "-p", "dataset", "demo", "-p", "profile", "quick", "-p", "out", "here"], check=True, timeout=400,
+                   cwd=tmp_path, capture_output=True, env={**os.environ, "JUPYTER_PREFER_ENV_PATH": "1"})
+    cells = json.loads(target.read_text())["cells"]
+    outputs = [o for cell in cells for o in cell.get("outputs", [])]
+    assert any("image/svg+xml" in o.get("data", {}) for o in outputs)
+    assert len(read_csv(tmp_path / "here" / "results.csv")) == 1
+
+
+@pytest.mark.parametrize("notebook", ["00_data", "01_stage", "02_report"])
+def test_papermill_explains_every_parameter(notebook):
+    done = subprocess.run([sys.executable, "-m", "papermill", "--help-notebook", str(NOTEBOOKS / f"{notebook}.ipynb")],
+                          capture_output=True, text=True, check=True)
+    for name in report.notebook_parameters(NOTEBOOKS / f"{notebook}.ipynb"):
+        assert re.search(rf"{name}: (str|int|bool) \(default .*\)\s+\S.{{5,}}", done.stdout), name
+
+
+def test_unknown_parameters_are_refused_before_anything_runs(out):
+    study = open_study(out)[0]
+    page = report.all_pages(study)[0]
+    page.parameters["colour"] = "red"
+    with pytest.raises(ConfigError, match="02_report.ipynb has no parameter 'colour'. It has: dataset"):
+        report.execute(study, page)
+
+
+def test_second_study_in_the_same_folder_is_turned_away(out):
+    from lfwstudy.conduct import _lock
+    with _lock(Path(out)):
+        done = lfwstudy("report", "--out", out)
+    assert done.returncode == 2 and "another lfwstudy works" in done.stderr
+
+
+def test_missing_notebook_shows_as_a_gap(out):
+    study = open_study(out)[0]
+    (out / "notebooks" / "01_stage-base.ipynb").rename(out / "hidden.ipynb")
+    try:
+        assert "was not executed" in report.render(study).read_text()
+    finally:
+        (out / "hidden.ipynb").rename(out / "notebooks" / "01_stage-base.ipynb")
+        report.render(study)
