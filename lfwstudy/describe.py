@@ -6,8 +6,11 @@ from dataclasses import replace
 import numpy as np
 
 from .config import SPLITS
-from .datasets import (DATASETS, PEOPLE, PICTURES, audit_split, check_pictures, has_pair_file, pair_file, prepare_bank)
+from .datasets import (DATASETS, PEOPLE, PICTURES, audit_split, check_pictures, development_split, has_pair_file,
+                       load_pairs, pair_file, prepare_bank)
 from .pairs import person_of, read_view1
+from .quirks import near_duplicates, odd_pairs
+from .splits import audit, make_split
 
 
 def describe_data(config, data_dir=""):
@@ -51,4 +54,26 @@ def describe_audit(config, data_dir=""):
             f"{a['shared_people']} of {a['validation_people']} validation people, {a['shared_images']} of "
             f"{a['validation_images']} images, {a['touched_pairs']} of {a['validation_pairs']} pairs touched; "
             f"the constant answer scores {a['constant_accuracy']:.3f}")
-    return lines
+    return lines + _random_lines(config, data_dir) + _duplicate_lines(config, data_dir)
+
+
+def _random_lines(config, data_dir, count=50):
+    development, _ = development_split(config, data_dir)
+    found = [audit(development, make_split("random", development, seed=seed)) for seed in range(count)]
+    kinds = (("shared_people", "validation_people"), ("shared_images", "validation_images"),
+             ("touched_pairs", "validation_pairs"))
+    shares = [[100 * a[shared] / a[total] for a in found] for shared, total in kinds]
+    told = [f"{np.mean(values):.0f} % ({min(values):.0f} to {max(values):.0f})" for values in shares]
+    return [f"{count} random splits: {told[0]} of validation people and {told[1]} of images shared, "
+            f"{told[2]} of pairs touched"]
+
+
+def _duplicate_lines(config, data_dir):
+    pairs = load_pairs(config, data_dir)
+    found = near_duplicates(prepare_bank(config, data_dir))
+    lines = [f"one photograph under two names: {d.left} = {d.right} (correlation {d.correlation:.3f})"
+             for d in found if d.two_names()]
+    parts = dict(pairs.parts())
+    lines += [f"odd pair: {o.part}, line {parts[o.part].line[o.row]}: {parts[o.part].left[o.row]} and "
+              f"{parts[o.part].right[o.row]}: {o.why}" for o in odd_pairs(found, pairs)]
+    return lines or ["no photograph under two names, no odd pair"]

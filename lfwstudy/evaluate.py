@@ -81,3 +81,46 @@ def pick_examples(label, score, surest=4, least_sure=2):
             last = rows[surest:][-least_sure:] if least_sure else rows[:0]
             groups[same, is_right] = [*rows[:surest].tolist(), *last.tolist()]
     return groups
+
+
+def best_threshold(label, score):
+    """The threshold of highest accuracy, half-way between two scores; for use on validation pairs only.
+
+    Of equally good thresholds the one nearest to 0.5.
+    """
+    label, score = np.asarray(label) > 0.5, np.asarray(score, float)
+    values = np.unique(score)
+    candidates = np.concatenate([[values[0] - 1e-6], (values[1:] + values[:-1]) / 2, [values[-1] + 1e-6]])
+    positives = np.sort(score[label])
+    negatives = np.sort(score[~label])
+    right = (len(positives) - np.searchsorted(positives, candidates, "right")) + np.searchsorted(negatives, candidates, "right")
+    best = np.flatnonzero(right == right.max())
+    return float(candidates[best[np.argmin(np.abs(candidates[best] - 0.5))]])
+
+
+def true_accept_rate(label, score, false_accept_rate):
+    """Share of matched pairs accepted at the strictest threshold whose false-accept rate is at most the given one."""
+    label, score = np.asarray(label) > 0.5, np.asarray(score, float)
+    negatives = np.sort(score[~label])[::-1]
+    allowed = int(np.floor(false_accept_rate * len(negatives) + 1e-9))
+    threshold = negatives[allowed] if allowed < len(negatives) else -np.inf
+    return float(np.mean(score[label] > threshold))
+
+
+def calibration(label, score, bins=10):
+    """Expected calibration error (Naeini et al. 2015) over equally wide bins, and the reliability diagram's points.
+
+    Returns (error, list of (mean score, share of matched pairs, count) of the bins that are not empty).
+    """
+    label, score = np.asarray(label, float), np.asarray(score, float)
+    at = np.clip((score * bins).astype(int), 0, bins - 1)
+    points = [(float(score[at == b].mean()), float(label[at == b].mean()), int((at == b).sum()))
+              for b in range(bins) if (at == b).any()]
+    error = sum(count * abs(confidence - share) for confidence, share, count in points) / len(score)
+    return float(error), points
+
+
+def view2_estimate(accuracies):
+    """Mean and standard error over the ten folds, as LFW asks (Huang et al. 2007, section IV): S / sqrt(10)."""
+    values = np.asarray(accuracies, float)
+    return float(values.mean()), float(values.std(ddof=1) / np.sqrt(len(values)))

@@ -214,6 +214,28 @@ def split_sides(audits, source):
         return _sign(figure, source)
 
 
+def roc(runs, source):
+    """ROC curves and reliability diagram. runs: list of (label, score), one per run."""
+    from .evaluate import auc, calibration, roc as roc_points
+    with _style():
+        figure = Figure(figsize=(WIDTH, 3.6), layout="constrained")
+        left, right = figure.subplots(1, 2)
+        for axis in (left, right):
+            axis.plot([0, 1], [0, 1], color="0.6", linestyle=":", linewidth=1)
+            axis.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
+        for label, score in runs:
+            false_positive, true_positive, _ = roc_points(label, score)
+            left.plot(false_positive, true_positive, color=MEASURED, linewidth=1.3)
+            points = calibration(label, score)[1]
+            right.plot([p[0] for p in points], [p[1] for p in points], "o-", color=MEASURED, markersize=4, linewidth=1)
+        if runs:
+            left.set_title(f"ROC, area {np.mean([auc(*run) for run in runs]):.3f}")
+            right.set_title("reliability")
+        left.set(xlabel="false-positive rate", ylabel="true-positive rate")
+        right.set(xlabel="P(same), mean of a bin", ylabel="share of matched pairs")
+        return _sign(figure, source)
+
+
 def _style():
     return matplotlib.rc_context(_STYLE)
 

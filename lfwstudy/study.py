@@ -11,14 +11,15 @@ from pathlib import Path
 
 import numpy as np
 
-from . import executors
+from . import evidence, executors, quirks
 from .config import PRECISIONS, PROTOCOLS, SPLITS
-from .datasets import (DATASETS, audit_split, check_pictures, has_pair_file, load_pairs, pair_file,
-                       prepare_bank)
+from .datasets import (DATASETS, audit_split, check_pictures, development_split, has_pair_file, load_pairs,
+                       pair_file, prepare_bank)
 from .errors import ConfigError, StudyError, choose_one
 from .files import read_json, write_csv, write_json
 from .machine import resolve_precision
 from .runs import Store
+from .splits import audit, component_labels, make_split
 from .stages import LADDERS, PROFILES, base_config, get_ladder, get_stage, in_order, scale
 
 SELECTIONS = ("validation", "report")
@@ -177,6 +178,21 @@ class Study:
                 found[name] = audit_split(dataclasses.replace(data, split=name), self.settings.data_dir)
         return found
 
+    def random_audits(self, count=50):
+        """splits.audit of `count` random splits of the development pairs; empty under View 2."""
+        if self.settings.protocol != "view1":
+            return []
+        development, _ = development_split(self.base().data, self.settings.data_dir)
+        return [audit(development, make_split("random", development, seed=seed)) for seed in range(count)]
+
+    def duplicates(self):
+        """quirks.near_duplicates of the whole bank."""
+        return _duplicates(self.base().data, self.settings.data_dir)
+
+    def odd_pairs(self):
+        """quirks.odd_pairs of this study's pairs."""
+        return quirks.odd_pairs(self.duplicates(), self.data(self.base().data)[1])
+
     def climb(self, upto=None, train=False, show=None):
         """The rungs of the ladder in order, up to and including the stage `upto`.
 
@@ -243,6 +259,45 @@ class Study:
                     if self.store.is_finished(spec.run):
                         rows.append(self._row(rung, candidate, spec))
         return rows
+
+    def correct(self, candidate, column="score_at_best"):
+        """Right answers on the test pairs: bool array (seeds, pairs), the folds of View 2 side by side.
+
+        None where a run is not finished or its test pairs are not scored.
+        """
+        rows = {}
+        for spec in candidate.specs:
+            if not self.store.is_finished(spec.run, with_test=True):
+                return None
+            scored = self.store.predictions(spec.run)
+            rows.setdefault(spec.seed, []).append((scored[column] > 0.5) == (scored["label"] > 0.5))
+        return np.stack([np.concatenate(rows[seed]) for seed in sorted(rows)])
+
+    def test_components(self):
+        """Connected component of each test pair, in the order of `correct`."""
+        labels, offset = [], 0
+        for fold in self.folds():
+            pairs = self.data(dataclasses.replace(self.base().data, fold=fold))[1].test
+            labels.append(component_labels(pairs) + offset)
+            offset = labels[-1].max() + 1
+        return np.concatenate(labels)
+
+    def comparisons(self):
+        """How many variants the ladder compares with an incumbent: what a correction for their number counts."""
+        return sum(len(get_stage(self.settings.ladder, name).variants) for name in self.stages()[1:]) or 1
+
+    def differences(self, rungs):
+        """Finished variants against their incumbents: dict (stage, variant) to evidence.Difference."""
+        keys, given = [], []
+        for rung in rungs:
+            for candidate in rung.candidates if rung.before else ():
+                arrays = [self.correct(c) for c in (candidate, rung.before)]
+                if all(a is not None for a in arrays):
+                    keys.append((rung.stage.id, candidate.variant))
+                    given.append(arrays)
+        if not given:
+            return {}
+        return dict(zip(keys, evidence.compare(given, self.test_components(), self.comparisons())))
 
     def write_results(self):
         """Write results.csv with the rows of every combination of the study."""
@@ -397,6 +452,11 @@ def default_root():
     """The checkout (the nearest folder upwards with pyproject.toml), else the current folder."""
     here = Path.cwd()
     return next((folder for folder in (here, *here.parents) if (folder / "pyproject.toml").is_file()), here)
+
+
+@lru_cache(maxsize=4)
+def _duplicates(config, data_dir):
+    return tuple(quirks.near_duplicates(prepare_bank(config, data_dir)))
 
 
 @lru_cache(maxsize=64)

@@ -150,6 +150,7 @@ def train(config, seed, precision, bank, pairs, folder, run_id="", score_test=Tr
     config: RunConfig; bank: ImageBank; pairs: StudyPairs; folder: the run's folder, made where missing. Writes
     config.json, history.csv, predictions.csv, result.json and, with `keep_weights`, model.keras.
     """
+    pairs.require_protocol(config.data.protocol)
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "config.json", {"run": run_id, "version": TRAINING_VERSION, "config": config.to_dict(),
@@ -172,6 +173,7 @@ def train(config, seed, precision, bank, pairs, folder, run_id="", score_test=Tr
 
 def score_test_pairs(config, bank, pairs, folder, run_id="", keep_weights=True):
     """Add the test pairs' scores to a run that was finished without them, without training."""
+    pairs.require_protocol(config.data.protocol)
     folder = Path(folder)
     measured = read_json(folder / "result.json")
     images, parts = gather_parts(bank, pairs)

@@ -47,3 +47,31 @@ def test_examples_are_the_surest_and_the_least_sure():
     groups = evaluate.pick_examples(LABEL, SCORE, surest=1, least_sure=1)
     assert groups[True, True] == [0, 2] and groups[True, False] == [3]
     assert groups[False, True] == [7, 5] and groups[False, False] == [4]
+
+
+def test_best_threshold_is_the_most_accurate_and_nearest_to_one_half():
+    label = np.array([1, 1, 0, 0])
+    assert evaluate.best_threshold(label, np.array([0.9, 0.3, 0.2, 0.1])) == pytest.approx(0.25)
+    assert evaluate.best_threshold(label, np.array([0.9, 0.8, 0.2, 0.1])) == pytest.approx(0.5)
+    rng = np.random.default_rng(1)
+    label, score = rng.integers(2, size=200), rng.random(200)
+    best = max(evaluate.accuracy(label, score, t) for t in [0.0, *score, 1.0])
+    assert evaluate.accuracy(label, score, evaluate.best_threshold(label, score)) == pytest.approx(best, abs=0.0051)
+
+
+def test_true_accept_rate_allows_its_share_of_false_accepts():
+    label = np.array([1] * 4 + [0] * 100)
+    score = np.concatenate([[0.995, 0.985, 0.5, 0.2], np.arange(100) / 100])
+    assert evaluate.true_accept_rate(label, score, 0.01) == 0.5
+    assert evaluate.true_accept_rate(label, score, 0.001) == 0.25
+    assert evaluate.true_accept_rate(label, score, 1.0) == 1.0
+
+
+def test_calibration_error_of_a_constant_is_its_distance():
+    error, points = evaluate.calibration([1, 1, 1, 0], np.full(4, 0.95))
+    assert error == pytest.approx(0.2) and points == [(pytest.approx(0.95), 0.75, 4)]
+
+
+def test_view2_standard_error_is_of_the_mean_over_folds():
+    mean, error = evaluate.view2_estimate([0.9, 0.8] * 5)
+    assert (mean, error) == (pytest.approx(0.85), pytest.approx(0.05 * np.sqrt(10 / 9) / np.sqrt(10)))

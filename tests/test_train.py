@@ -9,6 +9,7 @@ import pytest
 from lfwstudy import callbacks, evaluate, train as training
 from lfwstudy.callbacks import weights_path
 from lfwstudy.datasets import load_pairs, prepare_bank
+from lfwstudy.errors import DataError
 from lfwstudy.files import read_csv, read_json
 from lfwstudy.runs import Store
 from lfwstudy.stages import base_config
@@ -231,6 +232,15 @@ def test_quick_profile_learns_on_demo_faces(tmp_path):
     # 600 test pairs: chance lies below .54 with 97.5 %.
     assert result["test_accuracy_at_best"] > 0.6
     assert not (tmp_path / "model.keras").exists() and not weights_path(tmp_path, 10).exists()
+
+
+def test_a_view1_network_is_refused_on_view2_pairs(finished, tiny, data, tmp_path):
+    view2 = load_pairs(tiny.change({"data.protocol": "view2", "data.fold": 1}).data)
+    for call in (lambda: training.train(tiny, 0, "float32", data[0], view2, tmp_path / "run"),
+                 lambda: training.score_test_pairs(tiny, data[0], view2, finished)):
+        with pytest.raises(DataError, match="view1 cannot be trained or scored.*--protocol view2"):
+            call()
+    assert not (tmp_path / "run").exists()
 
 
 def test_damaged_runs_are_set_aside(finished, tmp_path):

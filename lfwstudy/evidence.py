@@ -1,0 +1,122 @@
+"""Is the difference real? Intervals that know of few seeds, of pairs that share people, and of many comparisons."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+LEVEL = 0.95
+# Draws of the bootstrap: enough for the tail that is left after correcting for a ladder's comparisons.
+DRAWS = 20_000
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A variant's mean accuracy minus its incumbent's on the same pairs, with what is known of its error.
+
+    low, high: the 95 % interval of this difference by itself. p: two-sided, of no difference. word: better, worse or
+    inside the noise, from p corrected for the number of comparisons (`corrected`).
+    seed_variance, pair_variance: of the mean difference; seed_variance is None with one seed.
+    """
+
+    difference: float
+    low: float
+    high: float
+    p: float
+    seeds: int
+    seed_variance: float | None
+    pair_variance: float
+    corrected_p: float = float("nan")
+    word: str = ""
+
+
+def compare(pairs_of_runs, components, comparisons=None, draws=DRAWS, seed=0, level=LEVEL):
+    """Differences of several comparisons on the same pairs, corrected for their number (Bonferroni).
+
+    pairs_of_runs: list of (variant, incumbent), each a bool array (seeds, pairs) of right answers with the same
+    number of seeds. comparisons: how many to correct for, where not all of a ladder's are given. components: int array (pairs,), connected components of the pairs' people, which are resampled
+    whole because pairs that share a person are not independent. Returns a list of Difference.
+
+    The pairs' part of the error is bootstrapped by component (a cluster bootstrap of a ratio, Davison and Hinkley
+    1997, section 3.8). Seeds are too few to resample as they are (three of them have ten resamples): their part is
+    drawn from a normal distribution with their standard error, and all draws are spread out as Student's t with
+    Satterthwaite's (1946) degrees of freedom is. What seeds and pairs have in common is counted once (two-way
+    clustering, Cameron, Gelbach and Miller 2011).
+    """
+    rng = np.random.default_rng([seed, 40])
+    _, component = np.unique(components, return_inverse=True)
+    count = component.max() + 1
+    sizes = np.bincount(component, minlength=count).astype(float)
+    weights = rng.multinomial(count, np.full(count, 1 / count), size=draws).astype(np.float32)
+    totals = weights @ sizes.astype(np.float32)
+    found = [_difference(np.asarray(a, float) - np.asarray(b, float), component, sizes, weights, totals, rng, level)
+             for a, b in pairs_of_runs]
+    corrected = [min(1.0, d.p * (comparisons or len(found))) for d in found]
+    return [Difference(**{**vars(d), "corrected_p": p, "word": _word(d.difference, p, level)})
+            for d, p in zip(found, corrected)]
+
+
+def mean_interval(correct, components, draws=DRAWS, seed=0, level=LEVEL):
+    """Interval of the mean accuracy of runs: correct is bool (seeds, pairs). The difference to nothing."""
+    found = compare([(correct, np.zeros_like(correct))], components, 1, draws, seed, level)[0]
+    return found.low, found.high
+
+
+def mcnemar_exact(variant, incumbent):
+    """Exact two-sided McNemar test of one seed, pairs taken as independent: (only variant right, only incumbent, p)."""
+    variant, incumbent = np.asarray(variant, bool), np.asarray(incumbent, bool)
+    gained, lost = int((variant & ~incumbent).sum()), int((~variant & incumbent).sum())
+    if gained + lost == 0:
+        return gained, lost, 1.0
+    return gained, lost, float(stats.binomtest(gained, gained + lost, 0.5).pvalue)
+
+
+def seeds_needed(found, comparisons=1, level=LEVEL, most=1000):
+    """How many seeds a verdict would take if the difference stayed as it is; None where no number is enough.
+
+    Bonferroni's share of the error for `comparisons` comparisons.
+    """
+    if found.seed_variance is None:
+        return None
+    tail = 1 - (1 - level) / 2 / comparisons
+    for seeds in range(2, most + 1):
+        seed_variance = found.seed_variance * found.seeds / seeds
+        freedom = _degrees_of_freedom(seed_variance, seeds, found.pair_variance, 10**6)
+        if stats.t.ppf(tail, freedom) * np.sqrt(seed_variance + found.pair_variance) < abs(found.difference):
+            return seeds
+    return None
+
+
+def _difference(values, component, sizes, weights, totals, rng, level):
+    """values: float (seeds, pairs), +1 where only the variant is right, -1 where only the incumbent."""
+    seeds, pairs = values.shape
+    mean = values.mean()
+    by_component = np.stack([np.bincount(component, row, minlength=len(sizes)) for row in values])
+    drawn = (weights @ by_component.mean(axis=0).astype(np.float32)) / totals - mean
+    pair_variance, seed_variance, total = float(drawn.var()), None, drawn
+    if seeds > 1:
+        seed_variance = float(values.mean(axis=1).var(ddof=1) / seeds)
+        # What is left of each seed and component after both their effects: it is in both variances, once too often.
+        rest = by_component - by_component.mean(axis=0) - np.outer(values.mean(axis=1) - mean, sizes)
+        common = float((rest**2).sum() / (seeds - 1) / seeds / pairs**2)
+        pair_variance = max(pair_variance - common, 0.0)
+        shrink = np.sqrt(pair_variance / drawn.var()) if drawn.var() else 0.0
+        total = shrink * drawn + np.sqrt(seed_variance) * rng.standard_normal(len(drawn))
+        freedom = _degrees_of_freedom(seed_variance, seeds, pair_variance, len(sizes))
+        total *= np.sqrt(freedom / rng.chisquare(freedom, len(drawn)))
+    low, high = mean - np.quantile(total, [(1 + level) / 2, (1 - level) / 2])
+    # The share of draws at least as far out, either way; never below what the draws can resolve.
+    p = (1 + np.sum(np.abs(total) >= abs(mean) - 1e-12)) / (1 + len(total))
+    return Difference(float(mean), float(low), float(high), float(p), seeds, seed_variance, pair_variance)
+
+
+def _degrees_of_freedom(seed_variance, seeds, pair_variance, components):
+    """Satterthwaite's: seeds - 1 where the seeds decide, components - 1 where the pairs do."""
+    spread = seed_variance**2 / (seeds - 1) + pair_variance**2 / max(components - 1, 1)
+    return (seed_variance + pair_variance)**2 / spread if spread > 0 else seeds - 1
+
+
+def _word(difference, p, level):
+    if p >= 1 - level:
+        return "inside the noise"
+    return "better" if difference > 0 else "worse"

@@ -1,0 +1,141 @@
+import numpy as np
+import pytest
+
+from lfwstudy import evidence
+from lfwstudy.claims import CLAIMS, published, published_inconsistencies, verdict
+from lfwstudy.evidence import Difference, compare, mcnemar_exact, mean_interval, seeds_needed
+
+
+def simulate(rng, seeds, components=300, size=2, gain=0.0, seed_spread=0.02):
+    """Two variants' right answers (seeds, pairs) with people shared within components; and the components."""
+    pairs = components * size
+    component = np.repeat(np.arange(components), size)
+
+    def variant(mean):
+        ability = mean + seed_spread * rng.standard_normal((seeds, 1))
+        # What a pair and its people add is fixed for a variant: all its seeds find the same pairs hard.
+        hard = 0.15 * rng.standard_normal(components)[component] + 0.1 * rng.standard_normal(pairs)
+        return rng.random((seeds, pairs)) < np.clip(ability + hard, 0, 1)
+
+    return variant(0.7 + gain), variant(0.7), component
+
+
+def coverage(seeds, repeats, **settings):
+    rng = np.random.default_rng(seeds)
+    hits = 0
+    for repeat in range(repeats):
+        a, b, component = simulate(rng, seeds, gain=0.03, **settings)
+        found = compare([(a, b)], component, draws=1000, seed=repeat)[0]
+        hits += found.low <= 0.03 <= found.high
+    return hits / repeats
+
+
+@pytest.mark.parametrize("seeds", [3, 5, 10])
+def test_intervals_cover_the_truth_as_often_as_they_say(seeds):
+    # 300 repeats: a true coverage of .95 gives a share between .92 and .98 in 98 of 100 such tests.
+    assert 0.92 <= coverage(seeds, 300) <= 0.98
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seeds", [3, 5, 10])
+@pytest.mark.parametrize("seed_spread", [0.005, 0.02, 0.05])
+def test_coverage_over_many_repeats(seeds, seed_spread):
+    assert 0.93 <= coverage(seeds, 2500, seed_spread=seed_spread) <= 0.97
+
+
+def ladder_false_alarms(seeds, ladders, comparisons=14):
+    rng = np.random.default_rng(100 + seeds)
+    alarms = 0
+    for repeat in range(ladders):
+        given = []
+        for _ in range(comparisons):
+            a, b, component = simulate(rng, seeds, components=150)
+            given.append((a, b))
+        alarms += any(d.word != "inside the noise" for d in compare(given, component, draws=4000, seed=repeat))
+    return alarms / ladders
+
+
+def test_a_ladder_without_differences_raises_few_false_alarms():
+    # 60 ladders: at a rate of .05, more than 7 alarms come up in 1 of 100 such tests.
+    assert ladder_false_alarms(5, 60) <= 7 / 60
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seeds", [3, 5, 10])
+def test_false_alarms_over_many_ladders(seeds):
+    assert ladder_false_alarms(seeds, 600) <= 0.06
+
+
+def test_pairs_that_share_people_widen_the_interval(rng):
+    a, b, component = simulate(rng, 1, components=60, size=10)
+    alone = compare([(a, b)], np.arange(a.shape[1]), draws=4000)[0]
+    together = compare([(a, b)], component, draws=4000)[0]
+    assert together.high - together.low > 1.15 * (alone.high - alone.low)
+
+
+def test_one_seed_without_shared_people_is_walds_interval_of_paired_proportions():
+    # Agresti (2002), table 10.1: 794 approve twice, 150 and 86 change, 570 disapprove twice: -0.04 (-0.06, -0.02).
+    both = [(1, 1)] * 794 + [(0, 1)] * 150 + [(1, 0)] * 86 + [(0, 0)] * 570
+    a, b = (np.array([[row[i] for row in both]], bool) for i in (0, 1))
+    found = compare([(a, b)], np.arange(1600))[0]
+    assert found.difference == pytest.approx(-0.04)
+    assert (found.low, found.high) == pytest.approx((-0.0587, -0.0213), abs=0.0015)
+    assert found.word == "worse" and found.seed_variance is None
+
+
+def test_without_error_of_the_pairs_it_is_students_interval():
+    # Student (1908), additional hours of sleep of ten patients: mean 1.58, 95 % interval 0.70 to 2.46 (t, 9 degrees).
+    hours = np.array([1.2, 2.4, 1.3, 1.3, 0.0, 1.0, 1.8, 0.8, 4.6, 1.4])[:, None]
+    found = compare([(np.repeat(hours, 40, axis=1), np.zeros((10, 40)))], np.arange(40), draws=200_000)[0]
+    assert (found.difference, found.low, found.high) == pytest.approx((1.58, 0.70, 2.46), abs=0.02)
+
+
+def test_mcnemar_counts_the_pairs_that_change():
+    a = np.array([1] * 5 + [0] * 1 + [1] * 10, bool)
+    b = np.array([0] * 5 + [1] * 1 + [1] * 10, bool)
+    # Exact: 2 * (C(6,0) + C(6,1)) / 2^6.
+    assert mcnemar_exact(a, b) == (5, 1, pytest.approx(14 / 64))
+    assert mcnemar_exact(a, a) == (0, 0, 1.0)
+
+
+def test_more_comparisons_ask_for_more(rng):
+    a, b, component = simulate(rng, 5, gain=0.05)
+    one, many = (compare([(a, b)], component, comparisons)[0] for comparisons in (1, 14))
+    assert many.corrected_p == pytest.approx(min(1, 14 * one.p))
+
+
+def test_mean_interval_is_near_wilsons_for_one_run(rng):
+    correct = rng.random((1, 1000)) < 0.7
+    low, high = mean_interval(correct, np.arange(1000))
+    assert low < correct.mean() < high and 0.05 < high - low < 0.065
+
+
+def test_seeds_needed_shrinks_the_seeds_part_only():
+    found = Difference(0.04, 0, 0, 0.1, 3, 0.0004, 0.0001)
+    assert 3 < seeds_needed(found) < 40
+    assert seeds_needed(Difference(0.01, 0, 0, 0.1, 3, 0.0004, 0.0001)) is None
+
+
+def test_verdicts_need_seeds_and_words():
+    better = Difference(0.1, 0.05, 0.15, 0.001, 5, 0.0001, 0.0001, 0.01, "better")
+    few = Difference(0.1, 0.05, 0.15, 0.001, 1, None, 0.0001, 0.01, "better")
+    claim = next(c for c in CLAIMS if c.expects == "better")
+    against = next(c for c in CLAIMS if c.expects == "no gain")
+    assert verdict(claim, better) == "supported" and verdict(against, better) == "contradicted"
+    assert verdict(claim, few) == "no verdict"
+
+
+def test_claims_name_variants_that_exist():
+    from lfwstudy.stages import REPORT_LADDER
+    known = {(s.id, v.id) for s in REPORT_LADDER for v in s.variants}
+    assert all({c.variant, c.incumbent} <= known for c in CLAIMS)
+    assert published("augmentation", "after-activation").accuracy == 0.712
+
+
+def test_published_rows_that_do_not_add_up_are_found():
+    found = published_inconsistencies()
+    totals = {(stage, variant) for stage, variant, what in found if "total" in what}
+    assert totals == {("batchnorm", "activation-and-pooling"), ("batchnorm", "after-activation"),
+                      ("batchnorm", "before-activation"), ("augmentation", "impatient")}
+    assert {(s, v) for s, v, what in found if "printed for" in what} == {
+        ("early-stopping", "patience5"), ("batchnorm", "before-activation"), ("augmentation", "after-activation")}
