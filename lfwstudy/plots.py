@@ -185,8 +185,8 @@ def gallery(groups, source):
                     axis.set_axis_off()
             if not pairs:
                 axes[row, 0].text(0, 0.5, "none", transform=axes[row, 0].transAxes)
-            # Out of the layout, or the first column would become as wide as its title.
-            axes[row, 0].set_title(title, loc="left").set_in_layout(False)
+            # A text out of the layout: a title would make the first column as wide as itself.
+            axes[row, 0].text(0, 1.06, title, transform=axes[row, 0].transAxes).set_in_layout(False)
         figure.get_layout_engine().set(h_pad=0.12)
         return _sign(figure, source)
 

@@ -180,8 +180,9 @@ def headline(study, rungs):
 
 def interval_words(study):
     """What the intervals of a study are."""
-    return ("Wilson's 95 % of the proportion, one seed" if study.seeds() * len(study.folds()) == 1
-            else "Wilson's 95 % of the proportion around the mean over runs")
+    return ("Wilson's 95 % of the proportion, for one seed: they know nothing of the spread between seeds"
+            if study.seeds() * len(study.folds()) == 1 else
+            "95 % of the mean, by bootstrap over seeds and connected components of people; single runs in parentheses")
 
 
 def finished_results(study, candidate):
@@ -206,13 +207,13 @@ def ladder_points(study, rungs):
 
 
 def test_interval(study, candidate):
-    """Wilson's interval of a candidate's mean test accuracy over its number of test pairs."""
-    results = [r for r in finished_results(study, candidate) if r["test_accuracy"] is not None]
-    count = len(study.data(candidate.specs[0].config.data)[1].test)
-    accuracy = _mean(results, "test_accuracy")
-    if accuracy is None or not np.isfinite(accuracy):
+    """Interval of a candidate's mean test accuracy with the evaluated weights: Wilson's for one run, else bootstrap."""
+    correct = study.correct(candidate, "score")
+    if correct is None or any(r["status"] == "diverged" for r in finished_results(study, candidate)):
         return float("nan"), float("nan")
-    return evaluate.wilson(round(accuracy * count), count)
+    if len(candidate.specs) == 1:
+        return evaluate.wilson(int(correct.sum()), correct.size)
+    return evidence.mean_interval(correct, study.test_components(), draws=4000)
 
 
 def made_from(study, rungs):
@@ -314,7 +315,16 @@ def _with_interval(study, candidate):
     if not np.isfinite(accuracy):
         return "diverged"
     low, high = test_interval(study, candidate)
-    return f"{100 * accuracy:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
+    return f"{100 * accuracy:.1f} [{100 * low:.1f}, {100 * high:.1f}]" + _singles(results)
+
+
+def _singles(results):
+    """The single runs behind a mean: each of a few, the range of many."""
+    values = [100 * r["test_accuracy"] for r in results if r["test_accuracy"] is not None]
+    if len(values) < 2:
+        return ""
+    told = ", ".join(f"{v:.1f}" for v in values) if len(values) <= 5 else f"{min(values):.1f} to {max(values):.1f}"
+    return f" ({told})"
 
 
 def _mean(results, key):
