@@ -122,7 +122,10 @@ def build_bank(pictures, dataset, crop, side, filter, origin, notes=(), progress
 
     def collect():
         name, future = pending.popleft()
-        image, digest = future.result()
+        try:
+            image, digest = future.result()
+        except DataError as error:
+            raise DataError(f"{origin}: {error}") from error
         names.append(name)
         images.append(image)
         digests.append(digest)

@@ -1,6 +1,5 @@
 """The study from beginning to end: notebooks in order, progress, what to keep, the report; and what it would cost."""
 
-import fcntl
 import sys
 import time
 from contextlib import contextmanager
@@ -9,7 +8,7 @@ from . import report
 from .datasets import DATASETS
 from .errors import RunError
 from .executors import clock
-from .files import read_csv
+from .files import locked, read_csv
 from .model_cost import tower_cost
 from .stages import get_stage, in_order, scale
 
@@ -201,13 +200,11 @@ def _rate(study):
 @contextmanager
 def _lock(out):
     """Keep a second study out of the folder while one works in it."""
-    out.mkdir(parents=True, exist_ok=True)
-    with open(out / ".lock", "w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise RunError(f"{out}: another lfwstudy works in this folder; wait for it or give another --out") from None
-        yield
+    try:
+        with locked(out / ".lock"):
+            yield
+    except BlockingIOError:
+        raise RunError(f"{out}: another lfwstudy works in this folder; wait for it or give another --out") from None
 
 
 def _say(text):

@@ -19,13 +19,15 @@ _POLL_SECONDS = 0.2
 def run(jobs, cluster="", show=None):
     """Train jobs, one fresh process each; returns {run: message} of those that failed.
 
-    jobs: dicts as train.main reads them, with `title` and `epochs`. show: called with a line on how far it is.
-    One run's failure does not stop the others.
+    jobs: dicts as train.main reads them, with `title`, `epochs` and `threads`: 0 where a run takes the whole machine,
+    else the number of threads it computes with, and as many run at once as there are cores for. show: called with a
+    line on how far it is. One run's failure does not stop the others.
     """
     if cluster:
         raise ConfigError("--cluster: this version trains on the local machine only")
     failures, started, children = {}, time.monotonic(), _Children()
-    with ThreadPoolExecutor(1) as pool:
+    threads = max((job["threads"] for job in jobs), default=0)
+    with ThreadPoolExecutor(max(1, (os.cpu_count() or 1) // threads) if threads else 1) as pool:
         try:
             futures = {pool.submit(train_in_process, job, children): job for job in jobs}
             pending = set(futures)
@@ -54,7 +56,7 @@ def train_in_process(job, children=None):
     write_json(folder / "job.json", {**job, "ends_with_parent": True})
     with open(folder / "log.txt", "w", encoding="utf-8") as log:
         process = subprocess.Popen([sys.executable, "-m", "lfwstudy.train", str(folder / "job.json")],
-                                   stdin=subprocess.PIPE, stdout=log, stderr=log, env=_environment())
+                                   stdin=subprocess.PIPE, stdout=log, stderr=log, env=_environment(job["threads"]))
         if children:
             children.add(process)
         status = process.wait()
@@ -76,7 +78,7 @@ def progress(jobs, started, failures=()):
         done += len(rows)
         if rows or (folder / "job.json").exists():
             last = f", validation accuracy {float(rows[-1]['val_accuracy']):.3f}" if rows else ""
-            current = f"; {job['title']}: epoch {len(rows)} of at most {job['epochs']}{last}"
+            current += f"; {job['title']}: epoch {len(rows)} of at most {job['epochs']}{last}"
     spent = time.monotonic() - started
     left = f"; at most {clock(spent / done * (total - done))} left" if 0 < done < total else ""
     return f"{finished} of {len(jobs)} runs done{current}; {clock(spent)} so far{left}"
@@ -150,10 +152,12 @@ class _Children:
                 process.kill()
 
 
-def _environment():
+def _environment(threads):
+    # Fixed where given: sums depend on how many threads share them.
+    limits = {name: str(threads) for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")}
     # The package must be found however this process found it (an editable install, or a checkout on sys.path).
     path = os.pathsep.join(p for p in (str(Path(__file__).resolve().parents[1]), os.environ.get("PYTHONPATH")) if p)
-    return {**os.environ, "PYTHONPATH": path, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    return {**os.environ, **(limits if threads else {}), "PYTHONPATH": path, "TF_CPP_MIN_LOG_LEVEL": "3"}
 
 
 def _history(folder):

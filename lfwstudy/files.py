@@ -1,10 +1,12 @@
 """Small file helpers that never leave a half-written file behind."""
 
 import csv
+import fcntl
 import io
 import json
 import math
 import os
+import time
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,6 +21,26 @@ def replacing(path):
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def locked(path, patience=0.0):
+    """Hold the lock file `path`, which ends with this process however it ends. Waits up to `patience` seconds.
+
+    Raises BlockingIOError where another process holds it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "w") as file:
+        until = time.monotonic() + patience
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() >= until:
+                    raise
+                time.sleep(0.2)
+        yield
 
 
 def write_text(path, text):

@@ -2,11 +2,11 @@
 
 import math
 import shutil
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
-from .errors import StudyError
 from .files import read_csv, read_json
 
 FILES = ("config.json", "history.csv", "predictions.csv", "result.json")
@@ -53,9 +53,8 @@ class Store:
 
     def predictions(self, run, part="test"):
         """Scored pairs of a set: dict of arrays pair, left, right, label, score, score_at_best."""
-        rows = [row for row in read_csv(self.folder(run) / "predictions.csv") if row["set"] == part]
-        kinds = {"pair": int, "left": str, "right": str, "label": int, "score": float, "score_at_best": float}
-        return {key: np.array([kind(row[key]) for row in rows]) for key, kind in kinds.items()}
+        path = self.folder(run) / "predictions.csv"
+        return _predictions(path, path.stat().st_mtime_ns, part)
 
     def has_weights(self, run):
         """Whether a run's network is kept."""
@@ -100,7 +99,8 @@ class Store:
         return None
 
 
-def require_finished(store, run):
-    """Raise StudyError where a run is not finished."""
-    if not store.is_finished(run):
-        raise StudyError(f"run {run} in {store.root} is not finished")
+@lru_cache(maxsize=512)
+def _predictions(path, stamp, part):
+    rows = [row for row in read_csv(path) if row["set"] == part]
+    kinds = {"pair": int, "left": str, "right": str, "label": int, "score": float, "score_at_best": float}
+    return {key: np.array([kind(row[key]) for row in rows]) for key, kind in kinds.items()}

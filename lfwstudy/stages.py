@@ -54,17 +54,22 @@ class Stage:
 
 @dataclass(frozen=True)
 class Profile:
-    """How much of the report's effort is spent: a factor on all epoch-valued settings, and changes to the base."""
+    """How much of the report's effort is spent: a factor on all epoch-valued settings, and changes to the base.
+
+    threads: of a training process; small networks gain more from running side by side than from sharing the cores.
+    0: a run takes the whole machine.
+    """
 
     name: str
     title: str
     factor: float
     changes: dict = field(default_factory=dict)
+    threads: int = 0
 
 
 PROFILES = {p.name: p for p in (
     Profile("quick", "an eighth of the filters, small pictures, few pairs, 8 % of the epochs", 0.08,
-            {"model.width": 0.125, "data.side": 73, "data.pairs_per_class": 300}),
+            {"model.width": 0.125, "data.side": 73, "data.pairs_per_class": 300}, threads=1),
     Profile("cpu", "the full network, all pairs, 15 % of the epochs", 0.15),
     Profile("report", "the report's own numbers", 1.0),
 )}

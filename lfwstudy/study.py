@@ -383,7 +383,7 @@ class Study:
                 "folder": str(self.store.folder(spec.run)), "score_test": self.settings.test,
                 "keep_weights": self.settings.keep != "none" or not self.settings.test,
                 "title": f"{spec.stage}/{spec.variant}, seed {spec.seed}" + (f", fold {spec.fold}" if spec.fold else ""),
-                "epochs": spec.config.training.epochs}
+                "epochs": spec.config.training.epochs, "threads": PROFILES[self.settings.profile].threads}
 
     def _row(self, rung, candidate, spec):
         result = self.store.result(spec.run)

@@ -3,7 +3,6 @@
 `python -m lfwstudy.train JOB.json` trains in a process of its own: the study's executors start it so.
 """
 
-import json
 import os
 import sys
 import threading
@@ -25,7 +24,7 @@ from .config import TRAINING_VERSION, RunConfig
 from .datasets import load_pairs, prepare_bank
 from .errors import RunError, StudyError
 from .executors import end_with_parent
-from .files import read_json, replacing, write_csv, write_json
+from .files import locked, read_json, replacing, write_csv, write_json
 from .machine import device_name, peak_memory_mb, versions
 from .model import build_siamese
 
@@ -321,11 +320,16 @@ def main(path):
         run_id = config.identify(job["seed"], job["precision"], pairs.digest(bank))
         if run_id != job["run"]:
             raise RunError(f"run {job['run']} was asked for, but its data have changed meanwhile")
-        if job["task"] == "score-test":
-            score_test_pairs(config, bank, pairs, job["folder"], run_id, job["keep_weights"])
-        else:
-            train(config, job["seed"], job["precision"], bank, pairs, job["folder"], run_id,
-                  job["score_test"], job["keep_weights"])
+        # A process whose study was killed needs a moment to notice; two must not write one run.
+        with locked(Path(job["folder"]) / ".lock", patience=30):
+            if job["task"] == "score-test":
+                score_test_pairs(config, bank, pairs, job["folder"], run_id, job["keep_weights"])
+            else:
+                train(config, job["seed"], job["precision"], bank, pairs, job["folder"], run_id,
+                      job["score_test"], job["keep_weights"])
+    except BlockingIOError:
+        print(f"error: another process trains run {job['run']}", file=sys.stderr)
+        return 2
     except StudyError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
 
-from lfwstudy import evidence
 from lfwstudy.claims import CLAIMS, published, published_inconsistencies, verdict
 from lfwstudy.evidence import Difference, compare, mcnemar_exact, mean_interval, seeds_needed
 

@@ -57,3 +57,24 @@ def test_training_path_names_no_backend():
         imported = {alias.name.split(".")[0] for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
         imported |= {node.module.split(".")[0] for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module}
         assert not imported & {"tensorflow", "jax", "torch", "pandas", "matplotlib", "IPython"}, name
+
+
+def test_measured_figures_in_the_readmes_are_those_of_the_results():
+    from lfwstudy.publish import PLACES, published_text
+    for readme, folder in PLACES:
+        text = (ROOT / readme).read_text()
+        assert text == published_text(text, folder), f"{readme}: run `python -m lfwstudy.publish`"
+
+
+def test_committed_runs_are_whole_and_can_be_picked_up():
+    from lfwstudy.config import RunConfig
+    from lfwstudy.files import read_csv
+    from lfwstudy.runs import Store
+    for results in ROOT.glob("results/*/results.csv"):
+        store = Store(results.parent / "runs")
+        assert {row["run"] for row in read_csv(results)} == set(store.ids())
+        for run in store.ids():
+            assert store._problem(run) is None
+            record = store.record(run)[0]
+            config = RunConfig.from_dict(record["config"])
+            assert config.identify(record["seed"], record["precision"], record["data_digest"]) == run

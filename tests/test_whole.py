@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -41,7 +42,7 @@ def test_study_leaves_the_agreed_files(out):
     assert [(r["stage"], r["variant"], r["dataset"], r["profile"]) for r in rows] == [
         ("base", "base", "demo", "quick"), ("early-stopping", "patience5", "demo", "quick")]
     for row in rows:
-        assert {p.name for p in (out / "runs" / row["run"]).iterdir()} - {"model.keras", "log.txt"} == {
+        assert {p.name for p in (out / "runs" / row["run"]).iterdir()} - {"model.keras", "log.txt", ".lock"} == {
             "config.json", "history.csv", "predictions.csv", "result.json"}
 
 
@@ -87,6 +88,31 @@ def test_weights_of_the_best_variant_stay_and_verify_uses_them(out, cache):
     assert re.fullmatch(r"(same|different) [01]\.\d\d \(threshold 0\.50\), demo model\n", done.stdout)
     same = lfwstudy("verify", pictures[0], pictures[0], *box, "--out", out)
     assert same.stdout.startswith("same")
+
+
+def numbers(folder):
+    """All that a study measured, but the times."""
+    times = {"seconds", "seconds_per_epoch", "seconds_total", "seconds_to_best", "peak_memory_mb"}
+    def without(path):
+        return [{k: v for k, v in row.items() if k not in times} for row in read_csv(path)]
+    runs = sorted(p.name for p in (folder / "runs").iterdir() if (p / "result.json").exists())
+    return without(folder / "results.csv"), {r: (without(folder / "runs" / r / "history.csv"),
+                                                 read_csv(folder / "runs" / r / "predictions.csv")) for r in runs}
+
+
+def test_killed_study_goes_on_to_the_same_numbers(out, tmp_path):
+    command = [sys.executable, "-m", "lfwstudy.cli", "run", "--stages", "early-stopping", "--out", str(tmp_path)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    until = time.monotonic() + 200
+    # In the middle of the base network's training.
+    while time.monotonic() < until and not any(len(read_csv(p)) >= 7 for p in tmp_path.glob("runs/*/history.csv")):
+        time.sleep(0.2)
+    process.kill()
+    process.wait()
+    assert not (tmp_path / "report.html").exists()
+    done = lfwstudy("run", "--stages", "early-stopping", "--out", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert numbers(tmp_path) == numbers(out)
 
 
 def test_bare_papermill_runs_one_stage(tmp_path):
