@@ -3,10 +3,12 @@
 import hashlib
 import os
 import re
+import sys
 import tarfile
 import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from urllib.parse import urlsplit
 
 import numpy as np
 
@@ -216,18 +218,38 @@ def check_pictures(bank, path, pairs):
 
 
 def fetch(name, source):
-    """Download a file into the cache, verified by its digest; from the cache where it is there. Raises DataError."""
+    """Download a file into the cache, verified by its digest; from the cache where it is there.
+
+    A file with another digest is refused and kept aside as NAME.refused. Raises DataError.
+    """
     import pooch
     folder = cache_folder() / "downloads"
-    keeper = pooch.create(folder, base_url="", registry={name: source.digest}, urls={name: source.url},
+    target = folder / name
+    algorithm, _, digest = source.digest.partition(":")
+    if target.is_file() and pooch.file_hash(target, alg=algorithm) == digest:
+        return target
+    host = urlsplit(source.url)
+    if host.scheme != "https" and host.hostname != "127.0.0.1":
+        raise DataError(f"{source.url}: only https is used for downloads")
+    # Checked here, not by pooch, which throws a file with another digest away.
+    keeper = pooch.create(folder, base_url="", registry={f"{name}.part": None}, urls={f"{name}.part": source.url},
                           retry_if_failed=2)
+    help_ = (f"If you have the file (digest {source.digest}), put it in a folder and give that folder with --data-dir or "
+             "$LFWSTUDY_DATA.")
+    part = folder / f"{name}.part"
+    part.unlink(missing_ok=True)
     try:
-        return Path(keeper.fetch(name, progressbar=True, downloader=pooch.HTTPDownloader(progressbar=True, timeout=30)))
+        keeper.fetch(part.name, downloader=pooch.HTTPDownloader(progressbar=sys.stderr.isatty(), timeout=30))
     except Exception as error:  # requests, urllib3 and pooch raise many kinds
         reason = str(error).splitlines()[0][:300] if str(error) else type(error).__name__
-        raise DataError(
-            f"{name} could not be downloaded from {source.url} ({reason}). If you have the file (digest "
-            f"{source.digest}), put it in a folder and give that folder with --data-dir or $LFWSTUDY_DATA.") from error
+        raise DataError(f"{name} could not be downloaded from {source.url} ({reason}). {help_}") from error
+    found = pooch.file_hash(part, alg=algorithm)
+    if found != digest:
+        os.replace(part, folder / f"{name}.refused")
+        raise DataError(f"{name} from {source.url} has the digest {algorithm}:{found}, not {source.digest}: it has changed "
+                        f"or was cut short. It is kept aside as {folder / f'{name}.refused'} and not used. {help_}")
+    os.replace(part, target)
+    return target
 
 
 def _bank_file_in(folder, config):

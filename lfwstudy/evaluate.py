@@ -51,9 +51,9 @@ def equal_error_rate(label, score):
 
 def wilson(correct, total, level=0.95):
     """Wilson's score interval of a proportion (Wilson 1927), lower and upper end."""
-    from statsmodels.stats.proportion import proportion_confint
-    low, high = proportion_confint(correct, total, alpha=1 - level, method="wilson")
-    return float(low), float(high)
+    from scipy.stats import binomtest
+    interval = binomtest(correct, total).proportion_ci(level, method="wilson")
+    return float(interval.low), float(interval.high)
 
 
 def summarise(label, score):

@@ -176,7 +176,7 @@ def _read_pair(path, number, line, matched):
 
 def _name(path, number, name):
     bad = (not name or name != name.strip() or name in (".", "..") or re.search(r"[\x00-\x1f\x7f/\\]", name)
-           or not name.isprintable())
+           or not name.isprintable() or name[0] in "=+-@")  # the last start a formula in a spreadsheet
     if bad:
         raise DataError(f"{path}, line {number}: {name!r} is no person's name")
     return name

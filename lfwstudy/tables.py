@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from IPython.display import HTML, Markdown
 
-from . import claims, evaluate, evidence, quirks
+from . import evaluate, evidence
 from .augment import clip_labels
 from .datasets import DATASETS
 from .executors import clock
@@ -103,14 +103,14 @@ def published_beside_measured(study, rungs):
             carried = rung.after is not None and (rung.after.stage, rung.after.variant) == (rung.stage.id, variant.id)
             rows.append({
                 "stage": rung.stage.id, "variant": variant.id + (" ►" if carried else ""),
-                "published accuracy": _points(p.accuracy) if p else "–",
+                "published accuracy": percent(p.accuracy) if p else "–",
                 "measured accuracy": "not finished" if not results else _with_interval(study, candidate),
-                "at best epoch": _points(_mean(results, "test_accuracy_at_best")),
-                "validation at best": _points(_mean(results, "val_accuracy_at_best")),
-                "TPR": _points(_mean(results, "test_tpr")), "TNR": _points(_mean(results, "test_tnr")),
-                "loss": _pair(_loss(p.loss) if p else "", _loss(_mean(results, "test_loss"))),
-                "epochs": _pair(_count(p.epochs) if p else "", _count(_mean(results, "epochs_run"))),
-                "best epoch": _pair(_count(p.best_epoch) if p else "", _count(_mean(results, "best_epoch")))})
+                "at best epoch": percent(mean_of(results, "test_accuracy_at_best")),
+                "validation at best": percent(mean_of(results, "val_accuracy_at_best")),
+                "TPR": percent(mean_of(results, "test_tpr")), "TNR": percent(mean_of(results, "test_tnr")),
+                "loss": _pair(_loss(p.loss) if p else "", _loss(mean_of(results, "test_loss"))),
+                "epochs": _pair(_count(p.epochs) if p else "", _count(mean_of(results, "epochs_run"))),
+                "best epoch": _pair(_count(p.best_epoch) if p else "", _count(mean_of(results, "best_epoch")))})
     profile = PROFILES[study.settings.profile]
     return table(rows, "Test accuracy in percent, published (LFW-a, one run each) beside measured; ► is carried forward. "
                        f"Intervals: {interval_words(study)}. Loss, epochs and best epoch: published | measured; epochs "
@@ -126,11 +126,11 @@ def effort(study, rungs):
             if results:
                 rows.append({"stage": rung.stage.id, "variant": variant.id,
                              "published s/epoch": f"{p.seconds_per_epoch:.2f}" if p else "",
-                             "measured s/epoch": f"{_mean(results, 'seconds_per_epoch'):.2f}",
+                             "measured s/epoch": f"{mean_of(results, 'seconds_per_epoch'):.2f}",
                              "published total": clock(p.seconds_total) if p else "",
-                             "measured total": clock(_mean(results, "seconds_total")),
-                             "to the best epoch": clock(_mean(results, "seconds_to_best") or 0),
-                             "peak memory": f"{_mean(results, 'peak_memory_mb'):,.0f} MiB",
+                             "measured total": clock(mean_of(results, "seconds_total")),
+                             "to the best epoch": clock(mean_of(results, "seconds_to_best") or 0),
+                             "peak memory": f"{mean_of(results, 'peak_memory_mb'):,.0f} MiB",
                              "parameters": f"{results[0]['parameters']:,}"})
     return table(rows, "Training time without start and compilation (published: on the report's GPU), and the peak "
                        "memory of the training process. Measured on:", study)
@@ -140,20 +140,20 @@ def outcome(study, rung):
     """In words: what the stage found by validation, and what is carried forward and by how much."""
     if rung.failures or not rung.complete():
         missing = [c.variant for c in rung.candidates if c.score is None]
-        text = f"**Not finished:** {', '.join(missing)}. {_escape('; '.join(rung.failures.values()))}"
+        text = f"**Not finished:** {', '.join(missing)}. {html.escape('; '.join(rung.failures.values()))}"
         if rung.after is None:
             return Markdown(text)
     else:
         text = ""
     best = max((c for c in rung.candidates if c.score is not None), key=lambda c: c.score, default=None)
     if rung.before is None:
-        text += (f"The base network reaches a validation accuracy of {_points(rung.after.score[0])} % at its best epoch. "
+        text += (f"The base network reaches a validation accuracy of {percent(rung.after.score[0])} % at its best epoch. "
                  "Later stages start from it.")
     elif best is not None:
         gain = 100 * (best.score[0] - rung.before.score[0])
-        text += (f"The best variant, **{best.variant}**, reaches a validation accuracy of {_points(best.score[0])} %, "
+        text += (f"The best variant, **{best.variant}**, reaches a validation accuracy of {percent(best.score[0])} %, "
                  f"{abs(gain):.1f} points {'above' if gain >= 0 else 'below'} the incumbent "
-                 f"({rung.before.stage}: {rung.before.variant}, {_points(rung.before.score[0])} %). ")
+                 f"({rung.before.stage}: {rung.before.variant}, {percent(rung.before.score[0])} %). ")
         text += _carried(study, rung)
     return Markdown(text + " " + _caution(study, rung))
 
@@ -167,9 +167,9 @@ def headline(study, rungs):
     tested = results[0]["test_accuracy"] is not None
     text = (f"The ladder arrives at **{best.stage}: {best.variant}**, chosen by "
             f"{'validation' if study.settings.select == 'validation' else 'following the report'}: "
-            f"validation accuracy {_points(best.score[0])} % at the best epoch")
+            f"validation accuracy {percent(best.score[0])} % at the best epoch")
     if tested:
-        text += (f", test accuracy {_points(_mean(results, 'test_accuracy_at_best'))} % there and "
+        text += (f", test accuracy {percent(mean_of(results, 'test_accuracy_at_best'))} % there and "
                  f"{_with_interval(study, best)} with the evaluated weights")
     text += f" ({'drawn demo faces, no statement about LFW' if is_demo(study) else DATASETS[study.settings.dataset].title})."
     if not is_demo(study) and study.settings.ladder == "report":
@@ -196,7 +196,7 @@ def ladder_points(study, rungs):
     for rung in rungs:
         for variant, candidate in zip(rung.stage.variants, rung.candidates):
             results = [r for r in finished_results(study, candidate) if r["test_accuracy"] is not None]
-            accuracy = _mean(results, "test_accuracy")
+            accuracy = mean_of(results, "test_accuracy")
             low, high = test_interval(study, candidate) if results else (None, None)
             carried = rung.after is not None and (rung.after.stage, rung.after.variant) == (rung.stage.id, variant.id)
             points.append({"stage": rung.stage.id, "label": f"{rung.stage.id}: {variant.id}", "accuracy": accuracy,
@@ -265,7 +265,7 @@ def audit_table(audits, study):
              "dropped": a["pairs_dropped"], "people on both sides": f"{a['shared_people']} of {a['validation_people']}",
              "pictures on both sides": f"{a['shared_images']} of {a['validation_images']}",
              "validation pairs touched": f"{a['touched_pairs']} of {a['validation_pairs']}",
-             "constant answer scores": _points(a["constant_accuracy"])} for name, a in audits.items()]
+             "constant answer scores": percent(a["constant_accuracy"])} for name, a in audits.items()]
     return table(rows, "What training and validation share. Chosen here: "
                        f"{study.settings.split}. Last column in percent.", study)
 
@@ -281,87 +281,6 @@ def layers(rows, study):
                   "state": f"{sum(r['state_mb'] for r in rows):,.1f} MiB"})
     return table(shown, "The network by layer: multiply-adds of one picture, activations of a batch of 64 pairs, and "
                         "parameters with gradient and Adam's moments.", study)
-
-
-def _carried(study, rung):
-    if rung.after is rung.before or (rung.after.stage, rung.after.variant) == (rung.before.stage, rung.before.variant):
-        if not rung.stage.carry:
-            return "By design this stage is never carried forward: its network is several times larger and slower."
-        why = ("the report went on with what it had" if study.settings.select == "report"
-               else "no variant is better on validation")
-        return f"The incumbent stays: {why}."
-    why = "as the report did" if study.settings.select == "report" else "for its validation accuracy"
-    return f"**{rung.after.variant}** is carried forward, {why}."
-
-
-def _caution(study, rung):
-    runs = study.seeds() * len(study.folds())
-    pairs = len(study.data(rung.candidates[0].specs[0].config.data)[1].validation)
-    text = (f"With {pairs} validation pairs one standard error of an accuracy near "
-            f"70 % is {100 * np.sqrt(0.21 / pairs):.1f} points")
-    text += f", and this is {'one run' if runs == 1 else f'{runs} runs'} of each variant. "
-    if is_demo(study):
-        text += "No verdict on the report's claim is drawn from demo faces."
-    elif study.settings.select != "report" and rung.stage.claim:
-        text += "Verdicts on the report's claims are drawn along its own path only (`--select report`)."
-    return text
-
-
-def _with_interval(study, candidate):
-    results = finished_results(study, candidate)
-    accuracy = _mean(results, "test_accuracy")
-    if accuracy is None:
-        return "not scored"
-    if not np.isfinite(accuracy):
-        return "diverged"
-    low, high = test_interval(study, candidate)
-    return f"{100 * accuracy:.1f} [{100 * low:.1f}, {100 * high:.1f}]" + _singles(results)
-
-
-def _singles(results):
-    """The single runs behind a mean: each of a few, the range of many."""
-    values = [100 * r["test_accuracy"] for r in results if r["test_accuracy"] is not None]
-    if len(values) < 2:
-        return ""
-    told = ", ".join(f"{v:.1f}" for v in values) if len(values) <= 5 else f"{min(values):.1f} to {max(values):.1f}"
-    return f" ({told})"
-
-
-def _mean(results, key):
-    values = [r[key] for r in results if r[key] is not None]
-    return float(np.mean(values)) if values else None
-
-
-def _points(value):
-    return "" if value is None else f"{100 * value:.1f}"
-
-
-def _loss(value):
-    return "" if value is None else f"{value:.3f}"
-
-
-def _count(value):
-    return "" if value is None else f"{value:.0f}"
-
-
-def _plain(value):
-    if value is None:
-        return "none"
-    if isinstance(value, (list, tuple)):
-        return " to ".join(f"{v:g}" for v in value)
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _sentence(text):
-    return text[0].upper() + text[1:]
-
-
-def _pair(published, measured):
-    return f"{published or '–'} | {measured or '–'}"
-
-
-def _escape(text):
-    return html.escape(text)
 
 
 def gallery_groups(study, candidate):
@@ -399,7 +318,7 @@ def effort_columns(study, rungs):
     """Labels, seconds per epoch, seconds in all and memory of each finished variant, as plots.effort wants them."""
     found = [(f"{rung.stage.id}: {c.variant}", finished_results(study, c)) for rung in rungs for c in rung.candidates]
     found = [(label, results) for label, results in found if results]
-    return ([label for label, _ in found], *([_mean(results, key) for _, results in found]
+    return ([label for label, _ in found], *([mean_of(results, key) for _, results in found]
                                             for key in ("seconds_per_epoch", "seconds_total", "peak_memory_mb")))
 
 
@@ -428,7 +347,7 @@ def split_sentence(study, audits):
     shared = chosen["shared_people"]
     found = "no person is on both sides" if not shared else f"{shared} people are on both sides"
     return Markdown(f"With the split `{study.settings.split}` {found}, {chosen['pairs_dropped']} pairs are dropped, and "
-                    f"always giving the commoner answer would score {_points(chosen['constant_accuracy'])} % on validation.")
+                    f"always giving the commoner answer would score {percent(chosen['constant_accuracy'])} % on validation.")
 
 
 def best_candidate(rung):
@@ -448,250 +367,80 @@ def nothing_finished(rung=None):
                     "No stage is finished yet: run `make study`, or the notebook 01_stage, first.")
 
 
-def differences(study, rungs):
-    """Each variant against the incumbent of its stage, on the same test pairs with the best epochs' weights."""
-    found = study.differences(rungs)
-    if not found:
-        return Markdown("There is nothing to compare yet: a difference needs two finished variants with scored test pairs.")
-    rows = []
-    for rung in rungs:
-        for candidate in rung.candidates:
-            d = found.get((rung.stage.id, candidate.variant))
-            if d is None:
-                continue
-            tests = [evidence.mcnemar_exact(a, b) for a, b in
-                     zip(study.correct(candidate), study.correct(rung.before))]
-            rows.append({"stage": rung.stage.id, "variant": candidate.variant,
-                         "against": f"{rung.before.stage}: {rung.before.variant}",
-                         "difference": f"{100 * d.difference:+.1f}", "95 % interval": _span(d.low, d.high),
-                         "p": _p(d.p), f"p, corrected for {study.comparisons()}": _p(d.corrected_p), "in words": d.word,
-                         "McNemar per seed (gained, lost, p)": "; ".join(f"{g}, {lost}, {_p(p)}" for g, lost, p in tests)})
-    seeds = ("With one seed the interval knows nothing of the spread between seeds. " if study.seeds() == 1 else "")
-    return table(rows, "Differences in points of test accuracy at the best epochs. Intervals: bootstrap over seeds and over "
-                       "connected components of people; words follow the p-value corrected for the ladder's comparisons. "
-                       f"{seeds}McNemar's exact test treats pairs as independent.", study)
+def _carried(study, rung):
+    if rung.after is rung.before or (rung.after.stage, rung.after.variant) == (rung.before.stage, rung.before.variant):
+        if not rung.stage.carry:
+            return "By design this stage is never carried forward: its network is several times larger and slower."
+        why = ("the report went on with what it had" if study.settings.select == "report"
+               else "no variant is better on validation")
+        return f"The incumbent stays: {why}."
+    why = "as the report did" if study.settings.select == "report" else "for its validation accuracy"
+    return f"**{rung.after.variant}** is carried forward, {why}."
 
 
-def claim_verdicts(study, rungs):
-    """The report's claims: what it saw, what is measured here, the verdict and why."""
+def _caution(study, rung):
+    runs = study.seeds() * len(study.folds())
+    pairs = len(study.data(rung.candidates[0].specs[0].config.data)[1].validation)
+    text = (f"With {pairs} validation pairs one standard error of an accuracy near "
+            f"70 % is {100 * np.sqrt(0.21 / pairs):.1f} points")
+    text += f", and this is {'one run' if runs == 1 else f'{runs} runs'} of each variant. "
     if is_demo(study):
-        return Markdown("No verdict on the report's claims is drawn from demo faces.")
-    if study.settings.select != "report" or study.settings.ladder != "report":
-        return Markdown("Verdicts on the report's claims are drawn from runs along its own path (`--select report`).")
-    candidates = {(r.stage.id, c.variant): c for r in rungs for c in r.candidates}
-    rows, known = [], []
-    for claim in claims.CLAIMS:
-        arrays = [study.correct(candidates[key], claim.column) if key in candidates else None
-                  for key in (claim.variant, claim.incumbent)]
-        known.append(arrays if all(a is not None for a in arrays) else None)
-    given = [arrays for arrays in known if arrays]
-    results = iter(evidence.compare(given, study.test_components(), len(claims.CLAIMS)) if given else ())
-    for claim, arrays in zip(claims.CLAIMS, known):
-        d = next(results) if arrays else None
-        rows.append({"the report's claim": claim.text, "published": _published_difference(claim),
-                     "here": f"{100 * d.difference:+.1f} {_span(d.low, d.high)}" if d else "not run",
-                     "verdict": claims.verdict(claim, d) if d else "no verdict", "why": _why(study, claim, d)})
-    rows += [_slowdown(study, candidates), _contamination_claim(study)]
-    return table(rows, "Differences in points of test accuracy. Published: LFW-a, single runs. A verdict needs "
-                       f"{claims.FEWEST_SEEDS} seeds and a p-value below .05 after correction for {len(claims.CLAIMS)} "
-                       "comparisons.", study)
+        text += "No verdict on the report's claim is drawn from demo faces."
+    elif study.settings.select != "report" and rung.stage.claim:
+        text += "Verdicts on the report's claims are drawn along its own path only (`--select report`)."
+    return text
 
 
-def inconsistencies(study):
-    """The published rows that do not add up."""
-    rows = [{"stage": stage, "variant": variant, "what": what} for stage, variant, what in claims.published_inconsistencies()]
-    return table(rows, "Published figures that do not add up, computed from the figures themselves.")
+def _with_interval(study, candidate):
+    results = finished_results(study, candidate)
+    accuracy = mean_of(results, "test_accuracy")
+    if accuracy is None:
+        return "not scored"
+    if not np.isfinite(accuracy):
+        return "diverged"
+    low, high = test_interval(study, candidate)
+    return f"{100 * accuracy:.1f} [{100 * low:.1f}, {100 * high:.1f}]" + _singles(results)
 
 
-def measures(study, rungs):
-    """ROC measures, calibration and thresholds of the best configuration, mean over its runs."""
-    best = last_choice(rungs)
-    runs = [spec.run for spec in best.specs if study.store.is_finished(spec.run, with_test=True)] if best else []
-    if not runs:
-        return Markdown("The test pairs are not scored.")
-    values = []
-    for run in runs:
-        scored, held = study.store.predictions(run), study.store.predictions(run, "val")
-        label, score = scored["label"], scored["score_at_best"]
-        threshold = evaluate.best_threshold(held["label"], held["score_at_best"])
-        values.append([evaluate.accuracy(label, score), evaluate.accuracy(label, score, threshold), threshold,
-                       *evaluate.rates(label, score), evaluate.auc(label, score), evaluate.equal_error_rate(label, score),
-                       evaluate.true_accept_rate(label, score, 0.01), evaluate.true_accept_rate(label, score, 0.001),
-                       evaluate.calibration(label, score)[0]])
-    mean = np.mean(values, axis=0)
-    different = int((scored["label"] == 0).sum())
-    names = ("accuracy at 0.5, %", "accuracy at the threshold chosen on validation, %", "that threshold",
-             "true-positive rate, %", "true-negative rate, %", "area under the ROC curve", "equal error rate, %",
-             "true accepts at 1 % false accepts, %", "true accepts at 0.1 % false accepts, %", "expected calibration error")
-    rows = [{"measure": name, "value": f"{100 * v:.1f}" if name.endswith("%") else f"{v:.3f}"} for name, v in zip(names, mean)]
-    return table(rows, f"The best configuration on the test pairs, at its best epoch. Among {different} mismatched pairs "
-                       f"0.1 % is {_allowed(different)}, so that the last rate but one is a rough one and the last rougher.",
-                 study)
+def _singles(results):
+    """The single runs behind a mean: each of a few, the range of many."""
+    values = [100 * r["test_accuracy"] for r in results if r["test_accuracy"] is not None]
+    if len(values) < 2:
+        return ""
+    told = ", ".join(f"{v:.1f}" for v in values) if len(values) <= 5 else f"{min(values):.1f} to {max(values):.1f}"
+    return f" ({told})"
 
 
-def roc_curves(study, rungs):
-    """Labels and scores of the best configuration's runs, as plots.roc and plots.reliability want them."""
-    best = last_choice(rungs)
-    scored = [study.store.predictions(spec.run) for spec in best.specs
-              if study.store.is_finished(spec.run, with_test=True)] if best else []
-    return [(s["label"], s["score_at_best"]) for s in scored]
+def mean_of(results, key):
+    """Mean of a measure over runs that have it, None where none has."""
+    values = [r[key] for r in results if r[key] is not None]
+    return float(np.mean(values)) if values else None
 
 
-def view2(study, rungs):
-    """Mean and standard error over the ten folds, per variant."""
-    if study.settings.protocol != "view2":
-        return Markdown("Under View 1 there are no folds; `--protocol view2` trains anew for each of the ten.")
-    rows = []
-    for rung in rungs:
-        for candidate in rung.candidates:
-            folds = {}
-            for spec in candidate.specs:
-                if study.store.is_finished(spec.run, with_test=True):
-                    folds.setdefault(spec.fold, []).append(study.store.result(spec.run)["test_accuracy_at_best"])
-            if len(folds) == 10:
-                mean, error = evaluate.view2_estimate([np.mean(values) for values in folds.values()])
-                rows.append({"stage": rung.stage.id, "variant": candidate.variant,
-                             "accuracy ± standard error": f"{100 * mean:.2f} ± {100 * error:.2f}",
-                             "folds": ", ".join(_points(np.mean(folds[n])) for n in sorted(folds))})
-    return table(rows, "View 2: mean and standard error over ten folds in percent; validation is the fold after the tested "
-                       "one, the threshold is 0.5 throughout.", study)
+def percent(value):
+    """A share in percent with one digit, empty for None."""
+    return "" if value is None else f"{100 * value:.1f}"
 
 
-def duplicates(study):
-    """Near-duplicate pictures under two names, and the pairs they touch."""
-    found = study.duplicates()
-    rows = [{"picture": d.left, "looks like": d.right, "correlation": f"{d.correlation:.3f}"}
-            for d in found if d.two_names()]
-    if not rows:
-        return Markdown("No photograph is filed under two names.")
-    return table(rows, "Pictures whose centres correlate above "
-                       f"{quirks.SAME_PHOTOGRAPH:g} though they are filed under two names. Nothing is dropped.", study)
+def _loss(value):
+    return "" if value is None else f"{value:.3f}"
 
 
-def odd_pairs(study):
-    """Pairs that near-duplicates touch."""
-    pairs = study.data(study.base().data)[1]
-    parts = dict(pairs.parts())
-    rows = [{"set": o.part, "line": int(parts[o.part].line[o.row]), "left": parts[o.part].left[o.row],
-             "right": parts[o.part].right[o.row], "why": o.why} for o in study.odd_pairs()]
-    if not rows:
-        return Markdown("No pair is touched by a near-duplicate.")
-    return table(rows, "Pairs that are odd by their pictures alone; they stay in.", study)
+def _count(value):
+    return "" if value is None else f"{value:.0f}"
 
 
-def without_odd_pairs(study, rungs):
-    """Test accuracy of the best configuration with and without the pairs that look odd or mislabelled."""
-    best = last_choice(rungs)
-    correct = study.correct(best) if best else None
-    if correct is None:
-        return Markdown("The test pairs are not scored.")
-    test = study.data(best.specs[0].config.data)[1].test
-    scored = study.store.predictions(best.specs[0].run)
-    odd = [o for o in study.odd_pairs() if o.part == "test"] if study.settings.protocol == "view1" else []
-    odd += quirks.surest_errors("test", scored["label"], scored["score_at_best"])
-    keep = np.ones(correct.shape[1], bool)
-    keep[[o.row for o in odd]] = False
-    rows = [{"line": int(test.line[o.row]), "left": test.left[o.row], "right": test.right[o.row], "why": o.why} for o in odd]
-    return table(rows or [{"line": "", "left": "", "right": "", "why": "none"}],
-                 f"Test pairs that look odd or mislabelled. Accuracy with them {100 * correct.mean():.1f} %, without the "
-                 f"{int((~keep).sum())} of them {100 * correct[:, keep].mean():.1f} %. Leaving out a network's surest errors "
-                 "always raises its figure; the figure with them is the one that counts.", study)
+def _plain(value):
+    if value is None:
+        return "none"
+    if isinstance(value, (list, tuple)):
+        return " to ".join(f"{v:g}" for v in value)
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def contamination(study):
-    """Validation minus test accuracy of the base network under person-disjoint and contaminated splits."""
-    rows = []
-    for other in study.combinations():
-        if other.settings.protocol != "view1" or other.settings.ladder != "report":
-            continue
-        rungs = other.climb(upto="base")
-        correct = other.correct(rungs[0].candidates[0]) if rungs else None
-        if correct is None:
-            continue
-        held = [other.store.predictions(s.run, "val") for s in rungs[0].candidates[0].specs]
-        validation = np.stack([(h["score_at_best"] > 0.5) == (h["label"] > 0.5) for h in held])
-        gap = validation.mean() - correct.mean()
-        error = np.sqrt(sum(m * (1 - m) / a.shape[1] for m, a in ((a.mean(), a) for a in (validation, correct))))
-        rows.append({"split": other.settings.split, "validation": _points(validation.mean()), "test": _points(correct.mean()),
-                     "validation minus test": f"{100 * gap:+.1f} {_span(gap - 1.96 * error, gap + 1.96 * error)}",
-                     "seeds": other.seeds()})
-    rows = list({tuple(row.items()): row for row in rows}.values())
-    if len({row["split"] for row in rows}) < 2:
-        return Markdown("To see what shared people are worth, add the base stage under another split to this study: "
-                        "`lfwstudy run --split random --stages base` with the same other options.")
-    return table(rows, "The base network at its best epoch, in percent. Intervals: normal approximation of two independent "
-                       "proportions. The best epoch is chosen on validation, which by itself raises validation a little.",
-                 study)
+def _sentence(text):
+    return text[0].upper() + text[1:]
 
 
-def audit_of_random(study):
-    """How much 50 random splits share, as a sentence."""
-    found = study.random_audits()
-    if not found:
-        return Markdown("")
-    def span(shared, total):
-        shares = [100 * a[shared] / a[total] for a in found]
-        return f"{np.mean(shares):.0f} % ({min(shares):.0f} to {max(shares):.0f})"
-    return Markdown(f"Over {len(found)} random splits, {span('shared_people', 'validation_people')} of the validation people, "
-                    f"{span('shared_images', 'validation_images')} of the pictures are in training too, and "
-                    f"{span('touched_pairs', 'validation_pairs')} of the validation pairs are touched.")
-
-
-def _published_difference(claim):
-    a, b = (claims.published(*key) for key in (claim.variant, claim.incumbent))
-    return f"{100 * (a.accuracy - b.accuracy):+.1f}" if a and b else "no figure"
-
-
-def _why(study, claim, found):
-    if found is None:
-        return " ".join(["One of the two is not finished with scored test pairs.", claim.note]).strip()
-    reasons = []
-    if found.seeds < claims.FEWEST_SEEDS:
-        reasons.append(f"{found.seeds} run{'s' if found.seeds > 1 else ''} of each: the spread between seeds is not known "
-                       f"well enough; at least {claims.FEWEST_SEEDS - found.seeds} more seeds.")
-    else:
-        reasons.append(f"{found.word}, corrected p {_p(found.corrected_p)}, {found.seeds} seeds.")
-        if found.word == "inside the noise":
-            needed = evidence.seeds_needed(found, len(claims.CLAIMS))
-            reasons.append(f"If the difference stayed, {needed - found.seeds} more seeds would show it." if needed and
-                           needed > found.seeds else "With these test pairs no number of seeds would show a difference "
-                                                     "this small.")
-    return " ".join([*reasons, claim.note]).strip()
-
-
-def _slowdown(study, candidates):
-    keys = (("batchnorm", "before-activation"), ("early-stopping", "patience5"))
-    published = [claims.published(*key) for key in keys]
-    told = published[0].seconds_total / published[0].epochs / (published[1].seconds_total / published[1].epochs)
-    found = [finished_results(study, candidates[key]) if key in candidates else [] for key in keys]
-    here = _mean(found[0], "seconds_per_epoch") / _mean(found[1], "seconds_per_epoch") if all(found) else None
-    return {"the report's claim": "Batch-norm makes training only a little slower",
-            "published": f"× {told:.2f} (total time / epochs)", "here": f"× {here:.2f}" if here else "not run",
-            "verdict": "no verdict", "why": "Seconds per epoch, before the activation against none; another machine, and "
-                                            "other work on it is not controlled."}
-
-
-def _contamination_claim(study):
-    audits = study.audits()
-    sequential = audits.get("sequential")
-    if sequential is None:
-        return {"the report's claim": "No person is on both sides of the split", "published": "", "here": "not run",
-                "verdict": "no verdict", "why": ""}
-    return {"the report's claim": "No person is on both sides of the split", "published": "0 people",
-            "here": f"{sequential['shared_people']} of {sequential['validation_people']} people",
-            "verdict": "contradicted" if sequential["shared_people"] else "supported",
-            "why": "Counted on the split that its published code makes: the first fifth of the matched and of the "
-                   "mismatched pairs."}
-
-
-def _allowed(different):
-    count = int(np.floor(0.001 * different + 1e-9))
-    return "no pair at all" if count == 0 else f"{count} pair{'s' if count > 1 else ''}"
-
-
-def _span(low, high):
-    return f"[{100 * low:+.1f}, {100 * high:+.1f}]"
-
-
-def _p(value):
-    return f"{value:.3f}" if value >= 0.001 else "< .001"
+def _pair(published, measured):
+    return f"{published or '–'} | {measured or '–'}"

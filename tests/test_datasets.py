@@ -168,9 +168,32 @@ def test_download_with_another_digest_is_refused(server, tmp_path, monkeypatch):
     folder, url, _ = server
     monkeypatch.setenv("LFWSTUDY_CACHE", str(tmp_path / "cache"))
     (folder / "x.txt").write_bytes(b"changed\n")
-    with pytest.raises(DataError, match="(?s)x.txt.*0000.*--data-dir"):
+    found = hashlib.sha256(b"changed\n").hexdigest()
+    with pytest.raises(DataError, match=f"x.txt.*{found}.*0000.*--data-dir"):
         datasets.fetch("x.txt", Download(f"{url}/x.txt", "sha256:" + "0" * 64))
-    assert not (tmp_path / "cache" / "downloads" / "x.txt").exists()
+    assert [p.name for p in (tmp_path / "cache" / "downloads").iterdir()] == ["x.txt.refused"]
+
+
+def test_damaged_download_in_the_cache_is_fetched_anew(server, tmp_path, monkeypatch):
+    folder, url, seen = server
+    monkeypatch.setenv("LFWSTUDY_CACHE", str(tmp_path / "cache"))
+    (folder / "x.txt").write_bytes(b"right")
+    source = Download(f"{url}/x.txt", "sha256:" + hashlib.sha256(b"right").hexdigest())
+    datasets.fetch("x.txt", source).write_bytes(b"wrong")
+    assert datasets.fetch("x.txt", source).read_bytes() == b"right" and len(seen) == 2
+
+
+def test_a_missing_file_on_the_network_says_where_to_put_a_copy(server, tmp_path, monkeypatch):
+    monkeypatch.setenv("LFWSTUDY_CACHE", str(tmp_path / "cache"))
+    with pytest.raises(DataError, match="404.*sha1:abc.*--data-dir"):
+        datasets.fetch("y.txt", Download(f"{server[1]}/y.txt", "sha1:abc"))
+
+
+def test_only_https_is_used_outside_this_machine():
+    with pytest.raises(DataError, match="only https"):
+        datasets.fetch("x.txt", Download("http://example.org/x.txt", "sha1:abc"))
+    sources = [d.download for d in datasets.DATASETS.values()] + list(datasets.PAIR_FILES.values())
+    assert all(source.url.startswith("https://") for source in sources if source)
 
 
 def test_view2_trains_on_eight_folds(faces):

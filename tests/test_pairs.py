@@ -1,4 +1,8 @@
+import tempfile
+from pathlib import Path
+
 import pytest
+from hypothesis import given, settings, strategies as st
 
 from lfwstudy.errors import DataError
 from lfwstudy.pairs import person_of, read_people, read_view1, read_view2
@@ -44,7 +48,10 @@ def test_people_of_one_and_of_several_sets(tmp_path):
     ("1\nA\t1\t1\nA\t1\tB\t1\n", 2, "itself"), ("1\nA\t0\t1\nA\t1\tB\t1\n", 2, "'0'"),
     ("1\nA\t1\t-2\nA\t1\tB\t1\n", 2, "'-2'"), ("1\nA\t1\t2\nA\t1\tA\t2\n", 3, "one person"),
     ("1\nA\t1\t2\nA\t1\tB\t1\nC\t1\t2\n", 4, "goes on"), ("1\n../A\t1\t2\nA\t1\tB\t1\n", 2, "name"),
-    ("1\n\t1\t2\nA\t1\tB\t1\n", 2, "name"), ("1\nA\t1\t2.5\nA\t1\tB\t1\n", 2, "2.5"),
+    ("1\n\t1\t2\nA\t1\tB\t1\n", 2, "name"), ("1\n=A\t1\t2\nA\t1\tB\t1\n", 2, "=A"), ("1\n-A\t1\t2\nA\t1\tB\t1\n", 2, "-A"),
+    ("1\nA/B\t1\t2\nA\t1\tB\t1\n", 2, "A/B"), ("1\n..\t1\t2\nA\t1\tB\t1\n", 2, "name"),
+    ("1\nA\x07\t1\t2\nA\t1\tB\t1\n", 2, "name"), ("1\nA\t99999999\t2\nA\t1\tB\t1\n", 2, "99999999"),
+    ("1\nA\t\u0661\t2\nA\t1\tB\t1\n", 2, "whole number"), ("-1\n", 1, "-1"), ("0\n", 1, "'0'"), ("1e3\n", 1, "1e3"), ("1\nA\t1\t2.5\nA\t1\tB\t1\n", 2, "2.5"),
 ])
 def test_malformed_lines_name_file_line_and_value(tmp_path, text, line, value):
     with pytest.raises(DataError, match=value) as error:
@@ -72,3 +79,28 @@ def test_official_files_have_the_published_sizes(lfw_dir):
     assert not set(train.people().ravel()) & set(test.people().ravel())
     assert len(read_view2(f"{lfw_dir}/pairs.txt")) == 6000
     assert [len(s) for s in read_people(f"{lfw_dir}/people.txt")] == [601, 555, 552, 560, 567, 527, 597, 601, 580, 609]
+
+
+@pytest.mark.parametrize("name", ["Ren\u00e9e O'Hara", 'A "B" C', "<b>Bo", "J.R.", "\u738b\u82b3", "A_B_0001", "x" * 200])
+def test_unusual_names_are_names(tmp_path, name):
+    pairs = read_view1(write(tmp_path, f"1\n{name}\t1\t2\n{name}\t1\tB\t1\n"))
+    assert pairs.people().tolist() == [[name, name], [name, "B"]]
+
+
+@given(st.binary(max_size=300))
+@settings(max_examples=300, deadline=None)
+def test_readers_raise_only_their_own_errors_on_bytes(content):
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "pairs.txt"
+        path.write_bytes(content)
+        for read in (read_view1, read_view2, read_people):
+            try:
+                read(path)
+            except DataError as error:
+                assert "pairs.txt" in str(error) and "\n" not in str(error)
+
+
+@given(st.lists(st.lists(st.sampled_from(["A", "B", "1", "2", "0", "", " ", "\u2028", "-1", "10"]), max_size=5), max_size=8))
+@settings(max_examples=300, deadline=None)
+def test_readers_raise_only_their_own_errors_on_lines(lines):
+    test_readers_raise_only_their_own_errors_on_bytes.hypothesis.inner_test("\n".join("\t".join(f) for f in lines).encode())
