@@ -40,11 +40,14 @@ def main(arguments=None):
     except StudyError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except OSError as error:  # a full disk, a folder that cannot be written
+        if isinstance(error, BrokenPipeError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        else:
+            print(f"error: {error}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("\ninterrupted; the same command goes on where it was", file=sys.stderr)
-        return 1
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
 
 
@@ -93,10 +96,12 @@ def verify(options):
 
 def bench(options):
     """`lfwstudy bench`: speed and memory of this machine."""
-    from .bench import bench as measure
     from .files import write_json
+    from .machine import start_keras_quietly
     if options.json and not Path(options.json).absolute().parent.is_dir():
         raise ConfigError(f"{options.json}: its folder does not exist")
+    start_keras_quietly()
+    from .bench import bench as measure
     result = measure()
     if options.json:
         write_json(options.json, result)

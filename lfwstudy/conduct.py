@@ -1,5 +1,6 @@
 """The study from beginning to end: notebooks in order, progress, what to keep, the report; and what it would cost."""
 
+import os
 import sys
 import time
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from .executors import clock
 from .files import locked, read_csv
 from .model_cost import tower_cost
 from .stages import get_stage, in_order, scale
+from .study import GIVEN_UP
 
 _POLL_SECONDS = 0.3
 
@@ -20,13 +22,14 @@ def conduct(study, train=True):
 
     Raises RunError where another process works on the same folder.
     """
+    started = time.monotonic()
+    if train:  # bad data fail here, before anything is written
+        study.data(scale(study.base(), study.settings.profile).data)
     with _lock(study.out):
-        started = time.monotonic()
         if train:
             _say(f"study: {DATASETS[study.settings.dataset].title}, profile {study.settings.profile}, "
                  f"{study.settings.ladder} ladder, in {study.out}")
             before = _known_runs(study)
-            study.data(scale(study.base(), study.settings.profile).data)  # a bad data set fails here, before anything
             study.ask(study.settings.stage_ids())
             failures = _climb(study, before)
         else:
@@ -86,6 +89,7 @@ def _climb(study, before):
         failed = _run_pages(study, [all_pages[name]], missing)
         rungs = study.climb(upto=name)
         lost = [s for c in rungs[-1].candidates for s in c.specs if not study.store.is_finished(s.run)]
+        os.environ[GIVEN_UP] = ",".join(filter(None, [os.environ.get(GIVEN_UP, ""), *(s.run for s in lost)]))
         if not failed:
             failed = [f"{name}/{s.variant}, seed {s.seed}: {_last_words(study, s)}" for s in lost]
         failures += failed
@@ -183,17 +187,11 @@ def _rate(study):
                     operations += _operations(study, spec.config) * result["epochs_run"] / result["epochs_max"]
     if done:
         return operations / done, f"at {operations / done / 1e9:,.0f} GFLOP/s, as the runs finished here"
-    import numpy as np
-    a = np.ones((1024, 1024), np.float32)
-    seconds = []
-    for _ in range(12):  # the fastest of several: other work on the machine only slows it down
-        began = time.perf_counter()
-        a @ a
-        seconds.append(time.perf_counter() - began)
-    ceiling = 2 * 1024**3 / min(seconds)
-    # Narrow networks spend more of a step outside the products; bfloat16 nearly doubles their speed.
-    width = study.base().model.width
-    rate = ceiling * (1.7 if study.precision == "bfloat16" else 1.0) * (0.85 if width >= 0.5 else 0.25)
+    from .machine import start_keras_quietly
+    start_keras_quietly()
+    from .bench import matrix_product_gflops
+    # Narrow networks spend more of a step outside the products.
+    rate = matrix_product_gflops(study.precision) * 1e9 * (0.85 if study.base().model.width >= 0.5 else 0.25)
     return rate, f"at {rate / 1e9:,.0f} GFLOP/s, guessed from a matrix product on this machine"
 
 

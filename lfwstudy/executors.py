@@ -37,12 +37,16 @@ def run(jobs, cluster="", show=None):
                     if future.exception():
                         job = futures[future]
                         failures[job["run"]] = f"{job['title']}: {future.exception()}"
-                if show:
+                if show and pending:
                     show(progress(jobs, started, failures))
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             children.stop()
             raise
+    if show:
+        done = len(jobs) - len(failures)
+        show(f"{done} run{'s' if done != 1 else ''} trained in {clock(time.monotonic() - started)}"
+             + (f", {len(failures)} failed." if failures else "."))
     return failures
 
 

@@ -30,6 +30,21 @@ def cpu_flags():
     return next((set(line.partition(":")[2].split()) for line in text.splitlines() if line.startswith("flags")), set())
 
 
+def start_keras_quietly():
+    """Import Keras and start its backend without the lines that TensorFlow's libraries print on a machine with no GPU."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    sys.stderr.flush()
+    kept = os.dup(2)
+    try:
+        with open(os.devnull, "w") as nothing:
+            os.dup2(nothing.fileno(), 2)  # they are written by C++ code, past sys.stderr
+            import keras
+            keras.ops.zeros(())
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
 def device_name():
     """What the backend computes on: the accelerator's name, else the processor's. For use where Keras is loaded."""
     import keras

@@ -22,6 +22,8 @@ from .runs import Store
 from .splits import audit, component_labels, make_split
 from .stages import LADDERS, PROFILES, base_config, get_ladder, get_stage, in_order, scale
 
+# Runs that failed earlier in the same command, comma-separated: later stages do not try them again.
+GIVEN_UP = "LFWSTUDY_GIVEN_UP"
 SELECTIONS = ("validation", "report")
 KEEP = ("best", "all", "none")
 RESULT_COLUMNS = (
@@ -230,8 +232,8 @@ class Study:
 
     def train(self, specs, show=None):
         """Train the runs that are not finished yet; returns {run: message} of those that failed."""
-        jobs = []
-        for spec in {spec.run: spec for spec in specs}.values():
+        jobs, given_up = [], set(os.environ.get(GIVEN_UP, "").split(","))
+        for spec in {spec.run: spec for spec in specs if spec.run not in given_up}.values():
             problem = self.store.set_aside_if_damaged(spec.run)
             if problem and show:
                 show(problem)

@@ -91,6 +91,8 @@ def load_best_model(out=""):
 
 def load_model(path):
     """Load a kept network in Keras' safe mode: nothing in the file is executed."""
+    from .machine import start_keras_quietly
+    start_keras_quietly()
     import keras
 
     from . import model  # registers the network's own layers

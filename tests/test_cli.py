@@ -42,6 +42,23 @@ def test_wrong_use_exits_with_2_and_says_what_to_do(capsys, arguments, word):
     assert status == 2 and word in err and "Traceback" not in err and out == ""
 
 
+def test_bad_data_leave_no_study_behind(capsys, tmp_path, faces):
+    (tmp_path / "data").mkdir()
+    status, _, err = run(capsys, "run", "--dataset", "lfw-a", "--data-dir", tmp_path / "data", "--out", tmp_path / "out")
+    assert status == 2 and "lfw2/" in err and not (tmp_path / "out").exists()
+    for file in faces.glob("*.txt"):
+        (tmp_path / "data" / file.name).write_text(file.read_text().replace("\t1\t", "\tone\t"))
+    (tmp_path / "data" / "lfw2").symlink_to(faces / "lfw2")
+    status, _, err = run(capsys, "run", "--dataset", "lfw-a", "--data-dir", tmp_path / "data", "--out", tmp_path / "out")
+    assert status == 2 and "pairsDevTrain.txt, line 2" in err and "'one'" in err and not (tmp_path / "out").exists()
+
+
+def test_a_folder_that_cannot_be_made_is_one_line(capsys, tmp_path):
+    (tmp_path / "file").write_text("")
+    status, _, err = run(capsys, "run", "--out", tmp_path / "file" / "out")
+    assert status == 1 and err.count("\n") == 1 and "Not a directory" in err
+
+
 def test_dry_run_trains_nothing(capsys, tmp_path):
     status, out, _ = run(capsys, "run", "--dry-run", "--out", tmp_path / "x", "--seeds", 2)
     assert status == 0 and not (tmp_path / "x").exists()
