@@ -131,6 +131,10 @@ def _body(source, page):
         tag["id"] = f"{page.anchor}-{number}"
         if tag.name == "h2":
             headings.append((tag["id"], tag.get_text().strip("¶ ")))
+    for image in soup.find_all("img"):
+        heading = image.find_previous(["h1", "h2", "h3"])
+        image["alt"] = f"Figure: {heading.get_text()}" if heading else "Figure"
+        image.wrap(soup.new_tag("div", attrs={"class": "scroll", "tabindex": "0"}))
     return str(soup), headings
 
 
@@ -201,7 +205,8 @@ blockquote p { margin: .3rem 0; }
 svg, img { max-width: 100%; height: auto; }
 .scroll { overflow-x: auto; margin: .6rem 0 1rem; }
 table.study { border-collapse: collapse; font-size: .82rem; font-variant-numeric: tabular-nums; }
-table.study caption { caption-side: bottom; text-align: left; color: var(--soft); padding: .4rem 0; font-size: .8rem; }
+figure { margin: .6rem 0 1rem; } figure .scroll { margin: 0; }
+figcaption { color: var(--soft); padding: .4rem 0; font-size: .8rem; max-width: 52rem; }
 table.study th, table.study td { padding: .28rem .6rem .28rem 0; border-bottom: 1px solid var(--line); text-align: left;
   vertical-align: top; }
 table.study th { border-bottom: 2px solid var(--ink); font-weight: 600; }
@@ -211,6 +216,7 @@ pre { overflow-x: auto; font-size: .8rem; }
   .columns { grid-template-columns: minmax(0, 1fr); gap: 0; padding: 0 1rem 3rem; }
   nav { position: static; max-height: none; border-bottom: 1px solid var(--line); }
   header { padding: 1.2rem 1rem .8rem; } header h1 { font-size: 1.45rem; }
+  .scroll > img { max-width: none; width: 620px; }
 }
 @media print {
   nav { display: none; } .columns { display: block; padding: 0; } section { break-before: page; border: 0; }

@@ -60,8 +60,9 @@ def table(rows, caption, study=None):
     frame.columns = [str(column) for column in frame.columns]
     body = frame.to_html(index=False, escape=True, border=0, classes="study", na_rep="", justify="left")
     foot = f"{caption} {_sentence(source_line(study))}." if study else caption
-    head, _, rest = body.partition(">")
-    return HTML(f'<div class="scroll">{head}><caption>{html.escape(foot)}</caption>{rest}</div>')
+    # The region is named and can be reached by keyboard, because it scrolls where the table is wider than the page.
+    return HTML(f'<figure><div class="scroll" tabindex="0" role="region" aria-label="Table">{body}</div>'
+                f"<figcaption>{html.escape(foot)}</figcaption></figure>")
 
 
 def changes(study, rung):

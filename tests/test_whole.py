@@ -54,6 +54,7 @@ def test_report_is_one_file_without_network_or_paths(out):
     for section in ("summary", "data", "base", "early-stopping"):
         assert f'<section id="{section}">' in page and f'href="#{section}"' in page
     assert page.count("data:image/svg+xml;base64") >= 10 and len(page) < 20e6
+    assert all("alt=\"Figure: " in tag for tag in re.findall(r"<img [^>]*?>", page))
     ids = re.findall(r'<h[123][^>]* id="([^"]+)"', page)
     assert len(ids) == len(set(ids))
     assert "import " not in re.sub(r"base64,[^\"]*", "", page)
@@ -63,7 +64,7 @@ def test_everything_made_from_demo_faces_says_so(out):
     for path in [*(out / "html").glob("*.html"), out / "report.html"]:
         page = path.read_text()
         assert all("demo" in heading for heading in re.findall(r"<h1[^>]*>(.*?)</h1>", page, re.S)[1:])
-        captions = re.findall(r"<caption>(.*?)</caption>", page, re.S)
+        captions = re.findall(r"<figcaption>(.*?)</figcaption>", page, re.S)
         # These three are not made from the faces.
         others = ("onfiguration in full", "figures were made from", "Published figures that do not add up")
         assert captions and all("emo faces" in c or any(words in c for words in others) for c in captions)
