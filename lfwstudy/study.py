@@ -16,7 +16,7 @@ from .config import PRECISIONS, PROTOCOLS, SPLITS
 from .datasets import (DATASETS, audit_split, check_pictures, development_split, has_pair_file, load_pairs,
                        pair_file, prepare_bank)
 from .errors import ConfigError, StudyError, choose_one
-from .files import read_json, write_csv, write_json
+from .files import read_json, write_csv, write_json, write_text
 from .machine import resolve_precision
 from .runs import Store
 from .splits import audit, component_labels, make_split
@@ -24,6 +24,8 @@ from .stages import LADDERS, PROFILES, base_config, get_ladder, get_stage, in_or
 
 # Runs that failed earlier in the same command, comma-separated: later stages do not try them again.
 GIVEN_UP = "LFWSTUDY_GIVEN_UP"
+# Where the pictures were when the study last ran; of one machine, so that it does not travel in study.json.
+DATA_DIR_HINT = ".data-dir"
 SELECTIONS = ("validation", "report")
 KEEP = ("best", "all", "none")
 RESULT_COLUMNS = (
@@ -145,6 +147,8 @@ class Study:
         entry["stages"] = in_order(self.settings.ladder, {*entry["stages"], *stages})
         self.out.mkdir(parents=True, exist_ok=True)
         write_json(self.out / "study.json", self.record)
+        if self.settings.data_dir:
+            write_text(self.out / DATA_DIR_HINT, self.settings.data_dir)
 
     # -- what there is to do -------------------------------------------------------------------------------------
 
@@ -436,7 +440,10 @@ def open_study(out):
     try:
         record = read_json(out / "study.json")
         entry = record["combinations"][0]
+        hint = out / DATA_DIR_HINT
+        data_dir = hint.read_text(encoding="utf-8") if hint.is_file() else ""
         settings = Settings(dataset=record["dataset"], profile=record["profile"], out=str(out),
+                            data_dir=data_dir if os.path.isdir(data_dir) else "",
                             **{key: entry[key] for key in ("ladder", "protocol", "split", "select", "seeds")})
     except (ValueError, KeyError, IndexError, TypeError) as error:
         raise StudyError(f"{out / 'study.json'}: not a readable study ({error})") from error
