@@ -108,7 +108,7 @@ def load_bank(path):
     except DataError:
         raise
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
-        raise DataError(f"{path}: not a readable bank of pictures ({error}); delete it or make it anew") from error
+        raise DataError(f"{path}: not a readable bank of pictures ({error})") from error
 
 
 def build_bank(pictures, dataset, crop, side, filter, origin, notes=(), progress=None, total=None):

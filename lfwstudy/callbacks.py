@@ -107,6 +107,18 @@ def save_weights(folder, siamese, epoch):
         siamese.save_weights(temporary)
 
 
+def load_weights(folder, siamese, epoch):
+    """Load what `save_weights` wrote. Raises RunError where the file is damaged, and clears the way for a fresh start."""
+    path = weights_path(folder, epoch)
+    try:
+        siamese.load_weights(path)
+    except Exception as error:  # a damaged HDF5 file raises many kinds
+        for damaged in (path, folder / "resume.npz", folder / "result.json"):
+            damaged.unlink(missing_ok=True)
+        raise RunError(f"{path}: damaged weights ({type(error).__name__}); deleted, the same command trains this run "
+                       "anew") from error
+
+
 def drop_weights(folder, keep=()):
     """Delete the weights of all epochs but those of `keep`."""
     kept = {weights_path(folder, epoch) for epoch in keep}

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import tempfile
 import time
 from contextlib import contextmanager
 
@@ -12,7 +13,7 @@ from .executors import clock
 from .files import locked, read_csv
 from .model_cost import tower_cost
 from .stages import get_stage, in_order, scale
-from .study import GIVEN_UP
+from .study import GIVEN_UP, RENDER_ONLY
 
 _POLL_SECONDS = 0.3
 
@@ -23,19 +24,27 @@ def conduct(study, train=True):
     Raises RunError where another process works on the same folder.
     """
     started = time.monotonic()
-    if train:  # bad data fail here, before anything is written
-        study.data(scale(study.base(), study.settings.profile).data)
+    # Bad data fail here, before anything is written.
+    study.data(scale(study.base(), study.settings.profile).data)
     with _lock(study.out):
         if train:
             _say(f"study: {DATASETS[study.settings.dataset].title}, profile {study.settings.profile}, "
                  f"{study.settings.ladder} ladder, in {study.out}")
             before = _known_runs(study)
+            study.set_aside_damaged(_say)
             study.ask(study.settings.stage_ids())
+            if study.seeds() > study.settings.seeds:
+                _say(f"this study has {study.seeds()} seeds already; every stage asked for is brought to as many")
             failures = _climb(study, before)
         else:
-            failures = _run_pages(study, report.all_pages(study))
+            os.environ[RENDER_ONLY] = "1"
+            try:
+                failures = _run_pages(study, report.all_pages(study))
+            finally:
+                del os.environ[RENDER_ONLY]
         study.write_results()
-        study.prune()
+        if train:
+            study.prune()
         page = report.render(study)
         for message in failures:
             _say(f"failed: {message}")
@@ -48,30 +57,37 @@ def dry_run(study):
     """Lines that say which runs a command would train, how long at most, and how much disk they need."""
     stages = in_order(study.settings.ladder, {*study.stages(), *study.settings.stage_ids()})
     rate, source = _rate(study)
+    known = {rung.stage.id: rung for rung in study.climb()}
     lines, total, runs, disk, largest = [], 0.0, 0, 0, 0
     incumbent = study.base()
     for name in stages:
         stage = get_stage(study.settings.ladder, name)
         for variant in stage.variants:
             config = scale(incumbent.change(variant.changes), study.settings.profile)
-            digest = study.data(config.data)[2]
-            count = sum(not study.store.is_finished(config.identify(seed, study.precision, digest))
-                        for seed in range(study.seeds())) if study.folds() == [None] else study.seeds() * 10
+            count = 0
+            for fold in study.folds():
+                folded = config.change({"data.fold": fold})
+                digest = study.data(folded.data)[2]
+                count += sum(not study.store.is_finished(folded.identify(seed, study.precision, digest))
+                             for seed in range(study.seeds()))
             seconds = count * _operations(study, config) / rate
             parameters = tower_cost(config.model, config.data.side)[1]
             largest = max(largest, parameters)
             lines.append(f"{name:16s} {variant.id:26s} {count:4d} run{'s' if count != 1 else ' '}  at most "
                          f"{config.training.epochs:3d} epochs  at most {clock(seconds):>9s}")
             total, runs, disk = total + seconds, runs + count, disk + count * 0.5
-        if stage.carry:
+        if name in known and known[name].complete() and known[name].after:
+            incumbent = known[name].after.config
+        elif stage.carry:
             chosen = next((v for v in stage.variants if v.id == stage.report_choice), stage.variants[0])
             if stage.report_choice:
                 incumbent = incumbent.change(chosen.changes)
-    kept = {"none": 0, "best": 1, "all": runs}[study.settings.keep] * largest * 4 / 2**20
+    best = study.seeds() * len(study.folds())
+    kept = {"none": 0, "best": best, "all": runs}[study.settings.keep] * largest * 4 / 2**20
     lines.append(f"in all: {runs} runs to train, at most {clock(total)} ({source}); early stopping makes it shorter")
     lines.append(f"disk: about {disk + kept:,.0f} MiB when finished, {disk + kept + largest * 28 / 2**20:,.0f} MiB "
                  "while training")
-    lines.append("later stages are reckoned as if the report's own choices were carried forward")
+    lines.append("stages after an unfinished one are reckoned as if the report's own choices were carried forward")
     return lines
 
 
@@ -88,13 +104,15 @@ def _climb(study, before):
             _say(f"stage {name} runs anew: what it starts from has changed")
         failed = _run_pages(study, [all_pages[name]], missing)
         rungs = study.climb(upto=name)
-        lost = [s for c in rungs[-1].candidates for s in c.specs if not study.store.is_finished(s.run)]
+        lost = [s for c in rungs[-1].candidates for s in c.specs
+                if rungs[-1].stage.id == name and not study.store.is_finished(s.run)]
         os.environ[GIVEN_UP] = ",".join(filter(None, [os.environ.get(GIVEN_UP, ""), *(s.run for s in lost)]))
-        if not failed:
-            failed = [f"{name}/{s.variant}, seed {s.seed}: {_last_words(study, s)}" for s in lost]
-        failures += failed
-        study.prune()
-    return failures + _run_pages(study, [all_pages["02_report.ipynb"]])
+        failures += failed + [f"{name}/{s.variant}, seed {s.seed}: {_last_words(study, s)}" for s in lost]
+    # Tables that compare splits or selections stand in the summaries of the other ladders, too.
+    summaries = [page for page in report.all_pages(study) if page.notebook == "02_report.ipynb"]
+    mine = all_pages["02_report.ipynb"]
+    return failures + _run_pages(study, [p for p in summaries if p.stem == mine.stem
+                                         or report.notebook_path(study, p).is_file()])
 
 
 def _own_pages(study):
@@ -107,7 +125,8 @@ def _run_pages(study, pages, specs=()):
     """Execute notebooks one after the other with a progress bar; returns messages of those that failed."""
     failures = []
     for page in pages:
-        process = report.execute(study, page)
+        log = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")
+        process = report.execute(study, page, log)
         try:
             with _bar(page, specs) as bar:
                 while process.poll() is None:
@@ -117,7 +136,9 @@ def _run_pages(study, pages, specs=()):
             process.terminate()
             process.wait()
             raise
-        errors = [line for line in process.stderr.read().splitlines() if line.startswith("error: ")]
+        log.seek(0)
+        errors = [line for line in log.read().splitlines() if line.startswith("error: ")]
+        log.close()
         if process.returncode:
             failures.append(f"{page.stem}: {errors[-1].removeprefix('error: ') if errors else 'the notebook failed'}")
     return failures
@@ -146,7 +167,7 @@ def _bar(page, specs):
             bar.refresh()
         yield update
     _say(f"{page.stem}: {clock(time.monotonic() - began)}"
-         + (f", {len(specs)} run{'s' if len(specs) > 1 else ''} trained" if specs else ""))
+         + (f", {len(specs)} run{'s' if len(specs) > 1 else ''} to train" if specs else ""))
 
 
 def _known_runs(study):
@@ -155,7 +176,9 @@ def _known_runs(study):
     known = {}
     if path.is_file():
         for row in read_csv(path):
-            if all(row[key] == value for key, value in study.settings.combination().items()):
+            # Under View 2 there is no split to tell ladders apart by.
+            if all(row[key] == value for key, value in study.settings.combination().items()
+                   if (key, study.settings.protocol) != ("split", "view2")):
                 known.setdefault(row["stage"], set()).add(row["run"])
     return known
 

@@ -121,6 +121,8 @@ def cache_folder():
 def resolve_data_dir(dataset, data_dir=""):
     """The folder of the user's files: `data_dir`, else $LFWSTUDY_DATA, else None. Made absolute; must exist."""
     choose_one("data set", dataset, DATASETS)
+    if data_dir and not Path(data_dir).expanduser().is_dir():
+        raise DataError(f"{data_dir}: no such folder (given as --data-dir)")
     if dataset == "demo":
         return demo.ensure_demo(cache_folder())
     given = data_dir or os.environ.get("LFWSTUDY_DATA", "")
@@ -143,7 +145,7 @@ def prepare_bank(config, data_dir="", progress=None):
     bank = _bank_file_in(folder, config) if folder else None
     if bank is not None:
         return bank
-    source = _find_source(DATASETS[config.dataset], folder)
+    source = _find_source(DATASETS[config.dataset], folder, explicit=bool(data_dir))
     key = hashlib.sha256("|".join(map(str, (config.dataset, *wanted, *_fingerprint(source)))).encode()).hexdigest()
     path = cache_folder() / "banks" / f"{config.dataset}-{config.crop}-{config.side}-{config.filter}-{key[:12]}.npz"
     if path.exists():
@@ -160,10 +162,9 @@ def prepare_bank(config, data_dir="", progress=None):
 def pair_file(name, dataset, data_dir=""):
     """Path of a pair or people file: in the data folder, beside it, or downloaded. Raises DataError."""
     folder = resolve_data_dir(dataset, data_dir)
-    if folder:
-        for place in (folder, folder / DATASETS[dataset].name, folder.parent):
-            if (place / name).is_file():
-                return place / name
+    here = _local_pair_file(name, dataset, folder)
+    if here:
+        return here
     source = PAIR_FILES[name]
     if source is None:
         raise DataError(f"{name} is needed and not in {folder or 'a --data-dir'}: put LFW's {name} beside the pair "
@@ -173,8 +174,13 @@ def pair_file(name, dataset, data_dir=""):
 
 def has_pair_file(name, dataset, data_dir=""):
     """Whether a pair or people file is at hand without a download."""
-    folder = resolve_data_dir(dataset, data_dir)
-    return bool(folder) and any((place / name).is_file() for place in (folder, folder.parent))
+    return _local_pair_file(name, dataset, resolve_data_dir(dataset, data_dir)) is not None
+
+
+def _local_pair_file(name, dataset, folder):
+    """Path of a pair file in the user's folder, the pictures' folder in it, or the one above it; None."""
+    places = (folder, folder / DATASETS[dataset].name, folder.parent) if folder else ()
+    return next((place / name for place in places if (place / name).is_file()), None)
 
 
 def load_pairs(config, data_dir=""):
@@ -256,7 +262,11 @@ def _bank_file_in(folder, config):
     wanted = (config.dataset, config.crop, config.side, config.filter)
     found = []
     for path in sorted(folder.glob("*.npz")):
-        bank = load_bank(path)
+        try:
+            bank = load_bank(path)
+        except DataError as error:  # some other .npz of the user's, or a damaged bank: named where nothing else is found
+            found.append(str(error))
+            continue
         if (bank.dataset, bank.crop, bank.side, bank.filter) == wanted:
             return bank
         found.append(f"{path.name} holds {bank.dataset} with crop {bank.crop}, side {bank.side}, {bank.filter}")
@@ -293,11 +303,12 @@ def _looks_like_pictures(folder):
     return False
 
 
-def _find_source(dataset, folder):
-    if folder:
-        found = _candidates(dataset, folder)
-        if found:
-            return found[0]
+def _find_source(dataset, folder, explicit):
+    """The archive or folder to read. A folder that only $LFWSTUDY_DATA names need not hold every data set."""
+    found = _candidates(dataset, folder) if folder else []
+    if found:
+        return found[0]
+    if folder and (explicit or dataset.download is None):
         looked = ", ".join([*dataset.archives, *(f"{f}/" for f in dataset.folders)])
         raise DataError(f"{folder}: no pictures of {dataset.name} found. Looked for {looked}, a bank file (*.npz), "
                         "and folders NAME/NAME_0001.jpg")

@@ -99,7 +99,7 @@ def best_threshold(label, score):
 
 
 def true_accept_rate(label, score, false_accept_rate):
-    """Share of matched pairs accepted at the strictest threshold whose false-accept rate is at most the given one."""
+    """Share of matched pairs accepted at the lowest threshold whose false-accept rate is at most the given one."""
     label, score = np.asarray(label) > 0.5, np.asarray(score, float)
     negatives = np.sort(score[~label])[::-1]
     allowed = int(np.floor(false_accept_rate * len(negatives) + 1e-9))

@@ -62,6 +62,37 @@ def mean_interval(correct, components, draws=DRAWS, seed=0, level=LEVEL):
     return found.low, found.high
 
 
+def gap(first, first_components, second, second_components, draws=4000, seed=0, level=LEVEL):
+    """Mean accuracy of runs on one set of pairs minus that on another: a Difference without a word.
+
+    first, second: bool (seeds, pairs) of the same runs. The two sets' pairs are bootstrapped each by component; the
+    seeds' part is that of the difference.
+    """
+    parts = [compare([(correct, np.zeros_like(correct))], components, 1, draws, seed + i)[0]
+             for i, (correct, components) in enumerate(((first, first_components), (second, second_components)))]
+    mean = parts[0].difference - parts[1].difference
+    pair_variance, seeds = sum(p.pair_variance for p in parts), len(first)
+    seed_variance, freedom = None, np.inf
+    if seeds > 1:
+        seed_variance = float((first.mean(axis=1) - second.mean(axis=1)).var(ddof=1) / seeds)
+        freedom = _degrees_of_freedom(seed_variance, seeds, pair_variance, 10**6)
+    error = np.sqrt(pair_variance + (seed_variance or 0.0))
+    half = stats.t.ppf((1 + level) / 2, freedom) * error
+    p = float(2 * stats.t.sf(abs(mean) / error, freedom)) if error else 1.0
+    return Difference(float(mean), float(mean - half), float(mean + half), p, seeds, seed_variance, pair_variance)
+
+
+def difference_of_gaps(one, other, level=LEVEL):
+    """One gap minus another of other runs on other pairs: (difference, low, high)."""
+    seed_variance = sum(g.seed_variance or 0.0 for g in (one, other))
+    pair_variance = one.pair_variance + other.pair_variance
+    seeds = min(one.seeds, other.seeds)
+    freedom = _degrees_of_freedom(seed_variance, 2 * seeds - 1, pair_variance, 10**6) if seeds > 1 else np.inf
+    half = stats.t.ppf((1 + level) / 2, freedom) * np.sqrt(seed_variance + pair_variance)
+    mean = one.difference - other.difference
+    return mean, mean - half, mean + half
+
+
 def mcnemar_exact(variant, incumbent):
     """Exact two-sided McNemar test of one seed, pairs taken as independent: (only variant right, only incumbent, p)."""
     variant, incumbent = np.asarray(variant, bool), np.asarray(incumbent, bool)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from .errors import ConfigError, RunError
 from .files import read_csv, write_json
+from .machine import cores
 
 # A process that takes longer to end than this after being asked is killed.
 _GRACE_SECONDS = 10
@@ -26,8 +27,9 @@ def run(jobs, cluster="", show=None):
     if cluster:
         raise ConfigError("--cluster: this version trains on the local machine only")
     failures, started, children = {}, time.monotonic(), _Children()
+    before = sum(len(_history(Path(job["folder"]))) for job in jobs)
     threads = max((job["threads"] for job in jobs), default=0)
-    with ThreadPoolExecutor(max(1, (os.cpu_count() or 1) // threads) if threads else 1) as pool:
+    with ThreadPoolExecutor(max(1, cores() // threads) if threads else 1) as pool:
         try:
             futures = {pool.submit(train_in_process, job, children): job for job in jobs}
             pending = set(futures)
@@ -38,7 +40,7 @@ def run(jobs, cluster="", show=None):
                         job = futures[future]
                         failures[job["run"]] = f"{job['title']}: {future.exception()}"
                 if show and pending:
-                    show(progress(jobs, started, failures))
+                    show(progress(jobs, started, failures, before))
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             children.stop()
@@ -69,8 +71,11 @@ def train_in_process(job, children=None):
     (folder / "job.json").unlink(missing_ok=True)
 
 
-def progress(jobs, started, failures=()):
-    """One line on how far some jobs are, read from their histories: runs done, the current one, time left."""
+def progress(jobs, started, failures=(), before=0):
+    """One line on how far some jobs are, read from their histories: runs done, the current one, time left.
+
+    before: epochs that were there already when the jobs started.
+    """
     total = sum(job["epochs"] for job in jobs)
     done, finished, current = 0.0, 0, ""
     for job in jobs:
@@ -84,7 +89,7 @@ def progress(jobs, started, failures=()):
             last = f", validation accuracy {float(rows[-1]['val_accuracy']):.3f}" if rows else ""
             current += f"; {job['title']}: epoch {len(rows)} of at most {job['epochs']}{last}"
     spent = time.monotonic() - started
-    left = f"; at most {clock(spent / done * (total - done))} left" if 0 < done < total else ""
+    left = f"; at most {clock(spent / (done - before) * (total - done))} left" if before < done < total else ""
     return f"{finished} of {len(jobs)} runs done{current}; {clock(spent)} so far{left}"
 
 

@@ -89,10 +89,10 @@ def build_tower(config, side, precision="float32", seed=0):
 def build_head(size, seed=0):
     """Two embeddings (n, size) to a probability (n, 1): |a - b|, then one sigmoid unit."""
     a, b = Input((size,), name="a"), Input((size,), name="b")
-    score = layers.Dense(1, activation="sigmoid", dtype="float32", name="score",
+    logit = layers.Dense(1, dtype="float32", name="logit",
                          kernel_initializer=initializers.RandomNormal(stddev=np.sqrt(2.0), seed=_seed([seed, 6])),
                          bias_initializer=_bias_init([seed, 16]))(AbsoluteDifference(name="difference")(a, b))
-    return Model([a, b], score, name="head")
+    return Model([a, b], layers.Activation("sigmoid", dtype="float32", name="score")(logit), name="head")
 
 
 def layer_table(model, batch=64, bytes_per_value=4):

@@ -34,6 +34,8 @@ def learning_curves(curves, source):
     best validation accuracy.
     """
     with _style():
+        if not curves:
+            return _nothing("no epoch is finished", source)
         count = len(curves)
         figure = Figure(figsize=(WIDTH if count > 1 else 0.62 * WIDTH, 4.2), layout="constrained")
         axes = figure.subplots(2, count, sharex="col", sharey="row", squeeze=False)
@@ -58,6 +60,8 @@ def learning_curves(curves, source):
 def small_multiples(curves, source, columns=4):
     """Accuracy over epochs of every variant of a ladder. curves: dict from "stage: variant" to list of histories."""
     with _style():
+        if not curves:
+            return _nothing("no epoch is finished", source)
         rows = -(-len(curves) // columns)
         figure = Figure(figsize=(WIDTH, 1.55 * rows + 0.6), layout="constrained")
         axes = figure.subplots(rows, columns, sharey=True, squeeze=False)
@@ -83,6 +87,8 @@ def ladder(points, source):
     carried (bool), stage. Accuracies are None where a variant is not finished.
     """
     with _style():
+        if not points:
+            return _nothing("no stage is finished", source)
         figure = Figure(figsize=(WIDTH, 0.33 * len(points) + 1.1), layout="constrained")
         axis = figure.subplots()
         for y, point in enumerate(points):
@@ -113,6 +119,8 @@ def ladder(points, source):
 def effort(labels, seconds_per_epoch, seconds_total, memory_mb, source):
     """Seconds per epoch, seconds in all and peak memory of each variant, as bars."""
     with _style():
+        if not labels:
+            return _nothing("no run is finished", source)
         figure = Figure(figsize=(WIDTH, 0.26 * len(labels) + 1.0), layout="constrained")
         axes = figure.subplots(1, 3, sharey=True)
         for axis, values, title in zip(axes, (seconds_per_epoch, seconds_total, memory_mb),
@@ -243,6 +251,12 @@ def _style():
 def _sign(figure, source):
     figure.supxlabel(source, fontsize=7, color="0.4", x=0.99, ha="right")
     return figure
+
+
+def _nothing(text, source):
+    figure = Figure(figsize=(0.5 * WIDTH, 0.8), layout="constrained")
+    figure.text(0.5, 0.5, text, ha="center")
+    return _sign(figure, source)
 
 
 def _curve(axis, rows, name):

@@ -17,12 +17,15 @@ PLACES = (("README.md", "results/lfw-deepfunneled"), ("results/lfw-deepfunneled/
 def block(folder):
     """The Markdown table of a folder's results.csv, a row per variant, means over seeds."""
     rows = read_csv(ROOT / folder / "results.csv")
+    # One ladder, the first; what else a folder holds is in its report.
+    same = ("ladder", "protocol", "split", "select")
+    rows = [row for row in rows if all(row[key] == rows[0][key] for key in same)]
     lines = ["| stage | variant | published (LFW-a) | measured [95 %] | at best epoch | validation at best | TPR / TNR | "
              "epochs | seconds per epoch | seeds |", "|---|---|---|---|---|---|---|---|---|---|"]
     groups = {}
     for row in rows:
-        groups.setdefault((row["ladder"], row["select"], row["split"], row["stage"], row["variant"]), []).append(row)
-    for (_, _, _, stage, variant), runs in groups.items():
+        groups.setdefault((row["stage"], row["variant"]), []).append(row)
+    for (stage, variant), runs in groups.items():
         p = published(stage, variant)
         interval = (f" [{_percent(runs[0]['test_ci_low'])}, {_percent(runs[0]['test_ci_high'])}]" if len(runs) == 1 else "")
         lines.append(" | ".join([
@@ -34,8 +37,9 @@ def block(folder):
             f"{len(runs)} |"]))
     first = rows[0]
     lines.append(f"\n{first['dataset']}, profile `{first['profile']}`, split `{first['split']}`, convolutions in "
-                 f"{first['precision']}, seeds 0 to {max(int(r['seed']) for r in rows)}, {first['backend']} on {first['device']}. "
-                 "Accuracy in percent of 1,000 test pairs; ► is carried forward.")
+                 f"{first['precision']}, seed{_seeds(rows)}, {first['backend']} on {first['device']}. "
+                 f"Accuracy in percent of the test pairs of {first['protocol']}; TPR and TNR are the shares of matched and of "
+                 f"mismatched pairs judged rightly; ► is carried forward by {first['select']}.")
     return "\n".join(lines)
 
 
@@ -54,6 +58,11 @@ def main():
         path = ROOT / readme
         write_text(path, published_text(path.read_text(encoding="utf-8"), folder))
     return 0
+
+
+def _seeds(rows):
+    last = max(int(row["seed"]) for row in rows)
+    return f"s 0 to {last}" if last else " 0"
 
 
 def _mean(runs, column, factor, digits=1):

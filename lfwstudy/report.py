@@ -56,8 +56,10 @@ def notebook_path(study, page):
     return study.out / "notebooks" / f"{page.stem}.ipynb"
 
 
-def execute(study, page):
+def execute(study, page, log):
     """Start executing a page's notebook through papermill in a process of its own; returns the process.
+
+    log: an open file for what the process prints.
 
     Parameters that the notebook does not have are refused (ConfigError) before anything starts; papermill itself
     only warns.
@@ -76,7 +78,7 @@ def execute(study, page):
     # The kernel of this environment, whatever else the user has installed.
     environment = {**os.environ, "JUPYTER_PREFER_ENV_PATH": "1", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
     return subprocess.Popen([sys.executable, "-m", "lfwstudy.report", str(job)], stdin=subprocess.PIPE,
-                            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment, text=True)
+                            stdout=log, stderr=log, env=environment)
 
 
 def notebook_parameters(source):
@@ -131,7 +133,12 @@ def _body(source, page):
         tag["id"] = f"{page.anchor}-{number}"
         if tag.name == "h2":
             headings.append((tag["id"], tag.get_text().strip("¶ ")))
+    for header in soup.select("thead th"):
+        header["scope"] = "col"
     for image in soup.find_all("img"):
+        if not image.get("src", "").startswith("data:"):
+            image.decompose()  # nothing is loaded from elsewhere
+            continue
         heading = image.find_previous(["h1", "h2", "h3"])
         image["alt"] = f"Figure: {heading.get_text()}" if heading else "Figure"
         image.wrap(soup.new_tag("div", attrs={"class": "scroll", "tabindex": "0"}))

@@ -60,6 +60,12 @@ class Store:
         """Whether a run's network is kept."""
         return (self.folder(run) / "model.keras").is_file()
 
+    def can_score(self, run):
+        """Whether the weights of both scored epochs of a finished run are there."""
+        result = self.result(run)
+        epochs = {result["evaluated_epoch"], result["best_epoch"]} - {None}
+        return all((self.folder(run) / f"epoch-{epoch:04d}.weights.h5").is_file() for epoch in epochs)
+
     def drop_weights(self, run):
         """Delete a run's network; the finished run stays."""
         for path in [self.folder(run) / "model.keras", *self.folder(run).glob("epoch-*.weights.h5")]:

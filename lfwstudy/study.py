@@ -14,9 +14,9 @@ import numpy as np
 from . import evidence, executors, quirks
 from .config import PRECISIONS, PROTOCOLS, SPLITS
 from .datasets import (DATASETS, audit_split, check_pictures, development_split, has_pair_file, load_pairs,
-                       pair_file, prepare_bank)
+                       pair_file, prepare_bank, resolve_data_dir)
 from .errors import ConfigError, StudyError, choose_one
-from .files import read_json, write_csv, write_json, write_text
+from .files import locked, read_json, write_csv, write_json, write_text
 from .machine import resolve_precision
 from .runs import Store
 from .splits import audit, component_labels, make_split
@@ -26,6 +26,8 @@ from .stages import LADDERS, PROFILES, base_config, get_ladder, get_stage, in_or
 GIVEN_UP = "LFWSTUDY_GIVEN_UP"
 # Where the pictures were when the study last ran; of one machine, so that it does not travel in study.json.
 DATA_DIR_HINT = ".data-dir"
+# Set where notebooks are executed to render what there is: nothing is trained or scored then.
+RENDER_ONLY = "LFWSTUDY_RENDER_ONLY"
 SELECTIONS = ("validation", "report")
 KEEP = ("best", "all", "none")
 RESULT_COLUMNS = (
@@ -66,6 +68,13 @@ class Settings:
             choose_one(name.replace("dataset", "data set"), getattr(self, name), known)
         if not isinstance(self.seeds, int) or isinstance(self.seeds, bool) or not 1 <= self.seeds <= 1000:
             raise ConfigError(f"seeds must be a whole number from 1 to 1000, got {self.seeds!r}")
+        if not isinstance(self.test, bool):
+            raise ConfigError(f"test must be true or false, got {self.test!r}")
+        if self.protocol == "view2" and self.split != "components":
+            raise ConfigError(f"the split {self.split!r} does not go with protocol view2: its validation is the fold after "
+                              "the tested one")
+        if self.cluster:
+            raise ConfigError("--cluster: this version trains on the local machine only")
         self.stage_ids()
         for name in ("data_dir", "out"):
             value = getattr(self, name)
@@ -139,16 +148,16 @@ class Study:
 
     def ask(self, stages):
         """Add stages to this combination's ladder, and its seeds where more are asked for than before."""
-        self.record = self._read_record()
-        entry = self._combination_record()
-        if entry not in self.record["combinations"]:
-            self.record["combinations"].append(entry)
-        entry["seeds"] = max(entry["seeds"], self.settings.seeds)
-        entry["stages"] = in_order(self.settings.ladder, {*entry["stages"], *stages})
-        self.out.mkdir(parents=True, exist_ok=True)
-        write_json(self.out / "study.json", self.record)
-        if self.settings.data_dir:
-            write_text(self.out / DATA_DIR_HINT, self.settings.data_dir)
+        with locked(self.out / ".study.lock", patience=10):
+            self.record = self._read_record()
+            entry = self._combination_record()
+            if entry not in self.record["combinations"]:
+                self.record["combinations"].append(entry)
+            entry["seeds"] = max(entry["seeds"], self.settings.seeds)
+            entry["stages"] = in_order(self.settings.ladder, {*entry["stages"], *stages})
+            write_json(self.out / "study.json", self.record)
+            if self.settings.dataset != "demo" and (folder := resolve_data_dir(self.settings.dataset, self.settings.data_dir)):
+                write_text(self.out / DATA_DIR_HINT, str(folder))
 
     # -- what there is to do -------------------------------------------------------------------------------------
 
@@ -202,7 +211,7 @@ class Study:
     def climb(self, upto=None, train=False, show=None):
         """The rungs of the ladder in order, up to and including the stage `upto`.
 
-        train: train what is missing; else the climb ends at the first stage with unfinished runs, which is included.
+        train: train what is missing; else unfinished stages stand as they are.
         show: called with a line of text while training.
         """
         rungs, incumbent = [], None
@@ -217,30 +226,38 @@ class Study:
             after = self._choose(stage, candidates, incumbent)
             rungs.append(Rung(stage, incumbent, candidates, after, failures))
             incumbent = after
-            nothing_finished = all(c.score is None for c in candidates)
-            if name == upto or after is None or (not train and nothing_finished):
+            # An unfinished stage hands its incumbent on, so that it hides nothing of what comes after it.
+            if name == upto or after is None:
                 break
         return rungs
 
     def stage(self, name, show=None):
         """Climb to a stage, training what is missing on the way; returns its Rung."""
         stage = get_stage(self.settings.ladder, name)
+        self.data(scale(self.base(), self.settings.profile).data)  # bad data fail before anything is asked for
+        self.set_aside_damaged(show)
         if name not in self.stages():
             ladder = get_ladder(self.settings.ladder)
             earlier = ladder[:ladder.index(stage)] if not self.stages() else ()
             self.ask([s.id for s in earlier if s.carry] + [name])
         rungs = self.climb(upto=name, train=True, show=show)
-        if rungs[-1].stage.id != name:
+        if rungs[-1].stage.id != name and not os.environ.get(RENDER_ONLY):
             raise StudyError(f"stage {name} could not be reached: {describe_failures(rungs[-1])}")
         return rungs[-1]
 
-    def train(self, specs, show=None):
-        """Train the runs that are not finished yet; returns {run: message} of those that failed."""
-        jobs, given_up = [], set(os.environ.get(GIVEN_UP, "").split(","))
-        for spec in {spec.run: spec for spec in specs if spec.run not in given_up}.values():
-            problem = self.store.set_aside_if_damaged(spec.run)
+    def set_aside_damaged(self, show=None):
+        """Rename runs whose files cannot be read or do not fit, so that they are trained anew; says which."""
+        for run in self.store.ids():
+            problem = self.store.set_aside_if_damaged(run)
             if problem and show:
                 show(problem)
+
+    def train(self, specs, show=None):
+        """Train the runs that are not finished yet; returns {run: message} of those that failed."""
+        if os.environ.get(RENDER_ONLY):
+            return {}
+        jobs, given_up = [], set(os.environ.get(GIVEN_UP, "").split(","))
+        for spec in {spec.run: spec for spec in specs if spec.run not in given_up}.values():
             task = self._task(spec)
             if task:
                 jobs.append(self._job(spec, task))
@@ -269,15 +286,23 @@ class Study:
     def correct(self, candidate, column="score_at_best"):
         """Right answers on the test pairs: bool array (seeds, pairs), the folds of View 2 side by side.
 
-        None where a run is not finished or its test pairs are not scored.
+        None where a run is not finished, its test pairs are not scored, or it diverged.
         """
         rows = {}
         for spec in candidate.specs:
             if not self.store.is_finished(spec.run, with_test=True):
                 return None
             scored = self.store.predictions(spec.run)
+            if not np.isfinite(scored[column]).all():
+                return None
             rows.setdefault(spec.seed, []).append((scored[column] > 0.5) == (scored["label"] > 0.5))
         return np.stack([np.concatenate(rows[seed]) for seed in sorted(rows)])
+
+    def validation_correct(self, candidate, column="score_at_best"):
+        """Right answers on the validation pairs of View 1, bool (seeds, pairs), and their connected components."""
+        scored = [self.store.predictions(spec.run, "val") for spec in candidate.specs]
+        correct = np.stack([(s[column] > 0.5) == (s["label"] > 0.5) for s in scored])
+        return correct, component_labels(self.data(candidate.specs[0].config.data)[1].validation)
 
     def test_components(self):
         """Connected component of each test pair, in the order of `correct`."""
@@ -318,9 +343,8 @@ class Study:
             **{key: entry[key] for key in ("ladder", "protocol", "split", "select", "seeds")}))
             for entry in record["combinations"]]
 
-    def prune(self, final=False):
-        """Delete weights that `--keep` does not want. Before the end the incumbents' stay, and those of runs whose
-        test pairs are still to be scored."""
+    def prune(self):
+        """Delete the weights that `--keep` does not want, at the end; those of runs without test scores stay."""
         keep = self.settings.keep
         if keep == "all":
             return
@@ -362,7 +386,8 @@ class Study:
         """The candidate that later stages start from: the incumbent competes, order breaks ties."""
         if self.settings.select == "report":
             chosen = next((c for c in candidates if c.variant == stage.report_choice), None)
-            return chosen if chosen is not None and chosen.score is not None else incumbent
+            usable = chosen is not None and chosen.score is not None and np.isfinite(chosen.score[0])
+            return chosen if usable else incumbent
         field_ = ([incumbent] if incumbent else []) + [c for c in candidates if c.score is not None]
         if incumbent is not None and not stage.carry:
             return incumbent
@@ -372,20 +397,17 @@ class Study:
         return max(usable, key=lambda c: c.score)  # max keeps the first of equals
 
     def _task(self, spec):
-        """What a run still needs: "train", "score-test" or None."""
+        """What a run still needs: "train", "score-test" or None. A finished run is never trained again."""
         if not self.store.is_finished(spec.run):
             return "train"
-        if self.settings.test and not self.store.is_finished(spec.run, with_test=True):
-            weights = self.store.folder(spec.run).glob("epoch-*.weights.h5")
-            return "score-test" if any(weights) else "train"
+        if self.settings.test and not self.store.is_finished(spec.run, with_test=True) \
+                and self.store.can_score(spec.run):
+            return "score-test"
         return None
 
     def _job(self, spec, task):
-        if task == "train" and self.store.is_finished(spec.run):
-            # Finished without test scores and its weights are gone: only training again can score them.
-            self.store.folder(spec.run).joinpath("result.json").unlink()
         return {"task": task, "run": spec.run, "config": spec.config.to_dict(), "seed": spec.seed,
-                "precision": self.precision, "data_dir": self.settings.data_dir or os.environ.get("LFWSTUDY_DATA", ""),
+                "precision": self.precision, "data_dir": self.settings.data_dir,
                 "folder": str(self.store.folder(spec.run)), "score_test": self.settings.test,
                 "keep_weights": self.settings.keep != "none" or not self.settings.test,
                 "title": f"{spec.stage}/{spec.variant}, seed {spec.seed}" + (f", fold {spec.fold}" if spec.fold else ""),
@@ -398,7 +420,7 @@ class Study:
                "profile": self.settings.profile, "dataset": self.settings.dataset, "carried_forward": carried,
                **self.settings.combination(), "precision": self.precision}
         if self.settings.protocol == "view2":
-            own["split"] = "folds of pairs.txt"
+            own["split"] = None
         return {column: own.get(column, result.get(column)) for column in RESULT_COLUMNS}
 
     def _combination_record(self, record=None):
@@ -420,6 +442,7 @@ class Study:
                 Settings(**{key: entry[key] for key in ("ladder", "protocol", "split", "select", "seeds")},
                          stages=",".join(entry["stages"]))
             choose_one("precision", record["precision"], PRECISIONS)
+            choose_one("data set", record["dataset"], DATASETS), choose_one("profile", record["profile"], PROFILES)
         except (ValueError, KeyError, TypeError) as error:
             raise ConfigError(f"{path}: not a readable study ({error}); move it away to start anew, the finished "
                               "runs beside it stay usable") from error

@@ -4,13 +4,14 @@ import html
 
 import numpy as np
 import pandas as pd
-from IPython.display import HTML, Markdown
+from IPython.display import HTML, Markdown, display
 
 from . import evaluate, evidence
 from .augment import clip_labels
 from .datasets import DATASETS
 from .executors import clock
-from .stages import PROFILES, get_stage
+from .pairs import person_of
+from .stages import PROFILES, get_stage, scale
 
 _WORDS = {
     "data.crop": "central crop in pixels", "data.side": "picture side in pixels", "data.filter": "resize filter",
@@ -31,7 +32,8 @@ def source_line(study):
     """What figures and tables of a study were made from, in a line."""
     s = study.settings
     view = "View 1" if s.protocol == "view1" else "View 2"
-    return (f"{DATASETS[s.dataset].title}, {view}, profile {s.profile}, split {s.split}, "
+    split = f"split {s.split}" if s.protocol == "view1" else "validation on the next fold"
+    return (f"{DATASETS[s.dataset].title}, {view}, profile {s.profile}, {split}, "
             f"{study.seeds()} seed{'s' if study.seeds() > 1 else ''}, {study.precision}")
 
 
@@ -44,7 +46,9 @@ def heading(study, title, level=1):
     """A heading that names the data and the profile."""
     s = study.settings
     demo = "demo faces" if is_demo(study) else s.dataset
-    lines = [f"{'#' * level} {title} ({demo}, profile {s.profile})"]
+    factor, epochs = PROFILES[s.profile].factor, study.base().training.epochs
+    scaled = "" if factor == 1 else f", {epochs} epochs become {scale(study.base(), s.profile).training.epochs}"
+    lines = [f"{'#' * level} {title} ({demo}, profile {s.profile}{scaled})"]
     if is_demo(study):
         lines.append("> **Demo.** These faces are drawn and the people are made up. What is measured on them shows "
                      "that the study runs; it says nothing about LFW.")
@@ -87,11 +91,11 @@ def changes(study, rung):
                        "last column is what this profile ran.", study)
 
 
-def describe(config):
+def describe(config, study):
     """The settings of a configuration as a table."""
     rows = [{"setting": _WORDS.get(f"{section}.{name}", name), "value": _plain(value)}
             for section, values in config.to_dict().items() for name, value in values.items() if value is not None]
-    return table(rows, "The configuration in full.")
+    return table(rows, "The configuration in full, epochs as this profile ran them.", study)
 
 
 def published_beside_measured(study, rungs):
@@ -133,7 +137,7 @@ def effort(study, rungs):
                              "to the best epoch": clock(mean_of(results, "seconds_to_best") or 0),
                              "peak memory": f"{mean_of(results, 'peak_memory_mb'):,.0f} MiB",
                              "parameters": f"{results[0]['parameters']:,}"})
-    return table(rows, "Training time without start and compilation (published: on the report's GPU), and the peak "
+    return table(rows, "Training time without start and compilation (published: LFW-a, on the report's GPU), and the peak "
                        "memory of the training process. Measured on:", study)
 
 
@@ -141,11 +145,15 @@ def outcome(study, rung):
     """In words: what the stage found by validation, and what is carried forward and by how much."""
     if rung.failures or not rung.complete():
         missing = [c.variant for c in rung.candidates if c.score is None]
-        text = f"**Not finished:** {', '.join(missing)}. {html.escape('; '.join(rung.failures.values()))}"
-        if rung.after is None:
-            return Markdown(text)
-    else:
-        text = ""
+        # HTML, not Markdown: a log's last words may hold anything.
+        told = "; ".join(rung.failures.values()).replace(str(study.out), study.out.name)
+        gap = HTML(f'<p class="gap">Not finished: {html.escape(", ".join(missing))}. {html.escape(told)}</p>')
+        if rung.after is None or not any(c.score for c in rung.candidates):
+            return gap
+        display(gap)
+    if rung.after is None:
+        return Markdown("Every run of this stage diverged; nothing is carried forward.")
+    text = ""
     best = max((c for c in rung.candidates if c.score is not None), key=lambda c: c.score, default=None)
     if rung.before is None:
         text += (f"The base network reaches a validation accuracy of {percent(rung.after.score[0])} % at its best epoch. "
@@ -171,7 +179,8 @@ def headline(study, rungs):
             f"validation accuracy {percent(best.score[0])} % at the best epoch")
     if tested:
         text += (f", test accuracy {percent(mean_of(results, 'test_accuracy_at_best'))} % there and "
-                 f"{_with_interval(study, best)} with the evaluated weights")
+                 f"{_with_interval(study, best)} with the evaluated weights (matched pairs "
+                 f"{percent(mean_of(results, 'test_tpr'))} %, mismatched pairs {percent(mean_of(results, 'test_tnr'))} % right)")
     text += f" ({'drawn demo faces, no statement about LFW' if is_demo(study) else DATASETS[study.settings.dataset].title})."
     if not is_demo(study) and study.settings.ladder == "report":
         text += (" The report's best is 71.2 % on LFW-a with one run; the two were measured on "
@@ -231,7 +240,8 @@ def made_from(study, rungs):
                          f"{data.filter} filter"),
             ("notes on the pictures", "; ".join(bank.notes) or "none"),
             ("pairs", f"{len(pairs.train):,} training, {len(pairs.validation):,} validation, {len(pairs.test):,} test"),
-            ("data digest", digest[:16]), ("split", study.settings.split), ("selection", study.settings.select),
+            ("data digest", digest[:16]),
+            ("split", study.settings.split if data.protocol == "view1" else "the ten folds of pairs.txt"), ("selection", study.settings.select),
             ("profile", f"{study.settings.profile}: {PROFILES[study.settings.profile].title}"),
             ("seeds", str(study.seeds())), ("precision of the convolutions", study.precision),
             ("runs", f"{len(unique)} different, {len(results)} rows"),
@@ -245,9 +255,8 @@ def made_from(study, rungs):
 def counts(study):
     """What the data set holds beside what is published on LFW."""
     bank, pairs, _ = study.data(study.base().data)
-    from .pairs import person_of
     people, number = np.unique(person_of(bank.names), return_counts=True)
-    demo = is_demo(study)
+    demo = is_demo(study) or study.settings.protocol == "view2"
     development = len(pairs.train) + len(pairs.validation)
     rows = [("pictures", 13_233, len(bank)), ("people", 5_749, len(people)),
             ("people with two or more pictures", 1_680, int((number > 1).sum())),
@@ -255,7 +264,7 @@ def counts(study):
             ("development pairs used", 2_200, development), ("test pairs", 1_000, len(pairs.test))]
     return table([{"": what, **({} if demo else {"published": f"{published:,}"}), "here": f"{here:,}"}
                   for what, published, here in rows],
-                 "Demo faces have no published counts." if demo else "Counted here beside the published counts of LFW.",
+                 "Counted here." if demo else "Counted here beside the published counts of LFW.",
                  study)
 
 
@@ -351,6 +360,38 @@ def split_sentence(study, audits):
                     f"always giving the commoner answer would score {percent(chosen['constant_accuracy'])} % on validation.")
 
 
+def single_picture_sentence(bank):
+    """How many people have a single picture."""
+    number = np.unique(person_of(bank.names), return_counts=True)[1]
+    return Markdown(f"{percent((number == 1).mean())} % of the people have a single picture: they can only be in pairs of "
+                    "different people.")
+
+
+def alignment_sentence(study):
+    """Whether faces lie in the same place in every picture, which decides how far pictures may be varied."""
+    if study.settings.dataset == "lfw":
+        return Markdown("These are the original pictures: the face detector's frame, not aligned.")
+    return Markdown("The face stays where it is: the pictures are aligned, and so are those of the test pairs.")
+
+
+def penalties(study, rungs):
+    """Total validation loss minus cross-entropy, the weight penalty, along the epochs of each variant's first run."""
+    rows = []
+    for rung in rungs:
+        for candidate in rung.candidates:
+            history = study.store.history(candidate.specs[0].run)
+            if history:
+                at = [history[min(e, len(history)) - 1] for e in (1, 2, 4, 8, 16)]
+                rows.append({"stage": rung.stage.id, "variant": candidate.variant,
+                             **{f"epoch {e}": f"{r['val_loss'] - r['val_cross_entropy']:.2f}" if e <= len(history) else ""
+                                for e, r in zip((1, 2, 4, 8, 16), at)},
+                             "last epoch": f"{history[-1]['val_loss'] - history[-1]['val_cross_entropy']:.2f}",
+                             "epochs": len(history)})
+    return table(rows, "The penalty in the total loss after some epochs, first run of each variant. The report's total "
+                       "validation loss, penalty included, is 120 after one epoch, 75 after five and 47 after twenty.",
+                 study) if rows else nothing_finished()
+
+
 def best_candidate(rung):
     """The finished candidate of a stage with the best validation score, None where none is finished."""
     finished = [c for c in rung.candidates if c.score is not None and np.isfinite(c.score[0])]
@@ -385,10 +426,6 @@ def _caution(study, rung):
     text = (f"With {pairs} validation pairs one standard error of an accuracy near "
             f"70 % is {100 * np.sqrt(0.21 / pairs):.1f} points")
     text += f", and this is {'one run' if runs == 1 else f'{runs} runs'} of each variant. "
-    if is_demo(study):
-        text += "No verdict on the report's claim is drawn from demo faces."
-    elif study.settings.select != "report" and rung.stage.claim:
-        text += "Verdicts on the report's claims are drawn along its own path only (`--select report`)."
     return text
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_DETERMINISTIC_OPS", "1")
+os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 
 import keras
@@ -19,7 +20,7 @@ from keras import ops
 
 from . import evaluate, history
 from .augment import PARAMETERS, clip_labels, draw_copies, vary
-from .callbacks import Recorder, drop_weights, load_resume, save_weights, weights_path
+from .callbacks import Recorder, drop_weights, load_resume, load_weights, save_weights, weights_path
 from .config import TRAINING_VERSION, RunConfig
 from .datasets import load_pairs, prepare_bank
 from .errors import RunError, StudyError
@@ -36,7 +37,8 @@ class PairTrainer(keras.Model):
     """The siamese network fed with indices: gathering, scaling and warping happen inside the compiled step.
 
     images: uint8 array (n, side, side), kept as one tensor next to the compute. Inputs are a dict of `left` and
-    `right`, int32 (batch,), and where pictures are varied `left_warp` and `right_warp`, float32 (batch, 7).
+    `right`, int32 (batch,), and where pictures are varied `left_warp` and `right_warp`, float32 (batch, 7). The output
+    is the score's logit: a loss on clipped probabilities would pass no gradient for pairs that are surely wrong.
     """
 
     def __init__(self, siamese, images):
@@ -45,10 +47,14 @@ class PairTrainer(keras.Model):
         self.bank = self.add_weight(shape=images.shape, dtype="uint8", trainable=False, initializer="zeros",
                                     name="bank")
         self.bank.assign(images)
+        self.tower, head = siamese.get_layer("tower"), siamese.get_layer("head")
+        self.logit = keras.Model(head.inputs, head.get_layer("logit").output)
 
     def call(self, inputs, training=False):
         left, right = (self.pictures(inputs[side], inputs.get(f"{side}_warp")) for side in ("left", "right"))
-        return self.siamese([left, right], training=training)
+        both = self.tower(ops.concatenate([left, right], axis=0), training=training)
+        size = ops.shape(both)[0] // 2
+        return self.logit([both[:size], both[size:]])
 
     def pictures(self, rows, warp=None):
         """Pictures of the bank as float32 (n, side, side, 1) in [0, 1], varied where `warp` is given."""
@@ -133,14 +139,14 @@ def gather(bank, rows):
     return ops.expand_dims(ops.cast(images, "float32") / 255.0, axis=-1)
 
 
-def cross_entropy(targets, score):
+def cross_entropy(targets, logit):
     """Binary cross-entropy against what is trained towards, the first column of `targets`: shape (n,)."""
-    return keras.losses.binary_crossentropy(targets[:, :1], score)
+    return keras.losses.binary_crossentropy(targets[:, :1], logit, from_logits=True)
 
 
-def hard_accuracy(targets, score):
+def hard_accuracy(targets, logit):
     """Right or wrong against the hard label, the second column of `targets`: shape (n,)."""
-    return ops.cast(ops.equal(score[:, 0] > 0.5, targets[:, 1] > 0.5), "float32")
+    return ops.cast(ops.equal(logit[:, 0] > 0.0, targets[:, 1] > 0.5), "float32")
 
 
 def train(config, seed, precision, bank, pairs, folder, run_id="", score_test=True, keep_weights=True):
@@ -248,7 +254,7 @@ def finish(measured, scorer, pairs, folder, run_id, score_test, keep_weights):
     names = [name for name, _ in pairs.parts() if score_test or name != "test"]
     scores, penalties = {}, {}
     for epoch in sorted({measured["evaluated_epoch"], measured["best_epoch"]} - {None}):
-        siamese.load_weights(weights_path(folder, epoch))
+        load_weights(folder, siamese, epoch)
         scores[epoch] = {name: scorer.scores(name) for name in names}
         penalties[epoch] = scorer.penalty()
         if keep_weights and epoch == measured["best_epoch"]:
@@ -322,6 +328,8 @@ def main(path):
             raise RunError(f"run {job['run']} was asked for, but its data have changed meanwhile")
         # A process whose study was killed needs a moment to notice; two must not write one run.
         with locked(Path(job["folder"]) / ".lock", patience=30):
+            for left_over in Path(job["folder"]).glob(".[0-9]*.*"):  # of a process that was killed while writing
+                left_over.unlink()
             if job["task"] == "score-test":
                 score_test_pairs(config, bank, pairs, job["folder"], run_id, job["keep_weights"])
             else:

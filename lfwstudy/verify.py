@@ -1,17 +1,22 @@
 """Are two photos of the same person? A user's own photos, framed as LFW frames its pictures, scored by a model."""
 
+import re
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps
 
 from .bank import SOURCE_SIDE, frame, to_grey
+from .config import RunConfig
 from .errors import DataError, StudyError
-from .study import default_root, open_study
+from .files import read_csv
+from .runs import Store
+from .study import default_root
 
 # LFW enlarges the box of the Viola-Jones detector so many times (Huang et al. 2007, section III).
 ENLARGE = 2.2
 _MAX_PIXELS = 50_000_000
+_FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "PPM", "GIF")
 
 
 def verify_photos(left, right, out="", left_box=None, right_box=None):
@@ -35,7 +40,7 @@ def verify_photos(left, right, out="", left_box=None, right_box=None):
 def load_photo(path):
     """A photo as upright grey Pillow image. Raises DataError."""
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=_FORMATS) as image:
             if image.width * image.height > _MAX_PIXELS:
                 raise DataError(f"{path}: {image.width}x{image.height} pixels are too many (at most {_MAX_PIXELS:,})")
             return to_grey(ImageOps.exif_transpose(image))
@@ -66,6 +71,8 @@ def frame_face(photo, box):
     left, top, right, bottom = box
     if right <= 0 or bottom <= 0 or left >= photo.width or top >= photo.height:
         raise DataError(f"the box {box} lies outside the photo of {photo.width}x{photo.height} pixels")
+    if max(right - left, bottom - top) > 2 * max(photo.size):
+        raise DataError(f"the box {box} is larger than the photo of {photo.width}x{photo.height} pixels")
     half = ENLARGE * max(right - left, bottom - top) / 2
     x, y = (left + right) / 2, (top + bottom) / 2
     pad = int(np.ceil(max(0, half - x, half - y, x + half - photo.width, y + half - photo.height)))
@@ -80,12 +87,14 @@ def load_best_model(out=""):
     Raises StudyError where no finished run has kept its weights.
     """
     folder = Path(out) if out else default_root() / "runs" / "demo-quick"
-    for study in open_study(folder):
-        for rung in reversed(study.climb()):
-            for spec in rung.after.specs if rung.after else ():
-                if study.store.has_weights(spec.run):
-                    return (load_model(study.store.folder(spec.run) / "model.keras"), spec.config.data,
-                            study.settings.dataset == "demo")
+    if not (folder / "results.csv").is_file():
+        raise StudyError(f"{folder}: no study here (results.csv is missing); run `lfwstudy run --out {folder}` first")
+    store = Store(folder / "runs")
+    # The rows carry what was carried forward, in the ladder's order: the last such run with weights is the best.
+    for row in reversed(read_csv(folder / "results.csv")):
+        if row["carried_forward"] == "true" and re.fullmatch("[0-9a-f]{16}", row["run"]) and store.has_weights(row["run"]):
+            config = RunConfig.from_dict(store.record(row["run"])[0]["config"])
+            return load_model(store.folder(row["run"]) / "model.keras"), config.data, config.data.dataset == "demo"
     raise StudyError(f"{folder}: no finished run has kept its weights; run the study with --keep best")
 
 

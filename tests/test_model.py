@@ -60,7 +60,7 @@ def test_initial_spread_follows_fan_out(base):
         kernel = np.asarray(tower.get_layer(name).kernel)
         assert np.std(kernel) == pytest.approx(np.sqrt(2 / fan), rel=0.03)
         assert np.std(np.asarray(tower.get_layer(name).bias)) == pytest.approx(0.01, rel=0.35)
-    assert np.std(np.asarray(base.get_layer("head").get_layer("score").kernel)) == pytest.approx(np.sqrt(2), rel=0.05)
+    assert np.std(np.asarray(base.get_layer("head").get_layer("logit").kernel)) == pytest.approx(np.sqrt(2), rel=0.05)
 
 
 def test_penalty_is_on_convolutions_and_dense_layer_only(base):
@@ -87,7 +87,7 @@ def test_bfloat16_is_for_convolutions_alone():
     model = build_siamese(ModelConfig(width=0.1, batchnorm="before-activation"), 69, "bfloat16")
     computed = {layer.name: layer.compute_dtype for part in ("tower", "head") for layer in model.get_layer(part).layers}
     assert computed["conv1"] == computed["conv4"] == "bfloat16"
-    assert {computed[n] for n in ("dense", "difference", "score", "flatten")} == {"float32"}
+    assert {computed[n] for n in ("dense", "difference", "logit", "score", "flatten")} == {"float32"}
     assert {w.dtype for w in model.weights} == {"float32"}
     assert model.output.dtype == "float32"
 

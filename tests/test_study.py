@@ -4,7 +4,7 @@ import json
 import pytest
 
 from lfwstudy import executors
-from lfwstudy.errors import ConfigError, StudyError
+from lfwstudy.errors import ConfigError, DataError, StudyError
 from lfwstudy.files import read_csv, read_json, write_csv, write_json
 from lfwstudy.history import COLUMNS
 from lfwstudy.study import RESULT_COLUMNS, Settings, Study, open_study
@@ -47,7 +47,7 @@ def finish_run(job, score, entropy):
     write_csv(folder / "predictions.csv", PREDICTION_COLUMNS, [{"set": s, **pair} for s in sets])
     accuracy = {f"{s}_accuracy": 1.0 for s in sets} | ({} if job["score_test"] else {"test_accuracy": None})
     write_json(folder / "result.json", {
-        "run": job["run"], "seed": job["seed"], "status": "finished", "epochs_run": 1, "best_epoch": 1,
+        "run": job["run"], "seed": job["seed"], "status": "finished", "epochs_run": 1, "best_epoch": 1, "evaluated_epoch": 1,
         "val_accuracy_at_best": score, "val_cross_entropy": entropy, "val_loss": 1.0, "seconds_total": 1.0,
         "backend": "tensorflow", "device": "none", **accuracy})
     if not job["score_test"]:
@@ -172,6 +172,57 @@ def test_no_test_leaves_the_columns_empty_until_they_are_asked_for(tmp_path, tra
     assert [job["task"] for job in done] == ["train", "score-test"]
 
 
+def test_a_finished_run_without_weights_is_not_trained_again_for_test_scores(tmp_path, trained):
+    done, _ = trained
+    first = study(tmp_path, "base", test=False)
+    first.climb(train=True)
+    for run in first.store.ids():
+        first.store.drop_weights(run)
+    again = study(tmp_path, "base")
+    assert again.climb(train=True)[0].complete() and len(done) == 1
+
+
+def test_an_unfinished_stage_hides_nothing_of_the_later_ones(tmp_path, trained):
+    _, scores = trained
+    scores["batchnorm/before-activation"] = (0.9, 0.3)
+    study(tmp_path, "batchnorm").climb(train=True)
+    opened = study(tmp_path, "stride,early-stopping")
+    rungs = opened.climb()
+    assert path_of(rungs) == ["base/base"] * 3 + ["batchnorm/before-activation"]
+    for run in opened.store.ids():
+        (opened.store.folder(run) / "model.keras").write_bytes(b"x")
+    opened.write_results()
+    opened.prune()
+    best = rungs[-1].after.specs[0].run
+    assert opened.store.has_weights(best)
+    assert {row["stage"] for row in read_csv(tmp_path / "out" / "results.csv")} == {"base", "batchnorm"}
+
+
+def test_damaged_runs_are_set_aside_and_trained_anew(tmp_path, trained):
+    done, _ = trained
+    first = study(tmp_path, "base")
+    run = first.climb(train=True)[0].candidates[0].specs[0].run
+    (first.store.folder(run) / "result.json").write_text("{")
+    said = []
+    rung = Study(first.settings).stage("base", said.append)
+    assert rung.complete() and len(done) == 2 and "result" not in first.store.ids()
+    assert any("damaged" in text for text in said)
+
+
+def test_bad_data_are_found_before_the_study_is_written(tmp_path, faces):
+    opened = Study(Settings(out=str(tmp_path / "out"), dataset="lfw-a", data_dir=str(tmp_path), precision="float32"))
+    with pytest.raises(DataError):
+        opened.stage("base")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_study_remembers_where_its_pictures_were(tmp_path, faces, trained):
+    opened = Study(Settings(out=str(tmp_path / "out"), dataset="lfw-a", data_dir=str(faces), precision="float32"))
+    opened.ask(["base"])
+    assert open_study(tmp_path / "out")[0].settings.data_dir == str(faces)
+    assert str(faces) not in (tmp_path / "out" / "study.json").read_text()
+
+
 def test_pruning_keeps_the_best_variants_weights_only(tmp_path, trained):
     _, scores = trained
     scores["early-stopping/patience5"] = (0.7, 0.5)
@@ -206,7 +257,8 @@ def test_failed_runs_leave_the_rest_standing(tmp_path, trained, monkeypatch):
 @pytest.mark.parametrize("settings, word", [
     ({"dataset": "dmeo"}, "did you mean 'demo'"), ({"profile": "fast"}, "profile"), ({"stages": "base,stide"}, "stride"),
     ({"split": "half"}, "split"), ({"seeds": 0}, "seeds"), ({"seeds": True}, "seeds"), ({"select": "test"}, "select"),
-    ({"ladder": "up"}, "ladder"), ({"keep": "some"}, "keep"), ({"precision": "float16"}, "precision")])
+    ({"ladder": "up"}, "ladder"), ({"keep": "some"}, "keep"), ({"precision": "float16"}, "precision"),
+    ({"test": "no"}, "test"), ({"protocol": "view2", "split": "random"}, "view2"), ({"cluster": "tcp://x"}, "local")])
 def test_wrong_settings_are_refused_by_name(settings, word):
     with pytest.raises(ConfigError, match=word):
         Settings(**settings)

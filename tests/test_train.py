@@ -9,7 +9,7 @@ import pytest
 from lfwstudy import callbacks, evaluate, train as training
 from lfwstudy.callbacks import weights_path
 from lfwstudy.datasets import load_pairs, prepare_bank
-from lfwstudy.errors import DataError
+from lfwstudy.errors import DataError, RunError
 from lfwstudy.files import read_csv, read_json
 from lfwstudy.runs import Store
 from lfwstudy.stages import base_config
@@ -151,9 +151,10 @@ def test_copies_triple_the_training_side_only(tiny, data):
 def test_soft_labels_leave_accuracy_on_hard_ones(tiny, data):
     targets = np.array([[0.015, 0], [0.985, 1], [0.985, 1]], np.float32)
     score = np.array([[0.2], [0.7], [0.3]], np.float32)
-    assert np.asarray(training.hard_accuracy(targets, score)).tolist() == [1, 1, 0]
+    logit = np.log(score / (1 - score))
+    assert np.asarray(training.hard_accuracy(targets, logit)).tolist() == [1, 1, 0]
     expected = -np.mean([np.log(0.8) * 0.985 + np.log(0.2) * 0.015])
-    assert np.asarray(training.cross_entropy(targets, score))[0] == pytest.approx(expected, rel=1e-4)
+    assert np.asarray(training.cross_entropy(targets, logit))[0] == pytest.approx(expected, rel=1e-4)
 
 
 def test_pictures_are_gathered_and_scaled_inside_the_network(tiny, data):
@@ -164,7 +165,7 @@ def test_pictures_are_gathered_and_scaled_inside_the_network(tiny, data):
     scored = Scorer(trainer, parts).scores("val")
     indexed = trainer({"left": left.astype(np.int32), "right": right.astype(np.int32)})
     assert np.allclose(scored, np.asarray(direct)[:, 0], atol=1e-5)
-    assert np.allclose(np.asarray(indexed), np.asarray(direct), atol=1e-6)
+    assert np.allclose(1 / (1 + np.exp(-np.asarray(indexed))), np.asarray(direct), atol=1e-6)
 
 
 def test_validation_leaves_batch_norm_statistics_alone(tiny, data):
@@ -198,7 +199,7 @@ def test_diverging_run_stops_and_is_recorded_as_such(tiny, data, tmp_path):
     assert training.history.diverged(rows)
     images, parts = gather_parts(*data)
     trainer = build_trainer(config, images, "float32", 0)
-    trainer.siamese.get_layer("head").get_layer("score").bias.assign([np.nan])
+    trainer.siamese.get_layer("head").get_layer("logit").bias.assign([np.nan])
     recorded = training.fit(config.training, trainer, Scorer(trainer, parts),
                             training_batches(config, parts["train"], 69, 0), tmp_path)
     assert len(recorded) == 1 and training.history.diverged(recorded)
@@ -232,6 +233,24 @@ def test_quick_profile_learns_on_demo_faces(tmp_path):
     # 600 test pairs: chance lies below .54 with 97.5 %.
     assert result["test_accuracy_at_best"] > 0.6
     assert not (tmp_path / "model.keras").exists() and not weights_path(tmp_path, 10).exists()
+
+
+def test_surely_wrong_pairs_still_pass_a_gradient(tiny):
+    targets = np.array([[1, 1]], np.float32)
+    losses = [float(np.asarray(training.cross_entropy(targets, np.array([[z]], np.float32)))[0]) for z in (-40, -41)]
+    assert losses == pytest.approx([40, 41])
+
+
+def test_damaged_weights_are_deleted_and_the_run_starts_anew(finished, tiny, data, tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "finish", lambda *args: None)
+    training.train(tiny, 0, "float32", *data, tmp_path, "run")
+    monkeypatch.undo()
+    for path in tmp_path.glob("epoch-*"):
+        path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(RunError, match="damaged weights"):
+        training.train(tiny, 0, "float32", *data, tmp_path, "run")
+    training.train(tiny, 0, "float32", *data, tmp_path, "run")
+    assert numbers(tmp_path) == numbers(finished)
 
 
 def test_a_view1_network_is_refused_on_view2_pairs(finished, tiny, data, tmp_path):

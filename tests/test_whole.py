@@ -141,7 +141,7 @@ def test_unknown_parameters_are_refused_before_anything_runs(out):
     page = report.all_pages(study)[0]
     page.parameters["colour"] = "red"
     with pytest.raises(ConfigError, match="02_report.ipynb has no parameter 'colour'. It has: dataset"):
-        report.execute(study, page)
+        report.execute(study, page, None)
 
 
 def test_second_study_in_the_same_folder_is_turned_away(out):
