@@ -154,10 +154,16 @@ def _bar(page, specs):
     with tqdm(total=total or None, desc=page.stem, disable=not terminal, leave=False, unit="epoch",
               bar_format=("{desc}: {percentage:3.0f}%|{bar}| {elapsed}, at most {remaining} left{postfix}" if total
                           else "{desc}: {elapsed}")) as bar:
+        told = set()
+
         def update(study):
             done, current = 0, ""
             for spec in specs:
                 finished = study.store.is_finished(spec.run)
+                if finished and spec.run not in told:
+                    told.add(spec.run)
+                    if not terminal:  # a log gets a line per run where a terminal has the bar
+                        _say(f"  {spec.variant}, seed {spec.seed}: done, {len(told)} of {len(specs)}")
                 epochs = len(study.store.history(spec.run))
                 done += spec.config.training.epochs if finished else epochs
                 if epochs and not finished:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from .errors import RunError
 from .files import read_csv, read_json
 
 FILES = ("config.json", "history.csv", "predictions.csv", "result.json")
@@ -34,10 +35,14 @@ class Store:
             if self.root.is_dir() else []
 
     def result(self, run):
-        """result.json of a finished run; "nan" and "inf" are floats again."""
+        """result.json of a finished run; "nan" and "inf" are floats again. Raises RunError where it is damaged."""
+        path = self.folder(run) / "result.json"
+        try:
+            content = read_json(path).items()
+        except (ValueError, AttributeError) as error:
+            raise RunError(f"{path}: damaged ({error}); `lfwstudy run` sets such a run aside and trains it anew") from error
         return {key: float(value) if value in ("nan", "inf", "-inf") else value
-                for key, value in read_json(self.folder(run) / "result.json").items()
-                if not isinstance(value, (dict, list))}
+                for key, value in content if not isinstance(value, (dict, list))}
 
     def record(self, run):
         """config.json and result.json as they are."""

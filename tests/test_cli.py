@@ -65,6 +65,18 @@ def test_dry_run_trains_nothing(capsys, tmp_path):
     assert "batchnorm" in out and "30 runs to train" in out and "MiB" in out
 
 
+def test_a_damaged_run_is_one_line_for_commands_that_only_read(capsys, tmp_path):
+    from lfwstudy.study import Settings, Study
+    study = Study(Settings(out=str(tmp_path), precision="float32"))
+    study.ask(["base"])
+    folder = study.store.folder(study.climb()[0].candidates[0].specs[0].run)
+    folder.mkdir(parents=True)
+    for name in ("config.json", "history.csv", "predictions.csv", "result.json"):
+        (folder / name).write_text("{")
+    status, _, err = run(capsys, "run", "--dry-run", "--out", tmp_path)
+    assert status == 2 and "result.json: damaged" in err and err.count("\n") == 1
+
+
 def test_faces_are_asked_for_where_none_is_found(capsys, tmp_path):
     from PIL import Image
     for name in "ab":
