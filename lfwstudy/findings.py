@@ -260,8 +260,8 @@ def _allowed(different, share=0.001):
 
 
 def _span(low, high):
-    return f"[{100 * low:+.1f}, {100 * high:+.1f}]"
+    return f"[{100 * low:+.1f},\u00a0{100 * high:+.1f}]"
 
 
 def _p(value):
-    return f"{value:.3f}" if value >= 0.001 else "< .001"
+    return f"{value:.3f}" if value >= 0.001 else "<\u00a0.001"

@@ -195,7 +195,7 @@ def gallery(groups, source):
                 axes[row, 0].text(0, 0.5, "none", transform=axes[row, 0].transAxes)
             # A text out of the layout: a title would make the first column as wide as itself.
             axes[row, 0].text(0, 1.06, title, transform=axes[row, 0].transAxes).set_in_layout(False)
-        figure.get_layout_engine().set(h_pad=0.12)
+        figure.get_layout_engine().set(h_pad=0.12, rect=(0, 0, 1, 0.985))
         return _sign(figure, source)
 
 

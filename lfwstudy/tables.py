@@ -482,4 +482,4 @@ def _sentence(text):
 
 
 def _pair(published, measured):
-    return f"{published or '–'} | {measured or '–'}"
+    return f"{published or '–'}\u00a0|\u00a0{measured or '–'}"
