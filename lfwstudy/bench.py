@@ -22,8 +22,12 @@ from .train import Scorer, build_trainer, gather_parts, training_batches
 BATCH, STEPS, ROUNDS = 64, 3, 3
 
 
-def bench(show=print):
-    """Measure and return a JSON-ready dict; `show` is called with lines of text on the way."""
+def bench(show=print, config=RunConfig()):
+    """Measure and return a JSON-ready dict; `show` is called with lines of text on the way.
+
+    config: what is trained, the full network unless something smaller is wanted for a try.
+    """
+    keras.utils.set_random_seed(0)
     precision = resolve_precision("auto")
     result = {"machine": cpu_name(), "backend": keras.backend.backend(), "precision": precision,
               "versions": versions(), "ceiling_gflops": {}}
@@ -31,7 +35,6 @@ def bench(show=print):
     for name in ("float32", "bfloat16"):
         result["ceiling_gflops"][name] = round(matrix_product_gflops(name), 1)
         show(f"matrix-product ceiling in {name}: {result['ceiling_gflops'][name]:,.0f} GFLOP/s")
-    config = RunConfig()
     bank, pairs = prepare_bank(config.data), load_pairs(config.data)
     images, parts = gather_parts(bank, pairs)
     runners, siamese, scorers = _runners(config, images, parts, precision)
