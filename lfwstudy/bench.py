@@ -101,7 +101,7 @@ def _runners(config, images, parts, precision):
     for model in (bare, plain):
         model.compile(optimizer=keras.optimizers.Adam(0.001), loss="binary_crossentropy", metrics=["accuracy"],
                       jit_compile=keras.backend.backend() != "tensorflow")
-    return {"ours": lambda: trainer.fit(batches, verbose=0, shuffle=False),
+    return {"ours": lambda: trainer.fit(batches, steps_per_epoch=STEPS, verbose=0, shuffle=False),
             "bare Keras fit": lambda: bare.fit(arrays, targets, batch_size=BATCH, verbose=0),
             "plain script": lambda: plain.fit(arrays, targets, batch_size=BATCH, verbose=0)}, \
         trainer.siamese, (Scorer(trainer, parts), plain, images)

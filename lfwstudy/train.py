@@ -75,27 +75,36 @@ class IndexedTower(keras.Model):
 
 
 class Batches(keras.utils.PyDataset):
-    """Batches of index pairs; their order is a function of (seed, epoch), the last partial batch included.
+    """Batches of index pairs without end; what is in one is a function of (seed, epoch, step).
 
     inputs: dict of arrays of the same length; targets: float32 (n, 2), what is trained towards and the hard label.
+    An epoch is `steps` batches, the last partial one included. One iterator serves all epochs: making one anew costs
+    TensorFlow up to two seconds.
     """
+
+    num_batches = None
 
     def __init__(self, inputs, targets, batch_size, seed):
         super().__init__()
         self.inputs, self.targets, self.batch_size, self.seed = inputs, targets, batch_size, seed
-        self.start_epoch(1)
+        self.steps = -(-len(targets) // batch_size)
+        self.done = 0
 
-    def start_epoch(self, epoch):
-        """Shuffle for an epoch, counted from 1."""
-        self.epoch = epoch
-        self.order = np.random.default_rng([self.seed, 30, epoch]).permutation(len(self.targets))
+    def go_on_after(self, epochs):
+        """Let the first batch be that of the epoch after `epochs` trained ones."""
+        self.done = epochs
 
-    def __len__(self):
-        return -(-len(self.targets) // self.batch_size)
-
-    def __getitem__(self, step):
-        rows = self.order[step * self.batch_size:(step + 1) * self.batch_size]
+    def __getitem__(self, index):
+        epoch, step = divmod(index, self.steps)
+        order = self._order(self.done + epoch + 1)
+        rows = order[step * self.batch_size:(step + 1) * self.batch_size]
         return {name: values[rows] for name, values in self.inputs.items()}, self.targets[rows]
+
+    def _order(self, epoch):
+        """The order of an epoch, counted from 1; the last one is kept, for the batches that follow."""
+        if getattr(self, "_kept", (None,))[0] != epoch:
+            self._kept = epoch, np.random.default_rng([self.seed, 30, epoch]).permutation(len(self.targets))
+        return self._kept[1]
 
 
 class Scorer:
@@ -239,9 +248,9 @@ def fit(training, trainer, scorer, batches, folder):
     if done < training.epochs and not over:
         # Compiled before the clock of the first epoch runs.
         scorer.embed(np.unique(scorer.parts["val"][0])[:EMBED_BATCH])
-        order = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: batches.start_epoch(epoch + 1))
-        trainer.fit(batches, epochs=training.epochs, initial_epoch=done, shuffle=False, verbose=0,
-                    callbacks=[order, recorder])
+        batches.go_on_after(done)
+        trainer.fit(batches, epochs=training.epochs, initial_epoch=done, steps_per_epoch=batches.steps, shuffle=False,
+                    verbose=0, callbacks=[recorder])
     return recorder.rows
 
 
