@@ -19,7 +19,7 @@ from .machine import cpu_name, peak_memory_mb, resolve_precision, versions
 from .model import build_siamese, build_tower, multiply_adds
 from .train import Scorer, build_trainer, gather_parts, training_batches
 
-BATCH, STEPS, ROUNDS = 64, 3, 3
+BATCH, STEPS, ROUNDS = 64, 4, 3
 
 
 def bench(show=print, config=RunConfig()):
@@ -43,9 +43,7 @@ def bench(show=print, config=RunConfig()):
         run()  # compiles
     for _ in range(ROUNDS):
         for name, run in runners.items():
-            began = time.perf_counter()
-            run()
-            seconds[name].append((time.perf_counter() - began) / STEPS)
+            seconds[name].append(run())
     step = {name: float(np.median(values)) for name, values in seconds.items()}
     gflop = 6 * 2 * BATCH * multiply_adds(siamese) / 1e9
     ratios = [ours / bare for ours, bare in zip(seconds["ours"], seconds["bare Keras fit"])]
@@ -89,7 +87,7 @@ def matrix_product_gflops(dtype, size=2048, repeats=8):
 
 
 def _runners(config, images, parts, precision):
-    """Functions that train STEPS steps, by name; our siamese network; what scores pairs (ours, the plain one, pictures)."""
+    """Functions that train STEPS steps and return the seconds of one, by name; our siamese network; what scores pairs (ours, the plain one, pictures)."""
     count = STEPS * BATCH
     left, right, label = (values[:count] for values in parts["train"])
     trainer = build_trainer(config, images, precision, 0)
@@ -101,10 +99,27 @@ def _runners(config, images, parts, precision):
     for model in (bare, plain):
         model.compile(optimizer=keras.optimizers.Adam(0.001), loss="binary_crossentropy", metrics=["accuracy"],
                       jit_compile=keras.backend.backend() != "tensorflow")
-    return {"ours": lambda: trainer.fit(batches, steps_per_epoch=STEPS, verbose=0, shuffle=False),
-            "bare Keras fit": lambda: bare.fit(arrays, targets, batch_size=BATCH, verbose=0),
-            "plain script": lambda: plain.fit(arrays, targets, batch_size=BATCH, verbose=0)}, \
+    return {"ours": lambda: _step_seconds(trainer, batches, steps_per_epoch=STEPS),
+            "bare Keras fit": lambda: _step_seconds(bare, arrays, targets, batch_size=BATCH),
+            "plain script": lambda: _step_seconds(plain, arrays, targets, batch_size=BATCH)}, \
         trainer.siamese, (Scorer(trainer, parts), plain, images)
+
+
+def _step_seconds(model, *given, **settings):
+    """Median seconds of a training step within one `fit`, which a whole training calls once; the first step is left out."""
+    clock = _StepClock()
+    model.fit(*given, **settings, verbose=0, shuffle=False, callbacks=[clock])
+    return float(np.median(np.diff(clock.ends)))
+
+
+class _StepClock(keras.callbacks.Callback):
+    """Notes when each step's result is there."""
+
+    def on_train_begin(self, logs=None):
+        self.ends = []
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.ends.append(time.perf_counter())
 
 
 def _plain_siamese(config, side):
