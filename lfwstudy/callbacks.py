@@ -22,17 +22,17 @@ class Recorder(keras.callbacks.Callback):
     that a resumed run decides as an uninterrupted one does.
 
     folder: the run's folder; training: TrainingConfig; validate: function of no argument giving val_loss,
-    val_cross_entropy and val_accuracy of the current weights; rows: rows of the epochs already trained.
+    val_cross_entropy and val_accuracy of the current weights; pairs: trained pairs of an epoch.
     """
 
     async_safe = True  # the batch hook only takes the time
 
-    def __init__(self, folder, training, siamese, validate, pairs, rows=()):
+    def __init__(self, folder, training, siamese, validate, pairs):
         super().__init__()
         self.folder, self.training, self.siamese, self.validate, self.pairs = folder, training, siamese, validate, pairs
-        self.rows = list(rows)
+        self.rows = []
         self.compiled = False
-        self.saved_resume = (len(self.rows), time.monotonic())
+        self.saved_resume = (0, time.monotonic())
         self._steps = []
 
     def on_epoch_begin(self, epoch, logs=None):

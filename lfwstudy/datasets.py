@@ -6,7 +6,7 @@ import re
 import sys
 import tarfile
 import zipfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
@@ -85,7 +85,6 @@ class StudyPairs:
     train: Pairs
     validation: Pairs
     test: Pairs
-    notes: tuple = field(default=())
 
     def parts(self):
         """(set name, pairs) of the three sets, under the names that predictions.csv has."""
@@ -211,6 +210,12 @@ def development_split(config, data_dir=""):
 def audit_split(config, data_dir=""):
     """splits.audit of the development pairs under `config`."""
     return audit(*development_split(config, data_dir))
+
+
+def audit_random(config, data_dir="", count=50):
+    """splits.audit of `count` random splits of the development pairs, whatever split `config` names."""
+    development, _ = development_split(replace(config, split="components"), data_dir)
+    return [audit(development, make_split("random", development, seed=seed)) for seed in range(count)]
 
 
 def check_pictures(bank, path, pairs):

@@ -6,11 +6,10 @@ from dataclasses import replace
 import numpy as np
 
 from .config import SPLITS
-from .datasets import (DATASETS, PEOPLE, PICTURES, audit_split, check_pictures, development_split, has_pair_file,
+from .datasets import (DATASETS, PEOPLE, PICTURES, audit_random, audit_split, check_pictures, has_pair_file,
                        load_pairs, pair_file, prepare_bank)
 from .pairs import person_of, read_view1
 from .quirks import near_duplicates, odd_pairs
-from .splits import audit, make_split
 
 
 def describe_data(config, data_dir=""):
@@ -58,8 +57,7 @@ def describe_audit(config, data_dir=""):
 
 
 def _random_lines(config, data_dir, count=50):
-    development, _ = development_split(config, data_dir)
-    found = [audit(development, make_split("random", development, seed=seed)) for seed in range(count)]
+    found = audit_random(config, data_dir, count)
     kinds = (("shared_people", "validation_people"), ("shared_images", "validation_images"),
              ("touched_pairs", "validation_pairs"))
     shares = [[100 * a[shared] / a[total] for a in found] for shared, total in kinds]

@@ -4,8 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .pairs import person_of
-
 # Correlation of two pictures' faces above which they are taken for one photograph. In the deep-funneled images the
 # photographs under two names lie at .98 and above, the nearest others below .96.
 SAME_PHOTOGRAPH = 0.97
@@ -86,11 +84,6 @@ def surest_errors(part, label, score, most=5, beyond=0.9):
     rows = np.argsort(-wrong, kind="stable")[:most]
     return [OddPair(part, int(row), f"judged {'different' if label[row] else 'same'} with {wrong[row]:.2f}: is the "
                                     "label right?") for row in rows if wrong[row] >= beyond]
-
-
-def people_of(duplicate):
-    """The two names of a Duplicate."""
-    return tuple(person_of([duplicate.left, duplicate.right]))
 
 
 def _normalised(images):

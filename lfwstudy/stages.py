@@ -40,7 +40,6 @@ class Stage:
 
     carry: whether a variant of it may become the configuration that later stages start from.
     report_choice: the variant that the report went on with, None where it went on with what it had.
-    claim: the report's statement on the factor, as 02_report examines it.
     """
 
     id: str
@@ -49,7 +48,6 @@ class Stage:
     variants: tuple
     carry: bool = True
     report_choice: str | None = None
-    claim: str = ""
 
 
 @dataclass(frozen=True)
@@ -106,14 +104,14 @@ REPORT_LADDER = (
           "becomes eight times larger and about four and a half times slower.",
           (Variant("pool1-stride1", "first pooling with stride 1", {"model.pool1_stride": 1},
                    Published(.5730, 2.0834, 200, None, 6.9726, 1394.5)),),
-          carry=False, claim="A smaller stride gives lower accuracy"),
+          carry=False),
     Stage("early-stopping", "Early stopping with checkpoints",
           "Training too long overfits. Stopping once the validation loss has not fallen for some epochs, and going "
           "back to the best checkpoint, gives a better network for less work.",
           (Variant("patience5", "patience 5, checkpoint every 5 epochs",
                    {**_CHECKPOINTS, "training.patience": 5},
                    Published(.6940, 2.0834, 184, 175, 2.0702, 380.9, "loss printed twice")),),
-          report_choice="patience5", claim="Early stopping with checkpoints raises accuracy"),
+          report_choice="patience5"),
     Stage("batchnorm", "Placement of batch normalisation",
           "Batch normalisation speeds up and steadies training; where it stands matters. It is tried before the "
           "activation, after it, and after both activation and pooling.",
@@ -125,8 +123,7 @@ REPORT_LADDER = (
                    _norm("after-activation", 10, 300), Published(.7030, .9642, 221, 215, 2.0542, 454.0)),
            Variant("before-activation", "before activation", _norm("before-activation"),
                    Published(.7010, .9642, 155, 150, 2.0203, 369.7, "loss printed twice"))),
-          report_choice="after-activation-patient",
-          claim="Batch normalisation after the activation helps"),
+          report_choice="after-activation-patient"),
     Stage("augmentation", "Augmented copies",
           "Two varied copies of every training pair (zoom, shear, brightness) make the training set three times as "
           "large and the network less sensitive to how a picture was taken. It needs more patience to learn.",
@@ -137,7 +134,7 @@ REPORT_LADDER = (
            Variant("after-activation", "batch-norm after activation, patience 20",
                    _augmented("after-activation", 20),
                    Published(.7120, .9142, 116, 105, 5.2656, 610.8, "accuracy and loss printed twice"))),
-          report_choice="after-activation", claim="Augmentation raises accuracy"),
+          report_choice="after-activation"),
     Stage("label-clipping", "Clipped labels",
           "Labels a little away from 0 and 1 keep the network from becoming too sure of single pairs.",
           (Variant("copies", "0.03 on augmented copies",
@@ -145,15 +142,13 @@ REPORT_LADDER = (
                     "training.label_epsilon_originals": 0.0}, _CLIPPING),
            Variant("copies-and-originals", "0.03 on copies, 0.01 on originals",
                    {**_WITH_COPIES, "training.label_epsilon_copies": 0.03,
-                    "training.label_epsilon_originals": 0.01}, _CLIPPING)),
-          claim="Clipping the labels does not help"),
+                    "training.label_epsilon_originals": 0.01}, _CLIPPING))),
     Stage("lr-schedule", "Learning-rate schedule",
           "Dividing the learning rate by 10 once training has slowed down lets the network settle.",
           tuple(Variant(f"drop{epoch}", f"learning rate / 10 after epoch {epoch}",
                         {**_AFTER_RAISING, "training.lr_drop_epoch": epoch},
                         Published(.6940, 1.0535, 140, 132, 5.9724, 836.1) if epoch == 40 else None)
-                for epoch in (40, 50, 60)),
-          claim="A learning-rate schedule does not help"),
+                for epoch in (40, 50, 60))),
 )
 
 LADDERS = {"report": REPORT_LADDER}

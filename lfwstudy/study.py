@@ -13,13 +13,13 @@ import numpy as np
 
 from . import evidence, executors, quirks
 from .config import PRECISIONS, PROTOCOLS, SPLITS
-from .datasets import (DATASETS, audit_split, check_pictures, development_split, has_pair_file, load_pairs,
+from .datasets import (DATASETS, audit_random, audit_split, check_pictures, has_pair_file, load_pairs,
                        pair_file, prepare_bank, resolve_data_dir)
 from .errors import ConfigError, StudyError, choose_one
 from .files import locked, read_json, write_csv, write_json, write_text
 from .machine import resolve_precision
 from .runs import Store
-from .splits import audit, component_labels, make_split
+from .splits import component_labels
 from .stages import LADDERS, PROFILES, base_config, get_ladder, get_stage, in_order, scale
 
 # Runs that failed earlier in the same command, comma-separated: later stages do not try them again.
@@ -197,8 +197,7 @@ class Study:
         """splits.audit of `count` random splits of the development pairs; empty under View 2."""
         if self.settings.protocol != "view1":
             return []
-        development, _ = development_split(self.base().data, self.settings.data_dir)
-        return [audit(development, make_split("random", development, seed=seed)) for seed in range(count)]
+        return audit_random(self.base().data, self.settings.data_dir, count)
 
     def duplicates(self):
         """quirks.near_duplicates of the whole bank."""
@@ -423,9 +422,9 @@ class Study:
             own["split"] = None
         return {column: own.get(column, result.get(column)) for column in RESULT_COLUMNS}
 
-    def _combination_record(self, record=None):
+    def _combination_record(self):
         wanted = self.settings.combination()
-        for entry in (record or self.record)["combinations"]:
+        for entry in self.record["combinations"]:
             if all(entry[key] == value for key, value in wanted.items()):
                 return entry
         return {**wanted, "seeds": self.settings.seeds, "stages": []}
