@@ -100,15 +100,13 @@ def _by_components(pairs, rng):
     large = order[sizes[order].sum(axis=1) > 2]
     small = order[sizes[order].sum(axis=1) <= 2]
     chosen = np.zeros(count, bool)
-    budget = np.round(VALIDATION_SHARE * sizes[large].sum(axis=0)).astype(int)
-    for group, limit in ((large, np.minimum(budget, room)), (small, room)):
-        limit = limit.copy()
-        if group is small:
-            limit = room - sizes[chosen].sum(axis=0)
+    budget = np.minimum(np.round(VALIDATION_SHARE * sizes[large].sum(axis=0)).astype(int), room)
+    for group, limit in ((large, budget), (small, room)):
+        left = limit - sizes[chosen].sum(axis=0)
         for c in group:
-            if (sizes[c] <= limit).all():
+            if (sizes[c] <= left).all():
                 chosen[c] = True
-                limit -= sizes[c]
+                left -= sizes[c]
     return chosen[component]
 
 
