@@ -8,6 +8,7 @@ from pathlib import Path
 
 from .claims import published
 from .files import read_csv, write_text
+from .stages import get_ladder
 
 ROOT = Path(__file__).resolve().parents[1]
 BEGIN, END = "<!-- results -->", "<!-- /results -->"
@@ -40,6 +41,10 @@ def block(folder):
                  f"{first['precision']}, seed{_seeds(rows)}, {first['backend']} on {first['device']}. "
                  f"Accuracy in percent of the test pairs of {first['protocol']}; TPR and TNR are the shares of matched and of "
                  f"mismatched pairs judged rightly; ► is carried forward by {first['select']}.")
+    missing = [f"{stage.id}: {v.id}" for stage in get_ladder(first["ladder"]) for v in stage.variants
+               if (stage.id, v.id) not in groups and any(stage.id == row["stage"] for row in rows)]
+    if missing:
+        lines.append(f"\nNot finished yet: {', '.join(missing)}; what is carried forward may change with it.")
     return "\n".join(lines)
 
 
