@@ -11,6 +11,7 @@ from .datasets import DATASETS
 from .errors import RunError
 from .executors import clock
 from .files import locked, read_csv
+from .machine import precision_warning
 from .model_cost import tower_cost
 from .stages import get_stage, in_order, scale
 from .study import GIVEN_UP, RENDER_ONLY
@@ -30,6 +31,8 @@ def conduct(study, train=True):
         if train:
             _say(f"study: {DATASETS[study.settings.dataset].title}, profile {study.settings.profile}, "
                  f"{study.settings.ladder} ladder, in {study.out}")
+            if warning := precision_warning(study.precision):
+                _say(f"warning: {warning}")
             before = _known_runs(study)
             study.set_aside_damaged(_say)
             study.ask(study.settings.stage_ids())
@@ -87,6 +90,8 @@ def dry_run(study):
     lines.append(f"in all: {runs} runs to train, at most {clock(total)} ({source}); early stopping makes it shorter")
     lines.append(f"disk: about {disk + kept:,.0f} MiB when finished, {disk + kept + largest * 28 / 2**20:,.0f} MiB "
                  "while training")
+    if warning := precision_warning(study.precision):
+        lines.append(f"warning: {warning}")
     lines.append("stages after an unfinished one are reckoned as if the report's own choices were carried forward")
     return lines
 

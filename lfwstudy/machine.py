@@ -69,6 +69,15 @@ def resolve_precision(wanted):
     return "bfloat16" if {"avx512_bf16", "amx_bf16"} & cpu_flags() or _has_accelerator() else "float32"
 
 
+def precision_warning(precision):
+    """A sentence where this machine has no arithmetic of its own for a precision, else None."""
+    if precision == resolve_precision("auto") or precision == "float32":
+        return None
+    return (f"this study computes in {precision}, which this processor ({cpu_name()}) only emulates: training takes "
+            "many times as long as in float32; go on with it on a machine with AVX512-BF16, AMX or an accelerator, or "
+            "start one in float32 in another --out")
+
+
 def peak_memory_mb():
     """Peak memory of this process in MiB: resident size, or the accelerator's where one is used."""
     import resource
