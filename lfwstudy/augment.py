@@ -1,4 +1,7 @@
-"""How is a training picture varied? Offline copies whose parameters are a function of (seed, pair, side, copy)."""
+"""How is a training picture varied? Offline copies, fixed over epochs, and online variation, drawn anew in each.
+
+The parameters of a copy are a function of (seed, pair, side, copy), those of online variation of (seed, epoch).
+"""
 
 import numpy as np
 
@@ -23,6 +26,35 @@ def draw_copies(seed, pairs, copies, side, zoom, brightness, shear):
             side, rng.uniform(*zoom, shape), rng.uniform(*zoom, shape),
             np.deg2rad(rng.uniform(-shear, shear, shape)), rng.uniform(*brightness, shape))
     return parameters
+
+
+def draw_online(rng, count, side, training):
+    """Parameters of pictures varied as `training` (TrainingConfig) asks: float32 (count, PARAMETERS).
+
+    Mirrored, zoomed, turned and shifted about the centre, in this order, and brightened.
+    """
+    scale = 1 + rng.uniform(-training.online_zoom, training.online_zoom, count)
+    angle = np.deg2rad(rng.uniform(-training.rotation, training.rotation, count))
+    mirror = np.where(rng.random(count) < 0.5, -1.0, 1.0) if training.flip else np.ones(count)
+    shift = rng.uniform(-training.shift, training.shift, (2, count)) * side
+    bright = 1 + rng.uniform(-training.online_brightness, training.online_brightness, count)
+    a, b = mirror * scale * np.cos(angle), -mirror * scale * np.sin(angle)
+    d, e = scale * np.sin(angle), scale * np.cos(angle)
+    centre = (side - 1) / 2
+    c, f = centre - (a + b) * centre + shift[0], centre - (d + e) * centre + shift[1]
+    return np.stack([a, b, c, d, e, f, bright], axis=-1).astype(np.float32)
+
+
+def draw_rectangles(rng, count, side, probability):
+    """Rectangles (left, top, right, bottom) in pixels to be blanked: float32 (count, 4), empty with 1 - probability.
+
+    Area .02 to .25 of the picture, sides' ratio .4 to 2.5 (random erasing, Zhong et al. 2020, section 3).
+    """
+    area, ratio = rng.uniform(0.02, 0.25, count), np.exp(rng.uniform(np.log(0.4), np.log(2.5), count))
+    width, height = (np.minimum(side * np.sqrt(area * r), side) for r in (ratio, 1 / ratio))
+    left, top = rng.uniform(0, side - width), rng.uniform(0, side - height)
+    drawn = np.stack([left, top, left + width, top + height], axis=-1)
+    return np.where(rng.random((count, 1)) < probability, drawn, 0.0).astype(np.float32)
 
 
 def affine_parameters(side, zoom_x, zoom_y, shear, brightness):
@@ -51,6 +83,19 @@ def vary(images, parameters):
                                         data_format="channels_last")
     brightness = ops.reshape(parameters[:, 6], (-1, 1, 1, 1))
     return ops.clip(warped * brightness, 0.0, 1.0)
+
+
+def blank(images, rectangles):
+    """Blank a rectangle of each picture with mid-grey, inside the compiled step.
+
+    images: float32 (n, side, side, 1); rectangles: float32 (n, 4) as `draw_rectangles` gives them.
+    """
+    from keras import ops
+    along = ops.arange(images.shape[1], dtype="float32")[None, :]
+    in_x = ops.logical_and(along >= rectangles[:, 0:1], along < rectangles[:, 2:3])
+    in_y = ops.logical_and(along >= rectangles[:, 1:2], along < rectangles[:, 3:4])
+    inside = ops.logical_and(in_y[:, :, None], in_x[:, None, :])[..., None]
+    return ops.where(inside, 0.5, images)
 
 
 def clip_labels(label, epsilon, classes=2):

@@ -91,7 +91,7 @@ def _runners(config, images, parts, precision):
     count = STEPS * BATCH
     left, right, label = (values[:count] for values in parts["train"])
     trainer = build_trainer(config, images, precision, 0)
-    batches = training_batches(config, (left, right, label), images.side, 0)
+    batches = training_batches(config, (left, right, label), images, 0)
     arrays = [images.images[rows].astype(np.float32)[..., None] / 255 for rows in (left, right)]
     targets = label.astype(np.float32)[:, None]
     bare = build_siamese(config.model, images.side, precision)

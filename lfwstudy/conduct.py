@@ -26,7 +26,7 @@ def conduct(study, train=True):
     """
     started = time.monotonic()
     # Bad data fail here, before anything is written.
-    study.data(scale(study.base(), study.settings.profile).data)
+    study.data(scale(study.base(), study.settings.profile, study.settings.ladder).data)
     with _lock(study.out):
         if train:
             _say(f"study: {DATASETS[study.settings.dataset].title}, profile {study.settings.profile}, "
@@ -66,7 +66,7 @@ def dry_run(study):
     for name in stages:
         stage = get_stage(study.settings.ladder, name)
         for variant in stage.variants:
-            config = scale(incumbent.change(variant.changes), study.settings.profile)
+            config = scale(incumbent.change(variant.changes), study.settings.profile, study.settings.ladder)
             count = 0
             for fold in study.folds():
                 folded = config.change({"data.fold": fold})

@@ -17,6 +17,11 @@ BATCHNORM = ("none", "before-activation", "after-activation", "activation-and-po
 INITIALIZERS = ("he-fan-out", "he-fan-in")
 PRECISIONS = ("float32", "bfloat16")
 EVALUATED = ("last", "best-checkpoint")
+PICTURES = ("pairs", "all-people")
+ARCHITECTURES = ("koch", "compact")
+HEADS = ("distance", "cosine")
+OPTIMIZERS = ("adam", "adamw")
+SCHEDULES = ("constant", "cosine")
 
 
 @dataclass(frozen=True)
@@ -27,6 +32,8 @@ class DataConfig:
     side: side in pixels of the square the crop is resized to.
     pairs_per_class: how many matched, and how many mismatched, development pairs are used at most; None is all.
     fold: the held-out fold of View 2, 1 to 10; None under View 1.
+    pictures: what may be trained on: the pictures that the training pairs name, or all pictures of all training
+    people (LFW's unrestricted setting), validation's people excepted.
     """
 
     dataset: str = "demo"
@@ -37,11 +44,13 @@ class DataConfig:
     side: int = 105
     filter: str = "bilinear"
     pairs_per_class: int | None = None
+    pictures: str = "pairs"
 
     def __post_init__(self):
         choose_one("protocol", self.protocol, PROTOCOLS)
         choose_one("split", self.split, SPLITS)
         choose_one("filter", self.filter, FILTERS)
+        choose_one("pictures", self.pictures, PICTURES)
         _require_int("crop", self.crop, 1, 250)
         _require_int("side", self.side, 8, 250)
         if self.fold is not None:
@@ -55,12 +64,17 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """The network of Koch et al. (2015) and what the stages change in it.
+    """The network of Koch et al. (2015) and what the stages change in it, or a compact one of 3x3 convolutions.
 
-    pool1_stride: stride of the first max-pooling layer, 2 (base) or 1.
-    batchnorm: where batch normalisation stands in each of the four convolutional blocks.
+    pool1_stride: stride of the first max-pooling layer, 2 (base) or 1; of Koch's network.
+    batchnorm: where batch normalisation stands in each of its four convolutional blocks; the compact network always
+    has it before the activation.
     width: factor on the number of filters and dense units; 1 is the published network.
     l2: factor of the squared kernels in the loss, on the convolutions and the dense layer.
+    head: how two embeddings are compared: |a - b| and a weight for each component, or their cosine, calibrated on
+    validation.
+    dropout: share of the compact network's last features left out in a training step.
+    flip_average: a picture's embedding is the mean of its own and its mirror image's, when it is scored.
     """
 
     pool1_stride: int = 2
@@ -68,12 +82,20 @@ class ModelConfig:
     width: float = 1.0
     l2: float = 0.01
     initializer: str = "he-fan-out"
+    architecture: str = "koch"
+    head: str = "distance"
+    dropout: float = 0.0
+    flip_average: bool = False
 
     def __post_init__(self):
         choose_one("pool1_stride", self.pool1_stride, (1, 2))
         choose_one("batch-norm placement", self.batchnorm, BATCHNORM)
         choose_one("initializer", self.initializer, INITIALIZERS)
+        choose_one("architecture", self.architecture, ARCHITECTURES)
+        choose_one("head", self.head, HEADS)
         _require_number("width", self.width, 0.01, 4)
+        _require_number("dropout", self.dropout, 0, 0.9)
+        _require_bool("flip_average", self.flip_average)
         _require_number("l2", self.l2, 0, 10)
 
 
@@ -88,6 +110,16 @@ class TrainingConfig:
     zoom, brightness: ranges of factors; shear: largest angle in degrees.
     label_epsilon_copies, label_epsilon_originals: label 0 becomes eps/2 and label 1 becomes 1 - eps/2.
     lr_drop_epoch: after this epoch the learning rate is divided by 10, once; None is never.
+    schedule: of the learning rate, constant or a half cosine that ends near 0 with the last epoch.
+    warmup: epochs over which the learning rate rises linearly to its full value.
+    weight_decay: of AdamW, as a share of the learning rate.
+    flip, shift, online_zoom, rotation, online_brightness, erase: online augmentation, drawn anew for every picture and
+    epoch: mirrored with probability 1/2; largest shift as a share of the side; largest change of scale and of
+    brightness as a share; largest angle in degrees; probability that a rectangle is blanked.
+    contrast: weight of the loss that tells each picture's person from the other people of the batch, by name;
+    temperature: what cosines are divided by in it.
+    drawn_pairs: how many matched, and how many mismatched, pairs of all training pictures make an epoch; None is the
+    training pairs themselves.
     """
 
     epochs: int = 200
@@ -103,6 +135,19 @@ class TrainingConfig:
     label_epsilon_copies: float = 0.0
     label_epsilon_originals: float = 0.0
     lr_drop_epoch: int | None = None
+    optimizer: str = "adam"
+    schedule: str = "constant"
+    warmup: int = 0
+    weight_decay: float = 0.0
+    flip: bool = False
+    shift: float = 0.0
+    online_zoom: float = 0.0
+    rotation: float = 0.0
+    online_brightness: float = 0.0
+    erase: float = 0.0
+    contrast: float = 0.0
+    temperature: float = 0.1
+    drawn_pairs: int | None = None
 
     def __post_init__(self):
         choose_one("evaluated weights", self.evaluated, EVALUATED)
@@ -113,7 +158,15 @@ class TrainingConfig:
         _require_number("shear", self.shear, 0, 45)
         for name in ("label_epsilon_copies", "label_epsilon_originals"):
             _require_number(name, getattr(self, name), 0, 0.5)
-        for name in ("patience", "checkpoint_period", "lr_drop_epoch"):
+        choose_one("optimizer", self.optimizer, OPTIMIZERS)
+        choose_one("schedule", self.schedule, SCHEDULES)
+        _require_int("warmup", self.warmup, 0)
+        _require_bool("flip", self.flip)
+        for name, high in (("weight_decay", 1), ("shift", 0.5), ("online_zoom", 0.5), ("rotation", 90),
+                           ("online_brightness", 0.9), ("erase", 1), ("contrast", 100)):
+            _require_number(name, getattr(self, name), 0, high)
+        _require_number("temperature", self.temperature, 0.001, 10)
+        for name in ("patience", "checkpoint_period", "lr_drop_epoch", "drawn_pairs"):
             if getattr(self, name) is not None:
                 _require_int(name, getattr(self, name), 1)
         for name in ("zoom", "brightness"):
@@ -121,8 +174,15 @@ class TrainingConfig:
             if not 0 < low <= high < 10:
                 raise ConfigError(f"{name} must be a range of positive factors, got {low} to {high}")
             object.__setattr__(self, name, (float(low), float(high)))
+        if self.augmented_copies and self.varies_online():
+            raise ConfigError("offline copies and online augmentation do not go together")
         if self.evaluated == "best-checkpoint" and self.checkpoint_period is None:
             raise ConfigError("evaluated = best-checkpoint needs a checkpoint_period")
+
+    def varies_online(self):
+        """Whether pictures are varied anew in every epoch."""
+        return self.flip or any(getattr(self, name) for name in
+                                ("shift", "online_zoom", "rotation", "online_brightness", "erase"))
 
 
 @dataclass(frozen=True)
@@ -187,6 +247,11 @@ def _require_int(name, value, low, high=None):
     if not isinstance(value, int) or isinstance(value, bool) or value < low or (high is not None and value > high):
         span = f"of at least {low}" if high is None else f"from {low} to {high}"
         raise ConfigError(f"{name} must be a whole number {span}, got {value!r}")
+
+
+def _require_bool(name, value):
+    if not isinstance(value, bool):
+        raise ConfigError(f"{name} must be true or false, got {value!r}")
 
 
 def _require_number(name, value, low, high):

@@ -6,7 +6,7 @@ import re
 import sys
 import tarfile
 import zipfile
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
@@ -15,7 +15,7 @@ import numpy as np
 from . import demo
 from .bank import build_bank, load_bank
 from .errors import DataError, choose_one
-from .pairs import Pairs, read_people, read_view1, read_view2
+from .pairs import Pairs, person_of, picture_name, read_people, read_view1, read_view2
 from .splits import audit, make_split, subsample
 
 PICTURES, PEOPLE = 13_233, 5_749
@@ -80,19 +80,21 @@ PAIR_FILES = {
 
 @dataclass(frozen=True)
 class StudyPairs:
-    """The pairs of one run: training, validation and test, with the split that made the first two."""
+    """The pairs of one run: training, validation and test; and `extra`, names of pictures that may be trained on beside
+    those of the training pairs (a str array, empty where there are none)."""
 
     train: Pairs
     validation: Pairs
     test: Pairs
+    extra: np.ndarray = field(default_factory=lambda: np.empty(0, np.str_))
 
     def parts(self):
         """(set name, pairs) of the three sets, under the names that predictions.csv has."""
         return (("train", self.train), ("val", self.validation), ("test", self.test))
 
     def names(self):
-        """The different pictures that any of the pairs names, sorted."""
-        return np.unique(np.concatenate([part.names() for _, part in self.parts()]))
+        """The different pictures that any of the pairs names, and the extra ones, sorted."""
+        return np.unique(np.concatenate([*(part.names() for _, part in self.parts()), self.extra]))
 
     def require_protocol(self, protocol):
         """Raise DataError where the pairs are of another protocol than a network was configured for."""
@@ -191,11 +193,28 @@ def load_pairs(config, data_dir=""):
     if config.protocol == "view2":
         pairs = read_view2(pair_file("pairs.txt", config.dataset, data_dir))
         held = config.fold % pairs.fold.max() + 1
-        return StudyPairs(pairs.take((pairs.fold != config.fold) & (pairs.fold != held)),
-                          pairs.take(pairs.fold == held), pairs.take(pairs.fold == config.fold))
-    development, split = development_split(config, data_dir)
-    return StudyPairs(development.take(split.train), development.take(split.validation),
-                      read_view1(pair_file("pairsDevTest.txt", config.dataset, data_dir)))
+        found = StudyPairs(pairs.take((pairs.fold != config.fold) & (pairs.fold != held)),
+                           pairs.take(pairs.fold == held), pairs.take(pairs.fold == config.fold))
+    else:
+        development, split = development_split(config, data_dir)
+        found = StudyPairs(development.take(split.train), development.take(split.validation),
+                           read_view1(pair_file("pairsDevTest.txt", config.dataset, data_dir)))
+    return found if config.pictures == "pairs" else replace(found, extra=_training_people(config, found, data_dir))
+
+
+def _training_people(config, pairs, data_dir):
+    """Names of all pictures of the training people, validation's and the test pairs' excepted.
+
+    View 1: of peopleDevTrain.txt; View 2: of the sets of people.txt that are neither tested nor validation.
+    """
+    if config.protocol == "view2":
+        sets = read_people(pair_file("people.txt", config.dataset, data_dir))
+        sets = [people for fold, people in enumerate(sets, start=1) if fold not in (config.fold, config.fold % len(sets) + 1)]
+    else:
+        sets = read_people(pair_file("peopleDevTrain.txt", config.dataset, data_dir))
+    held = set(person_of(np.concatenate([pairs.validation.names(), pairs.test.names()])))
+    return np.array([picture_name(person, number) for people in sets for person, count in people.items()
+                     if person not in held for number in range(1, count + 1)], np.str_)
 
 
 def development_split(config, data_dir=""):

@@ -20,6 +20,20 @@ def cross_entropy(label, score):
     return float(-np.mean(label * np.log(score) + (1 - label) * np.log1p(-score)))
 
 
+def platt(label, logit):
+    """Scale and shift of a logit that suit the labels best: logistic regression in one variable (Platt 1999).
+
+    A scale below 0.001 (a logit that says nothing, or the opposite) is raised to it, so that the order of scores stays.
+    """
+    from sklearn.linear_model import LogisticRegression
+    logit = np.asarray(logit, float)
+    if not np.isfinite(logit).all():
+        return 1.0, 0.0
+    spread = max(float(logit.std()), 1e-6)
+    fitted = LogisticRegression(C=1e4).fit((logit / spread)[:, None], np.asarray(label) > 0.5)
+    return max(float(fitted.coef_[0, 0]) / spread, 0.001), float(fitted.intercept_[0])
+
+
 def rates(label, score, threshold=0.5):
     """True-positive and true-negative rate at a threshold."""
     label, same = np.asarray(label) > 0.5, np.asarray(score, float) > threshold

@@ -48,6 +48,13 @@ def evaluated_epoch(rows, training):
 
 
 def learning_rate(training, epoch):
-    """Learning rate of an epoch, counted from 1: divided by 10 after `lr_drop_epoch`."""
+    """Learning rate of an epoch, counted from 1: divided by 10 after `lr_drop_epoch`; warmed up, and along a half
+    cosine (Loshchilov and Hutter 2017, equation 5, without restarts), where the configuration has it."""
     dropped = training.lr_drop_epoch is not None and epoch > training.lr_drop_epoch
-    return training.learning_rate / 10 if dropped else training.learning_rate
+    rate = training.learning_rate / 10 if dropped else training.learning_rate
+    if epoch <= training.warmup:
+        return rate * epoch / (training.warmup + 1)
+    if training.schedule == "cosine":
+        done = (epoch - training.warmup - 1) / (training.epochs - training.warmup)
+        return rate * (1 + math.cos(math.pi * done)) / 2
+    return rate

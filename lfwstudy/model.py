@@ -4,7 +4,7 @@ import numpy as np
 from keras import Input, Model, initializers, layers, ops, regularizers, saving
 
 from .errors import ConfigError
-from .model_cost import CONVOLUTIONS, EMBEDDING, scaled
+from .model_cost import COMPACT, COMPACT_EMBEDDING, CONVOLUTIONS, EMBEDDING, scaled
 
 
 @saving.register_keras_serializable("lfwstudy")
@@ -48,6 +48,48 @@ class Half(layers.Layer):
         return {**super().get_config(), "which": self.which}
 
 
+@saving.register_keras_serializable("lfwstudy")
+class Cosine(layers.Layer):
+    """Cosine of two embeddings (n, d): (n, 1), from -1 to 1."""
+
+    def call(self, a, b):
+        return ops.sum(unit_length(a) * unit_length(b), axis=-1, keepdims=True)
+
+    def compute_output_shape(self, a_shape, b_shape):
+        return (a_shape[0], 1)
+
+
+@saving.register_keras_serializable("lfwstudy")
+class Calibration(layers.Layer):
+    """scale * logit + shift, fitted on validation after training (Platt 1999): not trained with the network."""
+
+    def build(self, shape):
+        self.scale = self.add_weight(shape=(), initializer="ones", trainable=False, name="scale")
+        self.shift = self.add_weight(shape=(), initializer="zeros", trainable=False, name="shift")
+
+    def call(self, logit):
+        return self.scale * logit + self.shift
+
+    def compute_output_shape(self, shape):
+        return shape
+
+
+@saving.register_keras_serializable("lfwstudy")
+class Mirror(layers.Layer):
+    """Pictures (n, side, side, 1) mirrored left to right."""
+
+    def call(self, pictures):
+        return ops.flip(pictures, axis=2)
+
+    def compute_output_shape(self, shape):
+        return shape
+
+
+def unit_length(embeddings):
+    """Embeddings (n, d) divided by their Euclidean length."""
+    return embeddings / ops.sqrt(ops.sum(ops.square(embeddings), axis=-1, keepdims=True) + 1e-12)
+
+
 def build_siamese(config, side, precision="float32", seed=0):
     """The siamese network: two pictures in, the probability that they show the same person out.
 
@@ -55,10 +97,14 @@ def build_siamese(config, side, precision="float32", seed=0):
     and `right`, output float32 (n, 1). Its layers `tower` and `head` are models of their own: picture to embedding
     (n, d) and two embeddings to probability. Raises ConfigError where the picture is too small.
     """
-    tower = build_tower(config, side, precision, seed)
-    head = build_head(tower.output_shape[1], seed)
+    tower = (build_compact_tower if config.architecture == "compact" else build_tower)(config, side, precision, seed)
+    head = (build_cosine_head if config.head == "cosine" else build_head)(tower.output_shape[1], seed)
     left, right = (Input((side, side, 1), name=name) for name in ("left", "right"))
-    both = tower(Twins(dtype="float32", name="twins")(left, right))
+    pictures = Twins(dtype="float32", name="twins")(left, right)
+    both = tower(pictures)
+    if config.flip_average:
+        mirrored = tower(Mirror(dtype="float32", name="mirror")(pictures))
+        both = layers.Average(dtype="float32", name="flip_average")([both, mirrored])
     score = head([Half(0, dtype="float32", name="left_half")(both), Half(1, dtype="float32", name="right_half")(both)])
     return Model([left, right], score, name="siamese")
 
@@ -86,6 +132,38 @@ def build_tower(config, side, precision="float32", seed=0):
     return Model(picture, embedding, name="tower")
 
 
+def build_compact_tower(config, side, precision="float32", seed=0):
+    """Picture to embedding: 3x3 convolutions with batch-norm (Simonyan and Zisserman 2015, with the normalisation of
+    Ioffe and Szegedy 2015), the mean over the picture, and a linear layer.
+
+    Convolutions compute in `precision`; the mean and the linear layer in float32.
+    """
+    if side < 2 ** len(COMPACT):
+        raise ConfigError(f"side {side} is too small for the compact network: at least {2 ** len(COMPACT)}")
+    policy = "mixed_bfloat16" if precision == "bfloat16" else "float32"
+    picture = x = Input((side, side, 1), name="picture")
+    number = 0
+    for stage, (filters, convolutions) in enumerate(COMPACT, start=1):
+        filters = scaled(filters, config.width)
+        for _ in range(convolutions):
+            number += 1
+            fans = {"fan_in": 9 * x.shape[-1], "fan_out": 9 * filters}
+            x = layers.Conv2D(filters, 3, padding="same", use_bias=False, dtype=policy, name=f"conv{number}",
+                              kernel_initializer=_kernel_init(config.initializer, **fans, seed=[seed, number]),
+                              kernel_regularizer=_penalty(config))(x)
+            x = layers.BatchNormalization(dtype=policy, momentum=0.9, name=f"norm{number}")(x)
+            x = layers.ReLU(dtype=policy, name=f"relu{number}")(x)
+        if stage < len(COMPACT):
+            x = layers.MaxPooling2D(2, dtype=policy, name=f"pool{stage}")(x)
+    x = layers.GlobalAveragePooling2D(dtype="float32", name="mean")(x)
+    if config.dropout:
+        x = layers.Dropout(config.dropout, dtype="float32", seed=_seed([seed, 20]), name="dropout")(x)
+    embedding = layers.Dense(
+        scaled(COMPACT_EMBEDDING, config.width), dtype="float32", name="dense",
+        kernel_initializer=initializers.GlorotUniform(seed=_seed([seed, 21])), kernel_regularizer=_penalty(config))(x)
+    return Model(picture, embedding, name="tower")
+
+
 def build_head(size, seed=0):
     """Two embeddings (n, size) to a probability (n, 1): |a - b|, then one sigmoid unit."""
     a, b = Input((size,), name="a"), Input((size,), name="b")
@@ -93,6 +171,15 @@ def build_head(size, seed=0):
                          kernel_initializer=initializers.RandomNormal(stddev=np.sqrt(2.0), seed=_seed([seed, 6])),
                          bias_initializer=_bias_init([seed, 16]))(AbsoluteDifference(name="difference")(a, b))
     return Model([a, b], layers.Activation("sigmoid", dtype="float32", name="score")(logit), name="head")
+
+
+def build_cosine_head(size, seed=0):
+    """Two embeddings (n, size) to a probability (n, 1): their cosine, a line, and the line's calibration."""
+    a, b = Input((size,), name="a"), Input((size,), name="b")
+    logit = layers.Dense(1, dtype="float32", name="logit", kernel_initializer=initializers.Constant(10.0),
+                         bias_initializer=initializers.Constant(-4.0))(Cosine(dtype="float32", name="cosine")(a, b))
+    calibrated = Calibration(dtype="float32", name="calibration")(logit)
+    return Model([a, b], layers.Activation("sigmoid", dtype="float32", name="score")(calibrated), name="head")
 
 
 def layer_table(model, batch=64, bytes_per_value=4):

@@ -54,6 +54,7 @@ class Stage:
 class Profile:
     """How much of the report's effort is spent: a factor on all epoch-valued settings, and changes to the base.
 
+    beyond_factor: the same for the ladder beyond, whose epochs are written for two cores.
     threads: of a training process; small networks gain more from running side by side than from sharing the cores.
     0: a run takes the whole machine.
     """
@@ -63,16 +64,22 @@ class Profile:
     factor: float
     changes: dict = field(default_factory=dict)
     threads: int = 0
+    beyond_factor: float = 1.0
+
+    def factor_for(self, ladder):
+        """The factor on the epochs of a ladder."""
+        return self.factor if ladder == "report" else self.beyond_factor
 
 
 PROFILES = {p.name: p for p in (
     Profile("quick", "an eighth of the filters, small pictures, few pairs, 8 % of the epochs", 0.08,
-            {"model.width": 0.125, "data.side": 73, "data.pairs_per_class": 300}, threads=1),
+            {"model.width": 0.125, "data.side": 73, "data.pairs_per_class": 300}, threads=1,
+            beyond_factor=0.08),
     Profile("cpu", "the full network, all pairs, 15 % of the epochs", 0.15),
     Profile("report", "the report's own numbers", 1.0),
 )}
 
-_EPOCH_SETTINGS = ("epochs", "patience", "checkpoint_period", "lr_drop_epoch")
+_EPOCH_SETTINGS = ("epochs", "patience", "checkpoint_period", "lr_drop_epoch")  # warmup may be 0 and stays
 
 # From the stage early-stopping on, what is evaluated is the checkpoint with the lowest total validation loss.
 _CHECKPOINTS = {"training.evaluated": "best-checkpoint", "training.checkpoint_period": 5}
@@ -151,7 +158,56 @@ REPORT_LADDER = (
                 for epoch in (40, 50, 60))),
 )
 
-LADDERS = {"report": REPORT_LADDER}
+# From the augmentation on, a network needs so many epochs; written for two cores.
+_LONG = {"training.epochs": 80}
+
+BEYOND_LADDER = (
+    Stage("base", "Base network",
+          "The report's base network for as many epochs as two cores do in a quarter of an hour: where this ladder starts.",
+          (Variant("base", "30 epochs, the last epoch's weights", {"training.epochs": 30}),)),
+    Stage("crop", "Tight crop of the face",
+          "A third of each picture's side shows hair, clothes and background, which say little about who it is. The "
+          "central 144 of 250 pixels leave more of the input to the face.",
+          (Variant("crop144", "central 144 of 250 pixels, to 96", {"data.crop": 144, "data.side": 96}),)),
+    Stage("compact", "Compact network of 3x3 convolutions",
+          "Small kernels with batch-norm and the mean over the picture instead of a dense layer of 38 million weights "
+          "generalise from few people, and cost a third of the arithmetic.",
+          (Variant("compact", "six 3x3 convolutions with batch-norm",
+                   {**_CHECKPOINTS, "model.architecture": "compact", "model.l2": 0.0, "training.epochs": 40}),)),
+    Stage("optimiser", "AdamW along a cosine",
+          "A learning rate that rises, then falls along a half cosine, lets the network settle; decoupled weight decay "
+          "takes the place of the L2 penalty.",
+          (Variant("adamw-cosine", "AdamW, two epochs of warm-up, half a cosine",
+                   {"training.optimizer": "adamw", "training.learning_rate": 0.002, "training.weight_decay": 0.05,
+                    "training.schedule": "cosine", "training.warmup": 2}),)),
+    Stage("online-augmentation", "Augmentation drawn anew in every epoch",
+          "Mirrored and slightly shifted, zoomed and turned pictures, new ones in every epoch, keep the network from "
+          "learning the training pictures by heart; it can then be trained for longer.",
+          (Variant("light", "mirror, 4 % shift, 8 % zoom, 8 degrees, 15 % brightness",
+                   {**_LONG, "training.flip": True, "training.shift": 0.04, "training.online_zoom": 0.08,
+                    "training.rotation": 8.0, "training.online_brightness": 0.15}),)),
+    Stage("cosine-head", "Cosine similarity",
+          "The angle between two embeddings has nothing to learn by heart about single components; a line through it, "
+          "calibrated on validation, makes a probability.",
+          (Variant("cosine", "cosine instead of weighted |a - b|", {"model.head": "cosine"}),)),
+    Stage("contrast", "Contrast with the other people of the batch",
+          "The pairs name the people, so that every picture can be told from all other people of its batch, not from "
+          "one. LFW calls the use of names its unrestricted setting.",
+          (Variant("contrast", "weight 1, temperature 0.1", {"training.contrast": 1.0, "training.temperature": 0.1}),)),
+    Stage("erase", "Erased patches",
+          "With a random rectangle of every other picture blanked the network cannot rest on one part of the face.",
+          (Variant("erase", "half of the pictures", {"training.erase": 0.5}),)),
+    Stage("flip-average", "Mirror image averaged in",
+          "A face and its mirror image are of one person: the mean of their embeddings has less noise in it.",
+          (Variant("flip-average", "mean of both embeddings", {"model.flip_average": True}),)),
+    Stage("all-people", "All pictures of the training people",
+          "The pairs name a third of the pictures of View 1's training people. Pairs drawn anew in every epoch from all "
+          "of them (validation's people excepted) show each person in more ways, and more people.",
+          (Variant("all-people", "all training people, 2,000 pairs drawn per class and epoch",
+                   {"data.pictures": "all-people", "training.drawn_pairs": 2000, "training.epochs": 120}),)),
+)
+
+LADDERS = {"report": REPORT_LADDER, "beyond": BEYOND_LADDER}
 
 
 def get_ladder(name):
@@ -175,9 +231,9 @@ def base_config(profile, **data):
     return RunConfig(data=DataConfig(**data)).change(get_profile(profile).changes)
 
 
-def scale(config, profile):
+def scale(config, profile, ladder="report"):
     """`config` with every epoch-valued setting scaled by the profile's factor, rounded half up, at least 1."""
-    factor = get_profile(profile).factor
+    factor = get_profile(profile).factor_for(ladder)
     return config.change({f"training.{name}": max(1, math.floor(getattr(config.training, name) * factor + 0.5))
                           for name in _EPOCH_SETTINGS if getattr(config.training, name) is not None})
 

@@ -233,7 +233,7 @@ class Study:
     def stage(self, name, show=None):
         """Climb to a stage, training what is missing on the way; returns its Rung."""
         stage = get_stage(self.settings.ladder, name)
-        self.data(scale(self.base(), self.settings.profile).data)  # bad data fail before anything is asked for
+        self.data(scale(self.base(), self.settings.profile, self.settings.ladder).data)  # bad data fail before anything is asked for
         self.set_aside_damaged(show)
         if name not in self.stages():
             ladder = get_ladder(self.settings.ladder)
@@ -363,7 +363,7 @@ class Study:
         specs = []
         for fold in self.folds():
             folded = config.change({"data.fold": fold})
-            scaled = scale(folded, self.settings.profile)
+            scaled = scale(folded, self.settings.profile, self.settings.ladder)
             digest = self.data(scaled.data)[2]
             for seed in range(self.seeds()):
                 specs.append(Spec(stage.id, variant.id, seed, fold, scaled,

@@ -11,7 +11,7 @@ from .augment import clip_labels
 from .datasets import DATASETS
 from .executors import clock
 from .pairs import person_of
-from .stages import PROFILES, REPORT_LADDER, get_stage, scale
+from .stages import PROFILES, REPORT_LADDER, get_ladder, get_stage, scale
 
 _WORDS = {
     "data.crop": "central crop in pixels", "data.side": "picture side in pixels", "data.filter": "resize filter",
@@ -25,7 +25,18 @@ _WORDS = {
     "training.brightness": "brightness", "training.label_epsilon_copies": "label clipping of copies",
     "training.label_epsilon_originals": "label clipping of originals",
     "training.lr_drop_epoch": "learning rate divided by 10 after epoch",
+    "data.pictures": "pictures trained on", "model.architecture": "network", "model.head": "comparison of embeddings",
+    "model.dropout": "dropout", "model.flip_average": "mirror image averaged in", "training.optimizer": "optimiser",
+    "training.schedule": "learning-rate schedule", "training.warmup": "epochs of warm-up",
+    "training.weight_decay": "weight decay", "training.flip": "mirrored at random", "training.shift": "shift, at most",
+    "training.online_zoom": "zoom, at most", "training.rotation": "rotation in degrees, at most",
+    "training.online_brightness": "brightness, at most", "training.erase": "share of pictures with an erased patch",
+    "training.contrast": "weight of the contrast with other people", "training.temperature": "temperature of the contrast",
+    "training.drawn_pairs": "pairs drawn per class and epoch",
 }
+
+# What a network was trained on, in LFW's terms.
+PICTURE_CLASSES = {"pairs": "pairs only", "all-people": "all training people"}
 
 
 def source_line(study):
@@ -46,8 +57,9 @@ def heading(study, title, level=1):
     """A heading that names the data and the profile."""
     s = study.settings
     demo = "demo faces" if is_demo(study) else s.dataset
-    factor, epochs = PROFILES[s.profile].factor, study.base().training.epochs
-    scaled = "" if factor == 1 else f", {epochs} epochs become {scale(study.base(), s.profile).training.epochs}"
+    start = study.base().change(get_ladder(s.ladder)[0].variants[0].changes)
+    epochs, scaled_epochs = start.training.epochs, scale(start, s.profile, s.ladder).training.epochs
+    scaled = "" if epochs == scaled_epochs else f", {epochs} epochs become {scaled_epochs}"
     lines = [f"{'#' * level} {title} ({demo}, profile {s.profile}{scaled})"]
     if is_demo(study):
         lines.append("> **Demo.** These faces are drawn and the people are made up. What is measured on them shows "
@@ -72,7 +84,7 @@ def table(rows, caption, study=None):
 def changes(study, rung):
     """Table of what each variant changes against the incumbent, unscaled and scaled by the profile."""
     start = rung.before.config if rung.before else study.base()
-    factor = PROFILES[study.settings.profile].factor
+    factor = PROFILES[study.settings.profile].factor_for(study.settings.ladder)
     rows = []
     for candidate in rung.candidates:
         differences = candidate.config.differences(start)
@@ -87,8 +99,8 @@ def changes(study, rung):
                          "variant's": "", f"run here (factor {factor:g})": ""})
     if rung.before is None:
         return Markdown("The first stage: there is nothing to compare with yet.")
-    return table(rows, f"Changes against {rung.before.stage}: {rung.before.variant}. Epochs are the report's; the "
-                       "last column is what this profile ran.", study)
+    return table(rows, f"Changes against {rung.before.stage}: {rung.before.variant}. The last column is what "
+                       "this profile ran; the others are in the ladder's own epochs.", study)
 
 
 def describe(config, study):
@@ -108,7 +120,8 @@ def published_beside_measured(study, rungs):
             carried = rung.after is not None and (rung.after.stage, rung.after.variant) == (rung.stage.id, variant.id)
             rows.append({
                 "stage": rung.stage.id, "variant": variant.id + (" ►" if carried else ""),
-                "published accuracy": percent(p.accuracy) if p else "–",
+                **({"published accuracy": percent(p.accuracy) if p else "–"} if study.settings.ladder == "report" else
+                   {"trained on": PICTURE_CLASSES[candidate.config.data.pictures]}),
                 "measured accuracy": "not finished" if not results else _with_interval(study, candidate),
                 "at best epoch": percent(mean_of(results, "test_accuracy_at_best")),
                 "validation at best": percent(mean_of(results, "val_accuracy_at_best")),
@@ -116,10 +129,14 @@ def published_beside_measured(study, rungs):
                 "loss": _pair(_loss(p.loss) if p else "", _loss(mean_of(results, "test_loss"))),
                 "epochs": _pair(_count(p.epochs) if p else "", _count(mean_of(results, "epochs_run"))),
                 "best epoch": _pair(_count(p.best_epoch) if p else "", _count(mean_of(results, "best_epoch")))})
-    profile = PROFILES[study.settings.profile]
+    if study.settings.ladder != "report":
+        return table(rows, "Test accuracy in percent; ► is carried forward. Intervals: "
+                           f"{interval_words(study)}. The classes of pictures trained on are not to be compared with each "
+                           "other. Measured on:", study)
+    factor = PROFILES[study.settings.profile].factor
     return table(rows, "Test accuracy in percent, published (LFW-a, one run each) beside measured; ► is carried forward. "
                        f"Intervals: {interval_words(study)}. Loss, epochs and best epoch: published | measured; epochs "
-                       f"here are the report's times {profile.factor:g}. Measured on:", study)
+                       f"here are the report's times {factor:g}. Measured on:", study)
 
 
 def effort(study, rungs):

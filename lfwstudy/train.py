@@ -12,6 +12,9 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_DETERMINISTIC_OPS", "1")
 os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
+# Keeps freed memory for the next tensor: handing 100 MB pieces back to the system and faulting them in again took
+# a quarter of a step.
+os.environ.setdefault("TF_CPU_ALLOCATOR_USE_BFC", "true")
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 
 import keras
@@ -19,7 +22,7 @@ import numpy as np
 from keras import ops
 
 from . import evaluate, history
-from .augment import PARAMETERS, clip_labels, draw_copies, vary
+from .augment import PARAMETERS, blank, clip_labels, draw_copies, draw_online, draw_rectangles, vary
 from .callbacks import Recorder, drop_weights, load_resume, load_weights, save_weights, weights_path
 from .config import TRAINING_VERSION, RunConfig
 from .datasets import load_pairs, prepare_bank
@@ -27,7 +30,8 @@ from .errors import RunError, StudyError
 from .executors import end_with_parent
 from .files import locked, read_json, replacing, write_csv, write_json
 from .machine import device_name, peak_memory_mb, versions
-from .model import build_siamese
+from .model import build_siamese, unit_length
+from .pairs import person_of
 
 PREDICTION_COLUMNS = ("set", "pair", "left", "right", "label", "score", "score_at_best")
 EMBED_BATCH = 128
@@ -37,13 +41,14 @@ class PairTrainer(keras.Model):
     """The siamese network fed with indices: gathering, scaling and warping happen inside the compiled step.
 
     images: uint8 array (n, side, side), kept as one tensor next to the compute. Inputs are a dict of `left` and
-    `right`, int32 (batch,), and where pictures are varied `left_warp` and `right_warp`, float32 (batch, 7). The output
-    is the score's logit: a loss on clipped probabilities would pass no gradient for pairs that are surely wrong.
+    `right`, int32 (batch,), and for each side, where pictures are varied, `left_warp`, float32 (batch, 7), where they
+    are erased `left_erase`, float32 (batch, 4), and where people are contrasted `left_person`, int32 (batch,). The
+    output is the score's logit: a loss on clipped probabilities would pass no gradient for pairs that are surely wrong.
     """
 
-    def __init__(self, siamese, images):
+    def __init__(self, siamese, images, contrast=0.0, temperature=0.1):
         super().__init__(name="pair_trainer")
-        self.siamese = siamese
+        self.siamese, self.contrast, self.temperature = siamese, contrast, temperature
         self.bank = self.add_weight(shape=images.shape, dtype="uint8", trainable=False, initializer="zeros",
                                     name="bank")
         self.bank.assign(images)
@@ -51,15 +56,20 @@ class PairTrainer(keras.Model):
         self.logit = keras.Model(head.inputs, head.get_layer("logit").output)
 
     def call(self, inputs, training=False):
-        left, right = (self.pictures(inputs[side], inputs.get(f"{side}_warp")) for side in ("left", "right"))
+        left, right = (self.pictures(inputs, side) for side in ("left", "right"))
         both = self.tower(ops.concatenate([left, right], axis=0), training=training)
+        if training and self.contrast:
+            people = ops.concatenate([inputs["left_person"], inputs["right_person"]], axis=0)
+            self.add_loss(self.contrast * contrast_loss(both, people, self.temperature))
         size = ops.shape(both)[0] // 2
         return self.logit([both[:size], both[size:]])
 
-    def pictures(self, rows, warp=None):
-        """Pictures of the bank as float32 (n, side, side, 1) in [0, 1], varied where `warp` is given."""
-        images = gather(self.bank, rows)
-        return images if warp is None else vary(images, warp)
+    def pictures(self, inputs, side):
+        """One side's pictures as float32 (n, side, side, 1) in [0, 1], varied where the inputs say how."""
+        images = gather(self.bank, inputs[side])
+        if f"{side}_warp" in inputs:
+            images = vary(images, inputs[f"{side}_warp"])
+        return blank(images, inputs[f"{side}_erase"]) if f"{side}_erase" in inputs else images
 
 
 class IndexedTower(keras.Model):
@@ -69,25 +79,30 @@ class IndexedTower(keras.Model):
         super().__init__(name="indexed_tower")
         self.bank = trainer.bank
         self.tower = trainer.siamese.get_layer("tower")
+        self.mirrors = any(layer.name == "flip_average" for layer in trainer.siamese.layers)
 
     def call(self, rows, training=False):
-        return self.tower(gather(self.bank, rows), training=False)
+        images = gather(self.bank, rows)
+        embeddings = self.tower(images, training=False)
+        if self.mirrors:
+            embeddings = (embeddings + self.tower(ops.flip(images, axis=2), training=False)) / 2
+        return embeddings
 
 
 class Batches(keras.utils.PyDataset):
     """Batches of index pairs without end; what is in one is a function of (seed, epoch, step).
 
-    inputs: dict of arrays of the same length; targets: float32 (n, 2), what is trained towards and the hard label.
-    An epoch is `steps` batches, the last partial one included. One iterator serves all epochs: making one anew costs
-    TensorFlow up to two seconds.
+    epoch_arrays: function of an epoch, counted from 1, to (inputs, targets): a dict of arrays of the same length, and
+    float32 (n, 2), what is trained towards and the hard label; n = `pairs` in every epoch. An epoch is `steps` batches,
+    the last partial one included. One iterator serves all epochs: making one anew costs TensorFlow up to two seconds.
     """
 
     num_batches = None
 
-    def __init__(self, inputs, targets, batch_size, seed):
+    def __init__(self, epoch_arrays, pairs, batch_size):
         super().__init__()
-        self.inputs, self.targets, self.batch_size, self.seed = inputs, targets, batch_size, seed
-        self.steps = -(-len(targets) // batch_size)
+        self.epoch_arrays, self.pairs, self.batch_size = epoch_arrays, pairs, batch_size
+        self.steps = -(-pairs // batch_size)
         self.done = 0
 
     def go_on_after(self, epochs):
@@ -96,21 +111,22 @@ class Batches(keras.utils.PyDataset):
 
     def __getitem__(self, index):
         epoch, step = divmod(index, self.steps)
-        order = self._order(self.done + epoch + 1)
-        rows = order[step * self.batch_size:(step + 1) * self.batch_size]
-        return {name: values[rows] for name, values in self.inputs.items()}, self.targets[rows]
+        inputs, targets = self._epoch(self.done + epoch + 1)
+        rows = slice(step * self.batch_size, (step + 1) * self.batch_size)
+        return {name: values[rows] for name, values in inputs.items()}, targets[rows]
 
-    def _order(self, epoch):
-        """The order of an epoch, counted from 1; the last one is kept, for the batches that follow."""
+    def _epoch(self, epoch):
+        """The arrays of an epoch in its order; the last ones are kept, for the batches that follow."""
         if getattr(self, "_kept", (None,))[0] != epoch:
-            self._kept = epoch, np.random.default_rng([self.seed, 30, epoch]).permutation(len(self.targets))
+            self._kept = epoch, self.epoch_arrays(epoch)
         return self._kept[1]
 
 
 class Scorer:
     """Scores pairs with the current weights: each different picture is embedded once.
 
-    trainer: PairTrainer; parts: dict from set name to (left rows, right rows, label).
+    trainer: PairTrainer; parts: dict from set name to (left rows, right rows, label). A cosine head is calibrated on
+    validation whenever that is scored.
     """
 
     def __init__(self, trainer, parts):
@@ -120,11 +136,22 @@ class Scorer:
 
     def scores(self, part):
         """Probability of "same" for each pair of a set: float64 (n,)."""
+        return np.asarray(self.head(self.embedded(part), training=False), np.float64)[:, 0]
+
+    def embedded(self, part):
+        """Embeddings of a set's left and right pictures: two float32 (n, d)."""
         left, right, _ = self.parts[part]
         rows, at = np.unique(np.concatenate([left, right]), return_inverse=True)
         embeddings = self.embed(rows)
-        a, b = embeddings[at[:len(left)]], embeddings[at[len(left):]]
-        return np.asarray(self.head([a, b], training=False), np.float64)[:, 0]
+        return [embeddings[at[:len(left)]], embeddings[at[len(left):]]]
+
+    def calibrate(self):
+        """Fit a cosine head's scale and shift to validation's labels (Platt 1999); other heads have nothing to fit."""
+        layer = next((layer for layer in self.head.layers if layer.name == "calibration"), None)
+        if layer is not None:
+            logit = np.asarray(self.trainer.logit(self.embedded("val"), training=False), np.float64)
+            scale, shift = evaluate.platt(self.parts["val"][2], logit[:, 0])
+            layer.scale.assign(scale), layer.shift.assign(shift)
 
     def embed(self, rows):
         """Embeddings of pictures by row number in inference mode: float32 (n, d)."""
@@ -136,6 +163,7 @@ class Scorer:
 
     def validate(self):
         """Total loss, cross-entropy and accuracy on validation, against hard labels."""
+        self.calibrate()
         label, score = self.parts["val"][2], self.scores("val")
         entropy = evaluate.cross_entropy(label, score)
         return {"val_loss": entropy + self.penalty(), "val_cross_entropy": entropy,
@@ -158,6 +186,24 @@ def hard_accuracy(targets, logit):
     return ops.cast(ops.equal(logit[:, 0] > 0.0, targets[:, 1] > 0.5), "float32")
 
 
+def contrast_loss(embeddings, people, temperature):
+    """How badly each picture tells its own person from the others of the batch: a scalar.
+
+    embeddings: float32 (n, d); people: int32 (n,). The supervised contrastive loss (Khosla et al. 2020, equation 2),
+    averaged over the pictures whose person has another picture in the batch.
+    """
+    unit = unit_length(ops.cast(embeddings, "float32"))
+    similarity = ops.matmul(unit, ops.transpose(unit)) / temperature
+    count = ops.shape(unit)[0]
+    itself = ops.equal(ops.arange(count)[:, None], ops.arange(count)[None, :])
+    same = ops.logical_and(ops.equal(people[:, None], people[None, :]), ops.logical_not(itself))
+    similarity = ops.where(itself, -1e9, similarity)
+    log_share = similarity - ops.logsumexp(similarity, axis=1, keepdims=True)
+    positives = ops.sum(ops.cast(same, "float32"), axis=1)
+    of_each = -ops.sum(ops.where(same, log_share, 0.0), axis=1) / ops.maximum(positives, 1.0)
+    return ops.sum(of_each) / ops.maximum(ops.sum(ops.cast(positives > 0, "float32")), 1.0)
+
+
 def train(config, seed, precision, bank, pairs, folder, run_id="", score_test=True, keep_weights=True):
     """Train one configuration in this process, going on from the resume state in `folder` where there is one.
 
@@ -173,7 +219,7 @@ def train(config, seed, precision, bank, pairs, folder, run_id="", score_test=Tr
     images, parts = gather_parts(bank, pairs)
     trainer = build_trainer(config, images, precision, seed)
     scorer = Scorer(trainer, parts)
-    batches = training_batches(config, parts["train"], images.side, seed)
+    batches = training_batches(config, parts["train"], images, seed, training_rows(config, images, pairs))
     rows = fit(config.training, trainer, scorer, batches, folder)
     evaluated = history.evaluated_epoch(rows, config.training)
     if not weights_path(folder, evaluated).exists():
@@ -205,8 +251,8 @@ def gather_parts(bank, pairs):
 def build_trainer(config, images, precision, seed):
     """A compiled PairTrainer for a RunConfig over an ImageBank, its optimiser built."""
     siamese = build_siamese(config.model, images.side, precision, seed)
-    trainer = PairTrainer(siamese, images.images)
-    trainer.compile(optimizer=keras.optimizers.Adam(config.training.learning_rate), loss=cross_entropy,
+    trainer = PairTrainer(siamese, images.images, config.training.contrast, config.training.temperature)
+    trainer.compile(optimizer=build_optimizer(config.training), loss=cross_entropy,
                     metrics=[keras.metrics.MeanMetricWrapper(cross_entropy, name="cross_entropy"),
                              keras.metrics.MeanMetricWrapper(hard_accuracy, name="accuracy")],
                     # XLA's convolutions are slower than oneDNN's on a CPU; JAX knows nothing else.
@@ -215,29 +261,108 @@ def build_trainer(config, images, precision, seed):
     return trainer
 
 
-def training_batches(config, part, side, seed):
-    """The training side as Batches: originals and augmented copies with their targets.
+def build_optimizer(training):
+    """The optimiser of a TrainingConfig: Adam, or AdamW with no decay of biases and of batch-norm's parameters."""
+    if training.optimizer == "adam":
+        return keras.optimizers.Adam(training.learning_rate)
+    optimizer = keras.optimizers.AdamW(training.learning_rate, weight_decay=training.weight_decay)
+    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    return optimizer
 
-    part: (left rows, right rows, label) of the training pairs.
+
+def training_batches(config, part, images, seed, drawable=None):
+    """The training side as Batches: the pairs with their copies in a new order, or pairs drawn anew, in each epoch.
+
+    part: (left rows, right rows, label) of the training pairs; images: their ImageBank; drawable: rows of the pictures
+    that pairs may be drawn from, where the configuration asks for it.
     """
+    training = config.training
+    person = people_of(images)
+
+    def online(inputs, epoch):
+        """Add what is drawn anew in every epoch."""
+        rng = np.random.default_rng([seed, 50, epoch])
+        for side in ("left", "right"):
+            if training.varies_online():
+                inputs[f"{side}_warp"] = draw_online(rng, len(inputs[side]), images.side, training)
+            if training.erase:
+                inputs[f"{side}_erase"] = draw_rectangles(rng, len(inputs[side]), images.side, training.erase)
+            if training.contrast:
+                inputs[f"{side}_person"] = person[inputs[side]]
+        return inputs
+
+    if training.drawn_pairs:
+        def drawn(epoch):
+            left, right, label = draw_pairs(np.random.default_rng([seed, 60, epoch]), person, drawable,
+                                            training.drawn_pairs)
+            return online({"left": left, "right": right}, epoch), np.stack([label, label], axis=1)
+        return Batches(drawn, 2 * training.drawn_pairs, training.batch_size)
+
+    inputs, targets = with_copies(training, part, images.side, seed)
+
+    def ordered(epoch):
+        order = np.random.default_rng([seed, 30, epoch]).permutation(len(targets))
+        return online({name: values[order] for name, values in inputs.items()}, epoch), targets[order]
+    return Batches(ordered, len(targets), training.batch_size)
+
+
+def with_copies(training, part, side, seed):
+    """The training pairs and their offline copies as (inputs, targets), see Batches."""
     left, right, label = part
-    copies = config.training.augmented_copies
+    copies = training.augmented_copies
     inputs = {"left": np.repeat(left, copies + 1).astype(np.int32),
               "right": np.repeat(right, copies + 1).astype(np.int32)}
     if copies:
-        warps = draw_copies(seed, len(label), copies, side, config.training.zoom, config.training.brightness,
-                            config.training.shear).reshape(-1, 2, PARAMETERS)
+        warps = draw_copies(seed, len(label), copies, side, training.zoom, training.brightness,
+                            training.shear).reshape(-1, 2, PARAMETERS)
         inputs["left_warp"], inputs["right_warp"] = warps[:, 0], warps[:, 1]
     hard = np.repeat(label, copies + 1).astype(np.float32)
     is_copy = np.tile(np.arange(copies + 1) > 0, len(label))
-    epsilon = np.where(is_copy, config.training.label_epsilon_copies, config.training.label_epsilon_originals)
-    targets = np.stack([clip_labels(hard, epsilon), hard], axis=1).astype(np.float32)
-    return Batches(inputs, targets, config.training.batch_size, seed)
+    epsilon = np.where(is_copy, training.label_epsilon_copies, training.label_epsilon_originals)
+    return inputs, np.stack([clip_labels(hard, epsilon), hard], axis=1).astype(np.float32)
+
+
+def people_of(images):
+    """A number for the person of each picture of a bank: int32 (n,)."""
+    return np.unique(person_of(images.names), return_inverse=True)[1].astype(np.int32)
+
+
+def draw_pairs(rng, person, drawable, count):
+    """As many matched as mismatched pairs of pictures, in random order: (left rows, right rows, label).
+
+    person: of each row; drawable: rows that may be drawn; count: of each kind. Matched pairs go through the people with
+    several pictures in turn, so that nobody is drawn more than once more often than anybody else.
+    """
+    rows = rng.permutation(drawable)
+    rows = rows[np.argsort(person[rows], kind="stable")]
+    starts = np.flatnonzero(np.r_[True, np.diff(person[rows]) > 0])
+    sizes = np.diff(np.r_[starts, len(rows)])
+    several = np.flatnonzero(sizes > 1)
+    turns = np.concatenate([rng.permutation(several) for _ in range(-(-count // len(several)))])[:count]
+    first = rng.integers(sizes[turns])
+    second = (first + rng.integers(1, sizes[turns])) % sizes[turns]
+    matched = rows[starts[turns] + first], rows[starts[turns] + second]
+    one, other = rng.choice(drawable, (2, 2 * count))
+    different = np.flatnonzero(person[one] != person[other])[:count]
+    if len(different) < count:
+        raise RunError(f"{count} mismatched pairs cannot be drawn from the training people: one has most pictures")
+    left, right = (np.concatenate([m, o[different]]).astype(np.int32) for m, o in zip(matched, (one, other)))
+    label = np.repeat(np.float32([1, 0]), count)
+    order = rng.permutation(2 * count)
+    return left[order], right[order], label[order]
+
+
+def training_rows(config, images, pairs):
+    """Rows of the pictures that pairs may be drawn from: all of nobody who is in validation or in the test pairs."""
+    if not config.training.drawn_pairs:
+        return None
+    held = person_of(np.concatenate([pairs.validation.names(), pairs.test.names()]))
+    return np.flatnonzero(~np.isin(person_of(images.names), held)).astype(np.int32)
 
 
 def fit(training, trainer, scorer, batches, folder):
     """Train until the epochs or the patience are over; returns the history's rows."""
-    recorder = Recorder(folder, training, trainer.siamese, scorer.validate, len(batches.targets))
+    recorder = Recorder(folder, training, trainer.siamese, scorer.validate, batches.pairs)
     try:
         recorder.rows = load_resume(folder, trainer, training)
     except RunError as error:

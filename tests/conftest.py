@@ -1,6 +1,7 @@
 """Shared fixtures: a data cache of the test session's own, small drawn data sets, the real images where they are."""
 
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,13 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from lfwstudy import demo
 from lfwstudy.config import RunConfig
+
+# The profile `tiny`, in this process and in those that tests start.
+_TINY = str(Path(__file__).parent / "tiny_profile")
+sys.path.insert(0, _TINY)
+sys.modules.pop("sitecustomize", None)
+assert sys.modules.get("sitecustomize") is None and __import__("sitecustomize")
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [_TINY, os.environ.get("PYTHONPATH")]))
 
 
 @pytest.fixture(scope="session", autouse=True)

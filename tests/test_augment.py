@@ -1,7 +1,9 @@
 import numpy as np
 import pytest
 
-from lfwstudy.augment import IDENTITY, affine_parameters, clip_labels, draw_copies, vary
+from lfwstudy.augment import (IDENTITY, affine_parameters, blank, clip_labels, draw_copies, draw_online, draw_rectangles,
+                              vary)
+from lfwstudy.config import TrainingConfig
 
 
 @pytest.fixture
@@ -74,3 +76,37 @@ def test_labels_are_clipped_as_the_report_has_it():
     assert np.allclose(clip_labels([0, 1], 0.03), [0.015, 0.985])
     assert np.allclose(clip_labels([0, 1], 0.0), [0, 1])
     assert np.allclose(clip_labels([0, 1], 0.3, classes=3), [0.1, 0.8])
+
+
+ONLINE = TrainingConfig(flip=True, shift=0.05, online_zoom=0.1, rotation=10.0, online_brightness=0.2, erase=0.5)
+
+
+def test_online_variation_is_new_in_every_epoch_and_the_same_for_a_seed():
+    draw = lambda epoch: draw_online(np.random.default_rng([1, 50, epoch]), 40, 96, ONLINE)  # noqa: E731
+    assert (draw(1) == draw(1)).all() and (draw(1) != draw(2)).any()
+    assert 8 < (draw(1)[:, 0] < 0).sum() < 32  # about half are mirrored
+
+
+def test_no_online_variation_is_the_identity():
+    assert np.allclose(draw_online(np.random.default_rng(0), 3, 96, TrainingConfig()), IDENTITY)
+
+
+def test_mirroring_alone_is_a_mirror_image(rng):
+    images = rng.random((20, 32, 32, 1)).astype(np.float32)
+    parameters = draw_online(np.random.default_rng(0), 20, 32, TrainingConfig(flip=True))
+    varied = np.asarray(vary(images, parameters))
+    mirrored = parameters[:, 0] < 0
+    assert np.allclose(varied[mirrored], images[mirrored][:, :, ::-1], atol=1e-5)
+    assert np.allclose(varied[~mirrored], images[~mirrored], atol=1e-6)
+
+
+def test_erased_rectangles_are_grey_and_the_rest_is_kept(rng):
+    images = rng.random((50, 40, 40, 1)).astype(np.float32)
+    rectangles = draw_rectangles(np.random.default_rng(0), 50, 40, 0.5)
+    erased = np.asarray(blank(images, rectangles))
+    changed = (erased != images).mean(axis=(1, 2, 3))
+    empty = (rectangles == 0).all(axis=1)
+    assert 10 < empty.sum() < 40 and (changed[empty] == 0).all()
+    assert (changed[~empty] > 0.01).all() and (changed < 0.3).all()
+    assert np.allclose(erased[erased != images], 0.5)
+    assert (rectangles >= 0).all() and (rectangles <= 40).all()

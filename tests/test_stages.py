@@ -16,14 +16,14 @@ def test_stages_and_variants_are_the_agreed_ones():
     assert {s.id: [v.id for v in s.variants] for s in REPORT_LADDER} == CONTRACT
 
 
-@pytest.mark.parametrize("profile", PROFILES)
+@pytest.mark.parametrize("profile", sorted(set(PROFILES) - {"tiny"}))
 @pytest.mark.parametrize("ladder", LADDERS)
 def test_no_two_variants_of_a_stage_come_out_equal(ladder, profile):
     base = base_config(profile)
     for stage in LADDERS[ladder]:
         starts = [base.change(v.changes) for other in LADDERS[ladder] for v in other.variants]
         for start in starts:
-            configs = [scale(start.change(v.changes), profile) for v in stage.variants]
+            configs = [scale(start.change(v.changes), profile, ladder) for v in stage.variants]
             assert all(a != b for a, b in itertools.combinations(configs, 2)), stage.id
 
 

@@ -6,11 +6,12 @@ import sys
 import numpy as np
 import pytest
 
-from lfwstudy import callbacks, evaluate, train as training
+from lfwstudy import callbacks, evaluate, train as training, verify
 from lfwstudy.callbacks import weights_path
 from lfwstudy.datasets import load_pairs, prepare_bank
 from lfwstudy.errors import DataError, RunError
 from lfwstudy.files import read_csv, read_json
+from lfwstudy.pairs import person_of
 from lfwstudy.runs import Store
 from lfwstudy.stages import base_config
 from lfwstudy.train import Batches, PairTrainer, Scorer, build_trainer, gather_parts, training_batches
@@ -112,8 +113,11 @@ def test_test_scores_can_be_added_later_without_training(finished, tiny, data, t
 
 
 def test_every_pair_is_trained_once_an_epoch_the_last_batch_included():
-    inputs = {"left": np.arange(10, dtype=np.int32)}
-    batches = Batches(inputs, np.zeros((10, 2), np.float32), 4, seed=3)
+    def shuffled(epoch):
+        order = np.random.default_rng([3, epoch]).permutation(10)
+        return {"left": order.astype(np.int32)}, np.zeros((10, 2), np.float32)
+
+    batches = Batches(shuffled, 10, 4)
     assert batches.steps == 3 and [len(batches[i][1]) for i in range(6)] == [4, 4, 2, 4, 4, 2]
     epochs = [np.concatenate([batches[3 * e + i][0]["left"] for i in range(3)]).tolist() for e in (0, 1, 0)]
     assert sorted(epochs[0]) == list(range(10)) and epochs[0] == epochs[2] != epochs[1]
@@ -124,7 +128,7 @@ def test_every_pair_is_trained_once_an_epoch_the_last_batch_included():
 def test_fit_sees_every_batch_of_every_epoch_in_order(tiny, data, tmp_path, monkeypatch):
     images, parts = gather_parts(*data)
     trainer = build_trainer(tiny, images, "float32", 0)
-    batches = training_batches(tiny, parts["train"], images.side, 0)
+    batches = training_batches(tiny, parts["train"], images, 0)
     seen, original = [], PairTrainer.call
     monkeypatch.setattr(PairTrainer, "call", lambda self, inputs, training=False: seen.append(
         np.asarray(inputs["left"])) or original(self, inputs, training=training) if training else original(self, inputs))
@@ -138,17 +142,17 @@ def test_fit_sees_every_batch_of_every_epoch_in_order(tiny, data, tmp_path, monk
 
 def test_copies_triple_the_training_side_only(tiny, data):
     config = tiny.change({"training.augmented_copies": 2, "training.label_epsilon_copies": 0.03})
-    _, parts = gather_parts(*data)
-    batches = training_batches(config, parts["train"], 69, 0)
-    assert len(batches.targets) == 3 * len(data[1].train)
-    originals = np.arange(len(batches.targets)) % 3 == 0
+    images, parts = gather_parts(*data)
+    assert training_batches(config, parts["train"], images, 0).pairs == 3 * len(data[1].train)
+    inputs, targets = training.with_copies(config.training, parts["train"], 69, 0)
+    originals = np.arange(len(targets)) % 3 == 0
     identity = np.array([1, 0, 0, 0, 1, 0, 1], np.float32)
     for side in ("left_warp", "right_warp"):
-        same = (batches.inputs[side] == identity).all(axis=1)
+        same = (inputs[side] == identity).all(axis=1)
         assert (same == originals).all()
-    assert set(np.unique(batches.targets[originals, 0])) == {0, 1}
-    assert np.allclose(np.unique(batches.targets[~originals, 0]), [0.015, 0.985])
-    assert set(np.unique(batches.targets[:, 1])) == {0, 1}
+    assert set(np.unique(targets[originals, 0])) == {0, 1}
+    assert np.allclose(np.unique(targets[~originals, 0]), [0.015, 0.985])
+    assert set(np.unique(targets[:, 1])) == {0, 1}
 
 
 def test_soft_labels_leave_accuracy_on_hard_ones(tiny, data):
@@ -204,7 +208,7 @@ def test_diverging_run_stops_and_is_recorded_as_such(tiny, data, tmp_path):
     trainer = build_trainer(config, images, "float32", 0)
     trainer.siamese.get_layer("head").get_layer("logit").bias.assign([np.nan])
     recorded = training.fit(config.training, trainer, Scorer(trainer, parts),
-                            training_batches(config, parts["train"], 69, 0), tmp_path)
+                            training_batches(config, parts["train"], images, 0), tmp_path)
     assert len(recorded) == 1 and training.history.diverged(recorded)
 
 
@@ -272,3 +276,83 @@ def test_damaged_runs_are_set_aside(finished, tmp_path):
         problem = Store(tmp_path).set_aside_if_damaged("run")
         assert "damaged" in problem and not (tmp_path / "run").exists()
     assert len(list(tmp_path.glob("run.damaged-*"))) == 3
+
+
+COMPACT = {"model.architecture": "compact", "model.width": 0.1, "model.l2": 0.0, "data.side": 48, "data.crop": 144}
+BEYOND = {**COMPACT, "model.head": "cosine", "model.flip_average": True, "training.optimizer": "adamw",
+          "training.weight_decay": 0.05, "training.schedule": "cosine", "training.warmup": 1, "training.flip": True,
+          "training.shift": 0.04, "training.rotation": 8.0, "training.erase": 0.5, "training.contrast": 1.0,
+          "model.dropout": 0.2, "training.epochs": 4}
+
+
+@pytest.fixture(scope="module")
+def beyond(tiny, tmp_path_factory):
+    """A finished run of everything that the second ladder adds, its configuration and data."""
+    config = tiny.change(BEYOND)
+    data = prepare_bank(config.data), load_pairs(config.data)
+    folder = tmp_path_factory.mktemp("beyond")
+    training.train(config, 0, "float32", *data, folder, "run")
+    return config, data, folder
+
+
+def test_everything_beyond_trains_and_goes_on_after_an_interruption(beyond, tmp_path, monkeypatch):
+    config, data, folder = beyond
+    monkeypatch.setattr(callbacks, "RESUME_EPOCHS", 1)
+    original = callbacks.Recorder.on_epoch_begin
+
+    def interrupt(self, epoch, logs=None):
+        if epoch == 2:
+            raise KeyboardInterrupt
+        original(self, epoch, logs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(callbacks.Recorder, "on_epoch_begin", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            training.train(config, 0, "float32", *data, tmp_path, "run")
+    training.train(config, 0, "float32", *data, tmp_path, "run")
+    assert numbers(tmp_path) == numbers(folder)
+
+
+def test_a_kept_cosine_network_gives_the_scores_of_the_run(beyond):
+    config, data, folder = beyond
+    kept = verify.load_model(folder / "model.keras")
+    images, parts = gather_parts(*data)
+    left, right, _ = (values[:20] for values in parts["test"])
+    pictures = [images.images[rows].astype(np.float32)[..., None] / 255 for rows in (left, right)]
+    scores = [float(row["score_at_best"]) for row in read_csv(folder / "predictions.csv") if row["set"] == "test"][:20]
+    assert np.allclose(np.asarray(kept(pictures, training=False))[:, 0], scores, atol=1e-4)
+
+
+def test_contrast_loss_is_that_of_a_worked_example():
+    embeddings = np.array([[1, 0], [0, 2], [1, 0], [0, -1]], np.float32)
+    # Persons a, b, a, c; only the two pictures of a have a positive: cosines to the others 0, 1, 0 at temperature 1.
+    expected = -np.log(np.e / (np.e + 2))
+    got = float(training.contrast_loss(embeddings, np.array([0, 1, 0, 2], np.int32), 1.0))
+    assert got == pytest.approx(expected, abs=1e-5)
+    assert float(training.contrast_loss(embeddings, np.arange(4, dtype=np.int32), 1.0)) == 0
+
+
+def test_drawn_pairs_are_balanced_and_of_training_people_only(tiny):
+    config = tiny.change({"data.pictures": "all-people", "training.drawn_pairs": 150, "data.pairs_per_class": None})
+    bank, pairs = prepare_bank(config.data), load_pairs(config.data)
+    images, parts = gather_parts(bank, pairs)
+    rows = training.training_rows(config, images, pairs)
+    held = set(person_of(np.concatenate([pairs.validation.names(), pairs.test.names()])))
+    assert not held & set(person_of(images.names[rows])) and len(rows) > len(pairs.train.names())
+    batches = training_batches(config, parts["train"], images, 0, rows)
+    inputs, targets = batches.epoch_arrays(1)
+    people = training.people_of(images)
+    same = people[inputs["left"]] == people[inputs["right"]]
+    assert len(targets) == batches.pairs == 300 and same.sum() == 150 and (same == (targets[:, 1] == 1)).all()
+    assert (inputs["left"] != inputs["right"]).all()
+    assert set(inputs["left"]) | set(inputs["right"]) <= set(rows)
+    again, other = batches.epoch_arrays(1)[0], batches.epoch_arrays(2)[0]
+    assert (again["left"] == inputs["left"]).all() and (other["left"] != inputs["left"]).any()
+
+
+def test_the_pictures_of_all_people_change_the_digest_and_the_id(tiny):
+    pairs = load_pairs(tiny.data)
+    more = load_pairs(tiny.change({"data.pictures": "all-people"}).data)
+    bank = prepare_bank(tiny.data)
+    assert pairs.digest(bank) != more.digest(bank) and len(more.names()) > len(pairs.names())
+    assert len(pairs.extra) == 0
