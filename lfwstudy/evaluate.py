@@ -34,6 +34,12 @@ def platt(label, logit):
     return max(float(fitted.coef_[0, 0]) / spread, 0.001), float(fitted.intercept_[0])
 
 
+def ensemble(scores):
+    """One probability from those of several networks, (networks, pairs) to (pairs,): that of their mean logit."""
+    scores = np.clip(np.asarray(scores, float), EPSILON, 1 - EPSILON)
+    return 1 / (1 + np.exp(-np.mean(np.log(scores) - np.log1p(-scores), axis=0)))
+
+
 def rates(label, score, threshold=0.5):
     """True-positive and true-negative rate at a threshold."""
     label, same = np.asarray(label) > 0.5, np.asarray(score, float) > threshold

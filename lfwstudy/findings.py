@@ -4,7 +4,8 @@ import numpy as np
 from IPython.display import Markdown
 
 from . import claims, evaluate, evidence, quirks
-from .tables import finished_results, is_demo, last_choice, mean_of, percent, table
+from .stages import REPORT_LADDER
+from .tables import PICTURE_CLASSES, finished_results, is_demo, last_choice, mean_of, percent, table
 
 
 def differences(study, rungs):
@@ -164,6 +165,43 @@ def without_odd_pairs(study, rungs):
                  f"Pairs that look odd or mislabelled, by their pictures or by the network's surest errors. Test accuracy with them {100 * correct.mean():.1f} %, without the "
                  f"{int((~keep).sum())} of them {100 * correct[:, keep].mean():.1f} %. Leaving out a network's surest errors "
                  "always raises its figure; the figure with them is the one that counts.", study)
+
+
+def ensemble(study, rungs):
+    """Test accuracy of the seeds' mean, for the best configuration of each class of pictures trained on."""
+    best = {rung.after.config.data.pictures: rung.after for rung in rungs if rung.after}
+    rows = []
+    for pictures, candidate in best.items():
+        scored = study.test_scores(candidate)
+        if scored is None or len(scored[0]) < 2:
+            continue
+        together, labels = evaluate.ensemble(scored[0]), scored[1]
+        singles = [evaluate.accuracy(labels, one) for one in scored[0]]
+        right = (together > 0.5) == (labels > 0.5)
+        low, high = evidence.mean_interval(right[None], study.test_components())
+        rows.append({"trained on": PICTURE_CLASSES[pictures], "configuration": f"{candidate.stage}: {candidate.variant}",
+                     "networks": len(scored[0]), "one network": f"{percent(np.mean(singles))} ({percent(min(singles))} to "
+                     f"{percent(max(singles))})", "all together": f"{percent(right.mean())} {_span(low, high)}",
+                     "AUC": f"{evaluate.auc(labels, together):.3f}"})
+    if not rows:
+        return Markdown("Several seeds of the best configuration can be averaged; here there is one: `--seeds 5` adds more.")
+    return table(rows, "Test accuracy in percent at the best epochs: one network on average (lowest to highest), and the mean "
+                       "of the networks' logits. Intervals: 95 %, bootstrap over connected components of people.", study)
+
+
+def time_points(study, rungs):
+    """Accuracy against training seconds: dicts of label, seconds, accuracy, published (bool); means over seeds."""
+    points = []
+    for rung in rungs:
+        for variant, candidate in zip(rung.stage.variants, rung.candidates):
+            results = finished_results(study, candidate)
+            accuracy = mean_of(results, "test_accuracy_at_best")
+            if accuracy is not None and np.isfinite(accuracy):
+                label = rung.stage.id if len(rung.candidates) == 1 else f"{rung.stage.id}: {candidate.variant}"
+                points.append({"label": label, "accuracy": accuracy, "published": False,
+                               "seconds": mean_of(results, "seconds_total")})
+    return points + [{"label": stage.id, "seconds": p.seconds_total, "accuracy": p.accuracy, "published": True}
+                     for stage in REPORT_LADDER for p in {v.published for v in stage.variants} if p and p.seconds_total]
 
 
 def contamination(study):

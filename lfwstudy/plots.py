@@ -136,6 +136,29 @@ def effort(labels, seconds_per_epoch, seconds_total, memory_mb, source):
         return _sign(figure, source)
 
 
+def accuracy_against_time(points, source):
+    """Test accuracy against training seconds, ours and the report's. points: dicts of label, seconds, accuracy, published."""
+    with _style():
+        measured = [p for p in points if not p["published"]]
+        if not measured:
+            return _nothing("no run is finished", source)
+        figure = Figure(figsize=(WIDTH, 3.6), layout="constrained")
+        axis = figure.subplots()
+        axis.plot([p["seconds"] for p in points if p["published"]], [p["accuracy"] for p in points if p["published"]], "D",
+                  color=PUBLISHED, markersize=5, markerfacecolor="none", label="published (LFW-a, the report's GPU, one run)")
+        axis.plot([p["seconds"] for p in measured], [p["accuracy"] for p in measured], "o", color=MEASURED,
+                  label="measured here, at the best epoch")
+        for number, point in enumerate(measured):
+            axis.annotate(point["label"], (point["seconds"], point["accuracy"]), xytext=(5, -9 if number % 2 else 5),
+                          textcoords="offset points", fontsize=7)
+        axis.set_xscale("log")
+        axis.margins(x=0.15)
+        axis.set_xlabel("training seconds, without start and compilation")
+        axis.set_ylabel("test accuracy")
+        axis.legend(loc="best", frameon=False)
+        return _sign(figure, source)
+
+
 def montage(images, source, columns=12):
     """Pictures in a grid. images: uint8 (n, side, side)."""
     with _style():

@@ -161,6 +161,27 @@ REPORT_LADDER = (
 # From the augmentation on, a network needs so many epochs; written for two cores.
 _LONG = {"training.epochs": 80}
 
+# What the ladder beyond arrives at if every stage is carried forward; the worth of each factor is what is lost without it.
+_CROP = {"data.crop": 144, "data.side": 96}
+_COMPACT = {**_CHECKPOINTS, "model.architecture": "compact", "model.l2": 0.0, "training.epochs": 40}
+_ADAMW = {"training.optimizer": "adamw", "training.learning_rate": 0.002, "training.weight_decay": 0.05,
+          "training.schedule": "cosine", "training.warmup": 2}
+_ONLINE = {"training.flip": True, "training.shift": 0.04, "training.online_zoom": 0.08, "training.rotation": 8.0,
+           "training.online_brightness": 0.15}
+_COSINE = {"model.head": "cosine"}
+_CONTRAST = {"training.contrast": 1.0, "training.temperature": 0.1}
+_ERASE = {"training.erase": 0.5}
+_FLIP = {"model.flip_average": True}
+_SHORT_RECIPE = {**_CROP, **_COMPACT, **_ADAMW, **_ONLINE, **_COSINE, **_CONTRAST, **_ERASE, **_FLIP}
+
+
+def _without(*factors):
+    """The recipe less some factors' settings, each back at its default."""
+    default = RunConfig().to_dict()
+    gone = {key: default[key.partition(".")[0]][key.partition(".")[2]] for factor in factors for key in factor}
+    return {**_SHORT_RECIPE, **gone}
+
+
 BEYOND_LADDER = (
     Stage("base", "Base network",
           "The report's base network for as many epochs as two cores do in a quarter of an hour: where this ladder starts.",
@@ -168,38 +189,45 @@ BEYOND_LADDER = (
     Stage("crop", "Tight crop of the face",
           "A third of each picture's side shows hair, clothes and background, which say little about who it is. The "
           "central 144 of 250 pixels leave more of the input to the face.",
-          (Variant("crop144", "central 144 of 250 pixels, to 96", {"data.crop": 144, "data.side": 96}),)),
+          (Variant("crop144", "central 144 of 250 pixels, to 96", _CROP),)),
     Stage("compact", "Compact network of 3x3 convolutions",
           "Small kernels with batch-norm and the mean over the picture instead of a dense layer of 38 million weights "
           "generalise from few people, and cost a third of the arithmetic.",
-          (Variant("compact", "six 3x3 convolutions with batch-norm",
-                   {**_CHECKPOINTS, "model.architecture": "compact", "model.l2": 0.0, "training.epochs": 40}),)),
+          (Variant("compact", "six 3x3 convolutions with batch-norm", _COMPACT),)),
     Stage("optimiser", "AdamW along a cosine",
           "A learning rate that rises, then falls along a half cosine, lets the network settle; decoupled weight decay "
           "takes the place of the L2 penalty.",
-          (Variant("adamw-cosine", "AdamW, two epochs of warm-up, half a cosine",
-                   {"training.optimizer": "adamw", "training.learning_rate": 0.002, "training.weight_decay": 0.05,
-                    "training.schedule": "cosine", "training.warmup": 2}),)),
+          (Variant("adamw-cosine", "AdamW, two epochs of warm-up, half a cosine", _ADAMW),)),
     Stage("online-augmentation", "Augmentation drawn anew in every epoch",
           "Mirrored and slightly shifted, zoomed and turned pictures, new ones in every epoch, keep the network from "
           "learning the training pictures by heart; it can then be trained for longer.",
           (Variant("light", "mirror, 4 % shift, 8 % zoom, 8 degrees, 15 % brightness",
-                   {**_LONG, "training.flip": True, "training.shift": 0.04, "training.online_zoom": 0.08,
-                    "training.rotation": 8.0, "training.online_brightness": 0.15}),)),
+                   {**_LONG, **_ONLINE}),)),
     Stage("cosine-head", "Cosine similarity",
           "The angle between two embeddings has nothing to learn by heart about single components; a line through it, "
           "calibrated on validation, makes a probability.",
-          (Variant("cosine", "cosine instead of weighted |a - b|", {"model.head": "cosine"}),)),
+          (Variant("cosine", "cosine instead of weighted |a - b|", _COSINE),)),
     Stage("contrast", "Contrast with the other people of the batch",
           "The pairs name the people, so that every picture can be told from all other people of its batch, not from "
           "one. LFW calls the use of names its unrestricted setting.",
-          (Variant("contrast", "weight 1, temperature 0.1", {"training.contrast": 1.0, "training.temperature": 0.1}),)),
+          (Variant("contrast", "weight 1, temperature 0.1", _CONTRAST),)),
     Stage("erase", "Erased patches",
           "With a random rectangle of every other picture blanked the network cannot rest on one part of the face.",
-          (Variant("erase", "half of the pictures", {"training.erase": 0.5}),)),
+          (Variant("erase", "half of the pictures", _ERASE),)),
     Stage("flip-average", "Mirror image averaged in",
           "A face and its mirror image are of one person: the mean of their embeddings has less noise in it.",
-          (Variant("flip-average", "mean of both embeddings", {"model.flip_average": True}),)),
+          (Variant("flip-average", "mean of both embeddings", _FLIP),)),
+    Stage("leave-one-out", "Each factor left out",
+          "What a factor is worth depends on the others: the whole recipe, shortened, against the recipe without each.",
+          (Variant("whole", "the whole recipe, 40 epochs", _SHORT_RECIPE),
+           Variant("without-crop", "whole picture", _without(_CROP)),
+           Variant("without-adamw", "Adam at a constant rate", _without(_ADAMW)),
+           Variant("without-augmentation", "no online augmentation, nothing erased", _without(_ONLINE, _ERASE)),
+           Variant("without-erase", "nothing erased", _without(_ERASE)),
+           Variant("without-cosine", "weighted |a - b|", _without(_COSINE)),
+           Variant("without-contrast", "pairs only, no contrast", _without(_CONTRAST)),
+           Variant("without-flip-average", "no mirror image at the end", _without(_FLIP))),
+          carry=False),
     Stage("all-people", "All pictures of the training people",
           "The pairs name a third of the pictures of View 1's training people. Pairs drawn anew in every epoch from all "
           "of them (validation's people excepted) show each person in more ways, and more people.",

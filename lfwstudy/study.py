@@ -287,15 +287,21 @@ class Study:
 
         None where a run is not finished, its test pairs are not scored, or it diverged.
         """
-        rows = {}
+        scored = self.test_scores(candidate, column)
+        return None if scored is None else (scored[0] > 0.5) == (scored[1] > 0.5)
+
+    def test_scores(self, candidate, column="score_at_best"):
+        """Scores of the test pairs (seeds, pairs) and their labels (pairs,), as `correct` has them; None likewise."""
+        rows, labels = {}, {}
         for spec in candidate.specs:
             if not self.store.is_finished(spec.run, with_test=True):
                 return None
             scored = self.store.predictions(spec.run)
             if not np.isfinite(scored[column]).all():
                 return None
-            rows.setdefault(spec.seed, []).append((scored[column] > 0.5) == (scored["label"] > 0.5))
-        return np.stack([np.concatenate(rows[seed]) for seed in sorted(rows)])
+            rows.setdefault(spec.seed, []).append(scored[column])
+            labels.setdefault(spec.seed, []).append(scored["label"])
+        return np.stack([np.concatenate(rows[seed]) for seed in sorted(rows)]), np.concatenate(labels[min(labels)])
 
     def validation_correct(self, candidate, column="score_at_best"):
         """Right answers on the validation pairs of View 1, bool (seeds, pairs), and their connected components."""
