@@ -8,6 +8,7 @@ import numpy as np
 import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter
 
 # One colour per role, safe for colour-blind eyes, and told apart by dash or marker in grey print too.
 _PALETTE = sns.color_palette("colorblind")
@@ -142,20 +143,25 @@ def accuracy_against_time(points, source):
         measured = [p for p in points if not p["published"]]
         if not measured:
             return _nothing("no run is finished", source)
-        figure = Figure(figsize=(WIDTH, 3.6), layout="constrained")
+        figure = Figure(figsize=(WIDTH, max(3.4, 0.2 * len(measured) + 1.2)), layout="constrained")
         axis = figure.subplots()
         axis.plot([p["seconds"] for p in points if p["published"]], [p["accuracy"] for p in points if p["published"]], "D",
                   color=PUBLISHED, markersize=5, markerfacecolor="none", label="published (LFW-a, the report's GPU, one run)")
         axis.plot([p["seconds"] for p in measured], [p["accuracy"] for p in measured], "o", color=MEASURED,
                   label="measured here, at the best epoch")
-        for number, point in enumerate(measured):
-            axis.annotate(point["label"], (point["seconds"], point["accuracy"]), xytext=(5, -9 if number % 2 else 5),
-                          textcoords="offset points", fontsize=7)
         axis.set_xscale("log")
-        axis.margins(x=0.15)
+        # Names stand in a column of their own, in the order of the points: beside the points they would overlap.
+        ordered = sorted(measured, key=lambda p: p["accuracy"])
+        for place, point in zip(np.linspace(0.03, 0.97, len(ordered) + 2)[1:-1], ordered):
+            axis.annotate(point["label"], (point["seconds"], point["accuracy"]), xytext=(1.03, place),
+                          textcoords="axes fraction", fontsize=7, va="center", annotation_clip=False,
+                          arrowprops={"arrowstyle": "-", "color": "0.75", "linewidth": 0.6, "shrinkB": 3, "relpos": (0, 0.5)})
+        for ticks in (axis.xaxis.set_major_formatter, axis.xaxis.set_minor_formatter):
+            ticks(FuncFormatter(lambda seconds, _: f"{seconds:,.0f}"))
+        axis.tick_params(axis="x", which="minor", labelsize=6)
         axis.set_xlabel("training seconds, without start and compilation")
         axis.set_ylabel("test accuracy")
-        axis.legend(loc="best", frameon=False)
+        figure.legend(loc="outside upper center", ncols=2, frameon=False)
         return _sign(figure, source)
 
 
