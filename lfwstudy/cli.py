@@ -97,11 +97,9 @@ def verify(options):
 def bench(options):
     """`lfwstudy bench`: speed and memory of this machine."""
     from .files import write_json
-    from .machine import start_keras_quietly
+    from .bench import bench as measure
     if options.json and not Path(options.json).absolute().parent.is_dir():
         raise ConfigError(f"{options.json}: its folder does not exist")
-    start_keras_quietly()
-    from .bench import bench as measure
     result = measure()
     if options.json:
         write_json(options.json, result)

@@ -39,9 +39,11 @@ def compare(pairs_of_runs, components, comparisons=None, draws=DRAWS, seed=0, le
 
     The pairs' part of the error is bootstrapped by component (a cluster bootstrap of a ratio, Davison and Hinkley
     1997, section 3.8). Seeds are too few to resample as they are (three of them have ten resamples): their part is
-    drawn from a normal distribution with their standard error, and all draws are spread out as Student's t with
-    Satterthwaite's (1946) degrees of freedom is. What seeds and pairs have in common is counted once (two-way
-    clustering, Cameron, Gelbach and Miller 2011).
+    drawn from a normal distribution with their standard error. That this error is itself badly known is allowed for in
+    two ways, whose quantiles are averaged: all draws spread out as Student's t with Satterthwaite's (1946) degrees of
+    freedom is, which gives too short intervals where the seeds decide, and the seeds' part alone spread out as Student's
+    t is (the Behrens-Fisher distribution), which gives too long ones where seeds and pairs weigh alike. What seeds and
+    pairs have in common is counted once (two-way clustering, Cameron, Gelbach and Miller 2011).
     """
     rng = np.random.default_rng([seed, 40])
     _, component = np.unique(components, return_inverse=True)
@@ -72,23 +74,20 @@ def gap(first, first_components, second, second_components, draws=4000, seed=0, 
              for i, (correct, components) in enumerate(((first, first_components), (second, second_components)))]
     mean = parts[0].difference - parts[1].difference
     pair_variance, seeds = sum(p.pair_variance for p in parts), len(first)
-    seed_variance, freedom = None, np.inf
-    if seeds > 1:
-        seed_variance = float((first.mean(axis=1) - second.mean(axis=1)).var(ddof=1) / seeds)
-        freedom = _degrees_of_freedom(seed_variance, seeds, pair_variance, 10**6)
-    error = np.sqrt(pair_variance + (seed_variance or 0.0))
-    half = stats.t.ppf((1 + level) / 2, freedom) * error
-    p = float(2 * stats.t.sf(abs(mean) / error, freedom)) if error else 1.0
+    seed_variance = float((first.mean(axis=1) - second.mean(axis=1)).var(ddof=1) / seeds) if seeds > 1 else None
+    total = _normal_error(pair_variance, seed_variance, seeds - 1, draws, seed)
+    half = np.quantile(np.abs(total), level)
+    p = float((1 + np.sum(np.abs(total) >= abs(mean))) / (1 + len(total)))
     return Difference(float(mean), float(mean - half), float(mean + half), p, seeds, seed_variance, pair_variance)
 
 
 def difference_of_gaps(one, other, level=LEVEL):
     """One gap minus another of other runs on other pairs: (difference, low, high)."""
-    seed_variance = sum(g.seed_variance or 0.0 for g in (one, other))
-    pair_variance = one.pair_variance + other.pair_variance
-    seeds = min(one.seeds, other.seeds)
-    freedom = _degrees_of_freedom(seed_variance, 2 * seeds - 1, pair_variance, 10**6) if seeds > 1 else np.inf
-    half = stats.t.ppf((1 + level) / 2, freedom) * np.sqrt(seed_variance + pair_variance)
+    several = min(one.seeds, other.seeds) > 1
+    seed_variance = one.seed_variance + other.seed_variance if several else None
+    # Seeds of other trainings: what is known of both spreads counts.
+    total = _normal_error(one.pair_variance + other.pair_variance, seed_variance, one.seeds + other.seeds - 2)
+    half = np.quantile(np.abs(total), level)
     mean = one.difference - other.difference
     return mean, mean - half, mean + half
 
@@ -132,13 +131,30 @@ def _difference(values, component, sizes, weights, totals, rng, level):
         common = float((rest**2).sum() / (seeds - 1) / seeds / pairs**2)
         pair_variance = max(pair_variance - common, 0.0)
         shrink = np.sqrt(pair_variance / drawn.var()) if drawn.var() else 0.0
-        total = shrink * drawn + np.sqrt(seed_variance) * rng.standard_normal(len(drawn))
         freedom = _degrees_of_freedom(seed_variance, seeds, pair_variance, len(sizes))
-        total *= np.sqrt(freedom / rng.chisquare(freedom, len(drawn)))
+        total = _spread_out(shrink * drawn, seed_variance, seeds - 1, freedom, rng)
     low, high = mean - np.quantile(total, [(1 + level) / 2, (1 - level) / 2])
     # The share of draws at least as far out, either way; never below what the draws can resolve.
     p = (1 + np.sum(np.abs(total) >= abs(mean) - 1e-12)) / (1 + len(total))
     return Difference(float(mean), float(low), float(high), float(p), seeds, seed_variance, pair_variance)
+
+
+def _normal_error(pair_variance, seed_variance, seeds_freedom, draws=DRAWS, seed=0):
+    """Draws of an error whose pairs' part is normal; `seed_variance` is None with one seed."""
+    rng = np.random.default_rng([seed, 41])
+    drawn = np.sqrt(pair_variance) * rng.standard_normal(draws)
+    if seed_variance is None:
+        return drawn
+    freedom = _degrees_of_freedom(seed_variance, seeds_freedom + 1, pair_variance, 10**6)
+    return _spread_out(drawn, seed_variance, seeds_freedom, freedom, rng)
+
+
+def _spread_out(drawn, seed_variance, seeds_freedom, freedom, rng):
+    """Draws of the whole error from those of the pairs' part: see `compare`. Sorted."""
+    normal = np.sqrt(seed_variance) * rng.standard_normal(len(drawn))
+    together = (drawn + normal) * np.sqrt(freedom / rng.chisquare(freedom, len(drawn)))
+    apart = drawn + normal * np.sqrt(seeds_freedom / rng.chisquare(seeds_freedom, len(drawn)))
+    return (np.sort(together) + np.sort(apart)) / 2
 
 
 def _degrees_of_freedom(seed_variance, seeds, pair_variance, components):
