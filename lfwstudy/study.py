@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from . import evidence, executors, quirks
-from .config import PRECISIONS, PROTOCOLS, SPLITS
+from .config import PRECISIONS, PROTOCOLS, SPLITS, TRAINING_VERSION, RunConfig
 from .datasets import (DATASETS, audit_random, audit_split, check_pictures, has_pair_file, load_pairs,
                        pair_file, prepare_bank, resolve_data_dir)
 from .errors import ConfigError, StudyError, choose_one
@@ -28,6 +28,8 @@ GIVEN_UP = "LFWSTUDY_GIVEN_UP"
 DATA_DIR_HINT = ".data-dir"
 # Set where notebooks are executed to render what there is: nothing is trained or scored then.
 RENDER_ONLY = "LFWSTUDY_RENDER_ONLY"
+# Set where the command has looked at every run already: its notebooks need not.
+CHECKED = "LFWSTUDY_CHECKED"
 SELECTIONS = ("validation", "report")
 KEEP = ("best", "all", "none")
 RESULT_COLUMNS = (
@@ -234,7 +236,8 @@ class Study:
         """Climb to a stage, training what is missing on the way; returns its Rung."""
         stage = get_stage(self.settings.ladder, name)
         self.data(scale(self.base(), self.settings.profile).data)  # bad data fail before anything is asked for
-        self.set_aside_damaged(show)
+        if not os.environ.get(CHECKED):
+            self.set_aside_damaged(show)
         if name not in self.stages():
             ladder = get_ladder(self.settings.ladder)
             earlier = ladder[:ladder.index(stage)] if not self.stages() else ()
@@ -269,6 +272,22 @@ class Study:
     def missing(self, specs):
         """Of these runs, those that a training or a scoring of test pairs is still needed for."""
         return [spec for spec in specs if self._task(spec)]
+
+    def why_anew(self, spec, known):
+        """In words: why the run `known`, an earlier one of the same variant, seed and fold, is not this one."""
+        try:
+            record = read_json(self.store.folder(known) / "config.json")
+            then = RunConfig.from_dict(record["config"])
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return f"the earlier run {known} is no longer there"
+        now = {"training version": TRAINING_VERSION, "precision": self.precision}
+        was = {"training version": record.get("version"), "precision": record.get("precision")}
+        reasons = [f"{name} {now[name]}, before {was[name]}" for name in now if now[name] != was[name]]
+        if record.get("data_digest") != self.data(spec.config.data)[2]:
+            reasons.append("its pictures or pairs have changed")
+        changed = ", ".join(f"{key} {new}, before {old}" for key, old, new in spec.config.differences(then))
+        return "; ".join(reasons + ([f"what it starts from has changed: {changed}"] if changed else [])) \
+            or f"the run {known} names another configuration than its own"
 
     # -- what came out -------------------------------------------------------------------------------------------
 
