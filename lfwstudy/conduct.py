@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from . import report
 from .datasets import DATASETS
-from .errors import RunError, StudyError
+from .errors import RunError, StudyError, one_line
 from .executors import clock
 from .files import locked, read_csv, sweep
 from .machine import precision_warning
@@ -188,7 +188,7 @@ def _bar(page, specs):
                 if finished and spec.run not in told:
                     told.add(spec.run)
                     if not terminal:  # a log gets a line per run where a terminal has the bar
-                        _say(f"  {spec.variant}, seed {spec.seed}: done, {len(told)} of {len(specs)}")
+                        _say(f"- {spec.variant}, seed {spec.seed}: done, {len(told)} of {len(specs)}")
                 epochs = len(study.store.history(spec.run))
                 done += spec.config.training.epochs if finished else epochs
                 if epochs and not finished:
@@ -274,4 +274,4 @@ def _lock(out):
 
 
 def _say(text):
-    print(text, file=sys.stderr, flush=True)
+    print(one_line(text), file=sys.stderr, flush=True)

@@ -154,10 +154,15 @@ class RunConfig:
         if not isinstance(content, dict) or set(content) - set(_SECTIONS):
             raise ConfigError(f"not a run configuration: sections {sorted(content) if isinstance(content, dict) else content!r}")
         flat = {}
-        for section, values in content.items():
-            for name, value in values.items():
-                flat[f"{section}.{name}"] = tuple(value) if isinstance(value, list) else value
-        return cls().change(flat)
+        try:
+            for section, values in content.items():
+                for name, value in values.items():
+                    flat[f"{section}.{name}"] = tuple(value) if isinstance(value, list) else value
+            return cls().change(flat)
+        except ConfigError:
+            raise
+        except (TypeError, ValueError, AttributeError) as error:  # a value of another kind than the setting's
+            raise ConfigError(f"not a run configuration: {error}") from error
 
     def differences(self, other):
         """Settings in which `self` departs from `other`: list of (section.field, other's value, own value)."""

@@ -1,5 +1,6 @@
 """How are runs trained? Each configuration in a fresh process, handed to a concurrent.futures executor."""
 
+import csv
 import os
 import shutil
 import signal
@@ -91,7 +92,7 @@ def progress(jobs, started, failures=(), before=0):
         rows = _history(folder)
         done += len(rows)
         if rows or (folder / "job.json").exists():
-            last = f", validation accuracy {float(rows[-1]['val_accuracy']):.3f}" if rows else ""
+            last = f", validation accuracy {rows[-1]['val_accuracy']}" if rows else ""
             current += f"; {job['title']}: epoch {len(rows)} of at most {job['epochs']}{last}"
     spent = time.monotonic() - started
     left = f"; at most {clock(spent / (done - before) * (total - done))} left" if before < done < total else ""
@@ -176,8 +177,8 @@ def _environment(threads):
 
 def _history(folder):
     try:
-        return read_csv(folder / "history.csv")
-    except OSError:
+        return [{**row, "val_accuracy": f"{float(row['val_accuracy']):.3f}"} for row in read_csv(folder / "history.csv")]
+    except (OSError, ValueError, KeyError, TypeError, csv.Error):  # not there yet, or damaged by hand
         return []
 
 

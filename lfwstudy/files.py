@@ -73,8 +73,11 @@ def write_json(path, content):
 
 
 def read_json(path):
-    """Read what `write_json` wrote."""
-    return json.loads(Path(path).read_text(encoding="utf-8"))
+    """Read what `write_json` wrote. Raises ValueError for what is no JSON."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
 
 
 def write_csv(path, columns, rows):

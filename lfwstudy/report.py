@@ -9,7 +9,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from .errors import ConfigError
+from .errors import ConfigError, one_line
 from .files import write_json, write_text
 
 NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
@@ -294,7 +294,7 @@ def main(path):
 
 
 def _first_line(text):
-    return (str(text).strip().splitlines() or [""])[0]
+    return one_line((str(text).strip().splitlines() or [""])[0])
 
 
 def _is_whole(path):

@@ -23,7 +23,7 @@ from .augment import PARAMETERS, clip_labels, draw_copies, vary
 from .callbacks import Recorder, drop_weights, load_resume, load_weights, save_weights, weights_path
 from .config import TRAINING_VERSION, RunConfig
 from .datasets import load_pairs, prepare_bank
-from .errors import RunError, StudyError
+from .errors import RunError, StudyError, one_line
 from .executors import end_with_parent
 from .files import locked, read_json, replacing, sweep, write_csv, write_json
 from .machine import device_name, peak_memory_mb, versions
@@ -351,7 +351,7 @@ def main(path):
         print(f"error: another process trains run {job['run']}", file=sys.stderr)
         return 2
     except StudyError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {one_line(error)}", file=sys.stderr)
         return 2
     except Exception as error:
         # The backend's own kind of error, which must not be imported here, has a name only.
