@@ -110,7 +110,7 @@ def no_file_is_half_written(out):
             read_json(path)
         elif path.suffix == ".csv":
             rows = read_csv(path)
-            assert rows and all(None not in row and None not in row.values() for row in rows), path
+            assert (rows or path.name == "results.csv") and all(None not in row and None not in row.values() for row in rows), path
         elif path.suffix == ".html":
             assert path.read_text().rstrip().endswith("</html>"), path
 
@@ -151,7 +151,7 @@ def test_twenty_five_kills_at_random_moments_change_nothing(faces, tmp_path):
         while kills < 25:
             process = start(command(faces, out), log)
             try:
-                process.wait(rng.uniform(0, 0.6 * took))
+                process.wait(rng.uniform(0, 0.8 * took))
             except subprocess.TimeoutExpired:
                 processes, how = tree(process), rng.choice(HOW)
                 epochs = _epochs(out)
