@@ -249,9 +249,8 @@ class Study:
 
     def set_aside_damaged(self, show=None):
         """Rename runs whose files cannot be read or do not fit, so that they are trained anew; says which."""
-        for run in self.store.ids():
-            problem = self.store.set_aside_if_damaged(run)
-            if problem and show:
+        for problem in self.store.set_aside_damaged():
+            if show:
                 show(problem)
 
     def train(self, specs, show=None):
@@ -306,19 +305,13 @@ class Study:
 
         None where a run is not finished, its test pairs are not scored, or it diverged.
         """
-        rows = {}
-        for spec in candidate.specs:
-            if not self.store.is_finished(spec.run, with_test=True):
-                return None
-            scored = self.store.predictions(spec.run)
-            if not np.isfinite(scored[column]).all():
-                return None
-            rows.setdefault(spec.seed, []).append((scored[column] > 0.5) == (scored["label"] > 0.5))
-        return np.stack([np.concatenate(rows[seed]) for seed in sorted(rows)])
+        if not all(self.store.is_finished(spec.run, with_test=True) for spec in candidate.specs):
+            return None
+        return _right_answers(str(self.store.root), tuple((spec.seed, spec.run) for spec in candidate.specs))[column]
 
     def validation_correct(self, candidate, column="score_at_best"):
         """Right answers on the validation pairs of View 1, bool (seeds, pairs), and their connected components."""
-        scored = [self.store.predictions(spec.run, "val") for spec in candidate.specs]
+        scored = [self.store.scores(spec.run, "val") for spec in candidate.specs]
         correct = np.stack([(s[column] > 0.5) == (s["label"] > 0.5) for s in scored])
         return correct, component_labels(self.data(candidate.specs[0].config.data)[1].validation)
 
@@ -502,6 +495,22 @@ def default_root():
     """The checkout (the nearest folder upwards with pyproject.toml), else the current folder."""
     here = Path.cwd()
     return next((folder for folder in (here, *here.parents) if (folder / "pyproject.toml").is_file()), here)
+
+
+@lru_cache(maxsize=64)
+def _right_answers(root, runs):
+    """Right answers on the test pairs by kind of score: bool (seeds, pairs), None where a run's scores are not finite.
+
+    runs: tuple of (seed, run), finished with test scores: what they are does not change any more.
+    """
+    found = {"score": {}, "score_at_best": {}}
+    for seed, run in runs:
+        scored = Store(root).scores(run)
+        for column, rows in found.items():
+            right = (scored[column] > 0.5) == (scored["label"] > 0.5) if np.isfinite(scored[column]).all() else None
+            rows.setdefault(seed, []).append(right)
+    return {column: None if any(part is None for parts in rows.values() for part in parts)
+            else np.stack([np.concatenate(rows[seed]) for seed in sorted(rows)]) for column, rows in found.items()}
 
 
 @lru_cache(maxsize=4)
