@@ -11,7 +11,7 @@ from .datasets import DATASETS
 from .errors import RunError, StudyError, one_line
 from .executors import clock
 from .files import locked, read_csv, sweep
-from .machine import precision_warning
+from .machine import cores, precision_warning
 from .model_cost import tower_cost
 from .stages import get_stage, in_order, scale
 from .study import CHECKED, GIVEN_UP, RENDER_ONLY
@@ -38,7 +38,7 @@ def conduct(study, train=True):
         study.set_aside_damaged(_say)
         # Every run was looked at: the notebooks need not do so again.
         with _environment(CHECKED, *() if train else (RENDER_ONLY,)):
-            failures = _train(study) if train else _run_pages(study, report.all_pages(study))
+            failures = _train(study) if train else _render_pages(study, report.all_pages(study))
         _try(failures, study.write_results)
         if train:
             _try(failures, study.prune)
@@ -145,8 +145,7 @@ def _run_pages(study, pages, specs=()):
     """Execute notebooks one after the other with a progress bar; returns messages of those that failed."""
     failures = []
     for page in pages:
-        log = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")
-        process = _try(failures, report.execute, study, page, log)
+        log, process = _start(study, page, failures)
         if process is None:
             continue
         try:
@@ -158,15 +157,48 @@ def _run_pages(study, pages, specs=()):
             process.terminate()
             process.wait()
             raise
-        log.seek(0)
-        errors = [line for line in log.read().splitlines() if line.startswith("error: ")]
-        log.close()
-        if process.returncode:
-            ended = f"its process ended with status {process.returncode}"
-            message = f"{page.stem}: {errors[-1].removeprefix('error: ') if errors else ended}"
-            failures.append(message)
-            _try(failures, report.mark_gap, study, page, message)
+        _finish(study, page, log, process, failures)
     return failures
+
+
+def _render_pages(study, pages):
+    """Execute notebooks that only show what there is, as many at once as there are cores; returns messages of failures."""
+    failures, waiting, running = [], list(pages), []
+    try:
+        while waiting or running:
+            while waiting and len(running) < cores():
+                page = waiting.pop(0)
+                log, process = _start(study, page, failures)
+                if process is not None:
+                    running.append((page, log, process, time.monotonic()))
+            time.sleep(_POLL_SECONDS)
+            for job in [job for job in running if job[2].poll() is not None]:
+                running.remove(job)
+                _finish(study, *job[:3], failures)
+                _say(f"{job[0].stem}: {clock(time.monotonic() - job[3])}")
+    except BaseException:
+        for _, _, process, _ in running:
+            process.terminate()
+            process.wait()
+        raise
+    return failures
+
+
+def _start(study, page, failures):
+    """Start executing a page: its log and process, the latter None where the disk or the notebook stops it."""
+    log = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")
+    return log, _try(failures, report.execute, study, page, log)
+
+
+def _finish(study, page, log, process, failures):
+    """Note how a page's process ended, among the failures and in the page."""
+    log.seek(0)
+    errors = [line for line in log.read().splitlines() if line.startswith("error: ")]
+    log.close()
+    if process.returncode:
+        ended = f"its process ended with status {process.returncode}"
+        failures.append(f"{page.stem}: {errors[-1].removeprefix('error: ') if errors else ended}")
+        _try(failures, report.mark_gap, study, page, failures[-1])
 
 
 @contextmanager

@@ -233,13 +233,14 @@ def roc(runs, source):
         for axis in (left, right):
             axis.plot([0, 1], [0, 1], color="0.6", linestyle=":", linewidth=1)
             axis.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
-        for label, score in runs[:MANY]:
+        count, runs = len(runs), runs[:MANY]
+        for label, score in runs:
             false_positive, true_positive, _ = roc_points(label, score)
             left.plot(false_positive, true_positive, color=MEASURED, linewidth=1.3)
             points = calibration(label, score)[1]
             right.plot([p[0] for p in points], [p[1] for p in points], "o-", color=MEASURED, markersize=4, linewidth=1)
-        if len(runs) > MANY:
-            left.text(0.97, 0.03, f"the first {MANY} of {len(runs)} runs", ha="right", fontsize=8)
+        if count > MANY:
+            left.text(0.97, 0.03, f"the first {MANY} of {count} runs", ha="right", fontsize=8)
         if runs:
             left.set_title(f"ROC, area {np.mean([auc(*run) for run in runs]):.3f}")
             right.set_title("reliability")

@@ -358,8 +358,9 @@ def main(path):
         memory = isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError"
         if not memory and not isinstance(error, OSError):
             raise
-        told = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
-        print(f"error: run {job['run']}: {'out of memory: ' if memory else ''}{told}", file=sys.stderr)
+        # HDF5's message of several lines hides what the system said.
+        what = "out of memory" if memory else os.strerror(error.errno) if error.errno else type(error).__name__
+        print(f"error: run {job['run']}: {what}: {one_line(str(error))[:300]}", file=sys.stderr)
         return 1
     return 0
 
