@@ -4,6 +4,7 @@ import csv
 import io
 import math
 import os
+import re
 import shutil
 import zipfile
 from functools import lru_cache
@@ -140,8 +141,9 @@ class Store:
         config, result = self.record(run)
         if config["run"] != run or result["run"] != run:
             return "its files name another run"
-        if config.get("version") == TRAINING_VERSION and "data_digest" in config and run != RunConfig.from_dict(
-                config["config"]).identify(config["seed"], config["precision"], config["data_digest"]):
+        named = re.fullmatch("[0-9a-f]{16}", run) and config.get("version") == TRAINING_VERSION and "data_digest" in config
+        if named and run != RunConfig.from_dict(config["config"]).identify(
+                config["seed"], config["precision"], config["data_digest"]):
             return "config.json is not of the configuration that names the run"
         wrong = [name for name in NUMBERS if not isinstance(result[name], (int, float, type(None)))
                  and result[name] not in ("nan", "inf", "-inf")]

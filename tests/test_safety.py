@@ -149,7 +149,7 @@ def test_links_in_a_folder_of_somebody_else_are_not_written_through(tmp_path, mo
     with pytest.raises(OSError):
         with locked(tmp_path / "run" / ".lock"):
             pass
-    job = {"task": "train", "config": {}, "run": "0" * 16, "folder": str(tmp_path / "run"), "threads": 1, "seed": 0, "data_dir": ""}
+    job = {"task": "train", "config": {"none": 1}, "run": "0" * 16, "folder": str(tmp_path / "run"), "threads": 1, "seed": 0, "data_dir": ""}
     with pytest.raises(StudyError):
         executors.train_in_process(job)
     assert mine.read_text() == "precious"
