@@ -15,12 +15,14 @@ ARGS ?=
 OPTIONS = --dataset "$(DATASET)" --profile "$(PROFILE)" --ladder "$(LADDER)" --seeds "$(SEEDS)" \
 	$(if $(DATA_DIR),--data-dir "$(DATA_DIR)") $(if $(STAGES),--stages "$(STAGES)") $(if $(OUT),--out "$(OUT)") $(ARGS)
 
-.PHONY: help setup study test test-long lab clean
+.PHONY: help setup study test test-long fuzz audit lab clean
 
 help:
 	@echo "make study      set up, then run the study (DATASET= DATA_DIR= PROFILE= LADDER= STAGES= SEEDS= OUT= ARGS=)"
 	@echo "make test       set up, then run the tests (10 minutes)"
 	@echo "make test-long  the tests that take longer"
+	@echo "make fuzz       fuzz the readers of outside files, guided by coverage (Linux)"
+	@echo "make audit      known vulnerabilities of the packages installed?"
 	@echo "make lab        open JupyterLab on the notebooks"
 	@echo "make clean      remove the environment; runs/ stays"
 
@@ -41,6 +43,14 @@ test: setup
 
 test-long: setup
 	$(BIN)/python -m pytest -m long $(ARGS)
+
+fuzz: setup
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[fuzz]"
+	$(BIN)/python -m pytest tests/test_fuzz.py -m long -k coverage_guided $(ARGS)
+
+audit: setup
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[audit]"
+	$(BIN)/python -m pip_audit --skip-editable --local $(ARGS)
 
 lab: setup
 	$(BIN)/jupyter lab notebooks

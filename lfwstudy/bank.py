@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
-from .errors import DataError
+from .errors import DataError, one_line
 
 BANK_FORMAT = 1
 SOURCE_SIDE = 250
@@ -82,6 +82,8 @@ class ImageBank:
             with open(temporary, "wb") as file:
                 np.savez(file, images=self.images, names=np.char.encode(self.names, "utf-8"), sha256=self.sha256,
                          meta=np.frombuffer(json.dumps(meta).encode(), np.uint8))
+                file.flush()
+                os.fsync(file.fileno())
             os.replace(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
@@ -91,6 +93,9 @@ def load_bank(path):
     """Open a bank file; its pictures are memory-mapped, not read. Raises DataError where it is none."""
     path = Path(path)
     try:
+        with zipfile.ZipFile(path) as archive:
+            if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
+                raise ValueError("its arrays are compressed")  # so that none is larger than the file
         with np.load(path, allow_pickle=False) as content:
             meta = json.loads(content["meta"].tobytes())
             names = np.char.decode(content["names"], "utf-8")
@@ -107,8 +112,8 @@ def load_bank(path):
         return bank
     except DataError:
         raise
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
-        raise DataError(f"{path}: not a readable bank of pictures ({error})") from error
+    except Exception as error:  # a damaged file makes numpy and zipfile raise many kinds
+        raise DataError(f"{path}: not a readable bank of pictures ({one_line(error)})") from error
 
 
 def build_bank(pictures, dataset, crop, side, filter, origin, notes=(), progress=None, total=None):
@@ -176,7 +181,8 @@ def decode(content, name, crop, side, filter, source_side=SOURCE_SIDE):
     except DataError:
         raise
     except Exception as error:  # Pillow's decoders raise many kinds for damaged files
-        what = "empty file" if not content else f"not a readable picture ({error})"
+        told = "no picture" if isinstance(error, UnidentifiedImageError) else one_line(error)
+        what = "empty file" if not content else f"not a readable picture ({told})"
         raise DataError(f"picture {name}: {what}") from error
     return frame(grey, crop, side, filter)
 
@@ -184,7 +190,7 @@ def decode(content, name, crop, side, filter, source_side=SOURCE_SIDE):
 def to_grey(image):
     """A Pillow image as 8-bit grey; 16-bit grey is scaled, transparency is laid on mid-grey."""
     if image.mode.startswith("I;16") or image.mode in ("I", "F"):
-        values = np.asarray(image, np.float32)
+        values = np.nan_to_num(np.asarray(image, np.float32), posinf=65535, neginf=0)
         scale = 257.0 if values.max(initial=0) > 255 else 1.0
         return Image.fromarray(np.clip(np.round(values / scale), 0, 255).astype(np.uint8))
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
@@ -209,8 +215,6 @@ def _map_member(path, member):
     """Memory-map an uncompressed .npy inside a zip file, which numpy itself does not offer."""
     with zipfile.ZipFile(path) as archive:
         info = archive.getinfo(member)
-        if info.compress_type != zipfile.ZIP_STORED:
-            raise ValueError(f"{member} is compressed")
     with open(path, "rb") as file:
         file.seek(info.header_offset)
         header = file.read(30)

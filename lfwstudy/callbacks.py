@@ -1,6 +1,7 @@
 """What happens during training? Timing, validation, checkpoints, the resume state and progress."""
 
 import json
+import os
 import sys
 import time
 
@@ -108,15 +109,20 @@ def save_weights(folder, siamese, epoch):
 
 
 def load_weights(folder, siamese, epoch):
-    """Load what `save_weights` wrote. Raises RunError where the file is damaged, and clears the way for a fresh start."""
+    """Load what `save_weights` wrote. Raises RunError where the file is damaged, and clears the way for a fresh start.
+
+    The damaged file is kept beside as FILE.damaged.
+    """
     path = weights_path(folder, epoch)
     try:
         siamese.load_weights(path)
     except Exception as error:  # a damaged HDF5 file raises many kinds
-        for damaged in (path, folder / "resume.npz", folder / "result.json"):
-            damaged.unlink(missing_ok=True)
-        raise RunError(f"{path}: damaged weights ({type(error).__name__}); deleted, the same command trains this run "
-                       "anew") from error
+        aside = path.with_name(f"{path.name}.damaged")
+        if path.exists():
+            os.replace(path, aside)
+        for useless in (folder / "resume.npz", folder / "result.json"):
+            useless.unlink(missing_ok=True)
+        raise RunError(f"{path}: damaged weights ({type(error).__name__}), set aside as {aside.name}") from error
 
 
 def drop_weights(folder, keep=()):

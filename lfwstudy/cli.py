@@ -7,7 +7,7 @@ from pathlib import Path
 
 from . import __version__
 from .config import FILTERS, PRECISIONS, PROTOCOLS, SPLITS, DataConfig
-from .errors import ConfigError, StudyError
+from .errors import ConfigError, StudyError, one_line
 
 EXAMPLES = {
     "data": """examples:
@@ -38,13 +38,13 @@ def main(arguments=None):
     try:
         return options.call(options) or 0
     except StudyError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {one_line(error)}", file=sys.stderr)
         return 2
     except OSError as error:  # a full disk, a folder that cannot be written
         if isinstance(error, BrokenPipeError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         else:
-            print(f"error: {error}", file=sys.stderr)
+            print(f"error: {one_line(error)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("\ninterrupted; the same command goes on where it was", file=sys.stderr)

@@ -8,13 +8,13 @@ from contextlib import contextmanager
 
 from . import report
 from .datasets import DATASETS
-from .errors import RunError
+from .errors import RunError, StudyError, one_line
 from .executors import clock
-from .files import locked, read_csv
-from .machine import precision_warning
+from .files import locked, read_csv, sweep
+from .machine import cores, precision_warning
 from .model_cost import tower_cost
 from .stages import get_stage, in_order, scale
-from .study import GIVEN_UP, RENDER_ONLY
+from .study import CHECKED, GIVEN_UP, RENDER_ONLY
 
 _POLL_SECONDS = 0.3
 
@@ -28,31 +28,26 @@ def conduct(study, train=True):
     # Bad data fail here, before anything is written.
     study.data(scale(study.base(), study.settings.profile, study.settings.ladder).data)
     with _lock(study.out):
+        for folder in (study.out, study.out / "notebooks", study.out / "html"):
+            sweep(folder)
         if train:
             _say(f"study: {DATASETS[study.settings.dataset].title}, profile {study.settings.profile}, "
                  f"{study.settings.ladder} ladder, in {study.out}")
             if warning := precision_warning(study.precision):
                 _say(f"warning: {warning}")
-            before = _known_runs(study)
-            study.set_aside_damaged(_say)
-            study.ask(study.settings.stage_ids())
-            if study.seeds() > study.settings.seeds:
-                _say(f"this study has {study.seeds()} seeds already; every stage asked for is brought to as many")
-            failures = _climb(study, before)
-        else:
-            os.environ[RENDER_ONLY] = "1"
-            try:
-                failures = _run_pages(study, report.all_pages(study))
-            finally:
-                del os.environ[RENDER_ONLY]
-        study.write_results()
+        study.set_aside_damaged(_say)
+        # Every run was looked at: the notebooks need not do so again.
+        with _environment(CHECKED, *() if train else (RENDER_ONLY,)):
+            failures = _train(study) if train else _render_pages(study, report.all_pages(study))
+        _try(failures, study.write_results)
         if train:
-            study.prune()
-        page = report.render(study)
+            _try(failures, study.prune)
+        page = _try(failures, report.render, study)
         for message in failures:
             _say(f"failed: {message}")
         _say(f"{'finished' if not failures else 'finished with gaps'} in {clock(time.monotonic() - started)}")
-        print(f"report: {page}", flush=True)
+        if page:
+            print(f"report: {page}", flush=True)
         return 1 if failures else 0
 
 
@@ -96,6 +91,17 @@ def dry_run(study):
     return lines
 
 
+def _train(study):
+    before = _known_runs(study)
+    study.ask(study.settings.stage_ids())
+    if study.seeds() > study.settings.seeds:
+        _say(f"this study has {study.seeds()} seeds already; every stage asked for is brought to as many")
+    try:
+        return _climb(study, before)
+    finally:
+        os.environ.pop(GIVEN_UP, None)
+
+
 def _climb(study, before):
     """Data first, then stage by stage, then the summary. Returns messages of what failed."""
     all_pages = {page.parameters.get("stage", page.notebook): page for page in _own_pages(study)}
@@ -104,9 +110,10 @@ def _climb(study, before):
         rungs = study.climb(upto=name)
         specs = [s for c in rungs[-1].candidates for s in c.specs] if rungs[-1].stage.id == name else []
         missing = study.missing(specs)
-        known = before.get(name, set())
-        if missing and known - {s.run for s in specs}:
-            _say(f"stage {name} runs anew: what it starts from has changed")
+        known = before.get(name, {})
+        for reason in dict.fromkeys(study.why_anew(s, known[key]) for s in missing
+                                    if (key := (s.variant, s.seed, s.fold)) in known and known[key] != s.run):
+            _say(f"stage {name} runs anew: {reason}")
         failed = _run_pages(study, [all_pages[name]], missing)
         rungs = study.climb(upto=name)
         lost = [s for c in rungs[-1].candidates for s in c.specs
@@ -120,6 +127,14 @@ def _climb(study, before):
                                          or report.notebook_path(study, p).is_file()])
 
 
+def _try(failures, call, *arguments):
+    """What a call returns; where the disk or a file stops it, None and a message more among the failures."""
+    try:
+        return call(*arguments)
+    except (OSError, StudyError) as error:
+        failures.append(str(error))
+
+
 def _own_pages(study):
     values = study.settings.combination()
     return [page for page in report.all_pages(study)
@@ -130,8 +145,9 @@ def _run_pages(study, pages, specs=()):
     """Execute notebooks one after the other with a progress bar; returns messages of those that failed."""
     failures = []
     for page in pages:
-        log = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")
-        process = report.execute(study, page, log)
+        log, process = _start(study, page, failures)
+        if process is None:
+            continue
         try:
             with _bar(page, specs) as bar:
                 while process.poll() is None:
@@ -141,12 +157,48 @@ def _run_pages(study, pages, specs=()):
             process.terminate()
             process.wait()
             raise
-        log.seek(0)
-        errors = [line for line in log.read().splitlines() if line.startswith("error: ")]
-        log.close()
-        if process.returncode:
-            failures.append(f"{page.stem}: {errors[-1].removeprefix('error: ') if errors else 'the notebook failed'}")
+        _finish(study, page, log, process, failures)
     return failures
+
+
+def _render_pages(study, pages):
+    """Execute notebooks that only show what there is, as many at once as there are cores; returns messages of failures."""
+    failures, waiting, running = [], list(pages), []
+    try:
+        while waiting or running:
+            while waiting and len(running) < cores():
+                page = waiting.pop(0)
+                log, process = _start(study, page, failures)
+                if process is not None:
+                    running.append((page, log, process, time.monotonic()))
+            time.sleep(_POLL_SECONDS)
+            for job in [job for job in running if job[2].poll() is not None]:
+                running.remove(job)
+                _finish(study, *job[:3], failures)
+                _say(f"{job[0].stem}: {clock(time.monotonic() - job[3])}")
+    except BaseException:
+        for _, _, process, _ in running:
+            process.terminate()
+            process.wait()
+        raise
+    return failures
+
+
+def _start(study, page, failures):
+    """Start executing a page: its log and process, the latter None where the disk or the notebook stops it."""
+    log = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")
+    return log, _try(failures, report.execute, study, page, log)
+
+
+def _finish(study, page, log, process, failures):
+    """Note how a page's process ended, among the failures and in the page."""
+    log.seek(0)
+    errors = [line for line in log.read().splitlines() if line.startswith("error: ")]
+    log.close()
+    if process.returncode:
+        ended = f"its process ended with status {process.returncode}"
+        failures.append(f"{page.stem}: {errors[-1].removeprefix('error: ') if errors else ended}")
+        _try(failures, report.mark_gap, study, page, failures[-1])
 
 
 @contextmanager
@@ -168,7 +220,7 @@ def _bar(page, specs):
                 if finished and spec.run not in told:
                     told.add(spec.run)
                     if not terminal:  # a log gets a line per run where a terminal has the bar
-                        _say(f"  {spec.variant}, seed {spec.seed}: done, {len(told)} of {len(specs)}")
+                        _say(f"- {spec.variant}, seed {spec.seed}: done, {len(told)} of {len(specs)}")
                 epochs = len(study.store.history(spec.run))
                 done += spec.config.training.epochs if finished else epochs
                 if epochs and not finished:
@@ -182,15 +234,18 @@ def _bar(page, specs):
 
 
 def _known_runs(study):
-    """Run ids by stage as results.csv has them for this combination."""
+    """Run ids by stage, then by (variant, seed, fold), as results.csv has them for this combination."""
     path = study.out / "results.csv"
     known = {}
-    if path.is_file():
-        for row in read_csv(path):
+    try:
+        for row in read_csv(path) if path.is_file() else ():
             # Under View 2 there is no split to tell ladders apart by.
             if all(row[key] == value for key, value in study.settings.combination().items()
                    if (key, study.settings.protocol) != ("split", "view2")):
-                known.setdefault(row["stage"], set()).add(row["run"])
+                fold = int(row["fold"]) if row["fold"] else None
+                known.setdefault(row["stage"], {})[row["variant"], int(row["seed"]), fold] = row["run"]
+    except (ValueError, KeyError, TypeError) as error:
+        _say(f"{path}: damaged ({type(error).__name__}: {error}); it is written anew")
     return known
 
 
@@ -230,6 +285,17 @@ def _rate(study):
 
 
 @contextmanager
+def _environment(*names):
+    """Set environment variables to 1 for the processes started within the block."""
+    os.environ |= dict.fromkeys(names, "1")
+    try:
+        yield
+    finally:
+        for name in names:
+            os.environ.pop(name, None)
+
+
+@contextmanager
 def _lock(out):
     """Keep a second study out of the folder while one works in it."""
     try:
@@ -240,4 +306,4 @@ def _lock(out):
 
 
 def _say(text):
-    print(text, file=sys.stderr, flush=True)
+    print(one_line(text), file=sys.stderr, flush=True)

@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import json
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from .errors import ConfigError, choose_one
 
@@ -214,10 +215,15 @@ class RunConfig:
         if not isinstance(content, dict) or set(content) - set(_SECTIONS):
             raise ConfigError(f"not a run configuration: sections {sorted(content) if isinstance(content, dict) else content!r}")
         flat = {}
-        for section, values in content.items():
-            for name, value in values.items():
-                flat[f"{section}.{name}"] = tuple(value) if isinstance(value, list) else value
-        return cls().change(flat)
+        try:
+            for section, values in content.items():
+                for name, value in values.items():
+                    flat[f"{section}.{name}"] = tuple(value) if isinstance(value, list) else value
+            return cls().change(flat)
+        except ConfigError:
+            raise
+        except (TypeError, ValueError, AttributeError) as error:  # a value of another kind than the setting's
+            raise ConfigError(f"not a run configuration: {error}") from error
 
     def differences(self, other):
         """Settings in which `self` departs from `other`: list of (section.field, other's value, own value)."""
@@ -230,13 +236,17 @@ class RunConfig:
         Only settings that differ from their defaults are hashed, so that a setting added later with a neutral
         default leaves the names of older runs alone.
         """
-        changed = {key: value for key, _, value in self.differences(RunConfig())}
-        identity = {"config": changed, "seed": seed, "precision": choose_one("precision", precision, PRECISIONS),
+        identity = {"config": _changes(self), "seed": seed, "precision": choose_one("precision", precision, PRECISIONS),
                     "data": data_digest, "version": TRAINING_VERSION}
         return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
 
 
 _SECTIONS = {"data": DataConfig, "model": ModelConfig, "training": TrainingConfig}
+
+
+@lru_cache(maxsize=1024)
+def _changes(config):
+    return {key: value for key, _, value in config.differences(RunConfig())}
 
 
 def _flatten(content):

@@ -1,21 +1,27 @@
 """Where do the pictures come from? The registry of data sets: find, download, verify, unpack."""
 
+import bz2
+import gzip
 import hashlib
+import lzma
 import os
 import re
 import sys
 import tarfile
 import zipfile
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
-from urllib.parse import urlsplit
+from stat import S_ISLNK
+from urllib.parse import urljoin, urlsplit
 
 import numpy as np
 
 from . import demo
 from .bank import build_bank, load_bank
-from .errors import DataError, choose_one
-from .pairs import Pairs, person_of, picture_name, read_people, read_view1, read_view2
+from .errors import DataError, choose_one, one_line
+from .files import locked
+from .pairs import Pairs, is_name, person_of, picture_name, read_people, read_view1, read_view2
 from .splits import audit, make_split, subsample
 
 PICTURES, PEOPLE = 13_233, 5_749
@@ -23,6 +29,10 @@ _FIGSHARE = "https://ndownloader.figshare.com/files/"
 _SUFFIXES = (".jpg", ".jpeg", ".png", ".pgm")
 # What an archive of faces may hold at most; LFW has 13,233 pictures of about 10 KB.
 _MAX_MEMBERS, _MAX_MEMBER_BYTES, _MAX_TOTAL_BYTES = 100_000, 8 << 20, 4 << 30
+# Pictures hardly compress; what unpacks to so many times the archive's size (beyond some bytes) is a bomb.
+_MAX_RATIO, _FREE_BYTES = 50, 64 << 20
+# How long one process waits for another that fills the same part of the cache.
+_PATIENCE_SECONDS = 3600
 
 
 @dataclass(frozen=True)
@@ -154,9 +164,14 @@ def prepare_bank(config, data_dir="", progress=None):
             return load_bank(path)
         except DataError:
             path.unlink(missing_ok=True)  # our own cache: a damaged file is made anew
-    notes = () if config.dataset == "demo" else _judge_archive(DATASETS[config.dataset], source)
-    bank = build_bank(_pictures(source), config.dataset, *wanted, origin=source, notes=notes, progress=progress)
-    bank.save(path)
+    with _alone(path):
+        if path.exists():  # made by another process meanwhile
+            return load_bank(path)
+        for left_over in path.parent.glob(f".{path.name}.*.tmp"):  # of a process that was killed
+            left_over.unlink()
+        notes = () if config.dataset == "demo" else _judge_archive(DATASETS[config.dataset], source)
+        bank = build_bank(_pictures(source), config.dataset, *wanted, origin=source, notes=notes, progress=progress)
+        bank.save(path)
     return load_bank(path)
 
 
@@ -252,15 +267,35 @@ def fetch(name, source):
 
     A file with another digest is refused and kept aside as NAME.refused. Raises DataError.
     """
+    target = cache_folder() / "downloads" / name
+    if not _has_digest(target, source.digest):
+        with _alone(target):
+            if not _has_digest(target, source.digest):  # another process may have fetched it meanwhile
+                _download(name, source, target)
+    return target
+
+
+def _has_digest(path, digest):
     import pooch
-    folder = cache_folder() / "downloads"
-    target = folder / name
+    algorithm, _, wanted = digest.partition(":")
+    return path.is_file() and pooch.file_hash(path, alg=algorithm) == wanted
+
+
+@contextmanager
+def _alone(path):
+    """Keep other processes from filling the same file of the cache meanwhile."""
+    try:
+        with locked(path.with_name(f".{path.name}.lock"), _PATIENCE_SECONDS):
+            yield
+    except BlockingIOError:
+        raise DataError(f"{path}: another process has been making this file for an hour; end it first") from None
+
+
+def _download(name, source, target):
+    import pooch
+    folder = target.parent
     algorithm, _, digest = source.digest.partition(":")
-    if target.is_file() and pooch.file_hash(target, alg=algorithm) == digest:
-        return target
-    host = urlsplit(source.url)
-    if host.scheme != "https" and host.hostname != "127.0.0.1":
-        raise DataError(f"{source.url}: only https is used for downloads")
+    _require_https(source.url)
     # Checked here, not by pooch, which throws a file with another digest away.
     keeper = pooch.create(folder, base_url="", registry={f"{name}.part": None}, urls={f"{name}.part": source.url},
                           retry_if_failed=2)
@@ -269,7 +304,8 @@ def fetch(name, source):
     part = folder / f"{name}.part"
     part.unlink(missing_ok=True)
     try:
-        keeper.fetch(part.name, downloader=pooch.HTTPDownloader(progressbar=sys.stderr.isatty(), timeout=30))
+        keeper.fetch(part.name, downloader=pooch.HTTPDownloader(
+            progressbar=sys.stderr.isatty(), timeout=30, hooks={"response": _follow_https_only}))
     except Exception as error:  # requests, urllib3 and pooch raise many kinds
         reason = str(error).splitlines()[0][:300] if str(error) else type(error).__name__
         raise DataError(f"{name} could not be downloaded from {source.url} ({reason}). {help_}") from error
@@ -279,7 +315,17 @@ def fetch(name, source):
         raise DataError(f"{name} from {source.url} has the digest {algorithm}:{found}, not {source.digest}: it has changed "
                         f"or was cut short. It is kept aside as {folder / f'{name}.refused'} and not used. {help_}")
     os.replace(part, target)
-    return target
+
+
+def _require_https(url):
+    host = urlsplit(url)
+    if host.scheme != "https" and host.hostname != "127.0.0.1":
+        raise DataError(f"{url}: only https is used for downloads")
+
+
+def _follow_https_only(response, **_):
+    if response.is_redirect:
+        _require_https(urljoin(response.url, response.headers["location"]))
 
 
 def _bank_file_in(folder, config):
@@ -381,32 +427,48 @@ def _pictures(source):
         return
     try:
         yield from (_zip_pictures if zipfile.is_zipfile(source) else _tar_pictures)(source)
-    except (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError) as error:
-        raise DataError(f"{source}: not a readable archive, or cut short ({error})") from error
-    except Exception as error:
-        if type(error).__module__ in ("zlib", "gzip") or type(error).__name__ == "error":
-            raise DataError(f"{source}: damaged archive ({error})") from error
+    except DataError:
         raise
+    except Exception as error:  # the readers of damaged archives raise many kinds
+        raise DataError(f"{source}: not a readable archive, damaged or cut short ({one_line(error)})") from error
 
 
 def _picture_files(folder):
     for person in sorted(entry.name for entry in os.scandir(folder) if entry.is_dir()):
         for path in sorted((folder / person).iterdir()):
-            name = _name_of(PurePosixPath(person) / path.name)
+            name = _name_of(PurePosixPath(person) / path.name, folder)
             if name and path.is_file():
                 yield path, name
 
 
+class _Measured:
+    """A stream that refuses to give more between two members than one can have: headers may be bombs, too."""
+
+    def __init__(self, file, source):
+        self.file, self.source, self.given = file, source, 0
+
+    def read(self, size):
+        self.given += size
+        if self.given > 2 * _MAX_MEMBER_BYTES:
+            raise DataError(f"{self.source}: a header of more than {self.given:,} bytes; no data set has such, refused")
+        return self.file.read(size)
+
+
 def _tar_pictures(source):
-    with tarfile.open(source, "r|*") as archive:
-        total = 0
-        for count, member in enumerate(archive):
-            total = _check_member(source, count, member.name, member.size, total)
-            if not (member.isfile() or member.isdir()):
-                raise DataError(f"{source}: member {member.name!r} is a link or a device; no data set has such")
-            name = _name_of(PurePosixPath(member.name))
-            if name and member.isfile():
-                yield name, archive.extractfile(member).read()
+    with open(source, "rb") as file:
+        magic = file.read(2)
+    unpack = {b"\x1f\x8b": gzip.open, b"BZ": bz2.open, b"\xfd7": lzma.open}.get(magic, open)
+    with unpack(source, "rb") as stream:
+        measured, total = _Measured(stream, source), 0
+        with tarfile.open(fileobj=measured, mode="r|") as archive:
+            for count, member in enumerate(archive):
+                total = _check_member(source, count, member.name, member.size, total)
+                if not (member.isfile() or member.isdir()):
+                    raise DataError(f"{source}: member {member.name!r} is a link or a device; no data set has such")
+                name = _name_of(PurePosixPath(member.name), source)
+                if name and member.isfile():
+                    yield name, archive.extractfile(member).read()
+                measured.given = 0
 
 
 def _zip_pictures(source):
@@ -414,7 +476,9 @@ def _zip_pictures(source):
         total = 0
         for count, member in enumerate(archive.infolist()):
             total = _check_member(source, count, member.filename, member.file_size, total)
-            name = _name_of(PurePosixPath(member.filename))
+            if S_ISLNK(member.external_attr >> 16):
+                raise DataError(f"{source}: member {member.filename!r} is a link or a device; no data set has such")
+            name = _name_of(PurePosixPath(member.filename), source)
             if name and not member.is_dir():
                 with archive.open(member) as file:
                     content = file.read(_MAX_MEMBER_BYTES + 1)
@@ -429,15 +493,20 @@ def _check_member(source, count, name, size, total):
     if path.is_absolute() or ".." in path.parts or "\\" in name:
         raise DataError(f"{source}: member {name!r} points out of the archive; refused")
     total += size
-    if count >= _MAX_MEMBERS or size > _MAX_MEMBER_BYTES or total > _MAX_TOTAL_BYTES:
+    most = min(_MAX_TOTAL_BYTES, _FREE_BYTES + _MAX_RATIO * source.stat().st_size)
+    if count >= _MAX_MEMBERS or not 0 <= size <= _MAX_MEMBER_BYTES or total > most:
         raise DataError(f"{source}: member {name!r} ({size:,} bytes, {total:,} in all) is more than an archive of "
                         "faces holds; refused")
     return total
 
 
-def _name_of(path):
-    """Picture name of a path .../NAME/NAME_0001.jpg, None for anything else."""
+def _name_of(path, source):
+    """Picture name of a path .../NAME/NAME_0001.jpg, None for anything else. Raises DataError where NAME is none."""
     if path.suffix.lower() not in _SUFFIXES or len(path.parts) < 2:
         return None
     person, stem = path.parts[-2], path.stem
-    return stem if re.fullmatch(re.escape(person) + r"_[0-9]{4,}", stem) else None
+    if not re.fullmatch(re.escape(person) + r"_[0-9]{4,}", stem):
+        return None
+    if not is_name(person):
+        raise DataError(f"{source}: {str(path)!r}: {person!r} is no person's name; rename or remove it")
+    return stem

@@ -17,6 +17,11 @@ class RunError(StudyError, RuntimeError):
     """A training process failed, or a stored run is damaged."""
 
 
+def one_line(text):
+    """A text as one line of printable characters: names in it may come from anybody's files, and logs are read in terminals."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(text).strip())
+
+
 def choose_one(kind, value, known):
     """Raise ConfigError unless `value` is in `known`; the message lists the known ones and the nearest."""
     if value in known:

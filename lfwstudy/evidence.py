@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy import special, stats
 
 LEVEL = 0.95
 # Draws of the bootstrap: enough for the tail that is left after correcting for a ladder's comparisons.
@@ -98,7 +98,8 @@ def mcnemar_exact(variant, incumbent):
     gained, lost = int((variant & ~incumbent).sum()), int((~variant & incumbent).sum())
     if gained + lost == 0:
         return gained, lost, 1.0
-    return gained, lost, float(stats.binomtest(gained, gained + lost, 0.5).pvalue)
+    # The binomial distribution with p = 1/2 is symmetric: both tails are twice the smaller one.
+    return gained, lost, min(1.0, 2 * float(special.bdtr(min(gained, lost), gained + lost, 0.5)))
 
 
 def seeds_needed(found, comparisons=1, level=LEVEL, most=1000):

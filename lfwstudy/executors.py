@@ -1,6 +1,9 @@
 """How are runs trained? Each configuration in a fresh process, handed to a concurrent.futures executor."""
 
+import csv
 import os
+import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -15,6 +18,8 @@ from .machine import cores
 # A process that takes longer to end than this after being asked is killed.
 _GRACE_SECONDS = 10
 _POLL_SECONDS = 0.2
+# Less free space than this is a full disk: not even a log fits.
+_FULL_BYTES = 64 << 10
 
 
 def run(jobs, cluster="", show=None):
@@ -60,7 +65,8 @@ def train_in_process(job, children=None):
     folder = Path(job["folder"])
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "job.json", {**job, "ends_with_parent": True})
-    with open(folder / "log.txt", "w", encoding="utf-8") as log:
+    (folder / "log.txt").unlink(missing_ok=True)  # a link in a folder from elsewhere is not written through
+    with open(folder / "log.txt", "x", encoding="utf-8") as log:
         process = subprocess.Popen([sys.executable, "-m", "lfwstudy.train", str(folder / "job.json")],
                                    stdin=subprocess.PIPE, stdout=log, stderr=log, env=_environment(job["threads"]))
         if children:
@@ -86,7 +92,7 @@ def progress(jobs, started, failures=(), before=0):
         rows = _history(folder)
         done += len(rows)
         if rows or (folder / "job.json").exists():
-            last = f", validation accuracy {float(rows[-1]['val_accuracy']):.3f}" if rows else ""
+            last = f", validation accuracy {rows[-1]['val_accuracy']}" if rows else ""
             current += f"; {job['title']}: epoch {len(rows)} of at most {job['epochs']}{last}"
     spent = time.monotonic() - started
     left = f"; at most {clock(spent / (done - before) * (total - done))} left" if before < done < total else ""
@@ -171,8 +177,8 @@ def _environment(threads):
 
 def _history(folder):
     try:
-        return read_csv(folder / "history.csv")
-    except OSError:
+        return [{**row, "val_accuracy": f"{float(row['val_accuracy']):.3f}"} for row in read_csv(folder / "history.csv")]
+    except (OSError, ValueError, KeyError, TypeError, csv.Error):  # not there yet, or damaged by hand
         return []
 
 
@@ -181,7 +187,10 @@ def _explain(status, log):
     told = next((line.removeprefix("error: ") for line in reversed(lines) if line.startswith("error: ")), None)
     if told:
         return told
+    last = lines[-1] if lines else "no output"
     if status < 0:
-        hint = " (out of memory?)" if status == -9 else ""
-        return f"its process was ended by signal {-status}{hint}; log: {log}"
-    return f"its process failed with status {status}: {lines[-1] if lines else 'no output'}; log: {log}"
+        memory = status == -signal.SIGKILL or "bad_alloc" in last
+        return f"its process was ended by signal {-status}{' (out of memory?)' if memory else ''}; log: {log}"
+    if shutil.disk_usage(log).free < _FULL_BYTES:
+        last += " (the disk is full)"
+    return f"its process failed with status {status}: {last}; log: {log}"

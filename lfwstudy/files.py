@@ -6,21 +6,37 @@ import io
 import json
 import math
 import os
+import re
 import time
 from contextlib import contextmanager
 from pathlib import Path
 
 
+# What a spreadsheet takes for a formula: at the start of a cell, or after a separator of some country's CSV.
+FORMULA = re.compile(r"(^|[,;|\"])\s*[=+\-@\uff1d\uff0b\uff0d\uff20]")
+
+
 @contextmanager
 def replacing(path):
-    """A temporary path beside `path` (with the same suffixes) that replaces it when the block ends without error."""
+    """A temporary path beside `path` (with the same suffixes) that replaces it when the block ends without error.
+
+    Its content is on the disk before it takes the name, so that a machine that stops leaves the old file or the new.
+    """
     path = Path(path)
     temporary = path.with_name(f".{os.getpid()}.{path.name}")
     try:
         yield temporary
+        _flush(temporary)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def sweep(folder):
+    """Delete the temporary files that killed processes left in a folder."""
+    for path in Path(folder).glob(".[0-9]*.*"):
+        if path.is_file() or path.is_symlink():
+            path.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -30,7 +46,8 @@ def locked(path, patience=0.0):
     Raises BlockingIOError where another process holds it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "w") as file:
+    # A link planted in a folder from elsewhere is not followed, and nothing is truncated.
+    with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)) as file:
         until = time.monotonic() + patience
         while True:
             try:
@@ -48,8 +65,6 @@ def write_text(path, text):
     with replacing(path) as temporary:
         with open(temporary, "w", encoding="utf-8", newline="\n") as file:
             file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
 
 
 def write_json(path, content):
@@ -58,8 +73,11 @@ def write_json(path, content):
 
 
 def read_json(path):
-    """Read what `write_json` wrote."""
-    return json.loads(Path(path).read_text(encoding="utf-8"))
+    """Read what `write_json` wrote. Raises ValueError for what is no JSON."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
 
 
 def write_csv(path, columns, rows):
@@ -79,14 +97,27 @@ def read_csv(path):
 
 
 def cell(value):
-    """How a value stands in a CSV field: booleans true and false, None empty, numbers with at most 9 digits."""
+    """How a value stands in a CSV field: booleans true and false, None empty, numbers with at most 9 digits.
+
+    A text that a spreadsheet would take for a formula gets an apostrophe before it, which makes it text there.
+    """
     if value is None:
         return ""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float):
         return f"{value:.9g}"
+    if isinstance(value, str) and FORMULA.match(value):
+        return f"'{value}"
     return str(value)
+
+
+def _flush(path):
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _plain(value):

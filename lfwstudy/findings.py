@@ -75,7 +75,7 @@ def measures(study, rungs):
         return Markdown("The test pairs are not scored.")
     values = []
     for run in runs:
-        scored, held = study.store.predictions(run), study.store.predictions(run, "val")
+        scored, held = study.store.scores(run), study.store.scores(run, "val")
         label, score = scored["label"], scored["score_at_best"]
         threshold = evaluate.best_threshold(held["label"], held["score_at_best"])
         values.append([evaluate.accuracy(label, score), evaluate.accuracy(label, score, threshold), threshold,
@@ -97,7 +97,7 @@ def measures(study, rungs):
 def roc_curves(study, rungs):
     """Labels and scores of the best configuration's runs, as plots.roc and plots.reliability want them."""
     best = last_choice(rungs)
-    scored = [study.store.predictions(spec.run) for spec in best.specs
+    scored = [study.store.scores(spec.run) for spec in best.specs
               if study.store.is_finished(spec.run, with_test=True)] if best and study.correct(best) is not None else []
     return [(s["label"], s["score_at_best"]) for s in scored]
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from .errors import DataError
+from .files import FORMULA
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,12 @@ class Pairs:
 def person_of(pictures):
     """The person's name of each picture name: `Ada_Lovelace_0001` is of `Ada_Lovelace`."""
     return np.array([picture.rpartition("_")[0] for picture in pictures], dtype=np.str_)
+
+
+def is_name(person):
+    """Whether a text can be a person's name: nothing in it acts in a path, a log, a terminal or a spreadsheet."""
+    return bool(person) and person == person.strip() and person.isprintable() and person not in (".", "..") \
+        and not re.search(r"[/\\]", person) and not FORMULA.search(person) and len(person) <= 200
 
 
 def picture_name(person, number):
@@ -175,9 +182,7 @@ def _read_pair(path, number, line, matched):
 
 
 def _name(path, number, name):
-    bad = (not name or name != name.strip() or name in (".", "..") or re.search(r"[\x00-\x1f\x7f/\\]", name)
-           or not name.isprintable() or name[0] in "=+-@")  # the last start a formula in a spreadsheet
-    if bad:
+    if not is_name(name):
         raise DataError(f"{path}, line {number}: {name!r} is no person's name")
     return name
 

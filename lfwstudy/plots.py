@@ -17,6 +17,8 @@ _STYLE = {"font.size": 9, "axes.titlesize": 9, "axes.labelsize": 9, "legend.font
           "ytick.labelsize": 8, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True,
           "grid.color": "0.9", "axes.axisbelow": True, "figure.facecolor": "white"}
 WIDTH = 8.6
+# More runs than this are drawn as a band: a line each would be neither seen nor small.
+MANY = 25
 
 
 def use_inline_style():
@@ -32,7 +34,7 @@ def learning_curves(curves, source):
     """Accuracy and cross-entropy over epochs, one column per variant.
 
     curves: dict from variant id to list (one per seed and fold) of history rows. The dot marks the epoch of the
-    best validation accuracy.
+    best validation accuracy. Of many runs the median and the middle four fifths are drawn.
     """
     with _style():
         if not curves:
@@ -41,9 +43,8 @@ def learning_curves(curves, source):
         figure = Figure(figsize=(WIDTH if count > 1 else 0.62 * WIDTH, 4.2), layout="constrained")
         axes = figure.subplots(2, count, sharex="col", sharey="row", squeeze=False)
         for column, (variant, histories) in enumerate(curves.items()):
-            for rows in histories:
-                _curve(axes[0, column], rows, "accuracy")
-                _curve(axes[1, column], rows, "cross_entropy")
+            _curves(axes[0, column], histories, "accuracy")
+            _curves(axes[1, column], histories, "cross_entropy")
             axes[0, column].set_title(variant if count < 4 else variant.replace("-", "-\n", 1))
             axes[1, column].set_xlabel("epoch")
             axes[1, column].xaxis.get_major_locator().set_params(integer=True)
@@ -67,8 +68,7 @@ def small_multiples(curves, source, columns=4):
         figure = Figure(figsize=(WIDTH, 1.55 * rows + 0.6), layout="constrained")
         axes = figure.subplots(rows, columns, sharey=True, squeeze=False)
         for axis, (title, histories) in zip(axes.flat, curves.items()):
-            for history in histories:
-                _curve(axis, history, "accuracy")
+            _curves(axis, histories, "accuracy")
             axis.set_title(title.replace(": ", "\n"), fontsize=8)
             axis.xaxis.get_major_locator().set_params(integer=True)
         for axis in axes.flat[len(curves):]:
@@ -100,7 +100,9 @@ def ladder(points, source):
                                                           [point["high"] - point["accuracy"]]],
                               fmt="o", color=MEASURED, markersize=6, capsize=3, linewidth=1.4,
                               markerfacecolor=MEASURED if point["carried"] else "white")
-                if len(point["singles"]) > 1:
+                if len(point["singles"]) > MANY:
+                    axis.plot(np.quantile(point["singles"], (0.1, 0.9)), [y, y], color=MEASURED, linewidth=5, alpha=0.25)
+                elif len(point["singles"]) > 1:
                     axis.plot(point["singles"], [y] * len(point["singles"]), "|", color=MEASURED, markersize=9)
             if point["published"] is not None:
                 axis.plot(point["published"], y, "D", color=PUBLISHED, markersize=5, markerfacecolor="none")
@@ -260,11 +262,14 @@ def roc(runs, source):
         for axis in (left, right):
             axis.plot([0, 1], [0, 1], color="0.6", linestyle=":", linewidth=1)
             axis.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
+        count, runs = len(runs), runs[:MANY]
         for label, score in runs:
             false_positive, true_positive, _ = roc_points(label, score)
             left.plot(false_positive, true_positive, color=MEASURED, linewidth=1.3)
             points = calibration(label, score)[1]
             right.plot([p[0] for p in points], [p[1] for p in points], "o-", color=MEASURED, markersize=4, linewidth=1)
+        if count > MANY:
+            left.text(0.97, 0.03, f"the first {MANY} of {count} runs", ha="right", fontsize=8)
         if runs:
             left.set_title(f"ROC, area {np.mean([auc(*run) for run in runs]):.3f}")
             right.set_title("reliability")
@@ -286,6 +291,24 @@ def _nothing(text, source):
     figure = Figure(figsize=(0.5 * WIDTH, 0.8), layout="constrained")
     figure.text(0.5, 0.5, text, ha="center")
     return _sign(figure, source)
+
+
+def _curves(axis, histories, name):
+    if len(histories) <= MANY:
+        for rows in histories:
+            _curve(axis, rows, name)
+        return
+    longest = max(len(rows) for rows in histories)
+    for key, color, dash in ((name, TRAIN, "--"), (f"val_{name}", VALIDATION, "-")):
+        values = np.full((len(histories), longest), np.nan)
+        for line, rows in zip(values, histories):
+            line[:len(rows)] = [row[key] for row in rows]
+        values[~np.isfinite(values)] = np.nan
+        # Epochs that few runs reached would show those few only.
+        reached = np.flatnonzero(np.isfinite(values).mean(axis=0) >= 0.1)
+        low, middle, high = np.nanquantile(values[:, reached], (0.1, 0.5, 0.9), axis=0)
+        axis.fill_between(reached + 1, low, high, color=color, alpha=0.2, linewidth=0)
+        axis.plot(reached + 1, middle, color=color, linestyle=dash, linewidth=1.4)
 
 
 def _curve(axis, rows, name):

@@ -3,12 +3,13 @@
 import html
 import json
 import os
+import re
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from .errors import ConfigError
+from .errors import ConfigError, one_line
 from .files import write_json, write_text
 
 NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
@@ -90,16 +91,28 @@ def notebook_parameters(source):
     return list(inspect_notebook(str(source)))
 
 
+def mark_gap(study, page, message):
+    """Note in a page's executed notebook, where there is one, that executing it failed; the report says so."""
+    path = notebook_path(study, page)
+    try:
+        notebook = json.loads(path.read_text(encoding="utf-8"))
+        notebook["metadata"]["lfwstudy_gap"] = message
+        write_json(path, notebook)
+    except (OSError, ValueError, KeyError):
+        path.unlink(missing_ok=True)  # what cannot be read is no page
+
+
 def render(study):
     """Render html/*.html and report.html from the executed notebooks; returns the path of report.html."""
     sections = []
     for page in all_pages(study):
         source = notebook_path(study, page)
-        if source.is_file():
+        try:
             body, headings = _body(source, page)
-        else:
-            body = f'<p class="gap">This part of the study is missing: {html.escape(page.stem)} was not executed.</p>'
-            headings = []
+        except FileNotFoundError:
+            body, headings = _gap(f"This part of the study is missing: {page.stem} was not executed."), []
+        except Exception as error:  # whatever a damaged notebook makes the readers raise
+            body, headings = _gap(f"{page.stem}.ipynb cannot be read: {type(error).__name__}: {error}"), []
         sections.append((page, body, headings))
         single = study.out / "html" / f"{page.stem}.html"
         single.parent.mkdir(parents=True, exist_ok=True)
@@ -127,8 +140,7 @@ def _body(source, page):
     fragment, _ = exporter.from_notebook_node(notebook)
     soup = BeautifulSoup(fragment, "html.parser")
     headings = []
-    for tag in soup.find_all(["script", "link", "iframe", "object"]):
-        tag.decompose()
+    _disarm(soup)
     for number, tag in enumerate(soup.find_all(["h1", "h2", "h3"])):
         tag["id"] = f"{page.anchor}-{number}"
         if tag.name == "h2":
@@ -142,7 +154,24 @@ def _body(source, page):
         heading = image.find_previous(["h1", "h2", "h3"])
         image["alt"] = f"Figure: {heading.get_text()}" if heading else "Figure"
         image.wrap(soup.new_tag("div", attrs={"class": "scroll", "tabindex": "0"}))
-    return str(soup), headings
+    message = notebook.metadata.get("lfwstudy_gap")
+    return (_gap(f"This part failed, what follows may be cut short or older: {message}") if message else "") \
+        + str(soup), headings
+
+
+def _disarm(soup):
+    """Remove what could act or load: a study's notebooks may come from somebody else."""
+    for tag in soup.find_all(["script", "link", "iframe", "object", "embed", "meta", "base", "form"]):
+        tag.decompose()
+    for tag in soup.find_all(True):
+        for name in list(tag.attrs):
+            if name.startswith("on") or name in ("href", "src", "xlink:href", "action", "formaction", "srcset", "style") \
+                    and re.match(r"\s*(javascript|vbscript|data:text)|.*url\(", str(tag[name]), re.IGNORECASE):
+                del tag[name]
+
+
+def _gap(text):
+    return f'<p class="gap">{html.escape(text)}</p>'
 
 
 def _page(study, title, sections):
@@ -158,6 +187,7 @@ _TEMPLATE = """<!DOCTYPE html>
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
 <title>{{ title }}{{ " (demo)" if demo else "" }}</title>
 <style>{{ style | safe }}</style>
 </head>
@@ -233,7 +263,10 @@ pre { overflow-x: auto; font-size: .8rem; }
 
 
 def main(path):
-    """Execute the notebook described by a JSON file through papermill; exit status 1 with one line where it fails."""
+    """Execute the notebook described by a JSON file through papermill; exit status 1 with one line where it fails.
+
+    What was executed is kept in any case, with the error in its place.
+    """
     import threading
     from .executors import end_with_parent
     threading.Thread(target=end_with_parent, daemon=True).start()
@@ -247,13 +280,28 @@ def main(path):
         papermill.execute_notebook(job["source"], str(temporary), job["parameters"], progress_bar=False,
                                    coalesce_streams=True, cwd=str(Path(job["source"]).parent))
     except PapermillExecutionError as error:
-        print(f"error: {error.ename}: {error.evalue}", file=sys.stderr)
+        print(f"error: {error.ename}: {_first_line(error.evalue)}", file=sys.stderr)
+        return 1
+    except Exception as error:  # a kernel that died, a full disk
+        died = " (out of memory?)" if type(error).__name__ == "DeadKernelError" else ""
+        print(f"error: {type(error).__name__}: {_first_line(str(error))}{died}", file=sys.stderr)
         return 1
     finally:
-        # What was executed is kept in any case, with the error in its place.
-        if temporary.exists():
+        if _is_whole(temporary):
             os.replace(temporary, target)
+        temporary.unlink(missing_ok=True)
     return 0
+
+
+def _first_line(text):
+    return one_line((str(text).strip().splitlines() or [""])[0])
+
+
+def _is_whole(path):
+    try:
+        return bool(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        return False
 
 
 if __name__ == "__main__":

@@ -1,20 +1,29 @@
 """Where does a run live? The store: what is finished, what can go on, what a run measured."""
 
+import csv
+import io
 import math
+import os
+import re
 import shutil
+import zipfile
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
+from .config import TRAINING_VERSION, RunConfig
 from .errors import RunError
-from .files import read_csv, read_json
+from .files import read_csv, read_json, write_json
 
 FILES = ("config.json", "history.csv", "predictions.csv", "result.json")
+# What result.json must have for a run to be compared, chosen and shown.
+NUMBERS = ("epochs_run", "evaluated_epoch", "best_epoch", "val_accuracy_at_best", "val_cross_entropy")
+_HEADER = "set,pair,left,right,label,score,score_at_best\n"
 
 
 class Store:
-    """The folder of runs, each a folder named by its id. Reads only; training writes."""
+    """The folder of runs, each a folder named by its id. Training writes them; here they are read, and damaged ones renamed."""
 
     def __init__(self, root):
         self.root = Path(root)
@@ -25,7 +34,8 @@ class Store:
 
     def is_finished(self, run, with_test=False):
         """Whether a run's four files are there (weights are optional), `with_test` with scored test pairs too."""
-        if not all((self.folder(run) / name).is_file() for name in FILES):
+        folder = f"{self.root}/{run}"  # asked for every run of a large store again and again: Path is slow
+        if not all(os.path.isfile(f"{folder}/{name}") for name in FILES):
             return False
         return not with_test or self.result(run)["test_accuracy"] is not None
 
@@ -36,34 +46,35 @@ class Store:
 
     def result(self, run):
         """result.json of a finished run; "nan" and "inf" are floats again. Raises RunError where it is damaged."""
-        path = self.folder(run) / "result.json"
-        try:
-            content = read_json(path).items()
-        except (ValueError, AttributeError) as error:
-            raise RunError(f"{path}: damaged ({error}); `lfwstudy run` sets such a run aside and trains it anew") from error
-        return {key: float(value) if value in ("nan", "inf", "-inf") else value
-                for key, value in content if not isinstance(value, (dict, list))}
+        path = f"{self.root}/{run}/result.json"
+        return _result(path, os.stat(path).st_mtime_ns)
 
     def record(self, run):
         """config.json and result.json as they are."""
         return read_json(self.folder(run) / "config.json"), read_json(self.folder(run) / "result.json")
 
     def history(self, run):
-        """History rows as dicts of numbers, [] where there is none yet. Of unfinished runs too."""
-        path = self.folder(run) / "history.csv"
-        if not path.is_file():
+        """History rows as dicts of numbers, [] where there is none yet or it is damaged. Of unfinished runs too."""
+        try:
+            return [{key: int(value) if key == "epoch" else float(value) for key, value in row.items()}
+                    for row in read_csv(self.folder(run) / "history.csv")]
+        except (OSError, ValueError, TypeError, csv.Error):
             return []
-        return [{key: int(value) if key == "epoch" else float(value) for key, value in row.items()}
-                for row in read_csv(path)]
 
     def predictions(self, run, part="test"):
         """Scored pairs of a set: dict of arrays pair, left, right, label, score, score_at_best."""
+        rows = [row for row in read_csv(self.folder(run) / "predictions.csv") if row["set"] == part]
+        kinds = {"pair": int, "left": str, "right": str, "label": int, "score": float, "score_at_best": float}
+        return {key: np.array([kind(row[key]) for row in rows]) for key, kind in kinds.items()}
+
+    def scores(self, run, part="test"):
+        """The numbers of `predictions` alone, many times faster: dict of arrays label, score, score_at_best."""
         path = self.folder(run) / "predictions.csv"
-        return _predictions(path, path.stat().st_mtime_ns, part)
+        return _scores(path, path.stat().st_mtime_ns)[part]
 
     def has_weights(self, run):
         """Whether a run's network is kept."""
-        return (self.folder(run) / "model.keras").is_file()
+        return os.path.isfile(f"{self.root}/{run}/model.keras")
 
     def can_score(self, run):
         """Whether the weights of both scored epochs of a finished run are there."""
@@ -75,6 +86,40 @@ class Store:
         """Delete a run's network; the finished run stays."""
         for path in [self.folder(run) / "model.keras", *self.folder(run).glob("epoch-*.weights.h5")]:
             path.unlink(missing_ok=True)
+
+    def set_aside_damaged(self):
+        """Set every damaged run aside; yields what is to be said of each.
+
+        A run whose files have not changed since it was last found whole is not read again: of ten thousand runs that
+        would take half a minute.
+        """
+        path = self.root.with_name(".checked.json")
+        try:
+            known = dict(read_json(path))
+        except (OSError, ValueError, TypeError):
+            known = {}
+        whole = {}
+        for run in self.ids():
+            stamp = self._stamp(run)
+            if stamp is not None and stamp != known.get(run) and (problem := self.set_aside_if_damaged(run)):
+                yield problem
+            elif stamp is not None:
+                whole[run] = stamp
+        if whole != known:
+            try:
+                write_json(path, whole)
+            except OSError:  # a folder that can only be read is looked at anew each time
+                pass
+
+    def _stamp(self, run):
+        """Sizes and times of a finished run's files, None where it is not finished. Copies have other times of change."""
+        try:
+            stats = [os.stat(f"{self.root}/{run}/{name}") for name in FILES]
+        except OSError:
+            return None
+        if self.has_weights(run):
+            stats.append(os.stat(f"{self.root}/{run}/model.keras"))
+        return [number for found in stats for number in (found.st_size, found.st_mtime_ns, found.st_ctime_ns)]
 
     def set_aside_if_damaged(self, run):
         """Rename a finished-looking run whose files cannot be read or do not fit; returns what is wrong, or None."""
@@ -96,22 +141,58 @@ class Store:
         config, result = self.record(run)
         if config["run"] != run or result["run"] != run:
             return "its files name another run"
+        named = re.fullmatch("[0-9a-f]{16}", run) and config.get("version") == TRAINING_VERSION and "data_digest" in config
+        if named and run != RunConfig.from_dict(config["config"]).identify(
+                config["seed"], config["precision"], config["data_digest"]):
+            return "config.json is not of the configuration that names the run"
+        wrong = [name for name in NUMBERS if not isinstance(result[name], (int, float, type(None)))
+                 and result[name] not in ("nan", "inf", "-inf")]
+        if wrong or result["status"] not in ("finished", "diverged"):
+            return f"result.json has {wrong[0] if wrong else 'status'} {result[wrong[0] if wrong else 'status']!r}"
         rows = self.history(run)
         if [row["epoch"] for row in rows] != list(range(1, result["epochs_run"] + 1)):
-            return f"history.csv has {len(rows)} epochs, result.json {result['epochs_run']}"
+            return f"history.csv has {len(rows)} readable epochs, result.json {result['epochs_run']}"
         for part in ("train", "val", "test"):
             stored = self.result(run)[f"{part}_accuracy"]
             if stored is None:
                 continue
-            scored = self.predictions(run, part)
+            scored = self.scores(run, part)
             got = np.mean((scored["score"] > 0.5) == (scored["label"] > 0.5)) if len(scored["label"]) else math.nan
             if math.isfinite(stored) and not abs(got - stored) < 1e-6:
                 return f"predictions.csv gives {part} accuracy {got:.4f}, result.json {stored:.4f}"
+        if self.has_weights(run) and not _is_whole_zip(self.folder(run) / "model.keras"):
+            return "model.keras is cut short or corrupted"
         return None
 
 
-@lru_cache(maxsize=512)
-def _predictions(path, stamp, part):
-    rows = [row for row in read_csv(path) if row["set"] == part]
-    kinds = {"pair": int, "left": str, "right": str, "label": int, "score": float, "score_at_best": float}
-    return {key: np.array([kind(row[key]) for row in rows]) for key, kind in kinds.items()}
+@lru_cache(maxsize=32_768)
+def _result(path, stamp):
+    try:
+        content = read_json(path).items()
+    except (ValueError, AttributeError) as error:
+        raise RunError(f"{path}: damaged ({error}); `lfwstudy run` sets such a run aside and trains it anew") from error
+    return {key: float(value) if value in ("nan", "inf", "-inf") else value
+            for key, value in content if not isinstance(value, (dict, list))}
+
+
+@lru_cache(maxsize=256)
+def _scores(path, stamp):
+    """Of each set: label, score, score_at_best."""
+    text = path.read_text(encoding="utf-8")
+    sets = ("train", "val", "test")
+    # As training writes them, the sets stand one after the other: only their sizes need to be known.
+    sizes = [text.count(f"\n{part},") for part in sets]
+    numbers = np.loadtxt(io.StringIO(text), delimiter=",", quotechar='"', comments=None, skiprows=1, usecols=(4, 5, 6), ndmin=2)
+    starts = [at for part in sets for at in (text.find(f"\n{part},"), text.rfind(f"\n{part},")) if at >= 0]
+    if not text.startswith(_HEADER) or not text.endswith("\n") or sum(sizes) != len(numbers) or starts != sorted(starts):
+        raise RunError(f"{path}: damaged; `lfwstudy run` sets such a run aside and trains it anew")
+    found = np.split(numbers, np.cumsum(sizes)[:-1])
+    return {part: dict(zip(("label", "score", "score_at_best"), rows.T)) for part, rows in zip(sets, found)}
+
+
+def _is_whole_zip(path):
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.testzip() is None
+    except Exception:  # a damaged file makes zipfile raise many kinds
+        return False

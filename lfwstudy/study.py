@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from . import evidence, executors, quirks
-from .config import PRECISIONS, PROTOCOLS, SPLITS
+from .config import PRECISIONS, PROTOCOLS, SPLITS, TRAINING_VERSION, RunConfig
 from .datasets import (DATASETS, audit_random, audit_split, check_pictures, has_pair_file, load_pairs,
                        pair_file, prepare_bank, resolve_data_dir)
 from .errors import ConfigError, StudyError, choose_one
@@ -28,6 +28,8 @@ GIVEN_UP = "LFWSTUDY_GIVEN_UP"
 DATA_DIR_HINT = ".data-dir"
 # Set where notebooks are executed to render what there is: nothing is trained or scored then.
 RENDER_ONLY = "LFWSTUDY_RENDER_ONLY"
+# Set where the command has looked at every run already: its notebooks need not.
+CHECKED = "LFWSTUDY_CHECKED"
 SELECTIONS = ("validation", "report")
 KEEP = ("best", "all", "none")
 RESULT_COLUMNS = (
@@ -233,8 +235,10 @@ class Study:
     def stage(self, name, show=None):
         """Climb to a stage, training what is missing on the way; returns its Rung."""
         stage = get_stage(self.settings.ladder, name)
-        self.data(scale(self.base(), self.settings.profile, self.settings.ladder).data)  # bad data fail before anything is asked for
-        self.set_aside_damaged(show)
+        # Bad data fail before anything is asked for.
+        self.data(scale(self.base(), self.settings.profile, self.settings.ladder).data)
+        if not os.environ.get(CHECKED):
+            self.set_aside_damaged(show)
         if name not in self.stages():
             ladder = get_ladder(self.settings.ladder)
             earlier = ladder[:ladder.index(stage)] if not self.stages() else ()
@@ -246,9 +250,8 @@ class Study:
 
     def set_aside_damaged(self, show=None):
         """Rename runs whose files cannot be read or do not fit, so that they are trained anew; says which."""
-        for run in self.store.ids():
-            problem = self.store.set_aside_if_damaged(run)
-            if problem and show:
+        for problem in self.store.set_aside_damaged():
+            if show:
                 show(problem)
 
     def train(self, specs, show=None):
@@ -270,6 +273,22 @@ class Study:
         """Of these runs, those that a training or a scoring of test pairs is still needed for."""
         return [spec for spec in specs if self._task(spec)]
 
+    def why_anew(self, spec, known):
+        """In words: why the run `known`, an earlier one of the same variant, seed and fold, is not this one."""
+        try:
+            record = read_json(self.store.folder(known) / "config.json")
+            then = RunConfig.from_dict(record["config"])
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return f"the earlier run {known} is no longer there"
+        now = {"training version": TRAINING_VERSION, "precision": self.precision}
+        was = {"training version": record.get("version"), "precision": record.get("precision")}
+        reasons = [f"{name} {now[name]}, before {was[name]}" for name in now if now[name] != was[name]]
+        if record.get("data_digest") != self.data(spec.config.data)[2]:
+            reasons.append("its pictures or pairs have changed")
+        changed = ", ".join(f"{key} {new}, before {old}" for key, old, new in spec.config.differences(then))
+        return "; ".join(reasons + ([f"what it starts from has changed: {changed}"] if changed else [])) \
+            or f"the run {known} names another configuration than its own"
+
     # -- what came out -------------------------------------------------------------------------------------------
 
     def rows(self, rungs=None):
@@ -287,16 +306,17 @@ class Study:
 
         None where a run is not finished, its test pairs are not scored, or it diverged.
         """
-        scored = self.test_scores(candidate, column)
-        return None if scored is None else (scored[0] > 0.5) == (scored[1] > 0.5)
+        if not all(self.store.is_finished(spec.run, with_test=True) for spec in candidate.specs):
+            return None
+        return _right_answers(str(self.store.root), tuple((spec.seed, spec.run) for spec in candidate.specs))[column]
 
     def test_scores(self, candidate, column="score_at_best"):
         """Scores of the test pairs (seeds, pairs) and their labels (pairs,), as `correct` has them; None likewise."""
+        if not all(self.store.is_finished(spec.run, with_test=True) for spec in candidate.specs):
+            return None
         rows, labels = {}, {}
         for spec in candidate.specs:
-            if not self.store.is_finished(spec.run, with_test=True):
-                return None
-            scored = self.store.predictions(spec.run)
+            scored = self.store.scores(spec.run)
             if not np.isfinite(scored[column]).all():
                 return None
             rows.setdefault(spec.seed, []).append(scored[column])
@@ -305,7 +325,7 @@ class Study:
 
     def validation_correct(self, candidate, column="score_at_best"):
         """Right answers on the validation pairs of View 1, bool (seeds, pairs), and their connected components."""
-        scored = [self.store.predictions(spec.run, "val") for spec in candidate.specs]
+        scored = [self.store.scores(spec.run, "val") for spec in candidate.specs]
         correct = np.stack([(s[column] > 0.5) == (s["label"] > 0.5) for s in scored])
         return correct, component_labels(self.data(candidate.specs[0].config.data)[1].validation)
 
@@ -489,6 +509,22 @@ def default_root():
     """The checkout (the nearest folder upwards with pyproject.toml), else the current folder."""
     here = Path.cwd()
     return next((folder for folder in (here, *here.parents) if (folder / "pyproject.toml").is_file()), here)
+
+
+@lru_cache(maxsize=64)
+def _right_answers(root, runs):
+    """Right answers on the test pairs by kind of score: bool (seeds, pairs), None where a run's scores are not finite.
+
+    runs: tuple of (seed, run), finished with test scores: what they are does not change any more.
+    """
+    found = {"score": {}, "score_at_best": {}}
+    for seed, run in runs:
+        scored = Store(root).scores(run)
+        for column, rows in found.items():
+            right = (scored[column] > 0.5) == (scored["label"] > 0.5) if np.isfinite(scored[column]).all() else None
+            rows.setdefault(seed, []).append(right)
+    return {column: None if any(part is None for parts in rows.values() for part in parts)
+            else np.stack([np.concatenate(rows[seed]) for seed in sorted(rows)]) for column, rows in found.items()}
 
 
 @lru_cache(maxsize=4)

@@ -246,9 +246,8 @@ def test_interval(study, candidate):
 
 def made_from(study, rungs):
     """What the figures were made from: data, profile, seeds, versions, machine, wall time."""
-    results = [study.store.record(spec.run)[1] for rung in rungs for c in rung.candidates for spec in c.specs
-               if study.store.is_finished(spec.run)]
-    unique = list({r["run"]: r for r in results}.values())
+    runs = [spec.run for rung in rungs for c in rung.candidates for spec in c.specs if study.store.is_finished(spec.run)]
+    unique = [study.store.record(run)[1] for run in dict.fromkeys(runs)]
     if not unique:
         return Markdown("No run is finished yet.")
     data = study.base().data
@@ -262,7 +261,7 @@ def made_from(study, rungs):
             ("split", study.settings.split if data.protocol == "view1" else "the ten folds of pairs.txt"), ("selection", study.settings.select),
             ("profile", f"{study.settings.profile}: {PROFILES[study.settings.profile].title}"),
             ("seeds", str(study.seeds())), ("precision of the convolutions", study.precision),
-            ("runs", f"{len(unique)} different, {len(results)} rows"),
+            ("runs", f"{len(unique)} different, {len(runs)} rows"),
             ("machine", "; ".join(sorted({r["device"] for r in unique}))),
             ("backend", "; ".join(sorted({r["backend"] for r in unique}))),
             ("versions", ", ".join(versions)),

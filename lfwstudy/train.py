@@ -26,9 +26,9 @@ from .augment import PARAMETERS, blank, clip_labels, draw_copies, draw_online, d
 from .callbacks import Recorder, drop_weights, load_resume, load_weights, save_weights, weights_path
 from .config import TRAINING_VERSION, RunConfig
 from .datasets import load_pairs, prepare_bank
-from .errors import RunError, StudyError
+from .errors import RunError, StudyError, one_line
 from .executors import end_with_parent
-from .files import locked, read_json, replacing, write_csv, write_json
+from .files import locked, read_json, replacing, sweep, write_csv, write_json
 from .machine import device_name, peak_memory_mb, versions
 from .model import build_siamese, unit_length
 from .pairs import person_of
@@ -213,8 +213,10 @@ def train(config, seed, precision, bank, pairs, folder, run_id="", score_test=Tr
     pairs.require_protocol(config.data.protocol)
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / "config.json", {"run": run_id, "version": TRAINING_VERSION, "config": config.to_dict(),
-                                        "seed": seed, "precision": precision, "data_digest": pairs.digest(bank)})
+    identity = {"run": run_id, "version": TRAINING_VERSION, "config": config.to_dict(), "seed": seed,
+                "precision": precision, "data_digest": pairs.digest(bank)}
+    forget_another_run(folder, identity)
+    write_json(folder / "config.json", identity)
     keras.utils.set_random_seed(seed)
     images, parts = gather_parts(bank, pairs)
     trainer = build_trainer(config, images, precision, seed)
@@ -428,6 +430,20 @@ def measure(labels, at, penalty):
     return result
 
 
+def forget_another_run(folder, identity):
+    """Delete the resume state of a folder whose config.json is not of this run: it was copied or renamed by hand."""
+    resume = folder / "resume.npz"
+    if not resume.exists():
+        return
+    try:
+        known = read_json(folder / "config.json")
+    except (OSError, ValueError):
+        known = None
+    if known != identity:
+        resume.unlink()
+        print(f"{resume}: the folder's config.json is not of this run; deleted, this run starts anew", file=sys.stderr)
+
+
 def durations(rows):
     """Seconds of the history's rows: per epoch, in all, and until the best epoch's end."""
     each = [row["seconds"] for row in rows]
@@ -449,33 +465,50 @@ def write_predictions(path, pairs, at):
 
 
 def main(path):
-    """Train the job described by a JSON file; exit status 0, or 2 with one line where the input cannot be used."""
+    """Train the job described by a JSON file; one line where it fails. Exit status 0, 1 where the machine is at fault
+    (disk, memory), 2 where the input cannot be used."""
     job = read_json(path)
     if job.get("ends_with_parent"):
         threading.Thread(target=end_with_parent, daemon=True).start()
     try:
-        config = RunConfig.from_dict(job["config"])
-        bank = prepare_bank(config.data, job["data_dir"])
-        pairs = load_pairs(config.data, job["data_dir"])
-        run_id = config.identify(job["seed"], job["precision"], pairs.digest(bank))
-        if run_id != job["run"]:
-            raise RunError(f"run {job['run']} was asked for, but its data have changed meanwhile")
-        # A process whose study was killed needs a moment to notice; two must not write one run.
-        with locked(Path(job["folder"]) / ".lock", patience=30):
-            for left_over in Path(job["folder"]).glob(".[0-9]*.*"):  # of a process that was killed while writing
-                left_over.unlink()
-            if job["task"] == "score-test":
-                score_test_pairs(config, bank, pairs, job["folder"], run_id, job["keep_weights"])
-            else:
-                train(config, job["seed"], job["precision"], bank, pairs, job["folder"], run_id,
-                      job["score_test"], job["keep_weights"])
+        run_job(job)
     except BlockingIOError:
         print(f"error: another process trains run {job['run']}", file=sys.stderr)
         return 2
     except StudyError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {one_line(error)}", file=sys.stderr)
         return 2
+    except Exception as error:
+        # The backend's own kind of error, which must not be imported here, has a name only.
+        memory = isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError"
+        if not memory and not isinstance(error, OSError):
+            raise
+        # HDF5's message of several lines hides what the system said.
+        what = "out of memory" if memory else os.strerror(error.errno) if error.errno else type(error).__name__
+        print(f"error: run {job['run']}: {what}: {one_line(str(error))[:300]}", file=sys.stderr)
+        return 1
     return 0
+
+
+def run_job(job):
+    """Train or score what a job says. Raises StudyError, BlockingIOError where another process is at it."""
+    config = RunConfig.from_dict(job["config"])
+    bank = prepare_bank(config.data, job["data_dir"])
+    pairs = load_pairs(config.data, job["data_dir"])
+    run_id = config.identify(job["seed"], job["precision"], pairs.digest(bank))
+    if run_id != job["run"]:
+        raise RunError(f"run {job['run']} was asked for, but its data have changed meanwhile")
+    folder, keep = Path(job["folder"]), job["keep_weights"]
+    # A process whose study was killed needs a moment to notice; two must not write one run.
+    with locked(folder / ".lock", patience=30):
+        sweep(folder)
+        try:
+            if job["task"] == "score-test":
+                return score_test_pairs(config, bank, pairs, folder, run_id, keep)
+            return train(config, job["seed"], job["precision"], bank, pairs, folder, run_id, job["score_test"], keep)
+        except RunError as error:  # damaged weights, set aside by now
+            print(f"{error}; this run starts anew", file=sys.stderr)
+        train(config, job["seed"], job["precision"], bank, pairs, folder, run_id, job["score_test"], keep)
 
 
 if __name__ == "__main__":

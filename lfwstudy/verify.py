@@ -1,6 +1,7 @@
 """Are two photos of the same person? A user's own photos, framed as LFW frames its pictures, scored by a model."""
 
 import re
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ from PIL import Image, ImageOps
 
 from .bank import SOURCE_SIDE, frame, to_grey
 from .config import RunConfig
-from .errors import DataError, StudyError
+from .errors import DataError, StudyError, one_line
 from .files import read_csv
 from .runs import Store
 from .study import default_root
@@ -40,7 +41,7 @@ def verify_photos(left, right, out="", left_box=None, right_box=None):
 def load_photo(path):
     """A photo as upright grey Pillow image. Raises DataError."""
     try:
-        with Image.open(path, formats=_FORMATS) as image:
+        with warnings.catch_warnings(), Image.open(path, formats=_FORMATS) as image:
             if image.width * image.height > _MAX_PIXELS:
                 raise DataError(f"{path}: {image.width}x{image.height} pixels are too many (at most {_MAX_PIXELS:,})")
             return to_grey(ImageOps.exif_transpose(image))
@@ -49,7 +50,7 @@ def load_photo(path):
     except FileNotFoundError:
         raise DataError(f"{path}: no such file") from None
     except Exception as error:  # Pillow's decoders raise many kinds for damaged files
-        raise DataError(f"{path}: not a readable picture ({error})") from error
+        raise DataError(f"{path}: not a readable picture ({one_line(error)})") from error
 
 
 def find_face(photo, path, side):
@@ -76,6 +77,9 @@ def frame_face(photo, box):
     half = ENLARGE * max(right - left, bottom - top) / 2
     x, y = (left + right) / 2, (top + bottom) / 2
     pad = int(np.ceil(max(0, half - x, half - y, x + half - photo.width, y + half - photo.height)))
+    if (photo.width + 2 * pad) * (photo.height + 2 * pad) > 8 * _MAX_PIXELS:
+        raise DataError(f"the box {box} with its surroundings is too large for a photo of {photo.width}x{photo.height} "
+                        "pixels; give a smaller one")
     padded = Image.fromarray(np.pad(np.asarray(photo), pad, mode="edge"))
     area = (x - half + pad, y - half + pad, x + half + pad, y + half + pad)
     return padded.resize((SOURCE_SIDE, SOURCE_SIDE), Image.Resampling.BILINEAR, box=area)
@@ -92,9 +96,14 @@ def load_best_model(out=""):
     store = Store(folder / "runs")
     # The rows carry what was carried forward, in the ladder's order: the last such run with weights is the best.
     for row in reversed(read_csv(folder / "results.csv")):
-        if row["carried_forward"] == "true" and re.fullmatch("[0-9a-f]{16}", row["run"]) and store.has_weights(row["run"]):
-            config = RunConfig.from_dict(store.record(row["run"])[0]["config"])
-            return load_model(store.folder(row["run"]) / "model.keras"), config.data, config.data.dataset == "demo"
+        run = row.get("run") or ""
+        if row.get("carried_forward") == "true" and re.fullmatch("[0-9a-f]{16}", run) and store.has_weights(run):
+            try:
+                config = RunConfig.from_dict(store.record(run)[0]["config"])
+            except (OSError, ValueError, KeyError, TypeError) as error:
+                raise StudyError(f"{store.folder(run) / 'config.json'}: damaged ({one_line(error)}); `lfwstudy run` sets "
+                                 "such a run aside and trains it anew") from error
+            return load_model(store.folder(run) / "model.keras"), config.data, config.data.dataset == "demo"
     raise StudyError(f"{folder}: no finished run has kept its weights; run the study with --keep best")
 
 

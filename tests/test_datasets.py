@@ -110,10 +110,10 @@ def test_cut_short_archive_leaves_no_bank_behind(faces, tmp_path, cache):
     pack(faces, tmp_path, "tgz")
     path = tmp_path / "lfwa.tar.gz"
     path.write_bytes(path.read_bytes()[:-3000])
-    before = set((cache / "banks").glob("*"))
+    before = set((cache / "banks").glob("[!.]*"))
     with pytest.raises(DataError, match="lfwa.tar.gz"):
         prepare_bank(CONFIG, str(tmp_path))
-    assert set((cache / "banks").glob("*")) == before
+    assert set((cache / "banks").glob("[!.]*")) == before
 
 
 def test_unusable_places_say_what_was_looked_for(tmp_path):
@@ -171,7 +171,7 @@ def test_download_with_another_digest_is_refused(server, tmp_path, monkeypatch):
     found = hashlib.sha256(b"changed\n").hexdigest()
     with pytest.raises(DataError, match=f"x.txt.*{found}.*0000.*--data-dir"):
         datasets.fetch("x.txt", Download(f"{url}/x.txt", "sha256:" + "0" * 64))
-    assert [p.name for p in (tmp_path / "cache" / "downloads").iterdir()] == ["x.txt.refused"]
+    assert [p.name for p in (tmp_path / "cache" / "downloads").iterdir() if not p.name.startswith(".")] == ["x.txt.refused"]
 
 
 def test_damaged_download_in_the_cache_is_fetched_anew(server, tmp_path, monkeypatch):
@@ -187,6 +187,25 @@ def test_a_missing_file_on_the_network_says_where_to_put_a_copy(server, tmp_path
     monkeypatch.setenv("LFWSTUDY_CACHE", str(tmp_path / "cache"))
     with pytest.raises(DataError, match="404.*sha1:abc.*--data-dir"):
         datasets.fetch("y.txt", Download(f"{server[1]}/y.txt", "sha1:abc"))
+
+
+def test_a_redirect_away_from_https_is_not_followed(tmp_path, monkeypatch):
+    monkeypatch.setenv("LFWSTUDY_CACHE", str(tmp_path / "cache"))
+
+    class Redirect(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(302)
+            self.send_header("Location", "http://example.org/z.txt")
+            self.end_headers()
+
+        def log_message(self, *args):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Redirect) as elsewhere:
+        threading.Thread(target=elsewhere.serve_forever, daemon=True).start()
+        with pytest.raises(DataError, match="example.org/z.txt: only https"):
+            datasets.fetch("z.txt", Download(f"http://127.0.0.1:{elsewhere.server_port}/z.txt", "sha1:abc"))
+        elsewhere.shutdown()
 
 
 def test_only_https_is_used_outside_this_machine():

@@ -1,16 +1,28 @@
 """What comes from outside executes nothing and breaks out of nothing: names, parameters, models, banks, runs."""
 
 import ast
+import os
 import pickle
+import re
+import subprocess
+import sys
+import time
+import tomllib
+import urllib.error
+import urllib.request
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from lfwstudy import tables
+from lfwstudy import executors, report, tables
 from lfwstudy.bank import load_bank
-from lfwstudy.errors import DataError, StudyError
-from lfwstudy.files import cell, write_csv
+from lfwstudy.errors import DataError, StudyError, one_line
+from lfwstudy.files import cell, locked, write_csv, write_json
+from lfwstudy.study import Settings, Study
+
+ROOT = Path(__file__).resolve().parents[1]
 
 HOSTILE = ['<script>alert(1)</script>', '"><img src=x onerror=alert(1)>', "'; import os; os.abort() #", '"""', "\\", "{{7*7}}",
            "a\nimport os", "`id`", "$(id)", "&amp;", "%(x)s"]
@@ -83,3 +95,113 @@ def test_a_network_with_code_in_it_is_refused(tmp_path):
     for name in ("zip.keras", "other.keras"):
         with pytest.raises(StudyError, match=name):
             load_model(tmp_path / name)
+
+
+@pytest.mark.parametrize("value", ["=1+1", "+1", "-1+1", "@SUM(A1)", "\t=1", " =1", "\uff1d1", '"=1', ";=1", "=cmd|' /C calc'!A0"])
+def test_no_cell_becomes_a_formula(tmp_path, value):
+    write_csv(tmp_path / "x.csv", ["a", "b"], [{"a": value, "b": -1.5}])
+    text = (tmp_path / "x.csv").read_text()
+    assert re.match(r"""a,b\n"?'""", text) and text.endswith(",-1.5\n")
+
+
+@pytest.mark.parametrize("text", ["two\nlines", "colour \x1b[31m", "bell\x07", "back\rwards", "\u202eturned", "c1 \x9b31m"])
+def test_what_is_printed_is_one_line_of_printable_characters(text):
+    assert one_line(text).isprintable() and len(one_line(text)) > len(text)
+
+
+def test_names_do_not_reach_the_terminal_as_commands(tmp_path):
+    folder = tmp_path / "a\x1b[31m\nerror: all is well"
+    done = subprocess.run([sys.executable, "-m", "lfwstudy.cli", "report", "--out", str(folder)], capture_output=True, text=True)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1 and "\x1b" not in done.stderr
+
+
+HOSTILE_CELLS = ["<script>alert(1)</script>", "<img src='data:image/png;base64,AA' onerror='alert(1)'>", "<svg onload=alert(1)></svg>",
+                 "<a href=' javascript:alert(1)'>x</a>", "<iframe src='https://x'></iframe>", "<meta http-equiv=refresh content=0>",
+                 "<form action='https://x'><input></form>", "<p style='background:url(https://x)'>x</p>", "<base href='https://x'>"]
+
+
+@pytest.mark.parametrize("hostile", HOSTILE_CELLS)
+@pytest.mark.parametrize("kind", ["text/html", "text/markdown", "markdown cell", "error"])
+def test_notebooks_of_somebody_else_act_in_no_report(tmp_path, monkeypatch, hostile, kind):
+    study = Study(Settings(out=str(tmp_path), precision="float32"))
+    output = {"output_type": "error", "ename": hostile, "evalue": hostile, "traceback": [hostile]} if kind == "error" else {
+        "output_type": "display_data", "metadata": {}, "data": {kind: hostile}}
+    code = {"cell_type": "code", "metadata": {}, "source": "", "execution_count": 1,
+            "outputs": [] if kind == "markdown cell" else [output]}
+    cells = [{"cell_type": "markdown", "metadata": {}, "source": hostile if kind == "markdown cell" else "x"}, code, code]
+    page = report.Page("x", "x", hostile, "x.ipynb", {})
+    monkeypatch.setattr(report, "all_pages", lambda study: [page])
+    report.notebook_path(study, page).parent.mkdir()
+    write_json(report.notebook_path(study, page), {"cells": cells, "metadata": {"lfwstudy_gap": hostile}, "nbformat": 4,
+                                                   "nbformat_minor": 4})
+    html = report.render(study).read_text()
+    body = html[html.index("<body"):]
+    assert not re.search(r"<(script|iframe|meta|form|base|object|embed|link)\b|<[^>]+\son\w+=|<[^>]+(javascript:|url\()", body)
+    assert "Content-Security-Policy" in html and "default-src 'none'" in html
+
+
+def test_links_in_a_folder_of_somebody_else_are_not_written_through(tmp_path, monkeypatch):
+    mine = tmp_path / "mine"
+    mine.write_text("precious")
+    (tmp_path / "run").mkdir()
+    for name in (".lock", "log.txt", "job.json", "result.json"):
+        (tmp_path / "run" / name).symlink_to(mine)
+    with pytest.raises(OSError):
+        with locked(tmp_path / "run" / ".lock"):
+            pass
+    job = {"task": "train", "config": {"none": 1}, "run": "0" * 16, "folder": str(tmp_path / "run"), "threads": 1, "seed": 0, "data_dir": ""}
+    with pytest.raises(StudyError):
+        executors.train_in_process(job)
+    assert mine.read_text() == "precious"
+
+
+def test_the_code_unpickles_and_evaluates_nothing():
+    for path in (ROOT / "lfwstudy").glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, (ast.Import, ast.ImportFrom)):
+                names = {alias.name.split(".")[0] for alias in node.names} | {(getattr(node, "module", "") or "").split(".")[0]}
+                assert not names & {"pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve", "yaml"}, path
+            if isinstance(node, ast.Call):
+                name, given = ast.unparse(node.func), {k.arg: ast.unparse(k.value) for k in node.keywords}
+                assert name not in ("eval", "exec", "os.system", "os.popen") and given.get("shell") != "True", path
+                assert not name.endswith("np.load") or given.get("allow_pickle") == "False", path
+                assert not name.endswith("saving.load_model") or given.get("safe_mode") == "True", path
+
+
+def test_every_dependency_has_bounds():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    for package in [*project["dependencies"], *sum(project["optional-dependencies"].values(), [])]:
+        assert re.fullmatch(r"[a-z0-9-]+>=[0-9.]+,<[0-9]+", package), package
+
+
+def test_the_developers_commands_include_a_check_for_known_vulnerabilities():
+    assert "pip_audit" in subprocess.run(["make", "-n", "audit"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+
+
+def test_jupyterlab_keeps_token_and_origin_checks(tmp_path):
+    """As `make lab` starts it: without the token nothing is answered, and the page of another site is refused."""
+    line = next(line for line in (ROOT / "Makefile").read_text().splitlines() if "jupyter lab" in line)
+    assert line.split() == ["$(BIN)/jupyter", "lab", "notebooks"]
+    assert not [p for p in ROOT.rglob("jupyter*config*") if ".venv" not in p.parts]
+    port, home = 18000 + os.getpid() % 1000, {**os.environ, "HOME": str(tmp_path), "JUPYTER_TOKEN": "secret"}
+    server = subprocess.Popen([sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", f"--port={port}", str(ROOT / "notebooks")],
+                              env=home, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        assert _answer(port, "/api/contents") == 403
+        assert _answer(port, "/api/contents", Authorization="token secret") == 200
+        assert _answer(port, "/api/contents", Authorization="token secret", Origin="https://evil.example", Host="evil.example") in (403, 404)
+    finally:
+        server.terminate()
+        server.wait(30)
+
+
+def _answer(port, path, **headers):
+    for _ in range(300):
+        try:
+            request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", headers=headers)
+            return urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=20).status
+        except urllib.error.HTTPError as error:
+            return error.code
+        except OSError:
+            time.sleep(0.2)
+    raise AssertionError("the server did not start")

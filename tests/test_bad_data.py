@@ -1,0 +1,353 @@
+"""Pictures, pair files and archives as the world has them: each works, or is one clear line naming file, line and value."""
+
+import io
+import os
+import subprocess
+import sys
+import tarfile
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lfwstudy import datasets
+from lfwstudy.bank import SOURCE_SIDE, decode
+from lfwstudy.config import DataConfig
+from lfwstudy.datasets import load_pairs, prepare_bank
+from lfwstudy.demo import draw_face
+from lfwstudy.errors import DataError, one_line
+from lfwstudy.pairs import read_people, read_view1, read_view2
+from lfwstudy.verify import frame_face, load_photo
+
+CONFIG = DataConfig(dataset="lfw-a", side=40)
+FACE = Image.fromarray(draw_face([1], [2]))
+
+
+def saved(image=FACE, format="JPEG", **options):
+    content = io.BytesIO()
+    image.save(content, format, **options)
+    return content.getvalue()
+
+
+def resized(width, height):
+    return saved(FACE.resize((width, height)))
+
+
+def turned(orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return saved(exif=exif)
+
+
+def sixteen_bit():
+    return saved(Image.fromarray(np.asarray(FACE, np.uint16) * 257), "PNG")
+
+
+def bomb():
+    """A PNG of 20,000 x 20,000 white pixels in some tens of kilobytes."""
+    return saved(Image.new("1", (20_000, 20_000), 1), "PNG")
+
+
+JPEG, PNG = saved(), saved(format="PNG")
+PICTURES = {
+    "jpeg": (JPEG, None), "png": (PNG, None), "progressive jpeg": (saved(progressive=True), None),
+    "grey ppm": (saved(format="PPM"), None), "bmp": (saved(format="BMP"), None),
+    "colour jpeg": (saved(FACE.convert("RGB")), None), "cmyk jpeg": (saved(FACE.convert("CMYK")), None),
+    "palette png": (saved(FACE.convert("P"), "PNG"), None), "1-bit png": (saved(FACE.convert("1"), "PNG"), None),
+    "alpha png": (saved(FACE.convert("RGBA"), "PNG"), None), "grey and alpha png": (saved(FACE.convert("LA"), "PNG"), None),
+    "transparent colour png": (saved(FACE.convert("RGB"), "PNG", transparency=(0, 0, 0)), None),
+    "16-bit png": (sixteen_bit(), None), "interlaced-looking trailing bytes": (JPEG + b"trailing", None),
+    "turned by exif": (turned(6), None), "mirrored by exif": (turned(2), None),
+    "empty": (b"", "empty file"), "text": (b"hello\n", "no picture"), "html error page": (b"<html>404</html>", "no picture"),
+    "zeros": (bytes(5000), "no picture"), "gif": (saved(format="GIF"), "no picture"), "tiff": (saved(format="TIFF"), "no picture"),
+    "jpeg without its end": (JPEG[:-200], "not a readable"), "half a jpeg": (JPEG[:len(JPEG) // 2], "not a readable"),
+    "header of a jpeg": (JPEG[:20], "no picture|not a readable"), "half a png": (PNG[:len(PNG) // 2], "not a readable"),
+    "png with a damaged header": (PNG[:20] + b"\xff" * 8 + PNG[28:], "not a readable|no picture|pixels"),
+    "png with a damaged body": (PNG[:200] + bytes(100) + PNG[300:], "not a readable"),
+    "one pixel short": (resized(249, 250), "249x250 pixels, 250x250 expected"), "one pixel": (resized(1, 1), "1x1"),
+    "one row": (resized(250, 1), "250x1"), "twice as large": (resized(500, 500), "500x500"),
+    "decompression bomb": (bomb(), "20000x20000|decompression bomb|limit"),
+}
+
+
+@pytest.mark.parametrize("content, words", PICTURES.values(), ids=PICTURES)
+def test_picture(content, words):
+    if words is None:
+        image = decode(content, "A_0001", 250, 40, "bilinear")
+        assert image.shape == (40, 40) and image.dtype == np.uint8 and image.std() > 5
+    else:
+        with pytest.raises(DataError, match=f"picture A_0001: .*({words})") as error:
+            decode(content, "A_0001", 250, 40, "bilinear")
+        assert error.value.args[0] == one_line(error.value) and "0x7" not in str(error.value)
+
+
+def test_pictures_cut_short_anywhere_are_read_whole_or_refused():
+    whole = {kind: decode(content, "A_0001", 250, 40, "bilinear") for kind, content in (("jpeg", JPEG), ("png", PNG))}
+    for kind, content in (("jpeg", JPEG), ("png", PNG)):
+        for end in [*range(0, 64), *range(64, len(content), max(1, len(content) // 150)), len(content) - 1]:
+            try:
+                image = decode(content[:end], "A_0001", 250, 40, "bilinear")
+            except DataError as error:
+                assert "picture A_0001" in str(error)
+            else:
+                assert np.abs(image.astype(int) - whole[kind]).max() <= 1, f"{kind} of {end} bytes gave another picture"
+
+
+def test_grey_values_survive_every_mode():
+    for kind in ("png", "alpha png", "16-bit png", "colour jpeg", "cmyk jpeg"):
+        image = decode(PICTURES[kind][0], "A_0001", 250, 40, "bilinear")
+        assert np.abs(image.astype(int) - decode(PNG, "A_0001", 250, 40, "bilinear")).mean() < 3, kind
+
+
+BODY = "1\nAda\t1\t2\nAda\t1\tBo\t1\n"
+NAMES = {"space": "Ada Lovelace", "accent": "Ren\u00e9e", "combined accent": "Rene\u0301e", "quote": "O'Hara", "double quote": 'A "B" C',
+         "angle brackets": "<img src=x onerror=alert(1)>", "dots": "J.R.R.", "ampersand": "A&B", "other script": "\u738b\u82b3",
+         "percent": "100%s", "braces": "{{7*7}}", "backtick": "`id`", "dollar": "$(id)", "comma": "Smith, John", "long": "x" * 200}
+BAD_NAMES = {"leading dash": "-rf", "formula": "=1+1", "plus": "+1", "at": "@SUM(A1)", "full-width formula": "\uff1d1",
+             "formula after a separator": "A;=1+1", "formula after a comma": "A, =1", "slash": "A/B", "backslash": "A\\B",
+             "up": "..", "here": ".", "empty": "", "blank": " ", "trailing blank": "A ", "escape sequence": "A\x1b[31m",
+             "newline-like": "A\x0bB", "bell": "A\x07", "null": "A\x00B", "line separator": "A\u2028B", "right-to-left": "A\u202eB",
+             "zero width": "A\u200bB", "non-breaking blank": "A\u00a0B", "endless": "x" * 201}
+PAIR_FILES = {
+    "as published": (BODY, None), "windows line ends": (BODY.replace("\n", "\r\n"), None), "no last newline": (BODY.rstrip(), None),
+    "blank lines at the end": (BODY + "\n\n", None), "byte order mark": ("\ufeff" + BODY, None),
+    "blanks around numbers": (BODY.replace("\t2", "\t 2 "), None), "leading zeros": (BODY.replace("\t2", "\t0002"), None),
+    "old mac line ends": (BODY.replace("\n", "\r"), "line 1"), "spaces for tabs": (BODY.replace("\t", " "), "line 2.*separated by tabs"),
+    "two tabs": (BODY.replace("\t1\t2", "\t1\t\t2"), "line 2.*'Ada"), "blank line inside": (BODY.replace("\nAda\t1\tBo", "\n\nAda\t1\tBo"), "line 3"),
+    "too few announced": (BODY + "Ada\t1\tBo\t2\n", "line 4.*goes on"), "too many announced": (BODY.replace("1\n", "2\n", 1), "line 3|line 4"),
+    "nothing announced": ("0\n", "line 1.*'0'"), "no number": ("pairs\n", "line 1.*'pairs'"), "huge number": ("9" * 400 + "\n", "line 1"),
+    "view 2 read as view 1": ("1\t1\nA\t1\t2\nA\t1\tB\t1\n", "line 1"), "comma separated": (BODY.replace("\t", ","), "line 2"),
+    "picture with itself": (BODY.replace("\t2", "\t1"), "line 2.*itself.*'Ada_0001'"),
+    "mismatched pair of one person": (BODY.replace("Bo", "Ada"), "line 3.*one person"),
+    "number 0": (BODY.replace("\t2", "\t0"), "line 2.*'0'"), "number below 0": (BODY.replace("\t2", "\t-1"), "line 2.*'-1'"),
+    "fraction": (BODY.replace("\t2", "\t1.5"), "line 2.*'1.5'"), "other digits": (BODY.replace("\t2", "\t\u0662"), "line 2"),
+    "latin-1": (BODY.replace("Bo", "B\u00f6").encode("latin-1"), "not UTF-8.*0xf6"), "utf-16": (BODY.encode("utf-16"), "not UTF-8"),
+    "a picture": (JPEG, "not UTF-8"), "empty": ("", "empty"), "only blanks": (" \n\t\n", "empty"), "null bytes": (b"\0" * 40, "line 1"),
+    **{f"name with {kind}": (BODY.replace("Bo", name), None) for kind, name in NAMES.items()},
+    **{f"name: {kind}": (BODY.replace("Bo", name), "line 3.*(no person's name|expected)") for kind, name in BAD_NAMES.items()},
+}
+
+
+@pytest.mark.parametrize("content, words", PAIR_FILES.values(), ids=PAIR_FILES)
+def test_pair_file(tmp_path, content, words):
+    path = tmp_path / "pairsDevTest.txt"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    if words is None:
+        assert len(read_view1(path)) == 2
+    else:
+        with pytest.raises(DataError, match=f"pairsDevTest.txt.*({words})") as error:
+            read_view1(path)
+        assert one_line(error.value) == str(error.value)
+
+
+@pytest.mark.parametrize("read, text, words", [
+    (read_view2, "2\t1\nA\t1\t2\nA\t1\tB\t1\nC\t1\t2\n", "line 5.*fold 2"), (read_view2, "10\n", "line 1.*folds"),
+    (read_view2, "1\t1\nA\t1\t2\nA\t1\tB\t1\nC\t1\tD\t1\n", "line 4.*goes on"), (read_people, "2\nA\t1\nA\t2\n", "line 3.*line 2"),
+    (read_people, "2\n1\nA\t1\n", "line 4"), (read_people, "1\nA\t0\n", "line 2.*'0'"), (read_people, "1\n=A\t1\n", "line 2.*'=A'"),
+    (read_people, "2\n1\nA 1\n1\nB\t1\n", "line 3.*'A 1'")])
+def test_other_files_of_the_data_set(tmp_path, read, text, words):
+    (tmp_path / "people.txt").write_text(text)
+    with pytest.raises(DataError, match=f"people.txt, {words}"):
+        read(tmp_path / "people.txt")
+
+
+def test_unknown_people_are_named_with_their_line(faces, tmp_path):
+    for file in faces.glob("*.txt"):
+        (tmp_path / file.name).write_text(file.read_text())
+    (tmp_path / "lfw2").symlink_to(faces / "lfw2")
+    first = (faces / "pairsDevTest.txt").read_text().splitlines()[1].split("\t")[0]
+    text = (faces / "pairsDevTest.txt").read_text().replace(first, "Nobody Known", 1)
+    (tmp_path / "pairsDevTest.txt").write_text(text)
+    done = subprocess.run([sys.executable, "-m", "lfwstudy.cli", "data", "--dataset", "lfw-a", "--data-dir", tmp_path],
+                          capture_output=True, text=True)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1, done.stderr
+    assert "pairsDevTest.txt, line 2: picture Nobody Known_000" in done.stderr
+
+
+# -- archives ----------------------------------------------------------------------------------------------------------
+
+
+def member(name, content=b"", **fields):
+    info = tarfile.TarInfo(name)
+    info.size = len(content)
+    for key, value in fields.items():
+        setattr(info, key, value)
+    return info, io.BytesIO(content)
+
+
+def write_tar(path, *members, mode="w:gz", **options):
+    with tarfile.open(path, mode, **options) as archive:
+        for info, content in members:
+            content.seek(0)
+            archive.addfile(info, content)
+
+
+def write_zip(path, *members, **options):
+    with zipfile.ZipFile(path, "w", **options) as archive:
+        for name, content in members:
+            archive.writestr(name, content)
+
+
+def zip_link(name):
+    info = zipfile.ZipInfo(name)
+    info.external_attr = 0o120777 << 16
+    return info
+
+
+GOOD = member("lfw2/A/A_0001.jpg", JPEG)
+TARS = {
+    "absolute path": ([member("/tmp/A/A_0001.jpg", JPEG)], "points out"), "dots": ([member("lfw2/../../A/A_0001.jpg", JPEG)], "points out"),
+    "dots in a name that is skipped": ([GOOD, member("../README", b"x")], "points out"),
+    "backslashes": ([member("lfw2\\A\\A_0001.jpg", JPEG)], "points out"),
+    "symbolic link": ([member("lfw2/A/A_0001.jpg", type=tarfile.SYMTYPE, linkname="/etc/passwd")], "link or a device"),
+    "hard link": ([GOOD, member("lfw2/A/A_0002.jpg", type=tarfile.LNKTYPE, linkname="/etc/passwd")], "link or a device"),
+    "linked folder": ([member("lfw2", type=tarfile.SYMTYPE, linkname="/")], "link or a device"),
+    "character device": ([member("lfw2/A/A_0001.jpg", type=tarfile.CHRTYPE)], "link or a device"),
+    "block device": ([member("lfw2/A/A_0001.jpg", type=tarfile.BLKTYPE)], "link or a device"),
+    "pipe": ([member("lfw2/A/A_0001.jpg", type=tarfile.FIFOTYPE)], "link or a device"),
+    "large member": ([member("lfw2/A/A_0001.jpg", bytes(9 << 20))], "more than an archive of faces"),
+    "long header": ([member("x" * (20 << 20), b"")], "header of more than"),
+    "formula": ([member("lfw2/=A/=A_0001.jpg", JPEG)], "'=A' is no person's name"),
+    "escape sequence": ([member("lfw2/A\x1b[31m/A\x1b[31m_0001.jpg", JPEG)], "x1b"),
+    "newline": ([member("lfw2/A\nB/A\nB_0001.jpg", JPEG)], "no person's name"),
+    "damaged picture": ([member("lfw2/A/A_0001.jpg", JPEG[:500])], "picture A_0001"),
+    "twice": ([GOOD, member("lfw2/A/A_0001.jpg", JPEG)], "there twice"), "no pictures": ([member("lfw2/README", b"x")], "no picture"),
+}
+ZIPS = {
+    "absolute path": ([("/tmp/A/A_0001.jpg", JPEG)], "points out"), "dots": ([("lfw2/../../A/A_0001.jpg", JPEG)], "points out"),
+    "symbolic link": ([(zip_link("lfw2/A/A_0001.jpg"), b"/etc/passwd")], "link or a device"),
+    "large member": ([("lfw2/A/A_0001.jpg", bytes(9 << 20))], "more than an archive of faces"),
+    "formula": ([("lfw2/=A/=A_0001.jpg", JPEG)], "'=A' is no person's name"),
+}
+
+
+@pytest.mark.parametrize("members, words", TARS.values(), ids=TARS)
+def test_tar_archive(tmp_path, members, words):
+    write_tar(tmp_path / "lfwa.tar.gz", *members)
+    refused(tmp_path, words)
+
+
+@pytest.mark.parametrize("members, words", ZIPS.values(), ids=ZIPS)
+def test_zip_archive(tmp_path, members, words):
+    write_zip(tmp_path / "lfwa.zip", *members)
+    refused(tmp_path, words)
+
+
+def refused(folder, words):
+    """The archive is refused with one line; nothing is written but, at most, the lock of the cache."""
+    before = {p for place in (folder, datasets.cache_folder()) for p in place.rglob("*")}
+    with pytest.raises(DataError, match=words) as error:
+        prepare_bank(CONFIG, str(folder))
+    assert "lfwa" in str(error.value) and one_line(error.value) == str(error.value)
+    after = {p for place in (folder, datasets.cache_folder()) for p in place.rglob("*")}
+    assert all(p.suffix == ".lock" or p.is_dir() for p in after - before)
+    assert not Path("/tmp/A").exists()
+
+
+def test_an_encrypted_zip_is_one_line(tmp_path):
+    write_zip(tmp_path / "lfwa.zip", ("lfw2/A/A_0001.jpg", JPEG))
+    content = bytearray((tmp_path / "lfwa.zip").read_bytes())
+    content[6] |= 1  # the flag in the local header and in the directory
+    content[content.index(b"PK\x01\x02") + 8] |= 1
+    (tmp_path / "lfwa.zip").write_bytes(content)
+    refused(tmp_path, "encrypted")
+
+
+@pytest.mark.parametrize("kind", ["tar", "zip"])
+def test_bombs_are_refused_by_their_ratio(tmp_path, kind):
+    """1000:1, members each of a legal size: refused after 64 MiB and 50 times the archive's size."""
+    zeros = bytes(7 << 20)
+    if kind == "tar":
+        write_tar(tmp_path / "lfwa.tar.gz", *(member(f"lfw2/README{n}", zeros) for n in range(20)))
+    else:
+        write_zip(tmp_path / "lfwa.zip", *((f"lfw2/README{n}", zeros) for n in range(20)), compression=zipfile.ZIP_DEFLATED)
+    assert next(tmp_path.iterdir()).stat().st_size < 200_000
+    refused(tmp_path, "more than an archive of faces")
+
+
+def test_far_too_many_members_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(datasets, "_MAX_MEMBERS", 50)
+    write_tar(tmp_path / "lfwa.tar.gz", *(member(f"lfw2/{n}") for n in range(60)))
+    refused(tmp_path, "more than an archive of faces")
+
+
+@pytest.mark.parametrize("mode", ["w", "w:gz", "w:bz2", "w:xz"])
+@pytest.mark.parametrize("format", [tarfile.PAX_FORMAT, tarfile.GNU_FORMAT, tarfile.USTAR_FORMAT])
+def test_every_kind_of_tar_is_read(tmp_path, mode, format):
+    long = "N" * 70
+    members = [member("lfw2/A/A_0001.jpg", JPEG), member(f"lfw2/{long}/{long}_0001.jpg", JPEG)]
+    write_tar(tmp_path / "lfwa.tar.gz", *members, mode=mode, format=format)
+    assert prepare_bank(CONFIG, str(tmp_path)).names.tolist() == ["A_0001", f"{long}_0001"]
+
+
+def test_hostile_names_in_a_folder_are_one_line(tmp_path):
+    (tmp_path / "lfw2" / "A\x1b[31m").mkdir(parents=True)
+    (tmp_path / "lfw2" / "A\x1b[31m" / "A\x1b[31m_0001.jpg").write_bytes(JPEG)
+    with pytest.raises(DataError, match="no person's name") as error:
+        prepare_bank(CONFIG, str(tmp_path))
+    assert "\x1b" not in str(error.value)
+
+
+def test_devices_and_pipes_in_a_folder_are_not_read(faces, tmp_path):
+    (tmp_path / "lfw2" / "A").mkdir(parents=True)
+    (tmp_path / "lfw2" / "A" / "A_0001.jpg").write_bytes(JPEG)
+    os.mkfifo(tmp_path / "lfw2" / "A" / "A_0002.jpg")
+    (tmp_path / "lfw2" / "A" / "A_0003.jpg").symlink_to("/dev/zero")
+    assert prepare_bank(CONFIG, str(tmp_path)).names.tolist() == ["A_0001"]
+
+
+def test_unusual_names_go_all_the_way(tmp_path):
+    """Names that are legal are so in archives, banks, pairs and the digest, too."""
+    names = [name for name in NAMES.values() if len(name) < 90]
+    write_zip(tmp_path / "lfwa.zip", *((f"lfw2/{name}/{name}_{n:04d}.jpg", JPEG) for name in names for n in (1, 2)))
+    lines = [f"{len(names)}", *(f"{name}\t1\t2" for name in names),
+             *(f"{name}\t1\t{other}\t2" for name, other in zip(names, [*names[1:], names[0]]))]
+    for file in ("pairsDevTrain.txt", "pairsDevTest.txt"):
+        (tmp_path / file).write_text("\n".join(lines))
+    pairs, bank = load_pairs(replace(CONFIG, split="random"), str(tmp_path)), prepare_bank(CONFIG, str(tmp_path))
+    assert len(bank) == 2 * len(names) and len(pairs.digest(bank)) == 64
+
+
+# -- photos of one's own -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind, words", [
+    ("jpeg", None), ("cmyk jpeg", None), ("alpha png", None), ("16-bit png", None), ("gif", None), ("tiff", None), ("one pixel", None),
+    ("turned by exif", None), ("empty", "not a readable"), ("text", "not a readable"), ("half a jpeg", "not a readable"),
+    ("decompression bomb", "too many|limit")])
+def test_photo(tmp_path, kind, words):
+    path = tmp_path / "photo.jpg"
+    path.write_bytes(PICTURES[kind][0])
+    if words is None:
+        assert load_photo(path).mode == "L"
+    else:
+        with pytest.raises(DataError, match=f"photo.jpg.*({words})"):
+            load_photo(path)
+
+
+def test_photos_are_turned_upright(tmp_path):
+    (tmp_path / "photo.jpg").write_bytes(turned(6))
+    upright = np.asarray(FACE.rotate(-90), int)
+    assert np.abs(np.asarray(load_photo(tmp_path / "photo.jpg"), int) - upright).mean() < 3
+
+
+def test_a_photo_of_floating_values_that_are_none_is_read(tmp_path):
+    values = np.asarray(FACE, np.float32).copy()
+    values[:5] = np.nan
+    values[5:9] = np.inf
+    Image.fromarray(values).save(tmp_path / "photo.tiff")
+    assert load_photo(tmp_path / "photo.tiff").size == (SOURCE_SIDE, SOURCE_SIDE)
+
+
+@pytest.mark.parametrize("box, words", [((300, 0, 400, 100), "outside"), ((-600, -600, 600, 600), "larger than the photo")])
+def test_boxes_that_cannot_be(box, words):
+    with pytest.raises(DataError, match=words):
+        frame_face(FACE, box)
+
+
+def test_a_box_in_a_narrow_photo_does_not_fill_the_memory():
+    with pytest.raises(DataError, match="too large"):
+        frame_face(Image.new("L", (40_000, 2)), (0, 0, 40_000, 2))

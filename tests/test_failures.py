@@ -1,0 +1,170 @@
+"""Where the machine fails: what failed is named, what is finished stays, what does not depend on it goes on."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+
+from lfwstudy import conduct, executors, report
+from lfwstudy.errors import RunError
+from lfwstudy.files import read_csv
+from lfwstudy.runs import Store
+from lfwstudy.study import Settings, Study
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of a megabyte."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder], capture_output=True).returncode:
+        pytest.skip("a small file system can only be mounted by root")
+    yield folder
+    subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+def study_of(faces, out, **settings):
+    return Study(Settings(dataset="lfw-a", data_dir=str(faces), out=str(out), precision="float32", **settings))
+
+
+def job_of(study, **changes):
+    """The base network's job, its configuration changed."""
+    study.ask(["base"])
+    spec = study.climb()[0].candidates[0].specs[0]
+    job = study._job(spec, "train")
+    if changes:
+        config = spec.config.change(changes)
+        run = config.identify(0, "float32", study.data(config.data)[2])
+        job |= {"config": config.to_dict(), "run": run, "folder": str(study.store.folder(run)), "title": "changed"}
+    return job
+
+
+def test_a_full_disk_is_named(faces, small_disk):
+    study = study_of(faces, small_disk / "out")
+    with pytest.raises(RunError, match="No space left|disk is full"):
+        executors.train_in_process(job_of(study))
+    assert not any(study.store.is_finished(run) for run in study.store.ids())
+    for path in small_disk.rglob("*.json"):
+        json.loads(path.read_text())
+
+
+def test_a_full_disk_is_one_line_of_the_command(faces, small_disk):
+    (small_disk / "filler").write_bytes(bytes(1 << 20)[:(1 << 20) - 4096])
+    with pytest.raises(OSError):
+        (small_disk / "more").write_bytes(bytes(8192))
+    done = command(faces, small_disk / "out", "--stages", "base")
+    assert done.returncode == 1 and "Traceback" not in done.stderr and "No space left" in done.stderr
+
+
+def test_a_folder_that_can_only_be_read_is_one_line(faces, small_disk):
+    subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
+    done = command(faces, small_disk / "out")
+    assert done.returncode == 1 and done.stderr.splitlines()[-1].startswith("error: ") and "Read-only" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_without_permission_is_one_line(faces, tmp_path):
+    (tmp_path / "closed").mkdir(mode=0o500)
+    done = command(faces, tmp_path / "closed" / "out")
+    assert done.returncode == 1 and "Permission denied" in done.stderr and "Traceback" not in done.stderr
+
+
+LIMITED = """
+import json, resource, sys
+from lfwstudy import executors
+resource.setrlimit(resource.RLIMIT_AS, (12 << 30, 12 << 30))
+print(json.dumps(executors.run(json.loads(sys.stdin.read()))))
+"""
+
+
+def test_a_variant_that_needs_too_much_memory_fails_alone(faces, tmp_path):
+    """A network of some sixty GiB under a limit of twelve, next to one that fits."""
+    study = study_of(faces, tmp_path / "out")
+    jobs = [job_of(study, **{"model.width": 4.0, "model.pool1_stride": 1, "data.side": 105}), job_of(study)]
+    done = subprocess.run([sys.executable, "-c", LIMITED], input=json.dumps(jobs), capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    failures = json.loads(done.stdout)
+    assert list(failures) == [jobs[0]["run"]] and "memory" in failures[jobs[0]["run"]], failures
+    assert study.store.is_finished(jobs[1]["run"]) and not study.store.is_finished(jobs[0]["run"])
+
+
+def notebook(folder, name, *cells):
+    cells = [{"cell_type": "markdown", "metadata": {}, "source": "# Title"},
+             *({"cell_type": "code", "metadata": {}, "source": cell, "outputs": [], "execution_count": None} for cell in cells)]
+    (folder / name).write_text(json.dumps({"cells": cells, "metadata": {"kernelspec": {
+        "name": "python3", "display_name": "Python 3", "language": "python"}}, "nbformat": 4, "nbformat_minor": 4}))
+
+
+def test_a_kernel_that_dies_leaves_a_gap_that_says_so(faces, tmp_path, monkeypatch):
+    study = study_of(faces, tmp_path / "out")
+    pages = [report.Page(stem, stem, stem, f"{stem}.ipynb", {}) for stem in ("dies", "lives", "fails")]
+    notebook(tmp_path, "dies.ipynb", "print('before it')", "import os; os.kill(os.getpid(), 9)", "print('after it')")
+    notebook(tmp_path, "lives.ipynb", "print('alive')")
+    notebook(tmp_path, "fails.ipynb", "raise ValueError('<b>broken\\x1b[31m</b>')")
+    monkeypatch.setattr(report, "NOTEBOOKS", tmp_path)
+    monkeypatch.setattr(report, "all_pages", lambda study: pages)
+    failures = conduct._render_pages(study, pages)
+    assert sorted(f.split(":")[0] for f in failures) == ["dies", "fails"], failures
+    assert any("DeadKernelError" in f and "out of memory?" in f for f in failures)
+    page = report.render(study).read_text()
+    assert "alive" in page and page.count('<p class="gap">') == 2 and "DeadKernelError" in page
+    assert "<b>broken" not in page and "\x1b" not in page
+
+
+def command(faces, out, *arguments):
+    return subprocess.run([sys.executable, "-m", "lfwstudy.cli", "run", "--dataset", "lfw-a", "--data-dir", str(faces),
+                           "--precision", "float32", "--out", str(out), *arguments], capture_output=True, text=True, timeout=600)
+
+
+@pytest.mark.long
+def test_a_killed_variant_shows_as_a_gap_and_the_rest_goes_on(faces, tmp_path):
+    """The training of one variant is killed, as a kernel without memory does, whenever it starts; then once more without."""
+    log = open(tmp_path / "log", "w+")
+    process = subprocess.Popen([sys.executable, "-m", "lfwstudy.cli", "run", "--dataset", "lfw-a", "--data-dir", str(faces),
+                                "--stages", "stride,early-stopping", "--precision", "float32", "--out",
+                                str(tmp_path / "out")], stdout=log, stderr=log)
+    while process.poll() is None:
+        for child in psutil.Process(process.pid).children(recursive=True):
+            try:
+                job = [word for word in child.cmdline() if word.endswith("job.json")]
+                if job and json.loads(open(job[0]).read())["title"].startswith("stride"):
+                    child.send_signal(signal.SIGKILL)
+            except (psutil.NoSuchProcess, psutil.ZombieProcess, OSError, ValueError):
+                pass
+        time.sleep(0.2)
+    log.seek(0)
+    told = log.read()
+    assert process.returncode == 1 and "stride/pool1-stride1, seed 0: its process was ended by signal 9" in told, told
+    assert [row["stage"] for row in read_csv(tmp_path / "out" / "results.csv")] == ["base", "early-stopping"]
+    assert 'class="gap"' in (tmp_path / "out" / "report.html").read_text()
+    done = command(faces, tmp_path / "out", "--stages", "stride,early-stopping")
+    assert done.returncode == 0 and 'class="gap"' not in (tmp_path / "out" / "report.html").read_text()
+
+
+@pytest.mark.long
+def test_a_disk_that_fills_up_keeps_what_is_finished(faces, tmp_path):
+    """Room for the base network's study, not for a network eight times larger; with more room the command goes on."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=40m", "tmpfs", folder], capture_output=True).returncode:
+        pytest.skip("a small file system can only be mounted by root")
+    try:
+        assert command(faces, folder / "out", "--stages", "base").returncode == 0
+        before = {run: (folder / "out" / "runs" / run / "predictions.csv").read_text() for run in Store(folder / "out" / "runs").ids()}
+        free = os.statvfs(folder)
+        (folder / "filler").write_bytes(bytes(free.f_bavail * free.f_bsize - (300 << 10)))
+        done = command(faces, folder / "out", "--stages", "early-stopping")
+        assert done.returncode == 1 and "No space left" in done.stderr and "Traceback" not in done.stderr
+        (folder / "filler").unlink()
+        assert command(faces, folder / "out", "--stages", "early-stopping").returncode == 0
+        assert all((folder / "out" / "runs" / run / "predictions.csv").read_text() == text for run, text in before.items())
+    finally:
+        subprocess.run(["umount", "--lazy", folder], check=True)
+
+

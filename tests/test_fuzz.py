@@ -1,0 +1,197 @@
+"""No reader of outside files ends in anything but the library's own errors, whatever the bytes.
+
+fuzz.py beside it fuzzes them guided by coverage (`make fuzz`).
+"""
+
+import importlib.util
+import io
+import json
+import random
+import subprocess
+import sys
+import tarfile
+import tempfile
+import time
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings, strategies as st
+from PIL import Image
+
+from lfwstudy import datasets
+from lfwstudy.bank import build_bank, decode, load_bank
+from lfwstudy.config import RunConfig
+from lfwstudy.errors import StudyError
+from lfwstudy.files import write_csv, write_json
+from lfwstudy.history import COLUMNS
+from lfwstudy.pairs import read_people, read_view1, read_view2
+from lfwstudy.runs import FILES, Store
+from lfwstudy.study import open_study
+from lfwstudy.train import PREDICTION_COLUMNS
+from lfwstudy.verify import load_photo
+
+
+def picture(format):
+    content = io.BytesIO()
+    Image.fromarray(np.add.outer(np.arange(250), np.arange(250)).astype(np.uint8)).save(content, format)
+    return content.getvalue()
+
+
+def bank():
+    with tempfile.TemporaryDirectory() as folder:
+        build_bank([("A_0001", picture("PNG"))], "lfw-a", 250, 8, "box", "here").save(Path(folder) / "b.npz")
+        return (Path(folder) / "b.npz").read_bytes()
+
+
+def archive(kind):
+    content, jpeg = io.BytesIO(), picture("JPEG")
+    if kind == "zip":
+        with zipfile.ZipFile(content, "w") as file:
+            file.writestr("lfw2/A/A_0001.jpg", jpeg)
+    else:
+        with tarfile.open(fileobj=content, mode=kind) as file:
+            info = tarfile.TarInfo("lfw2/A/A_0001.jpg")
+            info.size = len(jpeg)
+            file.addfile(info, io.BytesIO(jpeg))
+    return content.getvalue()
+
+
+def run_files(folder):
+    """A finished run's four files, the smallest that fit together."""
+    run = RunConfig().identify(0, "float32", "0")
+    folder = Path(folder) / run
+    folder.mkdir()
+    write_json(folder / "config.json", {"run": run, "version": 1, "config": RunConfig().to_dict(), "seed": 0,
+                                        "precision": "float32", "data_digest": "0"})
+    write_csv(folder / "history.csv", COLUMNS, [{name: 0.5 for name in COLUMNS} | {"epoch": 1}])
+    pair = {"pair": 2, "left": 'A,"B"_0001', "right": "A_0002", "label": 1, "score": 0.9, "score_at_best": 0.9}
+    write_csv(folder / "predictions.csv", PREDICTION_COLUMNS, [{"set": s, **pair} for s in ("train", "val", "test")])
+    write_json(folder / "result.json", {"run": run, "status": "finished", "epochs_run": 1, "best_epoch": 1, "evaluated_epoch": 1,
+                                        "val_accuracy_at_best": 1.0, "val_cross_entropy": 0.1, "train_accuracy": 1.0,
+                                        "val_accuracy": 1.0, "test_accuracy": 1.0})
+    return folder
+
+
+def seed_of_run_file(name):
+    with tempfile.TemporaryDirectory() as folder:
+        return (run_files(folder) / name).read_bytes()
+
+
+def read_from_file(read, name):
+    def call(content):
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / name
+            path.write_bytes(content)
+            read(path)
+    return call
+
+
+def read_run(name):
+    """A damaged run is set aside, whatever the damage: nothing at all is raised."""
+    def call(content):
+        with tempfile.TemporaryDirectory() as folder:
+            run = run_files(folder)
+            (run / name).write_bytes(content)
+            store = Store(folder)
+            if store.set_aside_if_damaged(run.name) is None:
+                store.result(run.name), store.history(run.name), store.scores(run.name, "val"), store.record(run.name)
+    return call
+
+
+VIEW1 = "2\nAda\t1\t2\nBo\t1\t3\nAda\t1\tBo\t2\nBo\t1\tCy_D\t1\n".encode()
+READERS = {
+    "jpeg": (picture("JPEG"), lambda content: decode(content, "A_0001", 250, 8, "box")),
+    "png": (picture("PNG"), lambda content: decode(content, "A_0001", 250, 8, "box")),
+    "photo": (picture("TIFF"), read_from_file(load_photo, "photo")),
+    "view1": (VIEW1, read_from_file(read_view1, "pairs.txt")),
+    "view2": (b"2\t1\nA\t1\t2\nA\t1\tB\t1\nC\t1\t2\nC\t1\tD\t1\n", read_from_file(read_view2, "pairs.txt")),
+    "people": (b"2\n1\nA\t1\n2\nB\t4\nC\t1\n", read_from_file(read_people, "people.txt")),
+    "bank": (bank(), read_from_file(load_bank, "bank.npz")),
+    **{kind: (archive(kind), read_from_file(lambda path: list(datasets._pictures(path)), "lfwa"))
+       for kind in ("zip", "w", "w:gz", "w:bz2", "w:xz")},
+    "configuration": (json.dumps(RunConfig().to_dict()).encode(), read_from_file(
+        lambda path: RunConfig.from_dict(json.loads(path.read_bytes())), "config.json")),
+    "study": (json.dumps({"dataset": "demo", "profile": "quick", "precision": "float32", "combinations": [
+        {"ladder": "report", "protocol": "view1", "split": "components", "select": "validation", "seeds": 1,
+         "stages": ["base"]}]}).encode(), read_from_file(lambda path: open_study(path.parent), "study.json")),
+    **{name: (seed_of_run_file(name), read_run(name)) for name in FILES},
+}
+
+
+def read(name, content):
+    """Give a reader some bytes; anything but the library's own errors, with one line, comes out."""
+    try:
+        READERS[name][1](content)
+    except StudyError as error:
+        assert "\n" not in str(error), repr(str(error))
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError):
+        if name != "configuration":  # there the test itself decodes
+            raise
+
+
+def mutated(content, rng):
+    """Valid content with some of what bit rot, editors and attackers do to it."""
+    content = bytearray(content)
+    for _ in range(rng.randint(1, 6)):
+        at, length = rng.randrange(len(content) + 1), rng.choice((1, 2, 4, 16, 200))
+        kind = rng.randrange(6)
+        if kind == 0:
+            content[at:at + length] = rng.randbytes(length)
+        elif kind == 1:
+            del content[at:at + length]
+        elif kind == 2:
+            content[at:at] = rng.choice((b"\0", b"\t", b"\n", b"\r\n", b",", b'"', b"-1", b"1e999", b"nan", b"{", b"[", b"null",
+                                         b"\xff\xff\xff\xff", b"9" * 30, b"\xe2\x80\xae"))
+        elif kind == 3:
+            content[at:at] = content[at:at + length]
+        elif kind == 4:
+            content = content[:at]
+        elif content[at:at + 1]:
+            content[at] ^= 1 << rng.randrange(8)
+    return bytes(content)
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_valid_content_is_read(name):
+    READERS[name][1](READERS[name][0])
+
+
+@pytest.mark.parametrize("name", READERS)
+@given(seed=st.integers(0, 2**32))
+@settings(max_examples=40, deadline=None)
+def test_mutated_content_raises_only_the_librarys_errors(name, seed):
+    read(name, mutated(READERS[name][0], random.Random(seed)))
+
+
+@pytest.mark.parametrize("name", READERS)
+@given(content=st.binary(max_size=300))
+@settings(max_examples=25, deadline=None)
+def test_any_bytes_raise_only_the_librarys_errors(name, content):
+    read(name, content)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", READERS)
+def test_many_mutations_raise_only_the_librarys_errors(name):
+    """Twenty seconds a reader, with a new start each time, which a failure prints."""
+    start, until, count = time.time_ns(), time.monotonic() + 20, 0
+    while time.monotonic() < until:
+        count += 1
+        content = mutated(READERS[name][0], random.Random(start + count))
+        try:
+            read(name, content)
+        except Exception as error:
+            raise AssertionError(f"{name}, seed {start + count}: {content[:2000]!r}") from error
+    print(f"{name}: {count} mutations", flush=True)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", READERS)
+def test_coverage_guided_fuzzing_raises_only_the_librarys_errors(name, tmp_path):
+    if not importlib.util.find_spec("atheris"):
+        pytest.skip("atheris is not installed: make fuzz")
+    done = subprocess.run([sys.executable, str(Path(__file__).with_name("fuzz.py")), name, "-max_total_time=20", f"-artifact_prefix={tmp_path}/"],
+                          capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]

@@ -1,0 +1,112 @@
+"""Many runs: a large store opens, tabulates and renders in time and memory; many seeds do not make the parent grow."""
+
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+
+from lfwstudy.config import TRAINING_VERSION
+from lfwstudy.files import read_csv, write_csv
+from lfwstudy.history import COLUMNS
+from lfwstudy.study import Settings, Study
+from lfwstudy.train import PREDICTION_COLUMNS, measure
+
+TABULATE = """
+import sys
+from lfwstudy.study import open_study
+study = open_study(sys.argv[1])[0]
+study.set_aside_damaged(print)
+study.write_results()
+"""
+
+
+def fill(out, seeds, stages=""):
+    """A finished demo study of made-up runs that look like trained ones; returns the number of runs.
+
+    Predictions and histories are shared by hard links: their content is that of a few templates.
+    """
+    study = Study(Settings(out=str(out), seeds=seeds, stages=stages, precision="float32"))
+    study.ask(study.settings.stage_ids())
+    rng = np.random.default_rng(0)
+    pairs, digest = study.data(study.base().data)[1:]
+    predictions = [made_up_predictions(out / f".predictions-{n}.csv", pairs, rng) for n in range(12)]
+    histories, count = {}, 0
+    for stage in study.stages():
+        for candidate in study.climb(upto=stage)[-1].candidates:
+            for spec in candidate.specs:
+                n, epochs = int(rng.integers(len(predictions))), spec.config.training.epochs
+                if (n, epochs) not in histories:
+                    histories[n, epochs] = made_up_history(out / f".history-{n}-{epochs}.csv", epochs, rng)
+                made_up_run(study.store.folder(spec.run), spec, digest, histories[n, epochs], *predictions[n])
+                count += 1
+    return count
+
+
+def made_up_predictions(path, pairs, rng):
+    """A predictions.csv with scores that are right more often than not; returns its path and what it measures."""
+    labels = {name: part.label for name, part in pairs.parts()}
+    scores = {name: np.clip(0.5 + 0.06 * (2.0 * label - 1) + 0.2 * rng.standard_normal(len(label)), 0.01, 0.99)
+              for name, label in labels.items()}
+    rows = [{"set": name, "pair": int(part.line[i]), "left": part.left[i], "right": part.right[i],
+             "label": int(part.label[i]), "score": scores[name][i], "score_at_best": scores[name][i]}
+            for name, part in pairs.parts() for i in range(len(part))]
+    write_csv(path, PREDICTION_COLUMNS, rows)
+    return path, measure(labels, {"score": scores, "score_at_best": scores}, 1.0)
+
+
+def made_up_history(path, epochs, rng):
+    curve = 0.5 + 0.2 * (1 - np.exp(-np.arange(1, epochs + 1) / 5)) + 0.02 * rng.standard_normal(epochs)
+    write_csv(path, COLUMNS, [
+        {"epoch": e + 1, "loss": 2 - c, "cross_entropy": 1 - c, "accuracy": c, "val_loss": 2 - c, "val_cross_entropy": 1 - c,
+         "val_accuracy": c, "learning_rate": 0.001, "seconds": 1.0} for e, c in enumerate(map(float, curve))])
+    return path
+
+
+def made_up_run(folder, spec, digest, history, predictions, measured):
+    folder.mkdir(parents=True)
+    os.link(predictions, folder / "predictions.csv")
+    os.link(history, folder / "history.csv")
+    epochs = spec.config.training.epochs
+    (folder / "config.json").write_text(json.dumps({
+        "run": spec.run, "version": TRAINING_VERSION, "config": spec.config.to_dict(), "seed": spec.seed,
+        "precision": "float32", "data_digest": digest}))
+    (folder / "result.json").write_text(json.dumps({
+        "run": spec.run, "seed": spec.seed, "precision": "float32", "backend": "tensorflow", "device": "none",
+        "status": "finished", "epochs_run": epochs, "epochs_max": epochs, "evaluated_epoch": epochs, "best_epoch": epochs,
+        "seconds_per_epoch": 1.0, "seconds_total": float(epochs), "seconds_to_best": float(epochs), "parameters": 10 ** 6,
+        "peak_memory_mb": 700.0, "versions": {"python": "3"}, **measured}))
+
+
+def timed(arguments, limit):
+    """Seconds and peak memory in MiB, of the largest process, of a command that succeeds."""
+    began = time.monotonic()
+    done = subprocess.run([sys.executable, *map(str, arguments)], capture_output=True, text=True, timeout=limit)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return time.monotonic() - began, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+
+
+def test_a_thousand_runs_are_tabulated_in_seconds(tmp_path):
+    count = fill(tmp_path, 70)
+    seconds, memory = timed(["-c", TABULATE, tmp_path], 100)
+    assert len(read_csv(tmp_path / "results.csv")) == count >= 1000
+    print(f"{count} runs: {seconds:.1f} s, {memory:,.0f} MiB")
+    assert seconds < 20 and memory < 2000
+
+
+@pytest.mark.long
+def test_ten_thousand_runs_are_tabulated_and_rendered(tmp_path):
+    count = fill(tmp_path, 667)
+    seconds, memory = timed(["-c", TABULATE, tmp_path], 600)
+    print(f"{count} runs tabulated: {seconds:.1f} s, {memory:,.0f} MiB", flush=True)
+    assert len(read_csv(tmp_path / "results.csv")) == count >= 10_000
+    assert seconds < 20 and memory < 2000
+    seconds, memory = timed(["-m", "lfwstudy.cli", "report", "--out", tmp_path], 1800)
+    size = (tmp_path / "report.html").stat().st_size / 2**20
+    print(f"rendered: {seconds:.1f} s, {memory:,.0f} MiB, {size:.1f} MiB of HTML", flush=True)
+    assert seconds < 180 and memory < 2000 and size < 50

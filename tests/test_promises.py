@@ -1,0 +1,189 @@
+"""What is trusted and what is not: damaged runs, runs of another configuration, two at a time, runs that diverged."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from test_load import fill
+
+from lfwstudy import conduct, config, datasets, study as study_module, tables, train as training
+from lfwstudy.config import DataConfig
+from lfwstudy.datasets import load_pairs, prepare_bank
+from lfwstudy.files import read_csv, read_json, write_json
+from lfwstudy.runs import FILES, Store
+from lfwstudy.study import Settings, Study
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("filled")
+    fill(folder, 2, "early-stopping")
+    return folder
+
+
+@pytest.fixture
+def out(filled, tmp_path):
+    """A finished study of two stages and two seeds, of made-up runs: a copy to damage."""
+    shutil.copytree(filled, tmp_path / "out")
+    return tmp_path / "out"
+
+
+def opened(out, **settings):
+    return Study(Settings(out=str(out), precision="float32", **settings))
+
+
+def change(name, **values):
+    return lambda folder: write_json(folder / name, {**read_json(folder / name), **values})
+
+
+def replace(name, old, new):
+    def call(folder):
+        text = (folder / name).read_text()
+        (folder / name).unlink()  # the copies share nothing, but links might
+        (folder / name).write_text(text.replace(old, new, 1))
+    return call
+
+
+def cut(name):
+    def call(folder):
+        content = (folder / name).read_bytes()
+        (folder / name).unlink()
+        (folder / name).write_bytes(content[:len(content) // 2])
+    return call
+
+
+DAMAGE = {
+    **{f"{name} cut short": cut(name) for name in FILES}, **{f"{name} empty": lambda f, n=name: (f / n).write_text("") for name in FILES},
+    "another configuration": change("config.json", seed=7), "another run's result": change("result.json", run="0" * 16),
+    "text for a number": change("result.json", val_accuracy_at_best="high"), "a status that does not exist": change("result.json", status="ok"),
+    "a list for a result": lambda folder: (folder / "result.json").write_text("[]"),
+    "an accuracy that predictions deny": change("result.json", test_accuracy=0.99),
+    "a changed score": replace("predictions.csv", "\nval,", "\nvalue,"), "not text": lambda f: (f / "history.csv").write_bytes(b"\xff\xfe\0"),
+    "an epoch lost": lambda f: (f / "history.csv").write_text("\n".join((f / "history.csv").read_text().split("\n")[:-2]) + "\n"),
+    "a network cut short": lambda folder: (folder / "model.keras").write_bytes(b"PK\x03\x04" + bytes(100)),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
+def test_damaged_runs_are_named_set_aside_and_asked_for_again(out, damage):
+    study = opened(out)
+    assert not list(study.store.set_aside_damaged()) and study.climb()[-1].complete()
+    victim, *others = study.store.ids()
+    damage(study.store.folder(victim))
+    said = []
+    study.set_aside_damaged(said.append)  # though all were found whole a moment ago
+    assert len(said) == 1 and victim in said[0] and "set aside" in said[0]
+    assert study.store.ids() == others and (out / "runs" / f"{victim}.damaged-1").is_dir()
+    assert [s.run for r in study.climb() for c in r.candidates for s in study.missing(c.specs)] == [victim]
+
+
+def test_a_missing_file_makes_a_run_unfinished(out):
+    study = opened(out)
+    for victim, name in zip(study.store.ids(), FILES):
+        (study.store.folder(victim) / name).unlink()
+        assert not study.store.is_finished(victim)
+    assert len(study.missing(study.climb()[0].candidates[0].specs)) == 2
+
+
+def test_runs_that_do_not_match_are_not_reused_and_the_reason_is_printed(out, monkeypatch, capsys):
+    opened(out).write_results()
+    monkeypatch.setattr(conduct, "_run_pages", lambda *args: [])
+    told = {}
+    for name, prepare in (
+            ("same", lambda: None),
+            ("version", lambda: [monkeypatch.setattr(m, "TRAINING_VERSION", 2) for m in (config, study_module)]),
+            ("precision", lambda: change("study.json", precision="bfloat16")(out)),
+            ("data", lambda: monkeypatch.setattr(datasets.StudyPairs, "digest", lambda self, bank: "f" * 64))):
+        with monkeypatch.context():
+            prepare()
+            study_module._load_data.cache_clear()
+            study = Study(Settings(out=str(out), seeds=2))
+            missing = [s.run for r in study.climb() for c in r.candidates for s in study.missing(c.specs)]
+            assert (name == "same") == (not missing)
+            conduct._climb(study, conduct._known_runs(study))
+            told[name] = capsys.readouterr().err
+        monkeypatch.undo()
+        monkeypatch.setattr(conduct, "_run_pages", lambda *args: [])
+        os.environ.pop(study_module.GIVEN_UP, None)
+        change("study.json", precision="float32")(out)
+        study_module._load_data.cache_clear()
+    assert "anew" not in told["same"]
+    assert "base runs anew: training version 2, before 1" in told["version"]
+    assert "base runs anew: precision bfloat16, before float32" in told["precision"]
+    assert "base runs anew: its pictures or pairs have changed" in told["data"]
+    study = opened(out)
+    spec = study.climb()[1].candidates[0].specs[0]
+    assert "training.patience" in study.why_anew(spec, study.climb()[0].candidates[0].specs[0].run)
+
+
+def test_a_resume_state_of_another_run_is_not_gone_on_with(tmp_path, capsys):
+    identity = {"run": "a" * 16, "seed": 0}
+    for known in ({"run": "b" * 16, "seed": 0}, None):
+        (tmp_path / "resume.npz").write_bytes(b"x")
+        if known:
+            write_json(tmp_path / "config.json", known)
+        else:
+            (tmp_path / "config.json").unlink()
+        training.forget_another_run(tmp_path, identity)
+        assert not (tmp_path / "resume.npz").exists() and "starts anew" in capsys.readouterr().err
+    (tmp_path / "resume.npz").write_bytes(b"x")
+    write_json(tmp_path / "config.json", identity)
+    training.forget_another_run(tmp_path, identity)
+    assert (tmp_path / "resume.npz").exists()
+
+
+FILL_CACHE = """
+import sys
+from lfwstudy.config import DataConfig
+from lfwstudy.datasets import load_pairs, prepare_bank
+config = DataConfig(dataset="lfw-a", side=41)
+print(load_pairs(config, sys.argv[1]).digest(prepare_bank(config, sys.argv[1])))
+"""
+
+
+def test_two_that_start_with_one_empty_cache_share_it(faces, tmp_path):
+    environment = {**os.environ, "LFWSTUDY_CACHE": str(tmp_path / "cache")}
+    both = [subprocess.Popen([sys.executable, "-c", FILL_CACHE, str(faces)], env=environment, stdout=subprocess.PIPE, text=True)
+            for _ in range(2)]
+    told = [process.communicate(timeout=120)[0] for process in both]
+    data = DataConfig(dataset="lfw-a", side=41)
+    assert told == [load_pairs(data, str(faces)).digest(prepare_bank(data, str(faces))) + "\n"] * 2
+    assert [p.suffix for p in sorted((tmp_path / "cache" / "banks").iterdir())] == [".lock", ".npz"]
+
+
+def test_a_run_that_diverges_is_recorded_and_shown_but_never_chosen(tiny, tmp_path, monkeypatch):
+    build = training.build_trainer
+
+    def poisoned(*arguments):
+        trainer = build(*arguments)
+        trainer.siamese.get_layer("head").get_layer("logit").bias.assign([np.nan])
+        return trainer
+
+    monkeypatch.setattr(training, "build_trainer", poisoned)
+    training.train(tiny, 0, "float32", prepare_bank(tiny.data), load_pairs(tiny.data), tmp_path / "run", "run")
+    store = Store(tmp_path)
+    result = store.result("run")
+    assert result["status"] == "diverged" and result["best_epoch"] is None and result["epochs_run"] == 1
+    assert np.isnan(result["val_loss"]) and np.isnan(result["test_accuracy"])
+    assert "nan" in (tmp_path / "run" / "history.csv").read_text() and store._problem("run") is None
+    assert not store.has_weights("run")
+
+
+@pytest.mark.parametrize("select", ["validation", "report"])
+def test_tables_show_a_diverged_run_and_nothing_starts_from_it(out, select):
+    study = opened(out, seeds=2, select=select)
+    study.ask(["early-stopping"])
+    run = study.climb()[1].candidates[0].specs[1].run  # one seed of two
+    nothing = dict.fromkeys(("val_accuracy", "val_loss", "val_cross_entropy", "test_accuracy", "test_loss"), "nan")
+    change("result.json", status="diverged", best_epoch=None, val_accuracy_at_best="nan", **nothing)(study.store.folder(run))
+    rungs = study.climb()
+    assert (rungs[1].after.stage, rungs[1].after.variant) == ("base", "base") and rungs[1].complete()
+    study.write_results()
+    row = next(row for row in read_csv(out / "results.csv") if row["run"] == run)
+    assert row["test_accuracy"] == "nan" and row["carried_forward"] == "false"
+    page = tables.published_beside_measured(study, rungs).data
+    assert "diverged" in page and json.dumps(tables.ladder_points(study, rungs)[1]["carried"]) == "false"
