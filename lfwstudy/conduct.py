@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from . import report
 from .datasets import DATASETS
 from .errors import RunError
-from .executors import clock
+from .executors import clock, load_cluster
 from .files import locked, read_csv
 from .machine import precision_warning
 from .model_cost import tower_cost
@@ -27,7 +27,7 @@ def conduct(study, train=True):
     started = time.monotonic()
     # Bad data fail here, before anything is written.
     study.data(scale(study.base(), study.settings.profile).data)
-    with _lock(study.out):
+    with _cluster(study if train else None), _lock(study.out):
         if train:
             _say(f"study: {DATASETS[study.settings.dataset].title}, profile {study.settings.profile}, "
                  f"{study.settings.ladder} ladder, in {study.out}")
@@ -164,6 +164,9 @@ def _bar(page, specs):
         def update(study):
             done, current = 0, ""
             for spec in specs:
+                if spec.run in told:
+                    done += spec.config.training.epochs
+                    continue
                 finished = study.store.is_finished(spec.run)
                 if finished and spec.run not in told:
                     told.add(spec.run)
@@ -237,6 +240,19 @@ def _lock(out):
             yield
     except BlockingIOError:
         raise RunError(f"{out}: another lfwstudy works in this folder; wait for it or give another --out") from None
+
+
+@contextmanager
+def _cluster(study):
+    """Reach the cluster, or start a local one for all notebooks, before anything is written; nothing without one."""
+    if study is None or not study.settings.cluster:
+        yield
+        return
+    cluster = load_cluster()
+    with cluster.started(study.settings.cluster) as address:
+        _say(cluster.describe(address))
+        _say(f"what runs where: {study.out / cluster.VIEW}")
+        yield
 
 
 def _say(text):

@@ -31,3 +31,21 @@ def tower_cost(config, side):
     units = scaled(EMBEDDING, config.width)
     dense = side * side * channels * units
     return multiply_adds + dense, parameters + dense + units + units + 1
+
+
+def training_memory(config, side, batch_size, pictures=0):
+    """Bytes to set aside for a training process: an estimate from above, checked against measured peaks in a test.
+
+    config: ModelConfig; side: of the pictures, `pictures` of them. Counted are 16 bytes a parameter (weight, gradient,
+    two moments of Adam), what each layer hands on and its gradient, the pictures, and 1 GiB for the libraries.
+    """
+    values, at = 0, side
+    for number, (filters, kernel) in enumerate(CONVOLUTIONS, start=1):
+        at -= kernel - 1
+        values += at * at * scaled(filters, config.width)
+        if number < len(CONVOLUTIONS):
+            at = (at - 2) // (config.pool1_stride if number == 1 else 2) + 1
+    # Convolution, activation and pooling keep about one such tensor each, batch normalisation three more.
+    tensors = 4 if config.batchnorm == "none" else 7
+    activations = 2 * batch_size * values * 4 * tensors
+    return 2**30 + 16 * tower_cost(config, side)[1] + activations + pictures * side * side

@@ -28,6 +28,7 @@ from .executors import end_with_parent
 from .files import locked, read_json, replacing, write_csv, write_json
 from .machine import device_name, peak_memory_mb, versions
 from .model import build_siamese
+from .runs import Store
 
 PREDICTION_COLUMNS = ("set", "pair", "left", "right", "label", "score", "score_at_best")
 EMBED_BATCH = 128
@@ -327,7 +328,7 @@ def main(path):
     """Train the job described by a JSON file; exit status 0, or 2 with one line where the input cannot be used."""
     job = read_json(path)
     if job.get("ends_with_parent"):
-        threading.Thread(target=end_with_parent, daemon=True).start()
+        threading.Thread(target=end_with_parent, args=(job.get("lease"),), daemon=True).start()
     try:
         config = RunConfig.from_dict(job["config"])
         bank = prepare_bank(config.data, job["data_dir"])
@@ -336,7 +337,9 @@ def main(path):
         if run_id != job["run"]:
             raise RunError(f"run {job['run']} was asked for, but its data have changed meanwhile")
         # A process whose study was killed needs a moment to notice; two must not write one run.
-        with locked(Path(job["folder"]) / ".lock", patience=30):
+        with locked(Path(job["folder"]) / ".lock", patience=job.get("patience", 30)):
+            if job["task"] == "train" and Store(Path(job["folder"]).parent).is_finished(run_id):
+                return 0  # by the process that held the lock until now
             for left_over in Path(job["folder"]).glob(".[0-9]*.*"):  # of a process that was killed while writing
                 left_over.unlink()
             if job["task"] == "score-test":
