@@ -5,14 +5,9 @@ processor time and memory of scheduler and client, and the time to go on after t
 `python -m lfwstudy.cluster_load JOB.json` is the stand-in: it writes a run's files as a training does, and sleeps.
 """
 
-import argparse
-import asyncio
-import io
 import json
 import os
-import subprocess
 import sys
-import tempfile
 import threading
 import time
 from pathlib import Path
@@ -21,7 +16,7 @@ import numpy as np
 
 from .config import RunConfig
 from .executors import end_with_parent
-from .files import locked, read_csv, read_json, replacing, write_csv, write_json
+from .files import locked, read_json, replacing, write_csv, write_json
 from .history import COLUMNS
 from .runs import Store
 

@@ -24,7 +24,7 @@ from .datasets import cache_folder, load_pairs, prepare_bank
 from .errors import RunError, StudyError
 from .executors import train_in_process
 from .files import locked, read_csv
-from .runs import FILES, Store
+from .runs import Store
 
 POLL_SECONDS = 0.5
 # A request that nobody has answered is repeated: the event may have been lost with a connection.

@@ -1,0 +1,305 @@
+"""Runs on many machines: real schedulers and workers on loopback, most with stand-ins for the trainings."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from lfwstudy import executors
+from lfwstudy.cluster_load import RESUME_EPOCHS, jobs
+from lfwstudy.config import ModelConfig
+from lfwstudy.errors import ConfigError
+from lfwstudy.files import read_csv, read_json
+from lfwstudy.model_cost import training_memory
+from lfwstudy.runs import FILES, Store
+
+cluster = pytest.importorskip("lfwstudy.cluster", reason="--cluster needs the package distributed")
+ROOT = Path(__file__).resolve().parents[1]
+GIB = 2**30
+
+
+# -- without a cluster -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("address", ["tcp://host", "host:8786", "local:0", "local:", "tcp://:8786", "ucx://host:1",
+                                     "tcp://host:8786/x", "local:2 "])
+def test_malformed_addresses_are_refused(address):
+    with pytest.raises(ConfigError, match="tcp://HOST:PORT"):
+        executors.check_cluster(address)
+
+
+@pytest.mark.parametrize("address", ["tcp://host:8786", "tls://10.0.0.1:8786", "tcp://[::1]:8786", "local:4"])
+def test_addresses_are_taken(address):
+    assert executors.check_cluster(address) == address
+
+
+def test_unreachable_scheduler_is_wrong_use(tmp_path, monkeypatch):
+    monkeypatch.setattr(cluster, "CONNECT_SECONDS", 1)
+    with pytest.raises(ConfigError, match="no Dask scheduler answers at tcp://127.0.0.1:9"):
+        executors.run(jobs(tmp_path / "runs", 1), "tcp://127.0.0.1:9")
+
+
+def test_missing_package_says_what_to_install(monkeypatch):
+    monkeypatch.delitem(sys.modules, "lfwstudy.cluster")
+    monkeypatch.delattr("lfwstudy.cluster")
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(ConfigError, match=r"pip install 'lfwstudy\[cluster\]'"):
+        executors.load_cluster()
+
+
+def test_nothing_of_dask_is_imported_without_cluster():
+    code = ("import sys, lfwstudy.cli, lfwstudy.conduct, lfwstudy.executors; "
+            "sys.exit(any(m.split('.')[0] in ('dask', 'distributed') for m in sys.modules))")
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
+
+
+def described(nthreads=1, memory=8 * GIB, **resources):
+    return {"nthreads": nthreads, "memory_limit": memory, "resources": resources}
+
+
+@pytest.mark.parametrize("worker, threads, memory, at_once", [
+    (described(4), 1, GIB, 4), (described(4), 0, GIB, 1), (described(4), 1, 3 * GIB, 2), (described(1), 1, 9 * GIB, 0),
+    (described(8, CORES=4), 2, GIB, 2), (described(8, CORES=4), 0, GIB, 1), (described(8, CORES=4), 8, GIB, 0),
+    (described(4, 64 * GIB, GPU=4), 0, GIB, 4), (described(4, 64 * GIB, GPU=2, CORES=16), 0, GIB, 2),
+    (described(4, 64 * GIB, MEMORY=4e9), 1, 3e9, 1), (described(4, 0), 1, 50 * GIB, 4)])
+def test_workers_are_not_overcommitted(worker, threads, memory, at_once):
+    job = {"threads": threads, "memory": memory}
+    need = cluster.need_on(job, worker)
+    assert (need is None) == (at_once == 0)
+    taken = []
+    while need and all(cluster.room_on(worker, taken)[name] >= amount for name, amount in need.items()):
+        taken.append(need)
+    assert len(taken) == at_once
+
+
+def test_memory_set_aside_covers_what_runs_took():
+    """Peaks of the committed runs, all with full networks and batches of 64; and the stride stage's 304 M parameters."""
+    results = ROOT / "results" / "lfw-deepfunneled"
+    for run in Store(results / "runs").ids():
+        config, result = Store(results / "runs").record(run)
+        config = config["config"]
+        peak = result["peak_memory_mb"] * 2**20
+        asked = training_memory(ModelConfig(**config["model"]), config["data"]["side"], config["training"]["batch_size"],
+                                pictures=4000)
+        assert peak < asked < 2.2 * peak
+    assert 8 * GIB < training_memory(ModelConfig(pool1_stride=1), 105, 64, 4000) < 12 * GIB
+
+
+# -- with one ----------------------------------------------------------------------------------------------------------
+
+
+def free_port():
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        return held.getsockname()[1]
+
+
+class Machines:
+    """A scheduler and workers as processes, each worker with a cache of its own, as on a machine of its own."""
+
+    def __init__(self, folder, host="127.0.0.1"):
+        self.folder, self.processes, self.port, self.host = folder, [], free_port(), host
+        self.address = f"tcp://{host}:{self.port}"
+        self.start_scheduler()
+
+    def start_scheduler(self, before=(), **settings):
+        environment = {"DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "6s", **settings}
+        self.scheduler = self._start([*before, sys.executable, "-m", "distributed.cli.dask_scheduler", "--host", self.host,
+                                      "--port", self.port, "--no-dashboard", "--no-show"], "scheduler", environment)
+
+    def start_worker(self, name, *options, before=(), **settings):
+        environment = {"LFWSTUDY_CACHE": str(self.folder / f"cache-{name}"), **settings}
+        return self._start([*before, sys.executable, "-m", "distributed.cli.dask_worker", self.address, "--name", name,
+                            "--no-nanny", "--nthreads", 1, "--no-dashboard", "--local-directory", self.folder / f"dask-{name}",
+                            *options], f"worker-{name}", environment)
+
+    def _start(self, command, name, environment):
+        with open(self.folder / f"{name}.log", "a") as log:
+            process = subprocess.Popen([str(part) for part in command], stdout=log, stderr=log, cwd=ROOT,
+                                       env={**os.environ, "PYTHONPATH": str(ROOT), **environment})
+        self.processes.append(process)
+        return process
+
+    def stop(self):
+        for process in self.processes:
+            if process.poll() is None:
+                process.send_signal(signal.SIGCONT)
+                process.kill()
+                process.wait()
+
+
+@pytest.fixture
+def machines(tmp_path):
+    found = Machines(tmp_path)
+    yield found
+    found.stop()
+
+
+@pytest.fixture
+def unshared(monkeypatch):
+    """Workers do not see the study's folder: they look for another one."""
+    @contextmanager
+    def mark(self):
+        self.root.mkdir(parents=True, exist_ok=True)
+        yield str(self.root / ".nowhere"), "nothing"
+    monkeypatch.setattr(cluster._Handout, "_mark", mark)
+
+
+def in_background(call):
+    """Start a call in a thread; returns a function that waits for its value."""
+    found = {}
+    thread = threading.Thread(target=lambda: found.update(value=call()), daemon=True)
+    thread.start()
+
+    def value(patience=90):
+        thread.join(patience)
+        return found["value"]
+    return value
+
+
+def until(condition, patience=40):
+    end = time.monotonic() + patience
+    while not condition():
+        assert time.monotonic() < end, "it did not come to pass"
+        time.sleep(0.05)
+
+
+def epochs_of(root, run=0):
+    path = Path(root) / f"{run:016x}" / "history.csv"
+    return len(read_csv(path)) if path.exists() else 0
+
+
+def trained(trace):
+    """How often each epoch of each run was trained, from the stand-ins' trace."""
+    lines = Path(trace).read_text().split("\n") if Path(trace).exists() else []
+    return Counter(tuple(line.split()[:2]) for line in lines if line)
+
+
+def assert_all_finished(root, count, trace, repeated=0):
+    """Every run is finished, no epoch is missing, and at most `repeated` runs repeated at most one resume period."""
+    assert all(Store(root).is_finished(f"{n:016x}") for n in range(count))
+    again = Counter()
+    for (run, _), times in trained(trace).items():
+        again[run] += times - 1
+    assert sum(extra > 0 for extra in again.values()) <= repeated
+    assert all(extra <= RESUME_EPOCHS for extra in again.values())
+
+
+def test_worker_killed_in_training_costs_at_most_one_resume_period(machines, tmp_path):
+    first = machines.start_worker("a")
+    root, trace = tmp_path / "runs", tmp_path / "trace"
+    said = []
+    value = in_background(lambda: executors.run(jobs(root, 2, 9, 0.3, trace=str(trace)), machines.address, said.append))
+    until(lambda: epochs_of(root) >= 6)
+    first.kill()
+    machines.start_worker("b")
+    assert value() == {}
+    assert_all_finished(root, 2, trace, repeated=1)
+    assert "2 runs trained in" in said[-1] and "dashboard" in said[0] and "what runs where" in said[0]
+    assert not list(root.glob(".cluster-*"))
+
+
+def test_results_and_resume_state_travel_where_no_folder_is_shared(machines, tmp_path, unshared):
+    first = machines.start_worker("a")
+    root, trace = tmp_path / "runs", tmp_path / "trace"
+    value = in_background(lambda: executors.run(jobs(root, 1, 12, 0.3, trace=str(trace)), machines.address))
+    until(lambda: (root / f"{0:016x}" / "resume.npz").exists())
+    first.kill()
+    machines.start_worker("b")
+    assert value() == {}
+    assert_all_finished(root, 1, trace, repeated=1)
+    assert {p.name for p in (root / f"{0:016x}").iterdir()} - {"log.txt", ".lock"} == set(FILES)
+    assert not list((tmp_path / "cache-b" / "cluster" / "runs").iterdir())
+    assert len(trained(trace)) == 12 and trained(trace)[f"{0:016x}", "1"] == 1
+
+
+def test_process_that_hangs_is_ended_and_tried_again(machines, tmp_path):
+    machines.start_worker("a")
+    root, trace = tmp_path / "runs", tmp_path / "trace"
+    assert executors.run(jobs(root, 1, 3, 0.1, trace=str(trace), hang=str(tmp_path / "hangs"), stall_seconds=2),
+                         machines.address) == {}
+    assert_all_finished(root, 1, trace, repeated=1)
+
+
+def test_scheduler_restarted_and_workers_back(machines, tmp_path):
+    machines.start_worker("a")
+    root, trace = tmp_path / "runs", tmp_path / "trace"
+    said = []
+    value = in_background(lambda: executors.run(jobs(root, 2, 8, 0.3, trace=str(trace)), machines.address, said.append))
+    until(lambda: epochs_of(root) >= 2)
+    machines.scheduler.kill()
+    machines.scheduler.wait()
+    machines.start_scheduler()
+    machines.start_worker("b")
+    assert value() == {}
+    assert_all_finished(root, 2, trace, repeated=1)
+
+
+def test_client_killed_and_back_trains_nothing_twice(machines, tmp_path):
+    machines.start_worker("a")
+    root, trace = tmp_path / "runs", tmp_path / "trace"
+    code = (f"from lfwstudy import executors, cluster_load\n"
+            f"executors.run(cluster_load.jobs({str(root)!r}, 2, 8, 0.3, trace={str(trace)!r}), {machines.address!r})")
+    client = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stderr=subprocess.DEVNULL)
+    until(lambda: epochs_of(root, 1) >= 2)
+    client.kill()
+    client.wait()
+    left = [job for job in jobs(root, 2, 8, 0.3, trace=str(trace)) if not Store(root).is_finished(job["run"])]
+    assert len(left) == 1
+    assert executors.run(left, machines.address) == {}
+    assert_all_finished(root, 2, trace, repeated=1)
+
+
+def test_lost_scheduler_is_said_with_what_is_missing(machines, tmp_path, monkeypatch):
+    monkeypatch.setattr(cluster, "PATIENCE_SECONDS", 3)
+    machines.start_worker("a")
+    value = in_background(lambda: executors.run(jobs(tmp_path / "runs", 2, 50, 0.2), machines.address))
+    until(lambda: epochs_of(tmp_path / "runs") >= 1)
+    machines.scheduler.kill()
+    failures = value()
+    assert set(failures) == {f"{n:016x}" for n in range(2)}
+    assert all("did not come back" in message and "the same command" in message for message in failures.values())
+
+
+def test_a_run_that_fits_nowhere_says_what_it_needs(machines, tmp_path, monkeypatch):
+    monkeypatch.setattr(cluster, "PATIENCE_SECONDS", 2)
+    machines.start_worker("a", "--memory-limit", "1 GiB")
+    failures = executors.run([*jobs(tmp_path / "runs", 1, 1, memory=9 * GIB)], machines.address)
+    assert "9.0 GiB" in failures[f"{0:016x}"] and "--memory-limit" in failures[f"{0:016x}"]
+
+
+# -- with mounts and networks of their own -------------------------------------------------------------------------------
+
+
+def may(*command):
+    return subprocess.run(command, capture_output=True).returncode == 0
+
+
+needs_namespaces = pytest.mark.skipif(not may("unshare", "--mount", "true") or not may("ip", "netns", "list"),
+                                      reason="no namespaces of one's own may be made here")
+
+
+@needs_namespaces
+def test_full_disk_on_one_worker_leaves_the_runs_to_the_others(machines, tmp_path):
+    """The worker sees another, small and full file system where the study's folder and the cache are."""
+    root, trace = tmp_path / "runs", tmp_path / "trace"
+    root.mkdir()
+    (tmp_path / "cache-full").mkdir()
+    small = "mount -t tmpfs -o size=4k tmpfs {0} && (yes > {0}/filler; exec \"$@\")"
+    full = machines.start_worker("full", before=(
+        "unshare", "--mount", "bash", "-c", f"mount -t tmpfs tmpfs {root}; {small.format(tmp_path / 'cache-full')}", "worker"))
+    said = []
+    value = in_background(lambda: executors.run(jobs(root, 3, 2, 0.2, trace=str(trace)), machines.address, said.append))
+    until(lambda: (tmp_path / "cluster.txt").exists() and "set aside" in (tmp_path / "cluster.txt").read_text())
+    assert "No space left on device" in (tmp_path / "cluster.txt").read_text()
+    machines.start_worker("good")
+    assert value() == {} and full.poll() is None
+    assert_all_finished(root, 3, trace)
