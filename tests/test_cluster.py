@@ -16,8 +16,9 @@ import pytest
 from lfwstudy import executors
 from lfwstudy.cluster_load import RESUME_EPOCHS, jobs
 from lfwstudy.config import ModelConfig
+from lfwstudy.datasets import load_pairs, prepare_bank
 from lfwstudy.errors import ConfigError
-from lfwstudy.files import read_csv, read_json
+from lfwstudy.files import read_csv
 from lfwstudy.model_cost import training_memory
 from lfwstudy.runs import FILES, Store
 
@@ -105,18 +106,20 @@ def free_port():
 class Machines:
     """A scheduler and workers as processes, each worker with a cache of its own, as on a machine of its own."""
 
-    def __init__(self, folder, host="127.0.0.1"):
-        self.folder, self.processes, self.port, self.host = folder, [], free_port(), host
+    def __init__(self, folder, host="127.0.0.1", port=None):
+        self.folder, self.processes, self.port, self.host = folder, [], port or free_port(), host
         self.address = f"tcp://{host}:{self.port}"
-        self.start_scheduler()
+        if port is None:
+            self.start_scheduler()
 
     def start_scheduler(self, before=(), **settings):
-        environment = {"DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "6s", **settings}
+        environment = {"DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "6s", "DASK_DISTRIBUTED__COMM__TIMEOUTS__TCP": "6s", **settings}
         self.scheduler = self._start([*before, sys.executable, "-m", "distributed.cli.dask_scheduler", "--host", self.host,
-                                      "--port", self.port, "--no-dashboard", "--no-show"], "scheduler", environment)
+                                      "--port", self.port, "--no-dashboard"], "scheduler", environment)
 
     def start_worker(self, name, *options, before=(), **settings):
-        environment = {"LFWSTUDY_CACHE": str(self.folder / f"cache-{name}"), **settings}
+        environment = {"LFWSTUDY_CACHE": str(self.folder / f"cache-{name}"),
+                       "DASK_DISTRIBUTED__COMM__TIMEOUTS__TCP": "6s", **settings}
         return self._start([*before, sys.executable, "-m", "distributed.cli.dask_worker", self.address, "--name", name,
                             "--no-nanny", "--nthreads", 1, "--no-dashboard", "--local-directory", self.folder / f"dask-{name}",
                             *options], f"worker-{name}", environment)
@@ -136,8 +139,25 @@ class Machines:
                 process.wait()
 
 
+@pytest.fixture(scope="module")
+def scheduler(tmp_path_factory):
+    """One scheduler for the tests that leave it alone."""
+    found = Machines(tmp_path_factory.mktemp("scheduler"))
+    yield found
+    found.stop()
+
+
 @pytest.fixture
-def machines(tmp_path):
+def machines(tmp_path, scheduler):
+    """Workers of this test alone at the shared scheduler."""
+    found = Machines(tmp_path, port=scheduler.port)
+    yield found
+    found.stop()
+
+
+@pytest.fixture
+def own_machines(tmp_path):
+    """Workers and a scheduler of this test alone."""
     found = Machines(tmp_path)
     yield found
     found.stop()
@@ -193,6 +213,7 @@ def assert_all_finished(root, count, trace, repeated=0):
     assert all(extra <= RESUME_EPOCHS for extra in again.values())
 
 
+@pytest.mark.long
 def test_worker_killed_in_training_costs_at_most_one_resume_period(machines, tmp_path):
     first = machines.start_worker("a")
     root, trace = tmp_path / "runs", tmp_path / "trace"
@@ -229,20 +250,22 @@ def test_process_that_hangs_is_ended_and_tried_again(machines, tmp_path):
     assert_all_finished(root, 1, trace, repeated=1)
 
 
-def test_scheduler_restarted_and_workers_back(machines, tmp_path):
-    machines.start_worker("a")
+@pytest.mark.long
+def test_scheduler_restarted_and_workers_back(own_machines, tmp_path):
+    own_machines.start_worker("a")
     root, trace = tmp_path / "runs", tmp_path / "trace"
     said = []
-    value = in_background(lambda: executors.run(jobs(root, 2, 8, 0.3, trace=str(trace)), machines.address, said.append))
+    value = in_background(lambda: executors.run(jobs(root, 2, 8, 0.3, trace=str(trace)), own_machines.address, said.append))
     until(lambda: epochs_of(root) >= 2)
-    machines.scheduler.kill()
-    machines.scheduler.wait()
-    machines.start_scheduler()
-    machines.start_worker("b")
+    own_machines.scheduler.kill()
+    own_machines.scheduler.wait()
+    own_machines.start_scheduler()
+    own_machines.start_worker("b")
     assert value() == {}
     assert_all_finished(root, 2, trace, repeated=1)
 
 
+@pytest.mark.long
 def test_client_killed_and_back_trains_nothing_twice(machines, tmp_path):
     machines.start_worker("a")
     root, trace = tmp_path / "runs", tmp_path / "trace"
@@ -258,12 +281,13 @@ def test_client_killed_and_back_trains_nothing_twice(machines, tmp_path):
     assert_all_finished(root, 2, trace, repeated=1)
 
 
-def test_lost_scheduler_is_said_with_what_is_missing(machines, tmp_path, monkeypatch):
+@pytest.mark.long
+def test_lost_scheduler_is_said_with_what_is_missing(own_machines, tmp_path, monkeypatch):
     monkeypatch.setattr(cluster, "PATIENCE_SECONDS", 3)
-    machines.start_worker("a")
-    value = in_background(lambda: executors.run(jobs(tmp_path / "runs", 2, 50, 0.2), machines.address))
+    own_machines.start_worker("a")
+    value = in_background(lambda: executors.run(jobs(tmp_path / "runs", 2, 50, 0.2), own_machines.address))
     until(lambda: epochs_of(tmp_path / "runs") >= 1)
-    machines.scheduler.kill()
+    own_machines.scheduler.kill()
     failures = value()
     assert set(failures) == {f"{n:016x}" for n in range(2)}
     assert all("did not come back" in message and "the same command" in message for message in failures.values())
@@ -289,17 +313,96 @@ needs_namespaces = pytest.mark.skipif(not may("unshare", "--mount", "true") or n
 
 @needs_namespaces
 def test_full_disk_on_one_worker_leaves_the_runs_to_the_others(machines, tmp_path):
-    """The worker sees another, small and full file system where the study's folder and the cache are."""
+    """One worker sees another, full file system where its cache is, and not the study's folder."""
     root, trace = tmp_path / "runs", tmp_path / "trace"
     root.mkdir()
-    (tmp_path / "cache-full").mkdir()
-    small = "mount -t tmpfs -o size=4k tmpfs {0} && (yes > {0}/filler; exec \"$@\")"
+    hidden = tmp_path / "cache-full"
+    hidden.mkdir()
     full = machines.start_worker("full", before=(
-        "unshare", "--mount", "bash", "-c", f"mount -t tmpfs tmpfs {root}; {small.format(tmp_path / 'cache-full')}", "worker"))
-    said = []
-    value = in_background(lambda: executors.run(jobs(root, 3, 2, 0.2, trace=str(trace)), machines.address, said.append))
-    until(lambda: (tmp_path / "cluster.txt").exists() and "set aside" in (tmp_path / "cluster.txt").read_text())
-    assert "No space left on device" in (tmp_path / "cluster.txt").read_text()
+        "unshare", "--mount", "bash", "-c", f"mount -t tmpfs tmpfs {root}; mount -t tmpfs -o size=4k tmpfs {hidden}; "
+        f"yes 2>/dev/null > {hidden}/filler; exec \"$@\"", "worker"))
     machines.start_worker("good")
-    assert value() == {} and full.poll() is None
+    until(lambda: all("Registered to" in (tmp_path / f"worker-{name}.log").read_text() for name in ("full", "good")))
+    assert executors.run(jobs(root, 3, 2, 0.2, trace=str(trace)), machines.address) == {}
+    assert full.poll() is None and "No space left on device" in (tmp_path / "cluster.txt").read_text()
     assert_all_finished(root, 3, trace)
+
+
+@needs_namespaces
+@pytest.mark.long
+def test_two_workers_of_a_machine_receive_the_pictures_once_and_train_the_same(machines, tmp_path, tiny, faces):
+    """Neither the pictures nor the study's folder are on the machine; the local executor's numbers come out."""
+    config = tiny.change({"data.dataset": "lfw-a", "data.pairs_per_class": 16, "training.batch_size": 8})
+    pairs, bank = load_pairs(config.data, str(faces)), prepare_bank(config.data, str(faces))
+    made = [{"task": "train", "run": config.identify(seed, "float32", pairs.digest(bank)), "config": config.to_dict(),
+             "seed": seed, "precision": "float32", "data_dir": str(faces), "data_digest": pairs.digest(bank),
+             "score_test": True, "keep_weights": True, "title": f"seed {seed}", "epochs": 3, "threads": 1} for seed in (0, 1)]
+    here, there = ([{**job, "folder": str(tmp_path / place / "runs" / job["run"])} for job in made]
+                   for place in ("here", "there"))
+    (tmp_path / "there" / "runs").mkdir(parents=True)
+    for name in "ab":
+        machines.start_worker(name, LFWSTUDY_CACHE=str(tmp_path / "cache"), before=(
+            "unshare", "--mount", "bash", "-c",
+            f"mount -t tmpfs tmpfs {faces}; mount -t tmpfs tmpfs {tmp_path / 'there'}; exec \"$@\"", "worker"))
+    assert executors.run(there, machines.address) == {}
+    assert executors.run(here) == {}
+    for one, other in zip(here, there):
+        assert one["run"] == other["run"] and Path(other["folder"], "model.keras").stat().st_size > 0
+        assert Path(one["folder"], "predictions.csv").read_bytes() == Path(other["folder"], "predictions.csv").read_bytes()
+        first, second = (read_csv(Path(job["folder"], "history.csv")) for job in (one, other))
+        assert [{**row, "seconds": ""} for row in first] == [{**row, "seconds": ""} for row in second]
+    assert [p.name for p in (tmp_path / "cache" / "cluster" / "runs").iterdir()] == []
+    assert len(list((tmp_path / "cache" / "cluster").glob("data-*"))) == 1
+
+
+@pytest.mark.long
+def test_worker_that_stands_still_loses_its_run_to_another(machines, tmp_path):
+    """The scheduler drops a worker that is silent, its training ends with the lease, another worker goes on."""
+    still = machines.start_worker("a")
+    root, trace = tmp_path / "runs", tmp_path / "trace"
+    value = in_background(lambda: executors.run(jobs(root, 1, 60, 0.3, trace=str(trace), lease=4), machines.address))
+    until(lambda: epochs_of(root) >= 6)
+    still.send_signal(signal.SIGSTOP)
+    machines.start_worker("b")
+    until(lambda: len({line.split()[2] for line in trace.read_text().splitlines()}) == 2)
+    still.send_signal(signal.SIGCONT)  # it finds itself dropped and must not disturb
+    assert value() == {}
+    assert_all_finished(root, 1, trace, repeated=1)
+
+
+@pytest.fixture
+def network():
+    """A network namespace joined to ours by one link: (its name, our address, our end of the link)."""
+    name = f"lfw{os.getpid()}"
+    for command in (f"netns add {name}", f"link add {name} type veth peer name inner netns {name}",
+                    f"addr add 10.231.7.1/24 dev {name}", f"link set {name} up",
+                    f"-n {name} addr add 10.231.7.2/24 dev inner", f"-n {name} link set inner up", f"-n {name} link set lo up"):
+        subprocess.run(["ip", *command.split()], check=True)
+    yield name, "10.231.7.1", name
+    subprocess.run(["ip", "link", "delete", name])
+    subprocess.run(["ip", "netns", "delete", name])
+
+
+@needs_namespaces
+@pytest.mark.long
+@pytest.mark.parametrize("shared", [True, False])
+def test_cut_network_costs_at_most_one_resume_period(network, tmp_path, shared, request):
+    """A worker behind the cut goes on for a moment; where the folder is shared the run's lock keeps a second one waiting."""
+    if not shared:
+        request.getfixturevalue("unshared")
+    name, host, link = network
+    machines = Machines(tmp_path, host)
+    try:
+        machines.start_worker("cut", before=("ip", "netns", "exec", name))
+        root, trace = tmp_path / "runs", tmp_path / "trace"
+        value = in_background(lambda: executors.run(jobs(root, 2, 40, 0.3, trace=str(trace)), machines.address))
+        until(lambda: epochs_of(root) >= 6)
+        subprocess.run(["ip", "link", "set", link, "down"], check=True)
+        machines.start_worker("b")
+        assert value(150) == {}
+        if shared:
+            assert_all_finished(root, 2, trace, repeated=1)
+        assert all(Store(root).is_finished(f"{n:016x}") for n in range(2))
+        assert all(times <= 2 for times in trained(trace).values())
+    finally:
+        machines.stop()
