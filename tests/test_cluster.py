@@ -5,9 +5,9 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -113,13 +113,13 @@ class Machines:
             self.start_scheduler()
 
     def start_scheduler(self, before=(), **settings):
-        environment = {"DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "6s", "DASK_DISTRIBUTED__COMM__TIMEOUTS__TCP": "6s", **settings}
+        environment = {"DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "6s", "DASK_DISTRIBUTED__COMM__TIMEOUTS__TCP": "15s", **settings}
         self.scheduler = self._start([*before, sys.executable, "-m", "distributed.cli.dask_scheduler", "--host", self.host,
                                       "--port", self.port, "--no-dashboard"], "scheduler", environment)
 
     def start_worker(self, name, *options, before=(), **settings):
         environment = {"LFWSTUDY_CACHE": str(self.folder / f"cache-{name}"),
-                       "DASK_DISTRIBUTED__COMM__TIMEOUTS__TCP": "6s", **settings}
+                       "DASK_DISTRIBUTED__COMM__TIMEOUTS__TCP": "15s", **settings}
         return self._start([*before, sys.executable, "-m", "distributed.cli.dask_worker", self.address, "--name", name,
                             "--no-nanny", "--nthreads", 1, "--no-dashboard", "--local-directory", self.folder / f"dask-{name}",
                             *options], f"worker-{name}", environment)
@@ -175,14 +175,10 @@ def unshared(monkeypatch):
 
 def in_background(call):
     """Start a call in a thread; returns a function that waits for its value."""
-    found = {}
-    thread = threading.Thread(target=lambda: found.update(value=call()), daemon=True)
-    thread.start()
-
-    def value(patience=90):
-        thread.join(patience)
-        return found["value"]
-    return value
+    pool = ThreadPoolExecutor(1)
+    future = pool.submit(call)
+    pool.shutdown(wait=False)
+    return lambda patience=90: future.result(patience)
 
 
 def until(condition, patience=40):
