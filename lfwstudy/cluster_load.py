@@ -1,13 +1,19 @@
 """How much does a cluster add? A simulated study: stand-in trainings on many workers of one machine.
 
-`python -m lfwstudy.cluster_load --runs 1000 --workers 50 --json FILE` measures the hand-out of runs: how many a second,
-processor time and memory of scheduler and client, and the time to go on after the client was killed half-way.
+`python -m lfwstudy.cluster_load --runs 1000 --workers 50` measures the hand-out of runs: how many a second, processor
+time and memory of scheduler and client, and the time to go on after the client was killed half-way. What it writes to
+results/cluster.json is what the README's tables are made of (`python -m lfwstudy.publish`).
 `python -m lfwstudy.cluster_load JOB.json` is the stand-in: it writes a run's files as a training does, and sleeps.
 """
 
+import argparse
+import asyncio
 import json
 import os
+import socket
+import subprocess
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -15,18 +21,21 @@ from pathlib import Path
 import numpy as np
 
 from .config import RunConfig
-from .executors import end_with_parent
+from .executors import end, end_with_parent, run
 from .files import locked, read_json, replacing, write_csv, write_json
 from .history import COLUMNS
+from .machine import cpu_name, peak_memory_mb
 from .runs import Store
 
 RESUME_EPOCHS = 5
+RESULTS = Path(__file__).resolve().parents[1] / "results" / "cluster.json"
 
 
 def stand_in(path):
     """Do what train.main does, but for the training: `pause` seconds an epoch, numbers that mean nothing.
 
-    The job may name a `trace`, a file to which each trained epoch is added, and a file `hang` that makes the first attempt of all hang.
+    The job may name a `trace`, a file to which each trained epoch is added, and a file `hang`: where it is not there yet,
+    the stand-in makes it and hangs.
     """
     job = read_json(path)
     threading.Thread(target=end_with_parent, args=(job.get("lease"),), daemon=True).start()
@@ -87,7 +96,108 @@ def main(arguments):
     """Entry point."""
     if len(arguments) == 1 and arguments[0].endswith(".json"):
         return stand_in(arguments[0])
-    return 2
+    parser = argparse.ArgumentParser(prog="python -m lfwstudy.cluster_load", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, default=1000)
+    parser.add_argument("--workers", type=int, default=50)
+    parser.add_argument("--json", default=str(RESULTS), metavar="FILE", help="where the measurements go")
+    for name in ("client", "workers-at"):  # the processes that the measurement starts
+        parser.add_argument(f"--{name}", default="", help=argparse.SUPPRESS)
+    options = parser.parse_args(arguments)
+    if options.workers_at:
+        return asyncio.run(_serve(options.workers_at, options.workers))
+    if options.client:
+        return _client(*options.client.split(","), options.runs)
+    write_json(options.json, measure(options.runs, options.workers))
+    return 0
+
+
+def measure(runs, workers):
+    """Measure a simulated study; returns a dict of numbers. Scheduler, workers and client are processes of this machine."""
+    with tempfile.TemporaryDirectory() as folder:
+        folder = Path(folder)
+        address = f"tcp://127.0.0.1:{_free_port()}"
+        own = [sys.executable, "-m", "lfwstudy.cluster_load", "--runs", str(runs), "--workers", str(workers)]
+        with open(folder / "log", "w") as log:
+            scheduler = subprocess.Popen([sys.executable, "-m", "distributed.cli.dask_scheduler", "--host", "127.0.0.1",
+                                          "--port", address.rpartition(":")[2], "--no-dashboard"], stdout=log, stderr=log)
+            serving = subprocess.Popen([*own, "--workers-at", address], stdout=log, stderr=log)
+            try:
+                client = [*own, "--client", f"{address},{folder}"]
+                return _measured(client, scheduler, folder, runs, workers)
+            finally:
+                end(serving)
+                end(scheduler)
+
+
+def _measured(client, scheduler, folder, runs, workers):
+    import psutil
+    scheduler = psutil.Process(scheduler.pid)
+    while len(scheduler.net_connections()) < workers:  # all of them are there
+        time.sleep(1)
+    idle = scheduler.memory_info().rss
+    used = sum(scheduler.cpu_times()[:2])
+    first = subprocess.Popen(client, stdout=subprocess.DEVNULL)
+    while _finished(folder) < runs / 2:
+        time.sleep(0.5)
+    first.kill()
+    first.wait()
+    half = _finished(folder)
+    began, wall = time.time(), time.monotonic()
+    second = json.loads(subprocess.run(client, stdout=subprocess.PIPE, check=True).stdout)
+    wall = time.monotonic() - wall
+    return {"machine": cpu_name(), "runs": runs, "workers": workers, "finished_at_kill": half,
+            "finished": _finished(folder), "trained_twice": _trained_twice(folder),
+            "runs_per_second": (runs - half) / wall,
+            "seconds_to_resume": second["first_start"] - began,
+            "scheduler_cpu_ms_per_run": 1000 * (sum(scheduler.cpu_times()[:2]) - used) / runs,
+            "scheduler_memory_idle_mb": idle / 2**20, "scheduler_memory_mb": scheduler.memory_info().rss / 2**20,
+            "client_cpu_ms_per_run": 1000 * second["cpu"] / (runs - half), "client_memory_mb": second["memory_mb"]}
+
+
+def _client(address, folder, runs):
+    """The study's side of the measurement: hand out what is not finished, print what it took."""
+    root = Path(folder) / "runs"
+    root.mkdir(exist_ok=True)
+    store = Store(root)
+    missing = [job for job in jobs(root, runs, trace=str(Path(folder) / "trace")) if not store.is_finished(job["run"])]
+    started = sum(os.times()[:2])
+    first = []
+
+    def show(line):
+        if not first and "0 in progress" not in line:
+            first.append(time.time())
+    failures = run(missing, address, show)
+    print(json.dumps({"first_start": first[0] if first else None, "cpu": sum(os.times()[:2]) - started,
+                      "memory_mb": peak_memory_mb(), "failures": len(failures)}))
+    return 0
+
+
+async def _serve(address, count):
+    """Many workers in one process: what they do here is to wait for the processes they start."""
+    from distributed import Worker
+    workers = [Worker(address, nthreads=1, memory_limit=0, name=f"w{number}") for number in range(count)]
+    await asyncio.gather(*workers)
+    await asyncio.gather(*(worker.finished() for worker in workers))
+    return 0
+
+
+def _finished(folder):
+    return len(list(Path(folder).glob("runs/*/result.json")))
+
+
+def _trained_twice(folder):
+    """Runs whose last epoch was trained more than once."""
+    lines = [line.split()[:2] for line in (Path(folder) / "trace").read_text().splitlines()]
+    last = max(int(epoch) for _, epoch in lines)
+    names = [name for name, epoch in lines if int(epoch) == last]
+    return len(names) - len(set(names))
+
+
+def _free_port():
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        return held.getsockname()[1]
 
 
 if __name__ == "__main__":

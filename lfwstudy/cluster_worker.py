@@ -34,6 +34,9 @@ REPEAT_SECONDS = 15
 LEASE_SECONDS = 60
 # A training process that has used no processor time for so long hangs.
 STALL_SECONDS, STALL_CPU_SECONDS = 600, 0.5
+# A resume state that has to travel does so at this pace, so that the states of many runs do not fill the network, but
+# after ten minutes at the latest, which a run on one machine may lose, too.
+STATE_BYTES_PER_SECOND, STATE_SECONDS = 2**20, 600
 # For the run's lock: the process of a worker that was cut off is given time to notice.
 LOCK_PATIENCE = 150
 # Messages that tell of a machine that no run succeeds on, not of a run.
@@ -116,6 +119,11 @@ def sha256(path):
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def state_pause(size):
+    """Seconds between two resume states of `size` bytes that travel."""
+    return min(STATE_SECONDS, size / STATE_BYTES_PER_SECOND)
+
+
 def resume_epochs(folder):
     """Epochs that a run's resume state holds; 0 where there is none that can be read."""
     try:
@@ -140,6 +148,7 @@ class _Task:
         self.folder = Path(job["folder"]) if self.shared else own / "runs" / job["run"]
         self.inbox, self.outbox = own / f"inbox-{attempt}", own / f"outbox-{attempt}"
         self.offer, self.offered, self.manifest = 0, False, {}
+        self.sent, self.next_state = None, 0.0  # the resume state offered last, by its time, and when another may be
         self.answered, self.error = threading.Event(), None
 
     def tell(self, what, **values):
@@ -287,13 +296,14 @@ def _send_home(task):
 def _offer_state(task):
     """Offer the resume state of a run in progress; the next one follows once this one was taken."""
     stamp = _stamp(task.folder / "resume.npz")
-    if task.offered or stamp is None or stamp == getattr(task, "sent", None):
+    if task.offered or stamp is None or stamp == task.sent or time.monotonic() < task.next_state:
         return
     files = [task.folder / "resume.npz", task.folder / "config.json", task.folder / "history.csv",
              *task.folder.glob("epoch-*.weights.h5")]
     # What was written meanwhile might not fit together: the next look finds it settled.
     if _offer(task, files) and _stamp(task.folder / "resume.npz") == stamp:
         task.sent, task.offered = stamp, True
+        task.next_state = time.monotonic() + state_pause(sum(size for size, _ in task.manifest.values()))
         task.tell("offer", offer=task.offer, files=task.manifest, last=False)
 
 
