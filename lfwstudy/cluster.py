@@ -286,8 +286,8 @@ class _Handout:
             del self.running[attempt]
             self.epochs[at.job["run"]] = at.job["epochs"]
             return
-        self._wait_again(attempt)
-        self._blame(at, result)
+        if self._wait_again(attempt):
+            self._blame(at, result)
 
     def _blame(self, at, result):
         run, message = at.job["run"], f"{result['problem']} (on {result['host']})"
@@ -306,8 +306,7 @@ class _Handout:
             if at.worker not in self.workers:
                 run = at.job["run"]
                 self.losses[run] += 1
-                self._wait_again(attempt)
-                if self.losses[run] >= LOSSES:
+                if self._wait_again(attempt) and self.losses[run] >= LOSSES:
                     del self.waiting[run]
                     self._fail(at.job, f"{LOSSES} workers were lost while they trained it, the last {at.host or at.worker} "
                                "(out of memory?)")
@@ -337,10 +336,15 @@ class _Handout:
         return "the cluster has no worker; the same command goes on once it has some"
 
     def _wait_again(self, attempt):
+        """Take an attempt back; True where its run has to be tried again, not where its files are here already."""
         at = self.running.pop(attempt)
         with suppress(Exception):
             at.future.cancel()
+        if self._is_finished(at.job):
+            self.epochs[at.job["run"]] = at.job["epochs"]
+            return False
         self.waiting[at.job["run"]] = at.job
+        return True
 
     def _fail(self, job, message):
         self.failures[job["run"]] = f"{job['title']}: {message}"
@@ -349,9 +353,12 @@ class _Handout:
             with open(Path(job["folder"]) / "log.txt", "a", encoding="utf-8") as log:
                 log.write(f"\nerror: {message}\n")
 
+    def _is_finished(self, job):
+        return Store(self.root).is_finished(job["run"], with_test=job["task"] == "score-test")
+
     def _has_files(self, job):
         until = time.monotonic() + SETTLE_SECONDS
-        while not Store(self.root).is_finished(job["run"], with_test=job["task"] == "score-test"):
+        while not self._is_finished(job):
             if time.monotonic() > until:
                 return False
             os.listdir(self.root)  # makes a network file system look anew

@@ -74,7 +74,10 @@ def cluster_block(file="results/cluster.json"):
              f"{m['client_cpu_ms_per_run']:.0f} ms |",
              f"| memory of the scheduler before and after | {m['scheduler_memory_idle_mb']:.0f} and "
              f"{m['scheduler_memory_mb']:.0f} MiB |",
-             f"| peak memory of the client | {m['client_memory_mb']:.0f} MiB |", "",
+             f"| peak memory of the client | {m['client_memory_mb']:.0f} MiB |",
+             f"| {m['overhead_runs']} runs of {m['overhead_run_seconds']:.0f} s, {m['overhead_at_once']} at once: on one machine "
+             f"without a cluster, with `local:{m['overhead_at_once']}` | {m['local_seconds']:.1f} s, "
+             f"{m['cluster_seconds']:.1f} s ({100 * (m['cluster_seconds'] / m['local_seconds'] - 1):+.1f} %) |", "",
              f"What follows for real studies, if a run takes the {a_run:.0f} s that the report's took on average (reckoned, not "
              "tried):", "",
              "| runs | GPUs | hours | runs a minute | scheduler busy | client busy | finished runs on disk | "
