@@ -292,6 +292,7 @@ def test_lost_scheduler_is_said_with_what_is_missing(own_machines, tmp_path, mon
 def test_a_run_that_fits_nowhere_says_what_it_needs(machines, tmp_path, monkeypatch):
     monkeypatch.setattr(cluster, "PATIENCE_SECONDS", 2)
     machines.start_worker("a", "--memory-limit", "1 GiB")
+    until(lambda: "Registered to" in (tmp_path / "worker-a.log").read_text())
     failures = executors.run([*jobs(tmp_path / "runs", 1, 1, memory=9 * GIB)], machines.address)
     assert "9.0 GiB" in failures[f"{0:016x}"] and "--memory-limit" in failures[f"{0:016x}"]
 
