@@ -148,7 +148,8 @@ def _run_command(commands):
     add("--keep", default="best", choices=("best", "all", "none"), help="whose weights stay when the study ends")
     add("--no-test", action="store_true", help="do not score the test pairs (a later command without it adds them)")
     add("--dry-run", action="store_true", help="print runs, time and disk needed; train nothing")
-    add("--cluster", default="", metavar="ADDRESS", help="hand the runs to a cluster at this address")
+    add("--cluster", default="", metavar="ADDRESS",
+        help="hand the runs to many machines: a Dask scheduler, tcp://HOST:PORT, or local:N for N workers here")
     add("--out", default="", metavar="DIR", help="the study's folder (default: runs/<dataset>-<profile>)")
 
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from . import report
 from .datasets import DATASETS
 from .errors import RunError, StudyError, one_line
-from .executors import clock
+from .executors import clock, load_cluster
 from .files import locked, read_csv, sweep
 from .machine import cores, precision_warning
 from .model_cost import tower_cost
@@ -27,7 +27,7 @@ def conduct(study, train=True):
     started = time.monotonic()
     # Bad data fail here, before anything is written.
     study.data(scale(study.base(), study.settings.profile, study.settings.ladder).data)
-    with _lock(study.out):
+    with _cluster(study if train else None), _lock(study.out):
         for folder in (study.out, study.out / "notebooks", study.out / "html"):
             sweep(folder)
         if train:
@@ -216,6 +216,9 @@ def _bar(page, specs):
         def update(study):
             done, current = 0, ""
             for spec in specs:
+                if spec.run in told:
+                    done += spec.config.training.epochs
+                    continue
                 finished = study.store.is_finished(spec.run)
                 if finished and spec.run not in told:
                     told.add(spec.run)
@@ -303,6 +306,19 @@ def _lock(out):
             yield
     except BlockingIOError:
         raise RunError(f"{out}: another lfwstudy works in this folder; wait for it or give another --out") from None
+
+
+@contextmanager
+def _cluster(study):
+    """Reach the cluster, or start a local one for all notebooks, before anything is written; nothing without one."""
+    if study is None or not study.settings.cluster:
+        yield
+        return
+    cluster = load_cluster()
+    with cluster.started(study.settings.cluster) as address:
+        _say(cluster.describe(address))
+        _say(f"what runs where: {study.out / cluster.VIEW}")
+        yield
 
 
 def _say(text):

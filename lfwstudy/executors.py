@@ -2,6 +2,8 @@
 
 import csv
 import os
+import re
+import select
 import shutil
 import signal
 import subprocess
@@ -27,10 +29,10 @@ def run(jobs, cluster="", show=None):
 
     jobs: dicts as train.main reads them, with `title`, `epochs` and `threads`: 0 where a run takes the whole machine,
     else the number of threads it computes with, and as many run at once as there are cores for. show: called with a
-    line on how far it is. One run's failure does not stop the others.
+    line on how far it is. One run's failure does not stop the others. cluster: hands them to the cluster there.
     """
     if cluster:
-        raise ConfigError("--cluster: this version trains on the local machine only")
+        return load_cluster().run(jobs, cluster, show)
     failures, started, children = {}, time.monotonic(), _Children()
     before = sum(len(_history(Path(job["folder"]))) for job in jobs)
     threads = max((job["threads"] for job in jobs), default=0)
@@ -57,23 +59,53 @@ def run(jobs, cluster="", show=None):
     return failures
 
 
-def train_in_process(job, children=None):
+def check_cluster(address):
+    """Raise ConfigError unless `address` has a form that --cluster takes; needs nothing of Dask."""
+    if not re.fullmatch(r"(tcp|tls)://(\[[0-9A-Fa-f:.]+\]|[^\s:/\[\]]+):[0-9]{1,5}|local:[1-9][0-9]{0,2}", address):
+        raise ConfigError(f"--cluster must be tcp://HOST:PORT, tls://HOST:PORT or local:N (N workers on this machine), got "
+                          f"{address!r}")
+    return address
+
+
+def load_cluster():
+    """The module `cluster`. Raises ConfigError where Dask is not installed: it is needed for --cluster alone."""
+    try:
+        from . import cluster
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in ("distributed", "dask"):
+            raise
+        raise ConfigError(f"--cluster needs the package {error.name}, which is not installed here: "
+                          "pip install 'lfwstudy[cluster]'") from None
+    return cluster
+
+
+def train_in_process(job, children=None, watch=None):
     """Run one job in a fresh Python process; its output goes to log.txt in the run's folder.
 
-    Raises RunError with the end of the log where the process fails. The process ends when this one does.
+    watch: called with the process, to return when it has ended; what it raises ends the process. Raises RunError with
+    the end of the log, and the exit status as `status`, where the process fails. The process ends when this one does.
     """
     folder = Path(job["folder"])
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "job.json", {**job, "ends_with_parent": True})
     (folder / "log.txt").unlink(missing_ok=True)  # a link in a folder from elsewhere is not written through
     with open(folder / "log.txt", "x", encoding="utf-8") as log:
-        process = subprocess.Popen([sys.executable, "-m", "lfwstudy.train", str(folder / "job.json")],
-                                   stdin=subprocess.PIPE, stdout=log, stderr=log, env=_environment(job["threads"]))
+        process = subprocess.Popen([sys.executable, "-m", job.get("program", "lfwstudy.train"), str(folder / "job.json")],
+                                   stdin=subprocess.PIPE, stdout=log, stderr=log,
+                                   env={**_environment(job["threads"]), **job.get("environment", {})})
         if children:
             children.add(process)
-        status = process.wait()
+        try:
+            if watch:
+                watch(process)
+            status = process.wait()
+        except BaseException:
+            end(process)
+            raise
     if status:
-        raise RunError(_explain(status, folder / "log.txt"))
+        error = RunError(_explain(status, folder / "log.txt"))
+        error.status = status
+        raise error
     (folder / "job.json").unlink(missing_ok=True)
 
 
@@ -109,11 +141,25 @@ def clock(seconds):
     return f"{seconds // 3600}:{seconds % 3600 // 60:02d} h"
 
 
-def end_with_parent():
-    """Block until the process that started this one is gone (its end of the pipe closes), then end at once."""
-    while os.read(0, 4096):  # not sys.stdin, whose lock would be held when the interpreter ends
+def end_with_parent(lease=None):
+    """Block until the process that started this one is gone (its end of the pipe closes), then end at once.
+
+    lease: seconds after which a parent that writes nothing into the pipe counts as gone, too; None waits for ever.
+    """
+    while select.select([0], [], [], lease)[0] and os.read(0, 4096):  # not sys.stdin, whose lock would be held at the end
         pass
     os._exit(3)
+
+
+def end(process):
+    """End a process: asked first, killed where it does not listen."""
+    if process.poll() is None:
+        process.terminate()
+        try:
+            process.wait(_GRACE_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
 
 
 class Progress:

@@ -56,3 +56,33 @@ def _compact_cost(config, side):
         if number < len(COMPACT):
             side //= 2
     return multiply_adds, parameters, channels, scaled(COMPACT_EMBEDDING, config.width)
+
+
+def training_memory(config, side, batch_size, pictures=0):
+    """Bytes to set aside for a training process: an estimate from above, checked against measured peaks in a test.
+
+    config: ModelConfig; side: of the pictures, `pictures` of them. Counted are 16 bytes a parameter (weight, gradient,
+    two moments of Adam), what each layer hands on and its gradient, the pictures, and 1 GiB for the libraries.
+    """
+    compact = config.architecture == "compact"
+    values = sum((_compact_outputs if compact else _koch_outputs)(config, side))
+    # Convolution, activation and pooling keep about one such tensor each, batch normalisation three more.
+    tensors = 7 if compact or config.batchnorm != "none" else 4
+    activations = 2 * batch_size * values * 4 * tensors
+    return 2**30 + 16 * tower_cost(config, side)[1] + activations + pictures * side * side
+
+
+def _koch_outputs(config, side):
+    """Numbers that each convolution hands on for one picture."""
+    for number, (filters, kernel) in enumerate(CONVOLUTIONS, start=1):
+        side -= kernel - 1
+        yield side * side * scaled(filters, config.width)
+        if number < len(CONVOLUTIONS):
+            side = (side - 2) // (config.pool1_stride if number == 1 else 2) + 1
+
+
+def _compact_outputs(config, side):
+    for filters, convolutions in COMPACT:
+        for _ in range(convolutions):
+            yield side * side * scaled(filters, config.width)
+        side //= 2

@@ -1,17 +1,20 @@
 """Measured figures in the READMEs: written from results.csv by `python -m lfwstudy.publish`, never typed.
 
-A block between `<!-- results -->` and `<!-- /results -->` is replaced; a test compares it with the files.
+A block between `<!-- results -->` and `<!-- /results -->` is replaced, and one between `<!-- cluster -->` and
+`<!-- /cluster -->` from results/cluster.json; a test compares them with the files.
 """
 
 import sys
 from pathlib import Path
 
 from .claims import published
-from .files import read_csv, write_text
-from .stages import get_ladder
+from .files import read_csv, read_json, write_text
+from .model_cost import tower_cost
+from .stages import base_config, get_ladder
 
 ROOT = Path(__file__).resolve().parents[1]
 BEGIN, END = "<!-- results -->", "<!-- /results -->"
+CLUSTER_BEGIN, CLUSTER_END = "<!-- cluster -->", "<!-- /cluster -->"
 PLACES = (("README.md", "results/lfw-deepfunneled"), ("results/lfw-deepfunneled/README.md", "results/lfw-deepfunneled"))
 
 
@@ -48,13 +51,60 @@ def block(folder):
     return "\n".join(lines)
 
 
+def cluster_block(file="results/cluster.json"):
+    """Markdown on what the hand-out of runs was measured to take, and what follows for larger studies."""
+    from .cluster_worker import state_pause
+    m = read_json(ROOT / file)
+    seconds = [v.published.seconds_total for s in get_ladder("report") for v in s.variants if v.published]
+    a_run = sum(seconds) / len(seconds)
+    parameters = tower_cost(base_config("report").model, 105)[1]
+    # Weights and Adam's two moments, and the weights of the best epoch and the best checkpoint beside them.
+    state = parameters * 4 * (3 + 2)
+    pause = state_pause(state)
+    finished = [sum(p.stat().st_size for p in run.iterdir()) for run in (ROOT / "results/lfw-deepfunneled/runs").iterdir()]
+    a_folder = sum(finished) / len(finished)
+    lines = [f"A simulated study of {m['runs']:,} runs on {m['workers']} workers, all on one machine ({m['machine']}, which did "
+             "other work meanwhile), each run a process that trains nothing; its client was killed at "
+             f"{m['finished_at_kill']} finished runs and started again:", "",
+             "| measured | |", "|---|---|",
+             f"| finished; of them trained twice | {m['finished']:,}; {m['trained_twice']} |",
+             f"| runs a second, starting a Python process for each included | {m['runs_per_second']:.1f} |",
+             f"| from the second start of the client to the first epoch trained | {m['seconds_to_resume']:.1f} s |",
+             f"| processor time of the scheduler, and of the client, per run | {m['scheduler_cpu_ms_per_run']:.0f} ms, "
+             f"{m['client_cpu_ms_per_run']:.0f} ms |",
+             f"| memory of the scheduler before and after | {m['scheduler_memory_idle_mb']:.0f} and "
+             f"{m['scheduler_memory_mb']:.0f} MiB |",
+             f"| peak memory of the client | {m['client_memory_mb']:.0f} MiB |",
+             f"| {m['overhead_runs']} runs of {m['overhead_run_seconds']:.0f} s, {m['overhead_at_once']} at once: on one machine "
+             f"without a cluster, with `local:{m['overhead_at_once']}` | {m['local_seconds']:.1f} s, "
+             f"{m['cluster_seconds']:.1f} s ({100 * (m['cluster_seconds'] / m['local_seconds'] - 1):+.1f} %) |", "",
+             f"What follows for real studies, if a run takes the {a_run:.0f} s that the report's took on average (reckoned, not "
+             "tried):", "",
+             "| runs | GPUs | hours | runs a minute | scheduler busy | client busy | finished runs on disk | "
+             "through the scheduler without a shared folder |", "|---|---|---|---|---|---|---|---|"]
+    for runs, gpus in ((100, 4), (1000, 10), (1000, 50), (10_000, 100)):
+        rate = gpus / a_run
+        lines.append(f"| {runs:,} | {gpus} | {runs / rate / 3600:.1f} | {60 * rate:.1f} | "
+                     f"{rate * m['scheduler_cpu_ms_per_run'] / 10:.1f} % | {rate * m['client_cpu_ms_per_run'] / 10:.1f} % | "
+                     f"{runs * a_folder / 2**20:,.0f} MiB | {(largest := gpus * state / pause / 2**20):,.0f} MiB/s |")
+    lines.append("\nThe heartbeats of hours are not in the processor time, which was measured with short runs. What breaks first "
+                 f"is the network at the scheduler where nothing is shared: {largest:,.0f} MiB/s for the largest study here, of "
+                 f"resume states of {state / 2**20:,.0f} MiB each. With a shared folder only progress and results pass it.")
+    return "\n".join(lines)
+
+
 def published_text(text, folder):
-    """A README's text with its block made anew. Raises ValueError where it has none."""
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"no block {BEGIN} ... {END}")
-    return f"{before}{BEGIN}\n{block(folder)}\n{END}{after}"
+    """A README's text with its blocks made anew. Raises ValueError where it has none."""
+    text = _replaced(text, BEGIN, END, block(folder))
+    return _replaced(text, CLUSTER_BEGIN, CLUSTER_END, cluster_block()) if CLUSTER_BEGIN in text else text
+
+
+def _replaced(text, begin, end, content):
+    before, found, rest = text.partition(begin)
+    _, closed, after = rest.partition(end)
+    if not found or not closed:
+        raise ValueError(f"no block {begin} ... {end}")
+    return f"{before}{begin}\n{content}\n{end}{after}"
 
 
 def main():

@@ -76,7 +76,7 @@ class Settings:
             raise ConfigError(f"the split {self.split!r} does not go with protocol view2: its validation is the fold after "
                               "the tested one")
         if self.cluster:
-            raise ConfigError("--cluster: this version trains on the local machine only")
+            executors.check_cluster(self.cluster)
         self.stage_ids()
         for name in ("data_dir", "out"):
             value = getattr(self, name)
@@ -433,6 +433,7 @@ class Study:
     def _job(self, spec, task):
         return {"task": task, "run": spec.run, "config": spec.config.to_dict(), "seed": spec.seed,
                 "precision": self.precision, "data_dir": self.settings.data_dir,
+                "data_digest": self.data(spec.config.data)[2],
                 "folder": str(self.store.folder(spec.run)), "score_test": self.settings.test,
                 "keep_weights": self.settings.keep != "none" or not self.settings.test,
                 "title": f"{spec.stage}/{spec.variant}, seed {spec.seed}" + (f", fold {spec.fold}" if spec.fold else ""),

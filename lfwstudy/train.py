@@ -32,6 +32,7 @@ from .files import locked, read_json, replacing, sweep, write_csv, write_json
 from .machine import device_name, peak_memory_mb, versions
 from .model import build_siamese, unit_length
 from .pairs import person_of
+from .runs import Store
 
 PREDICTION_COLUMNS = ("set", "pair", "left", "right", "label", "score", "score_at_best")
 EMBED_BATCH = 128
@@ -469,7 +470,7 @@ def main(path):
     (disk, memory), 2 where the input cannot be used."""
     job = read_json(path)
     if job.get("ends_with_parent"):
-        threading.Thread(target=end_with_parent, daemon=True).start()
+        threading.Thread(target=end_with_parent, args=(job.get("lease"),), daemon=True).start()
     try:
         run_job(job)
     except BlockingIOError:
@@ -500,12 +501,16 @@ def run_job(job):
         raise RunError(f"run {job['run']} was asked for, but its data have changed meanwhile")
     folder, keep = Path(job["folder"]), job["keep_weights"]
     # A process whose study was killed needs a moment to notice; two must not write one run.
-    with locked(folder / ".lock", patience=30):
+    with locked(folder / ".lock", patience=job.get("patience", 30)):
+        if job["task"] == "train" and Store(folder.parent).is_finished(run_id):
+            return  # by the process that held the lock until now
         sweep(folder)
         try:
             if job["task"] == "score-test":
-                return score_test_pairs(config, bank, pairs, folder, run_id, keep)
-            return train(config, job["seed"], job["precision"], bank, pairs, folder, run_id, job["score_test"], keep)
+                score_test_pairs(config, bank, pairs, folder, run_id, keep)
+            else:
+                train(config, job["seed"], job["precision"], bank, pairs, folder, run_id, job["score_test"], keep)
+            return
         except RunError as error:  # damaged weights, set aside by now
             print(f"{error}; this run starts anew", file=sys.stderr)
         train(config, job["seed"], job["precision"], bank, pairs, folder, run_id, job["score_test"], keep)
