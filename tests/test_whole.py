@@ -128,7 +128,7 @@ def test_bare_papermill_runs_one_stage(tmp_path):
     assert len(read_csv(tmp_path / "here" / "results.csv")) == 1
 
 
-@pytest.mark.parametrize("notebook", ["00_data", "01_stage", "02_report"])
+@pytest.mark.parametrize("notebook", ["00_data", "01_stage", "02_report", "03_explore"])
 def test_papermill_explains_every_parameter(notebook):
     done = subprocess.run([sys.executable, "-m", "papermill", "--help-notebook", str(NOTEBOOKS / f"{notebook}.ipynb")],
                           capture_output=True, text=True, check=True)
