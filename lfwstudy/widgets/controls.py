@@ -17,7 +17,7 @@ from ..errors import RunError, StudyError
 
 _HERE = Path(__file__).parent
 _STYLE = _HERE / "style.css"
-_WIDE = {"description_width": "11em"}
+_WIDE = {"description_width": "9.5em"}
 
 
 class Slider(anywidget.AnyWidget):
@@ -88,20 +88,20 @@ def row(*children):
 def dropdown(label, options, **more):
     """A labelled choice of one. options: list of (text, value)."""
     return ipywidgets.Dropdown(description=label, options=options, style=_WIDE,
-                               layout=ipywidgets.Layout(width="27em", max_width="98%"), **more)
+                               layout=ipywidgets.Layout(width="31em", max_width="98%"), **more)
 
 
 def several(label, options):
     """A labelled choice of several, all of them at first."""
     return ipywidgets.SelectMultiple(description=label, options=options, value=tuple(options), style=_WIDE,
                                      rows=min(6, max(2, len(options))),
-                                     layout=ipywidgets.Layout(width="27em", max_width="98%"))
+                                     layout=ipywidgets.Layout(width="31em", max_width="98%"))
 
 
 def text_field(label, placeholder=""):
     """A labelled line of text."""
     return ipywidgets.Text(description=label, placeholder=placeholder, style=_WIDE,
-                           layout=ipywidgets.Layout(width="27em", max_width="98%"), continuous_update=True)
+                           layout=ipywidgets.Layout(width="31em", max_width="98%"), continuous_update=True)
 
 
 def whole_number(label, value, low, high):

@@ -55,13 +55,13 @@ function render({ model, el }) {
     images[1].src = trial.right;
     await Promise.all(images.map((image) => image.decode().catch(() => {})));
     masks.forEach(noise);
-    await frame();
+    const earlier = await frame(), last = await frame();
+    const length = Math.min(last - earlier, 40);
     only(...images);
-    const from = await frame();
-    let now = from, before = from;
-    const wanted = model.get("milliseconds");
-    // The next frame comes about one frame later: stop half a frame early rather than a whole one late.
-    while (now - from < wanted - (now - before) / 2 - 0.5) { before = now; now = await frame(); }
+    const from = await frame(), wanted = model.get("milliseconds");
+    let now = from;
+    // What is hidden now is gone one frame later: the frame whose end is nearest to the time asked for.
+    while (now - from < wanted - 1.5 * length) now = await frame();
     only(...masks);
     return { from, shown: (await frame()) - from };
   }

@@ -39,7 +39,8 @@ def browse_runs(study):
         drawn = list({r["run"]: r for r in chosen}.values())[:_MOST]
         figure.value = _figure(study, drawn, measure.value)
         words.value = _differences(study, drawn)
-        return f"{len(chosen)} rows" + (f"; curves of the first {_MOST} runs" if len(chosen) > _MOST else "") + "."
+        return (f"{len(chosen)} of {len(rows)} finished runs are chosen"
+                + (f"; the curves are those of the first {_MOST}." if len(chosen) > _MOST else "."))
 
     refresh = guarded(told, show)
     when_changed(refresh, stages, variants, seeds, measure)
