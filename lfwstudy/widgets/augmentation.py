@@ -4,6 +4,7 @@ import numpy as np
 
 from ..augment import PARAMETERS, draw_copies, vary
 from ..config import TrainingConfig
+from ..machine import start_keras_quietly
 from .controls import (Gallery, Slider, button, dropdown, explorer, guarded, message, panel, picture_uri, row, text_field,
                        when_changed)
 from .scored import Pictures, config_of, finished_rows, spoken
@@ -15,6 +16,7 @@ _CHOICES = 200
 @explorer
 def bench_augmentation(study):
     """A picture and twelve copies of it as training would see them, varied within ranges that sliders set."""
+    start_keras_quietly()
     used, told_from = _used_ranges(study)
     bank = study.data(study.base().data)[0]
     pictures = Pictures(bank)
@@ -28,8 +30,8 @@ def bench_augmentation(study):
         "shear": Slider(label="Shear up to, degrees", min=0.0, max=45.0, step=0.5, digits=1, value=used.shear),
         "seed": Slider(label="Draw number", min=0, max=99, step=1, digits=0, value=0)}
     back = button("Ranges as the stage used them")
-    original = Gallery(label="Original", slots=1, size=96)
-    copies = Gallery(label="Copies", slots=_COPIES, size=96)
+    original = Gallery(label="Original", slots=1, across=1, lines=1, size=96)
+    copies = Gallery(label="Copies", slots=_COPIES, across=1, size=96)
     told = message()
 
     def show():

@@ -45,7 +45,7 @@ class Table(anywidget.AnyWidget):
 
 
 class Gallery(anywidget.AnyWidget):
-    """Cards of one or two pictures with a text; `slots` keeps the room of so many cards, so that nothing jumps.
+    """Cards of pictures with a text; room is kept for `slots` cards of `across` pictures and `lines`, so that nothing jumps.
 
     cards: dicts with key, pictures (list of {src, alt}), text and mark ("right", "wrong" or ""). Where `opens` is set
     cards are buttons, and `chosen` is the key of the one that was pressed last.
@@ -55,6 +55,8 @@ class Gallery(anywidget.AnyWidget):
     label = traitlets.Unicode().tag(sync=True)
     cards = traitlets.List().tag(sync=True)
     slots = traitlets.Int(0).tag(sync=True)
+    across = traitlets.Int(2).tag(sync=True)
+    lines = traitlets.Int(3).tag(sync=True)
     size = traitlets.Int(72).tag(sync=True)
     empty = traitlets.Unicode("none").tag(sync=True)
     opens = traitlets.Bool(False).tag(sync=True)

@@ -1,5 +1,6 @@
 const make = (tag, values = {}) => Object.assign(document.createElement(tag), values);
 const MARKS = { right: "✓ right", wrong: "✗ wrong" }; // said in words, not by colour alone
+const NOTHING = "data:image/gif;base64,R0lGODlhAQABAAAAACH5BAEKAAEALAAAAAABAAEAAAICTAEAOw==";
 
 function render({ model, el }) {
   el.classList.add("lfw-gallery");
@@ -35,21 +36,23 @@ function render({ model, el }) {
     const cards = model.get("cards");
     title.textContent = model.get("label");
     list.replaceChildren(...cards.map(card));
-    if (!cards.length) list.append(make("li", { className: "lfw-note", textContent: model.get("empty") }));
+    if (!cards.length) list.append(make("li", { className: "lfw-note lfw-none", textContent: model.get("empty") }));
     // Room for cards that may come: the same height with one as with all.
-    for (let i = Math.max(1, cards.length); i < model.get("slots"); i++) {
-      const room = make("li", { className: "lfw-room" });
-      room.style.height = `${model.get("size") + 60}px`;
-      room.style.width = `${model.get("size")}px`;
+    for (let i = cards.length; i < model.get("slots"); i++) {
+      const blank = { key: "", pictures: Array(model.get("across")).fill({ src: NOTHING, alt: "" }), mark: "",
+                      text: "\u00a0\n".repeat(model.get("lines")) };
+      const room = card(blank);
+      room.className = "lfw-room";
       room.setAttribute("aria-hidden", "true");
+      for (const holder of room.querySelectorAll("button")) holder.disabled = true;
       list.append(room);
     }
   };
   const press = () => {
-    for (const holder of list.querySelectorAll("button"))
+    for (const holder of list.querySelectorAll("button:enabled"))
       holder.setAttribute("aria-pressed", String(holder.dataset.key === model.get("chosen")));
   };
-  model.on("change:cards change:label change:size change:slots change:empty", show);
+  model.on("change:cards change:label change:size change:slots change:across change:lines change:empty", show);
   model.on("change:chosen", press);
   show();
   return () => { model.off(null, show); model.off(null, press); };

@@ -24,7 +24,7 @@ def try_your_own(study):
     messages = {side: message() for side in _SIDES}
     score = button("Same person?")
     told, answer = message(), markup("3em")
-    seen = Gallery(label="What the network sees", slots=2, size=105, empty="Nothing yet.")
+    seen = Gallery(label="What the network sees", slots=2, across=1, lines=1, size=105, empty="Nothing yet.")
     photos, state = {}, {}
 
     def take(side):

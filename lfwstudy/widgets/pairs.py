@@ -23,11 +23,11 @@ def browse_pairs(study):
     networks = {}
     chooser = choose_pairs(study)
     facts, told = markup("5em"), message()
-    both, left_own, right_own, left_near, right_near = (
-        Gallery(label=label, slots=slots, size=size, empty=empty) for label, slots, size, empty in (
-            ("Opened pair", 1, 150, "Choose a pair above."), ("Left: other pictures of this person", 6, 64, "no other picture"),
-            ("Right: other pictures of this person", 6, 64, "no other picture"),
-            ("Left: nearest in the embedding", _NEIGHBOURS, 64, "–"), ("Right: nearest in the embedding", _NEIGHBOURS, 64, "–")))
+    both = Gallery(label="Opened pair", slots=1, size=150, empty="Choose a pair above.")
+    left_own, right_own = (Gallery(label=f"{side}: other pictures of this person", slots=6, across=1, lines=2, size=64,
+                                   empty="no other picture") for side in ("Left", "Right"))
+    left_near, right_near = (Gallery(label=f"{side}: nearest in the embedding", slots=_NEIGHBOURS, across=1, lines=4, size=64,
+                                     empty="–") for side in ("Left", "Right"))
 
     def open_pair():
         opened = chooser.opened()
@@ -40,7 +40,7 @@ def browse_pairs(study):
         both.cards = [pair_card(scored, at, pictures)]
         facts.value = _facts(scored, at)
         for name, place in zip(names, (left_own, right_own)):
-            place.cards = [single_card(n, pictures, spoken(n)) for n in pictures.of_person(name, names)[:12]]
+            place.cards = [single_card(n, pictures, _in_two_lines(n)) for n in pictures.of_person(name, names)[:12]]
         left_near.cards = right_near.cards = []
         if scored.run not in networks:
             tell(told, "Loading the network.")
@@ -49,7 +49,7 @@ def browse_pairs(study):
         tell(told, "Embedding the set's pictures, once.")
         network.remember(np.concatenate([scored.left, scored.right]), pictures.bank)
         for name, place in zip(names, (left_near, right_near)):
-            place.cards = [single_card(n, pictures, f"{spoken(n)}\nP(same) {p:.2f}", person_of([n, name]))
+            place.cards = [single_card(n, pictures, f"{_in_two_lines(n)}\nP(same) {p:.2f}", person_of([n, name]))
                            for n, p in network.nearest(name, _NEIGHBOURS)]
         return (f"Neighbours are looked for among the {len(network.names):,} pictures of this set, by the network's own "
                 "distance; ✓ is the same person.")
@@ -150,6 +150,10 @@ def _find(scored, kind, outcome, low, high, person, order):
     by = {"wrong": -wrongness(scored), "right": wrongness(scored), "unsure": np.abs(scored.score - _THRESHOLD),
           "line": np.arange(len(scored))}[order]
     return rows[np.argsort(by[rows], kind="stable")]
+
+
+def _in_two_lines(name):
+    return spoken(name).replace(", ", "\n")
 
 
 def _facts(scored, at):
