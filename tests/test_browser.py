@@ -152,7 +152,7 @@ def test_augmentation_follows_its_sliders(page):
     found = explorer(page, "Augmentation bench")
     assert "augmentation: impatient" in found.inner_text()
     before = found.locator("img").nth(3).get_attribute("src")
-    found.get_by_role("slider", name="Shear up to, degrees").fill("30")
+    found.get_by_role("slider", name="Shear, degrees").fill("30")
     page.wait_for_function("([image, before]) => !image.isConnected || image.src !== before",
                            arg=[found.locator("img").nth(3).element_handle(), before])
     keep(found, "augmentation")

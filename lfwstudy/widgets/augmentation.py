@@ -27,7 +27,7 @@ def bench_augmentation(study):
         "zoom_high": Slider(label="Zoom to", min=0.5, max=1.5, value=used.zoom[1]),
         "brightness_low": Slider(label="Brightness from", min=0.3, max=2.0, value=used.brightness[0]),
         "brightness_high": Slider(label="Brightness to", min=0.3, max=2.0, value=used.brightness[1]),
-        "shear": Slider(label="Shear up to, degrees", min=0.0, max=45.0, step=0.5, digits=1, value=used.shear),
+        "shear": Slider(label="Shear, degrees", min=0.0, max=45.0, step=0.5, digits=1, value=used.shear),
         "seed": Slider(label="Draw number", min=0, max=99, step=1, digits=0, value=0)}
     back = button("Ranges as the stage used them")
     original = Gallery(label="Original", slots=1, across=1, lines=1, size=96)

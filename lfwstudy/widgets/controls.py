@@ -119,7 +119,8 @@ def checkbox(label, value=False):
 
 def button(label, **more):
     """A button as wide as its label."""
-    return ipywidgets.Button(description=label, layout=ipywidgets.Layout(width="auto"), **more)
+    return ipywidgets.Button(description=label, layout=ipywidgets.Layout(width="auto", align_self="flex-start"),
+                             **more)
 
 
 def markup(height=""):

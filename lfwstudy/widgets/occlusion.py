@@ -24,7 +24,7 @@ def look_at_parts(study):
     """For a chosen pair, which parts of the two faces move the score: an occlusion map, with its limits."""
     networks = {}
     chooser = choose_pairs(study, per_page=6)
-    patch = Slider(label="Patch, share of the side", min=0.1, max=0.5, step=0.05, value=0.25)
+    patch = Slider(label="Patch size, share", min=0.1, max=0.5, step=0.05, value=0.25)
     go = button("Map the opened pair")
     told, figure, words = message(), markup(f"{_SHOWN + 60}px"), markup("5em")
 

@@ -13,13 +13,16 @@ from .controls import BoxPicker, Gallery, button, explorer, guarded, markup, mes
 
 _PREVIEW = 600
 _SIDES = ("left", "right")
+_FOUND = "One face was found; draw another box if it is the wrong one."
+_DRAW = "Draw a box around the face, by pointer or with the arrow keys."
 
 
 @explorer
 def try_your_own(study):
     """Two photos of your own, scored by the study's best model. Nothing leaves the machine that Jupyter runs on."""
     uploads = {side: ipywidgets.FileUpload(description=f"Choose {side} photo", accept="image/*", multiple=False,
-                                           layout=ipywidgets.Layout(width="auto")) for side in _SIDES}
+                                           layout=ipywidgets.Layout(width="auto", align_self="flex-start"))
+               for side in _SIDES}
     boxes = {side: BoxPicker(label=f"{side.capitalize()} photo") for side in _SIDES}
     messages = {side: message() for side in _SIDES}
     score = button("Same person?")
@@ -32,14 +35,16 @@ def try_your_own(study):
             answer.value, seen.cards, boxes[side].box, boxes[side].picture = "", [], [], ""
             photos.pop(side, None)
             photo = load_photo_bytes(uploads[side].value[0]["content"], uploads[side].value[0]["name"])
+            try:
+                found, told_ = list(find_face(photo, uploads[side].value[0]["name"], side)), _FOUND
+            except DataError as error:
+                found, told_ = [], f"{str(error).partition('. Give')[0]}. {_DRAW}"
+            # The box before the photo: a box that came later would replace one that is drawn meanwhile.
             photos[side] = photo
             boxes[side].width, boxes[side].height = photo.size
+            boxes[side].box = found
             boxes[side].picture = _preview(photo)
-            try:
-                boxes[side].box = list(find_face(photo, uploads[side].value[0]["name"], side))
-            except DataError as error:
-                return f"{str(error).partition('. Give')[0]}. Draw a box around the face, by pointer or with the arrow keys."
-            return "One face was found; draw another box if it is the wrong one."
+            return told_
         return guarded(messages[side], lambda: read() if uploads[side].value else "")
 
     def compare():
