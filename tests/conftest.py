@@ -1,6 +1,7 @@
 """Shared fixtures: a data cache of the test session's own, small drawn data sets, the real images where they are."""
 
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -83,3 +84,23 @@ def played(tiny, tmp_path_factory):
     write_json(out / "study.json", {"dataset": "demo", "profile": "quick", "precision": "float32", "combinations": [
         {**combination, "seeds": 1, "stages": ["base", "augmentation"]}]})
     return out
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    """A headless Chromium. Of one module: while it lives no other asyncio loop can run in this thread."""
+    path = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chromium-browser")
+    if not path:
+        pytest.skip("no chromium or google-chrome on PATH")
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+def serious_findings(page, context=None):
+    """What axe finds in a page (or the part of it that a selector names) that is serious or critical."""
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed").Axe()
+    found = axe.run(page, context=context).response["violations"]
+    return [(v["id"], v["nodes"][0]["html"][:200]) for v in found if v["impact"] in ("serious", "critical")]

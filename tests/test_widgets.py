@@ -1,6 +1,7 @@
 """The explorers from Python: controls are set, and what is shown is read back."""
 
 import csv
+import html
 import io
 import re
 import shutil
@@ -40,7 +41,7 @@ def kept_run(study):
 
 
 def told(widget, name="message"):
-    return re.sub("<[^>]+>", "", getattr(widget.parts, name).value)
+    return html.unescape(re.sub("<[^>]+>", "", getattr(widget.parts, name).value))
 
 
 # -- what is missing ---------------------------------------------------------------------------------------------------
@@ -367,7 +368,7 @@ def test_live_training_stops_goes_on_and_leaves_the_study_alone(copied):
     before = copied.store.ids()
     widget = widgets.train_live(copied)
     parts = widget.parts
-    parts.pairs.value, parts.width.value, parts.epochs.value = 20, 0.05, 14
+    parts.pairs.value, parts.width.value, parts.epochs.value = 20, 0.05, 10
     parts.start.click()
     assert parts.start.disabled and not parts.stop.disabled
     live = Store(copied.out / "live")
@@ -376,10 +377,10 @@ def test_live_training_stops_goes_on_and_leaves_the_study_alone(copied):
     widget.wait(30)
     assert "Stopped" in told(widget) and not parts.start.disabled
     run, = live.ids()
-    assert 5 <= len(live.history(run)) < 14 and "accuracy over" in parts.figure.value
+    assert 5 <= len(live.history(run)) < 10 and "accuracy over" in parts.figure.value
     parts.start.click()
     widget.wait(90)
-    assert "Finished: 14 epochs" in told(widget) and live.result(run)["test_accuracy"] is None
+    assert "Finished: 10 epochs" in told(widget) and live.result(run)["test_accuracy"] is None
     assert copied.store.ids() == before
 
 
