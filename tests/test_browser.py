@@ -140,8 +140,11 @@ def test_slider_moves_the_threshold_at_once_and_nothing_jumps(page):
     assert found.bounding_box()["height"] == pytest.approx(height, abs=2)
     # 100 ms on two free cores; other work on the machine is allowed for.
     assert sorted(waits)[len(waits) // 2] < 300
+    before = slider.input_value()
     slider.press("ArrowRight")
-    found.locator("svg[aria-label*='threshold 0.805']").wait_for()
+    print("arrow key:", before, "to", slider.input_value())
+    assert float(slider.input_value()) > float(before)
+    found.locator(f"svg[aria-label*='threshold {float(slider.input_value()):.3f}']").wait_for()
     keep(found, "threshold")
 
 
@@ -219,7 +222,7 @@ def test_one_second_test_taken_to_its_end(page):
 
 def test_live_training_grows_and_stops(page):
     found = explorer(page, "Live training")
-    for name, value in (("Pairs per class", "20"), ("Width of the network", "0.05"), ("Epochs at most", "60")):
+    for name, value in (("Pairs per class", "20"), ("Network width", "0.05"), ("Epochs at most", "60")):
         found.get_by_role("slider", name=name).fill(value)
     found.get_by_role("button", name="Start or go on").click()
     found.locator("svg[aria-label^='accuracy over']:not([aria-label*=' 0 epochs'])").wait_for()

@@ -169,9 +169,9 @@ def test_pairs_are_filtered_and_sorted(study):
 def test_pages_of_pairs_turn(study):
     widget = widgets.browse_pairs(study)
     first = [card["key"] for card in widget.parts.gallery.cards]
-    assert widget.parts.back.disabled and len(first) == 8
+    assert widget.parts.back.disabled and len(first) == 10
     widget.parts.forth.click()
-    assert told(widget).startswith("9 to 16") and not set(first) & {c["key"] for c in widget.parts.gallery.cards}
+    assert told(widget).startswith("11 to 20") and not set(first) & {c["key"] for c in widget.parts.gallery.cards}
     widget.parts.back.click()
     assert [card["key"] for card in widget.parts.gallery.cards] == first
 

@@ -7,7 +7,6 @@ kept weights) is said in a sentence within the widget.
 import dataclasses
 from pathlib import Path
 
-from ..files import read_json
 from ..study import Settings, Study, open_study
 from .augmentation import bench_augmentation
 from .occlusion import look_at_parts
@@ -29,7 +28,7 @@ def find_study(dataset="demo", profile="quick", data_dir="", out="", number=1):
     for settings that do not exist, StudyError where study.json cannot be read.
     """
     wanted = Settings(dataset=dataset, profile=profile, data_dir=data_dir, out=out)
-    if not (wanted.folder() / "study.json").is_file() or not read_json(wanted.folder() / "study.json").get("combinations"):
+    if not (wanted.folder() / "study.json").is_file():
         return Study(wanted)
     found = open_study(wanted.folder())
     study = found[min(max(number, 1), len(found)) - 1]

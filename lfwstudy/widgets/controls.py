@@ -123,9 +123,9 @@ def button(label, **more):
                              **more)
 
 
-def markup(height=""):
+def markup(height="", width="100%"):
     """A place for HTML that keeps a height, so that nothing below it jumps."""
-    return ipywidgets.HTML(layout=ipywidgets.Layout(min_height=height, width="100%"))
+    return ipywidgets.HTML(layout=ipywidgets.Layout(min_height=height, width=width))
 
 
 def message():

@@ -23,7 +23,7 @@ LIMITS = ("A grey patch is itself a strange picture to the network, neighbouring
 def look_at_parts(study):
     """For a chosen pair, which parts of the two faces move the score: an occlusion map, with its limits."""
     networks = {}
-    chooser = choose_pairs(study, per_page=6)
+    chooser = choose_pairs(study, per_page=5)
     patch = Slider(label="Patch size, share", min=0.1, max=0.5, step=0.05, value=0.25)
     go = button("Map the opened pair")
     told, figure, words = message(), markup(f"{_SHOWN + 60}px"), markup("5em")
@@ -82,9 +82,9 @@ def _figure(images, maps, names):
         f'<figure style="margin:0"><img alt="{html.escape(spoken(name))} with its occlusion map" width="{_SHOWN}" '
         f'height="{_SHOWN}" src="{_overlay(image, changes / largest)}"><figcaption>{html.escape(spoken(name))}</figcaption></figure>'
         for image, changes, name in zip(images, maps, names))
-    key = "".join(f'<span style="background:rgb{tuple(int(c) for c in colour)};color:#000;padding:1px 8px">{text}</span> '
-                  for colour, text in ((_LESS + 0, "orange: hiding it makes them less alike"),
-                                       ((_MORE + np.array([110, 90, 60])).clip(0, 255), "blue: hiding it makes them more alike")))
+    key = "".join(f'<span style="background:rgb{tuple(map(int, colour))};color:{ink};padding:1px 8px">{text}</span> '
+                  for colour, ink, text in ((_LESS, "#000", "orange: hiding it makes them less alike"),
+                                            (_MORE, "#fff", "blue: hiding it makes them more alike")))
     return f'<div style="display:flex;flex-wrap:wrap;gap:12px">{shown}</div><p>{key}</p>'
 
 

@@ -62,7 +62,7 @@ def browse_pairs(study):
                  right_near=right_near)
 
 
-def choose_pairs(study, per_page=8):
+def choose_pairs(study, per_page=10):
     """A panel of filters and a gallery of pairs; `.opened()` is (ScoredPairs, row, Pictures) of the chosen one, or None."""
     runs = dropdown("Run", run_options(study))
     part = dropdown("Set", SETS)

@@ -29,9 +29,9 @@ def train_live(study):
     variant = dropdown("Variant", _variants(study, stages[0].id))
     epochs = Slider(label="Epochs at most", min=2, max=60, step=1, digits=0, value=16)
     pairs = Slider(label="Pairs per class", min=20, max=300, step=10, digits=0, value=100)
-    width = Slider(label="Width of the network", min=0.05, max=0.5, step=0.05, value=0.1)
+    width = Slider(label="Network width", min=0.05, max=0.5, step=0.05, value=0.1)
     start, stop = button("Start or go on", button_style="primary"), button("Stop", disabled=True)
-    told, figure, entropy = message(), markup("340px"), markup("340px")
+    told, figure, entropy = message(), *(markup("310px", "470px") for _ in range(2))
     state = {"thread": None, "stop": threading.Event()}
 
     def chosen():
@@ -40,8 +40,8 @@ def train_live(study):
     def draw(job):
         rows = history_of_job(study, job)
         lines = [(job["title"], rows, drawing.VALIDATION, "")] if rows else []
-        figure.value = drawing.curves(lines, "accuracy", f"accuracy over {len(rows)} epochs", 520, 300)
-        entropy.value = drawing.curves(lines, "cross_entropy", f"cross-entropy over {len(rows)} epochs", 520, 300)
+        figure.value = drawing.curves(lines, "accuracy", f"accuracy over {len(rows)} epochs", 470, 300)
+        entropy.value = drawing.curves(lines, "cross_entropy", f"cross-entropy over {len(rows)} epochs", 470, 300)
 
     def preview():
         job = live_job(study, *chosen())
