@@ -15,6 +15,18 @@ function render({ model, el }) {
     if (document.activeElement !== input || Number(input.value) !== model.get("value")) input.value = model.get("value");
     output.textContent = Number(input.value).toFixed(model.get("digits"));
   };
+  // JupyterLab takes arrow keys before the browser's own slider gets them: they are handled here.
+  input.addEventListener("keydown", (event) => {
+    const [low, high, step] = ["min", "max", "step"].map((name) => model.get(name)), value = Number(input.value);
+    const far = Math.max(step, (high - low) / 10);
+    const to = { ArrowRight: value + step, ArrowUp: value + step, ArrowLeft: value - step, ArrowDown: value - step,
+                 PageUp: value + far, PageDown: value - far, Home: low, End: high }[event.key];
+    if (to === undefined || event.altKey || event.ctrlKey || event.metaKey) return;
+    event.preventDefault();
+    event.stopPropagation();
+    input.value = to; // the browser rounds it to a step and keeps it within the ends
+    input.dispatchEvent(new Event("input"));
+  });
   input.addEventListener("input", () => {
     output.textContent = Number(input.value).toFixed(model.get("digits"));
     model.set("value", Number(input.value));
