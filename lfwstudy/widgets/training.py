@@ -109,7 +109,7 @@ def train_live(study):
 def small_config(study, stage, variant, epochs, pairs, width):
     """A variant's title and its changes on the base configuration at a small size: RunConfig, quick's scaled epochs."""
     found = next(v for v in get_stage(study.settings.ladder, stage).variants if v.id == variant)
-    config = scale(study.base().change(found.changes), "quick")
+    config = scale(study.base().change(found.changes), "quick", study.settings.ladder)
     config = config.change({"model.width": round(width, 3), "data.pairs_per_class": pairs, "training.epochs": epochs})
     return f"{stage}/{variant}", config
 
