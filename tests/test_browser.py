@@ -93,6 +93,7 @@ def keep(found, name):
         found.screenshot(path=Path(folder) / f"{name}.png")
 
 
+@pytest.mark.long
 def test_runs_are_compared_sorted_and_filtered(page):
     found = explorer(page, "Run browser")
     keep(found, "runs")
@@ -148,6 +149,7 @@ def test_slider_moves_the_threshold_at_once_and_nothing_jumps(page):
     keep(found, "threshold")
 
 
+@pytest.mark.long
 def test_augmentation_follows_its_sliders(page):
     found = explorer(page, "Augmentation bench")
     assert "augmentation: impatient" in found.inner_text()
@@ -158,6 +160,7 @@ def test_augmentation_follows_its_sliders(page):
     keep(found, "augmentation")
 
 
+@pytest.mark.long
 def test_occlusion_map_of_a_pair(page):
     found = explorer(page, "What the network looks at")
     found.locator(".lfw-gallery button").first.click()
@@ -166,6 +169,7 @@ def test_occlusion_map_of_a_pair(page):
     keep(found, "occlusion")
 
 
+@pytest.mark.long
 def test_two_own_photos_with_boxes_drawn_by_hand(page, cache):
     found = explorer(page, "Try your own")
     photos = sorted((cache / "demo-1" / "demo").rglob("*.jpg"))[:2]
@@ -220,6 +224,7 @@ def test_one_second_test_taken_to_its_end(page):
     keep(found, "one-second-result")
 
 
+@pytest.mark.long
 def test_live_training_grows_and_stops(page):
     found = explorer(page, "Live training")
     for name, value in (("Pairs per class", "20"), ("Network width", "0.05"), ("Epochs at most", "60")):

@@ -119,6 +119,7 @@ def numbers(folder):
                                                  read_csv(folder / "runs" / r / "predictions.csv")) for r in runs}
 
 
+@pytest.mark.long
 def test_killed_study_goes_on_to_the_same_numbers(out, tmp_path):
     command = [sys.executable, "-m", "lfwstudy.cli", *STUDY, "--out", str(tmp_path)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

@@ -364,6 +364,7 @@ def wait_for(condition, seconds=60):
         time.sleep(0.1)
 
 
+@pytest.mark.long
 def test_live_training_stops_goes_on_and_leaves_the_study_alone(copied):
     before = copied.store.ids()
     widget = widgets.train_live(copied)
