@@ -103,6 +103,11 @@ def changes(study, rung):
                        "this profile ran; the others are in the ladder's own epochs.", study)
 
 
+def differences_in_words(config, other):
+    """What a configuration has that another has not, in plain words: list of sentences' parts."""
+    return [f"{_WORDS.get(key, key)} {_plain(new)} instead of {_plain(old)}" for key, old, new in config.differences(other)]
+
+
 def describe(config, study):
     """The settings of a configuration as a table."""
     rows = [{"setting": _WORDS.get(f"{section}.{name}", name), "value": _plain(value)}

@@ -1,6 +1,7 @@
 """Shared fixtures: a data cache of the test session's own, small drawn data sets, the real images where they are."""
 
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -65,3 +66,49 @@ def tiny():
 @pytest.fixture
 def rng():
     return np.random.default_rng(0)
+
+
+@pytest.fixture(scope="session")
+def played(tiny, tmp_path_factory):
+    """A small finished study to play with: two trained runs, the second one augmented, carried forward and kept."""
+    from lfwstudy import train as training
+    from lfwstudy.datasets import load_pairs, prepare_bank
+    from lfwstudy.files import read_json, write_csv, write_json
+    from lfwstudy.study import RESULT_COLUMNS, Settings
+    out = tmp_path_factory.mktemp("played") / "study"
+    combination = Settings().combination()
+    rows = []
+    for stage, variant, changes in (
+            ("base", "base", {}),
+            ("augmentation", "impatient", {"training.augmented_copies": 1, "model.batchnorm": "before-activation"})):
+        config = tiny.change({"data.side": 73, "training.epochs": 2, **changes})
+        bank, pairs = prepare_bank(config.data), load_pairs(config.data)
+        run = config.identify(0, "float32", pairs.digest(bank))
+        best = stage == "augmentation"
+        training.train(config, 0, "float32", bank, pairs, out / "runs" / run, run, keep_weights=best)
+        rows.append({**read_json(out / "runs" / run / "result.json"), **combination, "stage": stage, "variant": variant,
+                     "seed": 0, "run": run, "carried_forward": best, "dataset": "demo", "profile": "quick"})
+    write_csv(out / "results.csv", RESULT_COLUMNS, rows)
+    write_json(out / "study.json", {"dataset": "demo", "profile": "quick", "precision": "float32", "combinations": [
+        {**combination, "seeds": 1, "stages": ["base", "augmentation"]}]})
+    return out
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    """A headless Chromium. Of one module: while it lives no other asyncio loop can run in this thread."""
+    path = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chromium-browser")
+    if not path:
+        pytest.skip("no chromium or google-chrome on PATH")
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+def serious_findings(page, context=None):
+    """What axe finds in a page (or the part of it that a selector names) that is serious or critical."""
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed").Axe()
+    found = axe.run(page, context=context).response["violations"]
+    return [(v["id"], v["nodes"][0]["html"][:200]) for v in found if v["impact"] in ("serious", "critical")]

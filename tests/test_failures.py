@@ -83,6 +83,7 @@ print(json.dumps(executors.run(json.loads(sys.stdin.read()))))
 """
 
 
+@pytest.mark.long
 def test_a_variant_that_needs_too_much_memory_fails_alone(faces, tmp_path):
     """A network of some sixty GiB under a limit of twelve, next to one that fits."""
     study = study_of(faces, tmp_path / "out")

@@ -156,7 +156,7 @@ def test_links_in_a_folder_of_somebody_else_are_not_written_through(tmp_path, mo
 
 
 def test_the_code_unpickles_and_evaluates_nothing():
-    for path in (ROOT / "lfwstudy").glob("*.py"):
+    for path in (ROOT / "lfwstudy").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, (ast.Import, ast.ImportFrom)):
                 names = {alias.name.split(".")[0] for alias in node.names} | {(getattr(node, "module", "") or "").split(".")[0]}

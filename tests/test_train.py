@@ -232,6 +232,7 @@ def test_process_refuses_changed_data_with_one_line(tiny, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.long
 def test_quick_profile_learns_on_demo_faces(tmp_path):
     config = base_config("quick").change({"training.epochs": 10})
     bank, pairs = prepare_bank(config.data), load_pairs(config.data)

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from conftest import serious_findings
 
 from lfwstudy import report
 from lfwstudy.errors import ConfigError
@@ -62,6 +63,20 @@ def test_report_is_one_file_without_network_or_paths(out):
     assert "import " not in re.sub(r"base64,[^\"]*", "", page)
 
 
+@pytest.mark.browser
+@pytest.mark.parametrize("width", [1400, 390])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_report_reads_on_every_screen_without_a_serious_accessibility_finding(out, chromium, width, scheme):
+    page = chromium.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    asked = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto((out / "report.html").as_uri())
+    assert serious_findings(page) == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert all(url.startswith(("file:", "data:")) for url in asked)
+    page.close()
+
+
 def test_everything_made_from_demo_faces_says_so(out):
     for path in [*(out / "html").glob("*.html"), out / "report.html"]:
         page = path.read_text()
@@ -104,6 +119,7 @@ def numbers(folder):
                                                  read_csv(folder / "runs" / r / "predictions.csv")) for r in runs}
 
 
+@pytest.mark.long
 def test_killed_study_goes_on_to_the_same_numbers(out, tmp_path):
     command = [sys.executable, "-m", "lfwstudy.cli", *STUDY, "--out", str(tmp_path)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -130,7 +146,7 @@ def test_bare_papermill_runs_one_stage(tmp_path):
     assert len(read_csv(tmp_path / "here" / "results.csv")) == 1
 
 
-@pytest.mark.parametrize("notebook", ["00_data", "01_stage", "02_report"])
+@pytest.mark.parametrize("notebook", ["00_data", "01_stage", "02_report", "03_explore"])
 def test_papermill_explains_every_parameter(notebook):
     done = subprocess.run([sys.executable, "-m", "papermill", "--help-notebook", str(NOTEBOOKS / f"{notebook}.ipynb")],
                           capture_output=True, text=True, check=True)

@@ -1,0 +1,191 @@
+"""What explorers are built of: labelled native controls, galleries, messages, and the guard around what may be missing."""
+
+import base64
+import functools
+import html
+import io
+from pathlib import Path
+from types import SimpleNamespace
+
+import anywidget
+import ipywidgets
+import numpy as np
+import traitlets
+from PIL import Image
+
+from ..errors import RunError, StudyError
+
+_HERE = Path(__file__).parent
+_STYLE = _HERE / "style.css"
+_WIDE = {"description_width": "9.5em"}
+
+
+class Slider(anywidget.AnyWidget):
+    """A native range input: unlike ipywidgets' slider it has a name that a screen reader says."""
+
+    _esm, _css = _HERE / "slider.js", _STYLE
+    label = traitlets.Unicode().tag(sync=True)
+    value = traitlets.Float().tag(sync=True)
+    min = traitlets.Float(0.0).tag(sync=True)
+    max = traitlets.Float(1.0).tag(sync=True)
+    step = traitlets.Float(0.01).tag(sync=True)
+    digits = traitlets.Int(2).tag(sync=True)
+
+
+class Table(anywidget.AnyWidget):
+    """A table that sorts by a click on a heading and filters by words, in the browser. rows: lists of texts and numbers."""
+
+    _esm, _css = _HERE / "table.js", _STYLE
+    caption = traitlets.Unicode().tag(sync=True)
+    columns = traitlets.List().tag(sync=True)
+    rows = traitlets.List().tag(sync=True)
+    sort = traitlets.Unicode().tag(sync=True)
+    descending = traitlets.Bool(False).tag(sync=True)
+    words = traitlets.Unicode().tag(sync=True)
+
+
+class Gallery(anywidget.AnyWidget):
+    """Cards of pictures with a text; room is kept for `slots` cards of `across` pictures and `lines`, so that nothing jumps.
+
+    cards: dicts with key, pictures (list of {src, alt}), text and mark ("right", "wrong" or ""). Where `opens` is set
+    cards are buttons, and `chosen` is the key of the one that was pressed last.
+    """
+
+    _esm, _css = _HERE / "gallery.js", _STYLE
+    label = traitlets.Unicode().tag(sync=True)
+    cards = traitlets.List().tag(sync=True)
+    slots = traitlets.Int(0).tag(sync=True)
+    across = traitlets.Int(2).tag(sync=True)
+    lines = traitlets.Int(3).tag(sync=True)
+    size = traitlets.Int(72).tag(sync=True)
+    empty = traitlets.Unicode("none").tag(sync=True)
+    opens = traitlets.Bool(False).tag(sync=True)
+    chosen = traitlets.Unicode().tag(sync=True)
+
+
+class BoxPicker(anywidget.AnyWidget):
+    """A picture with a box drawn by pointer or keys. box: left, top, right, bottom in the picture's pixels, or empty."""
+
+    _esm, _css = _HERE / "box.js", _STYLE
+    label = traitlets.Unicode().tag(sync=True)
+    picture = traitlets.Unicode().tag(sync=True)
+    width = traitlets.Int(0).tag(sync=True)
+    height = traitlets.Int(0).tag(sync=True)
+    box = traitlets.List().tag(sync=True)
+
+
+def panel(*children, **parts):
+    """An explorer: its children below each other, the named ones in `.parts`."""
+    box = ipywidgets.VBox(children)
+    box.add_class("lfw-explorer")
+    box.parts = SimpleNamespace(**parts)
+    return box
+
+
+def row(*children):
+    """Widgets beside each other, in several lines where the page is narrow."""
+    return ipywidgets.Box(children, layout=ipywidgets.Layout(flex_flow="row wrap", align_items="flex-start", gap="4px 16px"))
+
+
+def dropdown(label, options, **more):
+    """A labelled choice of one. options: list of (text, value)."""
+    return ipywidgets.Dropdown(description=label, options=options, style=_WIDE,
+                               layout=ipywidgets.Layout(width="31em", max_width="98%"), **more)
+
+
+def several(label, options):
+    """A labelled choice of several, all of them at first."""
+    return ipywidgets.SelectMultiple(description=label, options=options, value=tuple(options), style=_WIDE,
+                                     rows=min(6, max(2, len(options))),
+                                     layout=ipywidgets.Layout(width="31em", max_width="98%"))
+
+
+def text_field(label, placeholder=""):
+    """A labelled line of text."""
+    return ipywidgets.Text(description=label, placeholder=placeholder, style=_WIDE,
+                           layout=ipywidgets.Layout(width="31em", max_width="98%"), continuous_update=True)
+
+
+def whole_number(label, value, low, high):
+    """A labelled whole number."""
+    return ipywidgets.BoundedIntText(description=label, value=value, min=low, max=high, style=_WIDE,
+                                     layout=ipywidgets.Layout(width="18em"))
+
+
+def checkbox(label, value=False):
+    """A labelled tick box."""
+    return ipywidgets.Checkbox(description=label, value=value, indent=False, layout=ipywidgets.Layout(width="auto"))
+
+
+def button(label, **more):
+    """A button as wide as its label."""
+    return ipywidgets.Button(description=label, layout=ipywidgets.Layout(width="auto", align_self="flex-start"),
+                             **more)
+
+
+def markup(height="", width="100%"):
+    """A place for HTML that keeps a height, so that nothing below it jumps."""
+    return ipywidgets.HTML(layout=ipywidgets.Layout(min_height=height, width=width))
+
+
+def message():
+    """A line that tells what is missing or going on; screen readers hear it change."""
+    return markup("1.6em")
+
+
+def tell(place, text):
+    """Write a sentence into a `message`."""
+    place.value = f'<p class="lfw-message" role="status" aria-live="polite">{html.escape(text)}</p>'
+
+
+def sentence(error):
+    """What an error says, as a sentence."""
+    text = str(error) if isinstance(error, StudyError) else f"{getattr(error, 'filename', '')}: {error.strerror or error}"
+    return text if text.endswith((".", "!", "?")) else f"{text}."
+
+
+def guarded(place, function):
+    """`function` with its errors told in `place`; what it returns is lost, for it is called by a widget."""
+    @functools.wraps(function)
+    def call(*_):
+        try:
+            told = function()
+        except (StudyError, OSError) as error:
+            told = sentence(error)
+        tell(place, told or "")
+    return call
+
+
+def explorer(build):
+    """A function from a study to a widget that shows a sentence instead where the study lacks what it needs."""
+    @functools.wraps(build)
+    def call(study, *arguments, **options):
+        try:
+            return build(study, *arguments, **options)
+        except (StudyError, OSError) as error:
+            told = message()
+            tell(told, sentence(error))
+            return panel(told, message=told)
+    return call
+
+
+def when_changed(function, *widgets):
+    """Call `function` whenever one of the widgets' value changes."""
+    for widget in widgets:
+        widget.observe(function, "value")
+
+
+def picture_uri(image):
+    """A grey picture, uint8 (height, width) or float in [0, 1], as a data URI."""
+    if np.asarray(image).dtype != np.uint8:
+        image = np.round(np.clip(image, 0, 1) * 255).astype(np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(image)).save(file, "PNG", compress_level=1)
+    return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
+
+
+def require(found, text):
+    """Raise RunError with `text` unless something is found."""
+    if not len(found):
+        raise RunError(text)
+    return found

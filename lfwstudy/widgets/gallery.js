@@ -1,0 +1,61 @@
+const make = (tag, values = {}) => Object.assign(document.createElement(tag), values);
+const MARKS = { right: "✓ right", wrong: "✗ wrong" }; // said in words, not by colour alone
+const NOTHING = "data:image/gif;base64,R0lGODlhAQABAAAAACH5BAEKAAEALAAAAAABAAEAAAICTAEAOw==";
+
+function render({ model, el }) {
+  el.classList.add("lfw-gallery");
+  el.dataset.lmSuppressShortcuts = "true";
+  const title = make("h4"), list = make("ul");
+  el.append(title, list);
+
+  const picture = ({ src, alt }) => {
+    const image = make("img", { src, alt, title: alt });
+    image.width = image.height = model.get("size");
+    return image;
+  };
+  const card = ({ key, pictures, text, mark }) => {
+    const item = make("li"), holder = make(model.get("opens") ? "button" : "div", { className: "lfw-card" });
+    const images = make("span", { className: "lfw-images" });
+    images.append(...pictures.map(picture));
+    const words = make("span", { className: "lfw-text", textContent: text });
+    holder.append(images, words);
+    if (mark) holder.append(make("span", { className: `lfw-mark lfw-${mark}`, textContent: MARKS[mark] }));
+    if (model.get("opens")) {
+      holder.type = "button";
+      holder.setAttribute("aria-pressed", String(model.get("chosen") === key));
+      holder.addEventListener("click", () => {
+        model.set("chosen", key);
+        model.save_changes();
+      });
+    }
+    holder.dataset.key = key;
+    item.append(holder);
+    return item;
+  };
+  const show = () => {
+    const cards = model.get("cards");
+    title.textContent = model.get("label");
+    list.replaceChildren(...cards.map(card));
+    if (!cards.length) list.append(make("li", { className: "lfw-note lfw-none", textContent: model.get("empty") }));
+    // Room for cards that may come: the same height with one as with all.
+    for (let i = cards.length; i < model.get("slots"); i++) {
+      const blank = { key: "", pictures: Array(model.get("across")).fill({ src: NOTHING, alt: "" }), mark: "",
+                      text: "\u00a0\n".repeat(model.get("lines")) };
+      const room = card(blank);
+      room.className = "lfw-room";
+      room.setAttribute("aria-hidden", "true");
+      for (const holder of room.querySelectorAll("button")) holder.disabled = true;
+      list.append(room);
+    }
+  };
+  const press = () => {
+    for (const holder of list.querySelectorAll("button:enabled"))
+      holder.setAttribute("aria-pressed", String(holder.dataset.key === model.get("chosen")));
+  };
+  model.on("change:cards change:label change:size change:slots change:across change:lines change:empty", show);
+  model.on("change:chosen", press);
+  show();
+  return () => { model.off(null, show); model.off(null, press); };
+}
+
+export default { render };

@@ -1,0 +1,129 @@
+const make = (tag, values = {}) => Object.assign(document.createElement(tag), values);
+const frame = () => new Promise((done) => requestAnimationFrame(done));
+const pause = (ms) => new Promise((done) => setTimeout(done, ms));
+const KEYS = { s: true, S: true, ArrowLeft: true, d: false, D: false, ArrowRight: false };
+const CROSS_MS = 500;
+
+// Fine noise of the pictures' own greys: what was seen must not linger.
+function noise(canvas) {
+  canvas.width = canvas.height = 73;
+  const context = canvas.getContext("2d"), pixels = context.createImageData(73, 73);
+  for (let i = 0; i < pixels.data.length; i += 4) {
+    const grey = Math.floor(Math.random() * 256);
+    pixels.data.set([grey, grey, grey, 255], i);
+  }
+  context.putImageData(pixels, 0, 0);
+}
+
+function render({ model, el }) {
+  el.classList.add("lfw-test");
+  el.tabIndex = -1;
+  el.dataset.lmSuppressShortcuts = "true"; // s and d are answers here, not the notebook's commands
+  const explain = make("p", { textContent: "Press Start, look at the cross. Two faces flash by and noise covers them. " +
+    "Answer with the keys S (same person) or D (different), with ← or →, or with the buttons." });
+  const stage = make("div", { className: "lfw-stage" });
+  stage.setAttribute("role", "img");
+  stage.setAttribute("aria-label", "Two faces, shown for a moment: this test needs sight");
+  const cross = make("span", { className: "lfw-cross", textContent: "+" });
+  const images = [make("img", { alt: "" }), make("img", { alt: "" })];
+  const masks = [make("canvas"), make("canvas")];
+  stage.append(cross, ...images, ...masks);
+  const start = make("button", { type: "button", textContent: "Start" });
+  const same = make("button", { type: "button", textContent: "Same (S)" });
+  const different = make("button", { type: "button", textContent: "Different (D)" });
+  const buttons = make("div", { className: "lfw-buttons" });
+  buttons.append(start, same, different);
+  const status = make("p");
+  status.setAttribute("role", "status");
+  el.append(explain, stage, buttons, status);
+
+  let run = 0, waiting = null, undisturbed = true;
+  const only = (...shown) => { for (const part of [cross, ...images, ...masks]) part.hidden = !shown.includes(part); };
+  const answerable = (yes) => { same.disabled = different.disabled = !yes; };
+  const rest = () => {
+    run++;
+    waiting = null;
+    only(cross);
+    answerable(false);
+    start.disabled = !model.get("trials").length;
+    status.textContent = `${model.get("trials").length} pairs are ready.`;
+  };
+
+  // The pair is painted in the frame after the one that shows it, and gone in the frame after the one that hides it.
+  async function flash(trial) {
+    images[0].src = trial.left;
+    images[1].src = trial.right;
+    await Promise.all(images.map((image) => image.decode().catch(() => {})));
+    masks.forEach(noise);
+    const earlier = await frame(), last = await frame();
+    const length = Math.min(last - earlier, 40);
+    only(...images);
+    const from = await frame(), wanted = model.get("milliseconds");
+    let now = from;
+    // What is hidden now is gone one frame later: the frame whose end is nearest to the time asked for.
+    while (now - from < wanted - 1.5 * length) now = await frame();
+    only(...masks);
+    return { from, shown: (await frame()) - from };
+  }
+
+  async function trials() {
+    const own = ++run, all = model.get("trials");
+    model.set("answers", []);
+    model.set("done", false);
+    model.save_changes();
+    start.disabled = true;
+    el.focus({ preventScroll: true });
+    const answers = [];
+    for (let i = 0; i < all.length; i++) {
+      status.textContent = `Pair ${i + 1} of ${all.length}`;
+      only(cross);
+      await pause(CROSS_MS);
+      if (own !== run) return;
+      undisturbed = !document.hidden && document.hasFocus();
+      const answered = new Promise((done) => { waiting = done; });
+      answerable(true);
+      const { from, shown } = await flash(all[i]);
+      const { same: said, at } = await answered;
+      if (own !== run) return;
+      answers.push({ trial: i, same: said, shown_ms: shown, response_ms: Math.max(0, at - from), undisturbed });
+      model.set("answers", [...answers]);
+      model.save_changes();
+    }
+    only(cross);
+    start.disabled = false;
+    start.textContent = "Start again";
+    status.textContent = "Done. The result stands below.";
+    model.set("done", true);
+    model.save_changes();
+  }
+
+  const answer = (said, at) => {
+    if (!waiting) return;
+    const done = waiting;
+    waiting = null;
+    answerable(false);
+    done({ same: said, at });
+  };
+  const disturbed = () => { if (document.hidden || !document.hasFocus()) undisturbed = false; };
+  start.addEventListener("click", trials);
+  same.addEventListener("click", (event) => { answer(true, event.timeStamp); el.focus({ preventScroll: true }); });
+  different.addEventListener("click", (event) => { answer(false, event.timeStamp); el.focus({ preventScroll: true }); });
+  el.addEventListener("keydown", (event) => {
+    if (!(event.key in KEYS) || event.ctrlKey || event.metaKey || event.altKey) return;
+    event.preventDefault();
+    event.stopPropagation();
+    if (!event.repeat) answer(KEYS[event.key], event.timeStamp);
+  });
+  document.addEventListener("visibilitychange", disturbed);
+  window.addEventListener("blur", disturbed);
+  model.on("change:trials", rest);
+  rest();
+  return () => {
+    run++;
+    model.off("change:trials", rest);
+    document.removeEventListener("visibilitychange", disturbed);
+    window.removeEventListener("blur", disturbed);
+  };
+}
+
+export default { render };

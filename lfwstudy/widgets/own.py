@@ -1,0 +1,94 @@
+"""Try your own: two photos, the face found and framed as `lfwstudy verify` does or a box drawn by hand, scored."""
+
+import base64
+import io
+
+import ipywidgets
+import numpy as np
+
+from ..bank import frame
+from ..errors import DataError
+from ..verify import find_face, frame_face, load_best_model, load_photo
+from .controls import BoxPicker, Gallery, button, explorer, guarded, markup, message, panel, picture_uri, row, tell
+
+_PREVIEW = 600
+_SIDES = ("left", "right")
+_FOUND = "One face was found; draw another box if it is the wrong one."
+_DRAW = "Draw a box around the face, by pointer or with the arrow keys."
+
+
+@explorer
+def try_your_own(study):
+    """Two photos of your own, scored by the study's best model. Nothing leaves the machine that Jupyter runs on."""
+    uploads = {side: ipywidgets.FileUpload(description=f"Choose {side} photo", accept="image/*", multiple=False,
+                                           layout=ipywidgets.Layout(width="auto", align_self="flex-start"))
+               for side in _SIDES}
+    boxes = {side: BoxPicker(label=f"{side.capitalize()} photo") for side in _SIDES}
+    messages = {side: message() for side in _SIDES}
+    score = button("Same person?")
+    told, answer = message(), markup("3em")
+    seen = Gallery(label="What the network sees", slots=2, across=1, lines=1, size=105, empty="Nothing yet.")
+    photos, state = {}, {}
+
+    def take(side):
+        def read():
+            answer.value, seen.cards, boxes[side].box, boxes[side].picture = "", [], [], ""
+            photos.pop(side, None)
+            photo = load_photo_bytes(uploads[side].value[0]["content"], uploads[side].value[0]["name"])
+            try:
+                found, told_ = list(find_face(photo, uploads[side].value[0]["name"], side)), _FOUND
+            except DataError as error:
+                found, told_ = [], f"{str(error).partition('. Give')[0]}. {_DRAW}"
+            # The box before the photo: a box that came later would replace one that is drawn meanwhile.
+            photos[side] = photo
+            boxes[side].width, boxes[side].height = photo.size
+            boxes[side].box = found
+            boxes[side].picture = _preview(photo)
+            return told_
+        return guarded(messages[side], lambda: read() if uploads[side].value else "")
+
+    def compare():
+        answer.value, seen.cards = "", []
+        missing = [side for side in _SIDES if side not in photos or len(boxes[side].box) != 4]
+        if missing:
+            return f"The {' and the '.join(missing)} photo {'is' if len(missing) == 1 else 'are'} not chosen, or the face's box is not drawn."
+        if "model" not in state:
+            tell(told, "Loading the network.")
+            state["model"] = load_best_model(str(study.out))
+        model, config, demo = state["model"]
+        pictures = [frame(frame_face(photos[side], boxes[side].box), config.crop, config.side, config.filter) for side in _SIDES]
+        same = float(np.asarray(model([p[None, :, :, None].astype(np.float32) / 255 for p in pictures], training=False))[0, 0])
+        seen.cards = [{"key": side, "pictures": [{"src": picture_uri(p), "alt": f"{side} photo as framed"}], "text": side, "mark": ""}
+                      for side, p in zip(_SIDES, pictures)]
+        answer.value = (f"<p><b>{'Same person' if same > 0.5 else 'Two people'}</b>, says the network: P(same) {same:.2f}, threshold "
+                        f"0.50.{' It was trained on drawn demo faces.' if demo else ''}</p>")
+        return ("Photos are framed, not aligned like the training pictures: the accuracy on such photos is unmeasured, and "
+                "the score is no proof of identity.")
+
+    for side in _SIDES:
+        uploads[side].observe(take(side), "value")
+        boxes[side].observe(lambda _: setattr(answer, "value", ""), "box")
+    refresh = guarded(told, compare)
+    score.on_click(refresh)
+    tell(told, "The photos stay in this notebook's memory, on the machine that runs it: nothing is sent elsewhere or written to disk.")
+    columns = [ipywidgets.VBox([uploads[side], messages[side], boxes[side]]) for side in _SIDES]
+    return panel(row(*columns), score, answer, seen, told, left=uploads["left"], right=uploads["right"],
+                 left_box=boxes["left"], right_box=boxes["right"], left_message=messages["left"],
+                 right_message=messages["right"], score=score, answer=answer, seen=seen, message=told)
+
+
+def load_photo_bytes(content, name):
+    """A photo's bytes as an upright grey Pillow image. Raises DataError naming the file."""
+    file = io.BytesIO(bytes(content))
+    try:
+        return load_photo(file)
+    except DataError as error:
+        raise DataError(f"{name}: {str(error).partition(': ')[2]}") from error
+
+
+def _preview(photo):
+    small = photo.copy()
+    small.thumbnail((_PREVIEW, _PREVIEW))
+    file = io.BytesIO()
+    small.save(file, "JPEG", quality=85)
+    return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()

@@ -1,0 +1,81 @@
+"""The run browser: stages, variants and seeds chosen, curves overlaid, differences in words, a table to sort and filter."""
+
+import html
+
+from ..tables import differences_in_words
+from . import drawing
+from .controls import Table, dropdown, explorer, guarded, markup, message, panel, row, several, when_changed
+from .scored import config_of, finished_rows, history_of, run_title
+
+_COLUMNS = (("stage", "stage", str), ("variant", "variant", str), ("seed", "seed", int), ("fold", "fold", int),
+            ("validation at best, %", "val_accuracy_at_best", "percent"), ("test, %", "test_accuracy", "percent"),
+            ("test at best, %", "test_accuracy_at_best", "percent"), ("AUC", "test_auc", "share"),
+            ("TPR, %", "test_tpr", "percent"), ("TNR, %", "test_tnr", "percent"), ("epochs", "epochs_run", int),
+            ("best epoch", "best_epoch", int), ("s per epoch", "seconds_per_epoch", "share"),
+            ("parameters", "parameters", int), ("carried", "carried_forward", "carried"))
+# More curves than colours and dashes tell apart are not drawn.
+_MOST = 16
+
+
+@explorer
+def browse_runs(study):
+    """Finished runs side by side: learning curves, what their configurations differ in, and their results."""
+    rows = finished_rows(study)
+    stages = several("Stages", list(dict.fromkeys(r["stage"] for r in rows)))
+    variants = several("Variants", list(dict.fromkeys(r["variant"] for r in rows)))
+    seeds = several("Seeds", sorted({r["seed"] for r in rows}, key=int))
+    measure = dropdown("Measure", [("accuracy", "accuracy"), ("cross-entropy", "cross_entropy")])
+    told, figure, words = message(), markup("360px"), markup("6em")
+    table = Table(caption="Finished runs. A click on a heading sorts; ► is carried forward.",
+                  columns=[name for name, *_ in _COLUMNS])
+
+    def show():
+        chosen = [r for r in rows if r["stage"] in stages.value and r["variant"] in variants.value
+                  and r["seed"] in seeds.value]
+        table.rows = [[_cell(r[key], kind) for _, key, kind in _COLUMNS] for r in chosen]
+        if not chosen:
+            figure.value = words.value = ""
+            return "No run is chosen: choose at least one stage, variant and seed."
+        drawn = list({r["run"]: r for r in chosen}.values())[:_MOST]
+        figure.value = _figure(study, drawn, measure.value)
+        words.value = _differences(study, drawn)
+        return (f"{len(chosen)} of {len(rows)} finished runs are chosen"
+                + (f"; the curves are those of the first {_MOST}." if len(chosen) > _MOST else "."))
+
+    refresh = guarded(told, show)
+    when_changed(refresh, stages, variants, seeds, measure)
+    refresh()
+    return panel(row(stages, variants, seeds, measure), told, figure, words, table, stages=stages, variants=variants,
+                 seeds=seeds, measure=measure, message=told, figure=figure, words=words, table=table)
+
+
+def _figure(study, rows, measure):
+    lines = [(run_title(r), history_of(study.store, r["run"]), *drawing.look(i)) for i, r in enumerate(rows)]
+    title = f"{measure.replace('_', '-')} over epochs of {len(lines)} runs"
+    names = [(name, colour, dash) for name, _, colour, dash in lines]
+    return (drawing.curves(lines, measure, title) + drawing.legend([*names, ("training, thin", drawing.TRAIN, "4 3")])
+            + '<p class="lfw-note">Thick: validation, the dot at the epoch of its best accuracy.</p>')
+
+
+def _differences(study, rows):
+    first, *others = rows
+    own = config_of(study, first["run"])
+    told = []
+    for other in others:
+        found = differences_in_words(config_of(study, other["run"]), own)
+        told.append(f"<li>{html.escape(run_title(other))}: {html.escape('; '.join(found) or 'the same configuration')}</li>")
+    if not told:
+        return '<p class="lfw-note">Choose two or more runs to read what their configurations differ in.</p>'
+    return f"<p>Compared with {html.escape(run_title(first))}:</p><ul>{''.join(told)}</ul>"
+
+
+def _cell(value, kind):
+    if value == "":
+        return None
+    if kind == "carried":
+        return "►" if value == "true" else ""
+    if kind == "percent":
+        return round(100 * float(value), 1)
+    if kind == "share":
+        return round(float(value), 3)
+    return kind(value)

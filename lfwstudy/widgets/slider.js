@@ -1,0 +1,40 @@
+let count = 0;
+
+function render({ model, el }) {
+  const id = `lfw-slider-${count++}-${Math.random().toString(36).slice(2)}`;
+  const label = Object.assign(document.createElement("label"), { htmlFor: id });
+  const input = Object.assign(document.createElement("input"), { type: "range", id });
+  const output = Object.assign(document.createElement("output"), { htmlFor: id });
+  el.classList.add("lfw-slider");
+  el.dataset.lmSuppressShortcuts = "true"; // arrow keys are the slider's, not the notebook's
+  el.append(label, input, output);
+  const show = () => {
+    label.textContent = model.get("label");
+    for (const name of ["min", "max", "step"]) input[name] = model.get(name);
+    // While a hand is on it the slider leads; older values that come back would make it jump.
+    if (document.activeElement !== input || Number(input.value) !== model.get("value")) input.value = model.get("value");
+    output.textContent = Number(input.value).toFixed(model.get("digits"));
+  };
+  // JupyterLab takes arrow keys before the browser's own slider gets them: they are handled here.
+  input.addEventListener("keydown", (event) => {
+    const [low, high, step] = ["min", "max", "step"].map((name) => model.get(name)), value = Number(input.value);
+    const far = Math.max(step, (high - low) / 10);
+    const to = { ArrowRight: value + step, ArrowUp: value + step, ArrowLeft: value - step, ArrowDown: value - step,
+                 PageUp: value + far, PageDown: value - far, Home: low, End: high }[event.key];
+    if (to === undefined || event.altKey || event.ctrlKey || event.metaKey) return;
+    event.preventDefault();
+    event.stopPropagation();
+    input.value = to; // the browser rounds it to a step and keeps it within the ends
+    input.dispatchEvent(new Event("input"));
+  });
+  input.addEventListener("input", () => {
+    output.textContent = Number(input.value).toFixed(model.get("digits"));
+    model.set("value", Number(input.value));
+    model.save_changes();
+  });
+  model.on("change", show);
+  show();
+  return () => model.off("change", show);
+}
+
+export default { render };

@@ -1,0 +1,399 @@
+"""The explorers from Python: controls are set, and what is shown is read back."""
+
+import csv
+import html
+import io
+import re
+import shutil
+import time
+from dataclasses import replace
+from datetime import datetime
+
+import numpy as np
+import pytest
+
+from lfwstudy import widgets
+from lfwstudy.files import read_csv, write_csv
+from lfwstudy.runs import Store
+from lfwstudy.study import Study, open_study
+from lfwstudy.train import PREDICTION_COLUMNS
+from lfwstudy.widgets import drawing, occlusion, one_second, pairs, scored
+from lfwstudy.widgets.augmentation import vary_one
+from lfwstudy.widgets.controls import picture_uri
+
+EXPLORERS = [getattr(widgets, name) for name in widgets.__all__ if name != "find_study"]
+
+
+@pytest.fixture(scope="module")
+def study(played):
+    return open_study(played)[0]
+
+
+@pytest.fixture
+def copied(played, tmp_path):
+    """A study of its own, to damage."""
+    return open_study(shutil.copytree(played, tmp_path / "study"))[0]
+
+
+def kept_run(study):
+    """The run whose network is kept."""
+    return next(run for run in study.store.ids() if study.store.has_weights(run))
+
+
+def told(widget, name="message"):
+    return html.unescape(re.sub("<[^>]+>", "", getattr(widget.parts, name).value))
+
+
+# -- what is missing ---------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("build", EXPLORERS, ids=lambda f: f.__name__)
+def test_study_without_a_run_shows_a_sentence(build, tmp_path):
+    widget = build(widgets.find_study(out=str(tmp_path / "none")))
+    assert widget.children
+    if build not in (widgets.train_live, widgets.try_your_own):
+        assert "No run is finished yet" in told(widget) and "lfwstudy run" in told(widget)
+
+
+@pytest.mark.parametrize("build", [widgets.browse_pairs, widgets.move_threshold, widgets.bench_augmentation,
+                                   widgets.look_at_parts, widgets.one_second_test, widgets.train_live],
+                         ids=lambda f: f.__name__)
+def test_missing_pictures_show_a_sentence(build, copied, tmp_path, monkeypatch):
+    monkeypatch.setattr(scored, "RunConfig", _OfDeepFunneled)
+    elsewhere = Study(replace(copied.settings, out=str(copied.out)))
+    elsewhere.settings = replace(copied.settings, dataset="lfw-deepfunneled", data_dir=str(tmp_path))
+    widget = build(elsewhere)
+    assert "lfw-deepfunneled" in told(widget) and "Traceback" not in told(widget)
+
+
+class _OfDeepFunneled:
+    """Configurations as they would be had the study been made of pictures that are not here."""
+
+    @staticmethod
+    def from_dict(content):
+        from lfwstudy.config import RunConfig
+        return RunConfig.from_dict(content).change({"data.dataset": "lfw-deepfunneled"})
+
+
+def test_threshold_still_moves_where_only_the_pictures_are_missing(copied, monkeypatch, tmp_path):
+    monkeypatch.setattr(scored, "RunConfig", _OfDeepFunneled)
+    copied.settings = replace(copied.settings, dataset="lfw-deepfunneled", data_dir=str(tmp_path))
+    widget = widgets.move_threshold(copied)
+    widget.parts.threshold.value = 0.25
+    assert "threshold 0.250" in widget.parts.figure.value and widget.parts.below.cards == []
+
+
+def test_weights_that_are_not_kept_are_said_where_they_are_needed(study):
+    without = next(run for run in study.store.ids() if not study.store.has_weights(run))
+    for build in (widgets.browse_pairs, widgets.look_at_parts):
+        widget = build(study)
+        widget.parts.run.value = without
+        widget.parts.gallery.chosen = widget.parts.gallery.cards[0]["key"]
+        assert "weights of this run are not kept" in told(widget, "told")
+
+
+def test_damaged_or_missing_files_of_a_run_show_a_sentence(copied):
+    run = kept_run(copied)
+    (copied.store.folder(run) / "history.csv").write_text("epoch,loss\n1,much\n")
+    assert "history.csv: damaged" in told(widgets.browse_runs(copied))
+    (copied.store.folder(run) / "predictions.csv").write_text("set,pair\ntest,1\n")
+    assert "predictions.csv: missing or damaged" in told(widgets.browse_pairs(copied))
+    shutil.rmtree(copied.store.root)
+    assert "are not in" in told(widgets.move_threshold(copied))
+
+
+def test_unscored_test_pairs_are_said(copied):
+    run = kept_run(copied)
+    path = copied.store.folder(run) / "predictions.csv"
+    write_csv(path, PREDICTION_COLUMNS, [row for row in read_csv(path) if row["set"] != "test"])
+    widget = widgets.browse_pairs(copied)
+    assert "test pairs of this run are not scored" in told(widget)
+    widget.parts.part.value = "val"
+    assert widget.parts.gallery.cards
+
+
+def test_names_are_escaped_where_they_become_html(copied):
+    run = kept_run(copied)
+    path = copied.store.folder(run) / "predictions.csv"
+    rows = read_csv(path)
+    write_csv(path, PREDICTION_COLUMNS, rows)
+    found = scored.scored_pairs(copied, run, "test")
+    hostile = replace(found, left=np.array(["<img src=x onerror=alert(1)>_0001"] * len(found)))
+    assert "<img" not in pairs._facts(hostile, 0) and "&lt;img" in pairs._facts(hostile, 0)
+    assert "<b>" not in drawing.svg(9, 9, "<b>", drawing.text(0, 0, "<b>"))
+
+
+# -- run browser -------------------------------------------------------------------------------------------------------
+
+def test_run_browser_follows_the_choice(study):
+    widget = widgets.browse_runs(study)
+    assert len(widget.parts.table.rows) == 2 and widget.parts.figure.value.count("<title>") == 2
+    assert "batch-norm placement before-activation instead of none" in widget.parts.words.value
+    widget.parts.stages.value = ("base",)
+    assert [row[0] for row in widget.parts.table.rows] == ["base"]
+    widget.parts.measure.value = "cross_entropy"
+    assert "cross-entropy over epochs" in widget.parts.figure.value
+    widget.parts.stages.value = ()
+    assert "No run is chosen" in told(widget)
+
+
+def test_curves_survive_values_that_are_no_numbers():
+    rows = [{"epoch": e, "accuracy": 0.5, "val_accuracy": 0.5, "cross_entropy": v, "val_cross_entropy": v}
+            for e, v in ((1, 0.7), (2, float("inf")), (3, float("nan")))]
+    drawn = drawing.curves([("run", rows, "#000000", "")], "cross_entropy", "title")
+    assert "nan" not in drawn and "inf" not in drawn
+
+
+# -- pair browser ------------------------------------------------------------------------------------------------------
+
+def test_pairs_are_filtered_and_sorted(study):
+    widget = widgets.browse_pairs(study)
+    parts = widget.parts
+    found = scored.scored_pairs(study, parts.run.value, "test")
+    worst = int(np.argmax(np.abs(found.label - found.score)))
+    assert parts.gallery.cards[0]["key"] == str(worst)
+    parts.outcome.value, parts.kind.value = "wrong", "1"
+    assert all(card["mark"] == "wrong" and card["text"].startswith("matched") for card in parts.gallery.cards)
+    wrong = int(((found.score <= 0.5) & (found.label == 1)).sum())
+    assert f"of {wrong} pairs" in told(widget)
+    parts.outcome.value = parts.kind.value = ""
+    parts.low.value, parts.high.value = 0.6, 0.4  # crossed ends mean the same range
+    assert f"of {int(((found.score >= 0.4) & (found.score <= 0.6)).sum()):,} pairs" in told(widget)
+    parts.low.value, parts.high.value, parts.order.value = 0, 1, "line"
+    person = scored.spoken(found.left[0]).partition(",")[0]
+    parts.person.value = person.upper()
+    assert all(person in picture["alt"] for picture in parts.gallery.cards[0]["pictures"])
+    parts.person.value = "nobody is called this"
+    assert parts.gallery.cards == [] and told(widget).startswith("0 of")
+
+
+def test_pages_of_pairs_turn(study):
+    widget = widgets.browse_pairs(study)
+    first = [card["key"] for card in widget.parts.gallery.cards]
+    assert widget.parts.back.disabled and len(first) == 10
+    widget.parts.forth.click()
+    assert told(widget).startswith("11 to 20") and not set(first) & {c["key"] for c in widget.parts.gallery.cards}
+    widget.parts.back.click()
+    assert [card["key"] for card in widget.parts.gallery.cards] == first
+
+
+def test_opened_pair_shows_its_people_and_their_neighbours(study):
+    widget = widgets.browse_pairs(study)
+    widget.parts.gallery.chosen = widget.parts.gallery.cards[0]["key"]
+    assert "which is <b>wrong</b>" in widget.parts.facts.value
+    assert len(widget.parts.left_near.cards) == len(widget.parts.right_near.cards) == 6
+    widget.parts.outcome.value = "right"
+    assert widget.parts.opened.cards == []
+
+
+def test_kept_network_gives_the_scores_that_are_stored(study):
+    run = kept_run(study)
+    network, bank = scored.Network(study, run), scored.bank_of(study, run)
+    found = scored.scored_pairs(study, run, "test")
+    left, right = (network.embed(bank.images[bank.rows(side[:20])]) for side in (found.left, found.right))
+    assert scored.sigmoid(network.log_odds(left, right)) == pytest.approx(found.score[:20], abs=1e-4)
+
+
+# -- threshold ---------------------------------------------------------------------------------------------------------
+
+def test_threshold_moves_counts_and_examples_together(study):
+    widget = widgets.move_threshold(study)
+    found = scored.scored_pairs(study, widget.parts.run.value, "test")
+    at = float(np.median(found.score))
+    widget.parts.threshold.value = at
+    right = int(((found.score > at) == (found.label > 0.5)).sum())
+    assert f"{right} of {len(found)} pairs right" in widget.parts.table.value
+    assert f"threshold {at:.3f}" in widget.parts.figure.value
+    below, above = ([int(c["key"]) for c in gallery.cards] for gallery in (widget.parts.below, widget.parts.above))
+    assert len(below) == len(above) == 4
+    assert max(found.score[below]) <= at < min(found.score[above])
+    assert not ((found.score > max(found.score[below])) & (found.score <= at)).any()
+
+
+def test_slider_moves_answer_within_a_tenth_of_a_second_with_a_thousand_pairs(copied):
+    run = kept_run(copied)
+    path = copied.store.folder(run) / "predictions.csv"
+    rows = read_csv(path)
+    tested = [row for row in rows if row["set"] == "test"]
+    more = [{**row, "score_at_best": float(row["score_at_best"]) * 0.99} for row in (tested * 4)[:1000]]
+    write_csv(path, PREDICTION_COLUMNS, [row for row in rows if row["set"] != "test"] + more)
+    threshold, browser, bench = (build(copied) for build in (widgets.move_threshold, widgets.browse_pairs,
+                                                             widgets.bench_augmentation))
+    for slider in (threshold.parts.threshold, browser.parts.low, bench.parts.shear, bench.parts.zoom_low):
+        slider.value = slider.value + 0.01  # what is loaded at the first move
+        seconds = []
+        for step in range(9):
+            started = time.perf_counter()
+            slider.value = slider.min + (slider.max - slider.min) * (0.3 + 0.02 * step)
+            seconds.append(time.perf_counter() - started)
+        print(slider.label, "moves in milliseconds:", [round(1000 * s) for s in seconds])
+        assert np.median(seconds) < 0.1
+
+
+# -- augmentation and occlusion ----------------------------------------------------------------------------------------
+
+def test_bench_begins_with_the_stages_ranges_and_returns_to_them(study):
+    widget = widgets.bench_augmentation(study)
+    assert "augmentation: impatient" in told(widget)
+    assert (widget.parts.zoom_low.value, widget.parts.zoom_high.value) == (0.88, 1.02)
+    before = widget.parts.copies.cards
+    widget.parts.shear.value, widget.parts.zoom_low.value = 30, 1.4
+    assert widget.parts.copies.cards != before and len(widget.parts.copies.cards) == 12
+    widget.parts.back.click()
+    assert widget.parts.copies.cards == before
+    widget.parts.person.value = "nobody is called this"
+    assert widget.parts.copies.cards == [] and "No person's name" in told(widget)
+
+
+def test_ranges_of_nothing_leave_the_picture_as_it_is(rng):
+    image = rng.integers(0, 256, (21, 21), dtype=np.uint8)
+    varied, _ = vary_one(image, 0, (1, 1), (1, 1), 0, count=2)
+    assert np.abs(varied * 255 - image).max() < 0.01
+    assert picture_uri(image) == picture_uri(varied[0])
+
+
+class _Corner:
+    """A network whose score is the brightness of the left picture's top left quarter."""
+
+    def embed(self, images):
+        half = images.shape[1] // 2
+        return images[:, :half, :half].mean(axis=(1, 2))[:, None].astype(float)
+
+    def log_odds(self, left, right):
+        return np.asarray(left - 0 * right)[:, 0]
+
+
+def test_occlusion_points_at_the_part_that_the_score_rests_on():
+    images = np.zeros((2, 40, 40), np.uint8)
+    images[0, 5:15, 5:15] = 255
+    maps, odds = occlusion.occlusion_maps(_Corner(), images, 0.25, steps=8)
+    assert odds == pytest.approx(images[0, :20, :20].mean())
+    i, j = np.unravel_index(np.abs(maps[0]).argmax(), maps[0].shape)
+    assert maps[0, i, j] < 0 and i < 3 and j < 3
+    assert np.abs(maps[0][5:, 5:]).max() == 0
+
+
+def test_occlusion_map_is_drawn_for_an_opened_pair(study):
+    widget = widgets.look_at_parts(study)
+    assert "Choose a pair" in told(widget, "told")
+    widget.parts.gallery.chosen = widget.parts.gallery.cards[0]["key"]
+    assert widget.parts.figure.value.count("data:image/png") == 2
+    assert "touchiest" in widget.parts.words.value and told(widget, "told") == occlusion.LIMITS
+
+
+# -- own photos --------------------------------------------------------------------------------------------------------
+
+def upload(place, name, content):
+    place.value = ({"name": name, "type": "image/jpeg", "size": len(content), "content": memoryview(content),
+                    "last_modified": datetime.now()},)
+
+
+def test_own_photos_are_scored_as_the_command_scores_them(study, cache):
+    from lfwstudy.verify import verify_photos
+    widget = widgets.try_your_own(study)
+    photos = sorted((cache / "demo-1" / "demo").rglob("*.jpg"))[:2]
+    for place, photo in zip((widget.parts.left, widget.parts.right), photos):
+        upload(place, photo.name, photo.read_bytes())
+    for place in (widget.parts.left_box, widget.parts.right_box):
+        place.box = [70, 70, 180, 180]
+    widget.parts.score.click()
+    answer = verify_photos(*photos, str(study.out), (70, 70, 180, 180), (70, 70, 180, 180))
+    assert re.search(r"\d\.\d\d", answer).group() in widget.parts.answer.value and "demo" in widget.parts.answer.value
+    assert len(widget.parts.seen.cards) == 2 and "unmeasured" in told(widget)
+
+
+def test_what_is_no_photo_and_what_has_no_face_is_said(study):
+    widget = widgets.try_your_own(study)
+    widget.parts.score.click()
+    assert "left and the right photo are not chosen" in told(widget)
+    upload(widget.parts.left, "notes.txt", b"no picture")
+    assert told(widget, "left_message").startswith("notes.txt: not a readable picture")
+    from PIL import Image
+    file = io.BytesIO()
+    Image.new("L", (60, 40), 90).save(file, "PNG")
+    upload(widget.parts.right, "wall.png", file.getvalue())
+    assert "no face found" in told(widget, "right_message") and "Draw a box" in told(widget, "right_message")
+    assert (widget.parts.right_box.width, widget.parts.right_box.height) == (60, 40)
+
+
+# -- one-second test ---------------------------------------------------------------------------------------------------
+
+def test_trials_are_balanced_in_random_order_and_repeat_with_their_number(study):
+    found = scored.scored_pairs(study, kept_run(study), "test")
+    rows = one_second.choose_trials(found, 40, seed=1)
+    assert len(set(rows)) == 40 and found.label[rows].sum() == 20
+    assert 0 < found.label[rows[:20]].sum() < 20
+    assert (rows == one_second.choose_trials(found, 40, seed=1)).all()
+    assert (rows != one_second.choose_trials(found, 40, seed=2)).any()
+    wrong = one_second.choose_trials(found, 100, only_wrong=True)
+    assert not found.right_answer()[wrong].any() and 2 * found.label[wrong].sum() == len(wrong)
+
+
+def test_result_stands_beside_the_networks_on_the_same_pairs(study):
+    widget = widgets.one_second_test(study)
+    found = scored.scored_pairs(study, widget.parts.run.value, "test")
+    rows = one_second.choose_trials(found, 20)
+    assert len(widget.parts.flasher.trials) == 20
+    assert "label" not in widget.parts.flasher.trials[0]  # the browser is not told the answers
+    answers = [{"trial": i, "same": bool(found.label[row]) if i < 15 else not found.label[row], "shown_ms": 500.2,
+                "response_ms": 700 + i, "undisturbed": i > 0} for i, row in enumerate(rows)]
+    widget.parts.flasher.answers, widget.parts.flasher.done = answers, True
+    text = widget.parts.result.value
+    network = int(found.right_answer()[rows].sum())
+    assert "15 of 20" in text and f"<td>{network} of 20</td>" in text and "75 % [53, 89]" in text
+    assert "median 710 ms" in text and "In 1 trials" in text and 'download="one-second-test.csv"' in text
+    table = list(csv.DictReader(io.StringIO(one_second.to_csv(one_second.outcomes(found, rows, answers, 500)))))
+    assert tuple(table[0]) == one_second.CSV_COLUMNS and sum(int(r["viewer_right"]) for r in table) == 15
+
+
+def test_new_order_is_a_new_test(study):
+    widget = widgets.one_second_test(study)
+    before = widget.parts.flasher.trials
+    widget.parts.flasher.done = True
+    widget.parts.seed.value = 5
+    assert widget.parts.flasher.trials != before and not widget.parts.flasher.done and widget.parts.result.value == ""
+    widget.parts.count.value = 1000
+    assert widget.parts.count.value == 100
+
+
+# -- live training -----------------------------------------------------------------------------------------------------
+
+def wait_for(condition, seconds=60):
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until
+        time.sleep(0.1)
+
+
+@pytest.mark.long
+def test_live_training_stops_goes_on_and_leaves_the_study_alone(copied):
+    before = copied.store.ids()
+    widget = widgets.train_live(copied)
+    parts = widget.parts
+    parts.pairs.value, parts.width.value, parts.epochs.value = 20, 0.05, 10
+    parts.start.click()
+    assert parts.start.disabled and not parts.stop.disabled
+    live = Store(copied.out / "live")
+    wait_for(lambda: list(live.root.glob("*/resume.npz")))
+    parts.stop.click()
+    widget.wait(30)
+    assert "Stopped" in told(widget) and not parts.start.disabled
+    run, = live.ids()
+    assert 5 <= len(live.history(run)) < 10 and "accuracy over" in parts.figure.value
+    parts.start.click()
+    widget.wait(90)
+    assert "Finished: 10 epochs" in told(widget) and live.result(run)["test_accuracy"] is None
+    assert copied.store.ids() == before
+
+
+def test_variants_follow_the_stage(study):
+    widget = widgets.train_live(study)
+    widget.parts.stage.value = "batchnorm"
+    assert "before-activation" in [value for _, value in widget.parts.variant.options]
+
+
+# -- the study that is opened ------------------------------------------------------------------------------------------
+
+def test_study_is_found_as_its_folder_says(played, tmp_path):
+    found = widgets.find_study(out=str(played), data_dir=str(tmp_path))
+    assert found.settings.data_dir == str(tmp_path) and found.stages() == ["base", "augmentation"]
+    assert widgets.find_study(out=str(tmp_path / "none")).stages() == []
