@@ -11,6 +11,8 @@ STAGES ?=
 SEEDS ?= 1
 OUT ?=
 ARGS ?=
+# Tests run in so many processes, a file of them at a time.
+WORKERS ?= 2
 
 OPTIONS = --dataset "$(DATASET)" --profile "$(PROFILE)" --ladder "$(LADDER)" --seeds "$(SEEDS)" \
 	$(if $(DATA_DIR),--data-dir "$(DATA_DIR)") $(if $(STAGES),--stages "$(STAGES)") $(if $(OUT),--out "$(OUT)") $(ARGS)
@@ -39,7 +41,7 @@ study: setup
 	$(BIN)/lfwstudy run $(OPTIONS)
 
 test: setup
-	$(BIN)/python -m pytest -m "not long" $(ARGS)
+	$(BIN)/python -m pytest -m "not long" --numprocesses $(WORKERS) --dist loadfile $(ARGS)
 
 test-long: setup
 	$(BIN)/python -m pytest -m long $(ARGS)

@@ -182,9 +182,11 @@ def _scores(path, stamp):
     sets = ("train", "val", "test")
     # As training writes them, the sets stand one after the other: only their sizes need to be known.
     sizes = [text.count(f"\n{part},") for part in sets]
-    numbers = np.loadtxt(io.StringIO(text), delimiter=",", quotechar='"', comments=None, skiprows=1, usecols=(4, 5, 6), ndmin=2)
     starts = [at for part in sets for at in (text.find(f"\n{part},"), text.rfind(f"\n{part},")) if at >= 0]
-    if not text.startswith(_HEADER) or not text.endswith("\n") or sum(sizes) != len(numbers) or starts != sorted(starts):
+    whole = text.startswith(_HEADER) and text.endswith("\n") and starts and starts == sorted(starts)
+    numbers = np.loadtxt(io.StringIO(text), delimiter=",", quotechar='"', comments=None, skiprows=1, usecols=(4, 5, 6),
+                         ndmin=2) if whole else ()
+    if not whole or sum(sizes) != len(numbers):
         raise RunError(f"{path}: damaged; `lfwstudy run` sets such a run aside and trains it anew")
     found = np.split(numbers, np.cumsum(sizes)[:-1])
     return {part: dict(zip(("label", "score", "score_at_best"), rows.T)) for part, rows in zip(sets, found)}
