@@ -94,7 +94,7 @@ def test_weights_that_are_not_kept_are_said_where_they_are_needed(study):
 def test_damaged_or_missing_files_of_a_run_show_a_sentence(copied):
     run = kept_run(copied)
     (copied.store.folder(run) / "history.csv").write_text("epoch,loss\n1,much\n")
-    assert "history.csv: damaged" in told(widgets.browse_runs(copied))
+    assert "history.csv: damaged or missing" in told(widgets.browse_runs(copied))
     (copied.store.folder(run) / "predictions.csv").write_text("set,pair\ntest,1\n")
     assert "predictions.csv: missing or damaged" in told(widgets.browse_pairs(copied))
     shutil.rmtree(copied.store.root)

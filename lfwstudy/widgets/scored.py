@@ -70,11 +70,11 @@ def config_of(study, run):
 
 
 def history_of(store, run):
-    """History rows of a run in a Store. Raises RunError where history.csv cannot be read."""
-    try:
-        return store.history(run)
-    except (ValueError, TypeError) as error:
-        raise RunError(f"{store.folder(run) / 'history.csv'}: damaged ({error})") from error
+    """History rows of a finished run. Raises RunError where the file is missing or damaged."""
+    rows = store.history(run)
+    if not rows:
+        raise RunError(f"{store.folder(run) / 'history.csv'}: damaged or missing")
+    return rows
 
 
 def scored_pairs(study, run, part):
