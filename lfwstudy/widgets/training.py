@@ -8,7 +8,6 @@ from ..runs import Store
 from ..stages import get_ladder, get_stage, scale
 from . import drawing
 from .controls import Slider, button, dropdown, explorer, guarded, markup, message, panel, row, sentence, tell, when_changed
-from .scored import history_of
 
 FOLDER = "live"
 
@@ -125,7 +124,7 @@ def live_job(study, title, config, seed=0):
 
 def history_of_job(study, job):
     """The history rows that a live run has so far."""
-    return history_of(Store(study.out / FOLDER), job["run"])
+    return Store(study.out / FOLDER).history(job["run"])
 
 
 def _finished(study, job):
