@@ -181,7 +181,7 @@ def ensemble(study, rungs):
         low, high = evidence.mean_interval(right[None], study.test_components())
         rows.append({"trained on": PICTURE_CLASSES[pictures], "configuration": f"{candidate.stage}: {candidate.variant}",
                      "networks": len(scored[0]), "one network": f"{percent(np.mean(singles))} ({percent(min(singles))} to "
-                     f"{percent(max(singles))})", "all together": f"{percent(right.mean())} {_span(low, high)}",
+                     f"{percent(max(singles))})", "all together": f"{percent(right.mean())} [{percent(low)}, {percent(high)}]",
                      "AUC": f"{evaluate.auc(labels, together):.3f}"})
     if not rows:
         return Markdown("Several seeds of the best configuration can be averaged; here there is one: `--seeds 5` adds more.")
