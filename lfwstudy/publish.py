@@ -69,7 +69,8 @@ def cluster_block(file="results/cluster.json"):
              "| measured | |", "|---|---|",
              f"| finished; of them trained twice | {m['finished']:,}; {m['trained_twice']} |",
              f"| runs a second, starting a Python process for each included | {m['runs_per_second']:.1f} |",
-             f"| from the second start of the client to the first epoch trained | {m['seconds_to_resume']:.1f} s |",
+             *([f"| from the second start of the client to the first epoch trained | {m['seconds_to_resume']:.1f} s |"]
+               if "seconds_to_resume" in m else []),
              f"| processor time of the scheduler, and of the client, per run | {m['scheduler_cpu_ms_per_run']:.0f} ms, "
              f"{m['client_cpu_ms_per_run']:.0f} ms |",
              f"| memory of the scheduler before and after | {m['scheduler_memory_idle_mb']:.0f} and "
