@@ -77,8 +77,10 @@ def dry_run(study):
         if name in known and known[name].complete() and known[name].after:
             incumbent = known[name].after.config
         elif stage.carry:
-            chosen = next((v for v in stage.variants if v.id == stage.report_choice), stage.variants[0])
-            if stage.report_choice:
+            # The ladder beyond expects each stage to be carried forward.
+            expected = stage.report_choice if study.settings.ladder == "report" else stage.variants[0].id
+            chosen = next((v for v in stage.variants if v.id == expected), None)
+            if chosen:
                 incumbent = incumbent.change(chosen.changes)
     best = study.seeds() * len(study.folds())
     kept = {"none": 0, "best": best, "all": runs}[study.settings.keep] * largest * 4 / 2**20
@@ -87,7 +89,8 @@ def dry_run(study):
                  "while training")
     if warning := precision_warning(study.precision):
         lines.append(f"warning: {warning}")
-    lines.append("stages after an unfinished one are reckoned as if the report's own choices were carried forward")
+    expected = "the report's own choices were" if study.settings.ladder == "report" else "each stage was"
+    lines.append(f"stages after an unfinished one are reckoned as if {expected} carried forward")
     return lines
 
 
@@ -263,7 +266,9 @@ def _operations(study, config):
     """Floating-point operations of a run that uses all its epochs: a multiply-add counts two, training three times."""
     pairs = study.data(config.data)[1]
     macs = tower_cost(config.model, config.data.side)[0]
-    pictures = 6 * len(pairs.train) * (1 + config.training.augmented_copies) + 2 * len(pairs.validation)
+    drawn = config.training.drawn_pairs
+    trained = 2 * drawn if drawn else len(pairs.train) * (1 + config.training.augmented_copies)
+    pictures = 6 * trained + 2 * len(pairs.validation)
     return 2 * macs * pictures * config.training.epochs
 
 

@@ -72,6 +72,9 @@ class Settings:
             raise ConfigError(f"seeds must be a whole number from 1 to 1000, got {self.seeds!r}")
         if not isinstance(self.test, bool):
             raise ConfigError(f"test must be true or false, got {self.test!r}")
+        if self.select == "report" and self.ladder != "report":
+            raise ConfigError(f"--select report follows the report's own path; the ladder {self.ladder} has none: use "
+                              "--select validation")
         if self.protocol == "view2" and self.split != "components":
             raise ConfigError(f"the split {self.split!r} does not go with protocol view2: its validation is the fold after "
                               "the tested one")
@@ -306,22 +309,15 @@ class Study:
 
         None where a run is not finished, its test pairs are not scored, or it diverged.
         """
-        if not all(self.store.is_finished(spec.run, with_test=True) for spec in candidate.specs):
-            return None
-        return _right_answers(str(self.store.root), tuple((spec.seed, spec.run) for spec in candidate.specs))[column]
+        scored = self.test_scores(candidate, column)
+        return None if scored is None else (scored[0] > 0.5) == (scored[1] > 0.5)
 
     def test_scores(self, candidate, column="score_at_best"):
         """Scores of the test pairs (seeds, pairs) and their labels (pairs,), as `correct` has them; None likewise."""
         if not all(self.store.is_finished(spec.run, with_test=True) for spec in candidate.specs):
             return None
-        rows, labels = {}, {}
-        for spec in candidate.specs:
-            scored = self.store.scores(spec.run)
-            if not np.isfinite(scored[column]).all():
-                return None
-            rows.setdefault(spec.seed, []).append(scored[column])
-            labels.setdefault(spec.seed, []).append(scored["label"])
-        return np.stack([np.concatenate(rows[seed]) for seed in sorted(rows)]), np.concatenate(labels[min(labels)])
+        scores, labels = _test_scores(str(self.store.root), tuple((spec.seed, spec.run) for spec in candidate.specs))
+        return None if not np.isfinite(scores[column]).all() else (scores[column], labels)
 
     def validation_correct(self, candidate, column="score_at_best"):
         """Right answers on the validation pairs of View 1, bool (seeds, pairs), and their connected components."""
@@ -513,19 +509,17 @@ def default_root():
 
 
 @lru_cache(maxsize=64)
-def _right_answers(root, runs):
-    """Right answers on the test pairs by kind of score: bool (seeds, pairs), None where a run's scores are not finite.
+def _test_scores(root, runs):
+    """Scores of the test pairs by column, float (seeds, pairs), and their labels (pairs,).
 
     runs: tuple of (seed, run), finished with test scores: what they are does not change any more.
     """
-    found = {"score": {}, "score_at_best": {}}
+    by_seed = {}
     for seed, run in runs:
-        scored = Store(root).scores(run)
-        for column, rows in found.items():
-            right = (scored[column] > 0.5) == (scored["label"] > 0.5) if np.isfinite(scored[column]).all() else None
-            rows.setdefault(seed, []).append(right)
-    return {column: None if any(part is None for parts in rows.values() for part in parts)
-            else np.stack([np.concatenate(rows[seed]) for seed in sorted(rows)]) for column, rows in found.items()}
+        by_seed.setdefault(seed, []).append(Store(root).scores(run))
+    joined = {column: np.stack([np.concatenate([scored[column] for scored in by_seed[seed]]) for seed in sorted(by_seed)])
+              for column in ("score", "score_at_best", "label")}
+    return joined, joined["label"][0]
 
 
 @lru_cache(maxsize=4)

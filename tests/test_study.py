@@ -279,3 +279,8 @@ def test_selected_columns_survive_a_spreadsheet(tmp_path, trained):
     study(tmp_path, "base").climb(train=True)
     text = (tmp_path / "out" / "results.csv").read_bytes()
     assert b"\r" not in text and text.count(b"\n") == 2 and b"nan" not in text
+
+
+def test_the_reports_path_exists_on_the_reports_ladder_only(tmp_path):
+    with pytest.raises(ConfigError, match="--select validation"):
+        Settings(ladder="beyond", select="report", out=str(tmp_path))
