@@ -1,9 +1,11 @@
 import numpy as np
 import pytest
+import tensorflow as tf
+from keras import layers, ops
 
 from lfwstudy.config import BATCHNORM, ModelConfig
 from lfwstudy.errors import ConfigError
-from lfwstudy.model import build_siamese, layer_table, multiply_adds
+from lfwstudy.model import FusedBatchNormalization, build_siamese, layer_table, multiply_adds
 from lfwstudy.model_cost import tower_cost
 
 
@@ -39,6 +41,30 @@ def test_batch_norm_stands_exactly_where_it_says(placement, parameters, norms):
     for name in norms:
         if name.startswith("norm1"):
             assert order[order.index(name) - 1] == after[name.split("_")[1]]
+
+
+def test_fused_batch_norm_is_keras_own():
+    rng = np.random.default_rng(0)
+    x, weight = rng.normal(2, 3, (8, 6, 5, 3)).astype(np.float32), rng.normal(size=(8, 6, 5, 3)).astype(np.float32)
+    fused, single = (kind(momentum=0.9) for kind in (FusedBatchNormalization, layers.BatchNormalization))
+    results = {}
+    for norm in (fused, single):
+        norm.build(x.shape)
+        norm.gamma.assign([1.0, 2.0, 0.5]), norm.beta.assign([0.0, -1.0, 3.0])
+        source = tf.constant(x)
+        with tf.GradientTape() as tape:
+            tape.watch(source)
+            trained = norm(source, training=True)
+            loss = ops.sum(trained * weight)
+        results[norm] = [trained, norm.moving_mean, *tape.gradient(loss, [source, norm.gamma.value, norm.beta.value])]
+    for ours, keras_own in zip(results[fused], results[single]):
+        np.testing.assert_allclose(np.asarray(ours), np.asarray(keras_own), rtol=1e-4, atol=2e-5)
+    count = x.size / 3
+    unbiased = 0.9 + (np.asarray(single.moving_variance) - 0.9) * count / (count - 1)
+    np.testing.assert_allclose(np.asarray(fused.moving_variance), unbiased, rtol=1e-5)
+    single.moving_variance.assign(fused.moving_variance)
+    np.testing.assert_allclose(np.asarray(fused(x, training=False)), np.asarray(single(x, training=False)), rtol=1e-4,
+                               atol=2e-5)
 
 
 def test_no_batch_norm_where_none_is_asked_for(base):
