@@ -8,10 +8,8 @@ from functools import lru_cache
 
 from .errors import ConfigError, choose_one
 
-# Raised whenever the same configuration would give other numbers than before: the first for all networks, the second
-# for those with batch normalisation.
+# Raised whenever the same configuration would give other numbers than before.
 TRAINING_VERSION = 1
-BATCHNORM_VERSION = 1
 
 SPLITS = ("components", "folds", "sequential", "random")
 PROTOCOLS = ("view1", "view2")
@@ -232,12 +230,6 @@ class RunConfig:
         own, others = _flatten(self.to_dict()), _flatten(other.to_dict())
         return [(key, others[key], own[key]) for key in own if own[key] != others[key]]
 
-    @property
-    def training_version(self):
-        """Version of the code that decides this configuration's numbers."""
-        normed = self.model.batchnorm != "none" or self.model.architecture == "compact"
-        return TRAINING_VERSION + (BATCHNORM_VERSION if normed else 0)
-
     def identify(self, seed, precision, data_digest):
         """The run's id: 16 hex digits of the SHA-256 of all that decides its numbers.
 
@@ -245,7 +237,7 @@ class RunConfig:
         default leaves the names of older runs alone.
         """
         identity = {"config": _changes(self), "seed": seed, "precision": choose_one("precision", precision, PRECISIONS),
-                    "data": data_digest, "version": self.training_version}
+                    "data": data_digest, "version": TRAINING_VERSION}
         return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .config import RunConfig
+from .config import TRAINING_VERSION, RunConfig
 from .errors import RunError
 from .files import read_csv, read_json, write_json
 
@@ -141,9 +141,8 @@ class Store:
         config, result = self.record(run)
         if config["run"] != run or result["run"] != run:
             return "its files name another run"
-        named = re.fullmatch("[0-9a-f]{16}", run) and "data_digest" in config
-        made_with = RunConfig.from_dict(config["config"]) if named else None
-        if named and config.get("version") == made_with.training_version and run != made_with.identify(
+        named = re.fullmatch("[0-9a-f]{16}", run) and config.get("version") == TRAINING_VERSION and "data_digest" in config
+        if named and run != RunConfig.from_dict(config["config"]).identify(
                 config["seed"], config["precision"], config["data_digest"]):
             return "config.json is not of the configuration that names the run"
         wrong = [name for name in NUMBERS if not isinstance(result[name], (int, float, type(None)))

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from . import evidence, executors, quirks
-from .config import PRECISIONS, PROTOCOLS, SPLITS, RunConfig
+from .config import PRECISIONS, PROTOCOLS, SPLITS, TRAINING_VERSION, RunConfig
 from .datasets import (DATASETS, audit_random, audit_split, check_pictures, has_pair_file, load_pairs,
                        pair_file, prepare_bank, resolve_data_dir)
 from .errors import ConfigError, StudyError, choose_one
@@ -283,7 +283,7 @@ class Study:
             then = RunConfig.from_dict(record["config"])
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return f"the earlier run {known} is no longer there"
-        now = {"training version": spec.config.training_version, "precision": self.precision}
+        now = {"training version": TRAINING_VERSION, "precision": self.precision}
         was = {"training version": record.get("version"), "precision": record.get("precision")}
         reasons = [f"{name} {now[name]}, before {was[name]}" for name in now if now[name] != was[name]]
         if record.get("data_digest") != self.data(spec.config.data)[2]:

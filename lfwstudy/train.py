@@ -24,7 +24,7 @@ from keras import ops
 from . import evaluate, history
 from .augment import PARAMETERS, blank, clip_labels, draw_copies, draw_online, draw_rectangles, vary
 from .callbacks import Recorder, drop_weights, load_resume, load_weights, save_weights, weights_path
-from .config import RunConfig
+from .config import TRAINING_VERSION, RunConfig
 from .datasets import load_pairs, prepare_bank
 from .errors import RunError, StudyError, one_line
 from .executors import end_with_parent
@@ -214,7 +214,7 @@ def train(config, seed, precision, bank, pairs, folder, run_id="", score_test=Tr
     pairs.require_protocol(config.data.protocol)
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    identity = {"run": run_id, "version": config.training_version, "config": config.to_dict(), "seed": seed,
+    identity = {"run": run_id, "version": TRAINING_VERSION, "config": config.to_dict(), "seed": seed,
                 "precision": precision, "data_digest": pairs.digest(bank)}
     forget_another_run(folder, identity)
     write_json(folder / "config.json", identity)

@@ -31,8 +31,11 @@ sys.exit(main(sys.argv[1]))
 
 
 @pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="JAX is not installed")
-def test_jax_trains_without_tensorflow_and_its_run_counts(tiny, tmp_path):
-    config = tiny.change({"training.augmented_copies": 1, "model.batchnorm": "before-activation"})
+@pytest.mark.parametrize("changes", [
+    {"training.augmented_copies": 1, "model.batchnorm": "before-activation"},
+    {"model.architecture": "compact", "model.head": "cosine", "training.contrast": 1.0, "training.flip": True}])
+def test_jax_trains_without_tensorflow_and_its_run_counts(tiny, tmp_path, changes):
+    config = tiny.change(changes)
     bank, pairs = prepare_bank(config.data), load_pairs(config.data)
     run = config.identify(0, "float32", pairs.digest(bank))
     folder = tmp_path / "runs" / run

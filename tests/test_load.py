@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 
+from lfwstudy.config import TRAINING_VERSION
 from lfwstudy.files import read_csv, write_csv
 from lfwstudy.history import COLUMNS
 from lfwstudy.study import Settings, Study
@@ -72,7 +73,7 @@ def made_up_run(folder, spec, digest, history, predictions, measured):
     os.link(history, folder / "history.csv")
     epochs = spec.config.training.epochs
     (folder / "config.json").write_text(json.dumps({
-        "run": spec.run, "version": spec.config.training_version, "config": spec.config.to_dict(), "seed": spec.seed,
+        "run": spec.run, "version": TRAINING_VERSION, "config": spec.config.to_dict(), "seed": spec.seed,
         "precision": "float32", "data_digest": digest}))
     (folder / "result.json").write_text(json.dumps({
         "run": spec.run, "seed": spec.seed, "precision": "float32", "backend": "tensorflow", "device": "none",

@@ -5,7 +5,7 @@ from keras import layers, ops
 
 from lfwstudy.config import BATCHNORM, ModelConfig
 from lfwstudy.errors import ConfigError
-from lfwstudy.model import FusedBatchNormalization, build_siamese, layer_table, multiply_adds
+from lfwstudy.model import Convolution, FusedBatchNormalization, build_siamese, layer_table, multiply_adds
 from lfwstudy.model_cost import tower_cost
 
 
@@ -65,6 +65,22 @@ def test_fused_batch_norm_is_keras_own():
     single.moving_variance.assign(fused.moving_variance)
     np.testing.assert_allclose(np.asarray(fused(x, training=False)), np.asarray(single(x, training=False)), rtol=1e-4,
                                atol=2e-5)
+
+
+def test_bfloat16_without_the_processors_own_rounds_as_it_would(monkeypatch):
+    monkeypatch.setattr("lfwstudy.model.has_bfloat16", lambda: False)
+    rng = np.random.default_rng(0)
+    x, kernel = (rng.normal(size=shape).astype(np.float32) for shape in ((2, 9, 9, 3), (3, 3, 3, 4)))
+    ours, plain = (kind(4, 3, dtype="mixed_bfloat16", kernel_initializer=lambda *_, **__: ops.convert_to_tensor(kernel))
+                   for kind in (Convolution, layers.Conv2D))
+    rounded = [ops.cast(ops.cast(value, "bfloat16"), "float32") for value in (x, kernel)]
+    exact = np.asarray(ops.conv(*rounded, padding="valid"))
+    for layer in (ours, plain):
+        assert layer(x).dtype == "bfloat16"
+        # One rounding of the sum, to eight bits of mantissa.
+        np.testing.assert_allclose(np.asarray(ops.cast(layer(x), "float32")), exact, rtol=2**-7, atol=2**-7)
+    assert np.mean(np.asarray(ours(x)) == np.asarray(plain(x))) > 0.95
+    assert layers.Conv2D(4, 3)(x).dtype == Convolution(4, 3)(x).dtype == "float32"
 
 
 def test_no_batch_norm_where_none_is_asked_for(base):

@@ -52,6 +52,7 @@ def test_no_pictures_arrays_or_models_are_tracked():
 
 
 def test_training_path_names_no_backend():
+    # What only TensorFlow has stands in `fused`, which test_backends.py shows not to be needed elsewhere.
     for name in ("augment", "model", "model_cost", "callbacks", "train", "history", "files", "bank", "pairs", "splits"):
         tree = ast.parse((ROOT / "lfwstudy" / f"{name}.py").read_text())
         imported = {alias.name.split(".")[0] for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}

@@ -95,7 +95,7 @@ def test_runs_that_do_not_match_are_not_reused_and_the_reason_is_printed(out, mo
     told = {}
     for name, prepare in (
             ("same", lambda: None),
-            ("version", lambda: monkeypatch.setattr(config, "TRAINING_VERSION", 2)),
+            ("version", lambda: [monkeypatch.setattr(m, "TRAINING_VERSION", 2) for m in (config, study_module)]),
             ("precision", lambda: change("study.json", precision="bfloat16")(out)),
             ("data", lambda: monkeypatch.setattr(datasets.StudyPairs, "digest", lambda self, bank: "f" * 64))):
         with monkeypatch.context():
