@@ -13,7 +13,9 @@ EXAMPLES = {
     "data": """examples:
   lfwstudy data                                                  draw the demo faces and count them
   lfwstudy data --dataset lfw-deepfunneled --data-dir ~/lfw      find, decode and count your own copy
-  lfwstudy data --dataset lfw --audit                            download LFW; what do the splits share?""",
+  lfwstudy data --dataset lfw --audit                            download LFW; what do the splits share?
+  lfwstudy data --dataset lfw-deepfunneled --data-dir ~/lfw --pack lfw-small
+                                                                 only what the pairs need, for another machine""",
     "run": """examples:
   lfwstudy run                                                   the whole report ladder on demo faces, in minutes
   lfwstudy run --dataset lfw-deepfunneled --data-dir ~/lfw --profile cpu --dry-run
@@ -60,11 +62,14 @@ def data(options):
     if options.audit:
         for line in describe_audit(config, options.data_dir):
             print(line)
+    if options.pack:
+        from .datasets import pack
+        print(f"packed: {pack(config, options.data_dir, options.pack)}")
 
 
 def run(options):
     """`lfwstudy run`: the study, or with --dry-run what it would do."""
-    from .conduct import conduct, dry_run
+    from .conduct import conduct, dry_run, train_only
     from .study import Settings, Study
     if options.protocol == "view2" and options.split is not None:
         raise ConfigError("--split does not go with --protocol view2: its validation is the fold after the tested one")
@@ -77,7 +82,7 @@ def run(options):
     if options.dry_run:
         print("\n".join(dry_run(study)))
         return 0
-    return conduct(study)
+    return train_only(study) if options.no_report else conduct(study)
 
 
 def report(options):
@@ -125,6 +130,9 @@ def _data_command(commands):
     command = _command(commands, "data", data, "find or download the pictures, verify, count and prepare them")
     _data_options(command)
     command.add_argument("--audit", action="store_true", help="what do training and validation share under each split?")
+    command.add_argument("--pack", default="", metavar="DIR",
+                         help="write the pictures that the View 1 pairs name, as a bank file, and the pair files to DIR: a "
+                              "--data-dir for another machine")
     command.add_argument("--crop", type=int, default=250, metavar="N", help="central square kept, in pixels of 250")
     command.add_argument("--side", type=int, default=105, metavar="N", help="side it is resized to, in pixels")
     command.add_argument("--filter", default="bilinear", choices=FILTERS,
@@ -137,7 +145,7 @@ def _run_command(commands):
     add = command.add_argument
     add("--profile", default="quick", metavar="NAME",
         help="quick (minutes, narrow network), cpu (a night on 2 cores) or report (the report's own numbers)")
-    add("--ladder", default="report", metavar="NAME", help="which ladder of stages: report")
+    add("--ladder", default="report", metavar="NAME", help="which ladder of stages: report, or beyond (the same pairs, other networks)")
     add("--stages", default="", metavar="A,B,..", help="stages to add to this study (default: all of the ladder)")
     add("--seeds", type=int, default=1, metavar="N", help="runs per variant, seeds 0 to N-1")
     add("--split", choices=SPLITS, help="who is in validation (default: components, person-disjoint, no pair lost)")
@@ -147,6 +155,8 @@ def _run_command(commands):
     add("--precision", default="auto", choices=("auto", *PRECISIONS), help="of the convolutions; kept in study.json")
     add("--keep", default="best", choices=("best", "all", "none"), help="whose weights stay when the study ends")
     add("--no-test", action="store_true", help="do not score the test pairs (a later command without it adds them)")
+    add("--no-report", action="store_true",
+        help="train only: needs no notebook packages; a later command without it makes the notebooks and the report")
     add("--dry-run", action="store_true", help="print runs, time and disk needed; train nothing")
     add("--cluster", default="", metavar="ADDRESS",
         help="hand the runs to many machines: a Dask scheduler, tcp://HOST:PORT, or local:N for N workers here")

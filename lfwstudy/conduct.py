@@ -51,6 +51,24 @@ def conduct(study, train=True):
         return 1 if failures else 0
 
 
+def train_only(study):
+    """Train what a study's ladder lacks, with no notebook and no report: all that it needs is Keras, its backend and what
+    reads the data. Prints where the runs are; returns the exit status. Raises RunError as `conduct` does."""
+    started = time.monotonic()
+    study.data(scale(study.base(), study.settings.profile, study.settings.ladder).data)
+    with _cluster(study), _lock(study.out):
+        study.set_aside_damaged(_say)
+        study.ask(study.settings.stage_ids())
+        rungs = study.climb(train=True, show=_now_and_then(_say))
+        study.write_results()
+        failures = [message for rung in rungs for message in rung.failures.values()]
+        for message in failures:
+            _say(f"failed: {message}")
+        _say(f"{'trained' if not failures else 'trained with gaps'} in {clock(time.monotonic() - started)}")
+        print(f"runs: {study.store.root}", flush=True)
+        return 1 if failures else 0
+
+
 def dry_run(study):
     """Lines that say which runs a command would train, how long at most, and how much disk they need."""
     stages = in_order(study.settings.ladder, {*study.stages(), *study.settings.stage_ids()})
@@ -290,6 +308,18 @@ def _rate(study):
     # Narrow networks spend more of a step outside the products.
     rate = matrix_product_gflops(study.precision) * 1e9 * (0.85 if study.base().model.width >= 0.5 else 0.25)
     return rate, f"at {rate / 1e9:,.0f} GFLOP/s, guessed from a matrix product on this machine"
+
+
+def _now_and_then(say, seconds=30):
+    """`say`, at most once in so many seconds; what is said in between is passed over."""
+    last = -seconds
+
+    def sometimes(text):
+        nonlocal last
+        if time.monotonic() - last >= seconds:
+            last = time.monotonic()
+            say(text)
+    return sometimes
 
 
 @contextmanager

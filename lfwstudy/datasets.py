@@ -20,7 +20,7 @@ import numpy as np
 from . import demo
 from .bank import build_bank, load_bank
 from .errors import DataError, choose_one, one_line
-from .files import locked
+from .files import locked, write_text
 from .pairs import Pairs, is_name, person_of, picture_name, read_people, read_view1, read_view2
 from .splits import audit, make_split, subsample
 
@@ -250,6 +250,26 @@ def audit_random(config, data_dir="", count=50):
     """splits.audit of `count` random splits of the development pairs, whatever split `config` names."""
     development, _ = development_split(replace(config, split="components"), data_dir)
     return [audit(development, make_split("random", development, seed=seed)) for seed in range(count)]
+
+
+def pack(config, data_dir, folder):
+    """Write a bank of only the pictures that the View 1 pairs name, and the pair files, into `folder`; returns the bank's
+    path. `folder` is then a data folder for the same settings: runs made from it have the same ids."""
+    files = [pair_file(name, config.dataset, data_dir) for name in ("pairsDevTrain.txt", "pairsDevTest.txt")]
+    if has_pair_file("people.txt", config.dataset, data_dir):
+        files.append(pair_file("people.txt", config.dataset, data_dir))
+    bank = prepare_bank(config, data_dir)
+    names = []
+    for path in files[:2]:
+        pairs = read_view1(path)
+        check_pictures(bank, path, pairs)
+        names.append(pairs.names())
+    folder = Path(folder).expanduser().absolute()
+    path = folder / f"{config.dataset}-{config.crop}-{config.side}-{config.filter}.npz"
+    bank.subset(np.concatenate(names)).save(path)
+    for file in files:
+        write_text(folder / file.name, file.read_text(encoding="utf-8"))
+    return path
 
 
 def check_pictures(bank, path, pairs):

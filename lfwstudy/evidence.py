@@ -34,8 +34,9 @@ def compare(pairs_of_runs, components, comparisons=None, draws=DRAWS, seed=0, le
     """Differences of several comparisons on the same pairs, corrected for their number (Bonferroni).
 
     pairs_of_runs: list of (variant, incumbent), each a bool array (seeds, pairs) of right answers with the same
-    number of seeds. comparisons: how many to correct for, where not all of a ladder's are given. components: int array (pairs,), connected components of the pairs' people, which are resampled
-    whole because pairs that share a person are not independent. Returns a list of Difference.
+    number of seeds. components: int array (pairs,), connected components of the pairs' people, which are resampled
+    whole because pairs that share a person are not independent. comparisons: how many to correct for, where not all of
+    a ladder's are given. Returns a list of Difference.
 
     The pairs' part of the error is bootstrapped by component (a cluster bootstrap of a ratio, Davison and Hinkley
     1997, section 3.8). Seeds are too few to resample as they are (three of them have ten resamples): their part is

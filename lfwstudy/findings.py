@@ -206,7 +206,7 @@ def time_points(study, rungs):
 
 def contamination(study):
     """Validation minus test accuracy of the base network under person-disjoint and contaminated splits."""
-    rows, gaps = [], {}
+    rows, gaps, audits = [], {}, study.audits()
     for other in study.combinations():
         key = (other.settings.protocol, other.settings.ladder)
         if key != ("view1", "report") or other.settings.split in gaps:
@@ -218,7 +218,9 @@ def contamination(study):
         validation, components = other.validation_correct(rungs[0].candidates[0])
         gap = evidence.gap(validation, components, correct, other.test_components())
         gaps[other.settings.split] = gap
-        rows.append({"split": other.settings.split, "validation": percent(validation.mean()), "test": percent(correct.mean()),
+        shared = audits[other.settings.split]
+        rows.append({"split": other.settings.split, "validation pairs with a person of the training side":
+                     f"{shared['touched_pairs']} of {shared['validation_pairs']}", "validation": percent(validation.mean()), "test": percent(correct.mean()),
                      "validation minus test": f"{100 * gap.difference:+.1f} {_span(gap.low, gap.high)}", "seeds": len(correct)})
     if len(gaps) < 2:
         return Markdown("To see what shared people are worth, add the base stage under another split to this study: "

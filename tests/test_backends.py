@@ -9,9 +9,12 @@ import sys
 import numpy as np
 import pytest
 
+from lfwstudy.bank import load_bank
+from lfwstudy.cli import main
 from lfwstudy.datasets import load_pairs, prepare_bank
 from lfwstudy.files import read_csv, read_json
 from lfwstudy.runs import Store
+from lfwstudy.study import Settings, Study
 
 # Packages that such a machine does not have: importing them fails as it would there.
 _ABSENT = ("tensorflow", "pandas", "matplotlib", "seaborn", "IPython", "papermill", "nbconvert", "nbformat", "statsmodels",
@@ -25,12 +28,23 @@ class Absent:
             raise ModuleNotFoundError(name)
 
 sys.meta_path.insert(0, Absent())
-from lfwstudy.train import main
-sys.exit(main(sys.argv[1]))
+from lfwstudy.{module} import main
+sys.exit(main({arguments}))
 """
 
 
-@pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="JAX is not installed")
+needs_jax = pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="JAX is not installed")
+
+
+def on_such_a_machine(module, arguments, *argv):
+    """Run a module's main on JAX where the packages are absent."""
+    code = _RUN.format(absent=_ABSENT, module=module, arguments=arguments)
+    done = subprocess.run([sys.executable, "-c", code, *map(str, argv)], text=True, capture_output=True,
+                          env={**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"})
+    assert done.returncode == 0, done.stderr
+
+
+@needs_jax
 @pytest.mark.parametrize("changes", [
     {"training.augmented_copies": 1, "model.batchnorm": "before-activation"},
     {"model.architecture": "compact", "model.head": "cosine", "training.contrast": 1.0, "training.flip": True}])
@@ -42,11 +56,24 @@ def test_jax_trains_without_tensorflow_and_its_run_counts(tiny, tmp_path, change
     job = {"task": "train", "config": config.to_dict(), "seed": 0, "precision": "float32", "run": run, "data_dir": "",
            "folder": str(folder), "score_test": True, "keep_weights": False}
     (tmp_path / "job.json").write_text(json.dumps(job))
-    done = subprocess.run([sys.executable, "-c", _RUN.format(absent=_ABSENT), str(tmp_path / "job.json")], text=True,
-                          capture_output=True, env={**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"})
-    assert done.returncode == 0, done.stderr
+    on_such_a_machine("train", "sys.argv[1]", tmp_path / "job.json")
     assert read_json(folder / "result.json")["backend"] == "jax"
     # The id does not name the backend: a finished run brought from elsewhere counts.
     assert Store(tmp_path / "runs").is_finished(run) and Store(tmp_path / "runs").set_aside_if_damaged(run) is None
     rows = read_csv(folder / "history.csv")
     assert len(rows) == 3 and np.isfinite([float(row["val_loss"]) for row in rows]).all()
+
+
+@needs_jax
+def test_a_ladder_trained_elsewhere_from_packed_pictures_is_only_rendered_here(faces, tmp_path):
+    packed, out = tmp_path / "packed", tmp_path / "study"
+    assert main(["data", "--dataset", "lfw-a", "--data-dir", str(faces), "--side", "69", "--pack", str(packed)]) == 0
+    named = load_bank(packed / "lfw-a-250-69-bilinear.npz")
+    assert 0 < len(named) < len(list(faces.glob("lfw2/*/*.jpg")))
+    on_such_a_machine("cli", "sys.argv[1:]", "run", "--dataset", "lfw-a", "--data-dir", packed, "--profile", "tiny",
+                      "--stages", "base", "--no-report", "--out", out)
+    # The same runs as from all pictures, finished; nothing is left to train.
+    study = Study(Settings(dataset="lfw-a", data_dir=str(faces), profile="tiny", stages="base", out=str(out)))
+    [rung] = study.climb()
+    assert study.missing(rung.candidates[0].specs) == [] and study.rows([rung])[0]["backend"] == "jax"
+    assert not (out / "report.html").exists() and (out / "results.csv").is_file()
