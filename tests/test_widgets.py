@@ -122,6 +122,18 @@ def test_names_are_escaped_where_they_become_html(copied):
     assert "<b>" not in drawing.svg(9, 9, "<b>", drawing.text(0, 0, "<b>"))
 
 
+@pytest.mark.parametrize("build", EXPLORERS, ids=lambda f: f.__name__)
+def test_explorers_are_stills_where_there_is_no_kernel(build, study):
+    bundle = build(study)._repr_mimebundle_()
+    assert "application/vnd.jupyter.widget-view+json" in bundle
+    still = bundle["text/html"]
+    assert "VBox" not in still and "<script" not in still
+    if build not in (widgets.try_your_own, widgets.one_second_test):
+        assert "<img" in still or "<svg" in still
+    assert ("Run: augmentation: impatient" in still) == (build in (widgets.browse_pairs, widgets.look_at_parts,
+                                                                   widgets.move_threshold))
+
+
 # -- run browser -------------------------------------------------------------------------------------------------------
 
 def test_run_browser_follows_the_choice(study):
