@@ -16,7 +16,7 @@ import seaborn as sns
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, PercentFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, PercentFormatter
 from PIL import Image
 
 # One colour per role, safe for colour-blind eyes, and told apart by dash or marker in grey print too.
@@ -80,7 +80,7 @@ def learning_curves(curves, source):
                   for k in ("cross_entropy", "val_cross_entropy") if np.isfinite(row[k])]
         if values:
             axes[1, 0].set_ylim(0, 1.15 * max(np.quantile(values, 0.95), 0.75))
-        axes[0, 0].legend(handles=_curve_legend(), loc="best", frameon=False)
+        figure.legend(handles=_curve_legend(), loc="outside upper center", ncols=3, frameon=False)
         return _sign(figure, source)
 
 
@@ -136,12 +136,12 @@ def ladder(points, source):
         axis.set_yticks(range(len(points)), [point["label"] for point in points])
         axis.invert_yaxis()
         _in_percent(axis.xaxis, "test accuracy, % (dotted: chance)")
-        axis.legend(handles=[
+        figure.legend(handles=[
             Line2D([], [], color=MEASURED, marker="o", linestyle="-", label="measured, carried forward"),
             Line2D([], [], color=MEASURED, marker="o", linestyle="-", markerfacecolor="white", label="measured"),
             Line2D([], [], color=PUBLISHED, marker="D", linestyle="", markerfacecolor="none",
                    label="published (LFW-a, one run)")],
-            loc="upper center", bbox_to_anchor=(0.4, -0.12 - 0.3 / len(points)), ncols=3, frameon=False)
+            loc="outside upper center", ncols=3, frameon=False)
         return _sign(figure, source)
 
 
@@ -185,9 +185,9 @@ def accuracy_against_time(points, source):
             axis.annotate(point["label"], (point["seconds"], point["accuracy"]), xytext=(1.03, place),
                           textcoords="axes fraction", fontsize=7, va="center", annotation_clip=False,
                           arrowprops={"arrowstyle": "-", "color": "0.75", "linewidth": 0.6, "shrinkB": 3, "relpos": (0, 0.5)})
-        for ticks in (axis.xaxis.set_major_formatter, axis.xaxis.set_minor_formatter):
-            ticks(FuncFormatter(lambda seconds, _: f"{seconds:,.0f}"))
-        axis.tick_params(axis="x", which="minor", labelsize=6)
+        axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.xaxis.set_major_formatter(FuncFormatter(lambda seconds, _: f"{seconds:,g}"))
+        axis.xaxis.set_minor_formatter(NullFormatter())
         axis.set_xlabel("training seconds, without start and compilation")
         _in_percent(axis.yaxis, "test accuracy, %")
         figure.legend(loc="outside upper center", ncols=2, frameon=False)
@@ -196,9 +196,18 @@ def accuracy_against_time(points, source):
 
 def montage(images, caption, source):
     """Pictures in a grid, as HTML. images: uint8 (n, side, side)."""
-    cells = "".join(f'<img alt="" width="64" height="64" src="{_uri(image)}">' for image in images)
+    cells = "".join(f'<img alt="" width="64" height="64" src="{picture_uri(image)}">' for image in images)
     return _figure(f'<div class="faces" style="display:flex;flex-wrap:wrap;gap:4px">{cells}</div>', f"{caption} {_told(source)}",
                    "Pictures of the set")
+
+
+def picture_uri(image):
+    """A grey picture, uint8 (height, width) or float in [0, 1], as a data URI: a JPEG of which the eye sees no loss."""
+    if np.asarray(image).dtype != np.uint8:
+        image = np.round(np.clip(image, 0, 1) * 255).astype(np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(image)).save(file, "JPEG", quality=95)
+    return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()
 
 
 def images_per_person(counts, source):
@@ -211,7 +220,7 @@ def images_per_person(counts, source):
         axis.bar_label(bars, [f"{n:,}" for n in people], fontsize=7, padding=1)
         axis.set_yscale("log")
         axis.yaxis.set_major_formatter(FuncFormatter(lambda n, _: f"{n:,.0f}"))
-        axis.yaxis.set_minor_formatter(lambda *_: "")
+        axis.yaxis.set_minor_formatter(NullFormatter())
         axis.set_xticks(values)
         axis.set_xlabel("pictures of a person" + (" (20: 20 or more)" if max(counts) >= 20 else ""))
         axis.set_ylabel("people")
@@ -306,19 +315,13 @@ def _figure(content, caption, label="Figure"):
 
 def _card(left, right, score, text):
     """A pair, its score as a bar from 0 to 1 with a tick at the threshold, and the score in figures."""
-    pictures = "".join(f'<img alt="{side} picture" width="76" height="76" src="{_uri(image)}">'
+    pictures = "".join(f'<img alt="{side} picture" width="76" height="76" src="{picture_uri(image)}">'
                        for side, image in (("left", left), ("right", right)))
     bar = (f'<svg width="154" height="8" aria-hidden="true" style="display:block;margin:3px 0 1px"><rect width="154" height="8" '
            f'fill="#999999" fill-opacity=".3"/><rect width="{154 * score:.0f}" height="8" fill="{to_hex(MEASURED)}"/>'
            '<path d="M77 0V8" stroke="currentColor" stroke-width="1.5"/></svg>')
     return (f'<div class="card" style="width:154px;font-size:12px;line-height:1.35"><div style="display:flex;gap:2px">{pictures}'
             f'</div>{bar}P(same) {score:.2f}<br>{html.escape(text)}</div>')
-
-
-def _uri(image):
-    file = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(image)).save(file, "JPEG", quality=92)
-    return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()
 
 
 def _told(source):

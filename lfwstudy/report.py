@@ -200,13 +200,18 @@ def _align(table):
         if any(texts) and all(_NUMBER.fullmatch(text) for text in texts):
             for cell in (header, *cells):
                 cell["class"] = "number"
+            for cell in cells:
+                # A figure and its interval stay in one line; the single runs behind it may go to the next.
+                figure, *singles = cell.get_text().strip().partition(" (")
+                cell.string = figure.replace(" ", "\u00a0") + "".join(singles)
     for line in lines:
         if any("►" in cell.get_text() for cell in line):
             line[0].parent["class"] = "carried"
 
 
 # Empty, or a figure with its unit, its interval, or published | measured.
-_NUMBER = re.compile(r"|not finished|not scored|diverged|[–+\-<]?\s*\d*[\d.,:]*\s*(%|s|min|h|MiB|M|x)?(\s*\[[^\]]*\]|\s*\|\s*[–\d][\d.,]*)?")
+_NUMBER = re.compile(r"|not finished|not scored|diverged|[–+\-<]?\s*\d*[\d.,:]*\s*(%|s|min|h|MiB|M|x)?"
+                     r"(\s*\[[^\]]*\]|\s*\|\s*[–\d][\d.,]*)?(\s*\([^)]*\))?")
 
 
 def _disarm(soup):
@@ -307,7 +312,7 @@ figure > .scroll > svg { display: block; fill: var(--ink); }
 figure svg [style*="fill: #ffffff"] { fill: var(--paper) !important; }
 figure svg [style*="stroke: #000000"] { stroke: var(--ink) !important; }
 figure svg [style*="fill: #666666"] { fill: var(--soft) !important; }
-figure svg [style*="stroke: #e6e6e6"], figure svg [style*="stroke: #d9d9d9"] { stroke: var(--line) !important; }
+figure svg :is([style*="stroke: #e6e6e6"], [style*="stroke: #d9d9d9"], [style*="stroke: #bfbfbf"]) { stroke: var(--line) !important; }
 @media screen and (prefers-color-scheme: dark) {
   figure svg [style*="stroke: #0173b2"] { stroke: #3b9be0 !important; }
   figure svg [style*="fill: #0173b2"] { fill: #3b9be0 !important; }
@@ -319,7 +324,7 @@ table.study { border-collapse: collapse; font-size: .8rem; line-height: 1.4; fon
 table.study th, table.study td { padding: .28rem .8rem .28rem 0; border-bottom: 1px solid var(--line); text-align: left;
   vertical-align: top; }
 table.study thead :is(th, td) { border-bottom: 2px solid var(--ink); font-weight: 600; vertical-align: bottom; }
-table.study .number { text-align: right; } table.study :is(td.number, td:first-child:not(:last-child)) { white-space: nowrap; }
+table.study .number { text-align: right; } table.study td:first-child:not(:last-child) { white-space: nowrap; }
 table.study .carried td { background: var(--carried); font-weight: 600; }
 .gap, .jp-RenderedText[data-mime-type="application/vnd.jupyter.error"] { background: var(--gap); padding: .6rem 1rem; }
 pre { overflow-x: auto; font-size: .8rem; }

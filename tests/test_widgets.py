@@ -14,12 +14,12 @@ import pytest
 
 from lfwstudy import widgets
 from lfwstudy.files import read_csv, write_csv
+from lfwstudy.plots import picture_uri
 from lfwstudy.runs import Store
 from lfwstudy.study import RESULT_COLUMNS, Study, open_study
 from lfwstudy.train import PREDICTION_COLUMNS
 from lfwstudy.widgets import drawing, occlusion, one_second, pairs, scored
 from lfwstudy.widgets.augmentation import vary_copies, vary_online
-from lfwstudy.widgets.controls import picture_uri
 
 EXPLORERS = [getattr(widgets, name) for name in widgets.__all__ if name != "find_study"]
 

@@ -7,8 +7,9 @@ import numpy as np
 from ..augment import blank, draw_copies, draw_online, draw_rectangles, vary
 from ..config import TrainingConfig
 from ..machine import start_keras_quietly
+from ..plots import picture_uri
 from ..stages import get_ladder
-from .controls import (Gallery, Slider, button, dropdown, explorer, guarded, message, panel, picture_uri, row, text_field,
+from .controls import (Gallery, Slider, button, dropdown, explorer, guarded, message, panel, row, text_field,
                        when_changed)
 from .scored import Pictures, config_of, finished_rows, spoken
 

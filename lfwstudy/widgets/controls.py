@@ -1,17 +1,13 @@
 """What explorers are built of: labelled native controls, galleries, messages, and the guard around what may be missing."""
 
-import base64
 import functools
 import html
-import io
 from pathlib import Path
 from types import SimpleNamespace
 
 import anywidget
 import ipywidgets
-import numpy as np
 import traitlets
-from PIL import Image
 
 from ..errors import RunError, StudyError
 
@@ -235,15 +231,6 @@ def when_changed(function, *widgets):
     """Call `function` whenever one of the widgets' value changes."""
     for widget in widgets:
         widget.observe(function, "value")
-
-
-def picture_uri(image):
-    """A grey picture, uint8 (height, width) or float in [0, 1], as a data URI."""
-    if np.asarray(image).dtype != np.uint8:
-        image = np.round(np.clip(image, 0, 1) * 255).astype(np.uint8)
-    file = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(image)).save(file, "PNG", compress_level=1)
-    return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
 
 
 def require(found, text):

@@ -8,8 +8,9 @@ import numpy as np
 
 from ..bank import frame
 from ..errors import DataError
+from ..plots import picture_uri
 from ..verify import find_face, frame_face, load_best_model, load_photo
-from .controls import BoxPicker, Gallery, button, explorer, guarded, markup, message, panel, picture_uri, row, tell
+from .controls import BoxPicker, Gallery, button, explorer, guarded, markup, message, panel, row, tell
 
 _PREVIEW = 600
 _SIDES = ("left", "right")

@@ -8,8 +8,9 @@ from ..config import RunConfig
 from ..errors import RunError
 from ..files import read_csv, read_json
 from ..pairs import person_of
+from ..plots import picture_uri
 from ..verify import load_model
-from .controls import picture_uri, require
+from .controls import require
 
 SETS = [("test", "test"), ("validation", "val"), ("training", "train")]
 _BATCH = 64
