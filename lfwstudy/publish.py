@@ -1,7 +1,7 @@
 """Measured figures in the READMEs: written from results.csv by `python -m lfwstudy.publish`, never typed.
 
-A block between `<!-- results -->` and `<!-- /results -->` is replaced, and one between `<!-- cluster -->` and
-`<!-- /cluster -->` from results/cluster.json; a test compares them with the files.
+A block between `<!-- results -->` and `<!-- /results -->` is replaced, and likewise `cluster` and `growth` from the JSON
+files of these names in results/; a test compares them with the files.
 """
 
 import sys
@@ -15,6 +15,7 @@ from .stages import base_config, get_ladder
 ROOT = Path(__file__).resolve().parents[1]
 BEGIN, END = "<!-- results -->", "<!-- /results -->"
 CLUSTER_BEGIN, CLUSTER_END = "<!-- cluster -->", "<!-- /cluster -->"
+GROWTH_BEGIN, GROWTH_END = "<!-- growth -->", "<!-- /growth -->"
 PLACES = (("README.md", "results/lfw-deepfunneled"), ("results/lfw-deepfunneled/README.md", "results/lfw-deepfunneled"))
 
 
@@ -94,10 +95,29 @@ def cluster_block(file="results/cluster.json"):
     return "\n".join(lines)
 
 
+def growth_block(file="results/growth.json"):
+    """Markdown on how time and memory were measured to grow."""
+    m = read_json(ROOT / file)
+    what = {"pairs": "an epoch of training, by pairs", "pixels": "an epoch of 250 pairs, by pixels of a picture",
+            "runs": "opening and tabulating a study, by finished runs"}
+    lines = ["| what grows | from | to | seconds | peak memory, MiB | slope of time | slope of memory |",
+             "|---|---|---|---|---|---|---|"]
+    for cause, c in m["curves"].items():
+        ends = [f"{values[0]:,.{digits}f} to {values[-1]:,.{digits}f}"
+                for values, digits in ((c["seconds"], 1), (c["memory_mb"], 0))]
+        lines.append(f"| {what[cause]} | {c['n'][0]:,} | {c['n'][-1]:,} | {ends[0]} | {ends[1]} | {c['seconds_slope']:.2f} | "
+                     f"{c['memory_slope']:.2f} |")
+    return "\n".join([*lines, "", f"{m['machine']}, {m['network']}. A slope of 1 is linear; it is taken between the two "
+                      "largest sizes.", "", "![How time and memory grow](results/growth.png)"])
+
+
 def published_text(text, folder):
     """A README's text with its blocks made anew. Raises ValueError where it has none."""
     text = _replaced(text, BEGIN, END, block(folder))
-    return _replaced(text, CLUSTER_BEGIN, CLUSTER_END, cluster_block()) if CLUSTER_BEGIN in text else text
+    for begin, end, content in ((CLUSTER_BEGIN, CLUSTER_END, cluster_block), (GROWTH_BEGIN, GROWTH_END, growth_block)):
+        if begin in text:
+            text = _replaced(text, begin, end, content())
+    return text
 
 
 def _replaced(text, begin, end, content):
@@ -109,7 +129,9 @@ def _replaced(text, begin, end, content):
 
 
 def main():
-    """Rewrite the blocks of all READMEs."""
+    """Rewrite the blocks of all READMEs, and the figure that one of them shows."""
+    from . import plots
+    plots.growth(read_json(ROOT / "results/growth.json")).savefig(ROOT / "results/growth.png", dpi=120)
     for readme, folder in PLACES:
         path = ROOT / readme
         write_text(path, published_text(path.read_text(encoding="utf-8"), folder))
