@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from .claims import published
-from .files import read_csv, read_json, write_text
+from .files import read_csv, read_json, write_json, write_text
 from .model_cost import tower_cost
 from .stages import base_config, get_ladder
 
@@ -16,6 +16,7 @@ ROOT = Path(__file__).resolve().parents[1]
 BEGIN, END = "<!-- results -->", "<!-- /results -->"
 CLUSTER_BEGIN, CLUSTER_END = "<!-- cluster -->", "<!-- /cluster -->"
 GROWTH_BEGIN, GROWTH_END = "<!-- growth -->", "<!-- /growth -->"
+CONTAMINATION_BEGIN, CONTAMINATION_END = "<!-- contamination -->", "<!-- /contamination -->"
 PLACES = (("README.md", "results/lfw-deepfunneled"), ("results/lfw-deepfunneled/README.md", "results/lfw-deepfunneled"))
 
 
@@ -95,6 +96,29 @@ def cluster_block(file="results/cluster.json"):
     return "\n".join(lines)
 
 
+def contamination_block(file="results/contamination.json"):
+    """Markdown on what people on both sides of the split were measured to be worth."""
+    m = read_json(ROOT / file)
+    lines = ["| split | validation pairs with a person of the training side | validation | test | validation minus test [95 %] |",
+             "|---|---|---|---|---|"]
+    lines += [f"| {split} | {s['touched']} of {s['pairs']} | {_percent(s['validation'])} | {_percent(s['test'])} | "
+              f"{100 * s['gap'][0]:+.1f} [{100 * s['gap'][1]:+.1f}, {100 * s['gap'][2]:+.1f}] |"
+              for split, s in m["splits"].items()]
+    gap, low, high = (100 * value for value in m["wider"])
+    told = "wider" if low > 0 else "narrower" if high < 0 else "not told apart from noise"
+    return "\n".join([*lines, "", f"{m['source']}. The gap under `random` against that under `components`: {gap:+.1f} points "
+                      f"[{low:+.1f}, {high:+.1f}], {told}."])
+
+
+def keep_contamination(out, file="results/contamination.json"):
+    """Write what a study in `out` with the base stage under several splits measured, for `contamination_block`."""
+    from .findings import measured_contamination
+    from .study import open_study
+    from .tables import source_parts
+    study = open_study(out)[0]
+    write_json(ROOT / file, {**measured_contamination(study), "source": source_parts(study)})
+
+
 def growth_block(file="results/growth.json"):
     """Markdown on how time and memory were measured to grow."""
     m = read_json(ROOT / file)
@@ -114,7 +138,8 @@ def growth_block(file="results/growth.json"):
 def published_text(text, folder):
     """A README's text with its blocks made anew. Raises ValueError where it has none."""
     text = _replaced(text, BEGIN, END, block(folder))
-    for begin, end, content in ((CLUSTER_BEGIN, CLUSTER_END, cluster_block), (GROWTH_BEGIN, GROWTH_END, growth_block)):
+    for begin, end, content in ((CLUSTER_BEGIN, CLUSTER_END, cluster_block), (GROWTH_BEGIN, GROWTH_END, growth_block),
+                                (CONTAMINATION_BEGIN, CONTAMINATION_END, contamination_block)):
         if begin in text:
             text = _replaced(text, begin, end, content())
     return text
@@ -129,7 +154,10 @@ def _replaced(text, begin, end, content):
 
 
 def main():
-    """Rewrite the blocks of all READMEs, and the figure that one of them shows."""
+    """Rewrite the blocks of all READMEs, and the figure that one of them shows. An argument: the study's folder that
+    results/contamination.json is made from."""
+    if sys.argv[1:]:
+        keep_contamination(sys.argv[1])
     from . import plots
     plots.growth(read_json(ROOT / "results/growth.json")).savefig(ROOT / "results/growth.png", dpi=120)
     for readme, folder in PLACES:

@@ -39,6 +39,14 @@ _WORDS = {
 PICTURE_CLASSES = {"pairs": "pairs only", "all-people": "all training people"}
 
 
+def source_parts(study):
+    """What the runs of a study are, whatever their split: data set, profile and what it means, seeds, precision, machine."""
+    s = study.settings
+    devices = sorted({row["device"] for row in study.rows()})
+    return (f"{DATASETS[s.dataset].title}, profile {s.profile} ({PROFILES[s.profile].title}), {study.seeds()} seeds, "
+            f"{study.precision}, {', '.join(devices)}")
+
+
 def source_line(study):
     """What figures and tables of a study were made from, in a line."""
     s = study.settings
