@@ -197,8 +197,7 @@ def time_points(study, rungs):
             results = finished_results(study, candidate)
             accuracy = mean_of(results, "test_accuracy_at_best")
             if accuracy is not None and np.isfinite(accuracy):
-                label = rung.stage.id if len(rung.candidates) == 1 else f"{rung.stage.id}: {candidate.variant}"
-                points.append({"label": label, "accuracy": accuracy, "published": False,
+                points.append({"label": f"{rung.stage.id}: {candidate.variant}", "accuracy": accuracy, "published": False,
                                "seconds": mean_of(results, "seconds_total")})
     return points + [{"label": stage.id, "seconds": p.seconds_total, "accuracy": p.accuracy, "published": True}
                      for stage in REPORT_LADDER for p in {v.published for v in stage.variants} if p and p.seconds_total]

@@ -1,18 +1,29 @@
 """Every figure: functions from tables and arrays to a matplotlib Figure. Nothing here trains, saves or shows.
 
-`source` is the line at the foot of a figure that says what it was made from.
+`source` is the line at the foot of a figure that says what it was made from. `captioned` lays a caption under a figure;
+`gallery` and `montage` are HTML, whose pictures find room on a phone, too.
 """
+
+import base64
+import hashlib
+import html
+import io
+import re
 
 import matplotlib
 import numpy as np
 import seaborn as sns
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, PercentFormatter
+from PIL import Image
 
 # One colour per role, safe for colour-blind eyes, and told apart by dash or marker in grey print too.
 _PALETTE = sns.color_palette("colorblind")
 TRAIN, VALIDATION, PUBLISHED, MEASURED, WRONG = "0.45", _PALETTE[0], _PALETTE[1], _PALETTE[2], _PALETTE[3]
+# Counts, which have no role.
+_COUNT = "0.6"
 _STYLE = {"font.size": 9, "axes.titlesize": 9, "axes.labelsize": 9, "legend.fontsize": 8, "xtick.labelsize": 8,
           "ytick.labelsize": 8, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True,
           "grid.color": "0.9", "axes.axisbelow": True, "figure.facecolor": "white"}
@@ -28,6 +39,20 @@ def use_inline_style():
         set_matplotlib_formats("svg")
     except Exception:  # no notebook
         pass
+
+
+def captioned(figure, caption):
+    """A figure over a caption that says what to see: HTML whose SVG takes part in the colours of the page around it."""
+    with _style():
+        file = io.StringIO()
+        figure.savefig(file, format="svg", bbox_inches="tight", metadata={"Date": None})
+    drawn = file.getvalue()
+    drawn = re.sub(r"<metadata>.*?</metadata>", "", drawn[drawn.index("<svg"):], flags=re.DOTALL)
+    # Names within one figure only: a page holds many.
+    own = hashlib.sha256(drawn.encode()).hexdigest()[:8]
+    drawn = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>f{own}-", drawn)
+    drawn = drawn.replace("<svg", f'<svg role="img" aria-label="{html.escape(figure.get_supxlabel())}"', 1)
+    return _figure(drawn, caption)
 
 
 def learning_curves(curves, source):
@@ -48,7 +73,7 @@ def learning_curves(curves, source):
             axes[0, column].set_title(variant if count < 4 else variant.replace("-", "-\n", 1))
             axes[1, column].set_xlabel("epoch")
             axes[1, column].xaxis.get_major_locator().set_params(integer=True)
-        axes[0, 0].set_ylabel("accuracy")
+        _in_percent(axes[0, 0].yaxis, "accuracy, %")
         axes[1, 0].set_ylabel("cross-entropy")
         # Entropies of single epochs may be huge; the picture is cut where nine tenths of the values are.
         values = [row[k] for hs in curves.values() for rows in hs for row in rows
@@ -66,17 +91,18 @@ def small_multiples(curves, source, columns=4):
             return _nothing("no epoch is finished", source)
         rows = -(-len(curves) // columns)
         figure = Figure(figsize=(WIDTH, 1.55 * rows + 0.6), layout="constrained")
-        axes = figure.subplots(rows, columns, sharey=True, squeeze=False)
+        axes = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
         for axis, (title, histories) in zip(axes.flat, curves.items()):
             _curves(axis, histories, "accuracy")
             axis.set_title(title.replace(": ", "\n"), fontsize=8)
             axis.xaxis.get_major_locator().set_params(integer=True)
         for axis in axes.flat[len(curves):]:
             axis.set_axis_off()
-        for axis in axes[-1]:
+        for axis in axes.flat[max(0, len(curves) - columns):len(curves)]:
             axis.set_xlabel("epoch")
+            axis.tick_params(labelbottom=True)
         for axis in axes[:, 0]:
-            axis.set_ylabel("accuracy")
+            _in_percent(axis.yaxis, "accuracy, %")
         figure.legend(handles=_curve_legend(), loc="outside upper center", ncols=3, frameon=False)
         return _sign(figure, source)
 
@@ -109,7 +135,7 @@ def ladder(points, source):
         axis.axvline(0.5, color="0.6", linewidth=0.8, linestyle=":")
         axis.set_yticks(range(len(points)), [point["label"] for point in points])
         axis.invert_yaxis()
-        axis.set_xlabel("test accuracy (dotted: chance)")
+        _in_percent(axis.xaxis, "test accuracy, % (dotted: chance)")
         axis.legend(handles=[
             Line2D([], [], color=MEASURED, marker="o", linestyle="-", label="measured, carried forward"),
             Line2D([], [], color=MEASURED, marker="o", linestyle="-", markerfacecolor="white", label="measured"),
@@ -128,9 +154,10 @@ def effort(labels, seconds_per_epoch, seconds_total, memory_mb, source):
         axes = figure.subplots(1, 3, sharey=True)
         for axis, values, title in zip(axes, (seconds_per_epoch, seconds_total, memory_mb),
                                        ("seconds per epoch", "seconds in all", "peak memory, MiB")):
-            bars = axis.barh(range(len(labels)), values, color=_PALETTE[0], height=0.65)
-            axis.bar_label(bars, [f"{value:.3g}" if value < 1000 else f"{value:,.0f}" for value in values],
+            bars = axis.barh(range(len(labels)), values, color=MEASURED, height=0.65)
+            axis.bar_label(bars, [f"{value:.1f}" if value < 100 else f"{value:,.0f}" for value in values],
                            padding=2, fontsize=7)
+            axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
             axis.margins(x=0.25)
             axis.set_xlabel(title)
             axis.grid(axis="y", visible=False)
@@ -162,20 +189,16 @@ def accuracy_against_time(points, source):
             ticks(FuncFormatter(lambda seconds, _: f"{seconds:,.0f}"))
         axis.tick_params(axis="x", which="minor", labelsize=6)
         axis.set_xlabel("training seconds, without start and compilation")
-        axis.set_ylabel("test accuracy")
+        _in_percent(axis.yaxis, "test accuracy, %")
         figure.legend(loc="outside upper center", ncols=2, frameon=False)
         return _sign(figure, source)
 
 
-def montage(images, source, columns=12):
-    """Pictures in a grid. images: uint8 (n, side, side)."""
-    with _style():
-        rows = -(-len(images) // columns)
-        figure = Figure(figsize=(WIDTH, WIDTH * rows / columns + 0.3), layout="constrained")
-        for axis, image in zip(figure.subplots(rows, columns, squeeze=False).flat, images):
-            _picture(axis, image)
-        _hide_rest(figure, len(images))
-        return _sign(figure, source)
+def montage(images, caption, source):
+    """Pictures in a grid, as HTML. images: uint8 (n, side, side)."""
+    cells = "".join(f'<img alt="" width="64" height="64" src="{_uri(image)}">' for image in images)
+    return _figure(f'<div class="faces" style="display:flex;flex-wrap:wrap;gap:4px">{cells}</div>', f"{caption} {_told(source)}",
+                   "Pictures of the set")
 
 
 def images_per_person(counts, source):
@@ -184,9 +207,13 @@ def images_per_person(counts, source):
         figure = Figure(figsize=(0.7 * WIDTH, 2.6), layout="constrained")
         axis = figure.subplots()
         values, people = np.unique(np.minimum(counts, 20), return_counts=True)
-        axis.bar(values, people, color=_PALETTE[0])
+        bars = axis.bar(values, people, color=_COUNT)
+        axis.bar_label(bars, [f"{n:,}" for n in people], fontsize=7, padding=1)
         axis.set_yscale("log")
-        axis.set_xlabel("pictures of a person (20: 20 or more)")
+        axis.yaxis.set_major_formatter(FuncFormatter(lambda n, _: f"{n:,.0f}"))
+        axis.yaxis.set_minor_formatter(lambda *_: "")
+        axis.set_xticks(values)
+        axis.set_xlabel("pictures of a person" + (" (20: 20 or more)" if max(counts) >= 20 else ""))
         axis.set_ylabel("people")
         return _sign(figure, source)
 
@@ -204,30 +231,14 @@ def augmented(originals, copies, captions, source):
         return _sign(figure, source)
 
 
-def gallery(groups, source):
-    """Pairs of pictures, a row per group.
+def gallery(groups, caption, source):
+    """Pairs of pictures with their scores, a row of cards per group, as HTML.
 
-    groups: list of (title, list of (left, right, caption)); pictures uint8 (side, side).
+    groups: list of (title, list of (left, right, P(same), text)); pictures uint8 (side, side).
     """
-    with _style():
-        columns = max([len(pairs) for _, pairs in groups] + [1])
-        figure = Figure(figsize=(WIDTH, (WIDTH / columns / 2 + 0.52) * len(groups)), layout="constrained")
-        axes = figure.subplots(len(groups), columns, squeeze=False)
-        for row, (title, pairs) in enumerate(groups):
-            for column, axis in enumerate(axes[row]):
-                if column < len(pairs):
-                    left, right, caption = pairs[column]
-                    gap = np.full((left.shape[0], 3), 255, left.dtype)
-                    _picture(axis, np.concatenate([left, gap, right], axis=1))
-                    axis.set_xlabel(caption, fontsize=8)
-                else:
-                    axis.set_axis_off()
-            if not pairs:
-                axes[row, 0].text(0, 0.5, "none", transform=axes[row, 0].transAxes)
-            # A text out of the layout: a title would make the first column as wide as itself.
-            axes[row, 0].text(0, 1.06, title, transform=axes[row, 0].transAxes).set_in_layout(False)
-        figure.get_layout_engine().set(h_pad=0.12, rect=(0, 0, 1, 0.985))
-        return _sign(figure, source)
+    rows = "".join(f'<h3>{html.escape(title)}</h3><div class="cards" style="display:flex;flex-wrap:wrap;gap:10px 14px">'
+                   f'{"".join(_card(*pair) for pair in pairs) or "none"}</div>' for title, pairs in groups)
+    return _figure(rows, f"{caption} {_told(source)}", "Pairs with their scores")
 
 
 def split_sides(audits, source):
@@ -244,7 +255,8 @@ def split_sides(audits, source):
             shares = [s / t for s, t in zip(shared, total)]
             bars = axis.barh(range(len(shares)), shares, color=WRONG, height=0.6)
             axis.bar_label(bars, [f"{s} of {t}" for s, t in zip(shared, total)], padding=3, fontsize=8)
-            axis.set_xlim(0, 1.05)
+            axis.set_xlim(0, 1.4)
+            axis.set_xticks((0, 0.5, 1), ("0 %", "50 %", "100 %"))
             axis.set_xlabel({"people": "validation people in training too", "images": "validation pictures in training",
                              "pairs": "validation pairs touched"}[kind])
             axis.grid(axis="y", visible=False)
@@ -267,14 +279,18 @@ def roc(runs, source):
             false_positive, true_positive, _ = roc_points(label, score)
             left.plot(false_positive, true_positive, color=MEASURED, linewidth=1.3)
             points = calibration(label, score)[1]
-            right.plot([p[0] for p in points], [p[1] for p in points], "o-", color=MEASURED, markersize=4, linewidth=1)
+            right.plot([p[0] for p in points], [p[1] for p in points], color=MEASURED, linewidth=0.8, alpha=0.6)
+            right.scatter([p[0] for p in points], [p[1] for p in points], [4 + 120 * p[2] / len(label) for p in points],
+                          color=MEASURED, zorder=3)
         if count > MANY:
             left.text(0.97, 0.03, f"the first {MANY} of {count} runs", ha="right", fontsize=8)
         if runs:
             left.set_title(f"ROC, area {np.mean([auc(*run) for run in runs]):.3f}")
             right.set_title("reliability")
-        left.set(xlabel="false-positive rate", ylabel="true-positive rate")
-        right.set(xlabel="P(same), mean of a bin", ylabel="share of matched pairs")
+        _in_percent(left.xaxis, "mismatched pairs called same, %")
+        _in_percent(left.yaxis, "matched pairs called same, %")
+        right.set_xlabel("P(same), mean of a bin")
+        _in_percent(right.yaxis, "matched pairs in the bin, %")
         return _sign(figure, source)
 
 
@@ -306,6 +322,38 @@ def growth(result):
 
 def _style():
     return matplotlib.rc_context(_STYLE)
+
+
+def _figure(content, caption, label="Figure"):
+    from IPython.display import HTML
+    return HTML(f'<figure><div class="scroll" tabindex="0" role="region" aria-label="{label}">{content}</div>'
+                f"<figcaption>{html.escape(caption)}</figcaption></figure>")
+
+
+def _card(left, right, score, text):
+    """A pair, its score as a bar from 0 to 1 with a tick at the threshold, and the score in figures."""
+    pictures = "".join(f'<img alt="{side} picture" width="76" height="76" src="{_uri(image)}">'
+                       for side, image in (("left", left), ("right", right)))
+    bar = (f'<svg width="154" height="8" aria-hidden="true" style="display:block;margin:3px 0 1px"><rect width="154" height="8" '
+           f'fill="#999999" fill-opacity=".3"/><rect width="{154 * score:.0f}" height="8" fill="{to_hex(MEASURED)}"/>'
+           '<path d="M77 0V8" stroke="currentColor" stroke-width="1.5"/></svg>')
+    return (f'<div class="card" style="width:154px;font-size:12px;line-height:1.35"><div style="display:flex;gap:2px">{pictures}'
+            f'</div>{bar}P(same) {score:.2f}<br>{html.escape(text)}</div>')
+
+
+def _uri(image):
+    file = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(image)).save(file, "JPEG", quality=92)
+    return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()
+
+
+def _told(source):
+    return f"{source[0].upper()}{source[1:]}."
+
+
+def _in_percent(axis, name):
+    axis.set_major_formatter(PercentFormatter(1, symbol=""))
+    axis.set_label_text(name)
 
 
 def _sign(figure, source):
@@ -359,8 +407,3 @@ def _picture(axis, image, top=255):
     axis.grid(False)
     for spine in axis.spines.values():
         spine.set_visible(False)
-
-
-def _hide_rest(figure, count):
-    for axis in figure.axes[count:]:
-        axis.set_axis_off()

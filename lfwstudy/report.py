@@ -117,9 +117,24 @@ def render(study):
         single = study.out / "html" / f"{page.stem}.html"
         single.parent.mkdir(parents=True, exist_ok=True)
         write_text(single, _page(study, page.title, [(page, body, headings)]))
+    _render_play(study)
     target = study.out / "report.html"
     write_text(target, _page(study, "How far does a siamese network get at telling faces apart?", sections))
     return target
+
+
+def _render_play(study):
+    """html/03_explore.html, where somebody has executed that notebook into the study's folder: the explorers as stills."""
+    page = Page("03_explore", "play", "Play", "03_explore.ipynb", {})
+    source = notebook_path(study, page)
+    if source.is_file():
+        try:
+            body, headings = _body(source, page)
+        except Exception as error:  # whatever a damaged notebook makes the readers raise
+            body, headings = _gap(f"{source.name} cannot be read: {type(error).__name__}: {error}"), []
+        note = ('<p class="gap">Here is no kernel: these are stills. To move things, open notebooks/03_explore.ipynb in '
+                "JupyterLab.</p>")
+        write_text(study.out / "html" / f"{page.stem}.html", _page(study, page.title, [(page, note + body, headings)]))
 
 
 def _body(source, page):
@@ -137,6 +152,9 @@ def _body(source, page):
         if cell.cell_type == "code":
             # Warnings of libraries are for the executed notebook, not for the reader; errors stay.
             cell.outputs = [o for o in cell.outputs if not (o.output_type == "stream" and o.name == "stderr")]
+            for output in cell.outputs:
+                # A page has no kernel: where a widget says what it shows in HTML, that stands.
+                output.get("data", {}).pop("application/vnd.jupyter.widget-view+json", None)
     fragment, _ = exporter.from_notebook_node(notebook)
     soup = BeautifulSoup(fragment, "html.parser")
     headings = []
@@ -145,18 +163,50 @@ def _body(source, page):
         tag["id"] = f"{page.anchor}-{number}"
         if tag.name == "h2":
             headings.append((tag["id"], tag.get_text().strip("¶ ")))
-    for header in soup.select("thead th"):
-        header["scope"] = "col"
+    for table in soup.find_all("table"):
+        _align(table)
     for image in soup.find_all("img"):
         if not image.get("src", "").startswith("data:"):
             image.decompose()  # nothing is loaded from elsewhere
-            continue
-        heading = image.find_previous(["h1", "h2", "h3"])
-        image["alt"] = f"Figure: {heading.get_text()}" if heading else "Figure"
-        image.wrap(soup.new_tag("div", attrs={"class": "scroll", "tabindex": "0"}))
+        elif not image.find_parent("figure"):
+            image["alt"] = f"Figure: {_heading(image)}"
+            image.wrap(soup.new_tag("div", attrs={"class": "scroll", "tabindex": "0"}))
+    for number, region in enumerate(soup.select("figure > .scroll"), 1):
+        # Each by a name of its own, so that a list of the regions tells them apart.
+        region["aria-label"] = f"{region.get('aria-label', 'Figure')} {number}: {_heading(region)}"
+    for drawn in soup.select("figure > .scroll > svg"):
+        drawn["aria-label"] = f"{_heading(drawn)}: {drawn.get('aria-label', '')}"
     message = notebook.metadata.get("lfwstudy_gap")
     return (_gap(f"This part failed, what follows may be cut short or older: {message}") if message else "") \
-        + str(soup), headings
+        + re.sub(r"(\d) %", "\\1\u00a0%", str(soup)), headings
+
+
+def _heading(tag):
+    found = tag.find_previous(["h1", "h2", "h3"])
+    return found.get_text().strip("¶ ") if found else ""
+
+
+def _align(table):
+    """Columns of numbers to the right, under headings that say which column they are of; what is carried forward marked."""
+    headers = table.select("thead th")
+    lines = [line.find_all("td") for line in table.select("tbody tr")]
+    for at, header in enumerate(headers):
+        if header.get_text().strip():
+            header["scope"] = "col"
+        else:
+            header.name = "td"
+        cells = [line[at] for line in lines if at < len(line)]
+        texts = [cell.get_text().strip() for cell in cells]
+        if any(texts) and all(_NUMBER.fullmatch(text) for text in texts):
+            for cell in (header, *cells):
+                cell["class"] = "number"
+    for line in lines:
+        if any("►" in cell.get_text() for cell in line):
+            line[0].parent["class"] = "carried"
+
+
+# Empty, or a figure with its unit, its interval, or published | measured.
+_NUMBER = re.compile(r"|not finished|not scored|diverged|[–+\-<]?\s*\d*[\d.,:]*\s*(%|s|min|h|MiB|M|x)?(\s*\[[^\]]*\]|\s*\|\s*[–\d][\d.,]*)?")
 
 
 def _disarm(soup):
@@ -187,12 +237,13 @@ _TEMPLATE = """<!DOCTYPE html>
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
 <title>{{ title }}{{ " (demo)" if demo else "" }}</title>
 <style>{{ style | safe }}</style>
 </head>
 <body>
-<header>
+<header id="top">
 <p class="kicker">lfwstudy{{ " · demo faces" if demo else "" }}</p>
 <h1>{{ title }}</h1>
 <p class="source">{{ source }}</p>
@@ -211,6 +262,7 @@ _TEMPLATE = """<!DOCTYPE html>
 {%- for page, body, headings in sections %}
 <section id="{{ page.anchor }}">
 {{ body | safe }}
+<p class="up"><a href="#top">Up to the contents</a></p>
 </section>
 {%- endfor %}
 </main>
@@ -220,44 +272,75 @@ _TEMPLATE = """<!DOCTYPE html>
 """
 
 _CSS = """
-:root { --ink: #1c1c1e; --soft: #5b5b60; --line: #dcdce0; --paper: #ffffff; --link: #0b5cad; --note: #fff6dd; }
+:root { color-scheme: light dark; --ink: #1c1c1e; --soft: #5b5b60; --line: #dcdce0; --paper: #ffffff; --link: #0b5cad;
+  --note: #fff6dd; --gap: #fde8e8; --carried: #eef7f2; }
+@media screen and (prefers-color-scheme: dark) {
+  :root { --ink: #e6e6e9; --soft: #a8a9b0; --line: #3a3c42; --paper: #17181b; --link: #82b8f2; --note: #2f2a18;
+    --gap: #47211f; --carried: #1c2b24; }
+}
 * { box-sizing: border-box; }
 body { margin: 0; font: 16px/1.55 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif;
   color: var(--ink); background: var(--paper); }
-header { padding: 2rem 1.5rem 1rem; max-width: 78rem; margin: 0 auto; border-bottom: 1px solid var(--line); }
+header { padding: 2rem 1.5rem 1rem; max-width: 80rem; margin: 0 auto; border-bottom: 1px solid var(--line); }
 header h1 { margin: .2rem 0; font-size: 1.9rem; line-height: 1.2; }
 .kicker { margin: 0; color: var(--soft); letter-spacing: .06em; text-transform: uppercase; font-size: .8rem; }
 .source { margin: .3rem 0 0; color: var(--soft); }
-.columns { display: grid; grid-template-columns: 14rem minmax(0, 1fr); gap: 2rem; max-width: 78rem; margin: 0 auto;
+.columns { display: grid; grid-template-columns: 12rem minmax(0, 1fr); gap: 2rem; max-width: 80rem; margin: 0 auto;
   padding: 0 1.5rem 4rem; }
 nav { position: sticky; top: 0; align-self: start; max-height: 100vh; overflow: auto; padding: 1.2rem 0; font-size: .9rem; }
 nav h2 { font-size: .8rem; text-transform: uppercase; letter-spacing: .06em; color: var(--soft); margin: 0 0 .4rem; }
 nav ol { list-style: none; padding: 0; margin: 0; } nav li { margin: .3rem 0; } nav ol ol { padding-left: .8rem; }
 a { color: var(--link); } nav a { text-decoration: none; } nav a:hover { text-decoration: underline; }
 section { border-bottom: 1px solid var(--line); padding: 1rem 0 2rem; }
-section h1 { font-size: 1.5rem; margin: 1rem 0 .5rem; } section h2 { font-size: 1.15rem; margin: 2rem 0 .4rem; }
-section p { max-width: 44rem; }
+section h1 { font-size: 1.5rem; line-height: 1.25; margin: 1rem 0 .5rem; }
+section h2 { font-size: 1.15rem; margin: 2rem 0 .4rem; } section h3 { font-size: .9rem; margin: .9rem 0 .3rem; }
+section p, section li, blockquote { max-width: 44rem; }
+.up { display: none; }
 blockquote { margin: 1rem 0; padding: .5rem 1rem; background: var(--note); border-left: 4px solid #d9a400; }
 blockquote p { margin: .3rem 0; }
 svg, img { max-width: 100%; height: auto; }
-.scroll { overflow-x: auto; margin: .6rem 0 1rem; }
-table.study { border-collapse: collapse; font-size: .82rem; font-variant-numeric: tabular-nums; }
-figure { margin: .6rem 0 1rem; } figure .scroll { margin: 0; }
-figcaption { color: var(--soft); padding: .4rem 0; font-size: .8rem; max-width: 52rem; }
-table.study th, table.study td { padding: .28rem .6rem .28rem 0; border-bottom: 1px solid var(--line); text-align: left;
+figure { margin: .6rem 0 1.2rem; }
+figcaption { color: var(--soft); padding: .4rem 0; font-size: .8rem; line-height: 1.45; max-width: 52rem; }
+.scroll { overflow-x: auto; }
+/* Figures take part in light and dark: what matplotlib draws in black, white and greys follows the page. */
+figure > .scroll > svg { display: block; fill: var(--ink); }
+figure svg [style*="fill: #ffffff"] { fill: var(--paper) !important; }
+figure svg [style*="stroke: #000000"] { stroke: var(--ink) !important; }
+figure svg [style*="fill: #666666"] { fill: var(--soft) !important; }
+figure svg [style*="stroke: #e6e6e6"], figure svg [style*="stroke: #d9d9d9"] { stroke: var(--line) !important; }
+@media screen and (prefers-color-scheme: dark) {
+  figure svg [style*="stroke: #0173b2"] { stroke: #3b9be0 !important; }
+  figure svg [style*="fill: #0173b2"] { fill: #3b9be0 !important; }
+}
+section svg text { fill: currentColor; font: 12px sans-serif; }
+.scroll > img { background: #fff; }
+.cards { display: grid !important; grid-template-columns: repeat(auto-fill, 154px); justify-content: space-between; }
+table.study { border-collapse: collapse; font-size: .8rem; line-height: 1.4; font-variant-numeric: tabular-nums; }
+table.study th, table.study td { padding: .28rem .8rem .28rem 0; border-bottom: 1px solid var(--line); text-align: left;
   vertical-align: top; }
-table.study th { border-bottom: 2px solid var(--ink); font-weight: 600; }
-.gap, .jp-RenderedText[data-mime-type="application/vnd.jupyter.error"] { background: #fde8e8; padding: .6rem 1rem; }
+table.study thead :is(th, td) { border-bottom: 2px solid var(--ink); font-weight: 600; vertical-align: bottom; }
+table.study .number { text-align: right; } table.study :is(td.number, td:first-child:not(:last-child)) { white-space: nowrap; }
+table.study .carried td { background: var(--carried); font-weight: 600; }
+.gap, .jp-RenderedText[data-mime-type="application/vnd.jupyter.error"] { background: var(--gap); padding: .6rem 1rem; }
 pre { overflow-x: auto; font-size: .8rem; }
 @media (max-width: 800px) {
   .columns { grid-template-columns: minmax(0, 1fr); gap: 0; padding: 0 1rem 3rem; }
   nav { position: static; max-height: none; border-bottom: 1px solid var(--line); }
+  .up { display: block; font-size: .9rem; } table.study td:first-child:not(.number) { white-space: normal !important; }
   header { padding: 1.2rem 1rem .8rem; } header h1 { font-size: 1.45rem; }
-  .scroll > img { max-width: none; width: 620px; }
+  /* Wider figures and tables are moved sideways rather than made too small to read. */
+  .scroll > img, .scroll > svg { max-width: 620px; }
 }
 @media print {
-  nav { display: none; } .columns { display: block; padding: 0; } section { break-before: page; border: 0; }
-  .scroll { overflow: visible; } table.study { font-size: .65rem; } svg, tr { break-inside: avoid; }
+  @page { margin: 14mm 12mm; }
+  body { font-size: 10.5pt; } header, .columns { padding: 0; max-width: none; }
+  nav, .up { display: none; } .columns { display: block; }
+  section { border: 0; padding: 0; } section + section { break-before: page; }
+  .scroll { overflow: visible; } table.study { font-size: 7pt; } table.study th, table.study td { padding-right: .5rem; }
+  svg, img, tr, .card { break-inside: avoid; } h1, h2, h3 { break-after: avoid; } thead { display: table-header-group; }
+  figure:has(> .scroll > svg) { break-inside: avoid; } figcaption { break-before: avoid; }
+  .cards { grid-template-columns: repeat(6, 1fr); gap: 4px 8px !important; }
+  .card { width: auto !important; } .card img { width: 54px; height: 54px; } .card svg { width: 110px; }
 }
 """
 

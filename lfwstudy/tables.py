@@ -335,10 +335,9 @@ def gallery_groups(study, candidate):
     groups = []
     for (same, right), rows in evaluate.pick_examples(scored["label"], scored["score_at_best"]).items():
         lefts, rights = bank.rows(scored["left"][rows]), bank.rows(scored["right"][rows])
-        title = f"{'same person' if same else 'different people'}, judged {'rightly' if right else 'wrongly'}"
-        groups.append((f"{title} (the surest first, then the least sure)", [
-            (bank.images[a], bank.images[b], f"line {scored['pair'][i]} · {scored['score_at_best'][i]:.2f}")
-            for i, a, b in zip(rows, lefts, rights)]))
+        title = f"{'Same person' if same else 'Different people'}, judged {'rightly ✓' if right else 'wrongly ✗'}"
+        groups.append((title, [(bank.images[a], bank.images[b], float(scored["score_at_best"][i]), f"line {scored['pair'][i]}")
+                               for i, a, b in zip(rows, lefts, rights)]))
     return groups
 
 
@@ -491,7 +490,7 @@ def percent(value):
 
 
 def _loss(value):
-    return "" if value is None else f"{value:.3f}"
+    return "" if value is None else f"{value:.2f}"
 
 
 def _count(value):
@@ -501,6 +500,8 @@ def _count(value):
 def _plain(value):
     if value is None:
         return "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if isinstance(value, (list, tuple)):
         return " to ".join(f"{v:g}" for v in value)
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -15,10 +15,10 @@ import pytest
 from lfwstudy import widgets
 from lfwstudy.files import read_csv, write_csv
 from lfwstudy.runs import Store
-from lfwstudy.study import Study, open_study
+from lfwstudy.study import RESULT_COLUMNS, Study, open_study
 from lfwstudy.train import PREDICTION_COLUMNS
 from lfwstudy.widgets import drawing, occlusion, one_second, pairs, scored
-from lfwstudy.widgets.augmentation import vary_one
+from lfwstudy.widgets.augmentation import vary_copies, vary_online
 from lfwstudy.widgets.controls import picture_uri
 
 EXPLORERS = [getattr(widgets, name) for name in widgets.__all__ if name != "find_study"]
@@ -122,6 +122,18 @@ def test_names_are_escaped_where_they_become_html(copied):
     assert "<b>" not in drawing.svg(9, 9, "<b>", drawing.text(0, 0, "<b>"))
 
 
+@pytest.mark.parametrize("build", EXPLORERS, ids=lambda f: f.__name__)
+def test_explorers_are_stills_where_there_is_no_kernel(build, study):
+    bundle = build(study)._repr_mimebundle_()
+    assert "application/vnd.jupyter.widget-view+json" in bundle
+    still = bundle["text/html"]
+    assert "VBox" not in still and "<script" not in still
+    if build not in (widgets.try_your_own, widgets.one_second_test):
+        assert "<img" in still or "<svg" in still
+    assert ("Run: augmentation: impatient" in still) == (build in (widgets.browse_pairs, widgets.look_at_parts,
+                                                                   widgets.move_threshold))
+
+
 # -- run browser -------------------------------------------------------------------------------------------------------
 
 def test_run_browser_follows_the_choice(study):
@@ -193,6 +205,22 @@ def test_kept_network_gives_the_scores_that_are_stored(study):
     assert scored.sigmoid(network.log_odds(left, right)) == pytest.approx(found.score[:20], abs=1e-4)
 
 
+def test_network_of_the_ladder_beyond_gives_its_own_scores(copied, rng):
+    from lfwstudy.config import ModelConfig
+    from lfwstudy.model import build_siamese
+    model = build_siamese(ModelConfig(architecture="compact", head="cosine", flip_average=True, width=0.25, l2=0.0), 69)
+    model.get_layer("head").get_layer("calibration").set_weights([np.float32(0.5), np.float32(0.25)])
+    (copied.store.root / "beyond").mkdir()
+    model.save(copied.store.root / "beyond" / "model.keras")
+    images = rng.integers(0, 256, (4, 69, 69), dtype=np.uint8)
+    scaled = images[..., None].astype(np.float32) / 255
+    network = scored.Network(copied, "beyond")
+    rows = network.embed(images)
+    assert scored.sigmoid(network.log_odds(rows[:2], rows[2:])) == pytest.approx(
+        np.asarray(model([scaled[:2], scaled[2:]], training=False))[:, 0], abs=1e-5)
+    assert occlusion.occlusion_maps(network, images[:2], 0.3, steps=2)[0].shape == (2, 2, 2)
+
+
 # -- threshold ---------------------------------------------------------------------------------------------------------
 
 def test_threshold_moves_counts_and_examples_together(study):
@@ -233,7 +261,7 @@ def test_slider_moves_answer_within_a_tenth_of_a_second_with_a_thousand_pairs(co
 
 def test_bench_begins_with_the_stages_ranges_and_returns_to_them(study):
     widget = widgets.bench_augmentation(study)
-    assert "augmentation: impatient" in told(widget)
+    assert widget.parts.stage.label == "augmentation: impatient"
     assert (widget.parts.zoom_low.value, widget.parts.zoom_high.value) == (0.88, 1.02)
     before = widget.parts.copies.cards
     widget.parts.shear.value, widget.parts.zoom_low.value = 30, 1.4
@@ -246,9 +274,25 @@ def test_bench_begins_with_the_stages_ranges_and_returns_to_them(study):
 
 def test_ranges_of_nothing_leave_the_picture_as_it_is(rng):
     image = rng.integers(0, 256, (21, 21), dtype=np.uint8)
-    varied, _ = vary_one(image, 0, (1, 1), (1, 1), 0, count=2)
-    assert np.abs(varied * 255 - image).max() < 0.01
-    assert picture_uri(image) == picture_uri(varied[0])
+    copied, _ = vary_copies(image, 0, {"zoom_low": 1, "zoom_high": 1, "brightness_low": 1, "brightness_high": 1, "shear": 0}, 2)
+    nothing = {"flip": 0, "shift": 0, "online_zoom": 0, "rotation": 0, "online_brightness": 0, "erase": 0}
+    online, _ = vary_online(image, 0, nothing, 2)
+    for varied in (copied, online):
+        assert np.abs(varied * 255 - image).max() < 0.01 and picture_uri(image) == picture_uri(varied[0])
+
+
+def test_bench_of_the_ladder_beyond_varies_as_that_ladder_does(copied):
+    copied.settings = replace(copied.settings, ladder="beyond")
+    path = copied.out / "results.csv"
+    write_csv(path, RESULT_COLUMNS, [{**row, "ladder": "beyond"} for row in read_csv(path)])
+    widget = widgets.bench_augmentation(copied)
+    parts = widget.parts
+    assert "No finished stage varies" in told(widget) and parts.stage.label == "online-augmentation: light"
+    assert (parts.flip.value, parts.rotation.value, parts.erase.value) == (1, 8, 0)
+    parts.stage.label = "leave-one-out: whole"
+    assert parts.erase.value == 0.5 and any("erased" in card["text"] for card in parts.copies.cards)
+    parts.flip.value = 0
+    assert not any("mirrored" in card["text"] for card in parts.copies.cards)
 
 
 class _Corner:

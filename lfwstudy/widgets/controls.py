@@ -17,6 +17,8 @@ from ..errors import RunError, StudyError
 
 _HERE = Path(__file__).parent
 _STYLE = _HERE / "style.css"
+# Said in words, not by colour alone; gallery.js says the same.
+MARKS = {"right": "✓ right", "wrong": "✗ wrong"}
 _WIDE = {"description_width": "9.5em"}
 
 
@@ -74,9 +76,61 @@ class BoxPicker(anywidget.AnyWidget):
     box = traitlets.List().tag(sync=True)
 
 
+class Explorer(ipywidgets.VBox):
+    """A box that also says in plain HTML what it shows when it is displayed: for pages that have no kernel."""
+
+    def _repr_mimebundle_(self, **options):
+        return {**super()._repr_mimebundle_(**options), "text/html": still(self)}
+
+
+def still(widget):
+    """What a widget shows as HTML that needs no kernel: its choices in words, its figures, tables and pictures."""
+    if isinstance(widget, ipywidgets.HTML):
+        return widget.value
+    if isinstance(widget, Gallery):
+        return _still_gallery(widget)
+    if isinstance(widget, Table):
+        head = "".join(f'<th scope="col">{html.escape(name)}</th>' for name in widget.columns)
+        lines = "".join("<tr>" + "".join(f"<td>{'' if v is None else html.escape(str(v))}</td>" for v in line) + "</tr>"
+                        for line in widget.rows)
+        return (f'<figure><div class="scroll" tabindex="0" role="region" aria-label="Table"><table class="study"><thead><tr>{head}'
+                f"</tr></thead><tbody>{lines}</tbody></table></div></figure>")
+    if isinstance(widget, ipywidgets.Box):
+        chosen = [words for words in map(_chosen, widget.children) if words]
+        return (f"<p>{html.escape('; '.join(chosen))}.</p>" if chosen else "") + "".join(map(still, widget.children))
+    return ""
+
+
+def _chosen(widget):
+    """A control's name and what it is set to."""
+    name = getattr(widget, "label" if isinstance(widget, Slider) else "description", "")
+    if isinstance(widget, ipywidgets.SelectMultiple):
+        return f"{name}: {', '.join(map(str, widget.label))}"
+    if isinstance(widget, ipywidgets.Dropdown):
+        return f"{name}: {widget.label}"
+    if isinstance(widget, Slider):
+        return f"{name}: {widget.value:.{widget.digits}f}"
+    if isinstance(widget, ipywidgets.Checkbox):
+        return f"{name}: {'yes' if widget.value else 'no'}"
+    return f"{name}: {widget.value}" if isinstance(widget, ipywidgets.BoundedIntText) else ""
+
+
+def _still_gallery(gallery):
+    def card(item):
+        pictures = "".join(f'<img alt="{html.escape(p["alt"])}" width="{gallery.size}" height="{gallery.size}" src="{p["src"]}">'
+                           for p in item["pictures"])
+        words = html.escape(item["text"]).replace("\n", "<br>") + (f"<br>{MARKS[item['mark']]}" if item["mark"] else "")
+        return f'<div style="font-size:12px;line-height:1.35"><div style="display:flex;gap:2px">{pictures}</div>{words}</div>'
+    if not gallery.cards:
+        return ""
+    title = f"<p>{html.escape(gallery.label)}</p>" if gallery.label else ""
+    return (f'<figure>{title}<div style="display:flex;flex-wrap:wrap;gap:10px 14px">{"".join(map(card, gallery.cards))}</div>'
+            "</figure>")
+
+
 def panel(*children, **parts):
     """An explorer: its children below each other, the named ones in `.parts`."""
-    box = ipywidgets.VBox(children)
+    box = Explorer(children)
     box.add_class("lfw-explorer")
     box.parts = SimpleNamespace(**parts)
     return box

@@ -39,17 +39,17 @@ class Axes:
         low, high = self.y_range
         return self.bottom - (value - low) / ((high - low) or 1) * (self.bottom - self.top)
 
-    def frame(self, x_label, y_label, x_ticks=None, y_ticks=None):
-        """Grid, tick labels and names of the axes."""
+    def frame(self, x_label, y_label, x_ticks=None, y_ticks=None, percent=""):
+        """Grid, tick labels and names of the axes. percent: which of "xy" hold shares, labelled in percent."""
         parts = []
         for value in ticks(*self.x_range) if x_ticks is None else x_ticks:
             parts.append(f'<line x1="{self.x(value):.1f}" x2="{self.x(value):.1f}" y1="{self.top}" y2="{self.bottom}" '
                          'stroke="currentColor" stroke-opacity=".15"/>'
-                         + text(self.x(value), self.bottom + 15, f"{value:g}", "middle"))
+                         + text(self.x(value), self.bottom + 15, f"{100 * value if 'x' in percent else value:g}", "middle"))
         for value in ticks(*self.y_range) if y_ticks is None else y_ticks:
             parts.append(f'<line x1="{self.left}" x2="{self.right}" y1="{self.y(value):.1f}" y2="{self.y(value):.1f}" '
                          'stroke="currentColor" stroke-opacity=".15"/>'
-                         + text(self.left - 6, self.y(value) + 4, f"{abs(value):g}", "end"))
+                         + text(self.left - 6, self.y(value) + 4, f"{100 * value if 'y' in percent else abs(value):g}", "end"))
         middle = (self.top + self.bottom) / 2
         parts += [text((self.left + self.right) / 2, self.bottom + 32, x_label, "middle"),
                   f'<g transform="translate({self.left - 42} {middle}) rotate(-90)">{text(0, 0, y_label, "middle")}</g>']
@@ -97,7 +97,9 @@ def curves(lines, measure, title, width=720, height=320):
         # Entropies of single epochs may be huge: the picture is cut where nine tenths of the values are.
         low, high = 0.0, 1.15 * max(sorted(values)[int(0.9 * (len(values) - 1))] if values else 1.0, 0.75)
     axes = Axes((60, 12, width - 12, height - 44), (1, last), (low, high))
-    parts = [axes.frame("epoch", measure.replace("_", "-"), x_ticks=[t for t in ticks(1, last, 8) if t == int(t)])]
+    share = measure == "accuracy"
+    parts = [axes.frame("epoch", "accuracy, %" if share else "cross-entropy", percent="y" if share else "",
+                        x_ticks=[t for t in ticks(1, last, 8) if t == int(t)])]
     for name, rows, colour, dash in lines:
         parts.append(f"<g><title>{html.escape(name)}</title>"
                      + axes.line([(r["epoch"], r[measure]) for r in rows], TRAIN, "4 3", 0.9)

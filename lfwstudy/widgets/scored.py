@@ -122,22 +122,23 @@ class Network:
         if not path.is_file():
             raise RunError("The weights of this run are not kept (a study run with --keep all keeps those of every run), so "
                            "this part stays empty")
-        self.model = load_model(path)
-        self.tower, head = self.model.get_layer("tower"), self.model.get_layer("head")
-        self.logit = head.get_layer("logit")
+        model = load_model(path)
+        self.tower, head = model.get_layer("tower"), model.get_layer("head")
+        self.mirrors = any(layer.name == "flip_average" for layer in model.layers)
+        from keras import Model
+        self.odds = Model(head.inputs, head.get_layer("score").input)
         self.names, self.rows = [], None
 
     def embed(self, images):
         """Embeddings of uint8 or float pictures (n, side, side): float32 (n, d)."""
         images = np.asarray(images)
-        scaled = images.astype(np.float32) / (255 if images.dtype == np.uint8 else 1)
-        return np.concatenate([np.asarray(self.tower(scaled[at:at + _BATCH, ..., None], training=False))
-                               for at in range(0, len(scaled), _BATCH)])
+        scaled = images.astype(np.float32)[..., None] / (255 if images.dtype == np.uint8 else 1)
+        embeddings = self._towered(scaled)
+        return (embeddings + self._towered(scaled[:, :, ::-1])) / 2 if self.mirrors else embeddings
 
     def log_odds(self, left, right):
         """Log-odds of "same" of embeddings, one side may be a single row: float (n,)."""
-        weights, bias = (np.asarray(w) for w in self.logit.get_weights())
-        return (np.abs(left - right) @ weights)[:, 0] + bias[0]
+        return np.asarray(self.odds([*np.broadcast_arrays(left, right)], training=False))[:, 0].astype(float)
 
     def remember(self, names, bank):
         """Embed a set's pictures, once."""
@@ -151,6 +152,10 @@ class Network:
         odds = self.log_odds(self.rows, self.rows[at:at + 1])
         order = [i for i in np.argsort(-odds, kind="stable") if i != at][:count]
         return [(self.names[i], float(sigmoid(odds[i]))) for i in order]
+
+    def _towered(self, scaled):
+        return np.concatenate([np.asarray(self.tower(scaled[at:at + _BATCH], training=False))
+                               for at in range(0, len(scaled), _BATCH)])
 
 
 def sigmoid(odds):

@@ -64,7 +64,8 @@ class _Figure:
         counts = [np.histogram(self.score[self.label == same], _BINS, (0, 1))[0] for same in (True, False)]
         top = max(1, *(c.max() for c in counts))
         self.bars = drawing.Axes((380, 12, 780, 242), (0, 1), (-top, top))
-        self.fixed = (self.roc.frame("false-positive rate", "true-positive rate") + self.roc.line([(0, 0), (1, 1)], drawing.TRAIN, "2 3", 1)
+        self.fixed = (self.roc.frame("mismatched pairs called same, %", "matched called same, %", percent="xy")
+                      + self.roc.line([(0, 0), (1, 1)], drawing.TRAIN, "2 3", 1)
                       + self.roc.line(list(zip(false_positive, true_positive)), drawing.MEASURED, width=2)
                       + self.bars.frame("P(same)", "pairs")
                       + self._bars(counts[0], 1, drawing.MATCHED) + self._bars(counts[1], -1, drawing.MISMATCHED)
