@@ -506,8 +506,10 @@ def _connect(address):
     try:
         return Client(address, timeout=CONNECT_SECONDS, name="lfwstudy")
     except (OSError, ValueError, TypeError) as error:
-        raise ConfigError(f"--cluster: no Dask scheduler answers at {address} ({str(error) or type(error).__name__}); start "
-                          "one with `dask scheduler`") from None
+        advice = ("are the certificates right that Dask's configuration names under distributed.comm.tls?"
+                  if address.startswith("tls:") else "start one with `dask scheduler`")
+        raise ConfigError(f"--cluster: no Dask scheduler answers at {address} ({str(error) or type(error).__name__}); "
+                          f"{advice}") from None
 
 
 def _connect_again(address, why, show):
