@@ -10,6 +10,7 @@ from pathlib import Path
 from .claims import published
 from .files import read_csv, read_json, write_json, write_text
 from .model_cost import tower_cost
+from .runs import Store
 from .stages import base_config, get_ladder
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -20,12 +21,27 @@ CONTAMINATION_BEGIN, CONTAMINATION_END = "<!-- contamination -->", "<!-- /contam
 PLACES = (("README.md", "results/lfw-deepfunneled"), ("results/lfw-deepfunneled/README.md", "results/lfw-deepfunneled"))
 
 
+def first_ladder(folder):
+    """Rows of the first ladder in a folder's results.csv; what else it holds is in its report."""
+    rows = read_csv(ROOT / folder / "results.csv")
+    same = ("ladder", "protocol", "split", "select")
+    return [row for row in rows if all(row[key] == rows[0][key] for key in same)]
+
+
+def curves(folder):
+    """The learning curves of the same runs, as a Figure."""
+    from . import plots
+    rows, store, histories = first_ladder(folder), Store(ROOT / folder / "runs"), {}
+    for row in rows:
+        histories.setdefault(f"{row['stage']}: {row['variant']}", []).append(store.history(row["run"]))
+    first = rows[0]
+    return plots.small_multiples(histories, f"{first['dataset']}, profile {first['profile']}, split {first['split']}, "
+                                            f"seed{_seeds(rows)}, {first['precision']}, {first['device']}")
+
+
 def block(folder):
     """The Markdown table of a folder's results.csv, a row per variant, means over seeds."""
-    rows = read_csv(ROOT / folder / "results.csv")
-    # One ladder, the first; what else a folder holds is in its report.
-    same = ("ladder", "protocol", "split", "select")
-    rows = [row for row in rows if all(row[key] == rows[0][key] for key in same)]
+    rows = first_ladder(folder)
     lines = ["| stage | variant | published (LFW-a) | measured [95 %] | at best epoch | validation at best | TPR / TNR | "
              "epochs | seconds per epoch | seeds |", "|---|---|---|---|---|---|---|---|---|---|"]
     groups = {}
@@ -154,11 +170,13 @@ def _replaced(text, begin, end, content):
 
 
 def main():
-    """Rewrite the blocks of all READMEs, and the figure that one of them shows. An argument: the study's folder that
+    """Rewrite the blocks of all READMEs, and the figures that they show. An argument: the study's folder that
     results/contamination.json is made from."""
     if sys.argv[1:]:
         keep_contamination(sys.argv[1])
     from . import plots
+    for folder in dict.fromkeys(folder for _, folder in PLACES):
+        curves(folder).savefig(ROOT / folder / "curves.png", dpi=120)
     plots.growth(read_json(ROOT / "results/growth.json")).savefig(ROOT / "results/growth.png", dpi=120)
     for readme, folder in PLACES:
         path = ROOT / readme
