@@ -37,8 +37,15 @@ def claim_verdicts(study, rungs, stage=""):
     """The report's claims (on one stage, or all): what it saw, what is measured here, the verdict and why."""
     if is_demo(study):
         return Markdown("No verdict on the report's claims is drawn from demo faces.")
-    if study.settings.select != "report" or study.settings.ladder != "report":
-        return Markdown("Verdicts on the report's claims are drawn from runs along its own path (`--select report`).")
+    if study.settings.ladder != "report":
+        return Markdown("The report's claims are about its own ladder; this is another.")
+    if study.settings.select != "report":
+        study = _along_the_reports_path(study)
+        if study is None:
+            return Markdown("Verdicts on the report's claims are drawn from runs along its own path: add them to this study with "
+                            "`lfwstudy run --select report` and the same other options; what is trained already is not "
+                            "trained again.")
+        rungs = study.climb()
     candidates = {(r.stage.id, c.variant): c for r in rungs for c in r.candidates}
     rows, known = [], []
     chosen = [claim for claim in claims.CLAIMS if stage in ("", claim.variant[0])]
@@ -256,6 +263,13 @@ def audit_of_random(study):
     return Markdown(f"Over {len(found)} random splits, {span('shared_people', 'validation_people')} of the validation people, "
                     f"{span('shared_images', 'validation_images')} of the pictures are in training too, and "
                     f"{span('touched_pairs', 'validation_pairs')} of the validation pairs are touched.")
+
+
+def _along_the_reports_path(study):
+    """The combination of the same folder that follows the report's own choices, None where there is none."""
+    s = study.settings
+    return next((other for other in study.combinations() if other.settings.select == "report"
+                 and (other.settings.protocol, other.settings.split) == (s.protocol, s.split)), None)
 
 
 def _published_difference(claim):

@@ -1,8 +1,9 @@
 import numpy as np
 from test_load import made_up_history, made_up_run
 
+from lfwstudy.claims import CLAIMS
 from lfwstudy.files import write_csv
-from lfwstudy.findings import contamination, measured_contamination, wider_gap
+from lfwstudy.findings import claim_verdicts, contamination, measured_contamination, wider_gap
 from lfwstudy.study import Settings, Study
 from lfwstudy.train import PREDICTION_COLUMNS, measure
 
@@ -38,3 +39,13 @@ def test_a_gap_that_shared_people_make_is_told_from_one_that_they_do_not(tmp_pat
     assert 0 < low < more < high and abs(more - 0.15) < 0.06
     assert "wider than under `components`" in wider_gap(found)
     assert f"{shared['touched']} of {shared['pairs']}" in contamination(study).data
+
+
+def test_claims_are_judged_along_the_reports_path_wherever_it_stands_in_the_folder(tmp_path, monkeypatch):
+    monkeypatch.setattr("lfwstudy.findings.is_demo", lambda study: False)
+    study = made_up_base(tmp_path, "components", {"train": 0.9, "val": 0.7, "test": 0.7})
+    assert "--select report" in claim_verdicts(study, study.climb()).data
+    Study(Settings(out=str(tmp_path), select="report", stages="base", precision="float32")).ask(["base"])
+    told = claim_verdicts(study, study.climb()).data
+    assert all(claim.text in told for claim in CLAIMS) and "No person is on both sides" in told
+    assert told.count("no verdict") >= len(CLAIMS)
