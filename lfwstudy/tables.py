@@ -15,7 +15,7 @@ from .stages import PROFILES, REPORT_LADDER, get_ladder, get_stage, scale
 
 _WORDS = {
     "data.crop": "central crop in pixels", "data.side": "picture side in pixels", "data.filter": "resize filter",
-    "data.pairs_per_class": "development pairs per class, at most", "data.split": "split", "data.fold": "held-out fold",
+    "data.pairs_per_class": "development pairs per class, at most", "data.split": "split", "data.split_seed": "seed of the split", "data.fold": "held-out fold",
     "model.pool1_stride": "stride of the first pooling", "model.batchnorm": "batch-norm placement",
     "model.width": "width of the network", "model.l2": "L2 penalty", "model.initializer": "initialisation",
     "training.epochs": "epochs at most", "training.batch_size": "pairs per batch",
@@ -37,14 +37,6 @@ _WORDS = {
 
 # What a network was trained on, in LFW's terms.
 PICTURE_CLASSES = {"pairs": "pairs only", "all-people": "all training people"}
-
-
-def source_parts(study):
-    """What the runs of a study are, whatever their split: data set, profile and what it means, seeds, precision, machine."""
-    s = study.settings
-    devices = sorted({row["device"] for row in study.rows()})
-    return (f"{DATASETS[s.dataset].title}, profile {s.profile} ({PROFILES[s.profile].title}), {study.seeds()} seeds, "
-            f"{study.precision}, {', '.join(devices)}")
 
 
 def source_line(study):
