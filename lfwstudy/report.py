@@ -173,7 +173,7 @@ def _body(source, page):
             image.wrap(soup.new_tag("div", attrs={"class": "scroll", "tabindex": "0"}))
     for number, region in enumerate(soup.select("figure > .scroll"), 1):
         # Each by a name of its own, so that a list of the regions tells them apart.
-        region["aria-label"] = f"{region.get('aria-label', 'Figure')} {number}: {_heading(region)}"
+        region["aria-label"] = f"{region.get('aria-label', 'Figure')} {number} of {page.title}: {_heading(region)}"
     for drawn in soup.select("figure > .scroll > svg"):
         drawn["aria-label"] = f"{_heading(drawn)}: {drawn.get('aria-label', '')}"
     message = notebook.metadata.get("lfwstudy_gap")

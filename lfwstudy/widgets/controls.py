@@ -35,12 +35,16 @@ class Slider(anywidget.AnyWidget):
 
 
 class Table(anywidget.AnyWidget):
-    """A table that sorts by a click on a heading and filters by words, in the browser. rows: lists of texts and numbers."""
+    """A table that sorts by a click on a heading and filters by words, in the browser.
+
+    rows: lists of texts and numbers; digits: how many each column's numbers are shown with.
+    """
 
     _esm, _css = _HERE / "table.js", _STYLE
     caption = traitlets.Unicode().tag(sync=True)
     columns = traitlets.List().tag(sync=True)
     rows = traitlets.List().tag(sync=True)
+    digits = traitlets.List().tag(sync=True)
     sort = traitlets.Unicode().tag(sync=True)
     descending = traitlets.Bool(False).tag(sync=True)
     words = traitlets.Unicode().tag(sync=True)
@@ -91,7 +95,7 @@ def still(widget):
         return _still_gallery(widget)
     if isinstance(widget, Table):
         head = "".join(f'<th scope="col">{html.escape(name)}</th>' for name in widget.columns)
-        lines = "".join("<tr>" + "".join(f"<td>{'' if v is None else html.escape(str(v))}</td>" for v in line) + "</tr>"
+        lines = "".join("<tr>" + "".join(f"<td>{_still_cell(v, n)}</td>" for v, n in zip(line, widget.digits)) + "</tr>"
                         for line in widget.rows)
         return (f'<figure><div class="scroll" tabindex="0" role="region" aria-label="Table"><table class="study"><thead><tr>{head}'
                 f"</tr></thead><tbody>{lines}</tbody></table></div></figure>")
@@ -99,6 +103,10 @@ def still(widget):
         chosen = [words for words in map(_chosen, widget.children) if words]
         return (f"<p>{html.escape('; '.join(chosen))}.</p>" if chosen else "") + "".join(map(still, widget.children))
     return ""
+
+
+def _still_cell(value, digits):
+    return "" if value is None else html.escape(value) if isinstance(value, str) else f"{value:,.{digits}f}"
 
 
 def _chosen(widget):

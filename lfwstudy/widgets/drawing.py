@@ -73,6 +73,11 @@ def text(x, y, words, anchor="start"):
     return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{html.escape(str(words))}</text>'
 
 
+def key(x, y, colour, words):
+    """A square of a colour with what it stands for."""
+    return f'<rect x="{x}" y="{y - 10}" width="11" height="11" fill="{colour}"/>' + text(x + 16, y, words)
+
+
 def ticks(low, high, count=5):
     """Round values from low to high, about `count` of them."""
     span = (high - low) or 1

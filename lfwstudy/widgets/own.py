@@ -70,9 +70,12 @@ def try_your_own(study):
         boxes[side].observe(lambda _: setattr(answer, "value", ""), "box")
     refresh = guarded(told, compare)
     score.on_click(refresh)
-    tell(told, "The photos stay in this notebook's memory, on the machine that runs it: nothing is sent elsewhere or written to disk.")
-    columns = [ipywidgets.VBox([uploads[side], messages[side], boxes[side]]) for side in _SIDES]
-    return panel(row(*columns), score, answer, seen, told, left=uploads["left"], right=uploads["right"],
+    private = message()
+    tell(private, "The photos stay in this notebook's memory, on the machine that runs it: nothing is sent elsewhere or written to "
+                  "disk.")
+    columns = [ipywidgets.VBox([uploads[side], messages[side], boxes[side]], layout=ipywidgets.Layout(width="27em"))
+               for side in _SIDES]
+    return panel(private, row(*columns), score, answer, seen, told, left=uploads["left"], right=uploads["right"],
                  left_box=boxes["left"], right_box=boxes["right"], left_message=messages["left"],
                  right_message=messages["right"], score=score, answer=answer, seen=seen, message=told)
 

@@ -1,9 +1,11 @@
 """The pair browser: pairs found by what they are and how they were judged; one opened beside its people's other pictures."""
 
+import functools
 import html
 
 import numpy as np
 
+from ..errors import StudyError
 from ..pairs import person_of
 from .controls import (Gallery, Slider, button, dropdown, explorer, guarded, markup, message, panel, row, tell,
                        text_field, when_changed)
@@ -73,21 +75,29 @@ def choose_pairs(study, per_page=10):
     back, forth = button("◀ previous pairs"), button("next pairs ▶")
     told = message()
     gallery = Gallery(slots=per_page, opens=True, size=84, empty="No pair is like that.")
-    state = {"page": 0, "rows": np.array([], int), "scored": None, "pictures": {}}
+    state = {"page": 0, "rows": np.array([], int), "scored": None}
+    # Read once: a slider asks many times a second.
+    read = functools.cache(lambda run, part_: scored_pairs(study, run, part_))
+    pictures = functools.cache(lambda run: Pictures(bank_of(study, run)))
 
     def page():
         rows, at = state["rows"], state["page"] * per_page
         shown = rows[at:at + per_page]
-        gallery.cards = [pair_card(state["scored"], i, state["pictures"][runs.value]) for i in shown]
+        gallery.cards = [pair_card(state["scored"], i, pictures(runs.value)) for i in shown]
         back.disabled, forth.disabled = at == 0, at + per_page >= len(rows)
-        return f"{at + 1} to {at + len(shown)} of {len(rows):,} pairs." if len(shown) else f"0 of {len(state['scored']):,} pairs."
+        if not len(shown):
+            return f"0 of {len(state['scored']):,} pairs."
+        return (f"{at + 1} to {at + len(shown)} of {len(rows):,} pairs. Above the threshold of {_THRESHOLD:.2f} the network says "
+                "same.")
 
     def search():
         gallery.chosen = ""
-        gallery.cards, back.disabled, forth.disabled = [], True, True
-        state["scored"] = scored_pairs(study, runs.value, part.value)
-        if runs.value not in state["pictures"]:
-            state["pictures"][runs.value] = Pictures(bank_of(study, runs.value))
+        try:
+            state["scored"] = read(runs.value, part.value)
+            pictures(runs.value)
+        except (StudyError, OSError):
+            state["scored"], gallery.cards, back.disabled, forth.disabled = None, [], True, True
+            raise
         state["rows"] = _find(state["scored"], kind.value, outcome.value, low.value, high.value, person.value, order.value)
         state["page"] = 0
         return page()
@@ -101,15 +111,15 @@ def choose_pairs(study, per_page=10):
     def opened():
         if not gallery.chosen or state["scored"] is None:
             return None
-        return state["scored"], int(gallery.chosen), state["pictures"][runs.value]
+        return state["scored"], int(gallery.chosen), pictures(runs.value)
 
     refresh = guarded(told, search)
     when_changed(refresh, runs, part, kind, outcome, low, high, person, order)
     back.on_click(turn(-1))
     forth.on_click(turn(1))
     refresh()
-    box = panel(row(runs, part, kind, outcome, order, person, low, high), row(back, forth), told, gallery, run=runs, part=part, kind=kind,
-                outcome=outcome, low=low, high=high, person=person, order=order, back=back, forth=forth, message=told,
+    box = panel(row(runs, part, kind, outcome, order, person, low, high), row(back, forth), told, gallery, run=runs, part=part,
+                kind=kind, outcome=outcome, low=low, high=high, person=person, order=order, back=back, forth=forth, message=told,
                 gallery=gallery)
     box.opened = opened
     return box

@@ -7,12 +7,13 @@ from . import drawing
 from .controls import Table, dropdown, explorer, guarded, markup, message, panel, row, several, when_changed
 from .scored import config_of, finished_rows, history_of, run_title
 
-_COLUMNS = (("stage", "stage", str), ("variant", "variant", str), ("seed", "seed", int), ("fold", "fold", int),
-            ("validation at best, %", "val_accuracy_at_best", "percent"), ("test, %", "test_accuracy", "percent"),
-            ("test at best, %", "test_accuracy_at_best", "percent"), ("AUC", "test_auc", "share"),
-            ("TPR, %", "test_tpr", "percent"), ("TNR, %", "test_tnr", "percent"), ("epochs", "epochs_run", int),
-            ("best epoch", "best_epoch", int), ("s per epoch", "seconds_per_epoch", "share"),
-            ("parameters", "parameters", int), ("carried", "carried_forward", "carried"))
+# Heading, column of results.csv, what it holds, digits shown.
+_COLUMNS = (("stage", "stage", str, 0), ("variant", "variant", str, 0), ("seed", "seed", int, 0), ("fold", "fold", int, 0),
+            ("validation at best, %", "val_accuracy_at_best", "percent", 1), ("test, %", "test_accuracy", "percent", 1),
+            ("test at best, %", "test_accuracy_at_best", "percent", 1), ("AUC", "test_auc", float, 3),
+            ("TPR, %", "test_tpr", "percent", 1), ("TNR, %", "test_tnr", "percent", 1), ("epochs", "epochs_run", int, 0),
+            ("best epoch", "best_epoch", int, 0), ("s per epoch", "seconds_per_epoch", float, 2),
+            ("parameters", "parameters", int, 0), ("carried", "carried_forward", "carried", 0))
 # More curves than colours and dashes tell apart are not drawn.
 _MOST = 16
 
@@ -21,18 +22,19 @@ _MOST = 16
 def browse_runs(study):
     """Finished runs side by side: learning curves, what their configurations differ in, and their results."""
     rows = finished_rows(study)
+    columns = [column for column in _COLUMNS if column[1] != "fold" or any(r["fold"] for r in rows)]
     stages = several("Stages", list(dict.fromkeys(r["stage"] for r in rows)))
     variants = several("Variants", list(dict.fromkeys(r["variant"] for r in rows)))
     seeds = several("Seeds", sorted({r["seed"] for r in rows}, key=int))
     measure = dropdown("Measure", [("accuracy", "accuracy"), ("cross-entropy", "cross_entropy")])
     told, figure, words = message(), markup("360px"), markup("6em")
     table = Table(caption="Finished runs. A click on a heading sorts; ► is carried forward.",
-                  columns=[name for name, *_ in _COLUMNS])
+                  columns=[name for name, *_ in columns], digits=[digits for *_, digits in columns])
 
     def show():
         chosen = [r for r in rows if r["stage"] in stages.value and r["variant"] in variants.value
                   and r["seed"] in seeds.value]
-        table.rows = [[_cell(r[key], kind) for _, key, kind in _COLUMNS] for r in chosen]
+        table.rows = [[_cell(r[key], kind) for _, key, kind, _ in columns] for r in chosen]
         if not chosen:
             figure.value = words.value = ""
             return "No run is chosen: choose at least one stage, variant and seed."
@@ -75,7 +77,5 @@ def _cell(value, kind):
     if kind == "carried":
         return "►" if value == "true" else ""
     if kind == "percent":
-        return round(100 * float(value), 1)
-    if kind == "share":
-        return round(float(value), 3)
+        return 100 * float(value)
     return kind(value)

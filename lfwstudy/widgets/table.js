@@ -1,5 +1,8 @@
 const make = (tag, values = {}) => Object.assign(document.createElement(tag), values);
 
+const shown = (value, digits) =>
+  value.toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits });
+
 function compare(a, b) {
   if (typeof a === "number" && typeof b === "number") return a - b;
   if (typeof a === "number" || typeof b === "number") return typeof a === "number" ? -1 : 1; // numbers before gaps
@@ -54,7 +57,8 @@ function render({ model, el }) {
       cell.setAttribute("aria-sort", i !== at ? "none" : model.get("descending") ? "descending" : "ascending"));
     body.replaceChildren(...rows.map((row) => {
       const line = make("tr");
-      line.append(...row.map((value) => make("td", { textContent: value ?? "" })));
+      line.append(...row.map((value, i) => typeof value !== "number" ? make("td", { textContent: value ?? "" })
+        : make("td", { className: "lfw-number", textContent: shown(value, model.get("digits")[i] ?? 0) })));
       return line;
     }));
     count.textContent = `${rows.length} of ${model.get("rows").length} rows`;

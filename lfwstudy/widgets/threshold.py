@@ -60,16 +60,17 @@ class _Figure:
     def __init__(self, scored):
         self.score, self.label = scored.score, scored.label > 0.5
         false_positive, true_positive, _ = evaluate.roc(scored.label, scored.score)
-        self.roc = drawing.Axes((56, 12, 286, 242), (0, 1), (0, 1))
+        self.roc = drawing.Axes((56, 26, 286, 246), (0, 1), (0, 1))
         counts = [np.histogram(self.score[self.label == same], _BINS, (0, 1))[0] for same in (True, False)]
         top = max(1, *(c.max() for c in counts))
-        self.bars = drawing.Axes((380, 12, 780, 242), (0, 1), (-top, top))
+        self.bars = drawing.Axes((380, 26, 780, 246), (0, 1), (-top, top))
         self.fixed = (self.roc.frame("mismatched pairs called same, %", "matched called same, %", percent="xy")
                       + self.roc.line([(0, 0), (1, 1)], drawing.TRAIN, "2 3", 1)
                       + self.roc.line(list(zip(false_positive, true_positive)), drawing.MEASURED, width=2)
                       + self.bars.frame("P(same)", "pairs")
                       + self._bars(counts[0], 1, drawing.MATCHED) + self._bars(counts[1], -1, drawing.MISMATCHED)
-                      + drawing.text(386, 26, "matched pairs, upwards") + drawing.text(386, 238, "mismatched pairs, downwards"))
+                      + drawing.key(380, 16, drawing.MATCHED, "matched pairs, upwards")
+                      + drawing.key(560, 16, drawing.MISMATCHED, "mismatched pairs, downwards"))
 
     def at(self, threshold):
         """The figure with a threshold marked."""
@@ -79,10 +80,10 @@ class _Figure:
         words = (f"threshold {threshold:.3f}: {100 * true_positive:.1f} % of the matched pairs called same, "
                  f"{100 * (1 - true_negative):.1f} % of the mismatched ones; {100 * right:.1f} % of all right")
         return drawing.svg(
-            800, 300, f"ROC curve and histogram of scores, {words}", self.fixed,
+            800, 304, f"ROC curve and histogram of scores, {words}", self.fixed,
             self.roc.dot(1 - true_negative, true_positive, drawing.WRONG, 6),
-            f'<line x1="{x:.1f}" x2="{x:.1f}" y1="8" y2="246" stroke="{drawing.WRONG}" stroke-width="2.5"/>',
-            drawing.text(8, 294, words[0].upper() + words[1:]))
+            f'<line x1="{x:.1f}" x2="{x:.1f}" y1="22" y2="250" stroke="{drawing.WRONG}" stroke-width="2.5"/>',
+            drawing.text(8, 298, words[0].upper() + words[1:]))
 
     def _bars(self, counts, sign, colour):
         width = (self.bars.right - self.bars.left) / _BINS

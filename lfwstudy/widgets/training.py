@@ -31,6 +31,9 @@ def train_live(study):
     width = Slider(label="Network width", min=0.05, max=0.5, step=0.05, value=0.1)
     start, stop = button("Start or go on", button_style="primary"), button("Stop", disabled=True)
     told, figure, entropy = message(), *(markup("310px", "470px") for _ in range(2))
+    key = markup()
+    key.value = drawing.legend([("validation, the dot at its best accuracy", drawing.VALIDATION, ""),
+                                ("training", drawing.TRAIN, "4 3")])
     state = {"thread": None, "stop": threading.Event()}
 
     def chosen():
@@ -98,7 +101,7 @@ def train_live(study):
     start.on_click(guarded(told, begin))
     stop.on_click(lambda _: (state["stop"].set(), tell(told, "Stopping.")))
     guarded(told, preview)()
-    built = panel(row(stage, variant, epochs, pairs, width), row(start, stop), told, row(figure, entropy),
+    built = panel(row(stage, variant, epochs, pairs, width), row(start, stop), told, row(figure, entropy), key,
                   stage=stage, variant=variant, epochs=epochs, pairs=pairs, width=width, start=start, stop=stop, message=told,
                   figure=figure, entropy=entropy)
     built.wait = lambda seconds: state["thread"] and state["thread"].join(seconds)
