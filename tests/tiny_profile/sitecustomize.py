@@ -1,5 +1,8 @@
 """On PYTHONPATH while tests run: every process of a study then knows profiles that train in seconds."""
 
+import os
+import sys
+
 from lfwstudy import stages
 
 stages.PROFILES["tiny"] = stages.Profile(
@@ -8,3 +11,16 @@ stages.PROFILES["tiny"] = stages.Profile(
 stages.PROFILES["speck"] = stages.Profile(
     "speck", "one epoch of a few pairs, where only the number of runs counts", 0.005,
     {**stages.PROFILES["tiny"].changes, "data.pairs_per_class": 10}, threads=1)
+
+
+def note(event, arguments):
+    """Note in a file the host that this process looks up, connects to or sends to."""
+    if event in ("socket.connect", "socket.sendto", "socket.getaddrinfo", "socket.gethostbyname"):
+        to = arguments[1] if event in ("socket.connect", "socket.sendto") else arguments[0]
+        host = to[0] if isinstance(to, tuple) else to
+        with open(os.environ["LFWSTUDY_TEST_CONNECTIONS"], "a") as file:
+            file.write(f"{event} {host}\n")
+
+
+if os.environ.get("LFWSTUDY_TEST_CONNECTIONS"):
+    sys.addaudithook(note)
