@@ -93,9 +93,21 @@ def test_a_network_with_code_in_it_is_refused(tmp_path):
     with zipfile.ZipFile(tmp_path / "other.keras", "w") as archive:
         archive.writestr("config.json", '{"module": "os", "class_name": "system", "config": "true"}')
         archive.writestr("metadata.json", "{}")
-    for name in ("zip.keras", "other.keras"):
+    (tmp_path / "secret").write_text("a\nb\n")
+    keras.Sequential([keras.Input((1,), dtype="string"), keras.layers.StringLookup(vocabulary=["a"])]).save(tmp_path / "reader.keras")
+    _replace_in_member(tmp_path / "reader.keras", "config.json", b'"vocabulary": ["a"]', f'"vocabulary": "{tmp_path / "secret"}"'.encode())
+    for name in ("zip.keras", "other.keras", "reader.keras"):
         with pytest.raises(StudyError, match=name):
             load_model(tmp_path / name)
+
+
+def _replace_in_member(path, member, old, new):
+    with zipfile.ZipFile(path) as archive:
+        contents = {name: archive.read(name) for name in archive.namelist()}
+    assert old in contents[member]
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in contents.items():
+            archive.writestr(name, content.replace(old, new) if name == member else content)
 
 
 @pytest.mark.parametrize("value", ["=1+1", "+1", "-1+1", "@SUM(A1)", "\t=1", " =1", "\uff1d1", '"=1', ";=1", "=cmd|' /C calc'!A0"])
