@@ -129,7 +129,8 @@ class Machines:
     def _start(self, command, name, environment):
         with open(self.folder / f"{name}.log", "a") as log:
             process = subprocess.Popen([str(part) for part in command], stdout=log, stderr=log, cwd=ROOT,
-                                       env={**os.environ, "PYTHONPATH": str(ROOT), **environment})
+                                       env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{os.environ['PYTHONPATH']}",
+                                            **environment})
         self.processes.append(process)
         return process
 
