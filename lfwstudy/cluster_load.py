@@ -31,8 +31,8 @@ RESULTS = Path(__file__).resolve().parents[1] / "results" / "cluster.json"
 def stand_in(path):
     """Do what train.main does, but for the training: `pause` seconds an epoch, numbers that mean nothing.
 
-    The job may name a `trace`, a file to which each trained epoch is added with its process and its GPU, and a file `hang`: where it is not there yet,
-    the stand-in makes it and hangs.
+    The job may name a `trace`, a file to which each trained epoch is added with its process and its GPU, and a file
+    `hang`: where it is not there yet, the stand-in makes it and hangs.
     """
     job = read_json(path)
     threading.Thread(target=end_with_parent, args=(job.get("lease"),), daemon=True).start()

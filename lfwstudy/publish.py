@@ -106,7 +106,10 @@ def cluster_block(file="results/cluster.json"):
         lines.append(f"| {runs:,} | {gpus} | {runs / rate / 3600:.1f} | {60 * rate:.1f} | "
                      f"{rate * m['scheduler_cpu_ms_per_run'] / 10:.1f} % | {rate * m['client_cpu_ms_per_run'] / 10:.1f} % | "
                      f"{runs * a_folder / 2**20:,.0f} MiB | {(largest := gpus * state / pause / 2**20):,.0f} MiB/s |")
-    lines.append("\nThe heartbeats of hours are not in the processor time, which was measured with short runs. What breaks first "
+    growth = (m["scheduler_memory_mb"] - m["scheduler_memory_idle_mb"]) / m["runs"]
+    lines.append("\nThe heartbeats of hours are not in the processor time, which was measured with short runs. The scheduler's "
+                 f"memory, if it grows with every run as it did here, ends at {m['scheduler_memory_idle_mb'] + growth * runs:,.0f} "
+                 f"MiB after {runs:,} runs. What breaks first "
                  f"is the network at the scheduler where nothing is shared: {largest:,.0f} MiB/s for the largest study here, of "
                  f"resume states of {state / 2**20:,.0f} MiB each. With a shared folder only progress and results pass it.")
     return "\n".join(lines)

@@ -15,11 +15,10 @@ import pytest
 
 from lfwstudy import executors
 from lfwstudy.cluster_load import RESUME_EPOCHS, jobs
-from lfwstudy.config import ModelConfig, RunConfig
+from lfwstudy.config import RunConfig
 from lfwstudy.datasets import load_pairs, prepare_bank
 from lfwstudy.errors import ConfigError
 from lfwstudy.files import read_csv
-from lfwstudy.model_cost import training_memory
 from lfwstudy.runs import FILES, Store
 
 cluster = pytest.importorskip("lfwstudy.cluster", reason="--cluster needs the package distributed")
@@ -87,12 +86,9 @@ def test_memory_set_aside_covers_what_runs_took():
     results = ROOT / "results" / "lfw-deepfunneled"
     for run in Store(results / "runs").ids():
         config, result = Store(results / "runs").record(run)
-        config = config["config"]
         peak = result["peak_memory_mb"] * 2**20
-        asked = training_memory(ModelConfig(**config["model"]), config["data"]["side"], config["training"]["batch_size"],
-                                pictures=4000)
-        assert peak < asked < 2.2 * peak
-    assert 8 * GIB < training_memory(ModelConfig(pool1_stride=1), 105, 64, 4000) < 12 * GIB
+        assert peak < cluster.memory_of(RunConfig.from_dict(config["config"])) < 2.2 * peak
+    assert 8 * GIB < cluster.memory_of(RunConfig().change({"model.pool1_stride": 1})) < 12 * GIB
 
 
 # -- with one ----------------------------------------------------------------------------------------------------------
@@ -129,7 +125,8 @@ class Machines:
     def _start(self, command, name, environment):
         with open(self.folder / f"{name}.log", "a") as log:
             process = subprocess.Popen([str(part) for part in command], stdout=log, stderr=log, cwd=ROOT,
-                                       env={**os.environ, "PYTHONPATH": str(ROOT), **environment})
+                                       env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{os.environ['PYTHONPATH']}",
+                                            **environment})
         self.processes.append(process)
         return process
 
@@ -315,14 +312,14 @@ def most_at_once(root, value):
 def test_declared_memory_bounds_how_many_run_at_once_the_stride_stage_included(machines, tmp_path, monkeypatch):
     """Networks of 304 M parameters: never on the small worker, two at once on one with four threads and 24 GB."""
     monkeypatch.setattr(cluster, "PATIENCE_SECONDS", 2)
-    wide = {**RunConfig().change({"model.pool1_stride": 1, "training.epochs": 12}).to_dict()}
+    wide = RunConfig().change({"model.pool1_stride": 1, "training.epochs": 12})
     made = [{name: value for name, value in job.items() if name != "memory"}
-            for job in jobs(tmp_path / "runs", 5, 12, 0.3, config=wide)]
+            for job in jobs(tmp_path / "runs", 5, 12, 0.3, config=wide.to_dict())]
     machines.start_worker("small", "--nthreads", 4, "--resources", "MEMORY=4e9 CORES=4")
     until(lambda: "Registered to" in (tmp_path / "worker-small.log").read_text())
     failures = executors.run(made[:1], machines.address)
-    size = training_memory(ModelConfig(pool1_stride=1), 105, 64) / GIB
-    assert f"no worker has the {size:.1f} GiB" in failures[f"{0:016x}"] and not list((tmp_path / "runs").glob("*/result.json"))
+    size = f"{cluster.memory_of(wide) / GIB:.1f} GiB"
+    assert f"no worker has the {size}" in failures[f"{0:016x}"] and not list((tmp_path / "runs").glob("*/result.json"))
     machines.start_worker("large", "--nthreads", 4, "--resources", "MEMORY=24e9 CORES=4")
     until(lambda: "Registered to" in (tmp_path / "worker-large.log").read_text())
     assert most_at_once(tmp_path / "runs", in_background(lambda: executors.run(made, machines.address))) == 2
