@@ -52,7 +52,7 @@ fuzz: setup
 
 audit: setup
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[audit]"
-	$(BIN)/python -m pip_audit --skip-editable --local $(ARGS)
+	$(BIN)/python tests/audit.py $(ARGS)
 
 lab: setup
 	$(BIN)/jupyter lab notebooks

@@ -100,9 +100,12 @@ def verify(options):
 
 
 def bench(options):
-    """`lfwstudy bench`: speed and memory of this machine."""
+    """`lfwstudy bench`: speed and memory of this machine, or with --growth how both grow."""
     from .files import write_json
-    from .bench import bench as measure
+    if options.growth:
+        from .growth import growth as measure
+    else:
+        from .bench import bench as measure
     if options.json and not Path(options.json).absolute().parent.is_dir():
         raise ConfigError(f"{options.json}: its folder does not exist")
     result = measure()
@@ -123,6 +126,8 @@ def _parser():
     _verify_command(commands)
     command = _command(commands, "bench", bench, "measure speed and memory of this machine, in about three minutes")
     command.add_argument("--json", default="", metavar="FILE", help="write the measurements to a file, too")
+    command.add_argument("--growth", action="store_true",
+                         help="instead: how time and memory grow with pairs, pixels and runs, in about ten minutes")
     return parser
 
 

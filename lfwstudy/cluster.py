@@ -23,7 +23,7 @@ from distributed import Client, LocalCluster
 
 from . import __version__, cluster_worker
 from .config import DataConfig, RunConfig
-from .datasets import has_pair_file, load_pairs, pair_file, prepare_bank
+from .datasets import PICTURES, has_pair_file, load_pairs, pair_file, prepare_bank
 from .errors import ConfigError, StudyError
 from .executors import check_cluster, clock
 from .files import locked, read_csv, write_text
@@ -97,6 +97,11 @@ def describe(address):
         hosts = {worker["host"] for worker in workers.values()}
         return (f"cluster: {len(workers)} worker{'s' if len(workers) != 1 else ''} on {len(hosts)} "
                 f"machine{'s' if len(hosts) != 1 else ''} at {address}; dashboard: {client.dashboard_link}")
+
+
+def memory_of(config):
+    """Bytes that a run of a RunConfig is to have of a worker: all of LFW's pictures are reckoned with."""
+    return training_memory(config.model, config.data.side, config.training.batch_size, pictures=PICTURES)
 
 
 def need_on(job, worker):
@@ -366,8 +371,7 @@ class _Handout:
         return True
 
     def _prepared(self, job):
-        config = RunConfig.from_dict(job["config"])
-        return {"memory": training_memory(config.model, config.data.side, config.training.batch_size), **job}
+        return {"memory": memory_of(RunConfig.from_dict(job["config"])), **job}
 
     @contextmanager
     def _mark(self):
@@ -506,8 +510,10 @@ def _connect(address):
     try:
         return Client(address, timeout=CONNECT_SECONDS, name="lfwstudy")
     except (OSError, ValueError, TypeError) as error:
-        raise ConfigError(f"--cluster: no Dask scheduler answers at {address} ({str(error) or type(error).__name__}); start "
-                          "one with `dask scheduler`") from None
+        advice = ("are the certificates right that Dask's configuration names under distributed.comm.tls?"
+                  if address.startswith("tls:") else "start one with `dask scheduler`")
+        raise ConfigError(f"--cluster: no Dask scheduler answers at {address} ({str(error) or type(error).__name__}); "
+                          f"{advice}") from None
 
 
 def _connect_again(address, why, show):

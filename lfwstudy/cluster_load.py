@@ -31,8 +31,8 @@ RESULTS = Path(__file__).resolve().parents[1] / "results" / "cluster.json"
 def stand_in(path):
     """Do what train.main does, but for the training: `pause` seconds an epoch, numbers that mean nothing.
 
-    The job may name a `trace`, a file to which each trained epoch is added, and a file `hang`: where it is not there yet,
-    the stand-in makes it and hangs.
+    The job may name a `trace`, a file to which each trained epoch is added with its process and its GPU, and a file
+    `hang`: where it is not there yet, the stand-in makes it and hangs.
     """
     job = read_json(path)
     threading.Thread(target=end_with_parent, args=(job.get("lease"),), daemon=True).start()
@@ -88,7 +88,7 @@ def _pretend(job, folder):
 def _trace(job, epoch):
     if job.get("trace"):
         with open(job["trace"], "a", encoding="utf-8") as file:
-            file.write(f"{job['run']} {epoch} {os.getpid()}\n")
+            file.write(f"{job['run']} {epoch} {os.getpid()} {os.environ.get('CUDA_VISIBLE_DEVICES', '-')}\n")
 
 
 def main(arguments):
@@ -132,19 +132,19 @@ def measure(runs, workers):
 def overhead(count=8, epochs=10, pause=2.0):
     """The same stand-ins, one at a time for each core, by the local executor and by as many workers of local:N.
 
-    Returns wall seconds of both, the cluster's without its start, which a study pays once.
+    In turns, local, cluster, cluster, local, so that what else the machine does meets both. Returns wall seconds of both,
+    the cluster's without its start, which a study pays once.
     """
     from .cluster import started
     from .machine import cores
-    taken = {}
+    taken = {"local": 0.0, "cluster": 0.0}
     with tempfile.TemporaryDirectory() as folder, started(f"local:{cores()}") as address:
-        for name, cluster in (("warm-up", address), ("local", ""), ("cluster", address)):
-            work = jobs(Path(folder) / name / "runs", cores(), 1) if name == "warm-up" else \
-                jobs(Path(folder) / name / "runs", count, epochs, pause)
+        run(jobs(Path(folder) / "warm-up" / "runs", cores(), 1), address)
+        for turn, name in enumerate(("local", "cluster", "cluster", "local")):
             began = time.monotonic()
-            run(work, cluster)
-            taken[name] = time.monotonic() - began
-    return {"overhead_runs": count, "overhead_run_seconds": epochs * pause, "overhead_at_once": cores(),
+            run(jobs(Path(folder) / str(turn) / "runs", count, epochs, pause), address if name == "cluster" else "")
+            taken[name] += time.monotonic() - began
+    return {"overhead_runs": 2 * count, "overhead_run_seconds": epochs * pause, "overhead_at_once": cores(),
             "local_seconds": taken["local"], "cluster_seconds": taken["cluster"]}
 
 

@@ -244,7 +244,8 @@ def _bar(page, specs):
                 if finished and spec.run not in told:
                     told.add(spec.run)
                     if not terminal:  # a log gets a line per run where a terminal has the bar
-                        _say(f"- {spec.variant}, seed {spec.seed}: done, {len(told)} of {len(specs)}")
+                        fold = f", fold {spec.fold}" if spec.fold else ""
+                        _say(f"- {spec.variant}, seed {spec.seed}{fold}: done, {len(told)} of {len(specs)}")
                 epochs = len(study.store.history(spec.run))
                 done += spec.config.training.epochs if finished else epochs
                 if epochs and not finished:

@@ -31,6 +31,7 @@ class DataConfig:
 
     crop: side in pixels of the central square that is kept of the 250x250 source picture.
     side: side in pixels of the square the crop is resized to.
+    split_seed: of the splits that are drawn; a study has 0, so that its seeds share one validation side.
     pairs_per_class: how many matched, and how many mismatched, development pairs are used at most; None is all.
     fold: the held-out fold of View 2, 1 to 10; None under View 1.
     pictures: what may be trained on: the pictures that the training pairs name, or all pictures of all training
@@ -41,6 +42,7 @@ class DataConfig:
     protocol: str = "view1"
     fold: int | None = None
     split: str = "components"
+    split_seed: int = 0
     crop: int = 250
     side: int = 105
     filter: str = "bilinear"
@@ -52,6 +54,7 @@ class DataConfig:
         choose_one("split", self.split, SPLITS)
         choose_one("filter", self.filter, FILTERS)
         choose_one("pictures", self.pictures, PICTURES)
+        _require_int("split_seed", self.split_seed, 0)
         _require_int("crop", self.crop, 1, 250)
         _require_int("side", self.side, 8, 250)
         if self.fold is not None:

@@ -238,7 +238,7 @@ def development_split(config, data_dir=""):
     if config.pairs_per_class is not None:
         development = development.take(subsample(development, config.pairs_per_class))
     people = read_people(pair_file("people.txt", config.dataset, data_dir)) if config.split == "folds" else None
-    return development, make_split(config.split, development, people)
+    return development, make_split(config.split, development, people, config.split_seed)
 
 
 def audit_split(config, data_dir=""):

@@ -37,8 +37,15 @@ def claim_verdicts(study, rungs, stage=""):
     """The report's claims (on one stage, or all): what it saw, what is measured here, the verdict and why."""
     if is_demo(study):
         return Markdown("No verdict on the report's claims is drawn from demo faces.")
-    if study.settings.select != "report" or study.settings.ladder != "report":
-        return Markdown("Verdicts on the report's claims are drawn from runs along its own path (`--select report`).")
+    if study.settings.ladder != "report":
+        return Markdown("The report's claims are about its own ladder; this is another.")
+    if study.settings.select != "report":
+        study = _along_the_reports_path(study)
+        if study is None:
+            return Markdown("Verdicts on the report's claims are drawn from runs along its own path: add them to this study with "
+                            "`lfwstudy run --select report` and the same other options; what is trained already is not "
+                            "trained again.")
+        rungs = study.climb()
     candidates = {(r.stage.id, c.variant): c for r in rungs for c in r.candidates}
     rows, known = [], []
     chosen = [claim for claim in claims.CLAIMS if stage in ("", claim.variant[0])]
@@ -205,32 +212,44 @@ def time_points(study, rungs):
 
 def contamination(study):
     """Validation minus test accuracy of the base network under person-disjoint and contaminated splits."""
-    rows, gaps, audits = [], {}, study.audits()
+    found = measured_contamination(study)
+    if len(found["splits"]) < 2:
+        return Markdown("To see what shared people are worth, add the base stage under another split to this study: "
+                        "`lfwstudy run --split random --stages base` with the same other options.")
+    rows = [{"split": split, "validation pairs with a person of the training side": f"{s['touched']} of {s['pairs']}",
+             "validation": percent(s["validation"]), "test": percent(s["test"]),
+             "validation minus test": f"{100 * s['gap'][0]:+.1f} {_span(*s['gap'][1:])}", "seeds": s["seeds"]}
+            for split, s in found["splits"].items()]
+    return table(rows, f"The base network at its best epoch, in percent. {wider_gap(found)} Intervals: 95 %, bootstrap over "
+                       "connected components of people and over seeds. The best epoch is chosen on validation, which by itself "
+                       "raises validation a little under every split.", study)
+
+
+def measured_contamination(study):
+    """What shared people are worth, JSON-ready: `splits`, by name, and `wider`, the gap under `random` minus that under
+    `components` with its interval, None where one of them is missing. Shares in 0..1, at the best epochs."""
+    splits, gaps, audits = {}, {}, study.audits()
     for other in study.combinations():
-        key = (other.settings.protocol, other.settings.ladder)
-        if key != ("view1", "report") or other.settings.split in gaps:
-            continue
-        rungs = other.climb(upto="base")
+        split, key = other.settings.split, (other.settings.protocol, other.settings.ladder)
+        rungs = other.climb(upto="base") if key == ("view1", "report") and split not in gaps else []
         correct = other.correct(rungs[0].candidates[0]) if rungs else None
         if correct is None:
             continue
         validation, components = other.validation_correct(rungs[0].candidates[0])
-        gap = evidence.gap(validation, components, correct, other.test_components())
-        gaps[other.settings.split] = gap
-        shared = audits[other.settings.split]
-        rows.append({"split": other.settings.split, "validation pairs with a person of the training side":
-                     f"{shared['touched_pairs']} of {shared['validation_pairs']}", "validation": percent(validation.mean()), "test": percent(correct.mean()),
-                     "validation minus test": f"{100 * gap.difference:+.1f} {_span(gap.low, gap.high)}", "seeds": len(correct)})
-    if len(gaps) < 2:
-        return Markdown("To see what shared people are worth, add the base stage under another split to this study: "
-                        "`lfwstudy run --split random --stages base` with the same other options.")
-    told = ""
-    if {"random", "components"} <= set(gaps):
-        more = evidence.difference_of_gaps(gaps["random"], gaps["components"])
-        told = (f"The gap under `random` is {100 * more[0]:+.1f} points {_span(*more[1:])} wider than under `components`. ")
-    return table(rows, f"The base network at its best epoch, in percent. {told}Intervals: 95 %, bootstrap over connected "
-                       "components of people and over seeds. The best epoch is chosen on validation, which by itself raises "
-                       "validation a little under every split.", study)
+        gap = gaps[split] = evidence.gap(validation, components, correct, other.test_components())
+        splits[split] = {"touched": audits[split]["touched_pairs"], "pairs": audits[split]["validation_pairs"],
+                         "validation": float(validation.mean()), "test": float(correct.mean()), "seeds": len(correct),
+                         "gap": [gap.difference, gap.low, gap.high]}
+    both = {"random", "components"} <= set(gaps)
+    return {"splits": splits,
+            "wider": [float(v) for v in evidence.difference_of_gaps(gaps["random"], gaps["components"])] if both else None}
+
+
+def wider_gap(found):
+    """In a sentence: by how much the gap is wider where people are shared; empty where that was not measured."""
+    if not found["wider"]:
+        return ""
+    return f"The gap under `random` is {100 * found['wider'][0]:+.1f} points {_span(*found['wider'][1:])} wider than under `components`."
 
 
 def audit_of_random(study):
@@ -244,6 +263,13 @@ def audit_of_random(study):
     return Markdown(f"Over {len(found)} random splits, {span('shared_people', 'validation_people')} of the validation people, "
                     f"{span('shared_images', 'validation_images')} of the pictures are in training too, and "
                     f"{span('touched_pairs', 'validation_pairs')} of the validation pairs are touched.")
+
+
+def _along_the_reports_path(study):
+    """The combination of the same folder that follows the report's own choices, None where there is none."""
+    s = study.settings
+    return next((other for other in study.combinations() if other.settings.select == "report"
+                 and (other.settings.protocol, other.settings.split) == (s.protocol, s.split)), None)
 
 
 def _published_difference(claim):

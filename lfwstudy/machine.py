@@ -2,7 +2,9 @@
 
 import os
 import platform
+import subprocess
 import sys
+from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -106,4 +108,16 @@ def versions():
 
 
 def _has_accelerator():
+    """Whether there is an accelerator, and a backend that sees it: TensorFlow's usual package for one computes on the CPU."""
+    return _has_device_file() and _backend_sees_one()
+
+
+def _has_device_file():
     return Path("/dev/nvidia0").exists() or Path("/dev/dxg").exists()
+
+
+@lru_cache(maxsize=1)
+def _backend_sees_one():
+    # Asked in a process of its own: this one would keep the device's memory.
+    asked = "import keras, sys; sys.exit(all(name.startswith('cpu') for name in keras.distribution.list_devices()))"
+    return subprocess.run([sys.executable, "-c", asked], capture_output=True).returncode == 0

@@ -1,7 +1,7 @@
 """Measured figures in the READMEs: written from results.csv by `python -m lfwstudy.publish`, never typed.
 
-A block between `<!-- results -->` and `<!-- /results -->` is replaced, and one between `<!-- cluster -->` and
-`<!-- /cluster -->` from results/cluster.json; a test compares them with the files.
+A block between `<!-- results -->` and `<!-- /results -->` is replaced, and likewise `cluster` and `growth` from the JSON
+files of these names in results/; a test compares them with the files.
 """
 
 import sys
@@ -10,20 +10,38 @@ from pathlib import Path
 from .claims import published
 from .files import read_csv, read_json, write_text
 from .model_cost import tower_cost
+from .runs import Store
 from .stages import base_config, get_ladder
 
 ROOT = Path(__file__).resolve().parents[1]
 BEGIN, END = "<!-- results -->", "<!-- /results -->"
 CLUSTER_BEGIN, CLUSTER_END = "<!-- cluster -->", "<!-- /cluster -->"
+GROWTH_BEGIN, GROWTH_END = "<!-- growth -->", "<!-- /growth -->"
+CONTAMINATION_BEGIN, CONTAMINATION_END = "<!-- contamination -->", "<!-- /contamination -->"
 PLACES = (("README.md", "results/lfw-deepfunneled"), ("results/lfw-deepfunneled/README.md", "results/lfw-deepfunneled"))
+
+
+def first_ladder(folder):
+    """Rows of the first ladder in a folder's results.csv; what else it holds is in its report."""
+    rows = read_csv(ROOT / folder / "results.csv")
+    same = ("ladder", "protocol", "split", "select")
+    return [row for row in rows if all(row[key] == rows[0][key] for key in same)]
+
+
+def curves(folder):
+    """The learning curves of the same runs, as a Figure."""
+    from . import plots
+    rows, store, histories = first_ladder(folder), Store(ROOT / folder / "runs"), {}
+    for row in rows:
+        histories.setdefault(f"{row['stage']}: {row['variant']}", []).append(store.history(row["run"]))
+    first = rows[0]
+    return plots.small_multiples(histories, f"{first['dataset']}, profile {first['profile']}, split {first['split']}, "
+                                            f"seed{_seeds(rows)}, {first['precision']}, {first['device']}")
 
 
 def block(folder):
     """The Markdown table of a folder's results.csv, a row per variant, means over seeds."""
-    rows = read_csv(ROOT / folder / "results.csv")
-    # One ladder, the first; what else a folder holds is in its report.
-    same = ("ladder", "protocol", "split", "select")
-    rows = [row for row in rows if all(row[key] == rows[0][key] for key in same)]
+    rows = first_ladder(folder)
     lines = ["| stage | variant | published (LFW-a) | measured [95 %] | at best epoch | validation at best | TPR / TNR | "
              "epochs | seconds per epoch | seeds |", "|---|---|---|---|---|---|---|---|---|---|"]
     groups = {}
@@ -88,16 +106,55 @@ def cluster_block(file="results/cluster.json"):
         lines.append(f"| {runs:,} | {gpus} | {runs / rate / 3600:.1f} | {60 * rate:.1f} | "
                      f"{rate * m['scheduler_cpu_ms_per_run'] / 10:.1f} % | {rate * m['client_cpu_ms_per_run'] / 10:.1f} % | "
                      f"{runs * a_folder / 2**20:,.0f} MiB | {(largest := gpus * state / pause / 2**20):,.0f} MiB/s |")
-    lines.append("\nThe heartbeats of hours are not in the processor time, which was measured with short runs. What breaks first "
+    growth = (m["scheduler_memory_mb"] - m["scheduler_memory_idle_mb"]) / m["runs"]
+    lines.append("\nThe heartbeats of hours are not in the processor time, which was measured with short runs. The scheduler's "
+                 f"memory, if it grows with every run as it did here, ends at {m['scheduler_memory_idle_mb'] + growth * runs:,.0f} "
+                 f"MiB after {runs:,} runs. What breaks first "
                  f"is the network at the scheduler where nothing is shared: {largest:,.0f} MiB/s for the largest study here, of "
                  f"resume states of {state / 2**20:,.0f} MiB each. With a shared folder only progress and results pass it.")
     return "\n".join(lines)
 
 
+def contamination_block(file="results/contamination.json"):
+    """Markdown on what people on both sides of the split were measured to be worth."""
+    m = read_json(ROOT / file)
+    lines = ["| split | validation pairs with a person of the training side | training | validation | test | "
+             "validation minus test [95 %] |", "|---|---|---|---|---|---|"]
+    lines += [f"| {split} | {100 * s['touched']:.0f} % | {_percent(s['train'])} | {_percent(s['validation'])} | "
+              f"{_percent(s['test'])} | {_points(s['gap'])} |" for split, s in m["splits"].items()]
+    low, high = m["wider"][1:]
+    told = "the first is wider" if low > 0 else "the second is wider" if high < 0 else "inside the noise"
+    return "\n".join([*lines, "", f"{m['dataset']}, a stand-in for the base network ({m['width']:g} of its filters, {m['side']}x"
+                      f"{m['side']} pixels, {m['epochs']} epochs, float32), mean over {m['repeats']} drawn splits of each kind, "
+                      f"on {m['machine']}; accuracy in percent at the best epochs, on all development pairs. The gap under "
+                      f"`random` minus that under `components`: {_points(m['wider'])} points, {told}. Intervals: corrected "
+                      "resampled t (Nadeau and Bengio 2003)."])
+
+
+def growth_block(file="results/growth.json"):
+    """Markdown on how time and memory were measured to grow."""
+    m = read_json(ROOT / file)
+    what = {"pairs": "an epoch of training, by pairs", "pixels": "an epoch of 250 pairs, by pixels of a picture",
+            "runs": "opening and tabulating a study, by finished runs"}
+    lines = ["| what grows | from | to | seconds | peak memory, MiB | slope of time | slope of memory |",
+             "|---|---|---|---|---|---|---|"]
+    for cause, c in m["curves"].items():
+        ends = [f"{values[0]:,.{digits}f} to {values[-1]:,.{digits}f}"
+                for values, digits in ((c["seconds"], 1), (c["memory_mb"], 0))]
+        lines.append(f"| {what[cause]} | {c['n'][0]:,} | {c['n'][-1]:,} | {ends[0]} | {ends[1]} | {c['seconds_slope']:.2f} | "
+                     f"{c['memory_slope']:.2f} |")
+    return "\n".join([*lines, "", f"{m['machine']}, {m['network']}. A slope of 1 is linear; it is taken between the two "
+                      "largest sizes.", "", "![How time and memory grow](results/growth.png)"])
+
+
 def published_text(text, folder):
     """A README's text with its blocks made anew. Raises ValueError where it has none."""
     text = _replaced(text, BEGIN, END, block(folder))
-    return _replaced(text, CLUSTER_BEGIN, CLUSTER_END, cluster_block()) if CLUSTER_BEGIN in text else text
+    for begin, end, content in ((CLUSTER_BEGIN, CLUSTER_END, cluster_block), (GROWTH_BEGIN, GROWTH_END, growth_block),
+                                (CONTAMINATION_BEGIN, CONTAMINATION_END, contamination_block)):
+        if begin in text:
+            text = _replaced(text, begin, end, content())
+    return text
 
 
 def _replaced(text, begin, end, content):
@@ -109,7 +166,11 @@ def _replaced(text, begin, end, content):
 
 
 def main():
-    """Rewrite the blocks of all READMEs."""
+    """Rewrite the blocks of all READMEs, and the figures that they show."""
+    from . import plots
+    for folder in dict.fromkeys(folder for _, folder in PLACES):
+        curves(folder).savefig(ROOT / folder / "curves.png", dpi=120)
+    plots.growth(read_json(ROOT / "results/growth.json")).savefig(ROOT / "results/growth.png", dpi=120)
     for readme, folder in PLACES:
         path = ROOT / readme
         write_text(path, published_text(path.read_text(encoding="utf-8"), folder))
@@ -124,6 +185,10 @@ def _seeds(rows):
 def _mean(runs, column, factor, digits=1):
     values = [float(run[column]) for run in runs if run[column]]
     return f"{factor * sum(values) / len(values):.{digits}f}" if values else ""
+
+
+def _points(interval):
+    return "{:+.1f} [{:+.1f}, {:+.1f}]".format(*(100 * value for value in interval))
 
 
 def _percent(value):

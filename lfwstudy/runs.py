@@ -19,6 +19,7 @@ from .files import read_csv, read_json, write_json
 FILES = ("config.json", "history.csv", "predictions.csv", "result.json")
 # What result.json must have for a run to be compared, chosen and shown.
 NUMBERS = ("epochs_run", "evaluated_epoch", "best_epoch", "val_accuracy_at_best", "val_cross_entropy")
+_SETS = ("train", "val", "test")
 _HEADER = "set,pair,left,right,label,score,score_at_best\n"
 
 
@@ -70,7 +71,7 @@ class Store:
     def scores(self, run, part="test"):
         """The numbers of `predictions` alone, many times faster: dict of arrays label, score, score_at_best."""
         path = self.folder(run) / "predictions.csv"
-        return _scores(path, path.stat().st_mtime_ns)[part]
+        return _scores(path, path.stat().st_mtime_ns, part)
 
     def has_weights(self, run):
         """Whether a run's network is kept."""
@@ -152,7 +153,7 @@ class Store:
         rows = self.history(run)
         if [row["epoch"] for row in rows] != list(range(1, result["epochs_run"] + 1)):
             return f"history.csv has {len(rows)} readable epochs, result.json {result['epochs_run']}"
-        for part in ("train", "val", "test"):
+        for part in _SETS:
             stored = self.result(run)[f"{part}_accuracy"]
             if stored is None:
                 continue
@@ -175,21 +176,22 @@ def _result(path, stamp):
             for key, value in content if not isinstance(value, (dict, list))}
 
 
-@lru_cache(maxsize=256)
-def _scores(path, stamp):
-    """Of each set: label, score, score_at_best."""
+@lru_cache(maxsize=512)
+def _scores(path, stamp, part):
+    """Of a set: label, score, score_at_best. Only its own lines are read: the test pairs are half of a file or less."""
     text = path.read_text(encoding="utf-8")
-    sets = ("train", "val", "test")
-    # As training writes them, the sets stand one after the other: only their sizes need to be known.
-    sizes = [text.count(f"\n{part},") for part in sets]
-    starts = [at for part in sets for at in (text.find(f"\n{part},"), text.rfind(f"\n{part},")) if at >= 0]
-    whole = text.startswith(_HEADER) and text.endswith("\n") and starts and starts == sorted(starts)
-    numbers = np.loadtxt(io.StringIO(text), delimiter=",", quotechar='"', comments=None, skiprows=1, usecols=(4, 5, 6),
-                         ndmin=2) if whole else ()
-    if not whole or sum(sizes) != len(numbers):
+    # As training writes them, the sets stand one after the other.
+    starts = [text.find(f"\n{name},") for name in _SETS]
+    found = [at for at in starts if at >= 0]
+    whole = text.startswith(_HEADER) and text.endswith("\n") and found and found == sorted(found)
+    at = starts[_SETS.index(part)]
+    end = next((other for other in found if other > at), len(text))
+    lines = text[at:end] if at >= 0 else ""
+    numbers = np.loadtxt(io.StringIO(lines), delimiter=",", quotechar='"', comments=None, skiprows=1, usecols=(4, 5, 6),
+                         ndmin=2) if whole and lines else np.empty((0, 3))
+    if not whole or lines.count(f"\n{part},") != len(numbers):
         raise RunError(f"{path}: damaged; `lfwstudy run` sets such a run aside and trains it anew")
-    found = np.split(numbers, np.cumsum(sizes)[:-1])
-    return {part: dict(zip(("label", "score", "score_at_best"), rows.T)) for part, rows in zip(sets, found)}
+    return dict(zip(("label", "score", "score_at_best"), numbers.T))
 
 
 def _is_whole_zip(path):

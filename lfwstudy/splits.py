@@ -9,8 +9,6 @@ from scipy.sparse.csgraph import connected_components
 from .errors import ConfigError, DataError, choose_one
 from .pairs import person_of
 
-# The split must not change between seeds of a study: its own seed is fixed.
-SPLIT_SEED = 0
 VALIDATION_SHARE = 0.2
 
 
@@ -24,7 +22,7 @@ class Split:
     dropped: np.ndarray
 
 
-def make_split(name, pairs, people_sets=None, seed=SPLIT_SEED):
+def make_split(name, pairs, people_sets=None, seed=0):
     """Split development pairs into training and validation.
 
     components: whole connected components of the graph whose nodes are people and whose edges are pairs;
@@ -41,7 +39,7 @@ def make_split(name, pairs, people_sets=None, seed=SPLIT_SEED):
         split = _by_sets(pairs, people_sets)
     else:
         choose = {"components": _by_components, "sequential": _first, "random": _at_random}[name]
-        chosen = choose(pairs, np.random.default_rng([SPLIT_SEED if seed is None else seed, 20]))
+        chosen = choose(pairs, np.random.default_rng([seed, 20]))
         split = Split(name, np.flatnonzero(~chosen), np.flatnonzero(chosen), np.array([], np.int64))
     _check(split, pairs)
     return split

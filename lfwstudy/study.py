@@ -225,7 +225,9 @@ class Study:
             candidates = [self._candidate(stage, v, start.change(v.changes)) for v in stage.variants]
             failures = {}
             if train:
-                failures = self.train([s for c in candidates for s in c.specs], show)
+                own = [s for c in candidates for s in c.specs]
+                failed = self.train(own + self._alongside(stage, incumbent), show)
+                failures = {s.run: failed[s.run] for s in own if s.run in failed}
             candidates = tuple(dataclasses.replace(c, score=self._score(c)) for c in candidates)
             after = self._choose(stage, candidates, incumbent)
             rungs.append(Rung(stage, incumbent, candidates, after, failures))
@@ -391,6 +393,18 @@ class Study:
                 specs.append(Spec(stage.id, variant.id, seed, fold, scaled,
                                   scaled.identify(seed, self.precision, digest)))
         return Candidate(stage.id, variant.id, config, tuple(specs))
+
+    def _alongside(self, stage, incumbent):
+        """On a cluster, what can run beside a stage that is never carried forward: the stages up to the next that may be.
+
+        They start from the same incumbent and have no reason to wait for it.
+        """
+        specs, names = [], self.stages()
+        while self.settings.cluster and incumbent and not stage.carry and names[-1] != stage.id:
+            stage = get_stage(self.settings.ladder, names[names.index(stage.id) + 1])
+            for variant in stage.variants:
+                specs += self._candidate(stage, variant, incumbent.config.change(variant.changes)).specs
+        return specs
 
     def _score(self, candidate):
         """(mean validation accuracy at the best epoch, minus mean validation cross-entropy), None where unfinished."""

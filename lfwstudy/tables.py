@@ -15,7 +15,7 @@ from .stages import PROFILES, REPORT_LADDER, get_ladder, get_stage, scale
 
 _WORDS = {
     "data.crop": "central crop in pixels", "data.side": "picture side in pixels", "data.filter": "resize filter",
-    "data.pairs_per_class": "development pairs per class, at most", "data.split": "split", "data.fold": "held-out fold",
+    "data.pairs_per_class": "development pairs per class, at most", "data.split": "split", "data.split_seed": "seed of the split", "data.fold": "held-out fold",
     "model.pool1_stride": "stride of the first pooling", "model.batchnorm": "batch-norm placement",
     "model.width": "width of the network", "model.l2": "L2 penalty", "model.initializer": "initialisation",
     "training.epochs": "epochs at most", "training.batch_size": "pairs per batch",

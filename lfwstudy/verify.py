@@ -118,4 +118,4 @@ def load_model(path):
     try:
         return keras.saving.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # a damaged file makes Keras raise many kinds
-        raise StudyError(f"{path}: not a loadable network ({type(error).__name__}: {str(error).splitlines()[0]})") from error
+        raise StudyError(f"{path}: not a loadable network ({type(error).__name__}: {one_line(error)[:300]})") from error

@@ -15,14 +15,14 @@ import pytest
 
 from lfwstudy import executors
 from lfwstudy.cluster_load import RESUME_EPOCHS, jobs
-from lfwstudy.config import ModelConfig
+from lfwstudy.config import RunConfig
 from lfwstudy.datasets import load_pairs, prepare_bank
 from lfwstudy.errors import ConfigError
 from lfwstudy.files import read_csv
-from lfwstudy.model_cost import training_memory
 from lfwstudy.runs import FILES, Store
 
 cluster = pytest.importorskip("lfwstudy.cluster", reason="--cluster needs the package distributed")
+dask = pytest.importorskip("dask")
 ROOT = Path(__file__).resolve().parents[1]
 GIB = 2**30
 
@@ -86,12 +86,9 @@ def test_memory_set_aside_covers_what_runs_took():
     results = ROOT / "results" / "lfw-deepfunneled"
     for run in Store(results / "runs").ids():
         config, result = Store(results / "runs").record(run)
-        config = config["config"]
         peak = result["peak_memory_mb"] * 2**20
-        asked = training_memory(ModelConfig(**config["model"]), config["data"]["side"], config["training"]["batch_size"],
-                                pictures=4000)
-        assert peak < asked < 2.2 * peak
-    assert 8 * GIB < training_memory(ModelConfig(pool1_stride=1), 105, 64, 4000) < 12 * GIB
+        assert peak < cluster.memory_of(RunConfig.from_dict(config["config"])) < 2.2 * peak
+    assert 8 * GIB < cluster.memory_of(RunConfig().change({"model.pool1_stride": 1})) < 12 * GIB
 
 
 # -- with one ----------------------------------------------------------------------------------------------------------
@@ -106,28 +103,30 @@ def free_port():
 class Machines:
     """A scheduler and workers as processes, each worker with a cache of its own, as on a machine of its own."""
 
-    def __init__(self, folder, host="127.0.0.1", port=None):
+    def __init__(self, folder, host="127.0.0.1", port=None, protocol="tcp"):
         self.folder, self.processes, self.port, self.host = folder, [], port or free_port(), host
-        self.address = f"tcp://{host}:{self.port}"
+        self.address, self.protocol = f"{protocol}://{host}:{self.port}", protocol
         if port is None:
             self.start_scheduler()
 
     def start_scheduler(self, before=(), **settings):
         environment = {"DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "6s", "DASK_DISTRIBUTED__COMM__TIMEOUTS__TCP": "15s", **settings}
         self.scheduler = self._start([*before, sys.executable, "-m", "distributed.cli.dask_scheduler", "--host", self.host,
-                                      "--port", self.port, "--no-dashboard"], "scheduler", environment)
+                                      "--port", self.port, "--protocol", self.protocol, "--no-dashboard"], "scheduler",
+                                     environment)
 
     def start_worker(self, name, *options, before=(), **settings):
         environment = {"LFWSTUDY_CACHE": str(self.folder / f"cache-{name}"),
                        "DASK_DISTRIBUTED__COMM__TIMEOUTS__TCP": "15s", **settings}
         return self._start([*before, sys.executable, "-m", "distributed.cli.dask_worker", self.address, "--name", name,
-                            "--no-nanny", "--nthreads", 1, "--no-dashboard", "--local-directory", self.folder / f"dask-{name}",
-                            *options], f"worker-{name}", environment)
+                            "--no-nanny", "--no-dashboard", "--local-directory", self.folder / f"dask-{name}",
+                            *(() if "--nthreads" in options else ("--nthreads", 1)), *options], f"worker-{name}", environment)
 
     def _start(self, command, name, environment):
         with open(self.folder / f"{name}.log", "a") as log:
             process = subprocess.Popen([str(part) for part in command], stdout=log, stderr=log, cwd=ROOT,
-                                       env={**os.environ, "PYTHONPATH": str(ROOT), **environment})
+                                       env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{os.environ['PYTHONPATH']}",
+                                            **environment})
         self.processes.append(process)
         return process
 
@@ -295,6 +294,138 @@ def test_a_run_that_fits_nowhere_says_what_it_needs(machines, tmp_path, monkeypa
     until(lambda: "Registered to" in (tmp_path / "worker-a.log").read_text())
     failures = executors.run([*jobs(tmp_path / "runs", 1, 1, memory=9 * GIB)], machines.address)
     assert "9.0 GiB" in failures[f"{0:016x}"] and "--memory-limit" in failures[f"{0:016x}"]
+
+
+def most_at_once(root, value):
+    """The largest number of runs in progress at once, by their processes' files; waits for a background call's end."""
+    most = 0
+    while True:
+        most = max(most, len(list(root.glob("*/job.json"))))
+        try:
+            assert value(0.05) == {}
+            return most
+        except TimeoutError:
+            continue
+
+
+@pytest.mark.long
+def test_declared_memory_bounds_how_many_run_at_once_the_stride_stage_included(machines, tmp_path, monkeypatch):
+    """Networks of 304 M parameters: never on the small worker, two at once on one with four threads and 24 GB."""
+    monkeypatch.setattr(cluster, "PATIENCE_SECONDS", 2)
+    wide = RunConfig().change({"model.pool1_stride": 1, "training.epochs": 12})
+    made = [{name: value for name, value in job.items() if name != "memory"}
+            for job in jobs(tmp_path / "runs", 5, 12, 0.3, config=wide.to_dict())]
+    machines.start_worker("small", "--nthreads", 4, "--resources", "MEMORY=4e9 CORES=4")
+    until(lambda: "Registered to" in (tmp_path / "worker-small.log").read_text())
+    failures = executors.run(made[:1], machines.address)
+    size = f"{cluster.memory_of(wide) / GIB:.1f} GiB"
+    assert f"no worker has the {size}" in failures[f"{0:016x}"] and not list((tmp_path / "runs").glob("*/result.json"))
+    machines.start_worker("large", "--nthreads", 4, "--resources", "MEMORY=24e9 CORES=4")
+    until(lambda: "Registered to" in (tmp_path / "worker-large.log").read_text())
+    assert most_at_once(tmp_path / "runs", in_background(lambda: executors.run(made, machines.address))) == 2
+
+
+@pytest.mark.long
+def test_each_gpu_serves_one_run_at_a_time(machines, tmp_path):
+    """By what the processes are told to see; there is no GPU here."""
+    root, seen = tmp_path / "runs", tmp_path / "trace"
+    machines.start_worker("a", "--nthreads", 4, "--resources", "GPU=2 CORES=8", CUDA_VISIBLE_DEVICES="3,5")
+    value = in_background(lambda: executors.run(jobs(root, 4, 8, 0.3, trace=str(seen)), machines.address))
+    assert most_at_once(root, value) == 2
+    devices = {}
+    for line in seen.read_text().splitlines():
+        run, _, _, device = line.split()
+        devices.setdefault(run, set()).add(device)
+    assert sorted(map(sorted, devices.values())) == [["3"], ["3"], ["5"], ["5"]]
+
+
+@pytest.fixture
+def certificates(tmp_path):
+    """Dask's settings with a certificate, made here, of an authority of our own."""
+    if not may("openssl", "version"):
+        pytest.skip("certificates are made with openssl, which is not installed here")
+    folder = tmp_path / "tls"
+    folder.mkdir()
+    for command in ("req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out ca.pem -days 2 -subj /CN=authority",
+                    "req -newkey rsa:2048 -nodes -keyout node.key -out node.csr -subj /CN=node",
+                    "x509 -req -in node.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -out node.pem"):
+        subprocess.run(["openssl", *command.split()], cwd=folder, check=True, capture_output=True)
+    return {"ca-file": str(folder / "ca.pem"), **{f"{role}.{part}": str(folder / f"node.{end}")
+            for role in ("scheduler", "worker", "client") for part, end in (("cert", "pem"), ("key", "key"))}}
+
+
+@pytest.mark.long
+def test_certificates_of_dasks_configuration_are_used(certificates, tmp_path, monkeypatch, unshared):
+    for name, value in certificates.items():
+        monkeypatch.setenv(f"DASK_DISTRIBUTED__COMM__TLS__{name.upper().replace('.', '__').replace('-', '_')}", value)
+    machines = Machines(tmp_path, protocol="tls")
+    try:
+        machines.start_worker("a")
+        with dask.config.set({f"distributed.comm.tls.{name}": value for name, value in certificates.items()}):
+            assert executors.run(jobs(tmp_path / "runs", 1, 6, 0.1), machines.address) == {}
+        assert Store(tmp_path / "runs").is_finished(f"{0:016x}")
+        with pytest.raises(ConfigError, match="are the certificates right"):
+            executors.run(jobs(tmp_path / "none", 1), machines.address)
+        monkeypatch.setattr(cluster, "CONNECT_SECONDS", 2)
+        with pytest.raises(ConfigError, match="no Dask scheduler answers"):  # nobody talks to it without
+            executors.run(jobs(tmp_path / "none", 1), machines.address.replace("tls", "tcp"))
+    finally:
+        machines.stop()
+
+
+# -- real trainings ------------------------------------------------------------------------------------------------------
+
+
+def numbers(folder):
+    """What two trainings of a run have in common: its history without the times, and its predictions."""
+    rows = [{**row, "seconds": ""} for row in read_csv(Path(folder, "history.csv"))]
+    return rows, Path(folder, "predictions.csv").read_bytes()
+
+
+@pytest.mark.long
+def test_training_killed_with_its_worker_ends_with_the_numbers_of_an_undisturbed_one(machines, tmp_path, tiny, unshared):
+    config = tiny.change({"training.epochs": 14})
+    digest = load_pairs(config.data).digest(prepare_bank(config.data))
+    run = config.identify(0, "float32", digest)
+    job = {"task": "train", "run": run, "config": config.to_dict(), "seed": 0, "precision": "float32", "data_dir": "",
+           "data_digest": digest, "score_test": True, "keep_weights": False, "title": "real", "epochs": 14, "threads": 1}
+    here, there = ({**job, "folder": str(tmp_path / place / "runs" / run)} for place in ("here", "there"))
+    first = machines.start_worker("a")
+    value = in_background(lambda: executors.run([there], machines.address))
+    until(lambda: (Path(there["folder"]) / "resume.npz").exists(), 150)
+    first.kill()
+    assert not (Path(there["folder"]) / "result.json").exists()
+    machines.start_worker("b")
+    assert value(200) == {}
+    told = (Path(there["folder"]) / "log.txt").read_text()
+    assert "epoch  14/14" in told and "epoch   1/14" not in told  # it went on, and did not begin anew
+    assert executors.run([here]) == {}
+    assert numbers(here["folder"]) == numbers(there["folder"])
+
+
+@pytest.mark.long
+def test_whole_study_on_a_local_cluster_equals_the_one_without(tmp_path):
+    """The command, its notebooks and its report; the one without a cluster cannot import Dask."""
+    for name in ("dask", "distributed"):
+        (tmp_path / "blocked").mkdir(exist_ok=True)
+        (tmp_path / "blocked" / f"{name}.py").write_text("raise ImportError('not without --cluster')")
+    told = {}
+    for name, path, options in (("one", str(tmp_path / "blocked"), ()), ("two", "", ("--cluster", "local:2"))):
+        done = subprocess.run(
+            [sys.executable, "-m", "lfwstudy.cli", "run", "--profile", "tiny", "--stages", "early-stopping", "--seeds", "2",
+             "--out", str(tmp_path / name), *options], cwd=ROOT, capture_output=True, text=True, timeout=500,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), path, os.environ["PYTHONPATH"]]))})
+        assert done.returncode == 0, done.stderr
+        assert (tmp_path / name / "report.html").stat().st_size > 1e5
+        told[name] = done.stderr
+    assert "cluster: 2 workers on 1 machine" in told["two"] and "dashboard: http://127.0.0.1:" in told["two"]
+    assert "2 of 2 runs done" in (tmp_path / "two" / "cluster.txt").read_text()
+    assert not (tmp_path / "one" / "cluster.txt").exists() and "dashboard" not in told["one"]
+    one, two = ([{name: value for name, value in row.items() if "seconds" not in name and name != "peak_memory_mb"}
+                 for row in read_csv(tmp_path / name / "results.csv")] for name in ("one", "two"))
+    assert one == two and len(one) == 4
+    for row in one:
+        assert numbers(tmp_path / "one" / "runs" / row["run"]) == numbers(tmp_path / "two" / "runs" / row["run"])
 
 
 # -- with mounts and networks of their own -------------------------------------------------------------------------------

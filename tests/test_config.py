@@ -27,7 +27,15 @@ def test_id_depends_on_every_setting():
              "training.batch_size": 32, "training.learning_rate": 0.01, "training.patience": 5,
              "training.checkpoint_period": 5, "training.augmented_copies": 2, "training.zoom": (1.0, 1.0),
              "training.brightness": (1.0, 1.0), "training.shear": 0.0, "training.label_epsilon_copies": 0.03,
-             "training.label_epsilon_originals": 0.01, "training.lr_drop_epoch": 40}
+             "training.label_epsilon_originals": 0.01, "training.lr_drop_epoch": 40, "data.split_seed": 1,
+             "data.pictures": "all-people", "model.architecture": "compact", "model.head": "cosine", "model.dropout": 0.1,
+             "model.flip_average": True, "training.optimizer": "adamw", "training.schedule": "cosine", "training.warmup": 1,
+             "training.weight_decay": 0.1, "training.flip": True, "training.shift": 0.1, "training.online_zoom": 0.1,
+             "training.rotation": 5.0, "training.online_brightness": 0.1, "training.erase": 0.5, "training.contrast": 1.0,
+             "training.temperature": 0.2, "training.drawn_pairs": 100}
+    settings = {f"{section}.{name}" for section, values in RunConfig().to_dict().items() for name in values}
+    # These three go only with others.
+    assert settings - set(other) == {"data.protocol", "data.fold", "training.evaluated"}
     ids = {RunConfig().change({key: value}).identify(0, "float32", "d") for key, value in other.items()}
     assert len(ids) == len(other)
     assert RunConfig().identify(0, "float32", "d") not in ids

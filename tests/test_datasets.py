@@ -6,6 +6,7 @@ import shutil
 import tarfile
 import threading
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -162,6 +163,16 @@ def test_download_retries_verifies_and_is_cached(server, tmp_path, monkeypatch):
     assert path.read_bytes() == b"1\n" and seen == ["/flaky.txt"] * 2
     datasets.fetch("flaky.txt", source)
     assert len(seen) == 2
+
+
+def test_two_that_want_the_same_download_fetch_it_once(server, tmp_path, monkeypatch):
+    folder, url, seen = server
+    monkeypatch.setenv("LFWSTUDY_CACHE", str(tmp_path / "cache"))
+    (folder / "large.txt").write_bytes(b"1\n" * 5_000_000)
+    source = Download(f"{url}/large.txt", "sha256:" + hashlib.sha256(b"1\n" * 5_000_000).hexdigest())
+    with ThreadPoolExecutor(2) as pool:  # a lock of a file keeps threads apart as it does processes
+        paths = list(pool.map(lambda _: datasets.fetch("large.txt", source), range(2)))
+    assert paths[0] == paths[1] and paths[0].stat().st_size == 10_000_000 and seen == ["/large.txt"]
 
 
 def test_download_with_another_digest_is_refused(server, tmp_path, monkeypatch):

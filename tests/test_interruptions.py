@@ -33,10 +33,10 @@ def brief(faces, out):
     return [sys.executable, "-c", BRIEF, str(faces), str(out)]
 
 
-def command(faces, out):
-    """The whole command on the small drawn data set: two stages, notebooks and report."""
-    return [sys.executable, "-m", "lfwstudy.cli", "run", "--dataset", "lfw-a", "--data-dir", str(faces), "--stages",
-            "early-stopping", "--precision", "float32", "--out", str(out)]
+def command(faces, out, stages):
+    """The whole command on the small drawn data set: notebooks and report."""
+    return [sys.executable, "-m", "lfwstudy.cli", "run", "--dataset", "lfw-a", "--data-dir", str(faces), "--profile", "tiny",
+            "--stages", stages, "--precision", "float32", "--out", str(out)]
 
 
 def start(arguments, log):
@@ -102,17 +102,23 @@ def wait_for_all(process, processes, seconds):
 
 
 def no_file_is_half_written(out):
-    """What a reader finds at any moment can be read."""
+    """What a reader finds at any moment can be read, or is gone."""
     for path in Path(out).rglob("*"):
-        if path.name.startswith(".") or not path.is_file():
-            continue
-        if path.suffix in (".json", ".ipynb"):
-            read_json(path)
-        elif path.suffix == ".csv":
-            rows = read_csv(path)
-            assert (rows or path.name == "results.csv") and all(None not in row and None not in row.values() for row in rows), path
-        elif path.suffix == ".html":
-            assert path.read_text().rstrip().endswith("</html>"), path
+        if not path.name.startswith(".") and path.is_file():
+            try:
+                _read(path)
+            except FileNotFoundError:
+                pass
+
+
+def _read(path):
+    if path.suffix in (".json", ".ipynb"):
+        read_json(path)
+    elif path.suffix == ".csv":
+        rows = read_csv(path)
+        assert (rows or path.name == "results.csv") and all(None not in row and None not in row.values() for row in rows), path
+    elif path.suffix == ".html":
+        assert path.read_text().rstrip().endswith("</html>"), path
 
 
 HOW = ["one process killed", "machine gone", "Ctrl-C", "terminated"]
@@ -127,7 +133,8 @@ def test_three_kills_change_nothing(faces, tmp_path):
             until = time.monotonic() + 100
             while process.poll() is None and time.monotonic() < until and \
                     max((len(read_csv(p)) for p in out.glob("runs/*/history.csv")), default=0) < epochs:
-                time.sleep(0.05)
+                no_file_is_half_written(out)  # nor for those who read while it runs
+                time.sleep(0.02)
             processes = tree(process)
             end(process, how, rng)
             no_file_is_half_written(out)
@@ -139,34 +146,95 @@ def test_three_kills_change_nothing(faces, tmp_path):
     assert int(first[1]) > epochs - RESUME_EPOCHS, "more than one period was trained again"
 
 
+# What 25 kills of three studies hit, in the order in which a study comes by: what runs, or the page whose notebook is
+# executed. Ways to end a study are dealt out by chance.
+ONE_STAGE = ("00_data", "training", "checkpointing", "evaluation", "01_stage-base", "02_report", "rendering")
+TWO_STAGES = ("checkpointing", "training", "evaluation", "01_stage-base", "training", "checkpointing", "training", "checkpointing",
+              "01_stage-early-stopping", "02_report", "rendering")
+# A kill comes so many seconds at most after its moment began: where in it is left to chance.
+SECONDS = {"training": 0.5, "checkpointing": 0, "evaluation": 0.5, "rendering": 1.5}
+
+
 @pytest.mark.long
-def test_twenty_five_kills_at_random_moments_change_nothing(faces, tmp_path):
+@pytest.mark.parametrize("number, stages, moments", [(1, "base", ONE_STAGE), (2, "base", ONE_STAGE), (3, "early-stopping", TWO_STAGES)])
+def test_twenty_five_kills_at_random_moments_change_nothing(faces, tmp_path, number, stages, moments):
     """The whole command, notebooks and report included. What was hit is printed (pytest -s)."""
-    rng = random.Random(int(os.environ.get("LFWSTUDY_KILL_SEED", "1")))
-    began = time.monotonic()
+    rng = random.Random(10 * int(os.environ.get("LFWSTUDY_KILL_SEED", "1")) + number)
+    ways = (HOW * len(moments))[:len(moments)]
+    rng.shuffle(ways)
+    whole, studies, complete = tmp_path / "whole", 1, False
     with open(tmp_path / "log", "w+") as log:
-        assert start(command(faces, tmp_path / "whole"), log).wait(600) == 0, (tmp_path / "log").read_text()
-        took = time.monotonic() - began
-        studies, kills, out = 1, 0, tmp_path / "killed-1"
-        while kills < 25:
-            process = start(command(faces, out), log)
-            try:
-                process.wait(rng.uniform(0, 0.8 * took))
-            except subprocess.TimeoutExpired:
-                processes, how = tree(process), rng.choice(HOW)
-                epochs = _epochs(out)
-                told = end(process, how, rng)
-                kills += 1
-                print(f"kill {kills}: {how}: {told}; epochs before: {epochs}", flush=True)
-                no_file_is_half_written(out)
-                wait_for_all(process, processes, 600)
-            if process.returncode == 0:  # over before it could be killed, or only its last pages were hit
-                assert numbers(out) == numbers(tmp_path / "whole")
-                studies, out = studies + 1, tmp_path / f"killed-{studies + 1}"
-        assert start(command(faces, out), log).wait(600) == 0, (tmp_path / "log").read_text()
-        assert numbers(out) == numbers(tmp_path / "whole")
-        assert "Traceback" not in (out / "report.html").read_text() and 'class="gap"' not in (out / "report.html").read_text()
-    print(f"{kills} kills in {studies} studies", flush=True)
+        assert start(command(faces, whole, stages), log).wait(600) == 0, (tmp_path / "log").read_text()
+        for kill, (moment, how) in enumerate(zip(moments, ways)):
+            hit = False
+            while not hit:
+                studies += complete  # over before it came by the moment, or only what ends by itself was hit: begin anew
+                assert studies <= len(moments), f"never came by {moment}"
+                out = tmp_path / f"killed-{studies}"
+                before, since, process = _epochs(out), time.time(), start(command(faces, out, stages), log)
+                if hit := _wait_for(moment, process, out, since):
+                    time.sleep(rng.uniform(0, SECONDS.get(moment, 3)))
+                    processes = tree(process)
+                    print(f"kill {kill + 1}, {moment}: {how}: {end(process, how, rng)}; epochs {_epochs(out)}", flush=True)
+                    no_file_is_half_written(out)
+                    wait_for_all(process, processes, 600)
+                _repeats_no_more_than_a_period(out, before, since)
+                complete = process.wait(600) == 0
+                assert not complete or numbers(out) == numbers(whole)
+        assert start(command(faces, out, stages), log).wait(600) == 0, (tmp_path / "log").read_text()
+    assert numbers(out) == numbers(whole)
+    page = (out / "report.html").read_text()
+    assert "Traceback" not in page and 'class="gap"' not in page
+
+
+def _wait_for(moment, process, out, since):
+    """Wait until a study comes by a moment; False where it is over first."""
+    until = time.monotonic() + 600
+    while process.poll() is None and time.monotonic() < until:
+        if _is_at(moment, process, out, since):
+            return True
+        time.sleep(0.0005 if moment == "checkpointing" else 0.02)
+    return False
+
+
+def _is_at(moment, process, out, since):
+    """Whether a study that was started at the time `since` is at a moment."""
+    if moment == "checkpointing":
+        return bool(_newer(since, *out.glob("runs/*/.[0-9]*.npz"), *out.glob("runs/*/.[0-9]*.h5")))
+    if moment in ("training", "evaluation"):
+        lines = r"epoch +([0-9]+)/\1 " if moment == "evaluation" else "epoch "
+        return any(re.search(lines, log.read_text()) and not (log.parent / "result.json").exists()
+                   for log in _newer(since, *out.glob("runs/*/log.txt")))
+    running = [" ".join(line) for line in map(_command_line, tree(process))]
+    if moment == "rendering":
+        return bool(_newer(since, out / "notebooks" / "02_report.ipynb")) and not any("lfwstudy.report" in line for line in running)
+    return any(line.endswith(f".{moment}.json") for line in running) and any("ipykernel" in line for line in running) \
+        and not any("lfwstudy.train" in line for line in running)
+
+
+def _newer(since, *paths):
+    found = []
+    for path in paths:
+        try:
+            found += [path] if path.stat().st_mtime > since else []
+        except FileNotFoundError:
+            pass
+    return found
+
+
+def _command_line(process):
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []
+
+
+def _repeats_no_more_than_a_period(out, before, since):
+    """Runs that went on after the time `since` did so at most a period before the epochs they had."""
+    for log in _newer(since, *out.glob("runs/*/log.txt")):
+        first = re.search(r"epoch +([0-9]+)/", log.read_text())
+        if first and log.parent.name in before:
+            assert int(first[1]) > before[log.parent.name] - RESUME_EPOCHS, f"{log}: more than one period was trained again"
 
 
 def _epochs(out):

@@ -7,8 +7,8 @@ import sys
 import time
 
 import numpy as np
+import psutil
 import pytest
-
 
 from lfwstudy.config import TRAINING_VERSION
 from lfwstudy.files import read_csv, write_csv
@@ -86,16 +86,19 @@ def made_up_run(folder, spec, digest, history, predictions, measured):
 MEASURE = """import resource, subprocess, sys
 done = subprocess.run(sys.argv[1:], capture_output=True, text=True)
 assert done.returncode == 0, done.stderr[-3000:]
-print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"""
+used = resource.getrusage(resource.RUSAGE_CHILDREN)
+print(used.ru_maxrss, used.ru_utime + used.ru_stime)"""
 
 
 def timed(arguments, limit):
-    """Seconds and peak memory in MiB, of the largest process, of a command that succeeds."""
+    """Seconds and peak memory in MiB, of the largest process, of a command that succeeds; prints its processor time."""
     began = time.monotonic()
     done = subprocess.run([sys.executable, "-c", MEASURE, sys.executable, *map(str, arguments)], capture_output=True,
                           text=True, timeout=limit)
     assert done.returncode == 0, done.stderr[-3000:]
-    return time.monotonic() - began, int(done.stdout) / 1024
+    memory, seconds = done.stdout.split()
+    print(f"processor time {float(seconds):.1f} s", flush=True)
+    return time.monotonic() - began, int(memory) / 1024
 
 
 def test_a_thousand_runs_are_tabulated_in_little_memory(tmp_path):
@@ -117,3 +120,47 @@ def test_ten_thousand_runs_are_tabulated_and_rendered(tmp_path):
     size = (tmp_path / "report.html").stat().st_size / 2**20
     print(f"rendered: {seconds:.1f} s, {memory:,.0f} MiB, {size:.1f} MiB of HTML", flush=True)
     assert seconds < 180 and memory < 2000 and size < 50
+
+
+def resident(process):
+    """Resident memory in MiB, 0 for a process that is over."""
+    try:
+        return process.memory_info().rss / 2**20
+    except psutil.NoSuchProcess:
+        return 0
+
+
+@pytest.mark.long
+def test_a_hundred_seeds_do_not_make_their_parents_grow(tmp_path):
+    """The command, and the notebook's kernel that starts the hundred trainings: as large at the end as after ten."""
+    command = [sys.executable, "-m", "lfwstudy.cli", "run", "--profile", "speck", "--stages", "base", "--seeds", "100", "--precision",
+               "float32", "--keep", "none", "--out", str(tmp_path / "out")]
+    sizes = {"command": {}, "papermill": {}, "kernel": {}}
+    with open(tmp_path / "log", "w+") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log)
+        while process.poll() is None:
+            finished = len(list(tmp_path.glob("out/runs/*/result.json")))
+            for role, parent in parents(process, "01_stage-base").items():
+                sizes[role].setdefault(finished, []).append(resident(parent))
+            time.sleep(1)
+        log.seek(0)
+        assert process.returncode == 0, log.read()
+    assert len(read_csv(tmp_path / "out" / "results.csv")) == 100
+    for role, measured in sizes.items():
+        early, late = (np.median([size for done in span for size in measured.get(done, [])])
+                       for span in (range(10, 30), range(80, 100)))
+        print(f"{role}: {early:.1f} MiB after ten to thirty runs, {late:.1f} MiB after eighty", flush=True)
+        assert late - early < 5
+
+
+def parents(process, page):
+    """Of a study's command: itself, and the processes that execute a page's notebook, by what they are."""
+    found = {"command": psutil.Process(process.pid)}
+    try:
+        for child in found["command"].children():
+            if child.cmdline()[-1].endswith(f".{page}.json"):
+                found["papermill"] = child
+                found |= {"kernel": kernel for kernel in child.children() if "ipykernel_launcher" in kernel.cmdline()}
+    except (psutil.NoSuchProcess, IndexError):
+        pass
+    return found

@@ -8,7 +8,7 @@ def processor(monkeypatch):
     """Lets a test say which feature flags the processor has; no accelerator."""
     def have(*flags):
         monkeypatch.setattr(machine, "cpu_flags", lambda: set(flags))
-        monkeypatch.setattr(machine, "_has_accelerator", lambda: False)
+        monkeypatch.setattr(machine, "_has_device_file", lambda: False)
     return have
 
 
@@ -26,3 +26,13 @@ def test_going_on_in_a_precision_that_is_only_emulated_here_is_warned_of(process
     assert machine.precision_warning("float32") is None
     processor("avx512_bf16")
     assert machine.precision_warning("bfloat16") is None and machine.precision_warning("float32") is None
+
+
+def test_an_accelerator_that_the_backend_does_not_see_does_not_count(processor, monkeypatch):
+    processor("avx2")
+    monkeypatch.setattr(machine, "_has_device_file", lambda: True)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
+    machine._backend_sees_one.cache_clear()
+    assert not machine._backend_sees_one() and machine.resolve_precision("auto") == "float32"
+    monkeypatch.setattr(machine, "_backend_sees_one", lambda: True)
+    assert machine.resolve_precision("auto") == "bfloat16"

@@ -13,7 +13,7 @@ from test_load import fill
 from lfwstudy import conduct, config, datasets, study as study_module, tables, train as training
 from lfwstudy.config import DataConfig
 from lfwstudy.datasets import load_pairs, prepare_bank
-from lfwstudy.files import read_csv, read_json, write_json
+from lfwstudy.files import read_csv, read_json, write_json, write_text
 from lfwstudy.runs import FILES, Store
 from lfwstudy.study import Settings, Study
 
@@ -81,6 +81,15 @@ def test_damaged_runs_are_named_set_aside_and_asked_for_again(out, damage):
     assert [s.run for r in study.climb() for c in r.candidates for s in study.missing(c.specs)] == [victim]
 
 
+def test_content_is_on_the_disk_before_it_takes_its_name(tmp_path, monkeypatch):
+    """A machine that stops leaves the old file or the new one, also where its file system writes names before contents."""
+    done, fsync, replace = [], os.fsync, os.replace
+    monkeypatch.setattr(os, "fsync", lambda file: done.append(("flushed", os.stat(file).st_size)) or fsync(file))
+    monkeypatch.setattr(os, "replace", lambda *paths: done.append("renamed") or replace(*paths))
+    write_text(tmp_path / "file", "five\n")
+    assert done == [("flushed", 5), "renamed"]
+
+
 def test_a_missing_file_makes_a_run_unfinished(out):
     study = opened(out)
     for victim, name in zip(study.store.ids(), FILES):
@@ -140,19 +149,21 @@ FILL_CACHE = """
 import sys
 from lfwstudy.config import DataConfig
 from lfwstudy.datasets import load_pairs, prepare_bank
-config = DataConfig(dataset="lfw-a", side=41)
-print(load_pairs(config, sys.argv[1]).digest(prepare_bank(config, sys.argv[1])))
+config = DataConfig(dataset=sys.argv[1], side=41)
+print(load_pairs(config, sys.argv[2]).digest(prepare_bank(config, sys.argv[2])))
 """
 
 
-def test_two_that_start_with_one_empty_cache_share_it(faces, tmp_path):
-    environment = {**os.environ, "LFWSTUDY_CACHE": str(tmp_path / "cache")}
-    both = [subprocess.Popen([sys.executable, "-c", FILL_CACHE, str(faces)], env=environment, stdout=subprocess.PIPE, text=True)
+@pytest.mark.parametrize("dataset", ["lfw-a", pytest.param("demo", marks=pytest.mark.long)])
+def test_two_that_start_with_one_empty_cache_share_it(faces, tmp_path, dataset):
+    environment, folder = {**os.environ, "LFWSTUDY_CACHE": str(tmp_path / "cache")}, "" if dataset == "demo" else str(faces)
+    both = [subprocess.Popen([sys.executable, "-c", FILL_CACHE, dataset, folder], env=environment, stdout=subprocess.PIPE, text=True)
             for _ in range(2)]
     told = [process.communicate(timeout=120)[0] for process in both]
-    data = DataConfig(dataset="lfw-a", side=41)
-    assert told == [load_pairs(data, str(faces)).digest(prepare_bank(data, str(faces))) + "\n"] * 2
+    data = DataConfig(dataset=dataset, side=41)
+    assert told == [load_pairs(data, folder).digest(prepare_bank(data, folder)) + "\n"] * 2
     assert [p.suffix for p in sorted((tmp_path / "cache" / "banks").iterdir())] == [".lock", ".npz"]
+    assert not list((tmp_path / "cache").glob(".demo*"))
 
 
 def test_a_run_that_diverges_is_recorded_and_shown_but_never_chosen(tiny, tmp_path, monkeypatch):

@@ -1,6 +1,7 @@
 """What comes from outside executes nothing and breaks out of nothing: names, parameters, models, banks, runs."""
 
 import ast
+import json
 import os
 import pickle
 import re
@@ -92,9 +93,21 @@ def test_a_network_with_code_in_it_is_refused(tmp_path):
     with zipfile.ZipFile(tmp_path / "other.keras", "w") as archive:
         archive.writestr("config.json", '{"module": "os", "class_name": "system", "config": "true"}')
         archive.writestr("metadata.json", "{}")
-    for name in ("zip.keras", "other.keras"):
+    (tmp_path / "secret").write_text("a\nb\n")
+    keras.Sequential([keras.Input((1,), dtype="string"), keras.layers.StringLookup(vocabulary=["a"])]).save(tmp_path / "reader.keras")
+    _replace_in_member(tmp_path / "reader.keras", "config.json", b'"vocabulary": ["a"]', f'"vocabulary": "{tmp_path / "secret"}"'.encode())
+    for name in ("zip.keras", "other.keras", "reader.keras"):
         with pytest.raises(StudyError, match=name):
             load_model(tmp_path / name)
+
+
+def _replace_in_member(path, member, old, new):
+    with zipfile.ZipFile(path) as archive:
+        contents = {name: archive.read(name) for name in archive.namelist()}
+    assert old in contents[member]
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in contents.items():
+            archive.writestr(name, content.replace(old, new) if name == member else content)
 
 
 @pytest.mark.parametrize("value", ["=1+1", "+1", "-1+1", "@SUM(A1)", "\t=1", " =1", "\uff1d1", '"=1', ";=1", "=cmd|' /C calc'!A0"])
@@ -175,7 +188,25 @@ def test_every_dependency_has_bounds():
 
 
 def test_the_developers_commands_include_a_check_for_known_vulnerabilities():
-    assert "pip_audit" in subprocess.run(["make", "-n", "audit"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert "tests/audit.py" in subprocess.run(["make", "-n", "audit"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+
+
+SOUND, PASSED_OVER = {"name": "a", "version": "1", "vulns": []}, {"name": "b", "skip_reason": "not found on PyPI"}
+WEAK = {"name": "c", "version": "2", "vulns": [{"id": "CVE-1", "fix_versions": ["3"]}]}
+
+
+@pytest.mark.parametrize("packages, status, words", [
+    ([SOUND, {"name": "d", "skip_reason": "distribution marked as editable"}], 0, "no known vulnerabilities in 1 packages"),
+    ([SOUND, WEAK], 1, "c 2: CVE-1, mended in 3"), ([SOUND, PASSED_OVER], 2, "1 of 2 packages were not checked: b"),
+    ([PASSED_OVER], 2, "nothing was checked: .* none of 1 packages"), (None, 2, "nothing was checked, .*: no such host")])
+def test_an_audit_that_checked_nothing_is_no_clean_one(tmp_path, packages, status, words):
+    """A stand-in for pip-audit, which itself ends well where its service answers for no package."""
+    said = "import sys; sys.exit('no such host')" if packages is None else f"print({json.dumps(json.dumps({'dependencies': packages}))})"
+    (tmp_path / "pip_audit.py").write_text(said)
+    done = subprocess.run([sys.executable, ROOT / "tests" / "audit.py"], capture_output=True, text=True,
+                          env={**os.environ, "PYTHONPATH": str(tmp_path)})
+    assert done.returncode == status and re.search(words, done.stdout), done.stdout + done.stderr
+    assert all(line.startswith("audit: ") for line in done.stdout.splitlines())
 
 
 def test_jupyterlab_keeps_token_and_origin_checks(tmp_path):

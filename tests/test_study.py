@@ -72,6 +72,18 @@ def test_columns_are_the_agreed_ones():
                        "learning_rate", "seconds")
 
 
+def test_on_a_cluster_the_stage_after_one_that_is_never_carried_does_not_wait_for_it(tmp_path, monkeypatch):
+    calls = []
+    monkeypatch.setattr(executors, "run", lambda jobs, cluster="", show=None: calls.append(
+        [job["title"].split("/")[0] for job in jobs]) or [finish_run(job, 0.6, 0.65) for job in jobs] and {})
+    stages = "base,stride,early-stopping,batchnorm"
+    study(tmp_path / "one", stages, cluster="tcp://host:1").climb(train=True)
+    assert [sorted(set(call)) for call in calls] == [["base"], ["early-stopping", "stride"], ["batchnorm"]]
+    calls.clear()
+    study(tmp_path / "two", stages).climb(train=True)
+    assert [sorted(set(call)) for call in calls] == [["base"], ["stride"], ["early-stopping"], ["batchnorm"]]
+
+
 def test_best_on_validation_is_carried_forward_and_the_incumbent_competes(tmp_path, trained):
     _, scores = trained
     scores.update({"base/base": (0.65, 0.6), "stride/pool1-stride1": (0.9, 0.1), "early-stopping/patience5": (0.64, 0.6),

@@ -31,7 +31,7 @@ def lfwstudy(*arguments, **options):
 def out(tmp_path_factory):
     """A finished demo study of two stages."""
     folder = tmp_path_factory.mktemp("study")
-    done = lfwstudy(*STUDY, "--out", folder)
+    done = lfwstudy(*STUDY, "--out", folder, env={**os.environ, "LFWSTUDY_TEST_CONNECTIONS": f"{folder}.connections"})
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == f"report: {folder}/report.html"
     return folder
@@ -64,6 +64,13 @@ def test_report_is_one_file_without_network_or_paths(out):
     ids = re.findall(r'<h[123][^>]* id="([^"]+)"', page)
     assert len(ids) == len(set(ids))
     assert "import " not in re.sub(r"base64,[^\"]*", "", page)
+
+
+def test_a_study_speaks_to_no_other_machine(out):
+    """Its processes note whom they look up and connect to (tiny_profile/sitecustomize.py); notebooks speak to their kernels."""
+    asked = set(Path(f"{out}.connections").read_text().splitlines())
+    assert any(line.startswith("socket.") for line in asked)
+    assert all(re.fullmatch(r"socket\.\w+ (127\.0\.0\.1|::1|localhost|None|/.*)", line) for line in asked), asked
 
 
 @pytest.mark.browser
@@ -166,11 +173,14 @@ def test_unknown_parameters_are_refused_before_anything_runs(out):
         report.execute(study, page, None)
 
 
-def test_second_study_in_the_same_folder_is_turned_away(out):
+@pytest.mark.parametrize("command", [("report",), STUDY])
+def test_second_study_in_the_same_folder_is_turned_away_and_changes_nothing(out, command):
     from lfwstudy.conduct import _lock
     with _lock(Path(out)):
-        done = lfwstudy("report", "--out", out)
-    assert done.returncode == 2 and "another lfwstudy works" in done.stderr
+        before = {path: path.stat().st_ctime_ns for path in out.rglob("*")}
+        done = lfwstudy(*command, "--out", out)
+        assert done.returncode == 2 and "another lfwstudy works" in done.stderr and done.stderr.count("\n") == 1, done.stderr
+        assert {path: path.stat().st_ctime_ns for path in out.rglob("*")} == before
 
 
 def test_missing_notebook_shows_as_a_gap(out):

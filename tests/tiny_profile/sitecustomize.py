@@ -1,7 +1,26 @@
-"""On PYTHONPATH while tests run: every process of a study then knows a profile that trains in seconds."""
+"""On PYTHONPATH while tests run: every process of a study then knows profiles that train in seconds."""
+
+import os
+import sys
 
 from lfwstudy import stages
 
 stages.PROFILES["tiny"] = stages.Profile(
     "tiny", "a sliver of the network, for tests", 0.04,
     {"model.width": 0.05, "data.side": 69, "data.pairs_per_class": 40, "training.learning_rate": 0.003}, threads=1)
+stages.PROFILES["speck"] = stages.Profile(
+    "speck", "one epoch of a few pairs, where only the number of runs counts", 0.005,
+    {**stages.PROFILES["tiny"].changes, "data.pairs_per_class": 10}, threads=1)
+
+
+def note(event, arguments):
+    """Note in a file the host that this process looks up, connects to or sends to."""
+    if event in ("socket.connect", "socket.sendto", "socket.getaddrinfo", "socket.gethostbyname"):
+        to = arguments[1] if event in ("socket.connect", "socket.sendto") else arguments[0]
+        host = to[0] if isinstance(to, tuple) else to
+        with open(os.environ["LFWSTUDY_TEST_CONNECTIONS"], "a") as file:
+            file.write(f"{event} {host}\n")
+
+
+if os.environ.get("LFWSTUDY_TEST_CONNECTIONS"):
+    sys.addaudithook(note)

@@ -1,0 +1,104 @@
+"""What are people on both sides of a split worth? A cheap stand-in for the base network, trained under many drawn splits.
+
+`python -m lfwstudy.contamination --dataset lfw-deepfunneled --data-dir DIR --out DIR --json FILE` trains it under the splits
+`components` (nobody on both sides) and `random`, each drawn anew for every repeat: one validation side is easier than
+another by more than the effect that is looked for. What was trained already is not trained again.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from .config import RunConfig
+from .datasets import DATASETS, audit_split, load_pairs, prepare_bank
+from .errors import RunError, StudyError, one_line
+from .executors import run as run_jobs
+from .files import write_json
+from .machine import cpu_name
+from .runs import Store
+
+SPLITS = ("components", "random")
+# The base network with an eighth of the filters and smaller pictures: all pairs, until most training pairs are known.
+STAND_IN = {"model.width": 0.125, "data.side": 73, "training.epochs": 8}
+
+
+def contamination(dataset, data_dir, out, repeats=10, show=print, changes=None):
+    """Train and compare; returns a JSON-ready dict. Shares in 0..1, at the epoch of the best validation accuracy.
+
+    splits: by name, means over the repeats of `touched` (validation pairs with a person of the training side), `train`,
+    `validation` and `test` accuracy, and `gap`, validation minus test with its interval. wider: the gap under `random` minus
+    that under `components`, with its interval. changes: to the stand-in. Raises RunError where a run fails.
+    """
+    base, store = RunConfig().change({"data.dataset": dataset, **STAND_IN, **(changes or {})}), Store(Path(out) / "runs")
+    jobs = {(split, seed): _job(base.change({"data.split": split, "data.split_seed": seed}), seed, data_dir, store)
+            for seed in range(repeats) for split in SPLITS}
+    failures = run_jobs([job for job in jobs.values() if not store.is_finished(job["run"])], show=show)
+    if failures:
+        raise RunError("; ".join(failures.values()))
+    splits, gaps = {}, {}
+    for split in SPLITS:
+        results = [store.result(jobs[split, seed]["run"]) for seed in range(repeats)]
+        audits = [audit_split(RunConfig.from_dict(jobs[split, seed]["config"]).data, data_dir) for seed in range(repeats)]
+        validation, test, train = (np.array([r[name] for r in results]) for name in (
+            "val_accuracy_at_best", "test_accuracy_at_best", "train_accuracy"))
+        gaps[split] = validation - test
+        share = audits[0]["validation_pairs"] / (audits[0]["train_matched"] + audits[0]["train_mismatched"])
+        splits[split] = {"touched": float(np.mean([a["touched_pairs"] / a["validation_pairs"] for a in audits])),
+                         "train": float(train.mean()), "validation": float(validation.mean()), "test": float(test.mean()),
+                         "gap": resampled_interval(gaps[split], share)}
+    return {"dataset": DATASETS[dataset].title, "repeats": repeats, "machine": cpu_name(), "epochs": base.training.epochs,
+            "width": base.model.width, "side": base.data.side, "splits": splits,
+            "wider": resampled_interval(gaps["random"] - gaps["components"], share)}
+
+
+def resampled_interval(values, share, level=0.95):
+    """Mean of a measure over repeated drawn splits, with the interval of the corrected resampled t-test: [mean, low, high].
+
+    share: pairs held out per training pair. Splits drawn from the same pairs overlap, so that their spread tells too little;
+    Nadeau and Bengio (2003), equation 9, adds the share.
+    """
+    from scipy import stats
+    values = np.asarray(values, float)
+    error = np.sqrt((1 / len(values) + share) * values.var(ddof=1))
+    half = stats.t.ppf((1 + level) / 2, len(values) - 1) * error
+    return [float(v) for v in (values.mean(), values.mean() - half, values.mean() + half)]
+
+
+def _job(config, seed, data_dir, store):
+    run = config.identify(seed, "float32", load_pairs(config.data, data_dir).digest(prepare_bank(config.data, data_dir)))
+    return {"task": "train", "run": run, "config": config.to_dict(), "seed": seed, "precision": "float32",
+            "data_dir": str(Path(data_dir).absolute()) if data_dir else "", "folder": str(store.folder(run)),
+            "score_test": True, "keep_weights": False, "title": f"{config.data.split}, split {seed}",
+            "epochs": config.training.epochs, "threads": 1}
+
+
+def main(arguments=None):
+    """The command; returns the exit status."""
+    parser = argparse.ArgumentParser(description="What are people on both sides of a split worth?")
+    parser.add_argument("--dataset", default="demo")
+    parser.add_argument("--data-dir", default="", help="folder with your copy of the pictures")
+    parser.add_argument("--out", required=True, help="folder for the runs")
+    parser.add_argument("--repeats", type=int, default=10, help="splits drawn of each kind, at least 2")
+    parser.add_argument("--json", required=True, help="file for the result")
+    options = parser.parse_args(arguments)
+    if options.repeats < 2:
+        parser.error("--repeats must be at least 2")
+    said = []
+
+    def show(text):
+        if text.partition(";")[0] not in said:  # a line per finished run
+            said.append(text.partition(";")[0])
+            print(one_line(text), file=sys.stderr, flush=True)
+    try:
+        result = contamination(options.dataset, options.data_dir, options.out, options.repeats, show)
+    except StudyError as error:
+        print(f"error: {one_line(error)}", file=sys.stderr)
+        return 2
+    write_json(options.json, result)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,51 @@
+import numpy as np
+from test_load import made_up_history, made_up_run
+
+from lfwstudy.claims import CLAIMS
+from lfwstudy.files import write_csv
+from lfwstudy.findings import claim_verdicts, contamination, measured_contamination, wider_gap
+from lfwstudy.study import Settings, Study
+from lfwstudy.train import PREDICTION_COLUMNS, measure
+
+
+def made_up_base(out, split, right, seeds=4):
+    """A finished demo study of base runs whose share of right answers is `right`, by set."""
+    study = Study(Settings(out=str(out), seeds=seeds, stages="base", split=split, precision="float32"))
+    study.ask(["base"])
+    pairs, digest = study.data(study.base().data)[1:]
+    labels = {name: part.label for name, part in pairs.parts()}
+    for spec in study.climb()[0].candidates[0].specs:
+        rng, path = np.random.default_rng([spec.seed, len(split)]), out / f".{split}-{spec.seed}"
+        scores = {name: np.where((rng.random(len(label)) < right[name]) == (label > 0.5), 0.8, 0.2)
+                  for name, label in labels.items()}
+        write_csv(path, PREDICTION_COLUMNS, [
+            {"set": name, "pair": int(part.line[i]), "left": part.left[i], "right": part.right[i], "label": int(part.label[i]),
+             "score": scores[name][i], "score_at_best": scores[name][i]} for name, part in pairs.parts() for i in range(len(part))])
+        history = made_up_history(out / f".history-{split}-{spec.seed}", spec.config.training.epochs, rng)
+        made_up_run(study.store.folder(spec.run), spec, digest, history, path,
+                    measure(labels, {"score": scores, "score_at_best": scores}, 1.0))
+    return study
+
+
+def test_a_gap_that_shared_people_make_is_told_from_one_that_they_do_not(tmp_path):
+    study = made_up_base(tmp_path, "components", {"train": 0.9, "val": 0.7, "test": 0.7})
+    assert "add the base stage under another split" in contamination(study).data
+    made_up_base(tmp_path, "random", {"train": 0.9, "val": 0.85, "test": 0.7})
+    found = measured_contamination(study)
+    clean, shared = found["splits"]["components"], found["splits"]["random"]
+    assert clean["touched"] == 0 < shared["touched"] <= shared["pairs"]
+    assert clean["gap"][1] < 0 < clean["gap"][2] and shared["gap"][1] > 0
+    more, low, high = found["wider"]
+    assert 0 < low < more < high and abs(more - 0.15) < 0.06
+    assert "wider than under `components`" in wider_gap(found)
+    assert f"{shared['touched']} of {shared['pairs']}" in contamination(study).data
+
+
+def test_claims_are_judged_along_the_reports_path_wherever_it_stands_in_the_folder(tmp_path, monkeypatch):
+    monkeypatch.setattr("lfwstudy.findings.is_demo", lambda study: False)
+    study = made_up_base(tmp_path, "components", {"train": 0.9, "val": 0.7, "test": 0.7})
+    assert "--select report" in claim_verdicts(study, study.climb()).data
+    Study(Settings(out=str(tmp_path), select="report", stages="base", precision="float32")).ask(["base"])
+    told = claim_verdicts(study, study.climb()).data
+    assert all(claim.text in told for claim in CLAIMS) and "No person is on both sides" in told
+    assert told.count("no verdict") >= len(CLAIMS)
