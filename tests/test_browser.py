@@ -100,7 +100,7 @@ def test_runs_are_compared_sorted_and_filtered(page):
     assert found.locator("tbody tr").count() == 2
     assert "batch-norm placement before-activation instead of none" in found.inner_text()
     found.get_by_role("button", name="test, %", exact=True).click()
-    values = [float(text) for text in found.locator("tbody tr td:nth-child(6)").all_inner_texts()]
+    values = [float(text) for text in found.locator("tbody tr td:nth-child(5)").all_inner_texts()]
     assert values == sorted(values) and found.locator("th[aria-sort=ascending]").count() == 1
     found.get_by_role("searchbox").fill("impatient")
     assert found.locator("tbody tr").count() == 1 and "1 of 2 rows" in found.inner_text()
@@ -128,9 +128,10 @@ def test_choices_and_numbers_hear_the_arrow_keys(page):
     part.focus()
     page.keyboard.press("ArrowDown")
     assert part.input_value() == "validation"
-    found.get_by_text("of 16 pairs").wait_for()
+    found.get_by_text(re.compile(r"of \d\d? pairs")).wait_for()
     page.keyboard.press("ArrowUp")
     assert part.input_value() == "test"
+    found.get_by_text(re.compile(r"of \d\d\d pairs")).wait_for()
     found.get_by_role("button", name="next pairs").focus()
     page.keyboard.press("Enter")
     found.get_by_text("11 to 20 of").wait_for()

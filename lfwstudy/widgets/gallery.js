@@ -37,12 +37,13 @@ function render({ model, el }) {
     title.textContent = model.get("label");
     list.replaceChildren(...cards.map(card));
     if (!cards.length) list.append(make("li", { className: "lfw-note lfw-none", textContent: model.get("empty") }));
-    // Room for cards that may come: the same height with one as with all.
-    for (let i = cards.length; i < model.get("slots"); i++) {
+    // Room for cards that may come: the same height with one as with all. The last takes no place but in height, so that
+    // a row whose cards have fewer lines is as high.
+    for (let i = Math.min(cards.length, model.get("slots")); i <= model.get("slots"); i++) {
       const blank = { key: "", pictures: Array(model.get("across")).fill({ src: NOTHING, alt: "" }), mark: "",
                       text: "\u00a0\n".repeat(model.get("lines")) };
       const room = card(blank);
-      room.className = "lfw-room";
+      room.className = i < model.get("slots") ? "lfw-room" : "lfw-room lfw-strut";
       room.setAttribute("aria-hidden", "true");
       for (const holder of room.querySelectorAll("button")) holder.disabled = true;
       list.append(room);
