@@ -153,6 +153,27 @@ def test_a_hundred_seeds_do_not_make_their_parents_grow(tmp_path):
         assert late - early < 5
 
 
+HAND_OUT = """
+import sys
+import psutil
+from lfwstudy.cluster_load import jobs
+from lfwstudy.executors import run
+for job in jobs(sys.argv[1], 300, pause=0):
+    assert not run([job], show=len)
+    print(psutil.Process().memory_info().rss / 2**20, flush=True)
+"""
+
+
+@pytest.mark.long
+def test_handing_out_runs_does_not_make_a_process_grow(tmp_path):
+    """Three hundred processes that stand in for trainings, started and waited for one after the other."""
+    done = subprocess.run([sys.executable, "-c", HAND_OUT, tmp_path], capture_output=True, text=True, timeout=3000)
+    assert done.returncode == 0, done.stderr[-3000:]
+    sizes = [float(line) for line in done.stdout.split()]
+    print(f"{sizes[49]:.2f} MiB after 50 runs, {sizes[-1]:.2f} MiB after {len(sizes)}", flush=True)
+    assert len(sizes) == 300 and sizes[-1] - sizes[49] < 1
+
+
 def parents(process, page):
     """Of a study's command: itself, and the processes that execute a page's notebook, by what they are."""
     found = {"command": psutil.Process(process.pid)}
