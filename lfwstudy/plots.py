@@ -134,7 +134,7 @@ def ladder(points, source):
                 axis.plot(point["published"], y, "D", color=PUBLISHED, markersize=5, markerfacecolor="none")
         axis.axvline(0.5, color="0.6", linewidth=0.8, linestyle=":")
         axis.set_yticks(range(len(points)), [point["label"] for point in points])
-        axis.invert_yaxis()
+        axis.set_ylim(len(points) - 0.5, -0.5)
         _in_percent(axis.xaxis, "test accuracy, % (dotted: chance)")
         figure.legend(handles=[
             Line2D([], [], color=MEASURED, marker="o", linestyle="-", label="measured, carried forward"),

@@ -132,8 +132,8 @@ def _render_play(study):
             body, headings = _body(source, page)
         except Exception as error:  # whatever a damaged notebook makes the readers raise
             body, headings = _gap(f"{source.name} cannot be read: {type(error).__name__}: {error}"), []
-        note = ('<p class="gap">Here is no kernel: these are stills. To move things, open notebooks/03_explore.ipynb in '
-                "JupyterLab.</p>")
+        note = ("<blockquote><p>There is no kernel behind this page: these are stills. To move things, open "
+                "notebooks/03_explore.ipynb in JupyterLab.</p></blockquote>")
         write_text(study.out / "html" / f"{page.stem}.html", _page(study, page.title, [(page, note + body, headings)]))
 
 
@@ -202,8 +202,9 @@ def _align(table):
                 cell["class"] = "number"
             for cell in cells:
                 # A figure and its interval stay in one line; the single runs behind it may go to the next.
-                figure, *singles = cell.get_text().strip().partition(" (")
-                cell.string = figure.replace(" ", "\u00a0") + "".join(singles)
+                figure, opened, singles = cell.get_text().strip().partition(" (")
+                cell.string = figure.replace(" ", "\u00a0") + opened + singles
+                cell["class"] = "number" if singles else "number line"
     for line in lines:
         if any("►" in cell.get_text() for cell in line):
             line[0].parent["class"] = "carried"
@@ -317,6 +318,8 @@ figure svg :is([style*="stroke: #e6e6e6"], [style*="stroke: #d9d9d9"], [style*="
   figure svg [style*="stroke: #0173b2"] { stroke: #3b9be0 !important; }
   figure svg [style*="fill: #0173b2"] { fill: #3b9be0 !important; }
 }
+table.lfw-plain th, table.lfw-plain td { text-align: left; padding: .2rem .8rem .2rem 0; font-size: .85rem; }
+table.lfw-plain caption { text-align: left; white-space: nowrap; }
 section svg text { fill: currentColor; font: 12px sans-serif; }
 .scroll > img { background: #fff; }
 .cards { display: grid !important; grid-template-columns: repeat(auto-fill, 154px); justify-content: space-between; }
@@ -324,14 +327,14 @@ table.study { border-collapse: collapse; font-size: .8rem; line-height: 1.4; fon
 table.study th, table.study td { padding: .28rem .8rem .28rem 0; border-bottom: 1px solid var(--line); text-align: left;
   vertical-align: top; }
 table.study thead :is(th, td) { border-bottom: 2px solid var(--ink); font-weight: 600; vertical-align: bottom; }
-table.study .number { text-align: right; } table.study td:first-child:not(:last-child) { white-space: nowrap; }
+table.study .number { text-align: right; } table.study :is(.line, td:first-child:not(:last-child)) { white-space: nowrap; }
 table.study .carried td { background: var(--carried); font-weight: 600; }
 .gap, .jp-RenderedText[data-mime-type="application/vnd.jupyter.error"] { background: var(--gap); padding: .6rem 1rem; }
 pre { overflow-x: auto; font-size: .8rem; }
 @media (max-width: 800px) {
   .columns { grid-template-columns: minmax(0, 1fr); gap: 0; padding: 0 1rem 3rem; }
   nav { position: static; max-height: none; border-bottom: 1px solid var(--line); }
-  .up { display: block; font-size: .9rem; } table.study td:first-child:not(.number) { white-space: normal !important; }
+  .up { display: block; font-size: .9rem; } table.study td:first-child:not(.number) { white-space: normal; }
   header { padding: 1.2rem 1rem .8rem; } header h1 { font-size: 1.45rem; }
   /* Wider figures and tables are moved sideways rather than made too small to read. */
   .scroll > img, .scroll > svg { max-width: 620px; }

@@ -1,6 +1,7 @@
 """What does the reader see in words and tables? HTML tables and sentences computed from finished runs."""
 
 import html
+import re
 
 import numpy as np
 import pandas as pd
@@ -76,9 +77,10 @@ def table(rows, caption, study=None):
     frame.columns = [str(column) for column in frame.columns]
     body = frame.to_html(index=False, escape=True, border=0, classes="study", na_rep="", justify="left")
     foot = f"{caption} {_sentence(source_line(study))}." if study else caption
+    foot = re.sub("`([^`]+)`", r"<code>\1</code>", html.escape(foot))
     # The region is named and can be reached by keyboard, because it scrolls where the table is wider than the page.
     return HTML(f'<figure><div class="scroll" tabindex="0" role="region" aria-label="Table">{body}</div>'
-                f"<figcaption>{html.escape(foot)}</figcaption></figure>")
+                f"<figcaption>{foot}</figcaption></figure>")
 
 
 def changes(study, rung):
