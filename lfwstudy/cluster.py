@@ -483,7 +483,8 @@ class _Handout:
             self.show(text)
 
     def _write_view(self):
-        lines = [self.line(), ""]
+        # The time, because a study that was killed leaves its last view behind.
+        lines = [f"{self.line()}; seen at {time.strftime('%Y-%m-%d %H:%M:%S')}", ""]
         for at in sorted(self.running.values(), key=lambda at: (at.host, at.worker)):
             accuracy = f"validation accuracy {at.accuracy:.3f}" if at.accuracy is not None else ""
             lines.append(f"{at.host or 'starting':20s} {at.worker:28s} {at.job['title']:50s} epoch {at.epoch:3d} of at most "
