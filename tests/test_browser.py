@@ -122,6 +122,31 @@ def test_pair_is_found_by_keyboard_and_opened_with_its_neighbours(page):
     keep(found, "pairs")
 
 
+def test_choices_and_numbers_hear_the_arrow_keys(page):
+    found = explorer(page, "Pair browser")
+    part = found.get_by_label("Set")
+    part.focus()
+    page.keyboard.press("ArrowDown")
+    assert part.input_value() == "validation"
+    found.get_by_text("of 16 pairs").wait_for()
+    page.keyboard.press("ArrowUp")
+    assert part.input_value() == "test"
+    found.get_by_role("button", name="next pairs").focus()
+    page.keyboard.press("Enter")
+    found.get_by_text("11 to 20 of").wait_for()
+    stages = explorer(page, "Run browser").get_by_label("Stages")
+    stages.focus()
+    page.keyboard.press("Home")
+    page.keyboard.press("ArrowDown")
+    assert stages.evaluate("choice => [...choice.selectedOptions].map(o => o.text)") == ["augmentation"]
+    page.keyboard.press("Shift+ArrowUp")
+    pairs = explorer(page, "The one-second test").get_by_label("Number of pairs")
+    pairs.focus()
+    page.keyboard.press("ArrowUp")
+    assert pairs.input_value() == "21"
+    page.keyboard.press("ArrowDown")
+
+
 def test_slider_moves_the_threshold_at_once_and_nothing_jumps(page):
     found = explorer(page, "Threshold and ROC")
     slider = found.get_by_role("slider", name="Threshold")

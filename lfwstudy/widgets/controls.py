@@ -132,9 +132,15 @@ def _still_gallery(gallery):
             "</figure>")
 
 
+class _Keys(anywidget.AnyWidget):
+    """Nothing to see: leaves the keys pressed in an explorer to its controls."""
+
+    _esm = _HERE / "keys.js"
+
+
 def panel(*children, **parts):
     """An explorer: its children below each other, the named ones in `.parts`."""
-    box = Explorer(children)
+    box = Explorer([*children, _Keys(layout=ipywidgets.Layout(display="none"))])
     box.add_class("lfw-explorer")
     box.parts = SimpleNamespace(**parts)
     return box
