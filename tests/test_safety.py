@@ -137,7 +137,7 @@ def test_hostile_names_go_through_a_whole_study_and_do_nothing(tmp_path):
     from lfwstudy import demo
     demo.make_demo(tmp_path, people=60, train_people=40, train_pairs=20, test_pairs=10, fold_pairs=2, seed=5)
     (tmp_path / "demo").rename(tmp_path / "lfw2")
-    hostile = [*(name for name in NAMES.values() if len(name) < 90), *(name for name in HOSTILE if is_name(name)), "$\\frac$x", "<b>"]
+    hostile = [*(name for name in NAMES.values() if len(name) < 90), *(name for name in HOSTILE if is_name(name)), "$^$x", "<b>"]
     new = dict(zip(sorted(os.listdir(tmp_path / "lfw2"))[::2], dict.fromkeys(hostile)))
     for old, name in new.items():
         folder = (tmp_path / "lfw2" / old).rename(tmp_path / "lfw2" / name)
