@@ -93,7 +93,7 @@ def test_everything_made_from_demo_faces_says_so(out):
         page = path.read_text()
         assert all("demo" in heading for heading in re.findall(r"<h1[^>]*>(.*?)</h1>", page, re.S)[1:])
         # A drawn figure says it within itself.
-        captions = re.findall(r"<figcaption>(.*?)</figcaption>", re.sub(r"</svg></div><figcaption>.*?</figcaption>", "", page), re.S)
+        captions = re.findall(r"<figcaption>(.*?)</figcaption>", re.sub(r"</svg>\s*</div><figcaption>.*?</figcaption>", "", page), re.S)
         # These three are not made from the faces.
         others = ("onfiguration in full", "figures were made from", "Published figures that do not add up")
         assert captions and all("emo faces" in c or any(words in c for words in others) for c in captions)

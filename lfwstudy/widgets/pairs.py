@@ -27,7 +27,7 @@ def browse_pairs(study):
     facts, told = markup("5em"), message()
     both = Gallery(label="Opened pair", slots=1, size=150, empty="Choose a pair above.")
     left_own, right_own = (Gallery(label=f"{side}: other pictures of this person", slots=6, across=1, lines=2, size=64,
-                                   empty="no other picture") for side in ("Left", "Right"))
+                                   empty="–") for side in ("Left", "Right"))
     left_near, right_near = (Gallery(label=f"{side}: nearest in the embedding", slots=_NEIGHBOURS, across=1, lines=4, size=64,
                                      empty="–") for side in ("Left", "Right"))
 
@@ -35,7 +35,7 @@ def browse_pairs(study):
         opened = chooser.opened()
         if opened is None:
             both.cards, left_own.cards, right_own.cards, left_near.cards, right_near.cards = [], [], [], [], []
-            facts.value = ""
+            facts.value, left_own.empty, right_own.empty = "", "–", "–"
             return ""
         scored, at, pictures = opened
         names = scored.left[at], scored.right[at]
@@ -43,6 +43,7 @@ def browse_pairs(study):
         facts.value = _facts(scored, at)
         for name, place in zip(names, (left_own, right_own)):
             place.cards = [single_card(n, pictures, _in_two_lines(n)) for n in pictures.of_person(name, names)[:12]]
+            place.empty = "no other picture"
         left_near.cards = right_near.cards = []
         if scored.run not in networks:
             tell(told, "Loading the network.")
