@@ -228,7 +228,7 @@ def test_worker_killed_in_training_costs_at_most_one_resume_period(machines, tmp
 def test_results_and_resume_state_travel_where_no_folder_is_shared(machines, tmp_path, unshared):
     first = machines.start_worker("a")
     root, trace = tmp_path / "runs", tmp_path / "trace"
-    value = in_background(lambda: executors.run(jobs(root, 1, 12, 0.3, trace=str(trace)), machines.address))
+    value = in_background(lambda: executors.run(jobs(root, 1, 12, 0.6, trace=str(trace)), machines.address))
     until(lambda: (root / f"{0:016x}" / "resume.npz").exists())
     first.kill()
     machines.start_worker("b")
@@ -276,6 +276,7 @@ def test_client_killed_and_back_trains_nothing_twice(machines, tmp_path):
     assert len(left) == 1
     assert executors.run(left, machines.address) == {}
     assert_all_finished(root, 2, trace, repeated=1)
+    assert not list(root.glob(".cluster-*"))
 
 
 @pytest.mark.long
