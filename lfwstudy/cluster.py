@@ -147,6 +147,7 @@ class _Attempt:
     epoch: int = 0
     accuracy: float | None = None
     moving: set = field(default_factory=set)  # transfers in progress
+    result: dict | None = None  # as train_here returns it
 
 
 class _Handout:
@@ -267,6 +268,8 @@ class _Handout:
             if event["history"]:
                 with suppress(OSError):
                     write_text(Path(at.job["folder"]) / "history.csv", event["history"])
+        elif event["what"] == "end":
+            at.result = event["result"]
         elif event["what"] in ("data", "state", "offer"):
             ask = (event["what"], event.get("offer"))
             if ask not in at.moving:
@@ -283,7 +286,7 @@ class _Handout:
             result = {"problem": f"{type(error).__name__}: {error}", "host": at.host or at.worker,
                       "blame": "machine" if isinstance(error, ImportError) else "attempt"}
         else:
-            result = at.future.result()
+            result = at.result or self._ask_result(at)
         if result["problem"] is None and not self._has_files(at.job):
             result |= {"problem": f"{result['host']} reports it finished, but its files are not in {at.job['folder']}",
                        "blame": "attempt"}
@@ -293,6 +296,13 @@ class _Handout:
             return
         if self._wait_again(attempt):
             self._blame(at, result)
+
+    def _ask_result(self, at):
+        """The result of a task whose last event was lost with a connection."""
+        try:
+            return at.future.result(timeout=CONNECT_SECONDS)
+        except TimeoutError:
+            return {"problem": "its worker does not answer", "blame": "attempt", "host": at.host or at.worker}
 
     def _blame(self, at, result):
         run, message = at.job["run"], f"{result['problem']} (on {result['host']})"
@@ -379,6 +389,8 @@ class _Handout:
         content = uuid.uuid4().hex
         path = self.root / f".cluster-{content}"
         self.root.mkdir(parents=True, exist_ok=True)
+        for left in self.root.glob(".cluster-*"):  # of a study that was killed
+            left.unlink(missing_ok=True)
         path.write_text(content, encoding="utf-8")
         try:
             yield str(path), content
@@ -483,7 +495,8 @@ class _Handout:
             self.show(text)
 
     def _write_view(self):
-        lines = [self.line(), ""]
+        # The time, because a study that was killed leaves its last view behind.
+        lines = [f"{self.line()}; seen at {time.strftime('%Y-%m-%d %H:%M:%S')}", ""]
         for at in sorted(self.running.values(), key=lambda at: (at.host, at.worker)):
             accuracy = f"validation accuracy {at.accuracy:.3f}" if at.accuracy is not None else ""
             lines.append(f"{at.host or 'starting':20s} {at.worker:28s} {at.job['title']:50s} epoch {at.epoch:3d} of at most "

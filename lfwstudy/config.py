@@ -202,7 +202,7 @@ class RunConfig:
         sections = {}
         for key, value in changes.items():
             section, _, name = key.partition(".")
-            if section not in _SECTIONS or name not in {f.name for f in dataclasses.fields(_SECTIONS[section])}:
+            if name not in _SETTINGS.get(section, ()):
                 raise ConfigError(f"unknown setting {key!r}")
             sections.setdefault(section, {})[name] = value
         return dataclasses.replace(self, **{
@@ -245,6 +245,7 @@ class RunConfig:
 
 
 _SECTIONS = {"data": DataConfig, "model": ModelConfig, "training": TrainingConfig}
+_SETTINGS = {section: {f.name for f in dataclasses.fields(kind)} for section, kind in _SECTIONS.items()}
 
 
 @lru_cache(maxsize=1024)

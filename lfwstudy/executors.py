@@ -229,6 +229,7 @@ def _history(folder):
 
 
 def _explain(status, log):
+    """What a process that failed is to be remembered by, in one line; where its log has no such line, it gets it."""
     lines = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
     told = next((line.removeprefix("error: ") for line in reversed(lines) if line.startswith("error: ")), None)
     if told:
@@ -236,7 +237,13 @@ def _explain(status, log):
     last = lines[-1] if lines else "no output"
     if status < 0:
         memory = status == -signal.SIGKILL or "bad_alloc" in last
-        return f"its process was ended by signal {-status}{' (out of memory?)' if memory else ''}; log: {log}"
-    if shutil.disk_usage(log).free < _FULL_BYTES:
-        last += " (the disk is full)"
-    return f"its process failed with status {status}: {last}; log: {log}"
+        told = f"its process was ended by signal {-status}{' (out of memory?)' if memory else ''}"
+    else:
+        full = " (the disk is full)" if shutil.disk_usage(log).free < _FULL_BYTES else ""
+        told = f"its process failed with status {status}: {last}{full}"
+    try:
+        with open(log, "a", encoding="utf-8") as file:
+            file.write(f"\nerror: {told}\n")
+    except OSError:  # on a full disk the message alone remains
+        pass
+    return f"{told}; log: {log}"

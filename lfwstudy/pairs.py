@@ -188,7 +188,8 @@ def _name(path, number, name):
 
 
 def _positive(path, number, value):
-    if not re.fullmatch(r"[0-9]{1,7}", value.strip()) or int(value) < 1:
+    # Blanks alone: str.strip takes off separators that int() then refuses.
+    if not re.fullmatch(r" *[0-9]{1,7} *", value) or int(value) < 1:
         raise DataError(f"{path}, line {number}: a whole number of at least 1 expected, got {value!r}")
     return int(value)
 

@@ -153,11 +153,10 @@ class Store:
         rows = self.history(run)
         if [row["epoch"] for row in rows] != list(range(1, result["epochs_run"] + 1)):
             return f"history.csv has {len(rows)} readable epochs, result.json {result['epochs_run']}"
-        for part in _SETS:
-            stored = self.result(run)[f"{part}_accuracy"]
-            if stored is None:
-                continue
-            scored = self.scores(run, part)
+        stored_of = {part: stored for part in _SETS if (stored := self.result(run)[f"{part}_accuracy"]) is not None}
+        scored_of = _read_scores(self.folder(run) / "predictions.csv", stored_of)
+        for part, stored in stored_of.items():
+            scored = scored_of[part]
             got = np.mean((scored["score"] > 0.5) == (scored["label"] > 0.5)) if len(scored["label"]) else math.nan
             if math.isfinite(stored) and not abs(got - stored) < 1e-6:
                 return f"predictions.csv gives {part} accuracy {got:.4f}, result.json {stored:.4f}"
@@ -178,20 +177,27 @@ def _result(path, stamp):
 
 @lru_cache(maxsize=512)
 def _scores(path, stamp, part):
-    """Of a set: label, score, score_at_best. Only its own lines are read: the test pairs are half of a file or less."""
+    return _read_scores(path, (part,))[part]
+
+
+def _read_scores(path, parts):
+    """Of each set asked for: label, score, score_at_best. Other sets' lines are not read: they are half of a file."""
     text = path.read_text(encoding="utf-8")
     # As training writes them, the sets stand one after the other.
     starts = [text.find(f"\n{name},") for name in _SETS]
     found = [at for at in starts if at >= 0]
     whole = text.startswith(_HEADER) and text.endswith("\n") and found and found == sorted(found)
-    at = starts[_SETS.index(part)]
-    end = next((other for other in found if other > at), len(text))
-    lines = text[at:end] if at >= 0 else ""
-    numbers = np.loadtxt(io.StringIO(lines), delimiter=",", quotechar='"', comments=None, skiprows=1, usecols=(4, 5, 6),
-                         ndmin=2) if whole and lines else np.empty((0, 3))
-    if not whole or lines.count(f"\n{part},") != len(numbers):
+    scores = {}
+    for part in parts if whole else ():
+        at = starts[_SETS.index(part)]
+        lines = text[at:next((other for other in found if other > at), len(text))] if at >= 0 else ""
+        numbers = np.loadtxt(io.StringIO(lines), delimiter=",", quotechar='"', comments=None, skiprows=1, usecols=(4, 5, 6),
+                             ndmin=2) if lines else np.empty((0, 3))
+        whole = whole and lines.count(f"\n{part},") == len(numbers)
+        scores[part] = dict(zip(("label", "score", "score_at_best"), numbers.T))
+    if not whole:
         raise RunError(f"{path}: damaged; `lfwstudy run` sets such a run aside and trains it anew")
-    return dict(zip(("label", "score", "score_at_best"), numbers.T))
+    return scores
 
 
 def _is_whole_zip(path):

@@ -5,6 +5,7 @@ A study lives in one folder (`--out`): study.json, runs/, results.csv, notebooks
 
 import dataclasses
 import os
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -195,7 +196,8 @@ class Study:
         found = {}
         for name in SPLITS:
             if name != "folds" or has_pair_file("people.txt", data.dataset, self.settings.data_dir):
-                found[name] = audit_split(dataclasses.replace(data, split=name), self.settings.data_dir)
+                with suppress(ConfigError):  # of few pairs, a split may leave a side empty
+                    found[name] = audit_split(dataclasses.replace(data, split=name), self.settings.data_dir)
         return found
 
     def random_audits(self, count=50):

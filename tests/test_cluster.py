@@ -1,6 +1,7 @@
 """Runs on many machines: real schedulers and workers on loopback, most with stand-ins for the trainings."""
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -177,10 +178,10 @@ def in_background(call):
     pool = ThreadPoolExecutor(1)
     future = pool.submit(call)
     pool.shutdown(wait=False)
-    return lambda patience=120: future.result(patience)
+    return lambda patience=300: future.result(patience)
 
 
-def until(condition, patience=90):
+def until(condition, patience=240):
     end = time.monotonic() + patience
     while not condition():
         assert time.monotonic() < end, "it did not come to pass"
@@ -220,13 +221,14 @@ def test_worker_killed_in_training_costs_at_most_one_resume_period(machines, tmp
     assert value() == {}
     assert_all_finished(root, 2, trace, repeated=1)
     assert "2 runs trained in" in said[-1] and "dashboard" in said[0] and "what runs where" in said[0]
+    assert re.match(r"2 of 2 runs done, .*; seen at \d{4}-\d\d-\d\d \d\d:", (tmp_path / "cluster.txt").read_text())
     assert not list(root.glob(".cluster-*"))
 
 
 def test_results_and_resume_state_travel_where_no_folder_is_shared(machines, tmp_path, unshared):
     first = machines.start_worker("a")
     root, trace = tmp_path / "runs", tmp_path / "trace"
-    value = in_background(lambda: executors.run(jobs(root, 1, 12, 0.3, trace=str(trace)), machines.address))
+    value = in_background(lambda: executors.run(jobs(root, 1, 12, 0.6, trace=str(trace)), machines.address))
     until(lambda: (root / f"{0:016x}" / "resume.npz").exists())
     first.kill()
     machines.start_worker("b")
@@ -274,6 +276,7 @@ def test_client_killed_and_back_trains_nothing_twice(machines, tmp_path):
     assert len(left) == 1
     assert executors.run(left, machines.address) == {}
     assert_all_finished(root, 2, trace, repeated=1)
+    assert not list(root.glob(".cluster-*"))
 
 
 @pytest.mark.long
@@ -392,11 +395,11 @@ def test_training_killed_with_its_worker_ends_with_the_numbers_of_an_undisturbed
     here, there = ({**job, "folder": str(tmp_path / place / "runs" / run)} for place in ("here", "there"))
     first = machines.start_worker("a")
     value = in_background(lambda: executors.run([there], machines.address))
-    until(lambda: (Path(there["folder"]) / "resume.npz").exists(), 150)
+    until(lambda: (Path(there["folder"]) / "resume.npz").exists())
     first.kill()
     assert not (Path(there["folder"]) / "result.json").exists()
     machines.start_worker("b")
-    assert value(200) == {}
+    assert value() == {}
     told = (Path(there["folder"]) / "log.txt").read_text()
     assert "epoch  14/14" in told and "epoch   1/14" not in told  # it went on, and did not begin anew
     assert executors.run([here]) == {}
@@ -413,7 +416,7 @@ def test_whole_study_on_a_local_cluster_equals_the_one_without(tmp_path):
     for name, path, options in (("one", str(tmp_path / "blocked"), ()), ("two", "", ("--cluster", "local:2"))):
         done = subprocess.run(
             [sys.executable, "-m", "lfwstudy.cli", "run", "--profile", "tiny", "--stages", "early-stopping", "--seeds", "2",
-             "--out", str(tmp_path / name), *options], cwd=ROOT, capture_output=True, text=True, timeout=500,
+             "--out", str(tmp_path / name), *options], cwd=ROOT, capture_output=True, text=True, timeout=900,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), path, os.environ["PYTHONPATH"]]))})
         assert done.returncode == 0, done.stderr
         assert (tmp_path / name / "report.html").stat().st_size > 1e5
@@ -527,7 +530,7 @@ def test_cut_network_costs_at_most_one_resume_period(network, tmp_path, shared, 
         until(lambda: epochs_of(root) >= 6)
         subprocess.run(["ip", "link", "set", link, "down"], check=True)
         machines.start_worker("b")
-        assert value(150) == {}
+        assert value() == {}
         if shared:
             assert_all_finished(root, 2, trace, repeated=1)
         # Without a shared folder the machine behind the cut trains in vain until it notices.

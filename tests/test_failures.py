@@ -80,6 +80,16 @@ def test_a_folder_without_permission_is_one_line(faces, tmp_path):
     assert not list((tmp_path / "closed").iterdir())
 
 
+def test_what_ended_a_training_stays_in_its_log(faces, tmp_path):
+    """A process that is killed says nothing itself; the command, another process than its parent, tells from the log."""
+    study = study_of(faces, tmp_path / "out")
+    job = job_of(study)
+    with pytest.raises(RunError, match="ended by signal 9 .out of memory.*; log: "):
+        executors.train_in_process(job, watch=lambda process: process.kill())
+    spec = study.climb()[0].candidates[0].specs[0]
+    assert conduct._last_words(study, spec) == "its process was ended by signal 9 (out of memory?)"
+
+
 LIMITED = """
 import json, resource, sys
 from lfwstudy import executors
@@ -132,9 +142,9 @@ def command(faces, out, *arguments, before=()):
 def test_a_killed_variant_shows_as_a_gap_and_the_rest_goes_on(faces, tmp_path):
     """The training of one variant is killed, as a kernel without memory does, whenever it starts; then once more without."""
     log = open(tmp_path / "log", "w+")
+    stages = ("--profile", "tiny", "--stages", "stride,early-stopping")
     process = subprocess.Popen([sys.executable, "-m", "lfwstudy.cli", "run", "--dataset", "lfw-a", "--data-dir", str(faces),
-                                "--stages", "stride,early-stopping", "--precision", "float32", "--out",
-                                str(tmp_path / "out")], stdout=log, stderr=log)
+                                *stages, "--precision", "float32", "--out", str(tmp_path / "out")], stdout=log, stderr=log)
     while process.poll() is None:
         for child in psutil.Process(process.pid).children(recursive=True):
             try:
@@ -149,7 +159,7 @@ def test_a_killed_variant_shows_as_a_gap_and_the_rest_goes_on(faces, tmp_path):
     assert process.returncode == 1 and "stride/pool1-stride1, seed 0: its process was ended by signal 9" in told, told
     assert [row["stage"] for row in read_csv(tmp_path / "out" / "results.csv")] == ["base", "early-stopping"]
     assert 'class="gap"' in (tmp_path / "out" / "report.html").read_text()
-    done = command(faces, tmp_path / "out", "--stages", "stride,early-stopping")
+    done = command(faces, tmp_path / "out", *stages)
     assert done.returncode == 0 and 'class="gap"' not in (tmp_path / "out" / "report.html").read_text()
 
 

@@ -131,18 +131,19 @@ def resident(process):
 
 
 @pytest.mark.long
-def test_a_hundred_seeds_do_not_make_their_parents_grow(tmp_path):
-    """The command, and the notebook's kernel that starts the hundred trainings: as large at the end as after ten."""
+@pytest.mark.parametrize("stand_in", ["1", ""], ids=["stand-ins", "trained"])
+def test_a_hundred_seeds_do_not_make_their_parents_grow(tmp_path, stand_in):
+    """The command, papermill, and the kernel that starts the hundred processes, which train or copy another's run."""
     command = [sys.executable, "-m", "lfwstudy.cli", "run", "--profile", "speck", "--stages", "base", "--seeds", "100", "--precision",
                "float32", "--keep", "none", "--out", str(tmp_path / "out")]
     sizes = {"command": {}, "papermill": {}, "kernel": {}}
     with open(tmp_path / "log", "w+") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log)
+        process = subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, "LFWSTUDY_TEST_STAND_IN": stand_in})
         while process.poll() is None:
             finished = len(list(tmp_path.glob("out/runs/*/result.json")))
             for role, parent in parents(process, "01_stage-base").items():
                 sizes[role].setdefault(finished, []).append(resident(parent))
-            time.sleep(1)
+            time.sleep(0.2)
         log.seek(0)
         assert process.returncode == 0, log.read()
     assert len(read_csv(tmp_path / "out" / "results.csv")) == 100
@@ -151,6 +152,27 @@ def test_a_hundred_seeds_do_not_make_their_parents_grow(tmp_path):
                        for span in (range(10, 30), range(80, 100)))
         print(f"{role}: {early:.1f} MiB after ten to thirty runs, {late:.1f} MiB after eighty", flush=True)
         assert late - early < 5
+
+
+HAND_OUT = """
+import sys
+import psutil
+from lfwstudy.cluster_load import jobs
+from lfwstudy.executors import run
+for job in jobs(sys.argv[1], 300, pause=0):
+    assert not run([job], show=len)
+    print(psutil.Process().memory_info().rss / 2**20, flush=True)
+"""
+
+
+@pytest.mark.long
+def test_handing_out_runs_does_not_make_a_process_grow(tmp_path):
+    """Three hundred processes that stand in for trainings, started and waited for one after the other."""
+    done = subprocess.run([sys.executable, "-c", HAND_OUT, tmp_path], capture_output=True, text=True, timeout=3000)
+    assert done.returncode == 0, done.stderr[-3000:]
+    sizes = [float(line) for line in done.stdout.split()]
+    print(f"{sizes[49]:.2f} MiB after 50 runs, {sizes[-1]:.2f} MiB after {len(sizes)}", flush=True)
+    assert len(sizes) == 300 and sizes[-1] - sizes[49] < 1
 
 
 def parents(process, page):

@@ -21,6 +21,7 @@ from lfwstudy import executors, report, tables
 from lfwstudy.bank import load_bank
 from lfwstudy.errors import DataError, StudyError, one_line
 from lfwstudy.files import cell, locked, write_csv, write_json
+from lfwstudy.pairs import is_name
 from lfwstudy.study import Settings, Study
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -126,6 +127,33 @@ def test_names_do_not_reach_the_terminal_as_commands(tmp_path):
     folder = tmp_path / "a\x1b[31m\nerror: all is well"
     done = subprocess.run([sys.executable, "-m", "lfwstudy.cli", "report", "--out", str(folder)], capture_output=True, text=True)
     assert done.returncode == 2 and done.stderr.count("\n") == 1 and "\x1b" not in done.stderr
+
+
+@pytest.mark.long
+def test_hostile_names_go_through_a_whole_study_and_do_nothing(tmp_path):
+    """Half of the people are called by what injects elsewhere; their pictures are on disk under these names."""
+    from test_bad_data import NAMES
+
+    from lfwstudy import demo
+    demo.make_demo(tmp_path, people=60, train_people=40, train_pairs=20, test_pairs=10, fold_pairs=2, seed=5)
+    (tmp_path / "demo").rename(tmp_path / "lfw2")
+    hostile = [*(name for name in NAMES.values() if len(name) < 90), *(name for name in HOSTILE if is_name(name)), "$^$x", "<b>"]
+    new = dict(zip(sorted(os.listdir(tmp_path / "lfw2"))[::2], dict.fromkeys(hostile)))
+    for old, name in new.items():
+        folder = (tmp_path / "lfw2" / old).rename(tmp_path / "lfw2" / name)
+        for file in folder.iterdir():
+            file.rename(folder / file.name.replace(old, name))
+    for file in tmp_path.glob("*.txt"):
+        lines = [line.split("\t") for line in file.read_text().split("\n")]
+        file.write_text("\n".join("\t".join(new.get(field, field) for field in line) for line in lines))
+    done = subprocess.run([sys.executable, "-m", "lfwstudy.cli", "run", "--dataset", "lfw-a", "--data-dir", tmp_path, "--profile", "tiny",
+                           "--stages", "base", "--precision", "float32", "--out", tmp_path / "out"], capture_output=True, text=True)
+    assert done.returncode == 0 and "Traceback" not in done.stderr, done.stderr
+    scored = "".join(path.read_text() for path in (tmp_path / "out" / "runs").rglob("predictions.csv"))
+    assert sum(name.replace('"', '""') in scored for name in new.values()) > 5
+    for page in (tmp_path / "out" / "report.html", *(tmp_path / "out" / "html").iterdir()):
+        body = page.read_text()
+        assert not re.search(r"<script\b|<[^>]+\sonerror=|<img[^>]+src=(?!\"data:)", body), page
 
 
 HOSTILE_CELLS = ["<script>alert(1)</script>", "<img src='data:image/png;base64,AA' onerror='alert(1)'>", "<svg onload=alert(1)></svg>",

@@ -7,6 +7,7 @@ from lfwstudy import executors
 from lfwstudy.errors import ConfigError, DataError, StudyError
 from lfwstudy.files import read_csv, read_json, write_csv, write_json
 from lfwstudy.history import COLUMNS
+from lfwstudy.stages import PROFILES, Profile
 from lfwstudy.study import RESULT_COLUMNS, Settings, Study, open_study
 from lfwstudy.train import PREDICTION_COLUMNS
 
@@ -226,6 +227,12 @@ def test_bad_data_are_found_before_the_study_is_written(tmp_path, faces):
     with pytest.raises(DataError):
         opened.stage("base")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_split_that_few_pairs_cannot_have_is_left_out_of_the_audit(tmp_path, monkeypatch):
+    monkeypatch.setitem(PROFILES, "few", Profile("few", "a handful of pairs", 0.04, {"data.side": 69, "data.pairs_per_class": 10}))
+    found = Study(Settings(profile="few", precision="float32", out=str(tmp_path))).audits()
+    assert "folds" not in found and "components" in found
 
 
 def test_a_study_remembers_where_its_pictures_were(tmp_path, faces, trained):

@@ -67,10 +67,11 @@ def test_report_is_one_file_without_network_or_paths(out):
 
 
 def test_a_study_speaks_to_no_other_machine(out):
-    """Its processes note whom they look up and connect to (tiny_profile/sitecustomize.py); notebooks speak to their kernels."""
-    asked = set(Path(f"{out}.connections").read_text().splitlines())
-    assert any(line.startswith("socket.") for line in asked)
-    assert all(re.fullmatch(r"socket\.\w+ (127\.0\.0\.1|::1|localhost|None|/.*)", line) for line in asked), asked
+    """Each of its processes notes whom Python speaks to there (tiny_profile/sitecustomize.py); kernels are on this machine."""
+    lines = Path(f"{out}.connections").read_text().splitlines()
+    assert lines.count("began ") >= 11  # the command, two trainings, four notebooks and their kernels
+    spoken = {line for line in lines if line != "began "}
+    assert all(re.fullmatch(r"socket\.\w+ (127\.0\.0\.1|::1|localhost|None|/.*)", line) for line in spoken), spoken
 
 
 @pytest.mark.browser

@@ -9,18 +9,23 @@ stages.PROFILES["tiny"] = stages.Profile(
     "tiny", "a sliver of the network, for tests", 0.04,
     {"model.width": 0.05, "data.side": 69, "data.pairs_per_class": 40, "training.learning_rate": 0.003}, threads=1)
 stages.PROFILES["speck"] = stages.Profile(
-    "speck", "one epoch of a few pairs, where only the number of runs counts", 0.005,
-    {**stages.PROFILES["tiny"].changes, "data.pairs_per_class": 10}, threads=1)
+    "speck", "one epoch, where only the number of runs counts", 0.005, stages.PROFILES["tiny"].changes, threads=1)
 
 
-def note(event, arguments):
-    """Note in a file the host that this process looks up, connects to or sends to."""
-    if event in ("socket.connect", "socket.sendto", "socket.getaddrinfo", "socket.gethostbyname"):
-        to = arguments[1] if event in ("socket.connect", "socket.sendto") else arguments[0]
-        host = to[0] if isinstance(to, tuple) else to
+def note(event, arguments=()):
+    """Note in a file that this process began, and each host that Python looks up, connects to or sends to."""
+    if event in ("began", "socket.connect", "socket.sendto", "socket.getaddrinfo", "socket.gethostbyname"):
+        to = arguments[event in ("socket.connect", "socket.sendto")] if arguments else ""
         with open(os.environ["LFWSTUDY_TEST_CONNECTIONS"], "a") as file:
-            file.write(f"{event} {host}\n")
+            file.write(f"{event} {to[0] if isinstance(to, tuple) else to}\n")
 
 
 if os.environ.get("LFWSTUDY_TEST_CONNECTIONS"):
+    note("began")
     sys.addaudithook(note)
+
+if os.environ.get("LFWSTUDY_TEST_STAND_IN"):
+    from lfwstudy import executors
+
+    run = executors.run
+    executors.run = lambda jobs, *more: run([{**job, "program": "stand_in"} for job in jobs], *more)
