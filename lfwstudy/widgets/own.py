@@ -25,7 +25,7 @@ def try_your_own(study):
                                            layout=ipywidgets.Layout(width="auto", align_self="flex-start"))
                for side in _SIDES}
     boxes = {side: BoxPicker(label=f"{side.capitalize()} photo") for side in _SIDES}
-    messages = {side: message() for side in _SIDES}
+    messages = {side: markup("3.2em") for side in _SIDES}
     score = button("Same person?")
     told, answer = message(), markup("3em")
     seen = Gallery(label="What the network sees", slots=2, across=1, lines=1, size=105, empty="Nothing yet.")
