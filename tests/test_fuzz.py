@@ -192,6 +192,7 @@ def test_many_mutations_raise_only_the_librarys_errors(name):
 def test_coverage_guided_fuzzing_raises_only_the_librarys_errors(name, tmp_path):
     if not importlib.util.find_spec("atheris"):
         pytest.skip("atheris is not installed: make fuzz")
-    done = subprocess.run([sys.executable, str(Path(__file__).with_name("fuzz.py")), name, "-max_total_time=20", f"-artifact_prefix={tmp_path}/"],
+    done = subprocess.run([sys.executable, str(Path(__file__).with_name("fuzz.py")), name, "-max_total_time=20", "-timeout=60",
+                           f"-artifact_prefix={tmp_path}/"],
                           capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
