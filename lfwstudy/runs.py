@@ -153,7 +153,7 @@ class Store:
         rows = self.history(run)
         if [row["epoch"] for row in rows] != list(range(1, result["epochs_run"] + 1)):
             return f"history.csv has {len(rows)} readable epochs, result.json {result['epochs_run']}"
-        stored_of = {part: stored for part in _SETS if (stored := self.result(run)[f"{part}_accuracy"]) is not None}
+        stored_of = {part: float(stored) for part in _SETS if (stored := result[f"{part}_accuracy"]) is not None}
         scored_of = _read_scores(self.folder(run) / "predictions.csv", stored_of)
         for part, stored in stored_of.items():
             scored = scored_of[part]

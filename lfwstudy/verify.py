@@ -41,10 +41,12 @@ def verify_photos(left, right, out="", left_box=None, right_box=None):
 def load_photo(path):
     """A photo as upright grey Pillow image. Raises DataError."""
     try:
-        with warnings.catch_warnings(), Image.open(path, formats=_FORMATS) as image:
-            if image.width * image.height > _MAX_PIXELS:
-                raise DataError(f"{path}: {image.width}x{image.height} pixels are too many (at most {_MAX_PIXELS:,})")
-            return to_grey(ImageOps.exif_transpose(image))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what Pillow says of damaged metadata: the picture is what counts
+            with Image.open(path, formats=_FORMATS) as image:
+                if image.width * image.height > _MAX_PIXELS:
+                    raise DataError(f"{path}: {image.width}x{image.height} pixels are too many (at most {_MAX_PIXELS:,})")
+                return to_grey(ImageOps.exif_transpose(image))
     except DataError:
         raise
     except FileNotFoundError:

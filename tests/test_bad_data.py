@@ -335,6 +335,14 @@ def test_photos_are_turned_upright(tmp_path):
     assert np.abs(np.asarray(load_photo(tmp_path / "photo.jpg"), int) - upright).mean() < 3
 
 
+def test_a_photo_with_damaged_metadata_is_read_without_a_word(tmp_path, recwarn):
+    content = bytearray(saved(format="TIFF", description="a face"))
+    at = content.index((270).to_bytes(2, "little"), int.from_bytes(content[4:8], "little"))
+    content[at + 4:at + 8] = b"\xff\xff\xff\x00"  # the description's length, far beyond the file's end
+    (tmp_path / "photo.tiff").write_bytes(content)
+    assert load_photo(tmp_path / "photo.tiff").size == (SOURCE_SIDE, SOURCE_SIDE) and not recwarn.list
+
+
 def test_a_photo_of_floating_values_that_are_none_is_read(tmp_path):
     values = np.asarray(FACE, np.float32).copy()
     values[:5] = np.nan
