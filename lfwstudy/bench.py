@@ -23,7 +23,7 @@ from .config import PRECISIONS, RunConfig
 from .datasets import load_pairs, prepare_bank
 from .errors import RunError
 from .files import write_json
-from .machine import cpu_name, peak_memory_mb, precision_warning, resolve_precision, versions
+from .machine import cpu_name, environment, peak_memory_mb, precision_warning, resolve_precision, versions
 
 BATCH, STEPS, ROUNDS = 64, 3, 3
 # Seconds after which no further round begins.
@@ -135,11 +135,10 @@ class _Contestant:
     def start(self):
         # What others would run has none of our settings of TensorFlow.
         own = {} if self.name == OURS else {"TF_CPU_ALLOCATOR_USE_BFC": "false", "TF_DETERMINISTIC_OPS": "0"}
-        path = os.pathsep.join(filter(None, [str(Path(__file__).resolve().parents[1]), os.environ.get("PYTHONPATH")]))
         self.process = subprocess.Popen(
             [sys.executable, "-m", "lfwstudy.bench", self.name, str(self.job)], stdin=subprocess.PIPE,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-            env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": path, **own, "LFWSTUDY_BENCH_BEGAN": str(time.time())})
+            env=environment(**own, LFWSTUDY_BENCH_BEGAN=str(time.time())))
         self.told = self._answer()
 
     def go(self):

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from .errors import ConfigError, RunError
 from .files import read_csv, write_json
-from .machine import cores
+from .machine import cores, environment
 
 # A process that takes longer to end than this after being asked is killed.
 _GRACE_SECONDS = 10
@@ -92,7 +92,7 @@ def train_in_process(job, children=None, watch=None):
     with open(folder / "log.txt", "x", encoding="utf-8") as log:
         process = subprocess.Popen([sys.executable, "-m", job.get("program", "lfwstudy.train"), str(folder / "job.json")],
                                    stdin=subprocess.PIPE, stdout=log, stderr=log,
-                                   env={**_environment(job["threads"]), **job.get("environment", {})})
+                                   env=environment(**{**_thread_limits(job["threads"]), **job.get("environment", {})}))
         if children:
             children.add(process)
         try:
@@ -213,12 +213,10 @@ class _Children:
                 process.kill()
 
 
-def _environment(threads):
+def _thread_limits(threads):
     # Fixed where given: sums depend on how many threads share them.
-    limits = {name: str(threads) for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")}
-    # The package must be found however this process found it (an editable install, or a checkout on sys.path).
-    path = os.pathsep.join(p for p in (str(Path(__file__).resolve().parents[1]), os.environ.get("PYTHONPATH")) if p)
-    return {**os.environ, **(limits if threads else {}), "PYTHONPATH": path, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    names = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS") if threads else ()
+    return dict.fromkeys(names, str(threads))
 
 
 def _history(folder):

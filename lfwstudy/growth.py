@@ -18,7 +18,7 @@ from .config import TRAINING_VERSION, RunConfig
 from .datasets import cache_folder, load_pairs, prepare_bank
 from .errors import RunError
 from .files import locked, read_json, write_json
-from .machine import cpu_name, versions
+from .machine import cpu_name, environment, versions
 from .study import Settings, Study
 
 PAIRS = (250, 500, 1000, 2200, 20_000)
@@ -127,7 +127,8 @@ def _tabulate(out, seeds, template):
                                                 "precision": "float32", "data_digest": digest})
             write_json(folder / "result.json", {**result, **identity})
             count += 1
-    done = subprocess.run([sys.executable, "-c", _TABULATE, str(out)], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", _TABULATE, str(out)], capture_output=True, text=True,
+                          env=environment())
     if done.returncode:
         raise RunError(f"growth: a study of {count} runs could not be tabulated: {done.stderr[-600:]}")
     return count, *map(float, done.stdout.split()[-2:])

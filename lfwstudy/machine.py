@@ -36,6 +36,13 @@ def cpu_flags():
     return next((set(line.partition(":")[2].split()) for line in text.splitlines() if line.startswith("flags")), set())
 
 
+def environment(**more):
+    """Environment for a Python process of ours: it finds this package however this process found it (an editable
+    install, or a checkout on sys.path)."""
+    path = os.pathsep.join(filter(None, [str(Path(__file__).resolve().parents[1]), os.environ.get("PYTHONPATH")]))
+    return {**os.environ, "PYTHONPATH": path, "TF_CPP_MIN_LOG_LEVEL": "3", **more}
+
+
 def start_keras_quietly():
     """Import Keras and start its backend without the lines that TensorFlow's libraries print on a machine with no GPU."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

@@ -170,7 +170,8 @@ def main():
     from . import plots
     for folder in dict.fromkeys(folder for _, folder in PLACES):
         curves(folder).savefig(ROOT / folder / "curves.png", dpi=120)
-    plots.growth(read_json(ROOT / "results/growth.json")).savefig(ROOT / "results/growth.png", dpi=120)
+    if (ROOT / "results/growth.json").is_file():
+        plots.growth(read_json(ROOT / "results/growth.json")).savefig(ROOT / "results/growth.png", dpi=120)
     for readme, folder in PLACES:
         path = ROOT / readme
         write_text(path, published_text(path.read_text(encoding="utf-8"), folder))
