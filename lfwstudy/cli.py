@@ -127,7 +127,7 @@ def _parser():
     command = _command(commands, "bench", bench, "measure speed and memory of this machine, in about three minutes")
     command.add_argument("--json", default="", metavar="FILE", help="write the measurements to a file, too")
     command.add_argument("--growth", action="store_true",
-                         help="instead: how time and memory grow with pairs, pixels and runs, in about ten minutes")
+                         help="instead: how time and memory grow with pairs, pixels and runs; takes longer")
     return parser
 
 
