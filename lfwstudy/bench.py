@@ -133,7 +133,7 @@ class _Contestant:
         self.name, self.job, self.process, self.told = name, job, None, None
 
     def start(self):
-        # What others would run has none of our settings of TensorFlow.
+        # What others would run has none of our settings of TensorFlow, except that all have oneDNN's convolutions.
         own = {} if self.name == OURS else {"TF_CPU_ALLOCATOR_USE_BFC": "false", "TF_DETERMINISTIC_OPS": "0"}
         self.process = subprocess.Popen(
             [sys.executable, "-m", "lfwstudy.bench", self.name, str(self.job)], stdin=subprocess.PIPE,

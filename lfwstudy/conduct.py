@@ -59,9 +59,8 @@ def train_only(study):
     with _cluster(study), _lock(study.out):
         study.set_aside_damaged(_say)
         study.ask(study.settings.stage_ids())
-        rungs = study.climb(train=True, show=_now_and_then(_say))
+        failures = list(study.train_all(_now_and_then(_say)).values())
         study.write_results()
-        failures = [message for rung in rungs for message in rung.failures.values()]
         for message in failures:
             _say(f"failed: {message}")
         _say(f"{'trained' if not failures else 'trained with gaps'} in {clock(time.monotonic() - started)}")
@@ -124,28 +123,101 @@ def _train(study):
 
 
 def _climb(study, before):
-    """Data first, then stage by stage, then the summary. Returns messages of what failed."""
-    all_pages = {page.parameters.get("stage", page.notebook): page for page in _own_pages(study)}
-    failures = _run_pages(study, [all_pages["00_data.ipynb"]])
-    for name in study.stages():
-        rungs = study.climb(upto=name)
-        specs = [s for c in rungs[-1].candidates for s in c.specs] if rungs[-1].stage.id == name else []
-        missing = study.missing(specs)
-        known = before.get(name, {})
-        for reason in dict.fromkeys(study.why_anew(s, known[key]) for s in missing
-                                    if (key := (s.variant, s.seed, s.fold)) in known and known[key] != s.run):
-            _say(f"stage {name} runs anew: {reason}")
-        failed = _run_pages(study, [all_pages[name]], missing)
-        rungs = study.climb(upto=name)
-        lost = [s for c in rungs[-1].candidates for s in c.specs
-                if rungs[-1].stage.id == name and not study.store.is_finished(s.run)]
-        os.environ[GIVEN_UP] = ",".join(filter(None, [os.environ.get(GIVEN_UP, ""), *(s.run for s in lost)]))
-        failures += failed + [f"{name}/{s.variant}, seed {s.seed}: {_last_words(study, s)}" for s in lost]
+    """Train stage by stage, and execute the page of each as soon as its runs are there. Returns messages of what failed."""
+    desk = _Desk(study, before)
+    try:
+        while specs := study.next_runs(desk.given_up):
+            desk.expect(specs)
+            desk.given_up |= study.train(specs, desk.attend)
+            desk.clear()
+        desk.finish()
+    except BaseException:
+        desk.stop()
+        raise
     # Tables that compare splits or selections stand in the summaries of the other ladders, too.
+    mine = _own_pages(study)["02_report.ipynb"]
     summaries = [page for page in report.all_pages(study) if page.notebook == "02_report.ipynb"]
-    mine = all_pages["02_report.ipynb"]
-    return failures + _run_pages(study, [p for p in summaries if p.stem == mine.stem
-                                         or report.notebook_path(study, p).is_file()])
+    return desk.failures + _render_pages(study, [p for p in summaries if p.stem == mine.stem
+                                                 or report.notebook_path(study, p).is_file()])
+
+
+class _Desk:
+    """Executes the pages of a study beside its training, in order, each once nothing is missing that it shows.
+
+    before: known runs, as `_known_runs` has them. given_up: {run: message} of the runs that failed, filled by whoever
+    trains; pages do not try them again.
+    """
+
+    def __init__(self, study, before):
+        self.study, self.before = study, before
+        self.given_up, self.failures = {}, []
+        pages = _own_pages(study)
+        self.waiting = [("", pages["00_data.ipynb"]), *((name, pages[name]) for name in study.stages())]
+        self.running, self.needed, self.bar, self.due = [], None, None, 0.0
+
+    def expect(self, specs):
+        """These runs are trained next: say why runs known before are trained anew, and show a bar over their epochs."""
+        for stage, reason in dict.fromkeys(
+                (s.stage, self.study.why_anew(s, known)) for s in specs
+                if (known := self.before.get(s.stage, {}).get((s.variant, s.seed, s.fold), s.run)) != s.run):
+            _say(f"stage {stage} runs anew: {reason}")
+        self.bar = _Bar(self.study, specs)
+
+    def attend(self, text=None):
+        """What is due now: bar, pages that ended, pages that can start. Called again and again while training goes on."""
+        if time.monotonic() < self.due:
+            return
+        self.due = time.monotonic() + _POLL_SECONDS
+        if self.bar:
+            self.bar.update()
+        for job in [job for job in self.running if job[2].poll() is not None]:
+            self.running.remove(job)
+            _finish(self.study, *job[:3], self.failures)
+            _say(f"{job[0].stem}: {clock(time.monotonic() - job[3])}")
+        # Beside training, which has all the cores, one at a time.
+        while self.waiting and len(self.running) < (1 if self.bar else cores()) and self._is_ready(self.waiting[0][0]):
+            (_, page), self.needed = self.waiting.pop(0), None
+            os.environ[GIVEN_UP] = ",".join(self.given_up)
+            log, process = _start(self.study, page, self.failures)
+            if process is not None:
+                self.running.append((page, log, process, time.monotonic()))
+
+    def clear(self):
+        """What was expected is done: the bar goes."""
+        if self.bar:
+            self.bar.update()
+            self.bar.close()
+            self.bar = None
+
+    def finish(self):
+        """Execute the pages that are left."""
+        while self.waiting or self.running:
+            self.attend()
+            time.sleep(_POLL_SECONDS)
+
+    def stop(self):
+        """End the processes of pages, and the bar."""
+        if self.bar:
+            self.bar.close()
+        for _, _, process, _ in self.running:
+            process.terminate()
+            process.wait()
+
+    def _is_ready(self, stage):
+        """Whether every run of a stage is finished or given up. Stages before it are: pages start in order."""
+        if not stage:
+            return True
+        if self.needed is None:
+            rung = self.study.climb(upto=stage)[-1]
+            own = [s for c in rung.candidates for s in c.specs] if rung.stage.id == stage else []
+            self.needed = self.study.missing(own)
+        self.needed = [s for s in self.needed if s.run not in self.given_up and self.study.missing([s])]
+        if self.needed:
+            return False
+        rung = self.study.climb(upto=stage)[-1]
+        lost = [s for c in rung.candidates for s in c.specs if s.run in self.given_up] if rung.stage.id == stage else []
+        self.failures += [f"{stage}/{s.variant}, seed {s.seed}: {_last_words(self.study, s)}" for s in lost]
+        return True
 
 
 def _try(failures, call, *arguments):
@@ -157,29 +229,10 @@ def _try(failures, call, *arguments):
 
 
 def _own_pages(study):
+    """Pages of this combination's ladder, by stage; the others by their notebook's name."""
     values = study.settings.combination()
-    return [page for page in report.all_pages(study)
-            if all(page.parameters[key] == value for key, value in values.items())]
-
-
-def _run_pages(study, pages, specs=()):
-    """Execute notebooks one after the other with a progress bar; returns messages of those that failed."""
-    failures = []
-    for page in pages:
-        log, process = _start(study, page, failures)
-        if process is None:
-            continue
-        try:
-            with _bar(page, specs) as bar:
-                while process.poll() is None:
-                    time.sleep(_POLL_SECONDS)
-                    bar(study)
-        except BaseException:
-            process.terminate()
-            process.wait()
-            raise
-        _finish(study, page, log, process, failures)
-    return failures
+    return {page.parameters.get("stage", page.notebook): page for page in report.all_pages(study)
+            if all(page.parameters[key] == value for key, value in values.items())}
 
 
 def _render_pages(study, pages):
@@ -222,40 +275,36 @@ def _finish(study, page, log, process, failures):
         _try(failures, report.mark_gap, study, page, failures[-1])
 
 
-@contextmanager
-def _bar(page, specs):
-    """A progress bar over the epochs of the runs that a page trains, read from their histories."""
-    from tqdm import tqdm
-    total = sum(spec.config.training.epochs for spec in specs)
-    began = time.monotonic()
-    terminal = sys.stderr.isatty()
-    with tqdm(total=total or None, desc=page.stem, disable=not terminal, leave=False, unit="epoch",
-              bar_format=("{desc}: {percentage:3.0f}%|{bar}| {elapsed}, at most {remaining} left{postfix}" if total
-                          else "{desc}: {elapsed}")) as bar:
-        told = set()
+class _Bar:
+    """A progress bar over the epochs of runs, read from their histories; in a log, a line for each run that is done."""
 
-        def update(study):
-            done, current = 0, ""
-            for spec in specs:
-                if spec.run in told:
-                    done += spec.config.training.epochs
-                    continue
-                finished = study.store.is_finished(spec.run)
-                if finished and spec.run not in told:
-                    told.add(spec.run)
-                    if not terminal:  # a log gets a line per run where a terminal has the bar
-                        fold = f", fold {spec.fold}" if spec.fold else ""
-                        _say(f"- {spec.variant}, seed {spec.seed}{fold}: done, {len(told)} of {len(specs)}")
-                epochs = len(study.store.history(spec.run))
-                done += spec.config.training.epochs if finished else epochs
-                if epochs and not finished:
-                    current = f", {spec.variant} epoch {epochs}"
-            bar.set_postfix_str(current, refresh=False)
-            bar.n = done
-            bar.refresh()
-        yield update
-    _say(f"{page.stem}: {clock(time.monotonic() - began)}"
-         + (f", {len(specs)} run{'s' if len(specs) > 1 else ''} to train" if specs else ""))
+    def __init__(self, study, specs):
+        from tqdm import tqdm
+        self.study, self.specs, self.left = study, specs, list(specs)
+        self.is_terminal = sys.stderr.isatty()
+        self.bar = tqdm(total=sum(s.config.training.epochs for s in specs), desc=f"{len(specs)} runs", leave=False,
+                        disable=not self.is_terminal, unit="epoch",
+                        bar_format="{desc}: {percentage:3.0f}%|{bar}| {elapsed}, at most {remaining} left{postfix}")
+
+    def update(self):
+        """Show how far the runs are."""
+        for spec in [spec for spec in self.left if not self.study.missing([spec])]:
+            self.left.remove(spec)
+            if not self.is_terminal:
+                fold = f", fold {spec.fold}" if spec.fold else ""
+                _say(f"- {spec.stage}/{spec.variant}, seed {spec.seed}{fold}: done, "
+                     f"{len(self.specs) - len(self.left)} of {len(self.specs)}")
+        if self.is_terminal:
+            epochs = {spec: len(self.study.store.history(spec.run)) for spec in self.left}
+            current = [f"{spec.stage}/{spec.variant} epoch {count}" for spec, count in epochs.items() if count]
+            done = self.bar.total - sum(spec.config.training.epochs for spec in self.left)
+            self.bar.set_postfix_str(", ".join(current), refresh=False)
+            self.bar.n = done + sum(epochs.values())
+            self.bar.refresh()
+
+    def close(self):
+        """Remove the bar."""
+        self.bar.close()
 
 
 def _known_runs(study):
@@ -358,4 +407,6 @@ def _cluster(study):
 
 
 def _say(text):
-    print(one_line(text), file=sys.stderr, flush=True)
+    from tqdm import tqdm
+    tqdm.write(one_line(text), file=sys.stderr)  # above the bar, where there is one
+    sys.stderr.flush()

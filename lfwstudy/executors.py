@@ -184,8 +184,7 @@ class Progress:
             self.handle.update(Markdown(text))
 
     def __exit__(self, *error):
-        if not self.text and not any(error):
-            self.show("Everything was trained already.")
+        pass
 
 
 class _Children:

@@ -227,9 +227,7 @@ class Study:
             candidates = [self._candidate(stage, v, start.change(v.changes)) for v in stage.variants]
             failures = {}
             if train:
-                own = [s for c in candidates for s in c.specs]
-                failed = self.train(own + self._alongside(stage, incumbent), show)
-                failures = {s.run: failed[s.run] for s in own if s.run in failed}
+                failures = self.train([s for c in candidates for s in c.specs], show)
             candidates = tuple(dataclasses.replace(c, score=self._score(c)) for c in candidates)
             after = self._choose(stage, candidates, incumbent)
             rungs.append(Rung(stage, incumbent, candidates, after, failures))
@@ -275,6 +273,44 @@ class Study:
         failures = executors.run(jobs, self.settings.cluster, show)
         self.write_results()
         return failures
+
+    def train_all(self, show=None):
+        """Train what this combination's ladder lacks, no stage waiting for another that it does not depend on.
+
+        Returns {run: message} of those that failed.
+        """
+        failures = {}
+        while specs := self.next_runs(failures):
+            failures |= self.train(specs, show)
+        return failures
+
+    def next_runs(self, given_up=()):
+        """The certain runs that are still to be trained or scored, without those given up, each once."""
+        specs = {s.run: s for s in self.certain(given_up) if s.run not in given_up}
+        return self.missing(specs.values())
+
+    def certain(self, given_up=()):
+        """The runs of this combination's ladder that no open choice can change: Specs, in the ladder's order.
+
+        A choice is open while a run it depends on is neither finished nor among the ids `given_up`. Stages that set
+        whatever an earlier one may have changed are certain from the beginning: no core waits for a stage's last run.
+        """
+        starts, specs = [None], []
+        for name in self.stages():
+            stage = get_stage(self.settings.ladder, name)
+            tries = [[self._candidate(stage, v, (start.config if start else self.base()).change(v.changes))
+                      for v in stage.variants] for start in starts]
+            same = [of_all[0] for of_all in zip(*tries) if len({c.config for c in of_all}) == 1]
+            specs += [spec for candidate in same for spec in candidate.specs]
+            own = [spec for candidate in tries[0] for spec in candidate.specs]
+            if len(starts) == 1 and all(spec.run in given_up for spec in self.missing(own)):
+                scored = [dataclasses.replace(c, score=self._score(c)) for c in tries[0]]
+                starts = [self._choose(stage, scored, starts[0])]
+            else:
+                starts = self._possible(stage, starts, [c for tried in tries for c in tried])
+            if not same or starts == [None]:
+                break
+        return specs
 
     def missing(self, specs):
         """Of these runs, those that a training or a scoring of test pairs is still needed for."""
@@ -396,18 +432,6 @@ class Study:
                                   scaled.identify(seed, self.precision, digest)))
         return Candidate(stage.id, variant.id, config, tuple(specs))
 
-    def _alongside(self, stage, incumbent):
-        """On a cluster, what can run beside a stage that is never carried forward: the stages up to the next that may be.
-
-        They start from the same incumbent and have no reason to wait for it.
-        """
-        specs, names = [], self.stages()
-        while self.settings.cluster and incumbent and not stage.carry and names[-1] != stage.id:
-            stage = get_stage(self.settings.ladder, names[names.index(stage.id) + 1])
-            for variant in stage.variants:
-                specs += self._candidate(stage, variant, incumbent.config.change(variant.changes)).specs
-        return specs
-
     def _score(self, candidate):
         """(mean validation accuracy at the best epoch, minus mean validation cross-entropy), None where unfinished."""
         if not all(self.store.is_finished(spec.run) for spec in candidate.specs):
@@ -432,6 +456,14 @@ class Study:
         if not usable:
             return incumbent
         return max(usable, key=lambda c: c.score)  # max keeps the first of equals
+
+    def _possible(self, stage, starts, candidates):
+        """What stages after an unfinished one may start from, each configuration once."""
+        if self.settings.select == "report":
+            chosen = [c for c in candidates if c.variant == stage.report_choice] or starts
+        else:
+            chosen = [s for s in starts if s] + (candidates if stage.carry else [])
+        return list({c.config: c for c in chosen}.values())
 
     def _task(self, spec):
         """What a run still needs: "train", "score-test" or None. A finished run is never trained again."""

@@ -15,6 +15,9 @@ os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
 # Keeps freed memory for the next tensor: handing 100 MB pieces back to the system and faulting them in again took
 # a quarter of a step.
 os.environ.setdefault("TF_CPU_ALLOCATOR_USE_BFC", "true")
+# TensorFlow leaves oneDNN's convolutions off on processors without AVX512-VNNI, where they are as good: on one with AVX2
+# alone a step of the small networks is five times faster with them, one of the full network 1.3 times.
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 
 import keras

@@ -98,9 +98,16 @@ def test_a_missing_file_makes_a_run_unfinished(out):
     assert len(study.missing(study.climb()[0].candidates[0].specs)) == 2
 
 
+def pretend_all_runs_fail_at_once(monkeypatch):
+    """No run is trained and no notebook executed."""
+    monkeypatch.setattr(Study, "train", lambda self, specs, show=None: {s.run: "not tried" for s in specs})
+    monkeypatch.setattr(conduct._Desk, "finish", lambda self: None)
+    monkeypatch.setattr(conduct, "_render_pages", lambda *args: [])
+
+
 def test_runs_that_do_not_match_are_not_reused_and_the_reason_is_printed(out, monkeypatch, capsys):
     opened(out).write_results()
-    monkeypatch.setattr(conduct, "_run_pages", lambda *args: [])
+    pretend_all_runs_fail_at_once(monkeypatch)
     told = {}
     for name, prepare in (
             ("same", lambda: None),
@@ -116,7 +123,7 @@ def test_runs_that_do_not_match_are_not_reused_and_the_reason_is_printed(out, mo
             conduct._climb(study, conduct._known_runs(study))
             told[name] = capsys.readouterr().err
         monkeypatch.undo()
-        monkeypatch.setattr(conduct, "_run_pages", lambda *args: [])
+        pretend_all_runs_fail_at_once(monkeypatch)
         os.environ.pop(study_module.GIVEN_UP, None)
         change("study.json", precision="float32")(out)
         study_module._load_data.cache_clear()

@@ -73,16 +73,44 @@ def test_columns_are_the_agreed_ones():
                        "learning_rate", "seconds")
 
 
-def test_on_a_cluster_the_stage_after_one_that_is_never_carried_does_not_wait_for_it(tmp_path, monkeypatch):
+def in_turns(monkeypatch):
+    """Stands in for training as `trained` does; returns the list of what was trained together, by stage."""
     calls = []
     monkeypatch.setattr(executors, "run", lambda jobs, cluster="", show=None: calls.append(
         [job["title"].split("/")[0] for job in jobs]) or [finish_run(job, 0.6, 0.65) for job in jobs] and {})
-    stages = "base,stride,early-stopping,batchnorm"
-    study(tmp_path / "one", stages, cluster="tcp://host:1").climb(train=True)
-    assert [sorted(set(call)) for call in calls] == [["base"], ["early-stopping", "stride"], ["batchnorm"]]
-    calls.clear()
-    study(tmp_path / "two", stages).climb(train=True)
-    assert [sorted(set(call)) for call in calls] == [["base"], ["stride"], ["early-stopping"], ["batchnorm"]]
+    return calls
+
+
+@pytest.mark.parametrize("select", ["validation", "report"])
+def test_runs_wait_for_no_choice_that_cannot_change_them(tmp_path, monkeypatch, select):
+    calls = in_turns(monkeypatch)
+    opened = study(tmp_path, select=select)
+    assert opened.train_all() == {}
+    early, late = ["base", "stride", "early-stopping", "batchnorm", "augmentation"], ["label-clipping", "lr-schedule"]
+    # The report's own path is known from the beginning; what is chosen by validation, after augmentation.
+    expected = [[*early, *late]] if select == "report" else [early, [late[0]], [late[1]]]
+    assert [list(dict.fromkeys(call)) for call in calls] == expected
+    assert all(rung.complete() for rung in opened.climb()) and opened.next_runs() == []
+    trained = sum(len(call) for call in calls)
+    assert trained == len({s.run for r in opened.climb() for c in r.candidates for s in c.specs})
+    assert trained == len(opened.store.ids())
+
+
+def test_what_depends_on_a_run_given_up_is_trained_from_the_choice_without_it(tmp_path, monkeypatch):
+    in_turns(monkeypatch)
+    opened = study(tmp_path, "base,early-stopping,lr-schedule")
+    stopping = opened.certain()[1].run
+    finish = executors.run
+    monkeypatch.setattr(executors, "run", lambda jobs, *others: {**finish(
+        [job for job in jobs if job["run"] != stopping]), **{j["run"]: "failed" for j in jobs if j["run"] == stopping}})
+    assert opened.train_all() == {stopping: "failed"}
+    rungs = opened.climb()
+    assert path_of(rungs)[:2] == ["base/base"] * 2 and not rungs[1].complete() and rungs[2].complete()
+
+
+def test_a_long_ladder_is_looked_at_no_further_than_it_is_certain(tmp_path, monkeypatch):
+    in_turns(monkeypatch)
+    assert [s.stage for s in study(tmp_path, ladder="beyond").certain()] == ["base", "crop"]
 
 
 def test_best_on_validation_is_carried_forward_and_the_incumbent_competes(tmp_path, trained):
