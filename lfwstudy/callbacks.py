@@ -4,6 +4,7 @@ import json
 import os
 import sys
 import time
+import zipfile
 
 import keras
 import numpy as np
@@ -134,12 +135,20 @@ def drop_weights(folder, keep=()):
 
 
 def save_resume(folder, model, rows):
-    """Write all that training needs to go on after this epoch: variables, optimiser and history, in one file."""
-    arrays = {f"variable_{i}": np.asarray(v) for i, v in enumerate(_state(model))}
-    arrays["rows"] = np.frombuffer(json.dumps(rows).encode(), np.uint8)
+    """Write all that training needs to go on after this epoch: variables, optimiser and history, in one file.
+
+    One array after the other, as numpy's savez would write them all: the copies of all would be the peak of memory.
+    """
+    def arrays():
+        yield "rows", np.frombuffer(json.dumps(rows).encode(), np.uint8)
+        for number, variable in enumerate(_state(model)):
+            yield f"variable_{number}", np.asarray(variable)
+
     with replacing(folder / "resume.npz") as temporary:
-        with open(temporary, "wb") as file:
-            np.savez(file, **arrays)
+        with zipfile.ZipFile(temporary, "w") as archive:
+            for name, array in arrays():
+                with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                    np.lib.format.write_array(member, array, allow_pickle=False)
 
 
 def load_resume(folder, model, training):

@@ -1,5 +1,6 @@
 """Operations that TensorFlow has in one piece and Keras in many. Imported where TensorFlow is the backend, and only there."""
 
+import keras
 import tensorflow as tf
 
 
@@ -7,11 +8,41 @@ def batch_norm(x, scale, offset, mean=None, variance=None, epsilon=1e-3):
     """Batch normalisation (Ioffe and Szegedy 2015): x normalised, and the mean and variance of each channel, float32.
 
     x: (n, height, width, channels), float32 or bfloat16; scale and offset: (channels,). With `mean` and `variance` x is
-    normalised by these; without, by its own, and the variance returned is the unbiased one (algorithm 2).
+    normalised by these; without, by its own, and the biased variance is returned, as Keras has it.
     """
     training = mean is None
     known = (([] if value is None else tf.cast(value, tf.float32)) for value in (mean, variance))
     normed, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
         x=x, scale=tf.cast(scale, tf.float32), offset=tf.cast(offset, tf.float32), **dict(zip(("mean", "variance"), known)),
         epsilon=epsilon, is_training=training, exponential_avg_factor=1.0)
+    if training:  # the operation gives the unbiased one
+        count = tf.cast(tf.size(x) / tf.shape(x)[-1], tf.float32)
+        variance *= (count - 1) / count
     return normed, mean, variance
+
+
+def _handle(variable):
+    """The resource behind Keras' variable or TensorFlow's: Keras hands over either."""
+    return (variable if isinstance(variable, tf.Variable) else variable.value).handle
+
+
+class _OneOperation:
+    """Adam's step (Kingma and Ba 2015) in TensorFlow's one operation, in place: Keras has nine, each with an array of its
+    own as large as the variable."""
+
+    def update_step(self, gradient, variable, learning_rate):
+        at, kind = self._get_variable_index(variable), variable.dtype
+        step = tf.cast(self.iterations + 1, kind)
+        tf.raw_ops.ResourceApplyAdam(
+            var=_handle(variable), m=_handle(self._momentums[at]), v=_handle(self._velocities[at]),
+            beta1_power=tf.pow(tf.cast(self.beta_1, kind), step), beta2_power=tf.pow(tf.cast(self.beta_2, kind), step),
+            lr=tf.cast(learning_rate, kind), beta1=tf.cast(self.beta_1, kind), beta2=tf.cast(self.beta_2, kind),
+            epsilon=tf.cast(self.epsilon, kind), grad=tf.cast(gradient, kind))
+
+
+class Adam(_OneOperation, keras.optimizers.Adam):
+    """Keras' Adam, without amsgrad."""
+
+
+class AdamW(_OneOperation, keras.optimizers.AdamW):
+    """Keras' AdamW, without amsgrad."""

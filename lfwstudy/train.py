@@ -269,9 +269,12 @@ def build_trainer(config, images, precision, seed):
 
 def build_optimizer(training):
     """The optimiser of a TrainingConfig: Adam, or AdamW with no decay of biases and of batch-norm's parameters."""
+    kinds = keras.optimizers
+    if keras.backend.backend() == "tensorflow":
+        from . import fused as kinds
     if training.optimizer == "adam":
-        return keras.optimizers.Adam(training.learning_rate)
-    optimizer = keras.optimizers.AdamW(training.learning_rate, weight_decay=training.weight_decay)
+        return kinds.Adam(training.learning_rate)
+    optimizer = kinds.AdamW(training.learning_rate, weight_decay=training.weight_decay)
     optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
     return optimizer
 

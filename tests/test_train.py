@@ -3,11 +3,14 @@ import shutil
 import subprocess
 import sys
 
+import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from lfwstudy import callbacks, evaluate, train as training, verify
 from lfwstudy.callbacks import weights_path
+from lfwstudy.config import TrainingConfig
 from lfwstudy.datasets import load_pairs, prepare_bank
 from lfwstudy.errors import DataError, RunError
 from lfwstudy.files import read_csv, read_json
@@ -241,6 +244,27 @@ def test_quick_profile_learns_on_demo_faces(tmp_path):
     # 600 test pairs: chance lies below .54 with 97.5 %.
     assert result["test_accuracy_at_best"] > 0.6
     assert not (tmp_path / "model.keras").exists() and not weights_path(tmp_path, 10).exists()
+
+
+@pytest.mark.parametrize("changes", [{}, {"optimizer": "adamw", "weight_decay": 0.1}])
+def test_the_optimisers_in_one_operation_are_keras_own(changes):
+    settings = TrainingConfig(learning_rate=0.01, **changes)
+    ours = training.build_optimizer(settings)
+    own = {"adam": keras.optimizers.Adam, "adamw": keras.optimizers.AdamW}[settings.optimizer](
+        **{key: ours.get_config()[key] for key in ("learning_rate", "weight_decay", "beta_1", "beta_2", "epsilon")})
+    assert isinstance(ours, type(own)) and ours.beta_2 == 0.999 and (ours.weight_decay or 0) == settings.weight_decay
+    rng, values = np.random.default_rng(0), []
+    gradients = rng.normal(size=(5, 3, 4)).astype(np.float32) * 10.0 ** -np.arange(5)[:, None, None]
+    start = rng.normal(size=(3, 4)).astype(np.float32)
+    for optimizer in (ours, own):
+        kernel = keras.Variable(start, name="kernel")
+        optimizer.build([kernel])
+        step = tf.function(lambda gradient, optimizer=optimizer: optimizer.apply([gradient]))
+        for gradient in gradients:
+            step(tf.constant(gradient))
+        values.append(np.asarray(kernel))
+    np.testing.assert_allclose(*values, rtol=1e-5, atol=1e-6)
+    assert np.abs(values[0] - start).max() > 0.01
 
 
 def test_surely_wrong_pairs_still_pass_a_gradient(tiny):
