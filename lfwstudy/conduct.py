@@ -298,7 +298,8 @@ class _Bar:
             epochs = {spec: len(self.study.store.history(spec.run)) for spec in self.left}
             current = [f"{spec.stage}/{spec.variant} epoch {count}" for spec, count in epochs.items() if count]
             done = self.bar.total - sum(spec.config.training.epochs for spec in self.left)
-            self.bar.set_postfix_str(", ".join(current), refresh=False)
+            more = f" and {len(current) - 2} more" if len(current) > 2 else ""
+            self.bar.set_postfix_str(", ".join(current[:2]) + more, refresh=False)
             self.bar.n = done + sum(epochs.values())
             self.bar.refresh()
 
