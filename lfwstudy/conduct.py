@@ -12,7 +12,7 @@ from .errors import RunError, StudyError, one_line
 from .executors import clock, load_cluster
 from .files import locked, read_csv, sweep
 from .machine import cores, precision_warning
-from .model_cost import tower_cost
+from .model_cost import tower_cost, training_memory
 from .stages import get_stage, in_order, scale
 from .study import CHECKED, GIVEN_UP, RENDER_ONLY
 
@@ -88,8 +88,10 @@ def dry_run(study):
             seconds = count * _operations(study, config) / rate
             parameters = tower_cost(config.model, config.data.side)[1]
             largest = max(largest, parameters)
+            memory = training_memory(config.model, config.data.side, config.training.batch_size)
             lines.append(f"{name:16s} {variant.id:26s} {count:4d} run{'s' if count != 1 else ' '}  at most "
-                         f"{config.training.epochs:3d} epochs  at most {clock(seconds):>9s}")
+                         f"{config.training.epochs:3d} epochs  at most {clock(seconds):>9s}  at most "
+                         f"{memory / 2**30:4.1f} GiB of memory")
             total, runs, disk = total + seconds, runs + count, disk + count * 0.5
         if name in known and known[name].complete() and known[name].after:
             incumbent = known[name].after.config

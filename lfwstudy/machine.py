@@ -92,6 +92,23 @@ def precision_warning(precision):
             "or an accelerator trains twice as fast")
 
 
+def free_memory():
+    """Bytes that a new process may take of this machine, and of its control group where that is less; None where it is not
+    known (Linux tells)."""
+    try:
+        lines = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
+        free = int(lines["MemAvailable"].split()[0]) * 1024
+    except (OSError, ValueError, KeyError):
+        return None
+    group = Path("/sys/fs/cgroup")
+    try:
+        used = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())["anon"]
+        free = min(free, int((group / "memory.max").read_text()) - int(used))
+    except (OSError, ValueError, KeyError):  # no control group, or one without a limit
+        pass
+    return free
+
+
 def peak_memory_mb():
     """Peak memory of this process in MiB: resident size, or the accelerator's where one is used."""
     import resource

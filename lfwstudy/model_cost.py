@@ -71,3 +71,10 @@ def training_memory(config, side, batch_size, pictures=0):
     tensors = 7 if any(norms for *_, norms in layers) else 4
     activations = 2 * batch_size * values * 4 * tensors
     return 2**30 + 16 * tower_cost(config, side)[1] + activations + pictures * side * side
+
+
+def least_memory(config, side, batch_size):
+    """Bytes below which training surely fails in a process that has loaded its libraries: 16 a parameter, and each
+    convolution's outputs and their gradient once, at two bytes a value."""
+    values = sum(at * at * filters for _, filters, _, at, _ in _convolutions(config, side))
+    return 16 * tower_cost(config, side)[1] + 2 * batch_size * values * 2 * 2

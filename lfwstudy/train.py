@@ -32,8 +32,9 @@ from .datasets import load_pairs, prepare_bank
 from .errors import RunError, StudyError, one_line
 from .executors import end_with_parent
 from .files import locked, read_json, replacing, sweep, write_csv, write_json
-from .machine import device_name, peak_memory_mb, versions
+from .machine import cpu_name, device_name, free_memory, peak_memory_mb, versions
 from .model import build_siamese, unit_length
+from .model_cost import least_memory, tower_cost
 from .pairs import person_of
 from .runs import Store
 
@@ -511,6 +512,7 @@ def run_job(job):
         if job["task"] == "train" and Store(folder.parent).is_finished(run_id):
             return  # by the process that held the lock until now
         sweep(folder)
+        require_memory(config)
         try:
             if job["task"] == "score-test":
                 score_test_pairs(config, bank, pairs, folder, run_id, keep)
@@ -520,6 +522,15 @@ def run_job(job):
         except RunError as error:  # damaged weights, set aside by now
             print(f"{error}; this run starts anew", file=sys.stderr)
         train(config, job["seed"], job["precision"], bank, pairs, folder, run_id, job["score_test"], keep)
+
+
+def require_memory(config):
+    """Raise MemoryError where a RunConfig cannot be trained in what is free of this machine's memory: better at once than
+    after minutes. An accelerator has its own."""
+    need, free = least_memory(config.model, config.data.side, config.training.batch_size), free_memory()
+    if free is not None and free < need and device_name() == cpu_name():
+        raise MemoryError(f"a network of {tower_cost(config.model, config.data.side)[1]:,} parameters needs at least "
+                          f"{need / 2**30:.1f} GiB to be trained, {free / 2**30:.1f} GiB are free on this machine")
 
 
 if __name__ == "__main__":

@@ -1,3 +1,4 @@
+import re
 import subprocess
 import sys
 
@@ -63,6 +64,7 @@ def test_dry_run_trains_nothing(capsys, tmp_path):
     status, out, _ = run(capsys, "run", "--dry-run", "--out", tmp_path / "x", "--seeds", 2)
     assert status == 0 and not (tmp_path / "x").exists()
     assert "batchnorm" in out and "30 runs to train" in out and "MiB" in out
+    assert re.search(r"pool1-stride1 .* at most +\d\.\d GiB of memory\n", out)
 
 
 def test_a_damaged_run_is_one_line_for_commands_that_only_read(capsys, tmp_path):

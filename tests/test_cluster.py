@@ -20,6 +20,7 @@ from lfwstudy.config import RunConfig
 from lfwstudy.datasets import load_pairs, prepare_bank
 from lfwstudy.errors import ConfigError
 from lfwstudy.files import read_csv
+from lfwstudy.model_cost import least_memory
 from lfwstudy.runs import FILES, Store
 
 cluster = pytest.importorskip("lfwstudy.cluster", reason="--cluster needs the package distributed")
@@ -88,7 +89,9 @@ def test_memory_set_aside_covers_what_runs_took():
     for run in Store(results / "runs").ids():
         config, result = Store(results / "runs").record(run)
         peak = result["peak_memory_mb"] * 2**20
-        assert peak < cluster.memory_of(RunConfig.from_dict(config["config"])) < 2.2 * peak
+        ran = RunConfig.from_dict(config["config"])
+        assert peak < cluster.memory_of(ran) < 2.2 * peak
+        assert least_memory(ran.model, ran.data.side, ran.training.batch_size) < peak
     assert 8 * GIB < cluster.memory_of(RunConfig().change({"model.pool1_stride": 1})) < 12 * GIB
 
 

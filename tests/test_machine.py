@@ -36,3 +36,16 @@ def test_an_accelerator_that_the_backend_does_not_see_does_not_count(processor, 
     assert not machine._backend_sees_one() and machine.resolve_precision("auto") == "float32"
     monkeypatch.setattr(machine, "_backend_sees_one", lambda: True)
     assert machine.resolve_precision("auto") == "bfloat16"
+
+
+def test_free_memory_is_what_the_machine_and_the_control_group_leave(tmp_path, monkeypatch):
+    monkeypatch.setattr(machine, "Path", lambda path: tmp_path / path.lstrip("/"))
+    assert machine.free_memory() is None
+    for name, text in (("proc/meminfo", "MemTotal:  16777216 kB\nMemAvailable:  8388608 kB\n"),
+                       ("sys/fs/cgroup/memory.stat", f"anon {2**30}\nfile {2**33}\n"),
+                       ("sys/fs/cgroup/memory.max", "max\n")):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert machine.free_memory() == 8 * 2**30
+    (tmp_path / "sys/fs/cgroup/memory.max").write_text(f"{4 * 2**30}\n")
+    assert machine.free_memory() == 3 * 2**30
