@@ -25,9 +25,9 @@ from .errors import RunError
 from .files import write_json
 from .machine import cpu_name, environment, peak_memory_mb, precision_warning, resolve_precision, versions
 
-BATCH, STEPS, ROUNDS = 64, 3, 3
+BATCH, STEPS, ROUNDS = 64, 2, 3
 # Seconds after which no further round begins.
-PATIENCE = 120
+PATIENCE = 110
 CEILING, OURS, BARE, PLAIN = "ceiling", "ours", "bare Keras fit", "plain script"
 
 
