@@ -272,7 +272,9 @@ class Study:
             return {}
         failures = executors.run(jobs, self.settings.cluster, show)
         self.write_results()
-        return failures
+        # Whatever the reason: nobody waits for a run that nobody trains any more.
+        tried = {job["run"]: job["title"] for job in jobs}
+        return {s.run: f"{tried[s.run]}: not finished" for s in self.missing(s for s in specs if s.run in tried)} | failures
 
     def train_all(self, show=None):
         """Train what this combination's ladder lacks, no stage waiting for another that it does not depend on.
