@@ -137,7 +137,8 @@ def drop_weights(folder, keep=()):
 def save_resume(folder, model, rows):
     """Write all that training needs to go on after this epoch: variables, optimiser and history, in one file.
 
-    One array after the other, as numpy's savez would write them all: the copies of all would be the peak of memory.
+    One array after the other into the format of numpy's savez, which wants them all at once: their copies would be the
+    peak of memory.
     """
     def arrays():
         yield "rows", np.frombuffer(json.dumps(rows).encode(), np.uint8)

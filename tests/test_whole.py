@@ -53,7 +53,6 @@ def test_report_is_one_file_without_network_or_paths(out):
     page = (out / "report.html").read_text()
     assert not re.search(r"""(src|href)=["']?(https?:)?//""", page) and "<script" not in page and "@import" not in page
     assert str(out) not in page and "site-packages" not in page and "Traceback" not in page
-    assert "Everything was trained" not in page
     for section in ("summary", "data", "base", "early-stopping"):
         assert f'<section id="{section}">' in page and f'href="#{section}"' in page
     figures = re.findall(r'<figure><div aria-label="([^"]+)"[^>]*><svg aria-label="([^"]+)"', page)
