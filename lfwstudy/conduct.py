@@ -84,7 +84,7 @@ def dry_run(study):
                 folded = config.change({"data.fold": fold})
                 digest = study.data(folded.data)[2]
                 count += sum(not study.store.is_finished(folded.identify(seed, study.precision, digest))
-                             for seed in range(study.seeds()))
+                             for seed in range(study.seeds_of(stage)))
             seconds = count * _operations(study, config) / rate
             parameters = tower_cost(config.model, config.data.side)[1]
             largest = max(largest, parameters)
@@ -101,7 +101,7 @@ def dry_run(study):
             chosen = next((v for v in stage.variants if v.id == expected), None)
             if chosen:
                 incumbent = incumbent.change(chosen.changes)
-    best = study.seeds() * len(study.folds())
+    best = max(study.seeds_of(get_stage(study.settings.ladder, name)) for name in stages) * len(study.folds())
     kept = {"none": 0, "best": best, "all": runs}[study.settings.keep] * largest * 4 / 2**20
     lines.append(f"in all: {runs} runs to train, at most {clock(total)} ({source}); early stopping makes it shorter")
     lines.append(f"disk: about {disk + kept:,.0f} MiB when finished, {disk + kept + largest * 28 / 2**20:,.0f} MiB "
@@ -337,8 +337,7 @@ def _operations(study, config):
     """Floating-point operations of a run that uses all its epochs: a multiply-add counts two, training three times."""
     pairs = study.data(config.data)[1]
     macs = tower_cost(config.model, config.data.side)[0]
-    drawn = config.training.drawn_pairs
-    trained = 2 * drawn if drawn else len(pairs.train) * (1 + config.training.augmented_copies)
+    trained = config.training.drawn_people or len(pairs.train) * (1 + config.training.augmented_copies)
     pictures = 6 * trained + 2 * len(pairs.validation)
     return 2 * macs * pictures * config.training.epochs
 

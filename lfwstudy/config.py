@@ -122,8 +122,8 @@ class TrainingConfig:
     brightness as a share; largest angle in degrees; probability that a rectangle is blanked.
     contrast: weight of the loss that tells each picture's person from the other people of the batch, by name;
     temperature: what cosines are divided by in it.
-    drawn_pairs: how many matched, and how many mismatched, pairs of all training pictures make an epoch; None is the
-    training pairs themselves.
+    drawn_people: how many people make an epoch, in batches of `batch_size` different ones, each with two pictures (where
+    there is one, it comes twice), against itself and against another of the batch; None trains on the pairs.
     """
 
     epochs: int = 200
@@ -151,7 +151,7 @@ class TrainingConfig:
     erase: float = 0.0
     contrast: float = 0.0
     temperature: float = 0.1
-    drawn_pairs: int | None = None
+    drawn_people: int | None = None
 
     def __post_init__(self):
         choose_one("evaluated weights", self.evaluated, EVALUATED)
@@ -170,7 +170,7 @@ class TrainingConfig:
                            ("online_brightness", 0.9), ("erase", 1), ("contrast", 100)):
             _require_number(name, getattr(self, name), 0, high)
         _require_number("temperature", self.temperature, 0.001, 10)
-        for name in ("patience", "checkpoint_period", "lr_drop_epoch", "drawn_pairs"):
+        for name in ("patience", "checkpoint_period", "lr_drop_epoch", "drawn_people"):
             if getattr(self, name) is not None:
                 _require_int(name, getattr(self, name), 1)
         for name in ("zoom", "brightness"):

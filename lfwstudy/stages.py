@@ -40,6 +40,7 @@ class Stage:
 
     carry: whether a variant of it may become the configuration that later stages start from.
     report_choice: the variant that the report went on with, None where it went on with what it had.
+    seeds: at least so many of each variant, in any profile but `quick`: what is averaged or has a result of its own.
     """
 
     id: str
@@ -48,6 +49,7 @@ class Stage:
     variants: tuple
     carry: bool = True
     report_choice: str | None = None
+    seeds: int = 1
 
 
 @dataclass(frozen=True)
@@ -159,42 +161,46 @@ REPORT_LADDER = (
                 for epoch in (40, 50, 60))),
 )
 
-# From the augmentation on, a network needs so many epochs; written for two cores.
-_LONG = {"training.epochs": 80}
-
 # What the ladder beyond arrives at if every stage is carried forward; the worth of each factor is what is lost without it.
-_CROP = {"data.crop": 144, "data.side": 96}
-_COMPACT = {**_CHECKPOINTS, "model.architecture": "compact", "model.l2": 0.0, "training.epochs": 40}
+# Small pictures and three quarters of the filters until the last but one: what a factor is worth shows in minutes.
+_CROP = {"data.crop": 144}
+_COMPACT = {**_CHECKPOINTS, "model.architecture": "compact", "model.l2": 0.0, "model.width": 0.75, "data.side": 48,
+            "training.epochs": 20}
 _ADAMW = {"training.optimizer": "adamw", "training.learning_rate": 0.002, "training.weight_decay": 0.05,
           "training.schedule": "cosine", "training.warmup": 2}
 _ONLINE = {"training.flip": True, "training.shift": 0.04, "training.online_zoom": 0.08, "training.rotation": 8.0,
            "training.online_brightness": 0.15}
 _COSINE = {"model.head": "cosine"}
 _CONTRAST = {"training.contrast": 1.0, "training.temperature": 0.1}
+_PEOPLE = {"training.drawn_people": 1792}
 _ERASE = {"training.erase": 0.5}
 _FLIP = {"model.flip_average": True}
-_SHORT_RECIPE = {**_CROP, **_COMPACT, **_ADAMW, **_ONLINE, **_COSINE, **_CONTRAST, **_ERASE, **_FLIP}
+# From the augmentation on, a network needs more epochs.
+_LONG = {"training.epochs": 36}
+_WHOLE = {**_CROP, **_COMPACT, **_ADAMW, **_ONLINE, **_COSINE, **_CONTRAST, **_PEOPLE, **_ERASE, **_FLIP, **_LONG}
 
 
 def _without(*factors):
     """The recipe less some factors' settings, each back at its default."""
     default = RunConfig().to_dict()
     gone = {key: default[key.partition(".")[0]][key.partition(".")[2]] for factor in factors for key in factor}
-    return {**_SHORT_RECIPE, **gone}
+    return {**_WHOLE, **gone}
 
 
 BEYOND_LADDER = (
     Stage("base", "Base network",
-          "The report's base network for as many epochs as two cores do in a quarter of an hour: where this ladder starts.",
-          (Variant("base", "30 epochs, the last epoch's weights", {"training.epochs": 30}),)),
+          "The report's base network with a quarter of its filters: where this ladder starts. All of them would take two "
+          "cores an hour.",
+          (Variant("base", "a quarter of the filters, 20 epochs, the last epoch's weights",
+                   {"model.width": 0.25, "training.epochs": 20}),)),
+    Stage("compact", "Compact network of 3x3 convolutions",
+          "Small kernels with batch-norm and the mean over the picture instead of a dense layer that holds most of the "
+          "weights generalise from few people, even from pictures of 48x48 pixels.",
+          (Variant("compact", "six 3x3 convolutions with batch-norm, 48x48 pixels", _COMPACT),)),
     Stage("crop", "Tight crop of the face",
           "A third of each picture's side shows hair, clothes and background, which say little about who it is. The "
           "central 144 of 250 pixels leave more of the input to the face.",
-          (Variant("crop144", "central 144 of 250 pixels, to 96", _CROP),)),
-    Stage("compact", "Compact network of 3x3 convolutions",
-          "Small kernels with batch-norm and the mean over the picture instead of a dense layer of 38 million weights "
-          "generalise from few people, and cost a third of the arithmetic.",
-          (Variant("compact", "six 3x3 convolutions with batch-norm", _COMPACT),)),
+          (Variant("crop144", "central 144 of 250 pixels", _CROP),)),
     Stage("optimiser", "AdamW along a cosine",
           "A learning rate that rises, then falls along a half cosine, lets the network settle; decoupled weight decay "
           "takes the place of the L2 penalty.",
@@ -202,8 +208,7 @@ BEYOND_LADDER = (
     Stage("online-augmentation", "Augmentation drawn anew in every epoch",
           "Mirrored and slightly shifted, zoomed and turned pictures, new ones in every epoch, keep the network from "
           "learning the training pictures by heart; it can then be trained for longer.",
-          (Variant("light", "mirror, 4 % shift, 8 % zoom, 8 degrees, 15 % brightness",
-                   {**_LONG, **_ONLINE}),)),
+          (Variant("light", "mirror, 4 % shift, 8 % zoom, 8 degrees, 15 % brightness", {**_ONLINE, **_LONG}),)),
     Stage("cosine-head", "Cosine similarity",
           "The angle between two embeddings has nothing to learn by heart about single components; a line through it, "
           "calibrated on validation, makes a probability.",
@@ -212,28 +217,37 @@ BEYOND_LADDER = (
           "The pairs name the people, so that every picture can be told from all other people of its batch, not from "
           "one. LFW calls the use of names its unrestricted setting.",
           (Variant("contrast", "weight 1, temperature 0.1", _CONTRAST),)),
+    Stage("people", "People instead of pairs",
+          "Of the pictures that the pairs name, a batch gets two of each of 64 people, one picture twice where there is one: "
+          "every picture has another of its person to be near to, and 63 people to be far from.",
+          (Variant("people", "two pictures of 64 people a batch", _PEOPLE),)),
     Stage("erase", "Erased patches",
           "With a random rectangle of every other picture blanked the network cannot rest on one part of the face.",
           (Variant("erase", "half of the pictures", _ERASE),)),
     Stage("flip-average", "Mirror image averaged in",
           "A face and its mirror image are of one person: the mean of their embeddings has less noise in it.",
           (Variant("flip-average", "mean of both embeddings", _FLIP),)),
+    Stage("larger", "Larger pictures, a wider network, more epochs",
+          "The recipe as it stands, with all that a quarter of an hour on two cores carries.",
+          (Variant("larger", "64x64 pixels, all filters, 60 epochs",
+                   {"data.side": 64, "model.width": 1.0, "training.epochs": 60}),), seeds=5),
     Stage("leave-one-out", "Each factor left out",
-          "What a factor is worth depends on the others: the whole recipe, shortened, against the recipe without each.",
-          (Variant("whole", "the whole recipe, 40 epochs", _SHORT_RECIPE),
+          "What a factor is worth depends on the others: the whole recipe on small pictures, and the recipe without each.",
+          (Variant("whole", "the whole recipe, 48x48 pixels, 36 epochs", _WHOLE),
            Variant("without-crop", "whole picture", _without(_CROP)),
            Variant("without-adamw", "Adam at a constant rate", _without(_ADAMW)),
            Variant("without-augmentation", "no online augmentation, nothing erased", _without(_ONLINE, _ERASE)),
            Variant("without-erase", "nothing erased", _without(_ERASE)),
            Variant("without-cosine", "weighted |a - b|", _without(_COSINE)),
-           Variant("without-contrast", "pairs only, no contrast", _without(_CONTRAST)),
+           Variant("without-contrast", "no contrast with the rest of the batch", _without(_CONTRAST)),
+           Variant("without-people", "the training pairs instead of drawn people", _without(_PEOPLE)),
            Variant("without-flip-average", "no mirror image at the end", _without(_FLIP))),
-          carry=False),
+          carry=False, seeds=2),
     Stage("all-people", "All pictures of the training people",
-          "The pairs name a third of the pictures of View 1's training people. Pairs drawn anew in every epoch from all "
-          "of them (validation's people excepted) show each person in more ways, and more people.",
-          (Variant("all-people", "all training people, 2,000 pairs drawn per class and epoch",
-                   {"data.pictures": "all-people", "training.drawn_pairs": 2000, "training.epochs": 120}),)),
+          "The pairs name a third of the pictures of View 1's training people. People drawn from all of them (validation's "
+          "excepted) show each person in more ways, and there are more people.",
+          (Variant("all-people", "all training people, 4,096 drawn an epoch",
+                   {"data.pictures": "all-people", "training.drawn_people": 4096, "training.epochs": 80}),), seeds=5),
 )
 
 LADDERS = {"report": REPORT_LADDER, "beyond": BEYOND_LADDER}
@@ -253,6 +267,11 @@ def get_stage(ladder, stage):
 def get_profile(name):
     """A profile by name. Raises ConfigError for an unknown one."""
     return PROFILES[choose_one("profile", name, PROFILES)]
+
+
+def seeds_of(stage, profile, seeds):
+    """Number of seeds of a stage in a study of `seeds`."""
+    return max(seeds, stage.seeds if get_profile(profile).beyond_factor == 1 else 1)
 
 
 def base_config(profile, **data):

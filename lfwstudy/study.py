@@ -21,7 +21,7 @@ from .files import locked, read_json, write_csv, write_json, write_text
 from .machine import resolve_precision
 from .runs import Store
 from .splits import component_labels
-from .stages import LADDERS, PROFILES, base_config, get_ladder, get_stage, in_order, scale
+from .stages import LADDERS, PROFILES, base_config, get_ladder, get_stage, in_order, scale, seeds_of
 
 # Runs that failed earlier in the same command, comma-separated: later stages do not try them again.
 GIVEN_UP = "LFWSTUDY_GIVEN_UP"
@@ -174,6 +174,10 @@ class Study:
     def seeds(self):
         """Number of seeds of this combination: the largest asked for so far."""
         return max(self._combination_record()["seeds"], self.settings.seeds)
+
+    def seeds_of(self, stage):
+        """Number of seeds of a Stage: the study's, or more where the stage asks for them."""
+        return seeds_of(stage, self.settings.profile, self.seeds())
 
     def folds(self):
         """Held-out folds: [None] under View 1, 1 to 10 under View 2."""
@@ -388,7 +392,8 @@ class Study:
                 arrays = [self.correct(c) for c in (candidate, rung.before)]
                 if all(a is not None for a in arrays):
                     keys.append((rung.stage.id, candidate.variant))
-                    given.append(arrays)
+                    shared = min(map(len, arrays))  # a stage may have more seeds than the one before it
+                    given.append([a[:shared] for a in arrays])
         if not given:
             return {}
         return dict(zip(keys, evidence.compare(given, self.test_components(), self.comparisons())))
@@ -429,7 +434,7 @@ class Study:
             folded = config.change({"data.fold": fold})
             scaled = scale(folded, self.settings.profile, self.settings.ladder)
             digest = self.data(scaled.data)[2]
-            for seed in range(self.seeds()):
+            for seed in range(self.seeds_of(stage)):
                 specs.append(Spec(stage.id, variant.id, seed, fold, scaled,
                                   scaled.identify(seed, self.precision, digest)))
         return Candidate(stage.id, variant.id, config, tuple(specs))

@@ -33,7 +33,7 @@ _WORDS = {
     "training.online_zoom": "zoom, at most", "training.rotation": "rotation in degrees, at most",
     "training.online_brightness": "brightness, at most", "training.erase": "share of pictures with an erased patch",
     "training.contrast": "weight of the contrast with other people", "training.temperature": "temperature of the contrast",
-    "training.drawn_pairs": "pairs drawn per class and epoch",
+    "training.drawn_people": "people drawn per epoch",
 }
 
 # What a network was trained on, in LFW's terms.
@@ -215,9 +215,12 @@ def headline(study, rungs):
 
 def interval_words(study):
     """What the intervals of a study are."""
-    return ("Wilson's 95 % of the proportion, for one seed: they know nothing of the spread between seeds"
-            if study.seeds() * len(study.folds()) == 1 else
-            "95 % of the mean, by bootstrap over seeds and connected components of people; single runs in parentheses")
+    one = "Wilson's 95 % of the proportion, for one seed: they know nothing of the spread between seeds"
+    several = "95 % of the mean, by bootstrap over seeds and connected components of people; single runs in parentheses"
+    counts = {study.seeds_of(get_stage(study.settings.ladder, name)) * len(study.folds()) for name in study.stages()}
+    if counts <= {1}:
+        return one
+    return f"{several}. Where there is one run: {one}" if 1 in counts else several
 
 
 def finished_results(study, candidate):
@@ -444,7 +447,7 @@ def _carried(study, rung):
 
 
 def _caution(study, rung):
-    runs = study.seeds() * len(study.folds())
+    runs = study.seeds_of(rung.stage) * len(study.folds())
     pairs = len(study.data(rung.candidates[0].specs[0].config.data)[1].validation)
     text = (f"With {pairs} validation pairs one standard error of an accuracy near "
             f"70 % is {100 * np.sqrt(0.21 / pairs):.1f} points")

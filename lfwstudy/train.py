@@ -49,11 +49,14 @@ class PairTrainer(keras.Model):
     `right`, int32 (batch,), and for each side, where pictures are varied, `left_warp`, float32 (batch, 7), where they
     are erased `left_erase`, float32 (batch, 4), and where people are contrasted `left_person`, int32 (batch,). The
     output is the score's logit: a loss on clipped probabilities would pass no gradient for pairs that are surely wrong.
+    With `strangers`, for batches of matched pairs of different people, it is (batch, 2, 1) in training: of the pair, and
+    of its left picture and the right one of the pair before it.
     """
 
-    def __init__(self, siamese, images, contrast=0.0, temperature=0.1):
+    def __init__(self, siamese, images, contrast=0.0, temperature=0.1, strangers=False):
         super().__init__(name="pair_trainer")
         self.siamese, self.contrast, self.temperature = siamese, contrast, temperature
+        self.strangers = strangers
         self.bank = self.add_weight(shape=images.shape, dtype="uint8", trainable=False, initializer="zeros",
                                     name="bank")
         self.bank.assign(images)
@@ -67,7 +70,11 @@ class PairTrainer(keras.Model):
             people = ops.concatenate([inputs["left_person"], inputs["right_person"]], axis=0)
             self.add_loss(self.contrast * contrast_loss(both, people, self.temperature))
         size = ops.shape(both)[0] // 2
-        return self.logit([both[:size], both[size:]])
+        left, right = both[:size], both[size:]
+        logit = self.logit([left, right])
+        if training and self.strangers:
+            return ops.stack([logit, self.logit([left, ops.roll(right, 1, axis=0)])], axis=1)
+        return logit
 
     def pictures(self, inputs, side):
         """One side's pictures as float32 (n, side, side, 1) in [0, 1], varied where the inputs say how."""
@@ -98,7 +105,7 @@ class Batches(keras.utils.PyDataset):
     """Batches of index pairs without end; what is in one is a function of (seed, epoch, step).
 
     epoch_arrays: function of an epoch, counted from 1, to (inputs, targets): a dict of arrays of the same length, and
-    float32 (n, 2), what is trained towards and the hard label; n = `pairs` in every epoch. An epoch is `steps` batches,
+    float32 (n, 2) or, with strangers, (n, 2, 2), what is trained towards and the hard label; n = `pairs` in every epoch. An epoch is `steps` batches,
     the last partial one included. One iterator serves all epochs: making one anew costs TensorFlow up to two seconds.
     """
 
@@ -182,13 +189,13 @@ def gather(bank, rows):
 
 
 def cross_entropy(targets, logit):
-    """Binary cross-entropy against what is trained towards, the first column of `targets`: shape (n,)."""
-    return keras.losses.binary_crossentropy(targets[:, :1], logit, from_logits=True)
+    """Binary cross-entropy against what is trained towards, the first of `targets`' last axis: logit's shape less its last axis."""
+    return keras.losses.binary_crossentropy(targets[..., :1], logit, from_logits=True)
 
 
 def hard_accuracy(targets, logit):
-    """Right or wrong against the hard label, the second column of `targets`: shape (n,)."""
-    return ops.cast(ops.equal(logit[:, 0] > 0.0, targets[:, 1] > 0.5), "float32")
+    """Right or wrong against the hard label, the second of `targets`' last axis: logit's shape less its last axis."""
+    return ops.cast(ops.equal(logit[..., 0] > 0.0, targets[..., 1] > 0.5), "float32")
 
 
 def contrast_loss(embeddings, people, temperature):
@@ -258,7 +265,8 @@ def gather_parts(bank, pairs):
 def build_trainer(config, images, precision, seed):
     """A compiled PairTrainer for a RunConfig over an ImageBank, its optimiser built."""
     siamese = build_siamese(config.model, images.side, precision, seed)
-    trainer = PairTrainer(siamese, images.images, config.training.contrast, config.training.temperature)
+    trainer = PairTrainer(siamese, images.images, config.training.contrast, config.training.temperature,
+                          strangers=config.training.drawn_people is not None)
     trainer.compile(optimizer=build_optimizer(config.training), loss=cross_entropy,
                     metrics=[keras.metrics.MeanMetricWrapper(cross_entropy, name="cross_entropy"),
                              keras.metrics.MeanMetricWrapper(hard_accuracy, name="accuracy")],
@@ -281,10 +289,10 @@ def build_optimizer(training):
 
 
 def training_batches(config, part, images, seed, drawable=None):
-    """The training side as Batches: the pairs with their copies in a new order, or pairs drawn anew, in each epoch.
+    """The training side as Batches: the pairs with their copies in a new order, or people drawn anew, in each epoch.
 
     part: (left rows, right rows, label) of the training pairs; images: their ImageBank; drawable: rows of the pictures
-    that pairs may be drawn from, where the configuration asks for it.
+    that may be drawn, where the configuration asks for it.
     """
     training = config.training
     person = people_of(images)
@@ -301,12 +309,15 @@ def training_batches(config, part, images, seed, drawable=None):
                 inputs[f"{side}_person"] = person[inputs[side]]
         return inputs
 
-    if training.drawn_pairs:
+    if training.drawn_people:
+        size = min(training.batch_size, len(np.unique(person[drawable])))
+        count = -(-training.drawn_people // size)
+
         def drawn(epoch):
-            left, right, label = draw_pairs(np.random.default_rng([seed, 60, epoch]), person, drawable,
-                                            training.drawn_pairs)
-            return online({"left": left, "right": right}, epoch), np.stack([label, label], axis=1)
-        return Batches(drawn, 2 * training.drawn_pairs, training.batch_size)
+            left, right = draw_people(np.random.default_rng([seed, 60, epoch]), person, drawable, count, size)
+            targets = np.tile(np.float32([[1, 1], [0, 0]]), (count * size, 1, 1))
+            return online({"left": left, "right": right}, epoch), targets
+        return Batches(drawn, count * size, size)
 
     inputs, targets = with_copies(training, part, images.side, seed)
 
@@ -337,34 +348,26 @@ def people_of(images):
     return np.unique(person_of(images.names), return_inverse=True)[1].astype(np.int32)
 
 
-def draw_pairs(rng, person, drawable, count):
-    """As many matched as mismatched pairs of pictures, in random order: (left rows, right rows, label).
+def draw_people(rng, person, drawable, batches, size):
+    """Two pictures of each of `size` different people for every batch: rows of lefts and of rights, int32 (batches * size,).
 
-    person: of each row; drawable: rows that may be drawn; count: of each kind. Matched pairs go through the people with
-    several pictures in turn, so that nobody is drawn more than once more often than anybody else.
+    person: of each row; drawable: rows that may be drawn. People are drawn by the square root of the number of their
+    pictures, so that a few with hundreds do not fill every batch; who has one picture only gives it twice.
     """
-    rows = rng.permutation(drawable)
-    rows = rows[np.argsort(person[rows], kind="stable")]
+    rows = drawable[np.argsort(person[drawable], kind="stable")]
     starts = np.flatnonzero(np.r_[True, np.diff(person[rows]) > 0])
     sizes = np.diff(np.r_[starts, len(rows)])
-    several = np.flatnonzero(sizes > 1)
-    turns = np.concatenate([rng.permutation(several) for _ in range(-(-count // len(several)))])[:count]
-    first = rng.integers(sizes[turns])
-    second = (first + rng.integers(1, sizes[turns])) % sizes[turns]
-    matched = rows[starts[turns] + first], rows[starts[turns] + second]
-    one, other = rng.choice(drawable, (2, 2 * count))
-    different = np.flatnonzero(person[one] != person[other])[:count]
-    if len(different) < count:
-        raise RunError(f"{count} mismatched pairs cannot be drawn from the training people: one has most pictures")
-    left, right = (np.concatenate([m, o[different]]).astype(np.int32) for m, o in zip(matched, (one, other)))
-    label = np.repeat(np.float32([1, 0]), count)
-    order = rng.permutation(2 * count)
-    return left[order], right[order], label[order]
+    # The largest log-weights with Gumbel noise are a weighted draw without replacement (Efraimidis and Spirakis 2006).
+    keys = np.log(sizes) / 2 + rng.gumbel(size=(batches, len(sizes)))
+    drawn = np.argsort(-keys, axis=1)[:, :size].ravel()
+    first = rng.integers(sizes[drawn])
+    second = (first + rng.integers(1, np.maximum(sizes[drawn], 2))) % sizes[drawn]
+    return rows[starts[drawn] + first].astype(np.int32), rows[starts[drawn] + second].astype(np.int32)
 
 
 def training_rows(config, images, pairs):
-    """Rows of the pictures that pairs may be drawn from: all of nobody who is in validation or in the test pairs."""
-    if not config.training.drawn_pairs:
+    """Rows of the pictures that may be drawn: all, but of nobody who is in validation or in the test pairs."""
+    if not config.training.drawn_people:
         return None
     held = person_of(np.concatenate([pairs.validation.names(), pairs.test.names()]))
     return np.flatnonzero(~np.isin(person_of(images.names), held)).astype(np.int32)

@@ -1,14 +1,15 @@
 import dataclasses
 import json
 
+import numpy as np
 import pytest
 
 from lfwstudy import executors
 from lfwstudy.errors import ConfigError, DataError, StudyError
 from lfwstudy.files import read_csv, read_json, write_csv, write_json
 from lfwstudy.history import COLUMNS
-from lfwstudy.stages import PROFILES, Profile
-from lfwstudy.study import RESULT_COLUMNS, Settings, Study, open_study
+from lfwstudy.stages import PROFILES, Profile, get_stage
+from lfwstudy.study import RESULT_COLUMNS, Candidate, Rung, Settings, Study, open_study
 from lfwstudy.train import PREDICTION_COLUMNS
 
 CONTRACT = ("ladder, stage, variant, seed, fold, profile, dataset, protocol, split, select, precision, backend, device, "
@@ -110,7 +111,7 @@ def test_what_depends_on_a_run_given_up_is_trained_from_the_choice_without_it(tm
 
 def test_a_long_ladder_is_looked_at_no_further_than_it_is_certain(tmp_path, monkeypatch):
     in_turns(monkeypatch)
-    assert [s.stage for s in study(tmp_path, ladder="beyond").certain()] == ["base", "crop"]
+    assert [s.stage for s in study(tmp_path, ladder="beyond").certain()] == ["base", "compact"]
 
 
 def test_best_on_validation_is_carried_forward_and_the_incumbent_competes(tmp_path, trained):
@@ -331,3 +332,24 @@ def test_selected_columns_survive_a_spreadsheet(tmp_path, trained):
 def test_the_reports_path_exists_on_the_reports_ladder_only(tmp_path):
     with pytest.raises(ConfigError, match="--select validation"):
         Settings(ladder="beyond", select="report", out=str(tmp_path))
+
+
+def test_a_stage_may_have_more_seeds_than_the_study(tmp_path, monkeypatch):
+    monkeypatch.setattr("lfwstudy.study.get_stage", lambda ladder, name: dataclasses.replace(get_stage(ladder, name), seeds=3))
+    own = study(tmp_path, stages="base", profile="cpu")
+    own.ask(["base"])
+    assert [s.seed for s in own.certain()] == [0, 1, 2] and own.seeds() == 1
+    quick = study(tmp_path / "quick", stages="base", profile="quick")
+    quick.ask(["base"])
+    assert [s.seed for s in quick.certain()] == [0]
+
+
+def test_difference_to_a_stage_of_fewer_seeds_is_that_of_the_seeds_both_have(tmp_path):
+    own = study(tmp_path)
+    correct = {"one": np.array([[True, False, True, True]]),
+               "two": np.array([[True, True, True, True], [False, False, False, False]])}
+    own.correct = lambda candidate: correct[candidate.variant]
+    own.test_components = lambda: np.arange(4)
+    one, two = (Candidate("base", variant, None, ()) for variant in correct)
+    found = own.differences([Rung(get_stage("report", "early-stopping"), one, (two,), two)])
+    assert found["early-stopping", "two"].difference == 0.25 and found["early-stopping", "two"].seeds == 1

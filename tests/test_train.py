@@ -376,8 +376,9 @@ def test_contrast_loss_is_that_of_a_worked_example():
     assert float(training.contrast_loss(embeddings, np.arange(4, dtype=np.int32), 1.0)) == 0
 
 
-def test_drawn_pairs_are_balanced_and_of_training_people_only(tiny):
-    config = tiny.change({"data.pictures": "all-people", "training.drawn_pairs": 150, "data.pairs_per_class": None})
+def test_drawn_people_are_training_people_and_different_in_a_batch(tiny):
+    config = tiny.change({"data.pictures": "all-people", "training.drawn_people": 75, "training.batch_size": 32,
+                          "data.pairs_per_class": None})
     bank, pairs = prepare_bank(config.data), load_pairs(config.data)
     images, parts = gather_parts(bank, pairs)
     rows = training.training_rows(config, images, pairs)
@@ -386,12 +387,37 @@ def test_drawn_pairs_are_balanced_and_of_training_people_only(tiny):
     batches = training_batches(config, parts["train"], images, 0, rows)
     inputs, targets = batches.epoch_arrays(1)
     people = training.people_of(images)
-    same = people[inputs["left"]] == people[inputs["right"]]
-    assert len(targets) == batches.pairs == 300 and same.sum() == 150 and (same == (targets[:, 1] == 1)).all()
-    assert (inputs["left"] != inputs["right"]).all()
+    assert batches.steps == 3 and batches.pairs == 96 == len(targets)
+    assert (people[inputs["left"]] == people[inputs["right"]]).all()
+    assert all(len(set(people[batches[step][0]["left"]])) == 32 for step in range(3))
+    pictures = np.bincount(people[rows])[people[inputs["left"]]]
+    assert ((inputs["left"] == inputs["right"]) == (pictures == 1)).all()
     assert set(inputs["left"]) | set(inputs["right"]) <= set(rows)
     again, other = batches.epoch_arrays(1)[0], batches.epoch_arrays(2)[0]
     assert (again["left"] == inputs["left"]).all() and (other["left"] != inputs["left"]).any()
+
+
+def test_people_with_more_pictures_are_drawn_more_often_by_the_square_root():
+    person = np.repeat(np.arange(40), [16] * 10 + [1] * 30)
+    left, right = training.draw_people(np.random.default_rng(0), person, np.arange(len(person)), 4000, 1)
+    share = (person[left] < 10).mean()
+    assert share == pytest.approx(10 * 4 / (10 * 4 + 30), abs=0.03)
+    assert (person[left] == person[right]).all() and ((left != right) == (person[left] < 10)).all()
+
+
+def test_a_drawn_pair_is_told_from_its_neighbour(tiny):
+    config = tiny.change({"training.drawn_people": 8, "training.batch_size": 8})
+    bank, pairs = prepare_bank(config.data), load_pairs(config.data)
+    images, parts = gather_parts(bank, pairs)
+    trainer = build_trainer(config, images, "float32", 0)
+    inputs, targets = training_batches(config, parts["train"], images, 0, training.training_rows(config, images, pairs))[0]
+    logit = np.asarray(trainer(inputs, training=True))
+    strangers = {"left": inputs["left"], "right": np.roll(inputs["right"], 1)}
+    assert logit.shape == (8, 2, 1) and targets.shape == (8, 2, 2)
+    np.testing.assert_allclose(logit[:, 0], np.asarray(trainer(inputs)), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(logit[:, 1], np.asarray(trainer(strangers)), rtol=1e-4, atol=1e-5)
+    expected = np.log1p(np.exp(np.concatenate([-logit[:, 0, 0], logit[:, 1, 0]]))).mean()
+    assert float(np.mean(training.cross_entropy(targets, logit))) == pytest.approx(expected, rel=1e-5)
 
 
 def test_the_pictures_of_all_people_change_the_digest_and_the_id(tiny):
