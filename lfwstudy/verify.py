@@ -10,18 +10,20 @@ from PIL import Image, ImageOps
 from .bank import SOURCE_SIDE, frame, to_grey
 from .config import RunConfig
 from .errors import DataError, StudyError, one_line
-from .files import read_csv
+from .files import read_csv, read_json
 from .runs import Store
 from .study import default_root
 
 # LFW enlarges the box of the Viola-Jones detector so many times (Huang et al. 2007, section III).
 ENLARGE = 2.2
+# The network that comes with the package, and its card (card.py).
+SHIPPED = Path(__file__).with_name("shipped")
 _MAX_PIXELS = 50_000_000
 _FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "PPM", "GIF")
 
 
 def verify_photos(left, right, out="", left_box=None, right_box=None):
-    """Score two photo files with a study's best model: "same 0.87 (threshold 0.50)" or "different ...".
+    """Score two photo files with a study's best model, or the package's own: "same 0.87 (threshold 0.50)" or "different ...".
 
     Boxes are (left, top, right, bottom) in pixels of the upright photo; without one the face is looked for. Raises
     DataError where a photo cannot be read or its face is not the only one, StudyError where there is no model.
@@ -88,10 +90,14 @@ def frame_face(photo, box):
 
 
 def load_best_model(out=""):
-    """The siamese network of a study's best variant, its DataConfig, and whether it is a demo model.
+    """The siamese network of a study's best variant, its DataConfig, and whether it is a demo model; without a study
+    the network that comes with the package.
 
     Raises StudyError where no finished run has kept its weights.
     """
+    if not out and (SHIPPED / "model.keras").is_file():
+        config = RunConfig.from_dict(read_json(SHIPPED / "run.json")["config"])
+        return load_model(SHIPPED / "model.keras"), config.data, False
     folder = Path(out) if out else default_root() / "runs" / "demo-quick"
     if not (folder / "results.csv").is_file():
         raise StudyError(f"{folder}: no study here (results.csv is missing); run `lfwstudy run --out {folder}` first")

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from conftest import serious_findings
 
-from lfwstudy import report
-from lfwstudy.errors import ConfigError
-from lfwstudy.files import read_csv
+from lfwstudy import card, report, verify
+from lfwstudy.errors import ConfigError, StudyError
+from lfwstudy.files import read_csv, read_json
 from lfwstudy.study import open_study
 
 pytestmark = pytest.mark.notebook
@@ -118,6 +118,26 @@ def test_weights_of_the_best_variant_stay_and_verify_uses_them(out, cache):
     assert re.fullmatch(VERDICT, done.stdout)
     same = lfwstudy("verify", pictures[0], pictures[0], *box, "--out", out)
     assert re.search(VERDICT, same.stdout)
+
+
+def test_network_of_a_study_can_be_handed_out_with_its_card(out, cache, tmp_path, monkeypatch):
+    with pytest.raises(StudyError, match="drawn faces"):
+        card.ship(out, tmp_path / "shipped")
+    monkeypatch.setattr(card.tables, "is_demo", lambda study: False)
+    run = card.ship(out, tmp_path / "shipped")
+    assert sorted(p.name for p in (tmp_path / "shipped").iterdir()) == ["CARD.md", "model.keras", "roc.png", "run.json"]
+    result = read_json(out / "runs" / run / "result.json")
+    told = (tmp_path / "shipped" / "CARD.md").read_text(encoding="utf-8")
+    assert run in told and f"| accuracy | {100 * result['test_accuracy_at_best']:.1f} % [" in told and "{" not in told
+    monkeypatch.setattr(verify, "SHIPPED", tmp_path / "shipped")
+    pictures = sorted((cache / "demo-1" / "demo").rglob("*.jpg"))[:2]
+    boxes = [(70, 70, 180, 180)] * 2
+    own = verify.verify_photos(*pictures, str(out), *boxes)
+    assert own == f"{verify.verify_photos(*pictures, '', *boxes)}, demo model"
+    monkeypatch.setattr(card, "LARGEST", 1000)
+    with pytest.raises(StudyError, match="at most 0 are handed out"):
+        card.ship(out, tmp_path / "other")
+    assert not (tmp_path / "other").exists()
 
 
 def numbers(folder):

@@ -331,8 +331,9 @@ def upload(place, name, content):
                     "last_modified": datetime.now()},)
 
 
-def test_own_photos_are_scored_as_the_command_scores_them(study, cache):
+def test_own_photos_are_scored_as_the_command_scores_them(study, cache, tmp_path, monkeypatch):
     from lfwstudy.verify import verify_photos
+    monkeypatch.setattr("lfwstudy.verify.SHIPPED", tmp_path)
     widget = widgets.try_your_own(study)
     photos = sorted((cache / "demo-1" / "demo").rglob("*.jpg"))[:2]
     for place, photo in zip((widget.parts.left, widget.parts.right), photos):

@@ -1,0 +1,149 @@
+"""The network that comes with the package, and its card: what it was made of, how good it is, what it is not for.
+
+`python -m lfwstudy.card STUDY` makes both from a study on LFW whose last configuration has kept its weights.
+"""
+
+import shutil
+import sys
+
+import numpy as np
+
+from . import evaluate, evidence, plots, tables
+from .config import RunConfig
+from .datasets import load_pairs
+from .errors import StudyError
+from .files import replacing, write_json, write_text
+from .pairs import person_of
+from .study import open_study
+from .verify import SHIPPED
+
+LARGEST = 10 * 2**20
+
+_CARD = """# The network that comes with lfwstudy
+
+Two pictures of faces in, the probability that they show the same person out. `lfwstudy verify LEFT RIGHT` uses it where no
+study is named. It is a teaching example and proves nobody's identity.
+
+This card is written by `python -m lfwstudy.card` from the run `{run}` of the ladder {ladder}, configuration
+{stage}: {variant}, seed {seed}: of {seeds} seeds the one with the highest validation accuracy. The test pairs chose nothing.
+
+## Data
+
+{alignment} pictures of Labeled Faces in the Wild, View 1; {pictures} pictures of {people} people to learn from ({class_}), of whom
+{single} people have one picture only. Validation: {validation} pairs of {validation_people} other people, for every choice and for the
+calibration of the score. Test: the {test} pairs of pairsDevTest.txt, of {test_people} other people again, scored once. No other
+data. No picture is in this folder, and none can be read out of {parameters:,} weights by looking at them.
+
+## Recipe
+
+{recipe}
+
+Trained in {precision} for {epochs} epochs, {seconds:.0f} s on {device} ({backend}); weights of epoch {best}.
+
+## Figures
+
+On the {test} test pairs, at P(same) 0.5:
+
+| measure | value |
+|---|---|
+| accuracy | {accuracy:.1f} % [{low:.1f}, {high:.1f}], 95 % over connected components of people |
+| all {seeds} seeds of this recipe | {mean:.1f} % on average, {worst:.1f} to {best_seed:.1f} % |
+| matched pairs called same (TPR), mismatched pairs called different (TNR) | {tpr:.1f} %, {tnr:.1f} % |
+| area under the ROC curve | {auc:.3f} |
+| equal error rate | {eer:.1f} % |
+| matched pairs accepted where 1 in 100 mismatched ones is | {tar:.1f} % |
+| expected calibration error, 10 bins | {ece:.1f} points |
+| validation accuracy | {val:.1f} % |
+
+![ROC curve and reliability on the test pairs](roc.png)
+
+## Limits
+
+- About one answer in {wrong:.0f} is wrong on LFW's own pairs. At a threshold where one stranger in a hundred is let in, {missed:.0f} of
+  100 matched pairs are turned away. Nothing that matters to a person may rest on it.
+- It has learned from frontal press photographs in grey, found by one face detector and aligned by deep funneling. Photos given
+  to `lfwstudy verify` are framed in the same way, not aligned: the accuracy on them is unmeasured and will be lower.
+- The probability holds where as many pairs are of one person as of two. Where strangers are the rule, most of those called
+  the same are not.
+
+## Who is under-represented
+
+LFW is of public figures in the news of 2002 and 2003. Its authors name children, people over 80, women and many ethnic groups
+as few or missing. This network has seen no more of them, and LFW does not label them: how much worse it is for them cannot be
+told from these figures. Of the people it learned from, {share:.0f} % are known by one picture.
+"""
+
+
+def ship(out, folder=SHIPPED):
+    """Copy the best network of a study to `folder`, with its run.json, roc.png and CARD.md. Returns the run's id.
+
+    The best is the configuration last carried forward; of its seeds the one best on validation. Raises StudyError where
+    its runs are not all finished with test scores, the data are drawn, no weights are kept or they are too large.
+    """
+    study = next((s for s in open_study(out) if s.settings.ladder == "beyond"), None) or open_study(out)[0]
+    if tables.is_demo(study):
+        raise StudyError(f"{out}: a network trained on drawn faces is not handed out")
+    rungs = study.climb()
+    best = tables.last_choice(rungs)
+    if best is None or study.correct(best) is None:
+        raise StudyError(f"{out}: the configuration last carried forward is not finished, or its test pairs are not scored")
+    results = [study.store.result(spec.run) for spec in best.specs]
+    at = max(range(len(results)), key=lambda i: (results[i]["val_accuracy_at_best"], -results[i]["val_cross_entropy"], -i))
+    spec, result = best.specs[at], results[at]
+    model = study.store.folder(spec.run) / "model.keras"
+    if not model.is_file():
+        raise StudyError(f"{out}: the weights of run {spec.run} are not kept; run the study with --keep best")
+    if model.stat().st_size > LARGEST:
+        raise StudyError(f"{model}: {model.stat().st_size / 2**20:.1f} MiB, at most {LARGEST / 2**20:.0f} are handed out")
+    folder.mkdir(exist_ok=True)
+    write_text(folder / "CARD.md", card(study, best, at))
+    scores = study.store.scores(spec.run)
+    with replacing(folder / "roc.png") as temporary:
+        plots.roc([(scores["label"], scores["score_at_best"])], tables.source_line(study)).savefig(
+            temporary, format="png", dpi=100)
+    write_json(folder / "run.json", {"run": spec.run, "seed": spec.seed, "config": spec.config.to_dict(),
+                                     "test_accuracy": result["test_accuracy_at_best"]})
+    with replacing(folder / "model.keras") as temporary:
+        shutil.copyfile(model, temporary)
+    return spec.run
+
+
+def card(study, candidate, at):
+    """The card of a candidate's run number `at`, as Markdown."""
+    spec, store = candidate.specs[at], study.store
+    config, result = spec.config, store.result(spec.run)
+    pairs = load_pairs(config.data, study.settings.data_dir)
+    scores = store.scores(spec.run)
+    label, score = scores["label"], scores["score_at_best"]
+    right = (score > 0.5) == (label > 0.5)
+    low, high = evidence.mean_interval(right[None], study.test_components())
+    of_seeds = study.correct(candidate).mean(axis=1)
+    held = person_of(np.concatenate([pairs.validation.names(), pairs.test.names()]))
+    names = pairs.names() if config.data.pictures == "all-people" else pairs.train.names()
+    people, counts = np.unique([p for p in person_of(names) if p not in set(held)], return_counts=True)
+    tpr, tnr = evaluate.rates(label, score)
+    tar = evaluate.true_accept_rate(label, score, 0.01)
+    recipe = "\n".join(f"- {line}" for line in tables.differences_in_words(config, RunConfig()) if "data set" not in line)
+    return _CARD.format(
+        run=spec.run, ladder=study.settings.ladder, stage=candidate.stage, variant=candidate.variant, seed=spec.seed,
+        seeds=len(candidate.specs), alignment={"lfw-deepfunneled": "The deep-funneled", "lfw-a": "The aligned (LFW-a)"}.get(
+            config.data.dataset, "The"),
+        pictures=f"{counts.sum():,}", people=f"{len(people):,}", class_=tables.PICTURE_CLASSES[config.data.pictures],
+        single=f"{(counts == 1).sum():,}", validation=len(pairs.validation),
+        validation_people=len(np.unique(pairs.validation.people())), test=f"{len(pairs.test):,}",
+        test_people=len(np.unique(pairs.test.people())), parameters=result["parameters"], recipe=recipe,
+        precision=result["precision"], epochs=result["epochs_run"], seconds=result["seconds_total"], device=result["device"],
+        backend=result["backend"], best=result["best_epoch"], accuracy=100 * right.mean(), low=100 * low, high=100 * high,
+        mean=100 * of_seeds.mean(), worst=100 * of_seeds.min(), best_seed=100 * of_seeds.max(), tpr=100 * tpr, tnr=100 * tnr,
+        auc=evaluate.auc(label, score), eer=100 * evaluate.equal_error_rate(label, score), tar=100 * tar,
+        ece=100 * evaluate.calibration(label, score)[0], val=100 * result["val_accuracy_at_best"],
+        wrong=1 / max(1 - right.mean(), 1e-9), missed=100 * (1 - tar), share=100 * (counts == 1).mean())
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit("usage: python -m lfwstudy.card STUDY")
+    try:
+        print(f"run {ship(sys.argv[1])}: {SHIPPED}")
+    except StudyError as error:
+        sys.exit(f"error: {error}")
