@@ -4,6 +4,7 @@ import os
 import platform
 import subprocess
 import sys
+from contextlib import contextmanager
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -41,6 +42,22 @@ def environment(**more):
     install, or a checkout on sys.path)."""
     path = os.pathsep.join(filter(None, [str(Path(__file__).resolve().parents[1]), os.environ.get("PYTHONPATH")]))
     return {**os.environ, "PYTHONPATH": path, "TF_CPP_MIN_LOG_LEVEL": "3", **more}
+
+
+@contextmanager
+def left_out(*packages):
+    """Let imports go without packages that they take along where installed, unless they are loaded already.
+
+    TensorFlow and Keras look for notebooks', plotting and table packages: a third of the seconds and 200 MB of every
+    training process's start.
+    """
+    hidden = [name for name in packages if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(hidden))
+    try:
+        yield
+    finally:
+        for name in hidden:
+            sys.modules.pop(name, None)
 
 
 def start_keras_quietly():

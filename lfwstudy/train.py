@@ -20,7 +20,11 @@ os.environ.setdefault("TF_CPU_ALLOCATOR_USE_BFC", "true")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 
-import keras
+from .machine import cpu_name, device_name, free_memory, left_out, peak_memory_mb, versions
+
+# JAX is looked for by TensorFlow; where it is the backend, Keras loads it.
+with left_out("IPython", "matplotlib", "pandas", "sklearn", *(["jax"] if os.environ.get("KERAS_BACKEND") == "tensorflow" else [])):
+    import keras
 import numpy as np
 from keras import ops
 
@@ -32,7 +36,6 @@ from .datasets import load_pairs, prepare_bank
 from .errors import RunError, StudyError, one_line
 from .executors import end_with_parent
 from .files import locked, read_json, replacing, sweep, write_csv, write_json
-from .machine import cpu_name, device_name, free_memory, peak_memory_mb, versions
 from .model import build_siamese, unit_length
 from .model_cost import least_memory, tower_cost
 from .pairs import person_of

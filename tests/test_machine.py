@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import pytest
 
 from lfwstudy import machine
@@ -49,3 +52,19 @@ def test_free_memory_is_what_the_machine_and_the_control_group_leave(tmp_path, m
     assert machine.free_memory() == 8 * 2**30
     (tmp_path / "sys/fs/cgroup/memory.max").write_text(f"{4 * 2**30}\n")
     assert machine.free_memory() == 3 * 2**30
+
+
+def test_what_is_left_out_is_there_again_afterwards():
+    with machine.left_out("wave", "json"):
+        assert "json" in sys.modules and sys.modules["json"] is not None
+        with pytest.raises(ImportError):
+            import wave
+    import wave
+    assert wave.open
+
+
+def test_training_process_starts_without_what_it_does_not_need():
+    asked = ("import lfwstudy.train, sys; print([name for name in ('IPython', 'matplotlib', 'pandas', 'sklearn') "
+             "if name in sys.modules])")
+    done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, env=machine.environment())
+    assert done.stdout == "[]\n", done.stdout + done.stderr
