@@ -196,18 +196,49 @@ def ensemble(study, rungs):
                        "of the networks' logits. Intervals: 95 %, bootstrap over connected components of people.", study)
 
 
+def left_out(study, rungs):
+    """What each factor of the ladder beyond is worth: the whole recipe against the recipe without it."""
+    if study.settings.ladder != "beyond":
+        return Markdown("")
+    rung = next((r for r in rungs if r.stage.id == "leave-one-out"), None)
+    scored = [(c, study.correct(c)) for c in rung.candidates] if rung else []
+    known = [(c, correct) for c, correct in scored if correct is not None]
+    if len(known) < 2 or known[0][0].variant != "whole":
+        return Markdown("The stage `leave-one-out` of the ladder beyond shows what the whole recipe loses without each factor.")
+    (whole, best), others = known[0], known[1:]
+    found = evidence.compare([(best, correct) for _, correct in others], study.test_components(), len(others))
+    titles = {v.id: v.title for v in rung.stage.variants}
+    rows = [{"left out": c.variant.removeprefix("without-"), "instead": titles[c.variant],
+             "accuracy": percent(correct.mean()), "worth": f"{100 * d.difference:+.1f}", "95 % interval": _span(d.low, d.high),
+             "p, corrected": _p(d.corrected_p)} for (c, correct), d in zip(others, found)]
+    return table(rows, f"Test accuracy in percent at the best epochs, {len(best)} seed{'s' if len(best) > 1 else ''}; with everything, "
+                       f"{whole.variant}, it is {percent(best.mean())}. Worth: points that the recipe has more with the factor than "
+                       "without it. Intervals: bootstrap over seeds and over connected components of people.", study)
+
+
 def time_points(study, rungs):
-    """Accuracy against training seconds: dicts of label, seconds, accuracy, published (bool); means over seeds."""
+    """Accuracy against training seconds: dicts of label, seconds, accuracy, published and carried (bool); means over seeds."""
     points = []
     for rung in rungs:
+        if rung.stage.id == "leave-one-out":  # has a table of its own
+            continue
         for variant, candidate in zip(rung.stage.variants, rung.candidates):
             results = finished_results(study, candidate)
             accuracy = mean_of(results, "test_accuracy_at_best")
             if accuracy is not None and np.isfinite(accuracy):
                 points.append({"label": f"{rung.stage.id}: {candidate.variant}", "accuracy": accuracy, "published": False,
-                               "seconds": mean_of(results, "seconds_total")})
-    return points + [{"label": stage.id, "seconds": p.seconds_total, "accuracy": p.accuracy, "published": True}
-                     for stage in REPORT_LADDER for p in {v.published for v in stage.variants} if p and p.seconds_total]
+                               "seconds": mean_of(results, "seconds_total"), "carried": _is_carried(rung, candidate)})
+    return points + report_points()
+
+
+def report_points():
+    """The report's own figures as `time_points` has them."""
+    return [{"label": stage.id, "seconds": p.seconds_total, "accuracy": p.accuracy, "published": True}
+            for stage in REPORT_LADDER for p in {v.published for v in stage.variants} if p and p.seconds_total]
+
+
+def _is_carried(rung, candidate):
+    return rung.after is not None and (rung.after.stage, rung.after.variant) == (candidate.stage, candidate.variant)
 
 
 def contamination(study):

@@ -167,7 +167,8 @@ def effort(labels, seconds_per_epoch, seconds_total, memory_mb, source):
 
 
 def accuracy_against_time(points, source):
-    """Test accuracy against training seconds, ours and the report's. points: dicts of label, seconds, accuracy, published."""
+    """Test accuracy against training seconds, ours and the report's. points: dicts of label, seconds, accuracy, published,
+    and carried, where a line joins those that were carried forward."""
     with _style():
         measured = [p for p in points if not p["published"]]
         if not measured:
@@ -176,6 +177,8 @@ def accuracy_against_time(points, source):
         axis = figure.subplots()
         axis.plot([p["seconds"] for p in points if p["published"]], [p["accuracy"] for p in points if p["published"]], "D",
                   color=PUBLISHED, markersize=5, markerfacecolor="none", label="published (LFW-a, the report's GPU, one run)")
+        path = [p for p in measured if p.get("carried")]
+        axis.plot([p["seconds"] for p in path], [p["accuracy"] for p in path], color=MEASURED, linewidth=0.8, alpha=0.5)
         axis.plot([p["seconds"] for p in measured], [p["accuracy"] for p in measured], "o", color=MEASURED,
                   label="measured here, at the best epoch")
         axis.set_xscale("log")

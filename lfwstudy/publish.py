@@ -7,17 +7,26 @@ files of these names in results/; a test compares them with the files.
 import sys
 from pathlib import Path
 
+import numpy as np
+
+from . import evaluate, evidence
 from .claims import published
 from .files import read_csv, read_json, write_text
+from .findings import report_points
 from .model_cost import tower_cost
+from .pairs import Pairs
 from .runs import Store
+from .splits import component_labels
 from .stages import base_config, get_ladder
+from .tables import PICTURE_CLASSES
 
 ROOT = Path(__file__).resolve().parents[1]
 BEGIN, END = "<!-- results -->", "<!-- /results -->"
 CLUSTER_BEGIN, CLUSTER_END = "<!-- cluster -->", "<!-- /cluster -->"
 GROWTH_BEGIN, GROWTH_END = "<!-- growth -->", "<!-- /growth -->"
 CONTAMINATION_BEGIN, CONTAMINATION_END = "<!-- contamination -->", "<!-- /contamination -->"
+BEYOND = "results/lfw-deepfunneled-beyond"
+BEYOND_BEGIN, BEYOND_END = "<!-- beyond -->", "<!-- /beyond -->"
 PLACES = (("README.md", "results/lfw-deepfunneled"), ("results/lfw-deepfunneled/README.md", "results/lfw-deepfunneled"))
 
 
@@ -67,6 +76,88 @@ def block(folder):
     if missing:
         lines.append(f"\nNot finished yet: {', '.join(missing)}; what is carried forward may change with it.")
     return "\n".join(lines)
+
+
+def beyond_block(folder=BEYOND):
+    """Markdown on the second ladder: a row per variant with its interval over seeds and people, and the ensembles."""
+    lines = ["| stage | what changes | trained on | test accuracy [95 %] | validation | training seconds | parameters | seeds |",
+             "|---|---|---|---|---|---|---|---|"]
+    groups, store = beyond_groups(folder), Store(ROOT / folder / "runs")
+    titles = {(stage.id, v.id): v.title for stage in get_ladder("beyond") for v in stage.variants}
+    together = []
+    for (stage, variant), rows in groups.items():
+        if stage == "leave-one-out":
+            continue
+        scored = [store.scores(row["run"]) for row in rows]
+        label, scores = scored[0]["label"] > 0.5, np.stack([s["score_at_best"] for s in scored])
+        components = _components(store.predictions(rows[0]["run"], "test"))
+        config = store.record(rows[0]["run"])[0]["config"]
+        low, high = evidence.mean_interval((scores > 0.5) == label, components)
+        lines.append(f"| {stage}{_mark(rows)} | {titles[stage, variant]} | {PICTURE_CLASSES[config['data']['pictures']]} | "
+                     f"{_mean(rows, 'test_accuracy_at_best', 100)} [{_percent(low)}, {_percent(high)}] | "
+                     f"{_mean(rows, 'val_accuracy_at_best', 100)} | {_mean(rows, 'seconds_total', 1, 0)} | "
+                     f"{int(rows[0]['parameters']):,} | {len(rows)} |")
+        if len(rows) > 2:
+            right = (evaluate.ensemble(scores) > 0.5) == label
+            low, high = evidence.mean_interval(right[None], components)
+            together.append(f"| {stage}: mean of {len(rows)} networks' logits | | {PICTURE_CLASSES[config['data']['pictures']]} | "
+                            f"{_percent(right.mean())} [{_percent(low)}, {_percent(high)}] | | | | |")
+    first = next(iter(groups.values()))[0]
+    return "\n".join([*lines, *together, "",
+                      f"{first['dataset']}, split `{first['split']}`, {first['precision']}, {first['backend']} on {first['device']}. "
+                      "Accuracy in percent of View 1's test pairs, with the weights of the epoch that is best on validation, mean "
+                      "over seeds; ► is carried forward by validation. Intervals: bootstrap over connected components of people "
+                      "and, where there are several, over seeds: with one they know nothing of the spread between seeds. Training "
+                      "seconds include validation after every epoch, without start and compilation.",
+                      "", f"![Accuracy against training seconds]({folder}/seconds.png)"])
+
+
+def left_out_block(folder=BEYOND):
+    """Markdown on what each factor of the second ladder is worth, empty where nothing was left out yet."""
+    groups, store = beyond_groups(folder), Store(ROOT / folder / "runs")
+    runs = {variant: rows for (stage, variant), rows in groups.items() if stage == "leave-one-out"}
+    if len(runs) < 2 or "whole" not in runs:
+        return ""
+    correct = {}
+    for variant, rows in runs.items():
+        scored = [store.scores(row["run"]) for row in rows]
+        correct[variant] = np.stack([(s["score_at_best"] > 0.5) == (s["label"] > 0.5) for s in scored])
+    components = _components(store.predictions(runs["whole"][0]["run"], "test"))
+    others = [variant for variant in runs if variant != "whole"]
+    shared = [min(len(correct["whole"]), len(correct[variant])) for variant in others]
+    found = evidence.compare([(correct["whole"][:n], correct[variant][:n]) for n, variant in zip(shared, others)], components,
+                             len(others))
+    lines = ["| left out | test accuracy | worth [95 %] | training seconds | seeds |", "|---|---|---|---|---|",
+             f"| nothing | {_percent(correct['whole'].mean())} | | {_mean(runs['whole'], 'seconds_total', 1, 0)} | "
+             f"{len(runs['whole'])} |"]
+    for variant, n, d in zip(others, shared, found):
+        lines.append(f"| {variant.removeprefix('without-')} | {_percent(correct[variant].mean())} | "
+                     f"{_points((d.difference, d.low, d.high))} | {_mean(runs[variant], 'seconds_total', 1, 0)} | {n} |")
+    return "\n".join([*lines, "", "Worth: points of test accuracy that the recipe on small pictures has more with the factor than "
+                      "without it."])
+
+
+def beyond_groups(folder=BEYOND):
+    """Rows of the second ladder by (stage, variant), in its order; those with test scores."""
+    groups = {}
+    for row in first_ladder(folder):
+        if row["test_accuracy_at_best"]:
+            groups.setdefault((row["stage"], row["variant"]), []).append(row)
+    return groups
+
+
+def seconds_figure(folder=BEYOND):
+    """Accuracy against training seconds of the second ladder and of the report, as a Figure."""
+    from . import plots
+    points = []
+    for (stage, variant), rows in beyond_groups(folder).items():
+        if stage != "leave-one-out":
+            points.append({"label": stage, "published": False, "carried": bool(_mark(rows)),
+                           **{key: sum(float(row[column]) for row in rows) / len(rows)
+                              for key, column in (("accuracy", "test_accuracy_at_best"), ("seconds", "seconds_total"))}})
+    first = next(iter(beyond_groups(folder).values()))[0]
+    return plots.accuracy_against_time(points + report_points(),
+                                       f"{first['dataset']}, {first['precision']}, {first['device']}, mean over seeds")
 
 
 def cluster_block(file="results/cluster.json"):
@@ -150,7 +241,8 @@ def growth_block(file="results/growth.json"):
 def published_text(text, folder):
     """A README's text with its blocks made anew. Raises ValueError where it has none."""
     text = _replaced(text, BEGIN, END, block(folder))
-    for begin, end, content in ((CLUSTER_BEGIN, CLUSTER_END, cluster_block), (GROWTH_BEGIN, GROWTH_END, growth_block),
+    for begin, end, content in ((BEYOND_BEGIN, BEYOND_END, lambda: "\n\n".join(filter(None, (beyond_block(), left_out_block())))),
+                                (CLUSTER_BEGIN, CLUSTER_END, cluster_block), (GROWTH_BEGIN, GROWTH_END, growth_block),
                                 (CONTAMINATION_BEGIN, CONTAMINATION_END, contamination_block)):
         if begin in text:
             text = _replaced(text, begin, end, content())
@@ -170,12 +262,24 @@ def main():
     from . import plots
     for folder in dict.fromkeys(folder for _, folder in PLACES):
         curves(folder).savefig(ROOT / folder / "curves.png", dpi=120)
+    if (ROOT / BEYOND / "results.csv").is_file():
+        seconds_figure().savefig(ROOT / BEYOND / "seconds.png", dpi=120)
     if (ROOT / "results/growth.json").is_file():
         plots.growth(read_json(ROOT / "results/growth.json")).savefig(ROOT / "results/growth.png", dpi=120)
     for readme, folder in PLACES:
         path = ROOT / readme
         write_text(path, published_text(path.read_text(encoding="utf-8"), folder))
     return 0
+
+
+def _mark(rows):
+    return " ►" if rows[0]["carried_forward"] == "true" else ""
+
+
+def _components(test):
+    """Connected component of people of each test pair, from the names in predictions.csv: int (pairs,)."""
+    nothing = np.zeros(len(test["left"]), int)
+    return component_labels(Pairs(test["left"], test["right"], nothing, nothing, nothing))
 
 
 def _seeds(rows):

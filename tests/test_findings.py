@@ -3,8 +3,9 @@ from test_load import made_up_history, made_up_run
 
 from lfwstudy.claims import CLAIMS
 from lfwstudy.files import write_csv
-from lfwstudy.findings import claim_verdicts, contamination, measured_contamination, wider_gap
-from lfwstudy.study import Settings, Study
+from lfwstudy.findings import claim_verdicts, contamination, left_out, measured_contamination, wider_gap
+from lfwstudy.stages import get_stage
+from lfwstudy.study import Candidate, Rung, Settings, Study
 from lfwstudy.train import PREDICTION_COLUMNS, measure
 
 
@@ -49,3 +50,19 @@ def test_claims_are_judged_along_the_reports_path_wherever_it_stands_in_the_fold
     told = claim_verdicts(study, study.climb()).data
     assert all(claim.text in told for claim in CLAIMS) and "No person is on both sides" in told
     assert told.count("no verdict") >= len(CLAIMS)
+
+
+def test_worth_of_a_factor_is_what_the_whole_recipe_has_more(tmp_path):
+    study = Study(Settings(out=str(tmp_path), ladder="beyond", stages="base", precision="float32"))
+    stage = get_stage("beyond", "leave-one-out")
+    rng, pairs = np.random.default_rng(0), len(study.data(study.base().data)[1].test)
+    shares = {"whole": 0.9, "without-crop": 0.6, "without-erase": 0.9}
+    correct = {variant: rng.random((2, pairs)) < share for variant, share in shares.items()}
+    study.correct = lambda candidate: correct.get(candidate.variant)
+    rung = Rung(stage, None, tuple(Candidate(stage.id, v.id, None, ()) for v in stage.variants), None)
+    told = left_out(study, [rung]).data
+    worth = 100 * (correct["whole"].mean() - correct["without-crop"].mean())
+    assert f"{worth:+.1f}" in told and "without-crop" not in told and "whole picture" in told and "2 seeds" in told
+    assert told.count("<tr") == 3  # the head, and the two that are finished
+    assert "leave-one-out" in left_out(study, []).data
+    assert left_out(Study(Settings(out=str(tmp_path / "other"))), []).data == ""
