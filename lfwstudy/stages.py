@@ -175,7 +175,7 @@ _CONTRAST = {"training.contrast": 1.0, "training.temperature": 0.1}
 _PEOPLE = {"training.drawn_people": 1792}
 _ERASE = {"training.erase": 0.5}
 _FLIP = {"model.flip_average": True}
-_WHOLE = {**_CROP, **_COMPACT, **_ADAMW, **_ONLINE, **_COSINE, **_CONTRAST, **_PEOPLE, **_ERASE, **_FLIP}
+_WHOLE = {**_COMPACT, **_CROP, **_ONLINE, **_CONTRAST, **_PEOPLE, **_ADAMW, **_COSINE, **_ERASE, **_FLIP}
 
 
 def _without(*factors):
@@ -195,18 +195,10 @@ BEYOND_LADDER = (
           "A third of each picture's side shows hair, clothes and background, which say little about who it is. The "
           "central 144 of 250 pixels leave more of the input to the face.",
           (Variant("crop144", "central 144 of 250 pixels", _CROP),)),
-    Stage("optimiser", "AdamW along a cosine",
-          "A learning rate that rises, then falls along a half cosine, lets the network settle; decoupled weight decay "
-          "takes the place of the L2 penalty.",
-          (Variant("adamw-cosine", "AdamW, two epochs of warm-up, half a cosine", _ADAMW),)),
     Stage("online-augmentation", "Augmentation drawn anew in every epoch",
           "Mirrored and slightly shifted, zoomed and turned pictures, new ones in every epoch, keep the network from "
           "learning the training pictures by heart.",
           (Variant("light", "mirror, 4 % shift, 8 % zoom, 8 degrees, 15 % brightness", _ONLINE),)),
-    Stage("cosine-head", "Cosine similarity",
-          "The angle between two embeddings has nothing to learn by heart about single components; a line through it, "
-          "calibrated on validation, makes a probability.",
-          (Variant("cosine", "cosine instead of weighted |a - b|", _COSINE),)),
     Stage("contrast", "Contrast with the other people of the batch",
           "The pairs name the people, so that every picture can be told from all other people of its batch, not from "
           "one. LFW calls the use of names its unrestricted setting.",
@@ -215,6 +207,14 @@ BEYOND_LADDER = (
           "Of the pictures that the pairs name, a batch gets two of each of 64 people, one picture twice where there is one: "
           "every picture has another of its person to be near to, and 63 people to be far from.",
           (Variant("people", "two pictures of 64 people a batch", _PEOPLE),)),
+    Stage("optimiser", "AdamW along a cosine",
+          "A learning rate that rises, then falls along a half cosine, lets the network settle; decoupled weight decay "
+          "takes the place of the L2 penalty.",
+          (Variant("adamw-cosine", "AdamW, two epochs of warm-up, half a cosine", _ADAMW),)),
+    Stage("cosine-head", "Cosine similarity",
+          "The angle between two embeddings has nothing to learn by heart about single components; a line through it, "
+          "calibrated on validation, makes a probability.",
+          (Variant("cosine", "cosine instead of weighted |a - b|", _COSINE),)),
     Stage("erase", "Erased patches",
           "With a random rectangle of every other picture blanked the network cannot rest on one part of the face.",
           (Variant("erase", "half of the pictures", _ERASE),)),
