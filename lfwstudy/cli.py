@@ -172,7 +172,7 @@ def _verify_command(commands):
     command = _command(commands, "verify", verify, "same person? score two photos with the best model")
     command.add_argument("left", help="a photo")
     command.add_argument("right", help="another photo")
-    command.add_argument("--out", default="", metavar="DIR", help="study whose best model is used")
+    command.add_argument("--out", default="", metavar="DIR", help="study whose best model is used (default: the network that comes with the package)")
     for side in ("left", "right"):
         command.add_argument(f"--{side}-box", type=_box, metavar="L,T,R,B",
                              help=f"where the face is in the {side} photo: left, top, right, bottom in pixels")

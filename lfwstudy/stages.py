@@ -223,7 +223,7 @@ BEYOND_LADDER = (
           (Variant("flip-average", "mean of both embeddings", _FLIP),)),
     Stage("minute", "One minute of training",
           "The whole recipe needs no quarter of an hour to pass the report's best figure.",
-          (Variant("minute", "9 epochs", {"training.epochs": 9}),), carry=False, seeds=5),
+          (Variant("minute", "8 epochs", {"training.epochs": 8}),), carry=False, seeds=5),
     Stage("longer", "Longer training",
           "The recipe as it stands, with what a quarter of an hour on two cores carries: drawn anew and varied anew, the same "
           "pictures go on teaching.",
