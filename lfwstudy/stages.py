@@ -227,7 +227,7 @@ BEYOND_LADDER = (
     Stage("longer", "Longer training",
           "The recipe as it stands, with what a quarter of an hour on two cores carries: drawn anew and varied anew, the same "
           "pictures go on teaching.",
-          (Variant("longer", "90 epochs", {"training.epochs": 90}),), seeds=5),
+          (Variant("longer", "60 epochs", {"training.epochs": 60}),), seeds=5),
     Stage("leave-one-out", "Each factor left out",
           "What a factor is worth depends on the others: the whole recipe on small pictures, and the recipe without each.",
           (Variant("whole", "the whole recipe, 48x48 pixels, 20 epochs", _WHOLE),
