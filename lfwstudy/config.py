@@ -221,7 +221,8 @@ class RunConfig:
         try:
             for section, values in content.items():
                 for name, value in values.items():
-                    flat[f"{section}.{name}"] = tuple(value) if isinstance(value, list) else value
+                    if value is not None or f"{section}.{name}" not in _GONE:
+                        flat[f"{section}.{name}"] = tuple(value) if isinstance(value, list) else value
             return cls().change(flat)
         except ConfigError:
             raise
@@ -244,6 +245,8 @@ class RunConfig:
         return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
 
 
+# Settings that runs of earlier versions name; only None, which changed nothing, can still be read.
+_GONE = {"training.drawn_pairs"}
 _SECTIONS = {"data": DataConfig, "model": ModelConfig, "training": TrainingConfig}
 _SETTINGS = {section: {f.name for f in dataclasses.fields(kind)} for section, kind in _SECTIONS.items()}
 

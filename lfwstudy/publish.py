@@ -93,7 +93,7 @@ def beyond_block(folder=BEYOND):
         components = _components(store.predictions(rows[0]["run"], "test"))
         config = store.record(rows[0]["run"])[0]["config"]
         low, high = evidence.mean_interval((scores > 0.5) == label, components)
-        lines.append(f"| {stage}{_mark(rows)} | {titles[stage, variant]} | {PICTURE_CLASSES[config['data']['pictures']]} | "
+        lines.append(f"| {stage}{_mark(rows)} | {_cell(titles[stage, variant])} | {PICTURE_CLASSES[config['data']['pictures']]} | "
                      f"{_mean(rows, 'test_accuracy_at_best', 100)} [{_percent(low)}, {_percent(high)}] | "
                      f"{_mean(rows, 'val_accuracy_at_best', 100)} | {_mean(rows, 'seconds_total', 1, 0)} | "
                      f"{int(rows[0]['parameters']):,} | {len(rows)} |")
@@ -274,6 +274,10 @@ def main():
 
 def _mark(rows):
     return " ►" if rows[0]["carried_forward"] == "true" else ""
+
+
+def _cell(text):
+    return text.replace("|", "\\|")
 
 
 def _components(test):

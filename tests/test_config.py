@@ -60,3 +60,12 @@ def test_wrong_settings_are_refused_by_name(make, word):
 def test_differences_name_setting_and_both_values():
     changed = RunConfig().change({"training.patience": 5})
     assert changed.differences(RunConfig()) == [("training.patience", None, 5)]
+
+
+def test_a_setting_of_an_earlier_version_is_read_where_it_changed_nothing():
+    content = RunConfig().to_dict()
+    content["training"]["drawn_pairs"] = None
+    assert RunConfig.from_dict(content) == RunConfig()
+    content["training"]["drawn_pairs"] = 5
+    with pytest.raises(ConfigError, match="drawn_pairs"):
+        RunConfig.from_dict(content)
