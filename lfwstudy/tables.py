@@ -46,7 +46,16 @@ def source_line(study):
     view = "View 1" if s.protocol == "view1" else "View 2"
     split = f"split {s.split}" if s.protocol == "view1" else "validation on the next fold"
     return (f"{DATASETS[s.dataset].title}, {view}, profile {s.profile}, {split}, "
-            f"{study.seeds()} seed{'s' if study.seeds() > 1 else ''}, {study.precision}")
+            f"{seeds_in_words(study)}, {study.precision}")
+
+
+def seeds_in_words(study):
+    """How many seeds a study has, and the stages that have more."""
+    usual = study.seeds()
+    more = {name: count for name in study.stages()
+            if (count := study.seeds_of(get_stage(study.settings.ladder, name))) > usual}
+    told = f"{usual} seed{'s' if usual > 1 else ''}"
+    return told + (f" ({', '.join(f'{count} of {name}' for name, count in more.items())})" if more else "")
 
 
 def is_demo(study):
@@ -270,7 +279,7 @@ def made_from(study, rungs):
             ("data digest", digest[:16]),
             ("split", study.settings.split if data.protocol == "view1" else "the ten folds of pairs.txt"), ("selection", study.settings.select),
             ("profile", f"{study.settings.profile}: {PROFILES[study.settings.profile].title}"),
-            ("seeds", str(study.seeds())), ("precision of the convolutions", study.precision),
+            ("seeds", seeds_in_words(study)), ("precision of the convolutions", study.precision),
             ("runs", f"{len(unique)} different, {len(runs)} rows"),
             ("machine", "; ".join(sorted({r["device"] for r in unique}))),
             ("backend", "; ".join(sorted({r["backend"] for r in unique}))),
