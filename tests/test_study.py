@@ -111,7 +111,7 @@ def test_what_depends_on_a_run_given_up_is_trained_from_the_choice_without_it(tm
 
 def test_a_long_ladder_is_looked_at_no_further_than_it_is_certain(tmp_path, monkeypatch):
     in_turns(monkeypatch)
-    assert [s.stage for s in study(tmp_path, ladder="beyond").certain()] == ["base", "compact"]
+    assert [s.stage for s in study(tmp_path, ladder="beyond").certain()] == ["base", "crop"]
 
 
 def test_best_on_validation_is_carried_forward_and_the_incumbent_competes(tmp_path, trained):
