@@ -76,7 +76,8 @@ told from these figures. Of the people it learned from, {share:.0f} % are known 
 def ship(out, folder=SHIPPED):
     """Copy the best network of a study to `folder`, with its run.json, roc.png and CARD.md. Returns the run's id.
 
-    The best is the configuration last carried forward; of its seeds the one best on validation. Raises StudyError where
+    The best is the configuration last carried forward; of its seeds the one whose kept weights, those of the epoch of the
+    highest validation accuracy, have the lowest validation cross-entropy. Raises StudyError where
     its runs are not all finished with test scores, the data are drawn, no weights are kept or they are too large.
     """
     study = next((s for s in open_study(out) if s.settings.ladder == "beyond"), None) or open_study(out)[0]
@@ -87,7 +88,8 @@ def ship(out, folder=SHIPPED):
     if best is None or study.correct(best) is None:
         raise StudyError(f"{out}: the configuration last carried forward is not finished, or its test pairs are not scored")
     results = [study.store.result(spec.run) for spec in best.specs]
-    at = max(range(len(results)), key=lambda i: (results[i]["val_accuracy_at_best"], -results[i]["val_cross_entropy"], -i))
+    validation = [study.store.scores(spec.run, "val") for spec in best.specs]
+    at = int(np.argmin([evaluate.cross_entropy(v["label"], v["score_at_best"]) for v in validation]))
     spec, result = best.specs[at], results[at]
     model = study.store.folder(spec.run) / "model.keras"
     if not model.is_file():
@@ -125,7 +127,7 @@ def card(study, candidate, at):
     recipe = "\n".join(f"- {line}" for line in tables.differences_in_words(config, RunConfig()) if "data.dataset" not in line)
     return _CARD.format(
         run=spec.run, ladder=study.settings.ladder, stage=candidate.stage, variant=candidate.variant, seed=spec.seed,
-        chosen=f": of {len(of_seeds)} seeds the one with the highest validation accuracy" if len(of_seeds) > 1 else "",
+        chosen=f": of {len(of_seeds)} seeds the one with the lowest validation cross-entropy" if len(of_seeds) > 1 else "",
         all_seeds=f"| all {len(of_seeds)} seeds of this recipe | {100 * of_seeds.mean():.1f} % on average, {100 * of_seeds.min():.1f} to "
         f"{100 * of_seeds.max():.1f} % |\n" if len(of_seeds) > 1 else "", alignment={"lfw-deepfunneled": "The deep-funneled", "lfw-a": "The aligned (LFW-a)"}.get(
             config.data.dataset, "The"),

@@ -166,7 +166,7 @@ def effort(labels, seconds_per_epoch, seconds_total, memory_mb, source):
         return _sign(figure, source)
 
 
-def accuracy_against_time(points, source):
+def accuracy_against_time(points, source, measured_name="measured here, at the best epoch"):
     """Test accuracy against training seconds, ours and the report's. points: dicts of label, seconds, accuracy, published,
     and carried, where a line joins those that were carried forward."""
     with _style():
@@ -180,7 +180,7 @@ def accuracy_against_time(points, source):
         path = [p for p in measured if p.get("carried")]
         axis.plot([p["seconds"] for p in path], [p["accuracy"] for p in path], color=MEASURED, linewidth=0.8, alpha=0.5)
         axis.plot([p["seconds"] for p in measured], [p["accuracy"] for p in measured], "o", color=MEASURED,
-                  label="measured here, at the best epoch")
+                  label=measured_name)
         axis.set_xscale("log")
         # Names stand in a column of their own, in the order of the points: beside the points they would overlap.
         ordered = sorted(measured, key=lambda p: p["accuracy"])
