@@ -1,6 +1,6 @@
 #!/bin/sh
 # The report's ladder with the report's own numbers on a machine with an accelerator that has Keras and JAX but neither
-# TensorFlow nor notebooks: README, "An accelerator elsewhere". NOT YET RUN ON A GPU; tried with JAX on a CPU.
+# TensorFlow nor notebooks: README, "An accelerator elsewhere". NOT YET RUN, neither on a GPU nor elsewhere.
 #
 #   scripts/on_accelerator.sh DATA OUT [SECONDS] [OPTION ...]
 #
