@@ -108,8 +108,8 @@ class Batches(keras.utils.PyDataset):
     """Batches of index pairs without end; what is in one is a function of (seed, epoch, step).
 
     epoch_arrays: function of an epoch, counted from 1, to (inputs, targets): a dict of arrays of the same length, and
-    float32 (n, 2) or, with strangers, (n, 2, 2), what is trained towards and the hard label; n = `pairs` in every epoch. An epoch is `steps` batches,
-    the last partial one included. One iterator serves all epochs: making one anew costs TensorFlow up to two seconds.
+    float32 (n, 2) or, with strangers, (n, 2, 2), what is trained towards and the hard label; n = `pairs` in every epoch.
+    An epoch is `steps` batches, the last partial one included. One iterator serves all epochs: making one anew costs TensorFlow up to two seconds.
     """
 
     num_batches = None

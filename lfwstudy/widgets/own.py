@@ -21,7 +21,8 @@ _DRAW = "Draw a box around the face, by pointer or with the arrow keys."
 
 @explorer
 def try_your_own(study):
-    """Two photos of your own, scored by the study's best model, or the package's own where that has seen drawn faces only. Nothing leaves the machine that Jupyter runs on."""
+    """Two photos of your own, scored by the study's best model, or by the package's where that has seen drawn faces only.
+    Nothing leaves the machine that Jupyter runs on."""
     uploads = {side: ipywidgets.FileUpload(description=f"Choose {side} photo", accept="image/*", multiple=False,
                                            layout=ipywidgets.Layout(width="auto", align_self="flex-start"))
                for side in _SIDES}
