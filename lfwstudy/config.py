@@ -77,6 +77,8 @@ class ModelConfig:
     l2: factor of the squared kernels in the loss, on the convolutions and the dense layer.
     head: how two embeddings are compared: |a - b| and a weight for each component, or their cosine, calibrated on
     validation.
+    stem_stride: 2 lets the compact network begin with a 5x5 convolution of stride 2, which sees pictures of twice the side
+    at the same cost; 1 is a 3x3 convolution like the others.
     dropout: share of the compact network's last features left out in a training step.
     flip_average: a picture's embedding is the mean of its own and its mirror image's, when it is scored.
     """
@@ -90,9 +92,11 @@ class ModelConfig:
     head: str = "distance"
     dropout: float = 0.0
     flip_average: bool = False
+    stem_stride: int = 1
 
     def __post_init__(self):
         choose_one("pool1_stride", self.pool1_stride, (1, 2))
+        choose_one("stem_stride", self.stem_stride, (1, 2))
         choose_one("batch-norm placement", self.batchnorm, BATCHNORM)
         choose_one("initializer", self.initializer, INITIALIZERS)
         choose_one("architecture", self.architecture, ARCHITECTURES)

@@ -5,7 +5,7 @@ from keras import Input, Model, backend, initializers, layers, ops, regularizers
 
 from .errors import ConfigError
 from .machine import has_bfloat16
-from .model_cost import COMPACT, COMPACT_EMBEDDING, CONVOLUTIONS, EMBEDDING, scaled
+from .model_cost import COMPACT, COMPACT_EMBEDDING, CONVOLUTIONS, EMBEDDING, scaled, stem_kernel
 
 
 @saving.register_keras_serializable("lfwstudy")
@@ -175,8 +175,9 @@ def build_compact_tower(config, side, precision="float32", seed=0):
 
     Convolutions compute in `precision`; the mean and the linear layer in float32.
     """
-    if side < 2 ** len(COMPACT):
-        raise ConfigError(f"side {side} is too small for the compact network: at least {2 ** len(COMPACT)}")
+    least = config.stem_stride * 2 ** len(COMPACT)
+    if side < least:
+        raise ConfigError(f"side {side} is too small for the compact network: at least {least}")
     policy = "mixed_bfloat16" if precision == "bfloat16" else "float32"
     picture = x = Input((side, side, 1), name="picture")
     number = 0
@@ -184,8 +185,9 @@ def build_compact_tower(config, side, precision="float32", seed=0):
         filters = scaled(filters, config.width)
         for _ in range(convolutions):
             number += 1
-            fans = {"fan_in": 9 * x.shape[-1], "fan_out": 9 * filters}
-            x = Convolution(filters, 3, padding="same", use_bias=False, dtype=policy, name=f"conv{number}",
+            kernel, stride = (stem_kernel(config), config.stem_stride) if number == 1 else (3, 1)
+            fans = {"fan_in": kernel * kernel * x.shape[-1], "fan_out": kernel * kernel * filters}
+            x = Convolution(filters, kernel, stride, padding="same", use_bias=False, dtype=policy, name=f"conv{number}",
                               kernel_initializer=_kernel_init(config.initializer, **fans, seed=[seed, number]),
                               kernel_regularizer=_penalty(config))(x)
             x = FusedBatchNormalization(dtype=policy, momentum=0.9, name=f"norm{number}")(x)

@@ -13,6 +13,11 @@ def scaled(count, width):
     return max(1, round(count * width))
 
 
+def stem_kernel(config):
+    """Side of the kernel that the compact network of a ModelConfig begins with."""
+    return 3 if config.stem_stride == 1 else 5
+
+
 def tower_cost(config, side):
     """(multiply-adds of the tower for one picture, parameters of the siamese network) of a ModelConfig."""
     compact = config.architecture == "compact"
@@ -49,13 +54,14 @@ def _koch_convolutions(config, side):
 
 
 def _compact_convolutions(config, side):
-    """The same of the compact network, whose convolutions keep the side and have batch-norm instead of a bias."""
-    channels = 1
+    """The same of the compact network, whose convolutions keep the side (but for a stem's stride) and have batch-norm instead of a bias."""
+    channels, kernel = 1, stem_kernel(config)
+    side = -(-side // config.stem_stride)
     for filters, convolutions in COMPACT:
         filters = scaled(filters, config.width)
         for _ in range(convolutions):
-            yield channels, filters, 3, side, 1
-            channels = filters
+            yield channels, filters, kernel, side, 1
+            channels, kernel = filters, 3
         side //= 2
 
 

@@ -20,7 +20,7 @@ os.environ.setdefault("TF_CPU_ALLOCATOR_USE_BFC", "true")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 
-from .machine import cpu_name, device_name, free_memory, left_out, peak_memory_mb, versions
+from .machine import cores, cpu_name, device_name, free_memory, left_out, peak_memory_mb, versions
 
 # JAX is looked for by TensorFlow; where it is the backend, Keras loads it.
 with left_out("IPython", "matplotlib", "pandas", "sklearn", *(["jax"] if os.environ.get("KERAS_BACKEND") == "tensorflow" else [])):
@@ -242,6 +242,7 @@ def train(config, seed, precision, bank, pairs, folder, run_id="", score_test=Tr
     if not weights_path(folder, evaluated).exists():
         save_weights(folder, trainer.siamese, evaluated)  # the last epoch's, still in memory
     measured = {"seed": seed, "precision": precision, "backend": keras.backend.backend(), "device": device_name(),
+                "threads": int(os.environ.get("TF_NUM_INTRAOP_THREADS") or cores()),
                 "status": "diverged" if history.diverged(rows) else "finished",
                 "epochs_run": len(rows), "epochs_max": config.training.epochs, "evaluated_epoch": evaluated,
                 "best_epoch": history.best_epoch(rows), **durations(rows), "versions": versions()}

@@ -90,10 +90,10 @@ def test_cost_formula_agrees_with_the_built_network():
             config = ModelConfig(batchnorm=placement, width=width, pool1_stride=stride)
             model = build_siamese(config, side)
             assert tower_cost(config, side) == (multiply_adds(model), model.count_params())
-    for head in ("distance", "cosine"):
-        config = ModelConfig(architecture="compact", head=head, width=0.25)
-        model = build_siamese(config, 96)
-        assert tower_cost(config, 96) == (multiply_adds(model), model.count_params())
+    for head, stride, side in (("distance", 1, 96), ("cosine", 1, 96), ("cosine", 2, 95)):
+        config = ModelConfig(architecture="compact", head=head, width=0.25, stem_stride=stride)
+        model = build_siamese(config, side)
+        assert tower_cost(config, side) == (multiply_adds(model), model.count_params())
     assert tower_cost(ModelConfig(pool1_stride=1), 105) == (4_133_756_928, 304_241_473)
 
 
