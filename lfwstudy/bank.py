@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import mmap
 import os
 import warnings
 import zipfile
@@ -68,7 +69,9 @@ class ImageBank:
         """A bank of only the pictures called `names`."""
         names = np.unique(np.asarray(names, np.str_))
         rows = self.rows(names)
-        return ImageBank(np.ascontiguousarray(self.images[rows]), names, self.sha256[rows], self.dataset, self.crop,
+        images = np.ascontiguousarray(self.images[rows])
+        _hand_back(self.images)
+        return ImageBank(images, names, self.sha256[rows], self.dataset, self.crop,
                          self.side, self.filter, self.origin, self.notes)
 
     def save(self, path):
@@ -225,3 +228,10 @@ def _map_member(path, member):
         if fortran or dtype.hasobject:
             raise ValueError(f"{member} has an unexpected layout")
         return np.memmap(path, dtype, "r", file.tell(), shape)
+
+
+def _hand_back(images):
+    """Let the system take the pages of a mapped file that were read: they count as this process's memory until then."""
+    mapped = getattr(images, "_mmap", None)
+    if mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
+        mapped.madvise(mmap.MADV_DONTNEED)

@@ -17,6 +17,8 @@ FILTERS = ("box", "bilinear", "bicubic", "lanczos", "nearest")
 BATCHNORM = ("none", "before-activation", "after-activation", "activation-and-pooling")
 INITIALIZERS = ("he-fan-out", "he-fan-in")
 PRECISIONS = ("float32", "bfloat16")
+# Everything in bfloat16, saturating layers and head, too: only to show what that costs (`python -m lfwstudy.precision`).
+ALL_BFLOAT16 = "all-bfloat16"
 EVALUATED = ("last", "best-checkpoint")
 PICTURES = ("pairs", "all-people")
 ARCHITECTURES = ("koch", "compact")
@@ -244,7 +246,7 @@ class RunConfig:
         Only settings that differ from their defaults are hashed, so that a setting added later with a neutral
         default leaves the names of older runs alone.
         """
-        identity = {"config": _changes(self), "seed": seed, "precision": choose_one("precision", precision, PRECISIONS),
+        identity = {"config": _changes(self), "seed": seed, "precision": choose_one("precision", precision, (*PRECISIONS, ALL_BFLOAT16)),
                     "data": data_digest, "version": TRAINING_VERSION}
         return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
 

@@ -5,17 +5,14 @@
 another by more than the effect that is looked for. What was trained already is not trained again.
 """
 
-import argparse
 import sys
 from pathlib import Path
 
 import numpy as np
 
+from .aside import command, finish, job
 from .config import RunConfig
-from .datasets import DATASETS, audit_split, load_pairs, prepare_bank
-from .errors import RunError, StudyError, one_line
-from .executors import run as run_jobs
-from .files import write_json
+from .datasets import DATASETS, audit_split
 from .machine import cpu_name
 from .runs import Store
 
@@ -32,11 +29,9 @@ def contamination(dataset, data_dir, out, repeats=10, show=print, changes=None):
     that under `components`, with its interval. changes: to the stand-in. Raises RunError where a run fails.
     """
     base, store = RunConfig().change({"data.dataset": dataset, **STAND_IN, **(changes or {})}), Store(Path(out) / "runs")
-    jobs = {(split, seed): _job(base.change({"data.split": split, "data.split_seed": seed}), seed, data_dir, store)
-            for seed in range(repeats) for split in SPLITS}
-    failures = run_jobs([job for job in jobs.values() if not store.is_finished(job["run"])], show=show)
-    if failures:
-        raise RunError("; ".join(failures.values()))
+    jobs = {(split, seed): job(base.change({"data.split": split, "data.split_seed": seed}), seed, "float32", data_dir, store,
+                               f"{split}, split {seed}") for seed in range(repeats) for split in SPLITS}
+    finish(jobs.values(), store, show)
     splits, gaps = {}, {}
     for split in SPLITS:
         results = [store.result(jobs[split, seed]["run"]) for seed in range(repeats)]
@@ -66,38 +61,10 @@ def resampled_interval(values, share, level=0.95):
     return [float(v) for v in (values.mean(), values.mean() - half, values.mean() + half)]
 
 
-def _job(config, seed, data_dir, store):
-    run = config.identify(seed, "float32", load_pairs(config.data, data_dir).digest(prepare_bank(config.data, data_dir)))
-    return {"task": "train", "run": run, "config": config.to_dict(), "seed": seed, "precision": "float32",
-            "data_dir": str(Path(data_dir).absolute()) if data_dir else "", "folder": str(store.folder(run)),
-            "score_test": True, "keep_weights": False, "title": f"{config.data.split}, split {seed}",
-            "epochs": config.training.epochs, "threads": 1}
-
-
 def main(arguments=None):
     """The command; returns the exit status."""
-    parser = argparse.ArgumentParser(description="What are people on both sides of a split worth?")
-    parser.add_argument("--dataset", default="demo")
-    parser.add_argument("--data-dir", default="", help="folder with your copy of the pictures")
-    parser.add_argument("--out", required=True, help="folder for the runs")
-    parser.add_argument("--repeats", type=int, default=10, help="splits drawn of each kind, at least 2")
-    parser.add_argument("--json", required=True, help="file for the result")
-    options = parser.parse_args(arguments)
-    if options.repeats < 2:
-        parser.error("--repeats must be at least 2")
-    said = []
-
-    def show(text):
-        if text.partition(";")[0] not in said:  # a line per finished run
-            said.append(text.partition(";")[0])
-            print(one_line(text), file=sys.stderr, flush=True)
-    try:
-        result = contamination(options.dataset, options.data_dir, options.out, options.repeats, show)
-    except StudyError as error:
-        print(f"error: {one_line(error)}", file=sys.stderr)
-        return 2
-    write_json(options.json, result)
-    return 0
+    return command(contamination, "What are people on both sides of a split worth?", arguments,
+                   ("repeats", 10, "splits drawn of each kind, at least 2"))
 
 
 if __name__ == "__main__":

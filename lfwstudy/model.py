@@ -3,6 +3,7 @@
 import numpy as np
 from keras import Input, Model, backend, initializers, layers, ops, regularizers, saving
 
+from .config import ALL_BFLOAT16
 from .errors import ConfigError
 from .machine import has_bfloat16
 from .model_cost import COMPACT, COMPACT_EMBEDDING, CONVOLUTIONS, EMBEDDING, scaled, stem_kernel
@@ -123,6 +124,16 @@ class Convolution(layers.Conv2D):
         return ops.cast(outputs, dtype)
 
 
+@saving.register_keras_serializable("lfwstudy")
+class RoundedDense(layers.Dense):
+    """Keras' dense layer with its sums in float32 and what it hands on rounded to bfloat16, as processors with bfloat16
+    compute it, on any processor."""
+
+    def call(self, inputs, training=None):
+        summed = ops.matmul(*(ops.cast(values, "float32") for values in (inputs, self.kernel)))
+        return self.activation(ops.cast(summed, "bfloat16") + ops.cast(self.bias, "bfloat16"))
+
+
 def unit_length(embeddings):
     """Embeddings (n, d) divided by their Euclidean length."""
     return embeddings / ops.sqrt(ops.sum(ops.square(embeddings), axis=-1, keepdims=True) + 1e-12)
@@ -136,7 +147,10 @@ def build_siamese(config, side, precision="float32", seed=0):
     (n, d) and two embeddings to probability. Raises ConfigError where the picture is too small.
     """
     tower = (build_compact_tower if config.architecture == "compact" else build_tower)(config, side, precision, seed)
-    head = (build_cosine_head if config.head == "cosine" else build_head)(tower.output_shape[1], seed)
+    if config.head == "cosine":
+        head = build_cosine_head(tower.output_shape[1], seed)
+    else:
+        head = build_head(tower.output_shape[1], seed, precision)
     left, right = (Input((side, side, 1), name=name) for name in ("left", "right"))
     pictures = Twins(dtype="float32", name="twins")(left, right)
     both = tower(pictures)
@@ -150,9 +164,11 @@ def build_siamese(config, side, precision="float32", seed=0):
 def build_tower(config, side, precision="float32", seed=0):
     """Picture to embedding: four convolutional blocks and a dense layer with a sigmoid (Koch et al. 2015, figure 4).
 
-    Convolutions compute in `precision`; the saturating dense layer and batch-norm's statistics in float32.
+    Convolutions compute in `precision`; the saturating dense layer and batch-norm's statistics in float32, but for
+    `all-bfloat16`.
     """
-    policy = "mixed_bfloat16" if precision == "bfloat16" else "float32"
+    policy = "float32" if precision == "float32" else "mixed_bfloat16"
+    dense, exact = _dense(precision)
     picture = x = Input((side, side, 1), name="picture")
     for number, (filters, kernel) in enumerate(CONVOLUTIONS, start=1):
         pooled = number < len(CONVOLUTIONS)
@@ -160,10 +176,10 @@ def build_tower(config, side, precision="float32", seed=0):
             raise ConfigError(f"side {side} is too small: convolution {number} gets {x.shape[1]} pixels for a "
                               f"kernel of {kernel}{' and the pooling after it' if pooled else ''}")
         x = _block(x, number, scaled(filters, config.width), kernel, config, policy, seed)
-    x = layers.Flatten(dtype="float32", name="flatten")(x)
+    x = layers.Flatten(dtype=exact, name="flatten")(x)
     units = scaled(EMBEDDING, config.width)
-    embedding = layers.Dense(
-        units, activation="sigmoid", dtype="float32", name="dense",
+    embedding = dense(
+        units, activation="sigmoid", dtype=exact, name="dense",
         kernel_initializer=_kernel_init(config.initializer, fan_in=x.shape[1], fan_out=units, seed=[seed, 5]),
         bias_initializer=_bias_init([seed, 15]), kernel_regularizer=_penalty(config))(x)
     return Model(picture, embedding, name="tower")
@@ -178,7 +194,7 @@ def build_compact_tower(config, side, precision="float32", seed=0):
     least = config.stem_stride * 2 ** len(COMPACT)
     if side < least:
         raise ConfigError(f"side {side} is too small for the compact network: at least {least}")
-    policy = "mixed_bfloat16" if precision == "bfloat16" else "float32"
+    policy = "float32" if precision == "float32" else "mixed_bfloat16"
     picture = x = Input((side, side, 1), name="picture")
     number = 0
     for stage, (filters, convolutions) in enumerate(COMPACT, start=1):
@@ -203,12 +219,13 @@ def build_compact_tower(config, side, precision="float32", seed=0):
     return Model(picture, embedding, name="tower")
 
 
-def build_head(size, seed=0):
-    """Two embeddings (n, size) to a probability (n, 1): |a - b|, then one sigmoid unit."""
+def build_head(size, seed=0, precision="float32"):
+    """Two embeddings (n, size) to a probability (n, 1): |a - b|, then one sigmoid unit; in float32, but for `all-bfloat16`."""
+    dense, exact = _dense(precision)
     a, b = Input((size,), name="a"), Input((size,), name="b")
-    logit = layers.Dense(1, dtype="float32", name="logit",
-                         kernel_initializer=initializers.RandomNormal(stddev=np.sqrt(2.0), seed=_seed([seed, 6])),
-                         bias_initializer=_bias_init([seed, 16]))(AbsoluteDifference(name="difference")(a, b))
+    logit = dense(1, dtype=exact, name="logit",
+                  kernel_initializer=initializers.RandomNormal(stddev=np.sqrt(2.0), seed=_seed([seed, 6])),
+                  bias_initializer=_bias_init([seed, 16]))(AbsoluteDifference(dtype=exact, name="difference")(a, b))
     return Model([a, b], layers.Activation("sigmoid", dtype="float32", name="score")(logit), name="head")
 
 
@@ -270,6 +287,11 @@ def _block(x, number, filters, kernel, config, policy, seed):
         if config.batchnorm == "activation-and-pooling":
             x = norm(x, "pooling")
     return x
+
+
+def _dense(precision):
+    """The dense layer to use, and the dtype policy of what saturates or compares."""
+    return (RoundedDense, "mixed_bfloat16") if precision == ALL_BFLOAT16 else (layers.Dense, "float32")
 
 
 def _multiply_adds(layer):

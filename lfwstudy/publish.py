@@ -1,7 +1,7 @@
 """Measured figures in the READMEs: written from results.csv by `python -m lfwstudy.publish`, never typed.
 
-A block between `<!-- results -->` and `<!-- /results -->` is replaced, and likewise `cluster` and `growth` from the JSON
-files of these names in results/; a test compares them with the files.
+A block between `<!-- results -->` and `<!-- /results -->` is replaced, and likewise `cluster`, `growth`, `contamination`
+and `precision` from the JSON files of these names in results/; a test compares them with the files.
 """
 
 import sys
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from . import evaluate, evidence
+from . import evaluate, evidence, precision
 from .claims import published
 from .files import read_csv, read_json, write_text
 from .findings import report_points
@@ -25,6 +25,7 @@ BEGIN, END = "<!-- results -->", "<!-- /results -->"
 CLUSTER_BEGIN, CLUSTER_END = "<!-- cluster -->", "<!-- /cluster -->"
 GROWTH_BEGIN, GROWTH_END = "<!-- growth -->", "<!-- /growth -->"
 CONTAMINATION_BEGIN, CONTAMINATION_END = "<!-- contamination -->", "<!-- /contamination -->"
+PRECISION_BEGIN, PRECISION_END = "<!-- precision -->", "<!-- /precision -->"
 BEYOND = "results/lfw-deepfunneled-beyond"
 BEYOND_BEGIN, BEYOND_END = "<!-- beyond -->", "<!-- /beyond -->"
 PLACES = (("README.md", "results/lfw-deepfunneled"), ("results/lfw-deepfunneled/README.md", "results/lfw-deepfunneled"))
@@ -95,7 +96,7 @@ def beyond_block(folder=BEYOND):
         low, high = evidence.mean_interval((scores > 0.5) == label, components)
         lines.append(f"| {stage}{_mark(rows)} | {_cell(titles[stage, variant])} | {PICTURE_CLASSES[config['data']['pictures']]} | "
                      f"{_mean(rows, 'test_accuracy', 100)} [{_percent(low)}, {_percent(high)}] | "
-                     f"{_mean(rows, 'test_accuracy_at_best', 100)} | {_mean(rows, 'val_accuracy_at_best', 100)} | {_mean(rows, 'seconds_total', 1, 0)} | "
+                     f"{_mean(rows, 'test_accuracy_at_best', 100)} | {_mean(rows, 'val_accuracy_at_best', 100)} | {_mean(rows, 'seconds_total', 1, 0)}{_threads(rows, store)} | "
                      f"{int(rows[0]['parameters']):,} | {len(rows)} |")
         if len(rows) > 2:
             right = (evaluate.ensemble(scores) > 0.5) == label
@@ -108,7 +109,8 @@ def beyond_block(folder=BEYOND):
                       "Accuracy in percent of View 1's test pairs, mean over seeds, with the checkpoint of the lowest validation "
                       "loss; beside it with the epoch of the highest validation accuracy, by which ► is carried forward. Intervals: bootstrap over connected components of people "
                       "and, where there are several, over seeds: with one they know nothing of the spread between seeds. Training "
-                      "seconds include validation after every epoch, without start and compilation.",
+                      "seconds include validation after every epoch, without start and compilation; where a network had one of the two "
+                      "cores to itself, while another trained on the other, they say so.",
                       "", f"![Accuracy against training seconds]({folder}/seconds.png)"])
 
 
@@ -244,7 +246,8 @@ def published_text(text, folder):
     text = _replaced(text, BEGIN, END, block(folder))
     for begin, end, content in ((BEYOND_BEGIN, BEYOND_END, lambda: "\n\n".join(filter(None, (beyond_block(), left_out_block())))),
                                 (CLUSTER_BEGIN, CLUSTER_END, cluster_block), (GROWTH_BEGIN, GROWTH_END, growth_block),
-                                (CONTAMINATION_BEGIN, CONTAMINATION_END, contamination_block)):
+                                (CONTAMINATION_BEGIN, CONTAMINATION_END, contamination_block),
+                                (PRECISION_BEGIN, PRECISION_END, lambda: precision.table(read_json(ROOT / "results/precision.json")))):
         if begin in text:
             text = _replaced(text, begin, end, content())
     return text
@@ -290,6 +293,12 @@ def _components(test):
 def _seeds(rows):
     last = max(int(row["seed"]) for row in rows)
     return f"s 0 to {last}" if last else " 0"
+
+
+def _threads(rows, store):
+    """What to say where runs were trained on a single thread."""
+    alone = sum(store.record(row["run"])[1].get("threads") == 1 for row in rows)
+    return "" if not alone else " (1 thread)" if alone == len(rows) else f" ({alone} of {len(rows)} on 1 thread)"
 
 
 def _mean(runs, column, factor, digits=1):
