@@ -1,13 +1,14 @@
 #!/bin/sh
 # The report's ladder with the report's own numbers on a machine with an accelerator that has Keras and JAX but neither
-# TensorFlow nor notebooks: README, "An accelerator elsewhere". NOT YET RUN, neither on a GPU nor elsewhere.
+# TensorFlow nor notebooks: README, "An accelerator elsewhere". NOT YET RUN on a GPU: with
+# JAX on a CPU it was started, and stopped by its time limit.
 #
 #   scripts/on_accelerator.sh DATA OUT [SECONDS] [OPTION ...]
 #
 # DATA: the folder that `lfwstudy data --pack` made. OUT: the study's folder, to be copied back and rendered. SECONDS: stop
 # by then; the same command goes on where it was. More options are handed to `lfwstudy run`, such as --seeds 3.
 set -eu
-[ $# -ge 2 ] || { sed -n '2,9s/^# \{0,1\}//p' "$0"; exit 2; }
+[ $# -ge 2 ] || { sed -n '2,10s/^# \{0,1\}//p' "$0"; exit 2; }
 data=$1 out=$2 limit=${3:-0}
 [ $# -ge 3 ] && shift 3 || shift 2
 export KERAS_BACKEND=jax
