@@ -151,16 +151,19 @@ def beyond_groups(folder=BEYOND):
 def seconds_figure(folder=BEYOND):
     """Accuracy against training seconds of the second ladder and of the report, as a Figure."""
     from . import plots
-    points = []
+    points, store = [], Store(ROOT / folder / "runs")
     for (stage, variant), rows in beyond_groups(folder).items():
         if stage != "leave-one-out":
-            points.append({"label": stage, "published": False, "carried": bool(_mark(rows)),
+            pictures = store.record(rows[0]["run"])[0]["config"]["data"]["pictures"]
+            # The usual class needs no label: the figure says whose it is where it is another.
+            label = stage if pictures == "pairs" else f"{stage} ({PICTURE_CLASSES[pictures]})"
+            points.append({"label": label, "published": False, "carried": bool(_mark(rows)),
                            **{key: sum(float(row[column]) for row in rows) / len(rows)
                               for key, column in (("accuracy", "test_accuracy"), ("seconds", "seconds_total"))}})
     first = next(iter(beyond_groups(folder).values()))[0]
     return plots.accuracy_against_time(points + report_points(),
                                        f"{first['dataset']}, {first['precision']}, {first['device']}, mean over seeds",
-                                       "measured here, best checkpoint")
+                                       "measured here, best checkpoint, pairs only unless said")
 
 
 def cluster_block(file="results/cluster.json"):
