@@ -1,6 +1,7 @@
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from lfwstudy import machine
@@ -68,3 +69,12 @@ def test_training_process_starts_without_what_it_does_not_need():
              "if name in sys.modules])")
     done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, env=machine.environment())
     assert done.stdout == "[]\n", done.stdout + done.stderr
+
+
+def test_peak_memory_is_this_process_s_own():
+    held = np.ones((300, 2**17))  # 300 MiB, which a child's peak must not count
+    told = subprocess.run([sys.executable, "-c", "from lfwstudy.machine import peak_memory_mb as p; a = p(); b = bytearray(50 << 20); "
+                           "print(a, p())"], capture_output=True, text=True, check=True).stdout
+    before, after = map(float, told.split())
+    assert before < 250 < machine.peak_memory_mb() and held.nbytes == 300 << 20
+    assert 40 < after - before < 70
