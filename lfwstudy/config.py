@@ -246,8 +246,8 @@ class RunConfig:
         Only settings that differ from their defaults are hashed, so that a setting added later with a neutral
         default leaves the names of older runs alone.
         """
-        identity = {"config": _changes(self), "seed": seed, "precision": choose_one("precision", precision, (*PRECISIONS, ALL_BFLOAT16)),
-                    "data": data_digest, "version": TRAINING_VERSION}
+        choose_one("precision", precision, (*PRECISIONS, ALL_BFLOAT16))
+        identity = {"config": _changes(self), "seed": seed, "precision": precision, "data": data_digest, "version": TRAINING_VERSION}
         return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
 
 

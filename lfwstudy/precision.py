@@ -22,7 +22,7 @@ EPOCHS = 10
 FROM_EPOCH = 6  # training accuracy is compared as its mean over this epoch and those after it
 # More than this between two precisions' training accuracy is a cost.
 TOLERANCE = 0.03
-# Four runs' arithmetic for one of the full network's: rounding is the same in it, the sigmoids saturate as much.
+# About a quarter of the full network's arithmetic.
 STAND_IN = {"model.width": 0.5, "training.epochs": EPOCHS}
 
 

@@ -20,7 +20,7 @@ def test_all_of_it_in_bfloat16_rounds_where_the_rule_does_not(rng):
     assert [w.dtype for w in model.weights] == ["float32"] * len(model.weights)
 
 
-def test_same_seeds_are_compared_and_what_is_finished_is_not_trained_again(tmp_path, monkeypatch, capsys):
+def test_same_seeds_are_compared_and_what_is_finished_is_not_trained_again(tmp_path, monkeypatch):
     small = {"data.pairs_per_class": 40, "data.side": 69, "model.width": 0.05, "training.epochs": 2}
     found = precision("demo", "", tmp_path, seeds=2, show=lambda text: None, changes=small)
     assert json.loads(json.dumps(found)) == found and len(list((tmp_path / "runs").iterdir())) == 6
