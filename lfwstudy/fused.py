@@ -3,6 +3,8 @@
 import keras
 import tensorflow as tf
 
+PICTURES_AT_ONCE = 32
+
 
 def batch_norm(x, scale, offset, mean=None, variance=None, epsilon=1e-3):
     """Batch normalisation (Ioffe and Szegedy 2015): x normalised, and the mean and variance of each channel, float32.
@@ -19,6 +21,44 @@ def batch_norm(x, scale, offset, mean=None, variance=None, epsilon=1e-3):
         count = tf.cast(tf.size(x) / tf.shape(x)[-1], tf.float32)
         variance *= (count - 1) / count
     return normed, mean, variance
+
+
+def first_block(convolution, relu, pooling, pictures):
+    """A convolution of pictures, its ReLU and its pooling: their outputs, and their gradients a few pictures at a time.
+
+    convolution, relu, pooling: Keras' layers; pictures: float32 (n, side, side, channels), which pass no gradient. What the
+    convolution gives is the largest tensor of a step by far: it is computed once more for the gradient instead of kept
+    (Chen et al. 2016), and neither it nor its gradient is ever there for the whole batch.
+    """
+    kind = convolution.compute_dtype
+
+    def block(pictures, kernel, bias):
+        x = convolution.convolution_op(tf.cast(pictures, kind), tf.cast(kernel, kind))
+        return pooling(relu(x + tf.cast(bias, kind)))
+
+    def in_turn(do, *state):
+        """`do` of a slice of pictures and the state that it hands on, slice after slice."""
+        def step(start, *state):
+            return start + PICTURES_AT_ONCE, *do(slice(start, start + PICTURES_AT_ONCE), *state)
+        return tf.while_loop(lambda start, *_: start < tf.shape(pictures)[0], step, (0, *state), parallel_iterations=1)[1:]
+
+    @tf.custom_gradient
+    def computed(pictures, kernel, bias):
+        def gradient(upstream):
+            def add(some, *sums):
+                with tf.GradientTape() as tape:
+                    tape.watch([kernel, bias])
+                    pooled = block(pictures[some], kernel, bias)
+                return [total + more for total, more in zip(sums, tape.gradient(pooled, [kernel, bias], upstream[some]))]
+            return None, *in_turn(add, tf.zeros_like(kernel), tf.zeros_like(bias))
+
+        def write(some, written):
+            return [written.write(written.size(), block(pictures[some], kernel, bias))]
+        written, = in_turn(write, tf.TensorArray(kind, size=0, dynamic_size=True, infer_shape=False,
+                                                 element_shape=(None, *pooling.output.shape[1:])))
+        return written.concat(), gradient
+
+    return computed(pictures, *(tf.convert_to_tensor(weight.value) for weight in (convolution.kernel, convolution.bias)))
 
 
 def _handle(variable):

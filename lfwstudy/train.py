@@ -65,10 +65,19 @@ class PairTrainer(keras.Model):
         self.bank.assign(images)
         self.tower, head = siamese.get_layer("tower"), siamese.get_layer("head")
         self.logit = keras.Model(head.inputs, head.get_layer("logit").output)
+        layers = [layer.name for layer in self.tower.layers]
+        # Koch's network without a normalisation, which would need the whole batch, between convolution and pooling.
+        self.saves_memory = keras.backend.backend() == "tensorflow" and layers[1:4] == ["conv1", "relu1", "pool1"]
+        if self.saves_memory:
+            self.after_first = keras.Model(self.tower.get_layer("pool1").output, self.tower.output)
 
     def call(self, inputs, training=False):
-        left, right = (self.pictures(inputs, side) for side in ("left", "right"))
-        both = self.tower(ops.concatenate([left, right], axis=0), training=training)
+        pictures = ops.concatenate([self.pictures(inputs, side) for side in ("left", "right")], axis=0)
+        if training and self.saves_memory:
+            from .fused import first_block
+            both = self.after_first(first_block(*self.tower.layers[1:4], pictures), training=True)
+        else:
+            both = self.tower(pictures, training=training)
         if training and self.contrast:
             people = ops.concatenate([inputs["left_person"], inputs["right_person"]], axis=0)
             self.add_loss(self.contrast * contrast_loss(both, people, self.temperature))

@@ -5,6 +5,7 @@ from keras import layers, ops
 
 from lfwstudy.config import BATCHNORM, ModelConfig
 from lfwstudy.errors import ConfigError
+from lfwstudy.fused import first_block
 from lfwstudy.model import Convolution, FusedBatchNormalization, build_siamese, layer_table, multiply_adds
 from lfwstudy.model_cost import tower_cost
 
@@ -62,6 +63,40 @@ def test_fused_batch_norm_is_keras_own():
     np.testing.assert_allclose(np.asarray(fused.moving_variance), np.asarray(single.moving_variance), rtol=1e-5)
     np.testing.assert_allclose(np.asarray(fused(x, training=False)), np.asarray(single(x, training=False)), rtol=1e-4,
                                atol=2e-5)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_first_block_in_slices_is_the_layers_own(stride):
+    (ours, *our_gradients), (plain, *plain_gradients) = _first_blocks("float32", stride)
+    np.testing.assert_allclose(ours, plain, rtol=1e-5, atol=1e-6)
+    for ours, plain in zip(our_gradients, plain_gradients):
+        np.testing.assert_allclose(ours, plain, atol=1e-5 * np.abs(plain).max())
+
+
+def test_first_block_in_slices_is_at_least_as_exact_in_bfloat16():
+    """The layers' own sums the gradient of all pictures in eight bits of mantissa."""
+    (ours, *our_gradients), (plain, *plain_gradients) = _first_blocks("bfloat16", 2)
+    np.testing.assert_array_equal(ours, plain)
+    for ours, plain, exact in zip(our_gradients, plain_gradients, _first_blocks("float32", 2)[1][1:]):
+        assert np.linalg.norm(ours - exact) < 1.1 * np.linalg.norm(plain - exact) < np.linalg.norm(exact)
+
+
+def _first_blocks(precision, stride):
+    """Outputs and gradients of kernel and bias, float32, in slices and by the layers: 70 pictures, two slices and a part."""
+    tower = build_siamese(ModelConfig(width=0.125, pool1_stride=stride), 65, precision).get_layer("tower")
+    convolution, relu, pooling = block = tower.layers[1:4]
+    rng = np.random.default_rng(0)
+    pictures = tf.constant(rng.random((70, 65, 65, 1), np.float32))
+    weight = tf.constant(rng.normal(size=(70, *pooling.output.shape[1:])).astype(np.float32))
+    results = []
+    for run in (tf.function(lambda: first_block(*block, pictures)), lambda: pooling(relu(convolution(pictures)))):
+        with tf.GradientTape() as tape:
+            outputs = run()
+            loss = tf.reduce_sum(tf.cast(outputs, "float32") * weight)
+        assert outputs.dtype == precision
+        gradients = tape.gradient(loss, [convolution.kernel.value, convolution.bias.value])
+        results.append([np.asarray(value, np.float32) for value in (outputs, *gradients)])
+    return results
 
 
 def test_bfloat16_without_the_processors_own_rounds_as_it_would(monkeypatch):
