@@ -67,7 +67,7 @@ def table(result):
     titles = {"float32": "nothing", "bfloat16": "the convolutions", ALL_BFLOAT16: "everything"}
     for name, n in result["networks"].items():
         shown = ("", "", "") if name == "float32" else (
-            f"{100 * n['difference']:+.1f}", "yes" if n["within"] else "no", "{:+.4f} [{:+.4f}, {:+.4f}]".format(*n["entropy"]))
+            f"{100 * n['difference']:+.2f}", "yes" if n["within"] else "no", "{:+.4f} [{:+.4f}, {:+.4f}]".format(*n["entropy"]))
         lines.append(f"| {titles[name]} | {100 * n['accuracy']:.1f} | {' | '.join(shown)} | {n['loss']:.1f} |")
     how = "emulated: sums in float32, what layers hand on rounded" if result["emulated"] else "in the hardware"
     return "\n".join([*lines, "", f"{result['dataset']}, the base network with {result['width']:g} of its filters, {result['side']}x"

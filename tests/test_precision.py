@@ -32,7 +32,7 @@ def test_same_seeds_are_compared_and_what_is_finished_is_not_trained_again(tmp_p
     assert precision("demo", "", tmp_path, seeds=2, show=lambda text: None, changes=small) == found
     rounded.update(difference=-0.05, within=False)
     line = [line for line in table(found).splitlines() if "everything" in line][0]
-    assert "| -5.0 | no |" in line
+    assert "| -5.00 | no |" in line
 
 
 def test_bad_input_is_one_line(tmp_path, capsys):
