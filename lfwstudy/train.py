@@ -52,11 +52,12 @@ class PairTrainer(keras.Model):
     `right`, int32 (batch,), and for each side, where pictures are varied, `left_warp`, float32 (batch, 7), where they
     are erased `left_erase`, float32 (batch, 4), and where people are contrasted `left_person`, int32 (batch,). The
     output is the score's logit: a loss on clipped probabilities would pass no gradient for pairs that are surely wrong.
+    batch_size: pairs a batch; large ones go through the base network's first block slice by slice, to save memory.
     With `strangers`, for batches of matched pairs of different people, it is (batch, 2, 1) in training: of the pair, and
     of its left picture and the right one of the pair before it.
     """
 
-    def __init__(self, siamese, images, contrast=0.0, temperature=0.1, strangers=False):
+    def __init__(self, siamese, images, contrast=0.0, temperature=0.1, strangers=False, batch_size=64):
         super().__init__(name="pair_trainer")
         self.siamese, self.contrast, self.temperature = siamese, contrast, temperature
         self.strangers = strangers
@@ -65,9 +66,11 @@ class PairTrainer(keras.Model):
         self.bank.assign(images)
         self.tower, head = siamese.get_layer("tower"), siamese.get_layer("head")
         self.logit = keras.Model(head.inputs, head.get_layer("logit").output)
-        layers = [layer.name for layer in self.tower.layers]
+        layers, self.saves_memory = [layer.name for layer in self.tower.layers], False
         # Koch's network without a normalisation, which would need the whole batch, between convolution and pooling.
-        self.saves_memory = keras.backend.backend() == "tensorflow" and layers[1:4] == ["conv1", "relu1", "pool1"]
+        if keras.backend.backend() == "tensorflow" and layers[1:4] == ["conv1", "relu1", "pool1"]:
+            from .fused import PICTURES_AT_ONCE
+            self.saves_memory = 2 * batch_size > PICTURES_AT_ONCE  # else it would only compute one slice twice
         if self.saves_memory:
             self.after_first = keras.Model(self.tower.get_layer("pool1").output, self.tower.output)
 
@@ -279,7 +282,7 @@ def build_trainer(config, images, precision, seed):
     """A compiled PairTrainer for a RunConfig over an ImageBank, its optimiser built."""
     siamese = build_siamese(config.model, images.side, precision, seed)
     trainer = PairTrainer(siamese, images.images, config.training.contrast, config.training.temperature,
-                          strangers=config.training.drawn_people is not None)
+                          strangers=config.training.drawn_people is not None, batch_size=config.training.batch_size)
     trainer.compile(optimizer=build_optimizer(config.training), loss=cross_entropy,
                     metrics=[keras.metrics.MeanMetricWrapper(cross_entropy, name="cross_entropy"),
                              keras.metrics.MeanMetricWrapper(hard_accuracy, name="accuracy")],
