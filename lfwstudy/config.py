@@ -83,6 +83,8 @@ class ModelConfig:
     at the same cost; 1 is a 3x3 convolution like the others.
     dropout: share of the compact network's last features left out in a training step.
     flip_average: a picture's embedding is the mean of its own and its mirror image's, when it is scored.
+    cohort: pictures of training people, drawn by the seed, that tell a cosine head how near strangers usually are to each
+    face (model.LocalCosine), when it is scored; 0 for none.
     """
 
     pool1_stride: int = 2
@@ -95,6 +97,7 @@ class ModelConfig:
     dropout: float = 0.0
     flip_average: bool = False
     stem_stride: int = 1
+    cohort: int = 0
 
     def __post_init__(self):
         choose_one("pool1_stride", self.pool1_stride, (1, 2))
@@ -106,6 +109,9 @@ class ModelConfig:
         _require_number("width", self.width, 0.01, 4)
         _require_number("dropout", self.dropout, 0, 0.9)
         _require_bool("flip_average", self.flip_average)
+        _require_int("cohort", self.cohort, 0, 10_000)
+        if self.cohort and self.head != "cosine":
+            raise ConfigError("a cohort goes with the cosine head only")
         _require_number("l2", self.l2, 0, 10)
 
 

@@ -29,8 +29,8 @@ def tower_cost(config, side):
     # The compact network hands on the mean over the picture.
     features = filters if compact else side * side * filters
     units = scaled(COMPACT_EMBEDDING if compact else EMBEDDING, config.width)
-    # The head's: a weight for each component, or one for the cosine and the two of its calibration; and a bias.
-    head = units + 1 if config.head == "distance" else 4
+    # The head's: a weight for each component, or one for the cosine, its cohort and the two of its calibration; and a bias.
+    head = units + 1 if config.head == "distance" else 4 + config.cohort * units
     return multiply_adds + features * units, parameters + features * units + units + head
 
 
@@ -81,6 +81,9 @@ def training_memory(config, side, batch_size, pictures=0):
 
 def least_memory(config, side, batch_size):
     """Bytes below which training surely fails in a process that has loaded its libraries: 16 a parameter, and each
-    convolution's outputs and their gradient once, at two bytes a value."""
-    values = sum(at * at * filters for _, filters, _, at, _ in _convolutions(config, side))
+    convolution's outputs and their gradient once, at two bytes a value; but for a first one that is computed slice by slice
+    (fused.first_block)."""
+    layers = list(_convolutions(config, side))
+    in_slices = config.architecture == "koch" and config.batchnorm == "none"
+    values = sum(at * at * filters for _, filters, _, at, _ in layers[in_slices:])
     return 16 * tower_cost(config, side)[1] + 2 * batch_size * values * 2 * 2

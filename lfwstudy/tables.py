@@ -28,7 +28,7 @@ _WORDS = {
     "training.lr_drop_epoch": "learning rate divided by 10 after epoch",
     "data.pictures": "pictures trained on", "model.architecture": "network", "model.head": "comparison of embeddings",
     "model.stem_stride": "stride of the first convolution", "model.dropout": "dropout",
-    "model.flip_average": "mirror image averaged in", "training.optimizer": "optimiser",
+    "model.flip_average": "mirror image averaged in", "model.cohort": "pictures of a cohort", "training.optimizer": "optimiser",
     "training.schedule": "learning-rate schedule", "training.warmup": "epochs of warm-up",
     "training.weight_decay": "weight decay", "training.flip": "mirrored at random", "training.shift": "shift, at most",
     "training.online_zoom": "zoom, at most", "training.rotation": "rotation in degrees, at most",

@@ -86,9 +86,9 @@ class PairTrainer(keras.Model):
             self.add_loss(self.contrast * contrast_loss(both, people, self.temperature))
         size = ops.shape(both)[0] // 2
         left, right = both[:size], both[size:]
-        logit = self.logit([left, right])
+        logit = self.logit([left, right], training=training)
         if training and self.strangers:
-            return ops.stack([logit, self.logit([left, ops.roll(right, 1, axis=0)])], axis=1)
+            return ops.stack([logit, self.logit([left, ops.roll(right, 1, axis=0)], training=True)], axis=1)
         return logit
 
     def pictures(self, inputs, side):
@@ -152,12 +152,12 @@ class Batches(keras.utils.PyDataset):
 class Scorer:
     """Scores pairs with the current weights: each different picture is embedded once.
 
-    trainer: PairTrainer; parts: dict from set name to (left rows, right rows, label). A cosine head is calibrated on
-    validation whenever that is scored.
+    trainer: PairTrainer; parts: dict from set name to (left rows, right rows, label); cohort: rows of the pictures that a
+    head with a cohort compares with. A cosine head is given these and calibrated on validation whenever that is scored.
     """
 
-    def __init__(self, trainer, parts):
-        self.trainer, self.parts = trainer, parts
+    def __init__(self, trainer, parts, cohort=None):
+        self.trainer, self.parts, self.cohort = trainer, parts, cohort
         self.indexed = IndexedTower(trainer)
         self.head = trainer.siamese.get_layer("head")
 
@@ -173,7 +173,10 @@ class Scorer:
         return [embeddings[at[:len(left)]], embeddings[at[len(left):]]]
 
     def calibrate(self):
-        """Fit a cosine head's scale and shift to validation's labels (Platt 1999); other heads have nothing to fit."""
+        """Fit a cosine head's scale and shift to validation's labels (Platt 1999), its cohort embedded anew before; other
+        heads have nothing to fit."""
+        if self.cohort is not None:
+            self.head.get_layer("cosine").cohort.assign(unit_length(self.embed(self.cohort)))
         layer = next((layer for layer in self.head.layers if layer.name == "calibration"), None)
         if layer is not None:
             logit = np.asarray(self.trainer.logit(self.embedded("val"), training=False), np.float64)
@@ -247,8 +250,9 @@ def train(config, seed, precision, bank, pairs, folder, run_id="", score_test=Tr
     keras.utils.set_random_seed(seed)
     images, parts = gather_parts(bank, pairs)
     trainer = build_trainer(config, images, precision, seed)
-    scorer = Scorer(trainer, parts)
-    batches = training_batches(config, parts["train"], images, seed, training_rows(config, images, pairs))
+    drawable = training_rows(config, images, pairs)
+    scorer = Scorer(trainer, parts, cohort_rows(config, parts["train"], drawable, seed))
+    batches = training_batches(config, parts["train"], images, seed, drawable)
     rows = fit(config.training, trainer, scorer, batches, folder)
     evaluated = history.evaluated_epoch(rows, config.training)
     if not weights_path(folder, evaluated).exists():
@@ -387,6 +391,15 @@ def training_rows(config, images, pairs):
         return None
     held = person_of(np.concatenate([pairs.validation.names(), pairs.test.names()]))
     return np.flatnonzero(~np.isin(person_of(images.names), held)).astype(np.int32)
+
+
+def cohort_rows(config, part, drawable, seed):
+    """Rows of the pictures in a cosine head's cohort, None where it has none: of those that may be drawn, or of the training
+    pairs'; some twice where there are too few."""
+    if not config.model.cohort:
+        return None
+    rows = np.unique(np.concatenate(part[:2])) if drawable is None else drawable
+    return np.resize(np.random.default_rng([seed, 70]).permutation(rows), config.model.cohort)
 
 
 def fit(training, trainer, scorer, batches, folder):

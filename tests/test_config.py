@@ -35,8 +35,10 @@ def test_id_depends_on_every_setting():
              "training.rotation": 5.0, "training.online_brightness": 0.1, "training.erase": 0.5, "training.contrast": 1.0,
              "training.temperature": 0.2, "training.drawn_people": 100}
     settings = {f"{section}.{name}" for section, values in RunConfig().to_dict().items() for name in values}
-    # These three go only with others.
-    assert settings - set(other) == {"data.protocol", "data.fold", "training.evaluated"}
+    # These four go only with others.
+    assert settings - set(other) == {"data.protocol", "data.fold", "training.evaluated", "model.cohort"}
+    cosine = RunConfig().change({"model.head": "cosine"})
+    assert cosine.change({"model.cohort": 64}).identify(0, "float32", "d") != cosine.identify(0, "float32", "d")
     ids = {RunConfig().change({key: value}).identify(0, "float32", "d") for key, value in other.items()}
     assert len(ids) == len(other)
     assert RunConfig().identify(0, "float32", "d") not in ids
@@ -47,6 +49,7 @@ def test_id_depends_on_every_setting():
     (lambda: DataConfig(side="105"), "side"), (lambda: DataConfig(protocol="view2"), "fold"),
     (lambda: DataConfig(fold=3), "fold"), (lambda: DataConfig(filter="nearset"), "did you mean 'nearest'"),
     (lambda: ModelConfig(pool1_stride=3), "pool1_stride"), (lambda: ModelConfig(batchnorm=""), "batch-norm"),
+    (lambda: ModelConfig(cohort=64), "cosine head"), (lambda: ModelConfig(cohort=-1), "cohort"),
     (lambda: TrainingConfig(epochs=0), "epochs"), (lambda: TrainingConfig(zoom=(1.1, 0.9)), "zoom"),
     (lambda: TrainingConfig(evaluated="best-checkpoint"), "checkpoint_period"),
     (lambda: TrainingConfig(learning_rate=True), "learning_rate"),

@@ -6,7 +6,7 @@ from keras import layers, ops
 from lfwstudy.config import BATCHNORM, ModelConfig
 from lfwstudy.errors import ConfigError
 from lfwstudy.fused import first_block
-from lfwstudy.model import Convolution, FusedBatchNormalization, build_siamese, layer_table, multiply_adds
+from lfwstudy.model import Convolution, FusedBatchNormalization, LocalCosine, build_siamese, layer_table, multiply_adds
 from lfwstudy.model_cost import tower_cost
 
 
@@ -125,11 +125,23 @@ def test_cost_formula_agrees_with_the_built_network():
             config = ModelConfig(batchnorm=placement, width=width, pool1_stride=stride)
             model = build_siamese(config, side)
             assert tower_cost(config, side) == (multiply_adds(model), model.count_params())
-    for head, stride, side in (("distance", 1, 96), ("cosine", 1, 96), ("cosine", 2, 95)):
-        config = ModelConfig(architecture="compact", head=head, width=0.25, stem_stride=stride)
+    for head, stride, side, cohort in (("distance", 1, 96, 0), ("cosine", 1, 96, 0), ("cosine", 2, 95, 0), ("cosine", 1, 96, 20)):
+        config = ModelConfig(architecture="compact", head=head, width=0.25, stem_stride=stride, cohort=cohort)
         model = build_siamese(config, side)
         assert tower_cost(config, side) == (multiply_adds(model), model.count_params())
     assert tower_cost(ModelConfig(pool1_stride=1), 105) == (4_133_756_928, 304_241_473)
+
+
+def test_cosine_less_what_is_usual_is_that_of_a_worked_example():
+    layer = LocalCosine(12)
+    a, b = np.float32([[2, 0], [0, 1]]), np.float32([[1, 0], [1, 0]])
+    cosines = np.float32([[1], [0]])
+    assert np.allclose(layer(a, b, training=False), cosines)  # no cohort was given
+    # Ten pictures that look like (1, 0) at an angle of 60 degrees, two at its opposite, which are never among the nearest ten.
+    layer.cohort.assign(np.float32([[0.5, np.sqrt(0.75)]] * 10 + [[-1, 0]] * 2))
+    usual = np.float32([[(0.5 + 0.5) / 2], [(np.sqrt(0.75) + 0.5) / 2]])
+    assert np.allclose(layer(a, b, training=False), cosines - usual, atol=1e-6)
+    assert np.allclose(layer(a, b, training=True), cosines)
 
 
 def test_initial_spread_follows_fan_out(base):

@@ -323,7 +323,7 @@ def test_damaged_runs_are_set_aside(finished, tmp_path):
 
 
 COMPACT = {"model.architecture": "compact", "model.width": 0.1, "model.l2": 0.0, "data.side": 48, "data.crop": 144}
-BEYOND = {**COMPACT, "model.head": "cosine", "model.flip_average": True, "training.optimizer": "adamw",
+BEYOND = {**COMPACT, "model.head": "cosine", "model.flip_average": True, "model.cohort": 30, "training.optimizer": "adamw",
           "training.weight_decay": 0.05, "training.schedule": "cosine", "training.warmup": 1, "training.flip": True,
           "training.shift": 0.04, "training.rotation": 8.0, "training.erase": 0.5, "training.contrast": 1.0,
           "model.dropout": 0.2, "training.epochs": 4}
@@ -365,6 +365,22 @@ def test_a_kept_cosine_network_gives_the_scores_of_the_run(beyond):
     pictures = [images.images[rows].astype(np.float32)[..., None] / 255 for rows in (left, right)]
     scores = [float(row["score_at_best"]) for row in read_csv(folder / "predictions.csv") if row["set"] == "test"][:20]
     assert np.allclose(np.asarray(kept(pictures, training=False))[:, 0], scores, atol=1e-4)
+
+
+def test_a_cohort_is_of_training_people_and_does_not_change_the_training(beyond, tmp_path):
+    config, data, folder = beyond
+    images, parts = gather_parts(*data)
+    held = set(person_of(np.concatenate([data[1].validation.names(), data[1].test.names()])))
+    for people in (None, 75):
+        changed = config.change({"training.drawn_people": people})
+        rows = training.cohort_rows(changed, parts["train"], training.training_rows(changed, images, data[1]), 0)
+        assert len(rows) == 30 == len(set(rows)) and not held & set(person_of(images.names[rows]))
+    training.train(config.change({"model.cohort": 0}), 0, "float32", *data, tmp_path, "run")
+    without, with_cohort = (read_csv(path / "history.csv") for path in (tmp_path, folder))
+    assert [row["loss"] for row in without] == [row["loss"] for row in with_cohort]
+    assert [row["val_loss"] for row in without] != [row["val_loss"] for row in with_cohort]
+    kept = verify.load_model(folder / "model.keras").get_layer("head").get_layer("cosine")
+    assert np.allclose(np.linalg.norm(kept.cohort, axis=1), 1, atol=1e-4)
 
 
 def test_contrast_loss_is_that_of_a_worked_example():
