@@ -1,10 +1,14 @@
 """Operations that TensorFlow has in one piece and Keras in many. Imported where TensorFlow is the backend, and only there."""
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 # Of the base network's first block: 75 MB in float32 where a batch of 64 pairs has 302; fewer save nothing more.
 PICTURES_AT_ONCE = 32
+# A convolution goes by way of Fourier's transform where that needs so many times fewer multiply-adds: the direct one is
+# nearer to what the processor can do.
+FOURIER_PAYS = 4
 
 
 def batch_norm(x, scale, offset, mean=None, variance=None, epsilon=1e-3):
@@ -37,12 +41,6 @@ def first_block(convolution, relu, pooling, pictures):
         x = convolution.convolution_op(tf.cast(pictures, kind), tf.cast(kernel, kind))
         return pooling(relu(x + tf.cast(bias, kind)))
 
-    def in_turn(do, *state):
-        """`do` of a slice of pictures and the state that it hands on, slice after slice."""
-        def step(start, *state):
-            return start + PICTURES_AT_ONCE, *do(slice(start, start + PICTURES_AT_ONCE), *state)
-        return tf.while_loop(lambda start, *_: start < tf.shape(pictures)[0], step, (0, *state), parallel_iterations=1)[1:]
-
     @tf.custom_gradient
     def computed(pictures, kernel, bias):
         def gradient(upstream):
@@ -51,15 +49,116 @@ def first_block(convolution, relu, pooling, pictures):
                     tape.watch([kernel, bias])
                     pooled = block(pictures[some], kernel, bias)
                 return [total + more for total, more in zip(sums, tape.gradient(pooled, [kernel, bias], upstream[some]))]
-            return None, *in_turn(add, tf.zeros_like(kernel), tf.zeros_like(bias))
+            return None, *_in_turn(pictures, add, tf.zeros_like(kernel), tf.zeros_like(bias))
 
         def write(some, written):
             return [written.write(written.size(), block(pictures[some], kernel, bias))]
-        written, = in_turn(write, tf.TensorArray(kind, size=0, dynamic_size=True, infer_shape=False,
-                                                 element_shape=(None, *pooling.output.shape[1:])))
+        written, = _in_turn(pictures, write, _slices(kind, pooling.output.shape))
         return written.concat(), gradient
 
     return computed(pictures, *(tf.convert_to_tensor(weight.value) for weight in (convolution.kernel, convolution.bias)))
+
+
+def by_fourier(pictures, kernel):
+    """Whether a convolution of pictures, float32 (n, side, side, channels), with kernels (k, k, channels, filters), without
+    padding and in steps of one, is better done by `fourier_convolution`: on processors, for wide layers with large kernels."""
+    (_, side, width, channels), (size, _, _, filters) = pictures.shape, kernel.shape
+    if None in (side, width) or side != width or tf.config.list_physical_devices("GPU"):
+        return False
+    half, out = side // 2 + 1, side - size + 1
+    real, between = (2 * half * sides * sides for sides in (side, out))
+    transforms = channels * (real + 4 * half * side * side) + filters * (between + 4 * half * side * out)
+    return out * out * size * size * channels * filters > FOURIER_PAYS * (transforms + 4 * half * side * channels * filters)
+
+
+def fourier_convolution(pictures, kernel):
+    """A convolution without padding as a product of spectra (Mathieu et al. 2014): what tf.nn.conv2d gives, but for rounding.
+
+    pictures: float32 (n, side, side, channels); kernel: float32 (k, k, channels, filters). The transforms are products with
+    their matrices, exact for every side, and a few pictures go at a time: full batches would need as much memory as a step.
+    """
+    side, size = pictures.shape[1], kernel.shape[0]
+    out = side - size + 1
+    half = np.arange(side // 2 + 1)  # the rest of a real picture's spectrum mirrors these
+    # Frequencies (down, across) of a kernel's pixels; conjugated, as networks' convolutions are correlations.
+    down, across = (_waves(f, np.arange(size), side).conj() for f in (half, np.arange(side)))
+    of_kernel = (down[:, None, :, None] * across[None, :, None, :]).reshape(-1, size * size)
+    twice = _twice(side)
+
+    def spectrum_of(kernel):
+        flat = tf.reshape(kernel, (size * size, -1))
+        return tf.reshape(tf.complex(of_kernel.real.astype(np.float32) @ flat, of_kernel.imag.astype(np.float32) @ flat),
+                          (-1, *kernel.shape[2:]))
+
+    def kernel_of(spectrum):
+        """The adjoint of `spectrum_of`, the mirrored half added."""
+        flat, back = tf.reshape(spectrum, (len(of_kernel), -1)), (of_kernel * np.repeat(twice, side)[:, None]).T
+        return tf.reshape(back.real.astype(np.float32) @ tf.math.real(flat) + back.imag.astype(np.float32) @ tf.math.imag(flat),
+                          kernel.shape)
+
+    @tf.custom_gradient
+    def computed(pictures, kernel):
+        def gradient(upstream):
+            kernels = spectrum_of(kernel)
+
+            def add(some, written, total):
+                seen, wanted = _spectrum(pictures[some], side), _spectrum(upstream[some], side)
+                back = _pictures(tf.matmul(wanted, kernels, adjoint_b=True), side, side)
+                return written.write(written.size(), back), total + kernel_of(tf.matmul(seen, wanted, adjoint_a=True))
+            written, total = _in_turn(pictures, add, _slices(tf.float32, pictures.shape), tf.zeros_like(kernel))
+            return written.concat(), total
+
+        kernels = spectrum_of(kernel)
+
+        def write(some, written):
+            return [written.write(written.size(), _pictures(tf.matmul(_spectrum(pictures[some], side), kernels), side, out))]
+        written, = _in_turn(pictures, write, _slices(tf.float32, (None, out, out, kernel.shape[3])))
+        return written.concat(), gradient
+
+    return computed(pictures, tf.convert_to_tensor(kernel))
+
+
+def _waves(rows, columns, length):
+    """The matrix of the discrete Fourier transform: complex128 (rows, columns)."""
+    return np.exp(-2j * np.pi * np.outer(rows, columns) / length)
+
+
+def _twice(length):
+    """What the frequencies 0 to length / 2 count, with those that mirror them, in the inverse transform of a square."""
+    half = np.arange(length // 2 + 1)
+    return np.where((half == 0) | (2 * half == length), 1, 2) / length**2
+
+
+def _spectrum(pictures, length):
+    """Pictures (n, side, side, c), padded with zeros to `length`, to complex64 (half * length, n, c): (down, across)."""
+    _, side, _, channels = pictures.shape
+    down = _waves(np.arange(length // 2 + 1), np.arange(side), length)
+    rows = tf.reshape(tf.transpose(pictures, (1, 2, 0, 3)), (side, -1))
+    rows = tf.complex(down.real.astype(np.float32) @ rows, down.imag.astype(np.float32) @ rows)
+    across = np.tile(_waves(np.arange(length), np.arange(side), length).astype(np.complex64), (len(down), 1, 1))
+    return tf.reshape(across @ tf.reshape(rows, (len(down), side, -1)), (len(down) * length, -1, channels))
+
+
+def _pictures(spectrum, length, side):
+    """The inverse of `_spectrum`: the first `side` by `side` pixels, float32 (n, side, side, c)."""
+    channels, half = spectrum.shape[2], length // 2 + 1
+    across = np.tile(_waves(np.arange(side), np.arange(length), length).conj().astype(np.complex64), (half, 1, 1))
+    rows = tf.reshape(across @ tf.reshape(spectrum, (half, length, -1)), (half, -1))
+    down = _waves(np.arange(side), np.arange(half), length).conj() * _twice(length)
+    pixels = down.real.astype(np.float32) @ tf.math.real(rows) - down.imag.astype(np.float32) @ tf.math.imag(rows)
+    return tf.transpose(tf.reshape(pixels, (side, side, -1, channels)), (2, 0, 1, 3))
+
+
+def _in_turn(pictures, do, *state):
+    """`do` of a slice of pictures and the state that it hands on, slice after slice: the last state."""
+    def step(start, *state):
+        return start + PICTURES_AT_ONCE, *do(slice(start, start + PICTURES_AT_ONCE), *state)
+    return tf.while_loop(lambda start, *_: start < tf.shape(pictures)[0], step, (0, *state), parallel_iterations=1)[1:]
+
+
+def _slices(kind, shape):
+    """Room for slices of values of a shape (n, ...)."""
+    return tf.TensorArray(kind, size=0, dynamic_size=True, infer_shape=False, element_shape=(None, *shape[1:]))
 
 
 def _handle(variable):

@@ -5,7 +5,7 @@ from keras import layers, ops
 
 from lfwstudy.config import BATCHNORM, ModelConfig
 from lfwstudy.errors import ConfigError
-from lfwstudy.fused import first_block
+from lfwstudy.fused import by_fourier, first_block, fourier_convolution
 from lfwstudy.model import Convolution, FusedBatchNormalization, LocalCosine, build_siamese, layer_table, multiply_adds
 from lfwstudy.model_cost import tower_cost
 
@@ -79,6 +79,32 @@ def test_first_block_in_slices_is_at_least_as_exact_in_bfloat16():
     np.testing.assert_array_equal(ours, plain)
     for ours, plain, exact in zip(our_gradients, plain_gradients, _first_blocks("float32", 2)[1][1:]):
         assert np.linalg.norm(ours - exact) < 1.1 * np.linalg.norm(plain - exact) < np.linalg.norm(exact)
+
+
+@pytest.mark.parametrize("side, size, pictures", [(24, 7, 3), (23, 4, 33), (9, 9, 1)])
+def test_convolution_by_fourier_is_the_direct_one(side, size, pictures):
+    rng = np.random.default_rng(0)
+    given = [tf.constant(rng.normal(size=shape), tf.float32) for shape in
+             ((pictures, side, side, 3), (size, size, 3, 5), (pictures, side - size + 1, side - size + 1, 5))]
+    results = []
+    for convolution in (fourier_convolution, lambda x, kernel: tf.nn.conv2d(x, kernel, 1, "VALID")):
+        @tf.function
+        def run(x, kernel, upstream):
+            with tf.GradientTape() as tape:
+                tape.watch([x, kernel])
+                y = convolution(x, kernel)
+            return y, *tape.gradient(y, [x, kernel], upstream)
+        results.append(run(*given))
+    for ours, direct in zip(*results):
+        np.testing.assert_allclose(ours, direct, atol=1e-5 * np.abs(direct).max())
+
+
+def test_only_wide_convolutions_with_large_kernels_go_by_fourier():
+    tower = build_siamese(ModelConfig(), 105).get_layer("tower")
+    layers_ = [tower.get_layer(f"conv{number}") for number in (1, 2, 3, 4)]
+    assert [by_fourier(layer.input, layer.kernel) for layer in layers_] == [False, True, False, False]
+    narrow = build_siamese(ModelConfig(width=0.125), 65).get_layer("tower").get_layer("conv2")
+    assert not by_fourier(narrow.input, narrow.kernel)
 
 
 def _first_blocks(precision, stride):
