@@ -8,7 +8,7 @@ import tensorflow as tf
 PICTURES_AT_ONCE = 32
 # A convolution goes by way of Fourier's transform where that needs so many times fewer multiply-adds: the direct one is
 # nearer to what the processor can do.
-FOURIER_PAYS = 4
+FOURIER_PAYS = 3.5
 
 
 def batch_norm(x, scale, offset, mean=None, variance=None, epsilon=1e-3):
@@ -28,41 +28,45 @@ def batch_norm(x, scale, offset, mean=None, variance=None, epsilon=1e-3):
     return normed, mean, variance
 
 
-def first_block(convolution, relu, pooling, pictures):
-    """A convolution of pictures, its ReLU and its pooling: their outputs, and their gradients a few pictures at a time.
+def first_blocks(blocks, pictures):
+    """Convolutions of pictures, each with its ReLU and pooling: their outputs, and their gradients a few pictures at a time.
 
-    convolution, relu, pooling: Keras' layers; pictures: float32 (n, side, side, channels), which pass no gradient. What the
-    convolution gives is the largest tensor of a step by far: it is computed once more for the gradient instead of kept
-    (Chen et al. 2016), and neither it nor its gradient is ever there for the whole batch.
+    blocks: Keras' layers (convolution, ReLU, pooling), one such after the other; pictures: float32 (n, side, side, channels),
+    which pass no gradient. What the convolutions give are the largest tensors of a step by far: they are computed once more
+    for the gradient instead of kept (Chen et al. 2016), and neither they nor their gradients are ever there for the whole
+    batch.
     """
-    kind = convolution.compute_dtype
+    kind = blocks[0][0].compute_dtype
 
-    def block(pictures, kernel, bias):
-        x = convolution.convolution_op(tf.cast(pictures, kind), tf.cast(kernel, kind))
-        return pooling(relu(x + tf.cast(bias, kind)))
+    def chain(x, *weights):
+        for (convolution, relu, pooling), kernel, bias in zip(blocks, weights[::2], weights[1::2]):
+            x = convolution.convolution_op(tf.cast(x, kind), tf.cast(kernel, kind))
+            x = pooling(relu(x + tf.cast(bias, kind)))
+        return x
 
     @tf.custom_gradient
-    def computed(pictures, kernel, bias):
+    def computed(pictures, *weights):
         def gradient(upstream):
             def add(some, *sums):
                 with tf.GradientTape() as tape:
-                    tape.watch([kernel, bias])
-                    pooled = block(pictures[some], kernel, bias)
-                return [total + more for total, more in zip(sums, tape.gradient(pooled, [kernel, bias], upstream[some]))]
-            return None, *_in_turn(pictures, add, tf.zeros_like(kernel), tf.zeros_like(bias))
+                    tape.watch(weights)
+                    pooled = chain(pictures[some], *weights)
+                return [total + more for total, more in zip(sums, tape.gradient(pooled, weights, upstream[some]))]
+            return None, *_in_turn(pictures, add, *(tf.zeros_like(weight) for weight in weights))
 
         def write(some, written):
-            return [written.write(written.size(), block(pictures[some], kernel, bias))]
-        written, = _in_turn(pictures, write, _slices(kind, pooling.output.shape))
+            return [written.write(written.size(), chain(pictures[some], *weights))]
+        written, = _in_turn(pictures, write, _slices(kind, blocks[-1][-1].output.shape))
         return written.concat(), gradient
 
-    return computed(pictures, *(tf.convert_to_tensor(weight.value) for weight in (convolution.kernel, convolution.bias)))
+    return computed(pictures, *(tf.convert_to_tensor(weight.value) for convolution, *_ in blocks
+                                for weight in (convolution.kernel, convolution.bias)))
 
 
-def by_fourier(pictures, kernel):
-    """Whether a convolution of pictures, float32 (n, side, side, channels), with kernels (k, k, channels, filters), without
-    padding and in steps of one, is better done by `fourier_convolution`: on processors, for wide layers with large kernels."""
-    (_, side, width, channels), (size, _, _, filters) = pictures.shape, kernel.shape
+def fourier_pays(pictures, kernel):
+    """Whether a convolution in float32 of pictures of shape (n, side, side, channels) with kernels (k, k, channels, filters)
+    is better done by `fourier_convolution`: on processors, for wide layers with large kernels."""
+    (_, side, width, channels), (size, _, _, filters) = pictures, kernel
     if None in (side, width) or side != width or tf.config.list_physical_devices("GPU"):
         return False
     half, out = side // 2 + 1, side - size + 1

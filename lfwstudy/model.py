@@ -152,17 +152,24 @@ class Convolution(layers.Conv2D):
     as processors with it do: as fast as float32, where TensorFlow's own emulation takes minutes."""
 
     def convolution_op(self, inputs, kernel):
-        dtype = backend.standardize_dtype(inputs.dtype)
-        if dtype == "bfloat16":
-            if has_bfloat16():
-                return super().convolution_op(inputs, kernel)
-            inputs, kernel = (ops.cast(values, "float32") for values in (inputs, kernel))
+        if not self._sums_in_float32():
+            return super().convolution_op(inputs, kernel)
+        convolve = super().convolution_op
+        if self.by_fourier(inputs.shape):
+            from .fused import fourier_convolution as convolve
+        outputs = convolve(*(ops.cast(values, "float32") for values in (inputs, kernel)))
+        return ops.cast(outputs, self.compute_dtype)
+
+    def by_fourier(self, shape):
+        """Whether inputs of a shape (n, side, side, channels) go by way of Fourier's transform."""
+        if backend.backend() != "tensorflow" or not self._sums_in_float32():
+            return False
+        from .fused import fourier_pays
         plain = self.padding == "valid" and set(self.strides) | set(self.dilation_rate) == {1} and self.groups == 1
-        if plain and backend.backend() == "tensorflow":
-            from .fused import by_fourier, fourier_convolution
-            if by_fourier(inputs, kernel):
-                return ops.cast(fourier_convolution(inputs, kernel), dtype)
-        return ops.cast(super().convolution_op(inputs, kernel), dtype)
+        return plain and fourier_pays(shape, self.kernel.shape)
+
+    def _sums_in_float32(self):
+        return self.compute_dtype != "bfloat16" or not has_bfloat16()
 
 
 @saving.register_keras_serializable("lfwstudy")

@@ -81,9 +81,9 @@ def training_memory(config, side, batch_size, pictures=0):
 
 def least_memory(config, side, batch_size):
     """Bytes below which training surely fails in a process that has loaded its libraries: 16 a parameter, and each
-    convolution's outputs and their gradient once, at two bytes a value; but for a first one that is computed slice by slice
-    (fused.first_block)."""
+    convolution's outputs and their gradient once, at two bytes a value; but for the first two where they may be computed
+    slice by slice (train.blocks_in_slices)."""
     layers = list(_convolutions(config, side))
     in_slices = config.architecture == "koch" and config.batchnorm == "none"
-    values = sum(at * at * filters for _, filters, _, at, _ in layers[in_slices:])
+    values = sum(at * at * filters for _, filters, _, at, _ in layers[2 * in_slices:])
     return 16 * tower_cost(config, side)[1] + 2 * batch_size * values * 2 * 2

@@ -52,7 +52,7 @@ class PairTrainer(keras.Model):
     `right`, int32 (batch,), and for each side, where pictures are varied, `left_warp`, float32 (batch, 7), where they
     are erased `left_erase`, float32 (batch, 4), and where people are contrasted `left_person`, int32 (batch,). The
     output is the score's logit: a loss on clipped probabilities would pass no gradient for pairs that are surely wrong.
-    batch_size: pairs a batch; large ones go through the base network's first block slice by slice, to save memory.
+    batch_size: pairs a batch; large ones go through the base network's first blocks slice by slice, to save memory.
     With `strangers`, for batches of matched pairs of different people, it is (batch, 2, 1) in training: of the pair, and
     of its left picture and the right one of the pair before it.
     """
@@ -66,19 +66,15 @@ class PairTrainer(keras.Model):
         self.bank.assign(images)
         self.tower, head = siamese.get_layer("tower"), siamese.get_layer("head")
         self.logit = keras.Model(head.inputs, head.get_layer("logit").output)
-        layers, self.saves_memory = [layer.name for layer in self.tower.layers], False
-        # Koch's network without a normalisation, which would need the whole batch, between convolution and pooling.
-        if keras.backend.backend() == "tensorflow" and layers[1:4] == ["conv1", "relu1", "pool1"]:
-            from .fused import PICTURES_AT_ONCE
-            self.saves_memory = 2 * batch_size > PICTURES_AT_ONCE  # else it would only compute one slice twice
-        if self.saves_memory:
-            self.after_first = keras.Model(self.tower.get_layer("pool1").output, self.tower.output)
+        self.blocks = blocks_in_slices(self.tower, batch_size)
+        if self.blocks:
+            self.after_blocks = keras.Model(self.blocks[-1][-1].output, self.tower.output)
 
     def call(self, inputs, training=False):
         pictures = ops.concatenate([self.pictures(inputs, side) for side in ("left", "right")], axis=0)
-        if training and self.saves_memory:
-            from .fused import first_block
-            both = self.after_first(first_block(*self.tower.layers[1:4], pictures), training=True)
+        if training and self.blocks:
+            from .fused import first_blocks
+            both = self.after_blocks(first_blocks(self.blocks, pictures), training=True)
         else:
             both = self.tower(pictures, training=training)
         if training and self.contrast:
@@ -97,6 +93,24 @@ class PairTrainer(keras.Model):
         if f"{side}_warp" in inputs:
             images = vary(images, inputs[f"{side}_warp"])
         return blank(images, inputs[f"{side}_erase"]) if f"{side}_erase" in inputs else images
+
+
+def blocks_in_slices(tower, batch_size):
+    """The first blocks of a tower that are to be trained a few pictures at a time, to save memory: lists of a convolution,
+    its ReLU and its pooling.
+
+    Koch's network without a normalisation between them, which would need the whole batch, on TensorFlow: the first block,
+    and the second, whose convolution takes most of the arithmetic, where Fourier's transform makes it cheap to compute twice.
+    """
+    if keras.backend.backend() != "tensorflow":
+        return []
+    from .fused import PICTURES_AT_ONCE
+    layers = tower.layers[1:7]
+    plain = [layer.name for layer in layers] == [name + number for number in "12" for name in ("conv", "relu", "pool")]
+    if not plain or 2 * batch_size <= PICTURES_AT_ONCE:  # one slice would only be computed twice
+        return []
+    blocks = [layers[:3], layers[3:]]
+    return blocks if layers[3].by_fourier(layers[3].input.shape) else blocks[:1]
 
 
 class IndexedTower(keras.Model):

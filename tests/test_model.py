@@ -1,11 +1,13 @@
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 from keras import layers, ops
 
+from lfwstudy import fused
 from lfwstudy.config import BATCHNORM, ModelConfig
 from lfwstudy.errors import ConfigError
-from lfwstudy.fused import by_fourier, first_block, fourier_convolution
+from lfwstudy.fused import first_blocks, fourier_convolution
 from lfwstudy.model import Convolution, FusedBatchNormalization, LocalCosine, build_siamese, layer_table, multiply_adds
 from lfwstudy.model_cost import tower_cost
 
@@ -65,19 +67,20 @@ def test_fused_batch_norm_is_keras_own():
                                atol=2e-5)
 
 
-@pytest.mark.parametrize("stride", [1, 2])
-def test_first_block_in_slices_is_the_layers_own(stride):
-    (ours, *our_gradients), (plain, *plain_gradients) = _first_blocks("float32", stride)
-    np.testing.assert_allclose(ours, plain, rtol=1e-5, atol=1e-6)
+@pytest.mark.parametrize("count, stride", [(1, 1), (1, 2), (2, 1), (2, 2)])
+def test_first_blocks_in_slices_are_the_layers_own(count, stride, monkeypatch):
+    (ours, *our_gradients), (plain, *plain_gradients) = _first_blocks("float32", stride, count, monkeypatch)
+    assert len(our_gradients) == len(plain_gradients) == 2 * count
+    np.testing.assert_allclose(ours, plain, atol=1e-5 * np.abs(plain).max())
     for ours, plain in zip(our_gradients, plain_gradients):
         np.testing.assert_allclose(ours, plain, atol=1e-5 * np.abs(plain).max())
 
 
-def test_first_block_in_slices_is_at_least_as_exact_in_bfloat16():
+def test_first_block_in_slices_is_at_least_as_exact_in_bfloat16(monkeypatch):
     """The layers' own sums the gradient of all pictures in eight bits of mantissa."""
-    (ours, *our_gradients), (plain, *plain_gradients) = _first_blocks("bfloat16", 2)
+    (ours, *our_gradients), (plain, *plain_gradients) = _first_blocks("bfloat16", 2, 1, monkeypatch)
     np.testing.assert_array_equal(ours, plain)
-    for ours, plain, exact in zip(our_gradients, plain_gradients, _first_blocks("float32", 2)[1][1:]):
+    for ours, plain, exact in zip(our_gradients, plain_gradients, _first_blocks("float32", 2, 1, monkeypatch)[1][1:]):
         assert np.linalg.norm(ours - exact) < 1.1 * np.linalg.norm(plain - exact) < np.linalg.norm(exact)
 
 
@@ -99,29 +102,35 @@ def test_convolution_by_fourier_is_the_direct_one(side, size, pictures):
         np.testing.assert_allclose(ours, direct, atol=1e-5 * np.abs(direct).max())
 
 
-def test_only_wide_convolutions_with_large_kernels_go_by_fourier():
-    tower = build_siamese(ModelConfig(), 105).get_layer("tower")
-    layers_ = [tower.get_layer(f"conv{number}") for number in (1, 2, 3, 4)]
-    assert [by_fourier(layer.input, layer.kernel) for layer in layers_] == [False, True, False, False]
-    narrow = build_siamese(ModelConfig(width=0.125), 65).get_layer("tower").get_layer("conv2")
-    assert not by_fourier(narrow.input, narrow.kernel)
+def test_only_wide_convolutions_with_large_kernels_go_by_fourier(monkeypatch):
+    def those(config, side, precision):
+        tower = build_siamese(config, side, precision).get_layer("tower")
+        return [number for number in (1, 2, 3, 4) if (layer := tower.get_layer(f"conv{number}")).by_fourier(layer.input.shape)]
+    assert those(ModelConfig(width=0.5), 105, "float32") == [2] and not those(ModelConfig(width=0.125), 65, "float32")
+    for there in (False, True):
+        monkeypatch.setattr("lfwstudy.model.has_bfloat16", lambda there=there: there)
+        assert those(ModelConfig(width=0.5), 105, "bfloat16") == ([] if there else [2])
 
 
-def _first_blocks(precision, stride):
-    """Outputs and gradients of kernel and bias, float32, in slices and by the layers: 70 pictures, two slices and a part."""
+def _first_blocks(precision, stride, count, monkeypatch):
+    """Outputs and gradients of kernels and biases, float32, in slices (the second block's by Fourier) and by the layers: 70
+    pictures, two slices and a part."""
     tower = build_siamese(ModelConfig(width=0.125, pool1_stride=stride), 65, precision).get_layer("tower")
-    convolution, relu, pooling = block = tower.layers[1:4]
+    blocks = [tower.layers[1:4], tower.layers[4:7]][:count]
     rng = np.random.default_rng(0)
     pictures = tf.constant(rng.random((70, 65, 65, 1), np.float32))
-    weight = tf.constant(rng.normal(size=(70, *pooling.output.shape[1:])).astype(np.float32))
+    weight = tf.constant(rng.normal(size=(70, *blocks[-1][-1].output.shape[1:])).astype(np.float32))
+    weights = [value.value for convolution, *_ in blocks for value in (convolution.kernel, convolution.bias)]
     results = []
-    for run in (tf.function(lambda: first_block(*block, pictures)), lambda: pooling(relu(convolution(pictures)))):
+    for pays, run in ((0.8, tf.function(lambda: first_blocks(blocks, pictures))),
+                      (np.inf, keras.Model(tower.input, blocks[-1][-1].output).call)):
+        monkeypatch.setattr(fused, "FOURIER_PAYS", pays)
+        assert [convolution.by_fourier(convolution.input.shape) for convolution, *_ in blocks] == [False, pays < 1][:count]
         with tf.GradientTape() as tape:
-            outputs = run()
+            outputs = run() if pays < 1 else run(pictures)
             loss = tf.reduce_sum(tf.cast(outputs, "float32") * weight)
         assert outputs.dtype == precision
-        gradients = tape.gradient(loss, [convolution.kernel.value, convolution.bias.value])
-        results.append([np.asarray(value, np.float32) for value in (outputs, *gradients)])
+        results.append([np.asarray(value, np.float32) for value in (outputs, *tape.gradient(loss, weights))])
     return results
 
 
