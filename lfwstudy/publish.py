@@ -1,7 +1,7 @@
 """Measured figures in the READMEs: written from results.csv by `python -m lfwstudy.publish`, never typed.
 
-A block between `<!-- results -->` and `<!-- /results -->` is replaced, and likewise `cluster`, `growth`, `contamination`
-and `precision` from the JSON files of these names in results/; a test compares them with the files.
+A block between `<!-- results -->` and `<!-- /results -->` is replaced, and likewise `bench`, `cluster`, `growth`,
+`contamination` and `precision` from the JSON files of these names in results/; a test compares them with the files.
 """
 
 import sys
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from . import evaluate, evidence, precision
+from . import bench, evaluate, evidence, precision
 from .claims import published
 from .files import read_csv, read_json, write_text
 from .findings import report_points
@@ -26,6 +26,7 @@ CLUSTER_BEGIN, CLUSTER_END = "<!-- cluster -->", "<!-- /cluster -->"
 GROWTH_BEGIN, GROWTH_END = "<!-- growth -->", "<!-- /growth -->"
 CONTAMINATION_BEGIN, CONTAMINATION_END = "<!-- contamination -->", "<!-- /contamination -->"
 PRECISION_BEGIN, PRECISION_END = "<!-- precision -->", "<!-- /precision -->"
+BENCH_BEGIN, BENCH_END = "<!-- bench -->", "<!-- /bench -->"
 BEYOND = "results/lfw-deepfunneled-beyond"
 BEYOND_BEGIN, BEYOND_END = "<!-- beyond -->", "<!-- /beyond -->"
 PLACES = (("README.md", "results/lfw-deepfunneled"), ("results/lfw-deepfunneled/README.md", "results/lfw-deepfunneled"))
@@ -94,14 +95,15 @@ def beyond_block(folder=BEYOND):
         components = _components(store.predictions(rows[0]["run"], "test"))
         config = store.record(rows[0]["run"])[0]["config"]
         low, high = evidence.mean_interval((scores > 0.5) == label, components)
-        lines.append(f"| {stage}{_mark(rows)} | {_cell(titles[stage, variant])} | {PICTURE_CLASSES[config['data']['pictures']]} | "
+        name = _name(groups, stage, variant)
+        lines.append(f"| {name}{_mark(rows)} | {_cell(titles[stage, variant])} | {PICTURE_CLASSES[config['data']['pictures']]} | "
                      f"{_mean(rows, 'test_accuracy', 100)} [{_percent(low)}, {_percent(high)}] | "
                      f"{_mean(rows, 'test_accuracy_at_best', 100)} | {_mean(rows, 'val_accuracy_at_best', 100)} | {_mean(rows, 'seconds_total', 1, 0)}{_threads(rows, store)} | "
                      f"{int(rows[0]['parameters']):,} | {len(rows)} |")
         if len(rows) > 2:
             right = (evaluate.ensemble(scores) > 0.5) == label
             low, high = evidence.mean_interval(right[None], components)
-            together.append(f"| {stage}: mean of {len(rows)} networks' logits | | {PICTURE_CLASSES[config['data']['pictures']]} | "
+            together.append(f"| {name}: mean of {len(rows)} networks' logits | | {PICTURE_CLASSES[config['data']['pictures']]} | "
                             f"{_percent(right.mean())} [{_percent(low)}, {_percent(high)}] | | | | | |")
     first = next(iter(groups.values()))[0]
     return "\n".join([*lines, *together, "",
@@ -151,16 +153,17 @@ def beyond_groups(folder=BEYOND):
 def seconds_figure(folder=BEYOND):
     """Accuracy against training seconds of the second ladder and of the report, as a Figure."""
     from . import plots
-    points, store = [], Store(ROOT / folder / "runs")
-    for (stage, variant), rows in beyond_groups(folder).items():
+    points, store, groups = [], Store(ROOT / folder / "runs"), beyond_groups(folder)
+    for (stage, variant), rows in groups.items():
         if stage != "leave-one-out":
             pictures = store.record(rows[0]["run"])[0]["config"]["data"]["pictures"]
             # The usual class needs no label: the figure says whose it is where it is another.
-            label = stage if pictures == "pairs" else f"{stage} ({PICTURE_CLASSES[pictures]})"
+            name = _name(groups, stage, variant)
+            label = name if pictures == "pairs" else f"{name} ({PICTURE_CLASSES[pictures]})"
             points.append({"label": label, "published": False, "carried": bool(_mark(rows)),
                            **{key: sum(float(row[column]) for row in rows) / len(rows)
                               for key, column in (("accuracy", "test_accuracy"), ("seconds", "seconds_total"))}})
-    first = next(iter(beyond_groups(folder).values()))[0]
+    first = next(iter(groups.values()))[0]
     return plots.accuracy_against_time(points + report_points(),
                                        f"{first['dataset']}, {first['precision']}, {first['device']}, mean over seeds",
                                        "measured here, best checkpoint, pairs only unless said")
@@ -228,6 +231,14 @@ def contamination_block(file="results/contamination.json"):
                       "resampled t (Nadeau and Bengio 2003)."])
 
 
+def bench_block(file="results/bench.json"):
+    """What `lfwstudy bench` said of one machine, as it said it."""
+    m = read_json(ROOT / file)
+    return "\n".join(["```", f"{m['machine']}; convolutions in {m['precision']}",
+                      *(f"matrix-product ceiling in {name}: {gflops:,.0f} GFLOP/s" for name, gflops in m["ceiling_gflops"].items()),
+                      *bench.table(m), "```"])
+
+
 def growth_block(file="results/growth.json"):
     """Markdown on how time and memory were measured to grow."""
     m = read_json(ROOT / file)
@@ -250,6 +261,7 @@ def published_text(text, folder):
     for begin, end, content in ((BEYOND_BEGIN, BEYOND_END, lambda: "\n\n".join(filter(None, (beyond_block(), left_out_block())))),
                                 (CLUSTER_BEGIN, CLUSTER_END, cluster_block), (GROWTH_BEGIN, GROWTH_END, growth_block),
                                 (CONTAMINATION_BEGIN, CONTAMINATION_END, contamination_block),
+                                (BENCH_BEGIN, BENCH_END, bench_block),
                                 (PRECISION_BEGIN, PRECISION_END, lambda: precision.table(read_json(ROOT / "results/precision.json")))):
         if begin in text:
             text = _replaced(text, begin, end, content())
@@ -281,6 +293,11 @@ def main():
 
 def _mark(rows):
     return " ►" if rows[0]["carried_forward"] == "true" else ""
+
+
+def _name(groups, stage, variant):
+    """What a row is called: its stage, and its variant where the stage has several."""
+    return stage if sum(other == stage for other, _ in groups) == 1 else f"{stage}: {variant}"
 
 
 def _cell(text):
