@@ -32,7 +32,7 @@ This card is written by `python -m lfwstudy.card` from the run `{run}` of the la
 {alignment} pictures of Labeled Faces in the Wild, View 1; {pictures} pictures of {people} people to learn from ({class_}), of whom
 {single} people have one picture only. Validation: {validation} pairs of {validation_people} other people, for every choice and for the
 calibration of the score. Test: the {test} pairs of pairsDevTest.txt, of {test_people} other people again, scored once. No other
-data. This folder holds {parameters:,} weights and no picture.
+data. This folder holds {parameters:,} weights{cohort} and no picture.
 
 ## Recipe
 
@@ -135,6 +135,8 @@ def card(study, candidate, at):
         single=f"{(counts == 1).sum():,}", validation=len(pairs.validation),
         validation_people=len(np.unique(pairs.validation.people())), test=f"{len(pairs.test):,}",
         test_people=len(np.unique(pairs.test.people())), parameters=result["parameters"], recipe=recipe,
+        cohort=f", among them the embeddings of {config.model.cohort} pictures of training people, without their names,"
+        if config.model.cohort else "",
         precision=result["precision"], epochs=result["epochs_run"], seconds=result["seconds_total"], device=result["device"],
         backend=result["backend"], best=result["best_epoch"], accuracy=100 * right.mean(), low=100 * low, high=100 * high,
         tpr=100 * tpr, tnr=100 * tnr,

@@ -69,7 +69,7 @@ def fourier_pays(pictures, kernel):
     (_, side, width, channels), (size, _, _, filters) = pictures, kernel
     if None in (side, width) or side != width or tf.config.list_physical_devices("GPU"):
         return False
-    half, out = side // 2 + 1, side - size + 1
+    half, out = len(_half(side)), side - size + 1
     real, between = (2 * half * sides * sides for sides in (side, out))
     transforms = channels * (real + 4 * half * side * side) + filters * (between + 4 * half * side * out)
     return out * out * size * size * channels * filters > FOURIER_PAYS * (transforms + 4 * half * side * channels * filters)
@@ -79,26 +79,25 @@ def fourier_convolution(pictures, kernel):
     """A convolution without padding as a product of spectra (Mathieu et al. 2014): what tf.nn.conv2d gives, but for rounding.
 
     pictures: float32 (n, side, side, channels); kernel: float32 (k, k, channels, filters). The transforms are products with
-    their matrices, exact for every side, and a few pictures go at a time: full batches would need as much memory as a step.
+    their matrices, exact for every side; real parts stand beside imaginary ones, as products of many small complex matrices
+    make poor use of several cores. A few pictures go at a time: full batches would need as much memory as a step.
     """
     side, size = pictures.shape[1], kernel.shape[0]
-    out = side - size + 1
-    half = np.arange(side // 2 + 1)  # the rest of a real picture's spectrum mirrors these
+    out, length = side - size + 1, side
     # Frequencies (down, across) of a kernel's pixels; conjugated, as networks' convolutions are correlations.
-    down, across = (_waves(f, np.arange(size), side).conj() for f in (half, np.arange(side)))
+    down, across = (_waves(frequencies, np.arange(size), length).conj() for frequencies in (_half(length), np.arange(length)))
     of_kernel = (down[:, None, :, None] * across[None, :, None, :]).reshape(-1, size * size)
-    twice = _twice(side)
 
     def spectrum_of(kernel):
+        """Real and imaginary part, each (half * length, channels, filters)."""
         flat = tf.reshape(kernel, (size * size, -1))
-        return tf.reshape(tf.complex(of_kernel.real.astype(np.float32) @ flat, of_kernel.imag.astype(np.float32) @ flat),
-                          (-1, *kernel.shape[2:]))
+        return [tf.reshape(_float32(part) @ flat, (-1, *kernel.shape[2:])) for part in (of_kernel.real, of_kernel.imag)]
 
-    def kernel_of(spectrum):
-        """The adjoint of `spectrum_of`, the mirrored half added."""
-        flat, back = tf.reshape(spectrum, (len(of_kernel), -1)), (of_kernel * np.repeat(twice, side)[:, None]).T
-        return tf.reshape(back.real.astype(np.float32) @ tf.math.real(flat) + back.imag.astype(np.float32) @ tf.math.imag(flat),
-                          kernel.shape)
+    def kernel_of(*spectrum):
+        """The adjoint of `spectrum_of`, with the mirrored half of the spectrum."""
+        back = (of_kernel * np.repeat(_counts(length), length)[:, None]).T
+        flat = [tf.reshape(part, (len(of_kernel), -1)) for part in spectrum]
+        return tf.reshape(_float32(back.real) @ flat[0] + _float32(back.imag) @ flat[1], kernel.shape)
 
     @tf.custom_gradient
     def computed(pictures, kernel):
@@ -106,20 +105,58 @@ def fourier_convolution(pictures, kernel):
             kernels = spectrum_of(kernel)
 
             def add(some, written, total):
-                seen, wanted = _spectrum(pictures[some], side), _spectrum(upstream[some], side)
-                back = _pictures(tf.matmul(wanted, kernels, adjoint_b=True), side, side)
-                return written.write(written.size(), back), total + kernel_of(tf.matmul(seen, wanted, adjoint_a=True))
+                wanted, turned = (_spectrum(upstream[some], length, factor) for factor in (1, -1j))
+                back = [tf.matmul(wanted, part, transpose_b=True) for part in kernels]
+                written = written.write(written.size(), _pictures(*back, -1j, length, side))
+                seen = _spectrum(pictures[some], length)
+                return written, total + kernel_of(*(tf.matmul(seen, part, transpose_a=True) for part in (wanted, turned)))
             written, total = _in_turn(pictures, add, _slices(tf.float32, pictures.shape), tf.zeros_like(kernel))
             return written.concat(), total
 
         kernels = spectrum_of(kernel)
 
         def write(some, written):
-            return [written.write(written.size(), _pictures(tf.matmul(_spectrum(pictures[some], side), kernels), side, out))]
+            seen = _spectrum(pictures[some], length)
+            return [written.write(written.size(), _pictures(*(tf.matmul(seen, part) for part in kernels), 1j, length, out))]
         written, = _in_turn(pictures, write, _slices(tf.float32, (None, out, out, kernel.shape[3])))
         return written.concat(), gradient
 
     return computed(pictures, tf.convert_to_tensor(kernel))
+
+
+def _spectrum(pictures, length, factor=1):
+    """`factor` times the spectrum of pictures (n, side, side, c) padded with zeros to `length`: float32
+    (half * length, 2 * n, c), frequencies down and across, real parts before imaginary ones."""
+    _, side, _, channels = pictures.shape
+    rows = tf.reshape(tf.transpose(pictures, (1, 2, 0, 3)), (side, -1))
+    down = _waves(_half(length), np.arange(side), length)
+    rows = tf.reshape(_float32(np.stack([down.real, down.imag], 1).reshape(-1, side)) @ rows, (len(down), 2 * side, -1))
+    across = _on_parts(factor * _waves(np.arange(length), np.arange(side), length)).transpose(0, 1, 3, 2)
+    return tf.reshape(_float32(across.reshape(2 * length, -1)) @ rows, (len(down) * length, -1, channels))
+
+
+def _pictures(one, other, factor, length, side):
+    """The pictures whose spectrum is `one` + `factor` * `other`, both as `_spectrum` has them: their first `side` by `side`
+    pixels, float32 (n, side, side, c)."""
+    channels, half = one.shape[2], len(_half(length))
+    back = _waves(np.arange(side), np.arange(length), length).conj()
+    rows = [_float32(_on_parts(by * back).transpose(1, 0, 2, 3).reshape(2 * side, -1)) @ tf.reshape(part, (half, 2 * length, -1))
+            for by, part in ((1, one), (factor, other))]
+    down = _waves(np.arange(side), _half(length), length).conj() * _counts(length)
+    down = np.stack([down.real, -down.imag], 2).reshape(side, -1)
+    pixels = _float32(down) @ tf.reshape(rows[0] + rows[1], (2 * half, -1))
+    return tf.transpose(tf.reshape(pixels, (side, side, -1, channels)), (2, 0, 1, 3))
+
+
+def _half(length):
+    """The frequencies that a real picture's spectrum needs: the others mirror them."""
+    return np.arange(length // 2 + 1)
+
+
+def _counts(length):
+    """What these count, with those that mirror them, in the inverse transform of a square."""
+    half = _half(length)
+    return np.where((half == 0) | (2 * half == length), 1, 2) / length**2
 
 
 def _waves(rows, columns, length):
@@ -127,30 +164,13 @@ def _waves(rows, columns, length):
     return np.exp(-2j * np.pi * np.outer(rows, columns) / length)
 
 
-def _twice(length):
-    """What the frequencies 0 to length / 2 count, with those that mirror them, in the inverse transform of a square."""
-    half = np.arange(length // 2 + 1)
-    return np.where((half == 0) | (2 * half == length), 1, 2) / length**2
+def _on_parts(matrix):
+    """A complex matrix (a, b) as a real one from real and imaginary parts to real and imaginary parts: (a, 2, b, 2)."""
+    return np.stack([np.stack([matrix.real, -matrix.imag], -1), np.stack([matrix.imag, matrix.real], -1)], 1)
 
 
-def _spectrum(pictures, length):
-    """Pictures (n, side, side, c), padded with zeros to `length`, to complex64 (half * length, n, c): (down, across)."""
-    _, side, _, channels = pictures.shape
-    down = _waves(np.arange(length // 2 + 1), np.arange(side), length)
-    rows = tf.reshape(tf.transpose(pictures, (1, 2, 0, 3)), (side, -1))
-    rows = tf.complex(down.real.astype(np.float32) @ rows, down.imag.astype(np.float32) @ rows)
-    across = np.tile(_waves(np.arange(length), np.arange(side), length).astype(np.complex64), (len(down), 1, 1))
-    return tf.reshape(across @ tf.reshape(rows, (len(down), side, -1)), (len(down) * length, -1, channels))
-
-
-def _pictures(spectrum, length, side):
-    """The inverse of `_spectrum`: the first `side` by `side` pixels, float32 (n, side, side, c)."""
-    channels, half = spectrum.shape[2], length // 2 + 1
-    across = np.tile(_waves(np.arange(side), np.arange(length), length).conj().astype(np.complex64), (half, 1, 1))
-    rows = tf.reshape(across @ tf.reshape(spectrum, (half, length, -1)), (half, -1))
-    down = _waves(np.arange(side), np.arange(half), length).conj() * _twice(length)
-    pixels = down.real.astype(np.float32) @ tf.math.real(rows) - down.imag.astype(np.float32) @ tf.math.imag(rows)
-    return tf.transpose(tf.reshape(pixels, (side, side, -1, channels)), (2, 0, 1, 3))
+def _float32(matrix):
+    return tf.constant(matrix, tf.float32)
 
 
 def _in_turn(pictures, do, *state):
