@@ -180,7 +180,8 @@ _STRONGER = {"training.shift": 0.05, "training.online_zoom": 0.1, "training.rota
 _DETAIL = {"data.side": 96, "model.stem_stride": 2}
 _ALL_PEOPLE = {**_DETAIL, "data.pictures": "all-people", "training.drawn_people": 4096, "training.epochs": 22,
                "training.temperature": 0.05}
-_WHOLE = {**_COMPACT, **_CROP, **_ONLINE, **_CONTRAST, **_PEOPLE, **_ADAMW, **_COSINE, **_ERASE, **_FLIP}
+_WHOLE = {**_COMPACT, **_CROP, **_ONLINE, **_CONTRAST, **_PEOPLE, **_ADAMW, **_COSINE, **_ERASE, **_FLIP,
+          "model.cohort": 0}  # it goes with the cosine only, which is left out in turn
 
 
 def _without(*factors):
