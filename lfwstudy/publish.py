@@ -95,15 +95,14 @@ def beyond_block(folder=BEYOND):
         components = _components(store.predictions(rows[0]["run"], "test"))
         config = store.record(rows[0]["run"])[0]["config"]
         low, high = evidence.mean_interval((scores > 0.5) == label, components)
-        name = _name(groups, stage, variant)
-        lines.append(f"| {name}{_mark(rows)} | {_cell(titles[stage, variant])} | {PICTURE_CLASSES[config['data']['pictures']]} | "
+        lines.append(f"| {stage}{_mark(rows)} | {_cell(titles[stage, variant])} | {PICTURE_CLASSES[config['data']['pictures']]} | "
                      f"{_mean(rows, 'test_accuracy', 100)} [{_percent(low)}, {_percent(high)}] | "
                      f"{_mean(rows, 'test_accuracy_at_best', 100)} | {_mean(rows, 'val_accuracy_at_best', 100)} | {_mean(rows, 'seconds_total', 1, 0)}{_threads(rows, store)} | "
                      f"{int(rows[0]['parameters']):,} | {len(rows)} |")
         if len(rows) > 2:
             right = (evaluate.ensemble(scores) > 0.5) == label
             low, high = evidence.mean_interval(right[None], components)
-            together.append(f"| {name}: mean of {len(rows)} networks' logits | | {PICTURE_CLASSES[config['data']['pictures']]} | "
+            together.append(f"| {stage}: mean of {len(rows)} networks' logits | | {PICTURE_CLASSES[config['data']['pictures']]} | "
                             f"{_percent(right.mean())} [{_percent(low)}, {_percent(high)}] | | | | | |")
     first = next(iter(groups.values()))[0]
     return "\n".join([*lines, *together, "",
@@ -158,8 +157,7 @@ def seconds_figure(folder=BEYOND):
         if stage != "leave-one-out":
             pictures = store.record(rows[0]["run"])[0]["config"]["data"]["pictures"]
             # The usual class needs no label: the figure says whose it is where it is another.
-            name = _name(groups, stage, variant)
-            label = name if pictures == "pairs" else f"{name} ({PICTURE_CLASSES[pictures]})"
+            label = stage if pictures == "pairs" else f"{stage} ({PICTURE_CLASSES[pictures]})"
             points.append({"label": label, "published": False, "carried": bool(_mark(rows)),
                            **{key: sum(float(row[column]) for row in rows) / len(rows)
                               for key, column in (("accuracy", "test_accuracy"), ("seconds", "seconds_total"))}})
@@ -293,11 +291,6 @@ def main():
 
 def _mark(rows):
     return " ►" if rows[0]["carried_forward"] == "true" else ""
-
-
-def _name(groups, stage, variant):
-    """What a row is called: its stage, and its variant where the stage has several."""
-    return stage if sum(other == stage for other, _ in groups) == 1 else f"{stage}: {variant}"
 
 
 def _cell(text):
