@@ -1,5 +1,7 @@
 """Operations that TensorFlow has in one piece and Keras in many. Imported where TensorFlow is the backend, and only there."""
 
+import itertools
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -210,3 +212,22 @@ class Adam(_OneOperation, keras.optimizers.Adam):
 
 class AdamW(_OneOperation, keras.optimizers.AdamW):
     """Keras' AdamW, without amsgrad."""
+
+
+def untuned(batches):
+    """A data set of a PyDataset's batches without end, in order, as `fit` takes it, two of them ready ahead.
+
+    Keras would have TensorFlow tune how many: the thread that does sleeps for up to a minute between two looks, and the
+    end of the training waits for it.
+    """
+    def specification(values):
+        return tf.TensorSpec((None, *values.shape[1:]), values.dtype)
+
+    def each():
+        return (batches[index] for index in itertools.count())
+
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    options.threading.private_threadpool_size = 1
+    shape_of = tf.nest.map_structure(specification, batches[0])
+    return tf.data.Dataset.from_generator(each, output_signature=shape_of).prefetch(2).with_options(options)

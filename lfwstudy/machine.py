@@ -1,5 +1,6 @@
 """What machine is this? Names, versions, memory and which precision it computes in."""
 
+import json
 import os
 import platform
 import subprocess
@@ -63,16 +64,34 @@ def left_out(*packages):
 def start_keras_quietly():
     """Import Keras and start its backend without the lines that TensorFlow's libraries print on a machine with no GPU."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    with quiet_stderr():
+        import keras
+        keras.ops.zeros(())
+
+
+@contextmanager
+def quiet_stderr():
+    """Nothing is written to standard error, by C++ code past sys.stderr neither."""
     sys.stderr.flush()
     kept = os.dup(2)
     try:
         with open(os.devnull, "w") as nothing:
-            os.dup2(nothing.fileno(), 2)  # they are written by C++ code, past sys.stderr
-            import keras
-            keras.ops.zeros(())
+            os.dup2(nothing.fileno(), 2)
+            yield
     finally:
         os.dup2(kept, 2)
         os.close(kept)
+
+
+def keras_backend():
+    """The backend that Keras will load, without loading it: $KERAS_BACKEND, its configuration file's, or TensorFlow."""
+    if os.environ.get("KERAS_BACKEND"):
+        return os.environ["KERAS_BACKEND"]
+    home = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
+    try:
+        return str(json.loads((home / "keras.json").read_text())["backend"])
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError):
+        return "tensorflow"
 
 
 def device_name():

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from .errors import ConfigError, one_line
 from .files import write_json, write_text
+from .machine import left_out
 
 NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
 
@@ -84,11 +85,18 @@ def execute(study, page, log):
 
 def notebook_parameters(source):
     """Names of a notebook's parameters, read without executing it."""
-    import nbformat
+    nbformat = _nbformat()
     from papermill.inspection import inspect_notebook
     if not any("parameters" in c.metadata.get("tags", []) for c in nbformat.read(source, 4).cells):
         return []
     return list(inspect_notebook(str(source)))
+
+
+def _nbformat():
+    """nbformat, without the grammar of addresses that its validator would compile for three seconds and use for nothing here."""
+    with left_out("rfc3987_syntax"):
+        import nbformat
+    return nbformat
 
 
 def mark_gap(study, page, message):
@@ -139,7 +147,7 @@ def _render_play(study):
 
 def _body(source, page):
     """HTML fragment of an executed notebook without code, ids made unique, and its second-level headings."""
-    import nbformat
+    nbformat = _nbformat()
     from bs4 import BeautifulSoup
     from nbconvert import HTMLExporter
     exporter = HTMLExporter(template_name="basic", exclude_input=True, exclude_input_prompt=True,
@@ -361,6 +369,7 @@ def main(path):
     import threading
     from .executors import end_with_parent
     threading.Thread(target=end_with_parent, daemon=True).start()
+    _nbformat()
     import papermill
     from papermill.exceptions import PapermillExecutionError
     job = json.loads(Path(path).read_text(encoding="utf-8"))
