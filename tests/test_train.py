@@ -15,6 +15,7 @@ from lfwstudy.config import TrainingConfig
 from lfwstudy.datasets import load_pairs, prepare_bank
 from lfwstudy.errors import DataError, RunError
 from lfwstudy.files import read_csv, read_json
+from lfwstudy.fused import untuned
 from lfwstudy.pairs import person_of
 from lfwstudy.runs import Store
 from lfwstudy.stages import base_config
@@ -442,3 +443,22 @@ def test_the_pictures_of_all_people_change_the_digest_and_the_id(tiny):
     bank = prepare_bank(tiny.data)
     assert pairs.digest(bank) != more.digest(bank) and len(more.names()) > len(pairs.names())
     assert len(pairs.extra) == 0
+
+
+def test_nothing_sleeps_when_the_batches_are_over(tiny_batches):
+    """TensorFlow's tuning of a data set sleeps for up to a minute, and the end of the training waited for it."""
+    given = untuned(tiny_batches)
+    assert given.options().autotune.enabled is False
+    for index, (inputs, targets) in zip(range(2 * tiny_batches.steps), given.as_numpy_iterator()):
+        wanted, hard = tiny_batches[index]
+        assert inputs.keys() == wanted.keys() and all((inputs[name] == wanted[name]).all() for name in wanted)
+        assert (targets == hard).all() and targets.dtype == hard.dtype
+
+
+@pytest.fixture
+def tiny_batches():
+    def arrays(epoch):
+        rng = np.random.default_rng(epoch)
+        return ({"left": rng.integers(9, size=10).astype(np.int32), "left_warp": rng.normal(size=(10, 8)).astype(np.float32)},
+                rng.normal(size=(10, 2)).astype(np.float32))
+    return Batches(arrays, 10, 4)
