@@ -259,7 +259,7 @@ BEYOND_LADDER = (
     Stage("cohort", "Less what is usual between strangers",
           "Some faces look like many others. With the mean cosine of both pictures to the ten nearest of 512 pictures of "
           "training people taken off their cosine, one threshold suits more pairs; the training stays as it is.",
-          (Variant("cohort", "a cohort of 512 pictures", _COHORT),), seeds=2),
+          (Variant("cohort", "a cohort of 512 pictures", _COHORT),), carry=False, seeds=2),
     Stage("all-people", "All pictures of the training people",
           "The pairs name a third of the pictures of View 1's training people. People drawn from all of them (validation's "
           "excepted) show each person in more ways, and there are more people.",
