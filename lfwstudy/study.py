@@ -177,7 +177,7 @@ class Study:
 
     def seeds_of(self, stage):
         """Number of seeds of a Stage: the study's, or more where the stage asks for them."""
-        return seeds_of(stage, self.settings.profile, self.seeds())
+        return seeds_of(stage, self.settings.profile, self.seeds(), self.settings.protocol)
 
     def folds(self):
         """Held-out folds: [None] under View 1, 1 to 10 under View 2."""

@@ -3,7 +3,7 @@ import itertools
 import pytest
 
 from lfwstudy.errors import ConfigError
-from lfwstudy.stages import LADDERS, PROFILES, REPORT_LADDER, base_config, get_stage, in_order, scale
+from lfwstudy.stages import LADDERS, PROFILES, REPORT_LADDER, base_config, get_ladder, get_stage, in_order, scale, seeds_of
 
 CONTRACT = {
     "base": ["base"], "stride": ["pool1-stride1"], "early-stopping": ["patience5"],
@@ -63,3 +63,16 @@ def test_stages_come_in_order_with_base_first():
 def test_published_totals_are_those_of_the_report():
     best = max((v.published.accuracy, v.id) for s in REPORT_LADDER for v in s.variants if v.published)
     assert best == (0.712, "before-activation")
+
+
+def test_the_recipe_for_all_people_needs_no_stage_before_it_and_view_2_a_network_a_fold():
+    stage = get_stage("beyond", "all-people")
+    alone = base_config("cpu").change(stage.variants[0].changes)
+    config = base_config("cpu")
+    for earlier in get_ladder("beyond"):
+        if earlier.id == stage.id:
+            break
+        if earlier.carry and earlier.id != "erase":  # which was no better on View 1's validation
+            config = config.change(earlier.variants[0].changes)
+    assert alone == config.change(stage.variants[0].changes)
+    assert (seeds_of(stage, "cpu", 1), seeds_of(stage, "cpu", 1, "view2"), seeds_of(stage, "quick", 1)) == (5, 1, 1)
