@@ -25,7 +25,9 @@ from .errors import RunError
 from .files import write_json
 from .machine import cpu_name, environment, peak_memory_mb, precision_warning, resolve_precision, versions
 
-BATCH, STEPS, ROUNDS = 64, 2, 3
+BATCH, ROUNDS = 64, 3
+# Timed steps in a round. An accelerator is given all of them ahead, and asked for the last one's result alone.
+STEPS, STEPS_QUEUED = 2, 20
 # Seconds after which no further round begins.
 PATIENCE = 110
 CEILING, OURS, BARE, PLAIN = "ceiling", "ours", "bare Keras fit", "plain script"
@@ -39,7 +41,6 @@ def bench(show=print, config=RunConfig()):
     began = time.monotonic()
     prepare_bank(config.data), load_pairs(config.data)  # drawn or decoded before any clock runs
     precision = resolve_precision("auto")
-    show(f"{cpu_name()}; convolutions in {precision}")
     with tempfile.TemporaryDirectory() as folder:
         job = Path(folder) / "job.json"
         write_json(job, {"config": config.to_dict(), "precision": precision})
@@ -47,6 +48,7 @@ def bench(show=print, config=RunConfig()):
         contestants = {name: _Contestant(name, job) for name in (OURS, BARE, PLAIN)}
         try:
             ceiling.start()
+            show(f"{ceiling.told['device']}; convolutions in {precision}")
             for name, gflops in ceiling.told["gflops"].items():
                 show(f"matrix-product ceiling in {name}: {gflops:,.0f} GFLOP/s")
             for name, contestant in contestants.items():
@@ -82,13 +84,13 @@ def summary(ceiling, seconds, measured, precision):
     return {"machine": cpu_name(), "device": ours["device"], "backend": ours["backend"], "precision": precision,
             "warning": precision_warning(precision), "versions": versions(), "rounds": len(seconds[OURS]),
             "ceiling_gflops": ceiling, "step_gflop": round(ours["step_gflop"], 1),
-            "step_seconds": {name: round(value, 4) for name, value in step.items()},
+            "step_seconds": {name: round(value, 6) for name, value in step.items()},
             "share_of_ceiling": round(ours["step_gflop"] / step[OURS] / ceiling[precision], 3),
             "ours_to_bare_keras": round(1 / ratio(BARE), 3), "plain_script_to_ours": round(ratio(PLAIN), 3),
             "pictures_share_of_step": round(ours["pictures_seconds"] / step[OURS], 4),
             "first_step_seconds": {name: round(m["first_step_seconds"], 2) for name, m in measured.items()},
-            "score_seconds_per_pair": round(ours["score_seconds_per_pair"], 5),
-            "plain_score_seconds_per_pair": round(plain["score_seconds_per_pair"], 5),
+            "score_seconds_per_pair": round(ours["score_seconds_per_pair"], 7),
+            "plain_score_seconds_per_pair": round(plain["score_seconds_per_pair"], 7),
             "plain_score_to_ours": round(plain["score_seconds_per_pair"] / ours["score_seconds_per_pair"], 2),
             "checkpoint_seconds": round(ours["checkpoint_seconds"], 3),
             "plain_write_seconds": round(ours["plain_write_seconds"], 3),
@@ -99,29 +101,40 @@ def table(result):
     """The measurements as lines for a person."""
     step, memory = result["step_seconds"], result["peak_memory_mb"]
     return [f"a training step of {BATCH} pairs takes {result['step_gflop']:,.0f} GFLOP; seconds, and peak memory of its process:",
-            *(f"  {name:16s} {seconds:7.3f} s {memory[name]:7,.0f} MiB" for name, seconds in step.items()),
+            *(f"  {name:16s} {_short(seconds)} {memory[name]:7,.0f} MiB" for name, seconds in step.items()),
             f"ours takes {result['ours_to_bare_keras']:.3f} times the time of a bare Keras fit",
             f"ours is {result['plain_script_to_ours']:.2f} times as fast as the plain script",
             f"ours does the arithmetic of a step, counted as direct convolutions have it, at {100 * result['share_of_ceiling']:.0f} % of "
             "the matrix-product ceiling",
             f"gathering, scaling and varying pictures take {100 * result['pictures_share_of_step']:.1f} % of a step",
-            f"scoring test pairs: {1000 * result['score_seconds_per_pair']:.1f} ms a pair, plain script "
-            f"{1000 * result['plain_score_seconds_per_pair']:.1f} ms ({result['plain_score_to_ours']:.1f} times as fast)",
+            f"scoring test pairs: {1000 * result['score_seconds_per_pair']:.3g} ms a pair, plain script "
+            f"{1000 * result['plain_score_seconds_per_pair']:.3g} ms ({result['plain_score_to_ours']:.1f} times as fast)",
             f"a checkpoint stops training for {result['checkpoint_seconds']:.2f} s; writing as many bytes takes "
             f"{result['plain_write_seconds']:.2f} s",
             *([f"warning: {result['warning']}"] if result["warning"] else [])]
 
 
-def matrix_product_gflops(dtype, size=2048, repeats=8):
-    """Best of several square matrix products in a precision, in GFLOP/s."""
+def _short(seconds):
+    """Seconds of a step in seven characters and a unit."""
+    return f"{seconds:7.3f} s " if seconds >= 0.1 else f"{1000 * seconds:7.2f} ms"
+
+
+def matrix_product_gflops(dtype, size=2048, repeats=8, queued=1):
+    """Best of several square matrix products in a precision, in GFLOP/s; `queued` of them are asked for at once, one after
+    the other, that an accelerator does not wait for this process between them."""
     from keras import ops
-    a = ops.cast(np.random.default_rng(0).standard_normal((size, size)), dtype)
-    np.asarray(ops.cast(ops.matmul(a, a)[0, 0], "float32"))
+    a = ops.cast(np.random.default_rng(0).standard_normal((size, size)) / np.sqrt(size), dtype)
+
+    def products():
+        product = a
+        for _ in range(queued):
+            product = ops.matmul(a, product)
+        np.asarray(ops.cast(product[0, 0], "float32"))
+
+    products()
     seconds = []
     for _ in range(repeats):
-        began = time.perf_counter()
-        np.asarray(ops.cast(ops.matmul(a, a)[0, 0], "float32"))
-        seconds.append(time.perf_counter() - began)
+        seconds.append(_seconds(products) / queued)
         if sum(seconds) > 4:  # a precision that is only emulated
             break
     return 2 * size**3 / min(seconds) / 1e9
@@ -172,22 +185,28 @@ def main(name, job):
     config, precision = RunConfig.from_dict(job["config"]), job["precision"]
     # Imported here: the settings above must be in the environment before TensorFlow is.
     from . import train
+    accelerated = train.device_name() != cpu_name()
+    steps = (STEPS_QUEUED if accelerated else STEPS) + 1  # the first one's end starts the clock
     if name == CEILING:
-        _tell(gflops={p: round(matrix_product_gflops(p), 1) for p in PRECISIONS})
+        large = {"size": 8192, "queued": 20} if accelerated else {}
+        _tell(gflops={p: round(matrix_product_gflops(p, **large), 1) for p in PRECISIONS}, device=train.device_name())
         return
+    train.keep_compiled(train.cache_folder() / "compiled")
     if name != OURS and train.keras.backend.backend() == "tensorflow":
         from . import fused
         fused.FOURIER_PAYS = float("inf")  # others have Keras' own convolutions
     train.keras.utils.set_random_seed(0)
     bank, pairs = prepare_bank(config.data), load_pairs(config.data)
     images, parts = train.gather_parts(bank, pairs)
-    run, finish = (_ours if name == OURS else _theirs)(train, config, images, parts, precision, name == PLAIN)
+    parts["train"] = [np.resize(values, steps * BATCH) for values in parts["train"]]  # no batch is a partial one
+    run, finish = (_ours if name == OURS else _theirs)(
+        train, config, images, parts, precision, name == PLAIN)
     clock = _step_clock()
     run(clock, 1)
     _tell(first_step_seconds=clock.first_began - began)
     for _ in sys.stdin:
-        run(clock, STEPS + 1)
-        _tell(step_seconds=float(np.median(np.diff(clock.ends))))
+        run(clock, steps)
+        _tell(step_seconds=(clock.last - clock.first) / (steps - 1))
     _tell(peak_memory_mb=peak_memory_mb(), **finish())
 
 
@@ -201,21 +220,22 @@ def _ours(train, config, images, parts, precision, _):
     def finish():
         from .model import multiply_adds
         scorer = train.Scorer(trainer, parts)
+        if train.device_name() != cpu_name():
+            scorer.scores("test")  # compiles each batch shape; on a processor, one shape's share of the seconds is small
         scorer.embed(np.unique(parts["test"][0])[:train.EMBED_BATCH])
         scoring = _seconds(lambda: scorer.scores("test")) / len(parts["test"][2])
         side = {name: values[:BATCH] for name, values in batches[0][0].items()}
-        pictures = _compiled(train.keras, trainer, side)
+        pictures, queued = _compiled(train.keras, trainer, side)
         pictures()
         return {"step_gflop": 6 * 2 * BATCH * multiply_adds(trainer.siamese) / 1e9, "score_seconds_per_pair": scoring,
-                "pictures_seconds": min(_seconds(pictures) for _ in range(5)), "device": train.device_name(),
+                "pictures_seconds": min(_seconds(pictures) for _ in range(5)) / queued, "device": train.device_name(),
                 "backend": train.keras.backend.backend(), **_checkpoint(train, trainer.siamese)}
     return run, finish
 
 
 def _theirs(train, config, images, parts, precision, plain):
     from .model import build_siamese
-    count = (STEPS + 1) * BATCH
-    left, right, label = (values[:count] for values in parts["train"])
+    left, right, label = parts["train"]
     arrays = [images.images[rows].astype(np.float32)[..., None] / 255 for rows in (left, right)]
     targets = label.astype(np.float32)[:, None]
     model = _plain_siamese(train.keras, config, images.side) if plain else build_siamese(config.model, images.side, precision)
@@ -244,7 +264,8 @@ def _plain_siamese(keras, config, side):
 
 
 def _compiled(keras, trainer, inputs):
-    """A function that gathers, scales and varies a batch's pictures as the training step does, and waits for them."""
+    """A function that gathers, scales and varies a batch's pictures as the training step does, and waits for them; and how
+    many times it does so: once on TensorFlow, often on JAX, whose pictures stay on the device."""
     class Pictures(keras.Model):
         def __init__(self):
             super().__init__()
@@ -254,8 +275,14 @@ def _compiled(keras, trainer, inputs):
             return keras.ops.concatenate([trainer.pictures(inputs, side) for side in ("left", "right")], axis=0)
 
     model = Pictures()
+    if keras.backend.backend() == "jax":
+        import jax
+        model(inputs)  # builds it
+        pictures = jax.jit(lambda bank, inputs: model.stateless_call([], [bank], inputs)[0])
+        inputs = jax.device_put(inputs)
+        return lambda: jax.block_until_ready([pictures(trainer.bank.value, inputs) for _ in range(STEPS_QUEUED)]), STEPS_QUEUED
     model.compile(jit_compile=keras.backend.backend() != "tensorflow")
-    return lambda: model.predict_on_batch(inputs)
+    return lambda: model.predict_on_batch(inputs), 1
 
 
 def _checkpoint(train, siamese):
@@ -271,16 +298,21 @@ def _step_clock():
     import keras
 
     class StepClock(keras.callbacks.Callback):
-        """Notes when the first step begins and when each step's result is there."""
+        """Notes when the first step begins, and when its result and the last one's are there."""
+
+        async_safe = True  # else Keras waits for every step
 
         def on_train_begin(self, logs=None):
-            self.ends, self.first_began = [], None
+            self.first_began = None
 
         def on_train_batch_begin(self, batch, logs=None):
             self.first_began = self.first_began or time.time()
 
         def on_train_batch_end(self, batch, logs=None):
-            self.ends.append(time.perf_counter())
+            if batch in (0, self.params["steps"] - 1):
+                float(logs["loss"])
+                self.last = time.perf_counter()
+                self.first = self.last if batch == 0 else self.first
     return StepClock()
 
 

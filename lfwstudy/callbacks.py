@@ -13,8 +13,10 @@ from . import history
 from .files import replacing, write_csv
 from .errors import RunError
 
-# The resume state is written at the first epoch end after so many epochs or seconds.
-RESUME_EPOCHS, RESUME_SECONDS = 5, 600
+# The resume state is written at the first epoch end after so many epochs or seconds. Where epochs are short (an accelerator
+# trains five of the full network while its 470 MB are written), writing takes one part of so many of the time; what is
+# written in less than RESUME_QUICK seconds is not held back.
+RESUME_EPOCHS, RESUME_SECONDS, RESUME_PARTS, RESUME_QUICK = 5, 600, 10, 0.2
 
 
 class Recorder(keras.callbacks.Callback):
@@ -35,6 +37,7 @@ class Recorder(keras.callbacks.Callback):
         self.rows = []
         self.compiled = False
         self.saved_resume = (0, time.monotonic())
+        self.resume_seconds = 0.0  # what the last writing took
         self._steps = []
 
     def on_epoch_begin(self, epoch, logs=None):
@@ -82,9 +85,12 @@ class Recorder(keras.callbacks.Callback):
             save_weights(self.folder, self.siamese, epoch)
 
     def _save_resume(self, force):
-        epochs, since = self.saved_resume
-        if force or len(self.rows) - epochs >= RESUME_EPOCHS or time.monotonic() - since >= RESUME_SECONDS:
+        (epochs, since), began = self.saved_resume, time.monotonic()
+        held_back = self.resume_seconds > RESUME_QUICK and began - since < RESUME_PARTS * self.resume_seconds
+        due = len(self.rows) - epochs >= RESUME_EPOCHS and not held_back
+        if force or due or began - since >= RESUME_SECONDS:
             save_resume(self.folder, self.model, self.rows)
+            self.resume_seconds = time.monotonic() - began
             # Older weights go only now: until here the previous resume state may still have needed them.
             drop_weights(self.folder, keep=needed_epochs(self.rows, self.training))
             self.saved_resume = (len(self.rows), time.monotonic())

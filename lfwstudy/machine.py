@@ -10,6 +10,9 @@ from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+# Else the first process that asks JAX for its devices keeps three quarters of an accelerator's memory.
+os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+
 
 def cores():
     """Number of cores available to this process."""
@@ -107,6 +110,16 @@ def device_name():
     return cpu_name()
 
 
+def keep_compiled(folder):
+    """On an accelerator, let JAX keep the programs that it compiles in a folder: the runs of a study share most of them, and
+    they give the same numbers twice even where the compiler chooses among algorithms by measuring them."""
+    if keras_backend() == "jax" and device_name() != cpu_name():
+        import jax
+        if not jax.config.jax_compilation_cache_dir:
+            jax.config.update("jax_compilation_cache_dir", str(folder))
+            jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+
+
 def resolve_precision(wanted):
     """`float32` or `bfloat16`; `auto` is bfloat16 where the processor (AVX512-BF16, AMX) or an accelerator has it."""
     if wanted != "auto":
@@ -173,6 +186,8 @@ def versions():
 
 def _has_accelerator():
     """Whether there is an accelerator, and a backend that sees it: TensorFlow's usual package for one computes on the CPU."""
+    if keras_backend() == "jax" and "keras" in sys.modules:  # this process has JAX's devices already
+        return device_name() != cpu_name()
     return _has_device_file() and _backend_sees_one()
 
 

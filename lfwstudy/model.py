@@ -173,6 +173,31 @@ class Convolution(layers.Conv2D):
 
 
 @saving.register_keras_serializable("lfwstudy")
+class Pooling(layers.MaxPooling2D):
+    """Keras' max-pooling over 2x2 pixels; on JAX, the largest of four shifted pictures.
+
+    XLA computes the gradient of its own pooling with a scatter, which on a GPU adds in any order, or one value after the
+    other where it is told to give the same numbers twice. As there, the first of equal values gets the gradient.
+    """
+
+    def __init__(self, strides=2, **kwargs):
+        kwargs.pop("pool_size", None)
+        super().__init__(2, strides, **kwargs)
+
+    def call(self, x):
+        if backend.backend() != "jax":
+            return super().call(x)
+        (rows, columns), (height, width) = self.strides, self.compute_output_shape(x.shape)[1:3]
+
+        def shifted(down, right):
+            return x[:, down:down + (height - 1) * rows + 1:rows, right:right + (width - 1) * columns + 1:columns]
+
+        def larger(a, b):
+            return ops.where(a >= b, a, b)
+        return larger(larger(shifted(0, 0), shifted(0, 1)), larger(shifted(1, 0), shifted(1, 1)))
+
+
+@saving.register_keras_serializable("lfwstudy")
 class RoundedDense(layers.Dense):
     """Keras' dense layer with its sums in float32 and what it hands on rounded to bfloat16, as processors with bfloat16
     compute it, on any processor."""
@@ -257,7 +282,7 @@ def build_compact_tower(config, side, precision="float32", seed=0):
             x = FusedBatchNormalization(dtype=policy, momentum=0.9, name=f"norm{number}")(x)
             x = layers.ReLU(dtype=policy, name=f"relu{number}")(x)
         if stage < len(COMPACT):
-            x = layers.MaxPooling2D(2, dtype=policy, name=f"pool{stage}")(x)
+            x = Pooling(dtype=policy, name=f"pool{stage}")(x)
     x = layers.GlobalAveragePooling2D(dtype="float32", name="mean")(x)
     if config.dropout:
         x = layers.Dropout(config.dropout, dtype="float32", seed=_seed([seed, 20]), name="dropout")(x)
@@ -332,7 +357,7 @@ def _block(x, number, filters, kernel, config, policy, seed):
         x = norm(x, "activation")
     if number < len(CONVOLUTIONS):
         stride = config.pool1_stride if number == 1 else 2
-        x = layers.MaxPooling2D(2, strides=stride, dtype=policy, name=f"pool{number}")(x)
+        x = Pooling(stride, dtype=policy, name=f"pool{number}")(x)
         # The fourth block has no pooling layer, so "after both" adds seven layers, not eight.
         if config.batchnorm == "activation-and-pooling":
             x = norm(x, "pooling")

@@ -27,9 +27,11 @@ GROWTH_BEGIN, GROWTH_END = "<!-- growth -->", "<!-- /growth -->"
 CONTAMINATION_BEGIN, CONTAMINATION_END = "<!-- contamination -->", "<!-- /contamination -->"
 PRECISION_BEGIN, PRECISION_END = "<!-- precision -->", "<!-- /precision -->"
 BENCH_BEGIN, BENCH_END = "<!-- bench -->", "<!-- /bench -->"
+ACCELERATOR_BEGIN, ACCELERATOR_END = "<!-- accelerator -->", "<!-- /accelerator -->"
 BEYOND = "results/lfw-deepfunneled-beyond"
 BEYOND_BEGIN, BEYOND_END = "<!-- beyond -->", "<!-- /beyond -->"
-PLACES = (("README.md", "results/lfw-deepfunneled"), ("results/lfw-deepfunneled/README.md", "results/lfw-deepfunneled"))
+REPORT, REPORT_CPU = "results/lfw-deepfunneled", "results/lfw-deepfunneled-cpu"
+PLACES = (("README.md", REPORT), (f"{REPORT}/README.md", REPORT), (f"{REPORT_CPU}/README.md", REPORT_CPU))
 
 
 def first_ladder(folder):
@@ -177,7 +179,7 @@ def cluster_block(file="results/cluster.json"):
     # Weights and Adam's two moments, and the weights of the best epoch and the best checkpoint beside them.
     state = parameters * 4 * (3 + 2)
     pause = state_pause(state)
-    finished = [sum(p.stat().st_size for p in run.iterdir()) for run in (ROOT / "results/lfw-deepfunneled/runs").iterdir()]
+    finished = [sum(p.stat().st_size for p in run.iterdir()) for run in (ROOT / REPORT / "runs").iterdir()]
     a_folder = sum(finished) / len(finished)
     lines = [f"A simulated study of {m['runs']:,} runs on {m['workers']} workers, all on one machine ({m['machine']}, which did "
              "other work meanwhile), each run a process that trains nothing; its client was killed at "
@@ -237,6 +239,27 @@ def bench_block(file="results/bench.json"):
                       *bench.table(m), "```"])
 
 
+def accelerator_block(folder=REPORT, file="results/bench-h200.json"):
+    """Markdown on the report's ladder as it was trained on an accelerator, and on a step of the full network there."""
+    rows, m = first_ladder(folder), read_json(ROOT / file)
+    seconds = [int(line) for line in (ROOT / folder / "seconds.txt").read_text(encoding="utf-8").split()]
+    epochs, steps = sum(int(row["epochs_run"]) for row in rows), m["step_seconds"]
+    return "\n".join([
+        f"The {len(rows)} runs of the report's ladder, profile `{rows[0]['profile']}`, seed{_seeds(rows)}, took "
+        f"{sum(seconds) // 60}:{sum(seconds) % 60:02d} minutes on one {rows[0]['device']} in {len(seconds)} commands "
+        f"({', '.join(map(str, seconds))} s), starting, compiling and scoring included: {epochs:,} epochs in all, up to four "
+        "runs side by side on the card.", "",
+        f"| a step of {bench.BATCH} pairs of the full network, {m['step_gflop']:,.0f} GFLOP, alone on the {m['device']} | |",
+        "|---|---|",
+        *(f"| matrix-product ceiling in {name} | {gflops / 1000:,.0f} TFLOP/s |" for name, gflops in m["ceiling_gflops"].items()),
+        f"| ours, convolutions in {m['precision']} | {1000 * steps[bench.OURS]:.1f} ms, {m['step_gflop'] / steps[bench.OURS] / 1000:,.0f} "
+        f"TFLOP/s, {100 * m['share_of_ceiling']:.0f} % of the ceiling |",
+        f"| a bare Keras `fit` on float arrays, same precision | {1000 * steps[bench.BARE]:.1f} ms |",
+        f"| the plain script, float32 | {1000 * steps[bench.PLAIN]:.1f} ms, {m['plain_script_to_ours']:.2f} times ours |",
+        f"| first step after the start of the process | {m['first_step_seconds'][bench.OURS]:.1f} s |",
+        f"| memory of the card at its peak | {m['peak_memory_mb'][bench.OURS]:,.0f} MiB |"])
+
+
 def growth_block(file="results/growth.json"):
     """Markdown on how time and memory were measured to grow."""
     m = read_json(ROOT / file)
@@ -260,6 +283,7 @@ def published_text(text, folder):
                                 (CLUSTER_BEGIN, CLUSTER_END, cluster_block), (GROWTH_BEGIN, GROWTH_END, growth_block),
                                 (CONTAMINATION_BEGIN, CONTAMINATION_END, contamination_block),
                                 (BENCH_BEGIN, BENCH_END, bench_block),
+                                (ACCELERATOR_BEGIN, ACCELERATOR_END, accelerator_block),
                                 (PRECISION_BEGIN, PRECISION_END, lambda: precision.table(read_json(ROOT / "results/precision.json")))):
         if begin in text:
             text = _replaced(text, begin, end, content())

@@ -18,9 +18,8 @@ os.environ.setdefault("TF_CPU_ALLOCATOR_USE_BFC", "true")
 # TensorFlow leaves oneDNN's convolutions off on processors without AVX512-VNNI, where they are as good: on one with AVX2
 # alone a step of the small networks is five times faster with them, one of the full network 1.3 times.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
-os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 
-from .machine import cores, cpu_name, device_name, free_memory, keras_backend, left_out, peak_memory_mb, versions
+from .machine import cores, cpu_name, device_name, free_memory, keep_compiled, keras_backend, left_out, peak_memory_mb, versions
 
 # JAX is looked for by TensorFlow; where it is the backend, Keras loads it.
 with left_out("IPython", "matplotlib", "pandas", "sklearn", *(["jax"] if keras_backend() == "tensorflow" else [])):
@@ -32,7 +31,7 @@ from . import evaluate, history
 from .augment import PARAMETERS, blank, clip_labels, draw_copies, draw_online, draw_rectangles, vary
 from .callbacks import Recorder, drop_weights, load_resume, load_weights, save_weights, weights_path
 from .config import TRAINING_VERSION, RunConfig
-from .datasets import load_pairs, prepare_bank
+from .datasets import cache_folder, load_pairs, prepare_bank
 from .errors import RunError, StudyError, one_line
 from .executors import end_with_parent
 from .files import locked, read_json, replacing, sweep, write_csv, write_json
@@ -264,6 +263,7 @@ def train(config, seed, precision, bank, pairs, folder, run_id="", score_test=Tr
                 "precision": precision, "data_digest": pairs.digest(bank)}
     forget_another_run(folder, identity)
     write_json(folder / "config.json", identity)
+    keep_compiled(cache_folder() / "compiled")
     keras.utils.set_random_seed(seed)
     images, parts = gather_parts(bank, pairs)
     trainer = build_trainer(config, images, precision, seed)

@@ -64,6 +64,63 @@ def test_jax_trains_without_tensorflow_and_its_run_counts(tiny, tmp_path, change
     assert len(rows) == 3 and np.isfinite([float(row["val_loss"]) for row in rows]).all()
 
 
+_POOLING = """
+import jax, numpy as np
+from keras import layers
+from lfwstudy.model import Pooling
+
+rng = np.random.default_rng(0)
+for stride in (1, 2):
+    for side in (9, 10):
+        # Rounded and cut off at 0, as after a ReLU: many values of a window are equal.
+        pictures = np.maximum(rng.standard_normal((2, side, side, 3)), 0).round(1).astype("float32")
+        ours, keras = Pooling(stride), layers.MaxPooling2D(2, stride)
+        weights = rng.standard_normal(keras(pictures).shape).astype("float32")
+        values, slopes = zip(*(jax.value_and_grad(lambda x: (layer(x) * weights).sum())(jax.numpy.asarray(pictures))
+                               for layer in (ours, keras)))
+        assert (np.asarray(ours(pictures)) == np.asarray(keras(pictures))).all()
+        assert (np.asarray(slopes[0]) == np.asarray(slopes[1])).all() and np.abs(slopes[0]).max() > 0
+        found = jax.jit(jax.grad(lambda x: ours(x).sum())).lower(pictures).as_text()
+        assert "scatter" not in found, "its gradient depends on the order of sums"
+assert Pooling.from_config(Pooling(1, name="p").get_config()).strides == (1, 1)
+"""
+
+
+@needs_jax
+def test_pooling_on_jax_is_that_of_keras_without_a_scatter():
+    subprocess.run([sys.executable, "-c", _POOLING], check=True, env={**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"})
+
+
+_CACHE = """
+import jax, sys
+from pathlib import Path
+from lfwstudy import machine, train
+machine.keep_compiled(Path(sys.argv[1]))
+assert jax.config.jax_compilation_cache_dir is None  # a processor compiles quickly
+machine.device_name = lambda: "an accelerator"
+machine.keep_compiled(Path(sys.argv[1]))
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+jax.jit(lambda x: (x @ x).sum())(jax.numpy.ones((64, 64)))
+"""
+
+
+@needs_jax
+def test_an_accelerator_keeps_its_programs(tmp_path):
+    subprocess.run([sys.executable, "-c", _CACHE, str(tmp_path)], check=True,
+                   env={**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"})
+    assert list(tmp_path.iterdir())
+
+
+@needs_jax
+def test_the_bench_measures_our_step_on_jax(tiny, tmp_path):
+    (tmp_path / "job.json").write_text(json.dumps({"config": tiny.to_dict(), "precision": "float32"}))
+    done = subprocess.run([sys.executable, "-m", "lfwstudy.bench", "ours", str(tmp_path / "job.json")], input="go\n", text=True,
+                          capture_output=True, env={**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"})
+    assert done.returncode == 0, done.stderr
+    told = {key: value for line in done.stdout.splitlines() for key, value in json.loads(line).items()}
+    assert told["backend"] == "jax" and told["step_seconds"] > 0 and told["pictures_seconds"] > 0
+
+
 @needs_jax
 def test_a_ladder_trained_elsewhere_from_packed_pictures_is_only_rendered_here(faces, tmp_path):
     packed, out = tmp_path / "packed", tmp_path / "study"

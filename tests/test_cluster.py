@@ -85,7 +85,7 @@ def test_workers_are_not_overcommitted(worker, threads, memory, at_once):
 
 def test_memory_set_aside_covers_what_runs_took():
     """Peaks of the committed runs, all with full networks and batches of 64; and the stride stage's 304 M parameters."""
-    results = ROOT / "results" / "lfw-deepfunneled"
+    results = ROOT / "results" / "lfw-deepfunneled-cpu"
     for run in Store(results / "runs").ids():
         config, result = Store(results / "runs").record(run)
         peak = result["peak_memory_mb"] * 2**20

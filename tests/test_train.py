@@ -3,6 +3,8 @@ import re
 import shutil
 import subprocess
 import sys
+import time
+import types
 
 import keras
 import numpy as np
@@ -91,6 +93,28 @@ def test_interrupted_run_goes_on_to_the_same_numbers(tiny, data, tmp_path, monke
     assert len(read_csv(tmp_path / "parts" / "history.csv")) == 3
     training.train(config, 0, "float32", *data, tmp_path / "parts", "run")
     assert numbers(tmp_path / "parts") == numbers(tmp_path / "whole")
+
+
+def test_a_resume_state_that_is_slow_to_write_is_written_less_often(tiny, data, tmp_path, monkeypatch):
+    clock, written = [0.0], []
+    monkeypatch.setattr(callbacks, "RESUME_EPOCHS", 1)
+    monkeypatch.setattr(callbacks, "time", types.SimpleNamespace(monotonic=lambda: clock[0], perf_counter=time.perf_counter))
+
+    def save(folder, model, rows):
+        written.append(len(rows))
+        clock[0] += 2.0  # seconds that writing takes
+
+    original = callbacks.Recorder.on_epoch_end
+
+    def epoch_end(self, epoch, logs=None):
+        clock[0] += 5.0  # seconds that an epoch takes
+        original(self, epoch, logs)
+
+    monkeypatch.setattr(callbacks, "save_resume", save)
+    monkeypatch.setattr(callbacks.Recorder, "on_epoch_end", epoch_end)
+    training.train(tiny.change({"training.epochs": 12}), 0, "float32", *data, tmp_path, "run")
+    # After the first one a tenth of the time, and the last epoch's in any case.
+    assert written == [1, 5, 9, 12]
 
 
 @pytest.mark.parametrize("damage", [lambda f: (f / "resume.npz").write_bytes(b"PK"),
