@@ -23,6 +23,7 @@ EVALUATED = ("last", "best-checkpoint")
 PICTURES = ("pairs", "all-people")
 ARCHITECTURES = ("koch", "compact")
 HEADS = ("distance", "cosine")
+POOLINGS = ("mean", "generalised-mean")
 OPTIMIZERS = ("adam", "adamw")
 SCHEDULES = ("constant", "cosine")
 
@@ -81,6 +82,8 @@ class ModelConfig:
     validation.
     stem_stride: 2 lets the compact network begin with a 5x5 convolution of stride 2, which sees pictures of twice the side
     at the same cost; 1 is a 3x3 convolution like the others.
+    pooling: how the compact network sums up a picture: by the mean over it, or by a generalised mean with a learned power,
+    between the mean and the largest value.
     dropout: share of the compact network's last features left out in a training step.
     flip_average: a picture's embedding is the mean of its own and its mirror image's, when it is scored.
     cohort: pictures of training people, drawn by the seed, that tell a cosine head how near strangers usually are to each
@@ -98,6 +101,7 @@ class ModelConfig:
     flip_average: bool = False
     stem_stride: int = 1
     cohort: int = 0
+    pooling: str = "mean"
 
     def __post_init__(self):
         choose_one("pool1_stride", self.pool1_stride, (1, 2))
@@ -106,6 +110,7 @@ class ModelConfig:
         choose_one("initializer", self.initializer, INITIALIZERS)
         choose_one("architecture", self.architecture, ARCHITECTURES)
         choose_one("head", self.head, HEADS)
+        choose_one("pooling", self.pooling, POOLINGS)
         _require_number("width", self.width, 0.01, 4)
         _require_number("dropout", self.dropout, 0, 0.9)
         _require_bool("flip_average", self.flip_average)

@@ -28,6 +28,7 @@ def tower_cost(config, side):
         parameters += weights + (0 if compact else filters) + norms * 4 * filters
     # The compact network hands on the mean over the picture.
     features = filters if compact else side * side * filters
+    parameters += compact and config.pooling == "generalised-mean"  # its power
     units = scaled(COMPACT_EMBEDDING if compact else EMBEDDING, config.width)
     # The head's: a weight for each component, or one for the cosine, its cohort and the two of its calibration; and a bias.
     head = units + 1 if config.head == "distance" else 4 + config.cohort * units

@@ -131,7 +131,7 @@ def ladder(points, source):
                 elif len(point["singles"]) > 1:
                     axis.plot(point["singles"], [y] * len(point["singles"]), "|", color=MEASURED, markersize=9)
             if point["published"] is not None:
-                axis.plot(point["published"], y, "D", color=PUBLISHED, markersize=5, markerfacecolor="none")
+                axis.plot(point["published"], y, "D", color=PUBLISHED, markersize=5, markerfacecolor="none", zorder=4)
         axis.axvline(0.5, color="0.6", linewidth=0.8, linestyle=":")
         axis.set_yticks(range(len(points)), [point["label"] for point in points])
         axis.set_ylim(len(points) - 0.5, -0.5)

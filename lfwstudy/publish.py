@@ -29,6 +29,8 @@ PRECISION_BEGIN, PRECISION_END = "<!-- precision -->", "<!-- /precision -->"
 BENCH_BEGIN, BENCH_END = "<!-- bench -->", "<!-- /bench -->"
 ACCELERATOR_BEGIN, ACCELERATOR_END = "<!-- accelerator -->", "<!-- /accelerator -->"
 BEYOND = "results/lfw-deepfunneled-beyond"
+LARGER, VIEW2 = "results/lfw-deepfunneled-larger", "results/lfw-deepfunneled-view2"
+LARGER_BEGIN, LARGER_END = "<!-- larger -->", "<!-- /larger -->"
 BEYOND_BEGIN, BEYOND_END = "<!-- beyond -->", "<!-- /beyond -->"
 REPORT, REPORT_CPU = "results/lfw-deepfunneled", "results/lfw-deepfunneled-cpu"
 PLACES = (("README.md", REPORT), (f"{REPORT}/README.md", REPORT), (f"{REPORT_CPU}/README.md", REPORT_CPU))
@@ -142,6 +144,37 @@ def left_out_block(folder=BEYOND):
                       "without it."])
 
 
+def larger_block(folder=LARGER, folds=VIEW2, stage="all-people-larger"):
+    """Markdown on the second ladder's last stage under both of LFW's protocols: View 1 by seeds, View 2 by folds."""
+    store, of_folds = (Store(ROOT / f / "runs") for f in (folder, folds))
+    by_view = {"view1": [row for row in read_csv(ROOT / folder / "results.csv") if row["stage"] == stage],
+               "view2": [of_folds.result(run) for run in of_folds.ids()]}
+    lines = ["| protocol | networks | test accuracy | at best epoch | validation at best | seconds of training |",
+             "|---|---|---|---|---|---|"]
+    ends = {view: (_mean(runs, "test_accuracy_at_best", 100), _mean(runs, "val_accuracy_at_best", 100),
+                   _mean(runs, "seconds_total", 1, 0)) for view, runs in by_view.items()}
+    runs = by_view["view1"]
+    scored = [store.scores(row["run"]) for row in runs]
+    label, scores = scored[0]["label"] > 0.5, np.stack([s["score"] for s in scored])
+    components = _components(store.predictions(runs[0]["run"], "test"))
+    for named, right, end in ((f"mean of {len(runs)} seeds", (scores > 0.5) == label, ends["view1"]),
+                              (f"mean of {len(runs)} networks' logits", ((evaluate.ensemble(scores) > 0.5) == label)[None], ("",) * 3)):
+        low, high = evidence.mean_interval(right, components)
+        lines.append(f"| View 1 | {named} | {_percent(right.mean())}, 95 % [{_percent(low)}, {_percent(high)}] | {' | '.join(end)} |")
+    right = np.array([result["test_accuracy"] for result in by_view["view2"]])
+    error = right.std(ddof=1) / np.sqrt(len(right))
+    lines.append(f"| View 2 | {len(right)} folds, a network each | {_percent(right.mean())} ± {_percent(error)} (standard error) | "
+                 f"{' | '.join(ends['view2'])} |")
+    first, config = runs[0], store.record(runs[0]["run"])[0]["config"]
+    cores = read_json(ROOT / folder / "two-cores.json")
+    epoch = sum(cores["epoch_seconds"]) / len(cores["epoch_seconds"])
+    return "\n".join([*lines, "", f"{first['dataset']}, {PICTURE_CLASSES[config['data']['pictures']]} (of View 2: of the eight training "
+                      f"sets in people.txt), {int(first['parameters']):,} parameters, {first['precision']}, {first['backend']} on {first['device']}, "
+                      f"up to six networks side by side on the card. On {cores['machine']}, an epoch takes {epoch:.0f} s (mean of "
+                      f"{len(cores['epoch_seconds'])}), all {first['epochs_max']} would take {epoch * int(first['epochs_max']) / 60:.0f} "
+                      "minutes: reckoned, not run. Accuracy in percent with the checkpoint of the lowest validation loss."])
+
+
 def beyond_groups(folder=BEYOND):
     """Rows of the second ladder by (stage, variant), in its order; those with test scores."""
     groups = {}
@@ -231,33 +264,40 @@ def contamination_block(file="results/contamination.json"):
                       "resampled t (Nadeau and Bengio 2003)."])
 
 
-def bench_block(file="results/bench.json"):
-    """What `lfwstudy bench` said of one machine, as it said it."""
-    m = read_json(ROOT / file)
-    return "\n".join(["```", f"{m['machine']}; convolutions in {m['precision']}",
-                      *(f"matrix-product ceiling in {name}: {gflops:,.0f} GFLOP/s" for name, gflops in m["ceiling_gflops"].items()),
-                      *bench.table(m), "```"])
+def bench_block(files=("results/bench.json", "results/bench-avx2.json")):
+    """What `lfwstudy bench` said of some machines, as it said it."""
+    said = []
+    for m in (read_json(ROOT / file) for file in files):
+        said += ["```", f"{m['machine']}; convolutions in {m['precision']}",
+                 *(f"matrix-product ceiling in {name}: {gflops:,.0f} GFLOP/s" for name, gflops in m["ceiling_gflops"].items()),
+                 *bench.table(m), "```"]
+    return "\n".join(said)
 
 
-def accelerator_block(folder=REPORT, file="results/bench-h200.json"):
-    """Markdown on the report's ladder as it was trained on an accelerator, and on a step of the full network there."""
-    rows, m = first_ladder(folder), read_json(ROOT / file)
+def accelerator_block(folder=REPORT, files=("results/bench-h200.json", "results/bench-h100.json")):
+    """Markdown on the report's ladder as it was trained on an accelerator, and on a step of the full network on some."""
+    rows, measured = first_ladder(folder), [read_json(ROOT / file) for file in files]
     seconds = [int(line) for line in (ROOT / folder / "seconds.txt").read_text(encoding="utf-8").split()]
-    epochs, steps = sum(int(row["epochs_run"]) for row in rows), m["step_seconds"]
+    epochs, first = sum(int(row["epochs_run"]) for row in rows), measured[0]
+
+    def row(name, cell):
+        return f"| {name} | {' | '.join(cell(m, m['step_seconds']) for m in measured)} |"
     return "\n".join([
         f"The {len(rows)} runs of the report's ladder, profile `{rows[0]['profile']}`, seed{_seeds(rows)}, took "
         f"{sum(seconds) // 60}:{sum(seconds) % 60:02d} minutes on one {rows[0]['device']} in {len(seconds)} commands "
         f"({', '.join(map(str, seconds))} s), starting, compiling and scoring included: {epochs:,} epochs in all, up to four "
         "runs side by side on the card.", "",
-        f"| a step of {bench.BATCH} pairs of the full network, {m['step_gflop']:,.0f} GFLOP, alone on the {m['device']} | |",
-        "|---|---|",
-        *(f"| matrix-product ceiling in {name} | {gflops / 1000:,.0f} TFLOP/s |" for name, gflops in m["ceiling_gflops"].items()),
-        f"| ours, convolutions in {m['precision']} | {1000 * steps[bench.OURS]:.1f} ms, {m['step_gflop'] / steps[bench.OURS] / 1000:,.0f} "
-        f"TFLOP/s, {100 * m['share_of_ceiling']:.0f} % of the ceiling |",
-        f"| a bare Keras `fit` on float arrays, same precision | {1000 * steps[bench.BARE]:.1f} ms |",
-        f"| the plain script, float32 | {1000 * steps[bench.PLAIN]:.1f} ms, {m['plain_script_to_ours']:.2f} times ours |",
-        f"| first step after the start of the process | {m['first_step_seconds'][bench.OURS]:.1f} s |",
-        f"| memory of the card at its peak | {m['peak_memory_mb'][bench.OURS]:,.0f} MiB |"])
+        f"| a step of {bench.BATCH} pairs of the full network, {first['step_gflop']:,.0f} GFLOP, alone on the card | "
+        f"{' | '.join(m['device'] for m in measured)} |", "|---|" + "---|" * len(measured),
+        *(row(f"matrix-product ceiling in {name}", lambda m, _, name=name: f"{m['ceiling_gflops'][name] / 1000:,.0f} TFLOP/s")
+          for name in first["ceiling_gflops"]),
+        row(f"ours, convolutions in {first['precision']}", lambda m, steps:
+            f"{1000 * steps[bench.OURS]:.1f} ms, {m['step_gflop'] / steps[bench.OURS] / 1000:,.0f} TFLOP/s, "
+            f"{100 * m['share_of_ceiling']:.0f} % of the ceiling"),
+        row("a bare Keras `fit` on float arrays, same precision", lambda m, steps: f"{1000 * steps[bench.BARE]:.1f} ms"),
+        row("the plain script, float32", lambda m, steps: f"{1000 * steps[bench.PLAIN]:.1f} ms, {m['plain_script_to_ours']:.2f} times ours"),
+        row("first step after the start of the process", lambda m, _: f"{m['first_step_seconds'][bench.OURS]:.1f} s"),
+        row("memory of the card at its peak", lambda m, _: f"{m['peak_memory_mb'][bench.OURS]:,.0f} MiB")])
 
 
 def growth_block(file="results/growth.json"):
@@ -280,7 +320,7 @@ def published_text(text, folder):
     """A README's text with its blocks made anew. Raises ValueError where it has none."""
     text = _replaced(text, BEGIN, END, block(folder))
     for begin, end, content in ((BEYOND_BEGIN, BEYOND_END, lambda: "\n\n".join(filter(None, (beyond_block(), left_out_block())))),
-                                (CLUSTER_BEGIN, CLUSTER_END, cluster_block), (GROWTH_BEGIN, GROWTH_END, growth_block),
+                                (LARGER_BEGIN, LARGER_END, larger_block), (CLUSTER_BEGIN, CLUSTER_END, cluster_block), (GROWTH_BEGIN, GROWTH_END, growth_block),
                                 (CONTAMINATION_BEGIN, CONTAMINATION_END, contamination_block),
                                 (BENCH_BEGIN, BENCH_END, bench_block),
                                 (ACCELERATOR_BEGIN, ACCELERATOR_END, accelerator_block),

@@ -194,6 +194,9 @@ def _without(*factors):
 _ALL_PEOPLE = {**_without(_ERASE), **_DETAIL, "data.pictures": "all-people", "training.drawn_people": 4096,
                "training.epochs": 22, "training.temperature": 0.05}
 
+_LONGER = {**_ALL_PEOPLE, **_STRONGER, **_COHORT, "training.epochs": 44}
+_LARGER = {**_LONGER, "data.side": 128, "model.width": 1.25, "model.pooling": "generalised-mean"}
+
 BEYOND_LADDER = (
     Stage("base", "Compact network of 3x3 convolutions",
           "Small kernels with batch-norm and the mean over the picture, in place of a dense layer that holds most of the "
@@ -271,7 +274,11 @@ BEYOND_LADDER = (
     Stage("all-people-longer", "More people, longer training",
           "So many people cannot be learned by heart soon: twice as many epochs, with stronger augmentation, go on paying.",
           (Variant("longer", "44 epochs, a quarter more augmentation, the cohort",
-                   {**_ALL_PEOPLE, **_STRONGER, **_COHORT, "training.epochs": 44}),), seeds=5),
+                   _LONGER),), seeds=5),
+    Stage("all-people-larger", "A wider network on larger pictures",
+          "With so many people the network no longer learns by heart what it is shown: it can have three times as many weights and "
+          "see nearly all pixels of the crop. A generalised mean lets it look at where a face is most telling.",
+          (Variant("larger", "128x128 pixels, two thirds more filters, generalised mean", _LARGER),), seeds=5),
 )
 
 LADDERS = {"report": REPORT_LADDER, "beyond": BEYOND_LADDER}

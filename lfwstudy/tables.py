@@ -27,7 +27,7 @@ _WORDS = {
     "training.label_epsilon_originals": "label clipping of originals",
     "training.lr_drop_epoch": "learning rate divided by 10 after epoch",
     "data.pictures": "pictures trained on", "model.architecture": "network", "model.head": "comparison of embeddings",
-    "model.stem_stride": "stride of the first convolution", "model.dropout": "dropout",
+    "model.stem_stride": "stride of the first convolution", "model.dropout": "dropout", "model.pooling": "mean over the picture",
     "model.flip_average": "mirror image averaged in", "model.cohort": "pictures of a cohort", "training.optimizer": "optimiser",
     "training.schedule": "learning-rate schedule", "training.warmup": "epochs of warm-up",
     "training.weight_decay": "weight decay", "training.flip": "mirrored at random", "training.shift": "shift, at most",
@@ -152,8 +152,8 @@ def published_beside_measured(study, rungs):
                            "other. Measured on:", study)
     factor = PROFILES[study.settings.profile].factor
     return table(rows, "Test accuracy in percent, published (LFW-a, one run each) beside measured; ► is carried forward. "
-                       f"Intervals: {interval_words(study)}. Loss, epochs and best epoch: published | measured; epochs "
-                       f"here are the report's times {factor:g}. Measured on:", study)
+                       f"Intervals: {interval_words(study)}. Loss, epochs and best epoch: published | measured"
+                       f"{f'; epochs here are the report' + chr(39) + f's times {factor:g}' if factor != 1 else ''}. Measured on:", study)
 
 
 def effort(study, rungs):

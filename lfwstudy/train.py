@@ -52,7 +52,7 @@ class PairTrainer(keras.Model):
     are erased `left_erase`, float32 (batch, 4), and where people are contrasted `left_person`, int32 (batch,). The
     output is the score's logit: a loss on clipped probabilities would pass no gradient for pairs that are surely wrong.
     batch_size: pairs a batch; large ones go through the base network's first blocks slice by slice, to save memory.
-    With `strangers`, for batches of matched pairs of different people, it is (batch, 2, 1) in training: of the pair, and
+    With `strangers`, for batches of matched pairs of different people, it is (batch, 2, 1): of the pair, and
     of its left picture and the right one of the pair before it.
     """
 
@@ -82,8 +82,8 @@ class PairTrainer(keras.Model):
         size = ops.shape(both)[0] // 2
         left, right = both[:size], both[size:]
         logit = self.logit([left, right], training=training)
-        if training and self.strangers:
-            return ops.stack([logit, self.logit([left, ops.roll(right, 1, axis=0)], training=True)], axis=1)
+        if self.strangers:  # not in training alone: on JAX, Keras asks for the shape of what is not trained
+            return ops.stack([logit, self.logit([left, ops.roll(right, 1, axis=0)], training=training)], axis=1)
         return logit
 
     def pictures(self, inputs, side):
@@ -314,14 +314,14 @@ def build_trainer(config, images, precision, seed):
 
 
 def build_optimizer(training):
-    """The optimiser of a TrainingConfig: Adam, or AdamW with no decay of biases and of batch-norm's parameters."""
+    """The optimiser of a TrainingConfig: Adam, or AdamW with no decay of biases, of batch-norm's parameters and of a mean's power."""
     kinds = keras.optimizers
     if keras.backend.backend() == "tensorflow":
         from . import fused as kinds
     if training.optimizer == "adam":
         return kinds.Adam(training.learning_rate)
     optimizer = kinds.AdamW(training.learning_rate, weight_decay=training.weight_decay)
-    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta", "power"])
     return optimizer
 
 

@@ -29,7 +29,7 @@ def test_id_depends_on_every_setting():
              "training.brightness": (1.0, 1.0), "training.shear": 0.0, "training.label_epsilon_copies": 0.03,
              "training.label_epsilon_originals": 0.01, "training.lr_drop_epoch": 40, "data.split_seed": 1,
              "data.pictures": "all-people", "model.architecture": "compact", "model.head": "cosine", "model.dropout": 0.1,
-             "model.stem_stride": 2,
+             "model.stem_stride": 2, "model.pooling": "generalised-mean",
              "model.flip_average": True, "training.optimizer": "adamw", "training.schedule": "cosine", "training.warmup": 1,
              "training.weight_decay": 0.1, "training.flip": True, "training.shift": 0.1, "training.online_zoom": 0.1,
              "training.rotation": 5.0, "training.online_brightness": 0.1, "training.erase": 0.5, "training.contrast": 1.0,

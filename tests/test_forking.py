@@ -1,0 +1,131 @@
+"""Trainings forked from a warm server are those of processes started anew."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from lfwstudy import executors, forking
+from lfwstudy.config import RunConfig
+from lfwstudy.datasets import load_pairs, prepare_bank
+from lfwstudy.errors import RunError
+from lfwstudy.files import read_csv, read_json
+from lfwstudy.study import Settings, Study
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forked on Linux alone")
+
+
+def job_of(faces, out):
+    study = Study(Settings(dataset="lfw-a", data_dir=str(faces), out=str(out), precision="float32"))
+    study.ask(["base"])
+    return study._job(study.climb()[0].candidates[0].specs[0], "train")
+
+
+def of_a_run(folder):
+    """What a run measured, less its times and memory."""
+    history = [{name: value for name, value in row.items() if name != "seconds"} for row in read_csv(folder / "history.csv")]
+    result = {name: value for name, value in read_json(folder / "result.json").items()
+              if "second" not in name and name != "peak_memory_mb"}
+    return history, result, (folder / "predictions.csv").read_text()
+
+
+def test_a_forked_training_is_that_of_a_new_process(faces, tmp_path):
+    measured = []
+    for name in ("forked", "anew"):
+        job = job_of(faces, tmp_path / name)
+        assert forking.pays(job)
+        executors.train_in_process(job, watch=None if name == "forked" else lambda process: None)
+        measured.append(of_a_run(Path(job["folder"])))
+        log = (Path(job["folder"]) / "log.txt").read_text()
+        assert "epoch   1/" in log and "cudart" not in log.split("epoch   1/")[1]
+    assert measured[0] == measured[1]
+
+
+def test_a_forked_training_that_fails_says_why(faces, tmp_path):
+    job = job_of(faces, tmp_path / "out")
+    with pytest.raises(RunError, match="its data have changed meanwhile"):
+        executors.train_in_process({**job, "run": "0" * 16})
+
+
+def test_forked_trainings_side_by_side_and_one_that_is_killed(faces, tmp_path):
+    jobs = [job_of(faces, tmp_path / str(number)) for number in range(4)]
+    for number, job in enumerate(jobs):
+        job["run"] = job["run"] if number else "0" * 16  # of data that are not there
+        job["title"] = str(number)
+    assert {name: "changed" in told for name, told in executors.run(jobs).items()} == {"0" * 16: True}
+    assert all((Path(job["folder"]) / "result.json").exists() for job in jobs[1:])
+
+    children = executors._Children()
+    job = job_of(faces, tmp_path / "killed")
+    log = tmp_path / "log.txt"
+    log.touch()
+    Path(job["folder"]).mkdir(parents=True)
+    (Path(job["folder"]) / "job.json").write_text(json.dumps(job))
+    process = forking.Forked(Path(job["folder"]) / "job.json", log, executors._thread_limits(1))
+    children.add(process)
+    assert process.poll() is None
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(0)
+    process.kill()
+    assert process.wait() == process.poll() == -signal.SIGKILL
+    children.stop()
+
+
+PARENT = """
+import json, sys, threading
+from lfwstudy import executors
+threading.Thread(target=executors.train_in_process, args=(json.loads(sys.argv[1]),), daemon=True).start()
+import time
+time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize("who", ["parent", "server"])
+def test_a_forked_training_ends_with_its_parent_and_with_its_server(faces, tmp_path, who):
+    job = job_of(faces, tmp_path / "out")
+    history = Path(job["folder"]) / "history.csv"
+    parent = subprocess.Popen([sys.executable, "-c", PARENT, json.dumps(endless(job))])
+    try:
+        until = time.monotonic() + 90
+        while not history.exists() and time.monotonic() < until:
+            time.sleep(0.1)
+        family = psutil.Process(parent.pid).children(recursive=True)
+        assert len(family) >= 2  # the server and the training
+        named = f"-m lfwstudy.train {job['folder']}/job.json"
+        [training] = [process for process in family if " ".join(process.cmdline()).rstrip().endswith(named)]
+        if who == "server":
+            training.parent().kill()
+            assert not psutil.wait_procs([training], timeout=20)[1]
+    finally:
+        parent.kill()
+        parent.wait()
+    assert not psutil.wait_procs(family, timeout=20)[1]
+
+
+def test_a_script_without_the_usual_guard_is_not_imported_by_its_trainings(faces, tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text("import json, sys\nfrom lfwstudy import executors, forking\njob = json.loads(sys.argv[1])\n"
+                      "print('once', forking.pays(job), executors.run([job]))\n")
+    job = job_of(faces, tmp_path / "out")
+    done = subprocess.run([sys.executable, script, json.dumps(job)], capture_output=True, text=True, timeout=120)
+    assert done.stdout == "once False {}\n" and (Path(job["folder"]) / "result.json").exists(), done.stderr
+
+
+@pytest.mark.parametrize("change", [{"threads": 0}, {"program": "lfwstudy.bench"}, {"environment": {"A": "1"}}])
+def test_what_is_not_a_small_training_of_this_machine_starts_anew(faces, tmp_path, change, monkeypatch):
+    job = job_of(faces, tmp_path / "out")
+    assert forking.pays(job) and not forking.pays({**job, **change})
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    assert not forking.pays(job)
+
+
+def endless(job):
+    """The job with epochs without end."""
+    config = RunConfig.from_dict(job["config"]).change({"training.epochs": 10**5})
+    bank, pairs = prepare_bank(config.data, job["data_dir"]), load_pairs(config.data, job["data_dir"])
+    return {**job, "config": config.to_dict(), "run": config.identify(job["seed"], job["precision"], pairs.digest(bank))}
