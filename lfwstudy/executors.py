@@ -1,4 +1,4 @@
-"""How are runs trained? Each configuration in a process of its own, handed to a concurrent.futures executor."""
+"""How are runs trained? Each configuration in a fresh process, handed to a concurrent.futures executor."""
 
 import csv
 import os
@@ -13,7 +13,6 @@ import time
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from pathlib import Path
 
-from . import forking
 from .errors import ConfigError, RunError
 from .files import read_csv, write_json
 from .machine import cores, environment
@@ -81,24 +80,19 @@ def load_cluster():
 
 
 def train_in_process(job, children=None, watch=None):
-    """Run one job in a fresh Python process, or one forked from a fresh one; its output goes to log.txt in the run's folder.
+    """Run one job in a fresh Python process; its output goes to log.txt in the run's folder.
 
     watch: called with the process, to return when it has ended; what it raises ends the process. Raises RunError with
     the end of the log, and the exit status as `status`, where the process fails. The process ends when this one does.
     """
     folder = Path(job["folder"])
     folder.mkdir(parents=True, exist_ok=True)
-    forked = watch is None and forking.pays(job)
-    write_json(folder / "job.json", {**job, "ends_with_parent": not forked})
-    limits = _thread_limits(job["threads"])
+    write_json(folder / "job.json", {**job, "ends_with_parent": True})
     (folder / "log.txt").unlink(missing_ok=True)  # a link in a folder from elsewhere is not written through
     with open(folder / "log.txt", "x", encoding="utf-8") as log:
-        if forked:
-            process = forking.Forked(folder / "job.json", folder / "log.txt", limits)
-        else:
-            process = subprocess.Popen([sys.executable, "-m", job.get("program", "lfwstudy.train"), str(folder / "job.json")],
-                                       stdin=subprocess.PIPE, stdout=log, stderr=log,
-                                       env=environment(**{**limits, **job.get("environment", {})}))
+        process = subprocess.Popen([sys.executable, "-m", job.get("program", "lfwstudy.train"), str(folder / "job.json")],
+                                   stdin=subprocess.PIPE, stdout=log, stderr=log,
+                                   env=environment(**{**_thread_limits(job["threads"]), **job.get("environment", {})}))
         if children:
             children.add(process)
         try:
