@@ -170,8 +170,8 @@ def larger_block(folder=LARGER, folds=VIEW2, stage="all-people-larger"):
     epoch = sum(cores["epoch_seconds"]) / len(cores["epoch_seconds"])
     return "\n".join([*lines, "", f"{first['dataset']}, {PICTURE_CLASSES[config['data']['pictures']]} (of View 2: of the eight training "
                       f"sets in people.txt), {int(first['parameters']):,} parameters, {first['precision']}, {first['backend']} on {first['device']}, "
-                      f"up to six networks side by side on the card. On {cores['machine']}, an epoch takes {epoch:.0f} s (mean of "
-                      f"{len(cores['epoch_seconds'])}), all {first['epochs_max']} would take {epoch * int(first['epochs_max']) / 60:.0f} "
+                      f"up to six networks side by side on the card. On {cores['machine']}, an epoch took {epoch:.0f} s in a training of "
+                      f"{cores['epochs']}; {first['epochs_max']} would take {epoch * int(first['epochs_max']) / 60:.0f} "
                       "minutes: reckoned, not run. Accuracy in percent with the checkpoint of the lowest validation loss."])
 
 

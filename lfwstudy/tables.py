@@ -151,9 +151,10 @@ def published_beside_measured(study, rungs):
                            f"{interval_words(study)}. The classes of pictures trained on are not to be compared with each "
                            "other. Measured on:", study)
     factor = PROFILES[study.settings.profile].factor
+    scaled = f"; epochs here are the report's times {factor:g}" if factor != 1 else ""
     return table(rows, "Test accuracy in percent, published (LFW-a, one run each) beside measured; ► is carried forward. "
                        f"Intervals: {interval_words(study)}. Loss, epochs and best epoch: published | measured"
-                       f"{f'; epochs here are the report' + chr(39) + f's times {factor:g}' if factor != 1 else ''}. Measured on:", study)
+                       f"{scaled}. Measured on:", study)
 
 
 def effort(study, rungs):

@@ -80,9 +80,9 @@ def test_first_blocks_in_slices_are_the_layers_own(count, stride, monkeypatch):
 def test_first_block_in_slices_is_at_least_as_exact_in_bfloat16(monkeypatch):
     """The layers' own sums the gradient of all pictures in eight bits of mantissa."""
     (ours, *our_gradients), (plain, *plain_gradients) = _first_blocks("bfloat16", 2, 1, monkeypatch)
-    # A rounding apart where the processor has bfloat16: the sum is rounded before or after the bias, as it pleases oneDNN.
+    # Not value for value: on some processors single outputs are a rounding apart.
     np.testing.assert_allclose(ours, plain, rtol=2**-7, atol=2**-9 * np.abs(plain).max())
-    for ours, plain, exact in zip(our_gradients, plain_gradients, _first_blocks("float32", 2, 1, monkeypatch)[1][1:]):
+    for ours, plain, exact in zip([ours, *our_gradients], [plain, *plain_gradients], _first_blocks("float32", 2, 1, monkeypatch)[1]):
         assert np.linalg.norm(ours - exact) < 1.1 * np.linalg.norm(plain - exact) < np.linalg.norm(exact)
 
 
