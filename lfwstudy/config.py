@@ -21,7 +21,7 @@ PRECISIONS = ("float32", "bfloat16")
 ALL_BFLOAT16 = "all-bfloat16"
 EVALUATED = ("last", "best-checkpoint")
 PICTURES = ("pairs", "all-people")
-ARCHITECTURES = ("koch", "compact")
+ARCHITECTURES = ("koch", "compact", "shallow")
 HEADS = ("distance", "cosine")
 POOLINGS = ("mean", "generalised-mean")
 OPTIMIZERS = ("adam", "adamw")
@@ -71,7 +71,10 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """The network of Koch et al. (2015) and what the stages change in it, or a compact one of 3x3 convolutions.
+    """The network of Koch et al. (2015) and what the stages change in it, or one of 3x3 convolutions.
+
+    architecture: koch; compact, six 3x3 convolutions in four blocks; shallow, as many in three, whose last features see half of
+    a picture's width behind a stem of stride 2. What is said of the compact network below goes for the shallow one, too.
 
     pool1_stride: stride of the first max-pooling layer, 2 (base) or 1; of Koch's network.
     batchnorm: where batch normalisation stands in each of its four convolutional blocks; the compact network always
@@ -141,6 +144,8 @@ class TrainingConfig:
     temperature: what cosines are divided by in it.
     drawn_people: how many people make an epoch, in batches of `batch_size` different ones, each with two pictures (where
     there is one, it comes twice), against itself and against another of the batch; None trains on the pairs.
+    pairs_per_person: so many pairs of pictures of each drawn person are in a batch, which has `batch_size` pairs of fewer
+    people then; least_pictures: who has fewer is not drawn.
     """
 
     epochs: int = 200
@@ -169,6 +174,8 @@ class TrainingConfig:
     contrast: float = 0.0
     temperature: float = 0.1
     drawn_people: int | None = None
+    pairs_per_person: int = 1
+    least_pictures: int = 1
 
     def __post_init__(self):
         choose_one("evaluated weights", self.evaluated, EVALUATED)
@@ -182,6 +189,8 @@ class TrainingConfig:
         choose_one("optimizer", self.optimizer, OPTIMIZERS)
         choose_one("schedule", self.schedule, SCHEDULES)
         _require_int("warmup", self.warmup, 0)
+        _require_int("pairs_per_person", self.pairs_per_person, 1, self.batch_size // 2 or 1)
+        _require_int("least_pictures", self.least_pictures, 1)
         _require_bool("flip", self.flip)
         for name, high in (("weight_decay", 1), ("shift", 0.5), ("online_zoom", 0.5), ("rotation", 90),
                            ("online_brightness", 0.9), ("erase", 1), ("contrast", 100)):

@@ -6,7 +6,7 @@ from keras import Input, Model, backend, initializers, layers, ops, regularizers
 from .config import ALL_BFLOAT16
 from .errors import ConfigError
 from .machine import has_bfloat16
-from .model_cost import COMPACT, COMPACT_EMBEDDING, CONVOLUTIONS, EMBEDDING, scaled, stem_kernel
+from .model_cost import BLOCKS, CONVOLUTIONS, EMBEDDINGS, scaled, stem_kernel
 
 
 @saving.register_keras_serializable("lfwstudy")
@@ -237,7 +237,7 @@ def build_siamese(config, side, precision="float32", seed=0):
     and `right`, output float32 (n, 1). Its layers `tower` and `head` are models of their own: picture to embedding
     (n, d) and two embeddings to probability. Raises ConfigError where the picture is too small.
     """
-    tower = (build_compact_tower if config.architecture == "compact" else build_tower)(config, side, precision, seed)
+    tower = (build_compact_tower if config.architecture in BLOCKS else build_tower)(config, side, precision, seed)
     if config.head == "cosine":
         head = build_cosine_head(tower.output_shape[1], config.cohort)
     else:
@@ -268,7 +268,7 @@ def build_tower(config, side, precision="float32", seed=0):
                               f"kernel of {kernel}{' and the pooling after it' if pooled else ''}")
         x = _block(x, number, scaled(filters, config.width), kernel, config, policy, seed)
     x = layers.Flatten(dtype=exact, name="flatten")(x)
-    units = scaled(EMBEDDING, config.width)
+    units = scaled(EMBEDDINGS["koch"], config.width)
     embedding = dense(
         units, activation="sigmoid", dtype=exact, name="dense",
         kernel_initializer=_kernel_init(config.initializer, fan_in=x.shape[1], fan_out=units, seed=[seed, 5]),
@@ -282,13 +282,14 @@ def build_compact_tower(config, side, precision="float32", seed=0):
 
     Convolutions compute in `precision`; the mean and the linear layer in float32.
     """
-    least = config.stem_stride * 2 ** len(COMPACT)
+    blocks = BLOCKS[config.architecture]
+    least = config.stem_stride * 2 ** len(blocks)
     if side < least:
-        raise ConfigError(f"side {side} is too small for the compact network: at least {least}")
+        raise ConfigError(f"side {side} is too small for the {config.architecture} network: at least {least}")
     policy = "float32" if precision == "float32" else "mixed_bfloat16"
     picture = x = Input((side, side, 1), name="picture")
     number = 0
-    for stage, (filters, convolutions) in enumerate(COMPACT, start=1):
+    for stage, (filters, convolutions) in enumerate(blocks, start=1):
         filters = scaled(filters, config.width)
         for _ in range(convolutions):
             number += 1
@@ -299,14 +300,14 @@ def build_compact_tower(config, side, precision="float32", seed=0):
                               kernel_regularizer=_penalty(config))(x)
             x = FusedBatchNormalization(dtype=policy, momentum=0.9, name=f"norm{number}")(x)
             x = layers.ReLU(dtype=policy, name=f"relu{number}")(x)
-        if stage < len(COMPACT):
+        if stage < len(blocks):
             x = Pooling(dtype=policy, name=f"pool{stage}")(x)
     pooled = layers.GlobalAveragePooling2D if config.pooling == "mean" else GeneralisedMean
     x = pooled(dtype="float32", name="mean")(x)
     if config.dropout:
         x = layers.Dropout(config.dropout, dtype="float32", seed=_seed([seed, 20]), name="dropout")(x)
     embedding = layers.Dense(
-        scaled(COMPACT_EMBEDDING, config.width), dtype="float32", name="dense",
+        scaled(EMBEDDINGS[config.architecture], config.width), dtype="float32", name="dense",
         kernel_initializer=initializers.GlorotUniform(seed=_seed([seed, 21])), kernel_regularizer=_penalty(config))(x)
     return Model(picture, embedding, name="tower")
 

@@ -3,9 +3,9 @@
 # Filters and kernel side of the four convolutions, and the embedding's size: Koch et al. (2015), figure 4.
 CONVOLUTIONS = ((64, 10), (128, 7), (128, 4), (256, 4))
 EMBEDDING = 4096
-# The compact network: filters and number of 3x3 convolutions between poolings, and its embedding's size.
-COMPACT = ((32, 1), (64, 1), (128, 2), (256, 2))
-COMPACT_EMBEDDING = 256
+# The networks of 3x3 convolutions: filters and number of convolutions between poolings, and their embedding's size.
+BLOCKS = {"compact": ((32, 1), (64, 1), (128, 2), (256, 2)), "shallow": ((32, 2), (64, 2), (128, 2))}
+EMBEDDINGS = {"koch": EMBEDDING, "compact": 256, "shallow": 128}
 
 
 def scaled(count, width):
@@ -14,29 +14,29 @@ def scaled(count, width):
 
 
 def stem_kernel(config):
-    """Side of the kernel that the compact network of a ModelConfig begins with."""
+    """Side of the kernel that a network of 3x3 convolutions begins with, by its ModelConfig."""
     return 3 if config.stem_stride == 1 else 5
 
 
 def tower_cost(config, side):
     """(multiply-adds of the tower for one picture, parameters of the siamese network) of a ModelConfig."""
-    compact = config.architecture == "compact"
+    compact = config.architecture in BLOCKS
     multiply_adds = parameters = 0
     for channels, filters, kernel, side, norms in _convolutions(config, side):
         weights = kernel * kernel * channels * filters
         multiply_adds += side * side * weights
         parameters += weights + (0 if compact else filters) + norms * 4 * filters
-    # The compact network hands on the mean over the picture.
+    # They hand on the mean over the picture.
     features = filters if compact else side * side * filters
     parameters += compact and config.pooling == "generalised-mean"  # its power
-    units = scaled(COMPACT_EMBEDDING if compact else EMBEDDING, config.width)
+    units = scaled(EMBEDDINGS[config.architecture], config.width)
     # The head's: a weight for each component, or one for the cosine, its cohort and the two of its calibration; and a bias.
     head = units + 1 if config.head == "distance" else 4 + config.cohort * units
     return multiply_adds + features * units, parameters + features * units + units + head
 
 
 def _convolutions(config, side):
-    return (_compact_convolutions if config.architecture == "compact" else _koch_convolutions)(config, side)
+    return (_compact_convolutions if config.architecture in BLOCKS else _koch_convolutions)(config, side)
 
 
 def _koch_convolutions(config, side):
@@ -55,10 +55,10 @@ def _koch_convolutions(config, side):
 
 
 def _compact_convolutions(config, side):
-    """The same of the compact network, whose convolutions keep the side (but for a stem's stride) and have batch-norm instead of a bias."""
+    """The same of the networks of 3x3 convolutions, which keep the side (but for a stem's stride) and have batch-norm instead of a bias."""
     channels, kernel = 1, stem_kernel(config)
     side = -(-side // config.stem_stride)
-    for filters, convolutions in COMPACT:
+    for filters, convolutions in BLOCKS[config.architecture]:
         filters = scaled(filters, config.width)
         for _ in range(convolutions):
             yield channels, filters, kernel, side, 1

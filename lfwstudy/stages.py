@@ -197,6 +197,12 @@ _ALL_PEOPLE = {**_without(_ERASE), **_DETAIL, "data.pictures": "all-people", "tr
 _LONGER = {**_ALL_PEOPLE, **_STRONGER, **_COHORT, "training.epochs": 44}
 _LARGER = {**_LONGER, "data.side": 128, "model.width": 1.25, "model.pooling": "generalised-mean"}
 
+_STRONGEST = {"training.shift": 0.075, "training.online_zoom": 0.15, "training.rotation": 15.0, "training.online_brightness": 0.3}
+_SHALLOW = {**_LARGER, **_STRONGEST, "model.architecture": "shallow", "model.width": 1.0, "training.pairs_per_person": 2,
+            "training.weight_decay": 0.2}
+_PAIRS_SHALLOW = {**_SHALLOW, "data.pictures": "pairs", "training.weight_decay": 0.05, "training.least_pictures": 2,
+                  "training.drawn_people": 3584, "training.epochs": 24}
+
 BEYOND_LADDER = (
     Stage("base", "Compact network of 3x3 convolutions",
           "Small kernels with batch-norm and the mean over the picture, in place of a dense layer that holds most of the "
@@ -266,6 +272,12 @@ BEYOND_LADDER = (
           "Some faces look like many others. With the mean cosine of both pictures to the ten nearest of 512 pictures of "
           "training people taken off their cosine, one threshold suits more pairs; the training stays as it is.",
           (Variant("cohort", "a cohort of 512 pictures", _COHORT),), carry=False, seeds=2),
+    Stage("shallow", "Parts of a face",
+          "In three blocks in place of four, the last features see half of a face's width, not all of it: parts, of which there are "
+          "more to learn from than faces. With half as much augmentation again and two pairs of pictures of each person in a batch, "
+          "of nobody who has one picture only, they go on getting better for longer.",
+          (Variant("shallow", "three blocks, 128x128 pixels, generalised mean, 2,688 batches of two pairs of 32 people, cohort",
+                   _PAIRS_SHALLOW),), carry=False, seeds=5),
     Stage("all-people", "All pictures of the training people",
           "The pairs name a third of the pictures of View 1's training people. People drawn from all of them (validation's "
           "excepted) show each person in more ways, and there are more people.",
@@ -279,6 +291,11 @@ BEYOND_LADDER = (
           "With so many people the network no longer learns by heart what it is shown: it can have three times as many weights and "
           "see nearly all pixels of the crop. A generalised mean lets it look at where a face is most telling.",
           (Variant("larger", "128x128 pixels, two thirds more filters, generalised mean", _LARGER),), seeds=5),
+    Stage("all-people-shallow", "Parts of a face, all training people",
+          "What holds of the pictures that the pairs name holds of all: a network half as deep in what it sees of a face, varied "
+          "more, with four times the weight decay and twice as many batches, gets further with a seventh of the weights.",
+          (Variant("shallow", "three blocks, 5,632 batches of two pairs of 32 people, half as much augmentation again, weight decay "
+                   "0.2", _SHALLOW),), seeds=5),
 )
 
 LADDERS = {"report": REPORT_LADDER, "beyond": BEYOND_LADDER}

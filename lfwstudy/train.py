@@ -347,14 +347,19 @@ def training_batches(config, part, images, seed, drawable=None):
         return inputs
 
     if training.drawn_people:
-        size = min(training.batch_size, len(np.unique(person[drawable])))
+        _, at, pictures = np.unique(person[drawable], return_inverse=True, return_counts=True)
+        drawable = drawable[pictures[at] >= training.least_pictures]
+        each = training.pairs_per_person
+        size = min(training.batch_size // each, np.count_nonzero(pictures >= training.least_pictures))
+        if size < 2:
+            raise RunError(f"fewer than two training people have {training.least_pictures} pictures")
         count = -(-training.drawn_people // size)
 
         def drawn(epoch):
-            left, right = draw_people(np.random.default_rng([seed, 60, epoch]), person, drawable, count, size)
-            targets = np.tile(np.float32([[1, 1], [0, 0]]), (count * size, 1, 1))
+            left, right = draw_people(np.random.default_rng([seed, 60, epoch]), person, drawable, count, size, each)
+            targets = np.tile(np.float32([[1, 1], [0, 0]]), (len(left), 1, 1))
             return online({"left": left, "right": right}, epoch), targets
-        return Batches(drawn, count * size, size)
+        return Batches(drawn, count * size * each, size * each)
 
     inputs, targets = with_copies(training, part, images.side, seed)
 
@@ -385,8 +390,9 @@ def people_of(images):
     return np.unique(person_of(images.names), return_inverse=True)[1].astype(np.int32)
 
 
-def draw_people(rng, person, drawable, batches, size):
-    """Two pictures of each of `size` different people for every batch: rows of lefts and of rights, int32 (batches * size,).
+def draw_people(rng, person, drawable, batches, size, pairs_of_each=1):
+    """Two pictures of each of `size` different people for every batch, `pairs_of_each` times: rows of lefts and of rights,
+    int32 (batches * pairs_of_each * size,), no two of a person's pairs in a batch beside each other.
 
     person: of each row; drawable: rows that may be drawn. People are drawn by the square root of the number of their
     pictures, so that a few with hundreds do not fill every batch; who has one picture only gives it twice.
@@ -396,7 +402,7 @@ def draw_people(rng, person, drawable, batches, size):
     sizes = np.diff(np.r_[starts, len(rows)])
     # The largest log-weights with Gumbel noise are a weighted draw without replacement (Efraimidis and Spirakis 2006).
     keys = np.log(sizes) / 2 + rng.gumbel(size=(batches, len(sizes)))
-    drawn = np.argsort(-keys, axis=1)[:, :size].ravel()
+    drawn = np.tile(np.argsort(-keys, axis=1)[:, :size], (1, pairs_of_each)).ravel()
     first = rng.integers(sizes[drawn])
     second = (first + rng.integers(1, np.maximum(sizes[drawn], 2))) % sizes[drawn]
     return rows[starts[drawn] + first].astype(np.int32), rows[starts[drawn] + second].astype(np.int32)

@@ -49,7 +49,9 @@ def on_such_a_machine(module, arguments, *argv):
     {"training.augmented_copies": 1, "model.batchnorm": "before-activation"},
     {"model.architecture": "compact", "model.head": "cosine", "training.contrast": 1.0, "training.flip": True,
      "training.drawn_people": 16, "training.batch_size": 8, "training.optimizer": "adamw", "model.cohort": 12, "model.flip_average": True,
-     "model.pooling": "generalised-mean"}])
+     "model.pooling": "generalised-mean"},
+    {"model.architecture": "shallow", "model.head": "cosine", "training.contrast": 1.0, "training.drawn_people": 16,
+     "training.batch_size": 8, "training.pairs_per_person": 2, "training.least_pictures": 2}])
 def test_jax_trains_without_tensorflow_and_its_run_counts(tiny, tmp_path, changes):
     config = tiny.change(changes)
     bank, pairs = prepare_bank(config.data), load_pairs(config.data)

@@ -33,7 +33,7 @@ def test_id_depends_on_every_setting():
              "model.flip_average": True, "training.optimizer": "adamw", "training.schedule": "cosine", "training.warmup": 1,
              "training.weight_decay": 0.1, "training.flip": True, "training.shift": 0.1, "training.online_zoom": 0.1,
              "training.rotation": 5.0, "training.online_brightness": 0.1, "training.erase": 0.5, "training.contrast": 1.0,
-             "training.temperature": 0.2, "training.drawn_people": 100}
+             "training.temperature": 0.2, "training.drawn_people": 100, "training.pairs_per_person": 2, "training.least_pictures": 2}
     settings = {f"{section}.{name}" for section, values in RunConfig().to_dict().items() for name in values}
     # These four go only with others.
     assert settings - set(other) == {"data.protocol", "data.fold", "training.evaluated", "model.cohort"}
@@ -53,6 +53,8 @@ def test_id_depends_on_every_setting():
     (lambda: TrainingConfig(epochs=0), "epochs"), (lambda: TrainingConfig(zoom=(1.1, 0.9)), "zoom"),
     (lambda: TrainingConfig(evaluated="best-checkpoint"), "checkpoint_period"),
     (lambda: TrainingConfig(learning_rate=True), "learning_rate"),
+    (lambda: TrainingConfig(batch_size=8, pairs_per_person=5), "pairs_per_person"),
+    (lambda: TrainingConfig(least_pictures=0), "least_pictures"),
     (lambda: RunConfig().change({"training.epoch": 3}), "training.epoch"),
     (lambda: RunConfig.from_dict({"extra": {}}), "extra"),
 ])

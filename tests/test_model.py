@@ -164,10 +164,29 @@ def test_cost_formula_agrees_with_the_built_network():
             assert tower_cost(config, side) == (multiply_adds(model), model.count_params())
     for head, stride, side, cohort, pooling in (("distance", 1, 96, 0, "mean"), ("cosine", 1, 96, 0, "generalised-mean"),
                                                 ("cosine", 2, 95, 0, "mean"), ("cosine", 1, 96, 20, "mean")):
-        config = ModelConfig(architecture="compact", head=head, width=0.25, stem_stride=stride, cohort=cohort, pooling=pooling)
-        model = build_siamese(config, side)
-        assert tower_cost(config, side) == (multiply_adds(model), model.count_params())
+        for architecture in ("compact", "shallow"):
+            config = ModelConfig(architecture=architecture, head=head, width=0.25, stem_stride=stride, cohort=cohort, pooling=pooling)
+            model = build_siamese(config, side)
+            assert tower_cost(config, side) == (multiply_adds(model), model.count_params())
     assert tower_cost(ModelConfig(pool1_stride=1), 105) == (4_133_756_928, 304_241_473)
+
+
+def test_the_shallow_networks_last_features_see_half_of_a_face():
+    """What a feature in the middle depends on: 63 of 128 pixels a side, as the stage says; all of them in the compact network."""
+    seen = {}
+    for architecture in ("shallow", "compact"):
+        tower = build_siamese(ModelConfig(architecture=architecture, head="cosine", width=0.1, stem_stride=2), 128).get_layer("tower")
+        features = keras.Model(tower.input, [layer for layer in tower.layers if layer.name.startswith("relu")][-1].output)
+        picture = tf.Variable(np.full((1, 128, 128, 1), 0.5, np.float32))
+        with tf.GradientTape() as tape:
+            # Seen by batch-norm in inference mode, and by sums of absolute weights: no path may be cut by a ReLU.
+            for weight in features.trainable_weights:
+                weight.assign(tf.abs(weight))
+            out = features(picture, training=False)
+            middle = tf.reduce_sum(out[:, out.shape[1] // 2, out.shape[2] // 2])
+        touched = np.abs(tape.gradient(middle, picture).numpy())[0, :, :, 0] > 0
+        seen[architecture] = int(touched.any(axis=0).sum())
+    assert seen["shallow"] <= 64 < 100 < seen["compact"]
 
 
 def test_generalised_mean_is_that_of_a_worked_example():

@@ -446,6 +446,25 @@ def test_people_with_more_pictures_are_drawn_more_often_by_the_square_root():
     assert (person[left] == person[right]).all() and ((left != right) == (person[left] < 10)).all()
 
 
+def test_several_pairs_of_a_person_in_a_batch_are_never_told_from_each_other(tiny):
+    config = tiny.change({"data.pictures": "all-people", "training.drawn_people": 40, "training.batch_size": 32,
+                          "training.pairs_per_person": 2, "training.least_pictures": 2, "data.pairs_per_class": None})
+    bank, pairs = prepare_bank(config.data), load_pairs(config.data)
+    images, parts = gather_parts(bank, pairs)
+    rows, people = training.training_rows(config, images, pairs), training.people_of(images)
+    batches = training_batches(config, parts["train"], images, 0, rows)
+    assert batches.steps == 3 and batches.pairs == 96  # three batches of 16 people
+    for step in range(batches.steps):
+        inputs, targets = batches[step]
+        person = people[inputs["left"]]
+        assert (person == people[inputs["right"]]).all() and (inputs["left"] != inputs["right"]).all()
+        assert (np.unique(person, return_counts=True)[1] == 2).all() and len(set(person)) == 16
+        assert (person != np.roll(person, 1)).all() and targets.shape == (32, 2, 2)
+    nobody = config.change({"training.least_pictures": 1000})
+    with pytest.raises(RunError, match="1000 pictures"):
+        training_batches(nobody, parts["train"], images, 0, rows)
+
+
 def test_a_drawn_pair_is_told_from_its_neighbour(tiny):
     config = tiny.change({"training.drawn_people": 8, "training.batch_size": 8})
     bank, pairs = prepare_bank(config.data), load_pairs(config.data)
