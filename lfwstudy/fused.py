@@ -43,7 +43,8 @@ def first_blocks(blocks, pictures):
     def chain(x, *weights):
         for (convolution, relu, pooling), kernel, bias in zip(blocks, weights[::2], weights[1::2]):
             x = convolution.convolution_op(tf.cast(x, kind), tf.cast(kernel, kind))
-            x = pooling(relu(x + tf.cast(bias, kind)))
+            # The other way round it is the same, but for the time that its gradient takes.
+            x = relu(pooling(x + tf.cast(bias, kind)))
         return x
 
     @tf.custom_gradient
