@@ -30,6 +30,11 @@ def batch_norm(x, scale, offset, mean=None, variance=None, epsilon=1e-3):
     return normed, mean, variance
 
 
+def sum_of_squares(x):
+    """The sum of the squares of all values of x, in one operation."""
+    return 2 * tf.nn.l2_loss(x)
+
+
 def first_blocks(blocks, pictures):
     """Convolutions of pictures, each with its ReLU and pooling: their outputs, and their gradients a few pictures at a time.
 

@@ -147,6 +147,18 @@ class FusedBatchNormalization(layers.BatchNormalization):
 
 
 @saving.register_keras_serializable("lfwstudy")
+class L2(regularizers.L2):
+    """Keras' penalty, on TensorFlow by its one operation: Keras' own and their gradients write arrays as large as the dense
+    layer's kernel four times, these once."""
+
+    def __call__(self, x):
+        if backend.backend() != "tensorflow":
+            return super().__call__(x)
+        from .fused import sum_of_squares
+        return self.l2 * sum_of_squares(x)
+
+
+@saving.register_keras_serializable("lfwstudy")
 class Convolution(layers.Conv2D):
     """Keras' convolution. On TensorFlow and a processor, one in float32 goes by way of Fourier's transform where that is
     faster; and where the processor has no bfloat16 of its own, one of bfloat16 values sums in float32 and rounds its output,
@@ -398,7 +410,7 @@ def _multiply_adds(layer):
 
 
 def _penalty(config):
-    return regularizers.L2(config.l2) if config.l2 else None
+    return L2(config.l2) if config.l2 else None
 
 
 def _kernel_init(name, fan_in, fan_out, seed):

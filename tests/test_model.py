@@ -8,7 +8,7 @@ from lfwstudy import fused
 from lfwstudy.config import BATCHNORM, ModelConfig
 from lfwstudy.errors import ConfigError
 from lfwstudy.fused import first_blocks, fourier_convolution
-from lfwstudy.model import (Convolution, FusedBatchNormalization, GeneralisedMean, LocalCosine, build_siamese, layer_table,
+from lfwstudy.model import (L2, Convolution, FusedBatchNormalization, GeneralisedMean, LocalCosine, build_siamese, layer_table,
                             multiply_adds)
 from lfwstudy.model_cost import tower_cost
 
@@ -234,6 +234,18 @@ def test_penalty_is_on_convolutions_and_dense_layer_only(base):
     expected = 0.01 * sum((k**2).sum() for k in kernels)
     assert sum(float(value) for value in base.losses) == pytest.approx(expected, rel=1e-4)
     assert build_siamese(ModelConfig(width=0.05, l2=0.0), 69).losses == []
+
+
+def test_penalty_and_its_gradient_are_keras_own():
+    kernel = keras.Variable(np.random.default_rng(0).normal(size=(60, 50)).astype(np.float32))
+    results = []
+    for penalty in (L2(0.01), keras.regularizers.L2(0.01)):
+        with tf.GradientTape() as tape:
+            loss = penalty(kernel)
+        results.append([loss, tape.gradient(loss, kernel.value)])
+    for ours, own in zip(*results):
+        np.testing.assert_allclose(ours, own, rtol=1e-6)
+    assert L2(0.01).get_config() == keras.regularizers.L2(0.01).get_config()
 
 
 def test_score_is_a_probability_and_does_not_depend_on_the_side(rng):
