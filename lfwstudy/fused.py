@@ -8,6 +8,8 @@ import tensorflow as tf
 
 # Of the base network's first block: 75 MB in float32 where a batch of 64 pairs has 302; fewer save nothing more.
 PICTURES_AT_ONCE = 32
+# Where gradients are products: caches overflow with the pieces of more.
+PICTURES_IN_PIECES = 8
 # A convolution goes by way of Fourier's transform where that needs so many times fewer multiply-adds: the direct one is
 # nearer to what the processor can do.
 FOURIER_PAYS = 3.5
@@ -41,16 +43,18 @@ def first_blocks(blocks, pictures):
     blocks: Keras' layers (convolution, ReLU, pooling), one such after the other; pictures: float32 (n, side, side, channels),
     which pass no gradient. What the convolutions give are the largest tensors of a step by far: they are computed once more
     for the gradient instead of kept (Chen et al. 2016), and neither they nor their gradients are ever there for the whole
-    batch.
+    batch. Where the processor has bfloat16 and computes in it, the one block's gradients are products.
     """
     kind = blocks[0][0].compute_dtype
+    by_product = len(blocks) == 1 and pictures.shape[-1] == 1 and not blocks[0][0].sums_in_float32()
+    at_once = PICTURES_IN_PIECES if by_product else PICTURES_AT_ONCE
 
     def chain(x, *weights):
         for (convolution, relu, pooling), kernel, bias in zip(blocks, weights[::2], weights[1::2]):
-            x = convolution.convolution_op(tf.cast(x, kind), tf.cast(kernel, kind))
+            before = convolution.convolution_op(tf.cast(x, kind), tf.cast(kernel, kind)) + tf.cast(bias, kind)
             # The other way round it is the same, but for the time that its gradient takes.
-            x = relu(pooling(x + tf.cast(bias, kind)))
-        return x
+            x = relu(pooling(before))
+        return before, x
 
     @tf.custom_gradient
     def computed(pictures, *weights):
@@ -58,17 +62,36 @@ def first_blocks(blocks, pictures):
             def add(some, *sums):
                 with tf.GradientTape() as tape:
                     tape.watch(weights)
-                    pooled = chain(pictures[some], *weights)
-                return [total + more for total, more in zip(sums, tape.gradient(pooled, weights, upstream[some]))]
-            return None, *_in_turn(pictures, add, *(tf.zeros_like(weight) for weight in weights))
+                    before, pooled = chain(pictures[some], *weights)
+                if by_product:
+                    more = of_kernel_and_bias(tf.cast(pictures[some], kind), tape.gradient(pooled, before, upstream[some]))
+                else:
+                    more = tape.gradient(pooled, weights, upstream[some])
+                return [total + part for total, part in zip(sums, more)]
+            return None, *_in_turn(pictures, add, *(tf.zeros_like(weight) for weight in weights), at_once=at_once)
 
         def write(some, written):
-            return [written.write(written.size(), chain(pictures[some], *weights))]
-        written, = _in_turn(pictures, write, _slices(kind, blocks[-1][-1].output.shape))
+            return [written.write(written.size(), chain(pictures[some], *weights)[1])]
+        written, = _in_turn(pictures, write, _slices(kind, blocks[-1][-1].output.shape), at_once=at_once)
         return written.concat(), gradient
 
     return computed(pictures, *(tf.convert_to_tensor(weight.value) for convolution, *_ in blocks
                                 for weight in (convolution.kernel, convolution.bias)))
+
+
+def of_kernel_and_bias(pictures, upstream):
+    """The gradients of a convolution's kernel and bias, float32, from that of its outputs: as a product with the pictures'
+    pieces that meet each pixel of the kernel.
+
+    pictures: (n, side, side, 1); upstream: (n, out, out, filters), of the same type.
+    """
+    out, filters = upstream.shape[2:]
+    size = pictures.shape[1] - out + 1
+    columns = tf.stack([pictures[:, :, at:at + out, 0] for at in range(size)])
+    pieces = [columns[:, :, at:at + out] for at in range(size)]
+    pieces = tf.reshape(tf.concat([*pieces, tf.ones_like(pieces[0][:1])], 0), (size * size + 1, -1))
+    gradient = tf.cast(pieces @ tf.reshape(upstream, (-1, filters)), tf.float32)
+    return tf.reshape(gradient[:-1], (size, size, 1, filters)), gradient[-1]
 
 
 def fourier_pays(pictures, kernel):
@@ -181,10 +204,10 @@ def _float32(matrix):
     return tf.constant(matrix, tf.float32)
 
 
-def _in_turn(pictures, do, *state):
+def _in_turn(pictures, do, *state, at_once=PICTURES_AT_ONCE):
     """`do` of a slice of pictures and the state that it hands on, slice after slice: the last state."""
     def step(start, *state):
-        return start + PICTURES_AT_ONCE, *do(slice(start, start + PICTURES_AT_ONCE), *state)
+        return start + at_once, *do(slice(start, start + at_once), *state)
     return tf.while_loop(lambda start, *_: start < tf.shape(pictures)[0], step, (0, *state), parallel_iterations=1)[1:]
 
 

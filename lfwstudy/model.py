@@ -165,7 +165,7 @@ class Convolution(layers.Conv2D):
     as processors with it do: as fast as float32, where TensorFlow's own emulation takes minutes."""
 
     def convolution_op(self, inputs, kernel):
-        if not self._sums_in_float32():
+        if not self.sums_in_float32():
             return super().convolution_op(inputs, kernel)
         convolve = super().convolution_op
         if self.by_fourier(inputs.shape):
@@ -175,13 +175,14 @@ class Convolution(layers.Conv2D):
 
     def by_fourier(self, shape):
         """Whether inputs of a shape (n, side, side, channels) go by way of Fourier's transform."""
-        if backend.backend() != "tensorflow" or not self._sums_in_float32():
+        if backend.backend() != "tensorflow" or not self.sums_in_float32():
             return False
         from .fused import fourier_pays
         plain = self.padding == "valid" and set(self.strides) | set(self.dilation_rate) == {1} and self.groups == 1
         return plain and fourier_pays(shape, self.kernel.shape)
 
-    def _sums_in_float32(self):
+    def sums_in_float32(self):
+        """Whether values and sums are float32, or would be where the processor has no bfloat16 of its own."""
         return self.compute_dtype != "bfloat16" or not has_bfloat16()
 
 
