@@ -67,7 +67,7 @@ class PairTrainer(keras.Model):
         self.logit = keras.Model(head.inputs, head.get_layer("logit").output)
         self.blocks = blocks_in_slices(self.tower, batch_size)
         if self.blocks:
-            self.after_blocks = keras.Model(self.blocks[-1][-1].output, self.tower.output)
+            self.after_blocks = after_blocks(self.tower, self.blocks)
 
     def call(self, inputs, training=False):
         pictures = ops.concatenate([self.pictures(inputs, side) for side in ("left", "right")], axis=0)
@@ -110,6 +110,20 @@ def blocks_in_slices(tower, batch_size):
         return []
     blocks = [layers[:3], layers[3:]]
     return blocks if layers[3].by_fourier(layers[3].input.shape) else blocks[:1]
+
+
+def after_blocks(tower, blocks):
+    """What follows a tower's first blocks, its layers in another order: as in these, pooling goes before the ReLU. That is
+    the same, and leaves the ReLU and its gradient a quarter of the values."""
+    layers = tower.layers[1 + sum(map(len, blocks)):]
+    for at, layer in enumerate(layers[1:]):
+        if isinstance(layer, keras.layers.MaxPooling2D):
+            layers[at:at + 2] = layer, layers[at]
+    before = blocks[-1][-1].output
+    given = x = keras.Input(before.shape[1:], dtype=before.dtype)
+    for layer in layers:
+        x = layer(x)
+    return keras.Model(given, x)
 
 
 class IndexedTower(keras.Model):

@@ -13,11 +13,12 @@ import tensorflow as tf
 
 from lfwstudy import callbacks, evaluate, train as training, verify
 from lfwstudy.callbacks import weights_path
-from lfwstudy.config import TrainingConfig
+from lfwstudy.config import ModelConfig, TrainingConfig
 from lfwstudy.datasets import load_pairs, prepare_bank
 from lfwstudy.errors import DataError, RunError
 from lfwstudy.files import read_csv, read_json
 from lfwstudy.fused import untuned
+from lfwstudy.model import build_siamese
 from lfwstudy.pairs import person_of
 from lfwstudy.runs import Store
 from lfwstudy.stages import base_config
@@ -202,6 +203,23 @@ def test_pictures_are_gathered_and_scaled_inside_the_network(tiny, data):
     indexed = trainer({"left": left.astype(np.int32), "right": right.astype(np.int32)})
     assert np.allclose(scored, np.asarray(direct)[:, 0], atol=1e-5)
     assert np.allclose(1 / (1 + np.exp(-np.asarray(indexed))), np.asarray(direct), atol=1e-6)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_what_follows_the_first_blocks_is_the_towers_own(precision):
+    """Bit for bit, though pooling goes before the ReLU there."""
+    tower = build_siamese(ModelConfig(width=0.05), 69, precision).get_layer("tower")
+    rest = training.after_blocks(tower, [tower.layers[1:4]])
+    given = tf.cast(np.random.default_rng(0).random((3, *rest.input.shape[1:])), rest.input.dtype)
+    results = []
+    for model in (rest, keras.Model(tower.get_layer("pool1").output, tower.output)):
+        with tf.GradientTape() as tape:
+            tape.watch(given)
+            outputs = model(given)
+        results.append([outputs, *tape.gradient(outputs, [given, *(weight.value for weight in model.trainable_weights)])])
+    assert [layer.name for layer in rest.layers[1:4]] == ["conv2", "pool2", "relu2"]
+    for ours, own in zip(*results, strict=True):
+        np.testing.assert_array_equal(tf.cast(ours, "float32"), tf.cast(own, "float32"))
 
 
 def test_validation_leaves_batch_norm_statistics_alone(tiny, data):
