@@ -43,18 +43,18 @@ def first_blocks(blocks, pictures):
     blocks: Keras' layers (convolution, ReLU, pooling), one such after the other; pictures: float32 (n, side, side, channels),
     which pass no gradient. What the convolutions give are the largest tensors of a step by far: they are computed once more
     for the gradient instead of kept (Chen et al. 2016), and neither they nor their gradients are ever there for the whole
-    batch. Where the processor has bfloat16 and computes in it, the one block's gradients are products.
+    batch; but see `_first_block`.
     """
     kind = blocks[0][0].compute_dtype
-    by_product = len(blocks) == 1 and pictures.shape[-1] == 1 and not blocks[0][0].sums_in_float32()
-    at_once = PICTURES_IN_PIECES if by_product else PICTURES_AT_ONCE
+    if len(blocks) == pictures.shape[-1] == 1 and not blocks[0][0].sums_in_float32():
+        return _first_block(*blocks[0], pictures)
 
     def chain(x, *weights):
         for (convolution, relu, pooling), kernel, bias in zip(blocks, weights[::2], weights[1::2]):
-            before = convolution.convolution_op(tf.cast(x, kind), tf.cast(kernel, kind)) + tf.cast(bias, kind)
+            x = convolution.convolution_op(tf.cast(x, kind), tf.cast(kernel, kind))
             # The other way round it is the same, but for the time that its gradient takes.
-            x = relu(pooling(before))
-        return before, x
+            x = relu(pooling(x + tf.cast(bias, kind)))
+        return x
 
     @tf.custom_gradient
     def computed(pictures, *weights):
@@ -62,24 +62,47 @@ def first_blocks(blocks, pictures):
             def add(some, *sums):
                 with tf.GradientTape() as tape:
                     tape.watch(weights)
-                    before, pooled = chain(pictures[some], *weights)
-                if by_product:
-                    more = of_kernel_and_bias(tf.cast(pictures[some], kind), tape.gradient(pooled, before, upstream[some]))
-                else:
-                    more = tape.gradient(pooled, weights, upstream[some])
-                return [total + part for total, part in zip(sums, more)]
-            return None, *_in_turn(pictures, add, *(tf.zeros_like(weight) for weight in weights), at_once=at_once)
+                    pooled = chain(pictures[some], *weights)
+                return [total + more for total, more in zip(sums, tape.gradient(pooled, weights, upstream[some]))]
+            return None, *_in_turn(pictures, add, *(tf.zeros_like(weight) for weight in weights))
 
         def write(some, written):
-            return [written.write(written.size(), chain(pictures[some], *weights)[1])]
-        written, = _in_turn(pictures, write, _slices(kind, blocks[-1][-1].output.shape), at_once=at_once)
+            return [written.write(written.size(), chain(pictures[some], *weights))]
+        written, = _in_turn(pictures, write, _slices(kind, blocks[-1][-1].output.shape))
         return written.concat(), gradient
 
     return computed(pictures, *(tf.convert_to_tensor(weight.value) for convolution, *_ in blocks
                                 for weight in (convolution.kernel, convolution.bias)))
 
 
-def of_kernel_and_bias(pictures, upstream):
+def _first_block(convolution, relu, pooling, pictures):
+    """`first_blocks` of one convolution of one channel where the processor computes in bfloat16. It gives half the bytes
+    then, which are kept; and its gradients are products."""
+    kind = convolution.compute_dtype
+
+    @tf.custom_gradient
+    def computed(pictures, kernel, bias):
+        def gradient(upstream):
+            def add(some, *sums):
+                with tf.GradientTape() as tape:
+                    convolved = kept.read(some.start // PICTURES_IN_PIECES)
+                    tape.watch(convolved)
+                    pooled = relu(pooling(convolved))
+                more = _of_kernel_and_bias(tf.cast(pictures[some], kind), tape.gradient(pooled, convolved, upstream[some]))
+                return [total + part for total, part in zip(sums, more)]
+            return None, *_in_turn(pictures, add, tf.zeros_like(kernel), tf.zeros_like(bias), at_once=PICTURES_IN_PIECES)
+
+        def write(some, written, kept):
+            convolved = convolution.convolution_op(tf.cast(pictures[some], kind), tf.cast(kernel, kind)) + tf.cast(bias, kind)
+            return written.write(written.size(), relu(pooling(convolved))), kept.write(kept.size(), convolved)
+        written, kept = _in_turn(pictures, write, *(_slices(kind, layer.output.shape) for layer in (pooling, convolution)),
+                                 at_once=PICTURES_IN_PIECES)
+        return written.concat(), gradient
+
+    return computed(pictures, *(tf.convert_to_tensor(weight.value) for weight in (convolution.kernel, convolution.bias)))
+
+
+def _of_kernel_and_bias(pictures, upstream):
     """The gradients of a convolution's kernel and bias, float32, from that of its outputs: as a product with the pictures'
     pieces that meet each pixel of the kernel.
 

@@ -7,7 +7,7 @@ from keras import layers, ops
 from lfwstudy import fused
 from lfwstudy.config import BATCHNORM, ModelConfig
 from lfwstudy.errors import ConfigError
-from lfwstudy.fused import first_blocks, fourier_convolution, of_kernel_and_bias
+from lfwstudy.fused import first_blocks, fourier_convolution
 from lfwstudy.model import (L2, Convolution, FusedBatchNormalization, GeneralisedMean, LocalCosine, build_siamese, layer_table,
                             multiply_adds)
 from lfwstudy.model_cost import tower_cost
@@ -86,16 +86,14 @@ def test_first_block_in_slices_is_at_least_as_exact_in_bfloat16(monkeypatch):
         assert np.linalg.norm(ours - exact) < 1.1 * np.linalg.norm(plain - exact) < np.linalg.norm(exact)
 
 
-def test_gradients_of_kernel_and_bias_as_products_are_the_convolutions_own():
-    rng = np.random.default_rng(0)
-    pictures, kernel, upstream = (tf.constant(rng.normal(size=shape), tf.float32) for shape in
-                                  ((5, 23, 23, 1), (10, 10, 1, 6), (5, 14, 14, 6)))
-    bias = tf.zeros(6)
-    with tf.GradientTape() as tape:
-        tape.watch([kernel, bias])
-        outputs = tf.nn.conv2d(pictures, kernel, 1, "VALID") + bias
-    for ours, own in zip(of_kernel_and_bias(pictures, upstream), tape.gradient(outputs, [kernel, bias], upstream), strict=True):
-        np.testing.assert_allclose(ours, own, atol=1e-5 * np.abs(own).max())
+@pytest.mark.parametrize("stride", [1, 2])
+def test_first_block_by_products_is_the_layers_own(stride, monkeypatch):
+    """In float32, where processors without bfloat16 can tell, too."""
+    monkeypatch.setattr(Convolution, "sums_in_float32", lambda self: False)
+    (ours, *our_gradients), (plain, *plain_gradients) = _first_blocks("float32", stride, 1, monkeypatch)
+    np.testing.assert_allclose(ours, plain, atol=1e-5 * np.abs(plain).max())
+    for ours, plain in zip(our_gradients, plain_gradients, strict=True):
+        np.testing.assert_allclose(ours, plain, atol=1e-5 * np.abs(plain).max())
 
 
 @pytest.mark.parametrize("side, size, pictures", [(24, 7, 3), (23, 4, 33), (9, 9, 1)])
