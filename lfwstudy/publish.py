@@ -29,7 +29,7 @@ PRECISION_BEGIN, PRECISION_END = "<!-- precision -->", "<!-- /precision -->"
 BENCH_BEGIN, BENCH_END = "<!-- bench -->", "<!-- /bench -->"
 ACCELERATOR_BEGIN, ACCELERATOR_END = "<!-- accelerator -->", "<!-- /accelerator -->"
 BEYOND = "results/lfw-deepfunneled-beyond"
-LARGER, VIEW2 = "results/lfw-deepfunneled-larger", "results/lfw-deepfunneled-view2"
+SHALLOW, LARGER, VIEW2 = "results/lfw-deepfunneled-shallow", "results/lfw-deepfunneled-larger", "results/lfw-deepfunneled-view2"
 LARGER_BEGIN, LARGER_END = "<!-- larger -->", "<!-- /larger -->"
 BEYOND_BEGIN, BEYOND_END = "<!-- beyond -->", "<!-- /beyond -->"
 REPORT, REPORT_CPU = "results/lfw-deepfunneled", "results/lfw-deepfunneled-cpu"
@@ -144,35 +144,56 @@ def left_out_block(folder=BEYOND):
                       "without it."])
 
 
-def larger_block(folder=LARGER, folds=VIEW2, stage="all-people-larger"):
-    """Markdown on the second ladder's last stage under both of LFW's protocols: View 1 by seeds, View 2 by folds."""
-    store, of_folds = (Store(ROOT / f / "runs") for f in (folder, folds))
-    by_view = {"view1": [row for row in read_csv(ROOT / folder / "results.csv") if row["stage"] == stage],
-               "view2": [of_folds.result(run) for run in of_folds.ids()]}
-    lines = ["| protocol | networks | test accuracy | at best epoch | validation at best | seconds of training |",
-             "|---|---|---|---|---|---|"]
-    ends = {view: (_mean(runs, "test_accuracy_at_best", 100), _mean(runs, "val_accuracy_at_best", 100),
-                   _mean(runs, "seconds_total", 1, 0)) for view, runs in by_view.items()}
-    runs = by_view["view1"]
-    scored = [store.scores(row["run"]) for row in runs]
-    label, scores = scored[0]["label"] > 0.5, np.stack([s["score"] for s in scored])
-    components = _components(store.predictions(runs[0]["run"], "test"))
-    for named, right, end in ((f"mean of {len(runs)} seeds", (scores > 0.5) == label, ends["view1"]),
-                              (f"mean of {len(runs)} networks' logits", ((evaluate.ensemble(scores) > 0.5) == label)[None], ("",) * 3)):
-        low, high = evidence.mean_interval(right, components)
-        lines.append(f"| View 1 | {named} | {_percent(right.mean())}, 95 % [{_percent(low)}, {_percent(high)}] | {' | '.join(end)} |")
-    right = np.array([result["test_accuracy"] for result in by_view["view2"]])
-    error = right.std(ddof=1) / np.sqrt(len(right))
-    lines.append(f"| View 2 | {len(right)} folds, a network each | {_percent(right.mean())} ± {_percent(error)} (standard error) | "
-                 f"{' | '.join(ends['view2'])} |")
-    first, config = runs[0], store.record(runs[0]["run"])[0]["config"]
-    cores = read_json(ROOT / folder / "two-cores.json")
-    epoch = sum(cores["epoch_seconds"]) / len(cores["epoch_seconds"])
-    return "\n".join([*lines, "", f"{first['dataset']}, {PICTURE_CLASSES[config['data']['pictures']]} (of View 2: of the eight training "
-                      f"sets in people.txt), {int(first['parameters']):,} parameters, {first['precision']}, {first['backend']} on {first['device']}, "
-                      f"up to six networks side by side on the card. On {cores['machine']}, an epoch took {epoch:.0f} s in a training of "
-                      f"{cores['epochs']}; {first['epochs_max']} would take {epoch * int(first['epochs_max']) / 60:.0f} "
-                      "minutes: reckoned, not run. Accuracy in percent with the checkpoint of the lowest validation loss."])
+def larger_block(folders=(SHALLOW, LARGER), folds=VIEW2):
+    """Markdown on the second ladder's stages that were trained on an accelerator: View 1 by seeds, View 2 by folds."""
+    lines = ["| stage | trained on | protocol | networks | test accuracy [95 %] | at best epoch | validation at best | seconds | parameters |",
+             "|---|---|---|---|---|---|---|---|---|"]
+    devices, cores = {}, []
+    for folder in folders:
+        store = Store(ROOT / folder / "runs")
+        for (stage, _), runs in beyond_groups(folder).items():
+            if stage == "base":
+                continue
+            scored = [store.scores(row["run"]) for row in runs]
+            label, scores = scored[0]["label"] > 0.5, np.stack([s["score"] for s in scored])
+            components = _components(store.predictions(runs[0]["run"], "test"))
+            first = f"| {stage} | {PICTURE_CLASSES[store.record(runs[0]['run'])[0]['config']['data']['pictures']]} | View 1 | "
+            for named, right, end in ((f"mean of {len(runs)} seeds", (scores > 0.5) == label, _ends(runs)),
+                                      (f"mean of {len(runs)} networks' logits", ((evaluate.ensemble(scores) > 0.5) == label)[None], " | | | ")):
+                low, high = evidence.mean_interval(right, components)
+                lines.append(f"{first}{named} | {_percent(right.mean())} [{_percent(low)}, {_percent(high)}] | {end} |")
+            devices.setdefault(runs[0]["device"], []).append(stage)
+        cores += read_json(ROOT / folder / "two-cores.json")
+    of_folds = Store(ROOT / folds / "runs")
+    runs = [of_folds.result(run) for run in of_folds.ids()]
+    right = np.array([result["test_accuracy"] for result in runs])
+    lines.append(f"| {cores[-1]['stage']} | eight sets of people.txt | View 2 | {len(right)} folds, a network each | {_percent(right.mean())} "
+                 f"± {_percent(right.std(ddof=1) / np.sqrt(len(right)))} (standard error) | {_ends(runs)} |")
+    on = "; ".join(f"{_listed(f'`{stage}`' for stage in stages)} on {device}" for device, stages in devices.items())
+    return "\n".join([*lines, "", f"lfw-deepfunneled, convolutions in bfloat16, jax: {on}, up to six networks side by side on the card, of "
+                      "which the seconds are. Accuracy in percent with the checkpoint of the lowest validation loss. "
+                      + " ".join(map(_on_two_cores, cores))])
+
+
+def _ends(runs):
+    """The last cells of a row of `larger_block`."""
+    return " | ".join((_mean(runs, "test_accuracy_at_best", 100), _mean(runs, "val_accuracy_at_best", 100), _mean(runs, "seconds_total", 1, 0),
+                       f"{int(runs[0]['parameters']):,}"))
+
+
+def _on_two_cores(run):
+    """A sentence on what a network of a stage took on two cores, from an entry of two-cores.json."""
+    seconds, epochs = run["epoch_seconds"], run["stage_epochs"]
+    said = f"`{run['stage']}` on {run['machine']} (tensorflow, {run['precision']}): "
+    if len(seconds) == epochs:
+        return (f"{said}{sum(seconds) / 60:.1f} minutes for seed {run['seed']}, test accuracy {_percent(run['test_accuracy'])}, without start "
+                "and compilation.")
+    return (f"{said}{sum(seconds) / len(seconds):.0f} s an epoch in a training of {len(seconds)}; {epochs} would take "
+            f"{sum(seconds) / len(seconds) * epochs / 60:.0f} minutes: reckoned, not run.")
+
+
+def _listed(names):
+    return " and ".join(names)
 
 
 def beyond_groups(folder=BEYOND):
@@ -184,21 +205,36 @@ def beyond_groups(folder=BEYOND):
     return groups
 
 
-def seconds_figure(folder=BEYOND):
-    """Accuracy against training seconds of the second ladder and of the report, as a Figure."""
+def seconds_figure(folder=BEYOND, later=(SHALLOW, LARGER)):
+    """Accuracy against training seconds on two cores of the second ladder, and of the report, as a Figure.
+
+    later: folders of stages trained on an accelerator; their seconds are those of one network on two cores, where all of its
+    epochs were trained there, too.
+    """
     from . import plots
     points, store, groups = [], Store(ROOT / folder / "runs"), beyond_groups(folder)
-    for (stage, variant), rows in groups.items():
+
+    def point(stage, rows, store, seconds=None):
+        pictures = store.record(rows[0]["run"])[0]["config"]["data"]["pictures"]
+        # The usual class needs no label: the figure says whose it is where it is another.
+        label = stage if pictures == "pairs" else f"{stage} ({PICTURE_CLASSES[pictures]})"
+        mean = {key: sum(float(row[column]) for row in rows) / len(rows)
+                for key, column in (("accuracy", "test_accuracy"), ("seconds", "seconds_total"))}
+        points.append({"label": label, "published": False, "carried": not seconds and bool(_mark(rows)), **mean,
+                       **({"seconds": seconds} if seconds else {})})
+    for (stage, _), rows in groups.items():
         if stage != "leave-one-out":
-            pictures = store.record(rows[0]["run"])[0]["config"]["data"]["pictures"]
-            # The usual class needs no label: the figure says whose it is where it is another.
-            label = stage if pictures == "pairs" else f"{stage} ({PICTURE_CLASSES[pictures]})"
-            points.append({"label": label, "published": False, "carried": bool(_mark(rows)),
-                           **{key: sum(float(row[column]) for row in rows) / len(rows)
-                              for key, column in (("accuracy", "test_accuracy"), ("seconds", "seconds_total"))}})
+            point(stage, rows, store)
+    for elsewhere in later:
+        whole = {run["stage"]: sum(run["epoch_seconds"]) for run in read_json(ROOT / elsewhere / "two-cores.json")
+                 if len(run["epoch_seconds"]) == run["stage_epochs"]}
+        for (stage, _), rows in beyond_groups(elsewhere).items():
+            if stage in whole:
+                point(stage, rows, Store(ROOT / elsewhere / "runs"), whole[stage])
     first = next(iter(groups.values()))[0]
     return plots.accuracy_against_time(points + report_points(),
-                                       f"{first['dataset']}, {first['precision']}, {first['device']}, mean over seeds",
+                                       f"{first['dataset']}, {first['precision']}, {first['device']}, mean over seeds; shallow stages: "
+                                       "bfloat16, an Intel Xeon's 2 cores",
                                        "measured here, best checkpoint, pairs only unless said")
 
 

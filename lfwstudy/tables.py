@@ -35,6 +35,8 @@ _WORDS = {
     "training.online_brightness": "brightness, at most", "training.erase": "share of pictures with an erased patch",
     "training.contrast": "weight of the contrast with other people", "training.temperature": "temperature of the contrast",
     "training.drawn_people": "people drawn per epoch",
+    "training.pairs_per_person": "pairs of each drawn person in a batch",
+    "training.least_pictures": "fewest pictures of who is drawn",
 }
 
 # What a network was trained on, in LFW's terms.
