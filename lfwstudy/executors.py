@@ -1,4 +1,4 @@
-"""How are runs trained? Each configuration in a fresh process, handed to a concurrent.futures executor."""
+"""How are runs trained? Each configuration in a process of its own, handed to a concurrent.futures executor."""
 
 import csv
 import os
@@ -13,6 +13,7 @@ import time
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from pathlib import Path
 
+from . import forking
 from .errors import ConfigError, RunError
 from .files import read_csv, write_json
 from .machine import cores, environment
@@ -25,7 +26,7 @@ _FULL_BYTES = 64 << 10
 
 
 def run(jobs, cluster="", show=None):
-    """Train jobs, one fresh process each; returns {run: message} of those that failed.
+    """Train jobs, each in a process of its own; returns {run: message} of those that failed.
 
     jobs: dicts as train.main reads them, with `title`, `epochs` and `threads`: 0 where a run takes the whole machine,
     else the number of threads it computes with, and as many run at once as there are cores for. show: called with a
@@ -80,7 +81,7 @@ def load_cluster():
 
 
 def train_in_process(job, children=None, watch=None):
-    """Run one job in a fresh Python process; its output goes to log.txt in the run's folder.
+    """Run one job in a fresh Python process, or in one forked from a server; its output goes to log.txt in the run's folder.
 
     watch: called with the process, to return when it has ended; what it raises ends the process. Raises RunError with
     the end of the log, and the exit status as `status`, where the process fails. The process ends when this one does.
@@ -88,11 +89,15 @@ def train_in_process(job, children=None, watch=None):
     folder = Path(job["folder"])
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "job.json", {**job, "ends_with_parent": True})
+    limits = _thread_limits(job["threads"])
     (folder / "log.txt").unlink(missing_ok=True)  # a link in a folder from elsewhere is not written through
     with open(folder / "log.txt", "x", encoding="utf-8") as log:
-        process = subprocess.Popen([sys.executable, "-m", job.get("program", "lfwstudy.train"), str(folder / "job.json")],
-                                   stdin=subprocess.PIPE, stdout=log, stderr=log,
-                                   env=environment(**{**_thread_limits(job["threads"]), **job.get("environment", {})}))
+        if watch is None and forking.pays(job):
+            process = forking.Forked(folder / "job.json", log, limits)
+        else:
+            process = subprocess.Popen([sys.executable, "-m", job.get("program", "lfwstudy.train"), str(folder / "job.json")],
+                                       stdin=subprocess.PIPE, stdout=log, stderr=log,
+                                       env=environment(**{**limits, **job.get("environment", {})}))
         if children:
             children.add(process)
         try:

@@ -159,7 +159,10 @@ def free_memory():
 
 
 def peak_memory_mb():
-    """Peak memory of this process in MiB: resident size, or the accelerator's where one is used."""
+    """Peak memory of this process in MiB: resident size, or the accelerator's where one is used.
+
+    Of a forked training without what it shares of the libraries' files with its server and did not use itself.
+    """
     import resource
     if "jax" in sys.modules:
         device = sys.modules["jax"].devices()[0]

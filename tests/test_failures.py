@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -148,7 +149,7 @@ def test_a_killed_variant_shows_as_a_gap_and_the_rest_goes_on(faces, tmp_path):
     while process.poll() is None:
         for child in psutil.Process(process.pid).children(recursive=True):
             try:
-                job = [word for word in child.cmdline() if word.endswith("job.json")]
+                job = re.search(r"(?<= )/\S*job\.json", " ".join(child.cmdline()))
                 if job and json.loads(open(job[0]).read())["title"].startswith("stride"):
                     child.send_signal(signal.SIGKILL)
             except (psutil.NoSuchProcess, psutil.ZombieProcess, OSError, ValueError):

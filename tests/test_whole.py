@@ -68,7 +68,8 @@ def test_report_is_one_file_without_network_or_paths(out):
 def test_a_study_speaks_to_no_other_machine(out):
     """Each of its processes notes whom Python speaks to there (tiny_profile/sitecustomize.py); kernels are on this machine."""
     lines = Path(f"{out}.connections").read_text().splitlines()
-    assert lines.count("began ") >= 11  # the command, two trainings, four notebooks and their kernels
+    # The command, two trainings, four notebooks and their kernels; on Linux also the server of the trainings.
+    assert lines.count("began ") >= 11 + (sys.platform == "linux")
     spoken = {line for line in lines if line != "began "}
     assert all(re.fullmatch(r"socket\.\w+ (127\.0\.0\.1|::1|localhost|None|/.*)", line) for line in spoken), spoken
 

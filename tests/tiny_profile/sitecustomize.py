@@ -22,6 +22,7 @@ def note(event, arguments=()):
 
 if os.environ.get("LFWSTUDY_TEST_CONNECTIONS"):
     note("began")
+    os.register_at_fork(after_in_child=lambda: note("began"))  # the trainings of a server
     sys.addaudithook(note)
 
 if os.environ.get("LFWSTUDY_TEST_STAND_IN"):

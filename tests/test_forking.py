@@ -1,0 +1,162 @@
+"""Trainings forked from a warm server are those of processes started anew."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+
+from lfwstudy import executors, forking
+from lfwstudy.callbacks import RESUME_EPOCHS
+from lfwstudy.config import RunConfig
+from lfwstudy.datasets import load_pairs, prepare_bank
+from lfwstudy.errors import RunError
+from lfwstudy.files import read_csv, read_json
+from lfwstudy.study import Settings, Study
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forked on Linux alone")
+
+
+def job_of(faces, out):
+    study = Study(Settings(dataset="lfw-a", data_dir=str(faces), out=str(out), precision="float32"))
+    study.ask(["base"])
+    return study._job(study.climb()[0].candidates[0].specs[0], "train")
+
+
+def of_a_run(folder):
+    """What a run measured, less its times and memory."""
+    history = [{name: value for name, value in row.items() if name != "seconds"} for row in read_csv(folder / "history.csv")]
+    result = {name: value for name, value in read_json(folder / "result.json").items()
+              if "second" not in name and name != "peak_memory_mb"}
+    return history, result, (folder / "predictions.csv").read_text()
+
+
+def test_a_forked_training_is_that_of_a_new_process(faces, tmp_path):
+    measured = []
+    for name in ("forked", "anew"):
+        job = job_of(faces, tmp_path / name)
+        assert forking.pays(job)
+        executors.train_in_process(job, watch=None if name == "forked" else lambda process: None)
+        measured.append(of_a_run(Path(job["folder"])))
+        log = (Path(job["folder"]) / "log.txt").read_text()
+        assert "epoch   1/" in log and "cudart" not in log.split("epoch   1/")[1]
+    assert measured[0] == measured[1]
+
+
+def test_a_forked_training_that_fails_says_why(faces, tmp_path):
+    job = job_of(faces, tmp_path / "out")
+    with pytest.raises(RunError, match="its data have changed meanwhile"):
+        executors.train_in_process({**job, "run": "0" * 16})
+
+
+def test_forked_trainings_side_by_side_and_one_that_is_killed(faces, tmp_path):
+    jobs = [job_of(faces, tmp_path / str(number)) for number in range(4)]
+    for number, job in enumerate(jobs):
+        job["run"] = job["run"] if number else "0" * 16  # of data that are not there
+        job["title"] = str(number)
+    assert {name: "changed" in told for name, told in executors.run(jobs).items()} == {"0" * 16: True}
+    assert all((Path(job["folder"]) / "result.json").exists() for job in jobs[1:])
+
+    children = executors._Children()
+    job = job_of(faces, tmp_path / "killed")
+    Path(job["folder"]).mkdir(parents=True)
+    (Path(job["folder"]) / "job.json").write_text(json.dumps(job))
+    with open(tmp_path / "log.txt", "x") as log:
+        process = forking.Forked(Path(job["folder"]) / "job.json", log, executors._thread_limits(1))
+    children.add(process)
+    assert process.poll() is None
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(0)
+    process.kill()
+    assert process.wait() == process.poll() == -signal.SIGKILL
+    children.stop()
+
+    forking._server.kill()
+    forking._server.wait()
+    executors.train_in_process(job_of(faces, tmp_path / "after"))  # by another server
+
+
+PARENT = "import json, sys; from lfwstudy import executors; executors.train_in_process(json.loads(sys.argv[1]))"
+
+
+@pytest.mark.parametrize("who, number, told", [(0, signal.SIGKILL, ""), (1, signal.SIGKILL, "signal 9"), (2, signal.SIGKILL, "signal 9"),
+                                               (2, signal.SIGTERM, "signal 15"), (None, signal.SIGINT, "KeyboardInterrupt")])
+def test_a_training_its_server_and_its_parent_end_with_each_other(faces, tmp_path, who, number, told):
+    """Whichever of a study's processes ends, no other trains on; what trained goes on from its resume state."""
+    job = endless(job_of(faces, tmp_path / "out"))
+    folder = Path(job["folder"])
+
+    def wait_for(condition):
+        until = time.monotonic() + 90
+        while not condition():
+            assert time.monotonic() < until
+            time.sleep(0.01)
+
+    @contextmanager
+    def started():
+        parent = subprocess.Popen([sys.executable, "-c", PARENT, json.dumps(job)], stderr=subprocess.PIPE, text=True,
+                                  start_new_session=True)
+        try:
+            yield parent
+        finally:
+            parent.kill()
+            parent.communicate()
+
+    with started() as parent:
+        wait_for(lambda: (folder / "history.csv").exists() and len(read_csv(folder / "history.csv")) > RESUME_EPOCHS)
+        family = [psutil.Process(parent.pid), *psutil.Process(parent.pid).children(recursive=True)]
+        _, server, training = family
+        assert training.ppid() == server.pid and server.ppid() == parent.pid
+        assert " ".join(training.cmdline()).rstrip().endswith(f"-m lfwstudy.train {folder}/job.json")
+        if who is None:
+            os.killpg(parent.pid, number)  # Ctrl-C goes to all of a terminal's foreground group
+        else:
+            family[who].send_signal(number)
+        assert not psutil.wait_procs(family[1:], timeout=20)[1]
+        assert told in parent.communicate(timeout=20)[1] and parent.returncode
+    epochs = len(read_csv(folder / "history.csv"))
+    (folder / "log.txt").unlink()
+    with started():
+        wait_for(lambda: (folder / "log.txt").exists() and "epoch " in (folder / "log.txt").read_text())
+    first = re.search(r"epoch +([0-9]+)/", (folder / "log.txt").read_text())
+    assert int(first[1]) > epochs - RESUME_EPOCHS
+
+
+def test_a_script_without_the_usual_guard_is_not_imported_by_its_trainings(faces, tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text("import json, sys\nfrom lfwstudy import executors, forking\njob = json.loads(sys.argv[1])\n"
+                      "print('once', forking.pays(job), executors.run([job]))\n")
+    job = job_of(faces, tmp_path / "out")
+    done = subprocess.run([sys.executable, script, json.dumps(job)], capture_output=True, text=True, timeout=120)
+    assert done.stdout == "once True {}\n" and (Path(job["folder"]) / "result.json").exists(), done.stderr
+
+
+def test_a_server_that_cannot_import_says_why(faces, tmp_path, monkeypatch):
+    for name in ("_server", "_requests"):
+        monkeypatch.setattr(forking, name, None)
+    (tmp_path / "h5py.py").write_text("raise ImportError('this one is broken')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    with pytest.raises(RunError, match="status 1: ImportError: this one is broken"):
+        executors.train_in_process(job_of(faces, tmp_path / "out"))
+
+
+@pytest.mark.parametrize("change", [{"threads": 0}, {"program": "lfwstudy.bench"}, {"environment": {"A": "1"}}])
+def test_what_is_not_a_small_training_of_this_machine_starts_anew(faces, tmp_path, change, monkeypatch):
+    job = job_of(faces, tmp_path / "out")
+    assert forking.pays(job) and not forking.pays({**job, **change})
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    assert not forking.pays(job)
+
+
+def endless(job):
+    """The job with epochs without end."""
+    config = RunConfig.from_dict(job["config"]).change({"training.epochs": 10**5})
+    bank, pairs = prepare_bank(config.data, job["data_dir"]), load_pairs(config.data, job["data_dir"])
+    return {**job, "config": config.to_dict(), "run": config.identify(job["seed"], job["precision"], pairs.digest(bank))}
