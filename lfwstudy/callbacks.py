@@ -5,6 +5,8 @@ import os
 import sys
 import time
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 
 import keras
 import numpy as np
@@ -17,6 +19,8 @@ from .errors import RunError
 # trains five of the full network while its 470 MB are written), writing takes one part of so many of the time; what is
 # written in less than RESUME_QUICK seconds is not held back.
 RESUME_EPOCHS, RESUME_SECONDS, RESUME_PARTS, RESUME_QUICK = 5, 600, 10, 0.2
+# The disk takes longer than writing: what is waited for here does not stop training.
+_disk = ThreadPoolExecutor(1, thread_name_prefix="disk")
 
 
 class Recorder(keras.callbacks.Callback):
@@ -39,6 +43,7 @@ class Recorder(keras.callbacks.Callback):
         self.saved_resume = (0, time.monotonic())
         self.resume_seconds = 0.0  # what the last writing took
         self._steps = []
+        self._settling = None
 
     def on_epoch_begin(self, epoch, logs=None):
         self.model.optimizer.learning_rate = history.learning_rate(self.training, epoch + 1)
@@ -82,13 +87,21 @@ class Recorder(keras.callbacks.Callback):
     def _save_weights(self):
         epoch = self.rows[-1]["epoch"]
         if epoch in needed_epochs(self.rows, self.training):
-            save_weights(self.folder, self.siamese, epoch)
+            self._settle()
+            self._settling = begin_weights(self.folder, self.siamese, epoch)
+
+    def _settle(self):
+        """Wait until the last weights are on the disk. Raises OSError where they could not be kept."""
+        if self._settling:
+            self._settling.result()
+            self._settling = None
 
     def _save_resume(self, force):
         (epochs, since), began = self.saved_resume, time.monotonic()
         held_back = self.resume_seconds > RESUME_QUICK and began - since < RESUME_PARTS * self.resume_seconds
         due = len(self.rows) - epochs >= RESUME_EPOCHS and not held_back
         if force or due or began - since >= RESUME_SECONDS:
+            self._settle()  # it is of no use without the weights that it names
             save_resume(self.folder, self.model, self.rows)
             self.resume_seconds = time.monotonic() - began
             # Older weights go only now: until here the previous resume state may still have needed them.
@@ -111,8 +124,15 @@ def weights_path(folder, epoch):
 
 def save_weights(folder, siamese, epoch):
     """Write the siamese network's weights, atomically."""
-    with replacing(weights_path(folder, epoch)) as temporary:
-        siamese.save_weights(temporary)
+    begin_weights(folder, siamese, epoch).result()
+
+
+def begin_weights(folder, siamese, epoch):
+    """Write the siamese network's weights, as they are now; returns a Future that is done when they are on the disk and the
+    file has its name."""
+    with ExitStack() as stack:
+        siamese.save_weights(stack.enter_context(replacing(weights_path(folder, epoch))))
+        return _disk.submit(stack.pop_all().close)
 
 
 def load_weights(folder, siamese, epoch):

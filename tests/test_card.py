@@ -7,14 +7,14 @@ from lfwstudy import card, verify
 from lfwstudy.config import RunConfig
 from lfwstudy.datasets import prepare_bank
 from lfwstudy.files import read_json
-from lfwstudy.publish import LARGER, ROOT
+from lfwstudy.publish import SHALLOW, ROOT
 from lfwstudy.runs import Store
 
 
 def test_network_that_comes_with_the_package_is_small_and_of_a_run_in_results():
     assert sorted(p.name for p in verify.SHIPPED.iterdir()) == ["CARD.md", "model.keras", "roc.png", "run.json"]
     assert (verify.SHIPPED / "model.keras").stat().st_size < card.LARGEST
-    known, store = read_json(verify.SHIPPED / "run.json"), Store(ROOT / LARGER / "runs")
+    known, store = read_json(verify.SHIPPED / "run.json"), Store(ROOT / SHALLOW / "runs")
     assert store.record(known["run"])[0]["config"] == known["config"]
     assert store.result(known["run"])["test_accuracy_at_best"] == known["test_accuracy"]
     told = (verify.SHIPPED / "CARD.md").read_text(encoding="utf-8")
@@ -32,7 +32,7 @@ def test_two_photos_are_scored_without_any_study(faces, tmp_path, monkeypatch):
 def test_network_that_comes_with_the_package_gives_the_scores_in_results(lfw_dir):
     known = read_json(verify.SHIPPED / "run.json")
     config = RunConfig.from_dict(known["config"])
-    told = Store(ROOT / LARGER / "runs").predictions(known["run"], "test")
+    told = Store(ROOT / SHALLOW / "runs").predictions(known["run"], "test")
     rows, bank = np.linspace(0, len(told["label"]) - 1, 40).astype(int), prepare_bank(config.data, lfw_dir)
     left, right = (bank.images[bank.rows(told[side][rows])][..., None].astype(np.float32) / 255 for side in ("left", "right"))
     model = verify.load_best_model()[0]

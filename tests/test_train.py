@@ -1,8 +1,10 @@
+import errno
 import json
 import re
 import shutil
 import subprocess
 import sys
+import threading
 import time
 import types
 
@@ -11,7 +13,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from lfwstudy import callbacks, evaluate, train as training, verify
+from lfwstudy import callbacks, evaluate, files, train as training, verify
 from lfwstudy.callbacks import weights_path
 from lfwstudy.config import ModelConfig, TrainingConfig
 from lfwstudy.datasets import load_pairs, prepare_bank
@@ -523,3 +525,32 @@ def tiny_batches():
         return ({"left": rng.integers(9, size=10).astype(np.int32), "left_warp": rng.normal(size=(10, 8)).astype(np.float32)},
                 rng.normal(size=(10, 2)).astype(np.float32))
     return Batches(arrays, 10, 4)
+
+
+def test_the_disk_does_not_hold_training_but_the_resume_state_waits_for_it(tmp_path, monkeypatch):
+    """Weights have their name once they are on the disk; what names them, only after that; a disk that fails ends the run."""
+    network = keras.Sequential([keras.layers.Dense(3)])
+    network.build((None, 2))
+    on_disk, flush = threading.Event(), files._flush
+    monkeypatch.setattr(files, "_flush", lambda path: on_disk.wait(30) and flush(path))
+    recorder = callbacks.Recorder(tmp_path, TrainingConfig(epochs=5, patience=None), network, None, 1)
+    recorder.rows = [{"epoch": 1, "val_accuracy": 0.5, "val_loss": 1.0, "val_cross_entropy": 1.0, "loss": 1.0}]
+    recorder._save_weights()
+    assert not callbacks.weights_path(tmp_path, 1).exists()
+    kept = network.get_weights()[0]
+    network.set_weights([np.zeros((2, 3)), np.zeros(3)])  # training goes on meanwhile
+    seen = []
+    monkeypatch.setattr(callbacks, "save_resume", lambda *_: seen.append(callbacks.weights_path(tmp_path, 1).exists()))
+    threading.Timer(0.2, on_disk.set).start()
+    recorder._save_resume(force=True)
+    assert seen == [True]
+    callbacks.load_weights(tmp_path, network, 1)
+    np.testing.assert_array_equal(network.get_weights()[0], kept)
+
+    def full(path):
+        raise OSError(errno.ENOSPC, "no space left")
+    monkeypatch.setattr(files, "_flush", full)
+    recorder._save_weights()
+    with pytest.raises(OSError, match="no space"):
+        recorder._save_resume(force=True)
+    assert seen == [True] and len(list(tmp_path.iterdir())) == 1
