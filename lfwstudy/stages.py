@@ -293,7 +293,7 @@ BEYOND_LADDER = (
           (Variant("larger", "128x128 pixels, two thirds more filters, generalised mean", _LARGER),), seeds=5),
     Stage("all-people-shallow", "Parts of a face, all training people",
           "What holds of the pictures that the pairs name holds of all: a network half as deep in what it sees of a face, varied "
-          "more, with four times the weight decay and twice as many batches, gets further with a seventh of the weights.",
+          "more, with four times the weight decay and twice as many batches, gets further with a fifth of the weights.",
           (Variant("shallow", "three blocks, 5,632 batches of two pairs of 32 people, half as much augmentation again, weight decay "
                    "0.2", _SHALLOW),), seeds=5),
 )
