@@ -3,7 +3,8 @@
 The full network is trained on demo faces (the pictures' content does not change the speed) for a few steps in three
 ways, in turns: our own step, a bare Keras `fit` of the same network on float arrays (both twins in one batch, same
 precision), and a plain script in the style of the published study (two tower calls, float32). Each has a process of
-its own, as a training has, so that its memory and its settings of TensorFlow are its own.
+its own, as a training has, so that its memory and its settings of TensorFlow are its own. The matrix-product ceiling is
+measured first, and once more in each turn: on shared machines it changes by a fifth within a minute.
 
 `python -m lfwstudy.bench NAME CONFIG.json` is such a process: it compiles, then trains STEPS steps for each line it
 reads and answers with the seconds of one, and with all else it measured when its input ends.
@@ -25,7 +26,7 @@ from .errors import RunError
 from .files import replacing, write_json
 from .machine import cpu_name, environment, peak_memory_mb, precision_warning, resolve_precision, versions
 
-BATCH, ROUNDS = 64, 3
+BATCH, ROUNDS = 64, 5
 # Timed steps in a round. An accelerator is given all of them ahead, and asked for the last one's result alone.
 STEPS, STEPS_QUEUED = 2, 20
 # Seconds after which no further round begins.
@@ -54,29 +55,32 @@ def bench(show=print, config=RunConfig()):
             for name, contestant in contestants.items():
                 contestant.start()
                 show(f"{name}: first step {contestant.told['first_step_seconds']:.1f} s after the start of its process")
-            seconds = {name: [] for name in contestants}
+            ceilings, seconds = [], {name: [] for name in contestants}
             for round_ in range(ROUNDS):
                 if round_ and time.monotonic() - began > PATIENCE:
                     break
+                ceilings.append(ceiling.go()["gflops"])
                 for name, contestant in contestants.items():
-                    seconds[name].append(contestant.go())
+                    seconds[name].append(contestant.go()["step_seconds"])
             measured = {name: contestant.end() for name, contestant in contestants.items()}
         finally:
             for contestant in (ceiling, *contestants.values()):
                 contestant.kill()
-    result = summary(ceiling.told["gflops"], seconds, measured, precision)
+    result = summary(ceiling.told["gflops"] | {precision: float(np.median(ceilings))}, ceilings, seconds, measured, precision)
     for line in table(result):
         show(line)
     return result
 
 
-def summary(ceiling, seconds, measured, precision):
+def summary(ceiling, ceilings, seconds, measured, precision):
     """The measurements as one JSON-ready dict.
 
-    ceiling: GFLOP/s of a matrix product by precision; seconds: by contestant, of a step in each round; measured: by contestant, what it answered at its end.
+    ceiling: GFLOP/s of a matrix product by precision; ceilings: of one in the precision used, in each round; seconds: by
+    contestant, of a step in each round; measured: by contestant, what it answered at its end.
     """
     ours, plain = measured[OURS], measured[PLAIN]
     step = {name: float(np.median(values)) for name, values in seconds.items()}
+    shares = [ours["step_gflop"] / own / most for own, most in zip(seconds[OURS], ceilings)]
 
     def ratio(name):
         return float(np.median([other / own for own, other in zip(seconds[OURS], seconds[name])]))
@@ -85,7 +89,7 @@ def summary(ceiling, seconds, measured, precision):
             "warning": precision_warning(precision), "versions": versions(), "rounds": len(seconds[OURS]),
             "ceiling_gflops": ceiling, "step_gflop": round(ours["step_gflop"], 1),
             "step_seconds": {name: round(value, 6) for name, value in step.items()},
-            "share_of_ceiling": round(ours["step_gflop"] / step[OURS] / ceiling[precision], 3),
+            "share_of_ceiling": round(float(np.median(shares)), 3), "shares_of_ceiling": [round(share, 3) for share in shares],
             "ours_to_bare_keras": round(1 / ratio(BARE), 3), "plain_script_to_ours": round(ratio(PLAIN), 3),
             "pictures_share_of_step": round(ours["pictures_seconds"] / step[OURS], 4),
             "first_step_seconds": {name: round(m["first_step_seconds"], 2) for name, m in measured.items()},
@@ -93,24 +97,27 @@ def summary(ceiling, seconds, measured, precision):
             "plain_score_seconds_per_pair": round(plain["score_seconds_per_pair"], 7),
             "plain_score_to_ours": round(plain["score_seconds_per_pair"] / ours["score_seconds_per_pair"], 2),
             "checkpoint_seconds": round(ours["checkpoint_seconds"], 3),
+            "checkpoint_file_seconds": round(ours["checkpoint_file_seconds"], 3),
             "plain_write_seconds": round(ours["plain_write_seconds"], 3),
             "peak_memory_mb": {name: m["peak_memory_mb"] for name, m in measured.items()}}
 
 
 def table(result):
-    """The measurements as lines for a person."""
-    step, memory = result["step_seconds"], result["peak_memory_mb"]
+    """The measurements as lines for a person; of an older version's, what they have."""
+    step, memory, shares = result["step_seconds"], result["peak_memory_mb"], result.get("shares_of_ceiling")
+    spread = f" ({100 * min(shares):.0f} to {100 * max(shares):.0f} % in {len(shares)} rounds)" if shares else ""
+    whole = result.get("checkpoint_file_seconds")
+    disk = f"its file is on the disk after {whole:.2f} s, as many plain bytes" if whole else "as many plain bytes are on the disk"
     return [f"a training step of {BATCH} pairs takes {result['step_gflop']:,.0f} GFLOP; seconds, and peak memory of its process:",
             *(f"  {name:16s} {_short(seconds)} {memory[name]:7,.0f} MiB" for name, seconds in step.items()),
             f"ours takes {result['ours_to_bare_keras']:.3f} times the time of a bare Keras fit",
             f"ours is {result['plain_script_to_ours']:.2f} times as fast as the plain script",
-            f"ours does the arithmetic of a step, counted as direct convolutions have it, at {100 * result['share_of_ceiling']:.0f} % of "
-            "the matrix-product ceiling",
+            f"ours does a step's arithmetic, as direct convolutions have it, at {100 * result['share_of_ceiling']:.0f} % of the "
+            f"ceiling{spread}",
             f"gathering, scaling and varying pictures take {100 * result['pictures_share_of_step']:.1f} % of a step",
             f"scoring test pairs: {1000 * result['score_seconds_per_pair']:.3g} ms a pair, plain script "
             f"{1000 * result['plain_score_seconds_per_pair']:.3g} ms ({result['plain_score_to_ours']:.1f} times as fast)",
-            f"a checkpoint stops training for {result['checkpoint_seconds']:.2f} s; writing as many bytes to the disk takes "
-            f"{result['plain_write_seconds']:.2f} s",
+            f"a checkpoint stops training for {result['checkpoint_seconds']:.2f} s; {disk} after {result['plain_write_seconds']:.2f} s",
             *([f"warning: {result['warning']}"] if result["warning"] else [])]
 
 
@@ -158,7 +165,7 @@ class _Contestant:
     def go(self):
         self.process.stdin.write("go\n")
         self.process.stdin.flush()
-        return self._answer()["step_seconds"]
+        return self._answer()
 
     def end(self):
         self.process.stdin.close()
@@ -190,6 +197,8 @@ def main(name, job):
     if name == CEILING:
         large = {"size": 8192, "queued": 20} if accelerated else {}
         _tell(gflops={p: round(matrix_product_gflops(p, **large), 1) for p in PRECISIONS}, device=train.device_name())
+        for _ in sys.stdin:
+            _tell(gflops=matrix_product_gflops(precision, **large))
         return
     train.keep_compiled(train.cache_folder() / "compiled")
     if name != OURS and train.keras.backend.backend() == "tensorflow":
@@ -286,17 +295,17 @@ def _compiled(keras, trainer, inputs):
 
 
 def _checkpoint(siamese):
-    """Seconds that keeping the weights stops training for, and that writing as many bytes takes."""
+    """Seconds that keeping the weights stops training for, until their file is on the disk, and that as many plain bytes take."""
     from .callbacks import begin_weights, weights_path
     with tempfile.TemporaryDirectory() as folder:
-        keep, write, folder = [], [], Path(folder)
+        keep, whole, write, folder = [], [], [], Path(folder)
         for _ in range(3):
             settling = []
             keep.append(_seconds(lambda: settling.append(begin_weights(folder, siamese, 1))))
-            settling[0].result()
+            whole.append(keep[-1] + _seconds(settling[0].result))
             content = os.urandom(1 << 20) * (weights_path(folder, 1).stat().st_size >> 20)
             write.append(_seconds(lambda: _write_whole(folder / "plain", content)))
-    return {"checkpoint_seconds": min(keep), "plain_write_seconds": min(write)}
+    return {"checkpoint_seconds": min(keep), "checkpoint_file_seconds": min(whole), "plain_write_seconds": min(write)}
 
 
 def _write_whole(path, content):

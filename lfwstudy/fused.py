@@ -8,8 +8,6 @@ import tensorflow as tf
 
 # Of the base network's first block: 75 MB in float32 where a batch of 64 pairs has 302; fewer save nothing more.
 PICTURES_AT_ONCE = 32
-# Where gradients are products: caches overflow with the pieces of more.
-PICTURES_IN_PIECES = 8
 # A convolution goes by way of Fourier's transform where that needs so many times fewer multiply-adds: the direct one is
 # nearer to what the processor can do.
 FOURIER_PAYS = 3.5
@@ -46,8 +44,9 @@ def first_blocks(blocks, pictures):
     batch; but see `_first_block`.
     """
     kind = blocks[0][0].compute_dtype
-    if len(blocks) == pictures.shape[-1] == 1 and not blocks[0][0].sums_in_float32():
-        return _first_block(*blocks[0], pictures)
+    convolution, relu, pooling = blocks[0]
+    if len(blocks) == pictures.shape[-1] == 1 and pooling.strides == pooling.pool_size and not convolution.sums_in_float32():
+        return _first_block(convolution, relu, pictures)
 
     def chain(x, *weights):
         for (convolution, relu, pooling), kernel, bias in zip(blocks, weights[::2], weights[1::2]):
@@ -75,49 +74,27 @@ def first_blocks(blocks, pictures):
                                 for weight in (convolution.kernel, convolution.bias)))
 
 
-def _first_block(convolution, relu, pooling, pictures):
-    """`first_blocks` of one convolution of one channel where the processor computes in bfloat16. It gives half the bytes
-    then, which are kept; and its gradients are products."""
-    kind = convolution.compute_dtype
+def _first_block(convolution, relu, pictures):
+    """`first_blocks` of one convolution of one channel with pooling over pixels that do not overlap, where the processor
+    computes in bfloat16. What it gives has half the bytes then, and is kept.
 
-    @tf.custom_gradient
-    def computed(pictures, kernel, bias):
-        def gradient(upstream):
-            def add(some, *sums):
-                with tf.GradientTape() as tape:
-                    convolved = kept.read(some.start // PICTURES_IN_PIECES)
-                    tape.watch(convolved)
-                    pooled = pooling(convolved)
-                # The ReLU's gradient, where there is a quarter of the values.
-                passed = tf.raw_ops.ReluGrad(gradients=upstream[some], features=pooled)
-                more = _of_kernel_and_bias(tf.cast(pictures[some], kind), tape.gradient(pooled, convolved, passed))
-                return [total + part for total, part in zip(sums, more)]
-            return None, *_in_turn(pictures, add, tf.zeros_like(kernel), tf.zeros_like(bias), at_once=PICTURES_IN_PIECES)
-
-        def write(some, written, kept):
-            convolved = convolution.convolution_op(tf.cast(pictures[some], kind), tf.cast(kernel, kind)) + tf.cast(bias, kind)
-            convolved = relu(convolved)  # TensorFlow does the three in one
-            return written.write(written.size(), pooling(convolved)), kept.write(kept.size(), convolved)
-        written, kept = _in_turn(pictures, write, *(_slices(kind, layer.output.shape) for layer in (pooling, convolution)),
-                                 at_once=PICTURES_IN_PIECES)
-        return written.concat(), gradient
-
-    return computed(pictures, *(tf.convert_to_tensor(weight.value) for weight in (convolution.kernel, convolution.bias)))
-
-
-def _of_kernel_and_bias(pictures, upstream):
-    """The gradients of a convolution's kernel and bias, float32, from that of its outputs: as a product with the pictures'
-    pieces that meet each pixel of the kernel.
-
-    pictures: (n, side, side, 1); upstream: (n, out, out, filters), of the same type.
+    The pixels that are pooled into one are channels here, four times as many, and so are those of the pictures: convolutions
+    of one channel, and their kernels' gradient above all, make poor use of matrix units.
     """
-    out, filters = upstream.shape[2:]
-    size = pictures.shape[1] - out + 1
-    columns = tf.stack([pictures[:, :, at:at + out, 0] for at in range(size)])
-    pieces = [columns[:, :, at:at + out] for at in range(size)]
-    pieces = tf.reshape(tf.concat([*pieces, tf.ones_like(pieces[0][:1])], 0), (size * size + 1, -1))
-    gradient = tf.cast(pieces @ tf.reshape(upstream, (-1, filters)), tf.float32)
-    return tf.reshape(gradient[:-1], (size, size, 1, filters)), gradient[-1]
+    kind, (size, _, _, filters) = convolution.compute_dtype, convolution.kernel.shape
+    out = (pictures.shape[1] - size + 1) // 2
+    reach = size // 2 + 1  # in pairs of pixels, from each of the two
+    kernel = tf.convert_to_tensor(convolution.kernel.value)[:, :, 0]
+    kernel = tf.stack([tf.pad(kernel, [[down, 2 * reach - size - down], [across, 2 * reach - size - across], [0, 0]])
+                       for down in (0, 1) for across in (0, 1)], axis=2)
+    kernel = tf.transpose(tf.reshape(kernel, (reach, 2, reach, 2, -1)), (0, 2, 1, 3, 4))
+    kernel = tf.reshape(kernel, (reach, reach, 4, 4 * filters))
+    # The pixels past the pictures' end meet the kernel's zeros.
+    pictures = tf.pad(tf.cast(pictures, kind), [[0, 0], [0, 1], [0, 1], [0, 0]])[:, :2 * (out + reach - 1), :2 * (out + reach - 1)]
+    convolved = tf.nn.conv2d(tf.nn.space_to_depth(pictures, 2), tf.cast(kernel, kind), 1, "VALID")
+    convolved = tf.nn.bias_add(convolved, tf.tile(tf.cast(tf.convert_to_tensor(convolution.bias.value), kind), (4,)))
+    pooled = tf.nn.max_pool2d(tf.reshape(convolved, (-1, out, 4, filters)), (1, 4), (1, 4), "VALID")
+    return relu(tf.reshape(pooled, (-1, out, out, filters)))
 
 
 def fourier_pays(pictures, kernel):

@@ -86,11 +86,11 @@ def test_first_block_in_slices_is_at_least_as_exact_in_bfloat16(monkeypatch):
         assert np.linalg.norm(ours - exact) < 1.1 * np.linalg.norm(plain - exact) < np.linalg.norm(exact)
 
 
-@pytest.mark.parametrize("stride", [1, 2])
-def test_first_block_by_products_is_the_layers_own(stride, monkeypatch):
-    """In float32, where processors without bfloat16 can tell, too."""
+@pytest.mark.parametrize("stride, side", [(1, 65), (2, 65), (2, 66)])
+def test_first_block_with_pixels_as_channels_is_the_layers_own(stride, side, monkeypatch):
+    """In float32, where processors without bfloat16 can tell, too; of side 66, pooling leaves a row and a column out."""
     monkeypatch.setattr(Convolution, "sums_in_float32", lambda self: False)
-    (ours, *our_gradients), (plain, *plain_gradients) = _first_blocks("float32", stride, 1, monkeypatch)
+    (ours, *our_gradients), (plain, *plain_gradients) = _first_blocks("float32", stride, 1, monkeypatch, side)
     np.testing.assert_allclose(ours, plain, atol=1e-5 * np.abs(plain).max())
     for ours, plain in zip(our_gradients, plain_gradients, strict=True):
         np.testing.assert_allclose(ours, plain, atol=1e-5 * np.abs(plain).max())
@@ -124,13 +124,13 @@ def test_only_wide_convolutions_with_large_kernels_go_by_fourier(monkeypatch):
         assert those(ModelConfig(width=0.5), 105, "bfloat16") == ([] if there else [2])
 
 
-def _first_blocks(precision, stride, count, monkeypatch):
+def _first_blocks(precision, stride, count, monkeypatch, side=65):
     """Outputs and gradients of kernels and biases, float32, in slices (the second block's by Fourier) and by the layers: 70
     pictures, two slices and a part."""
-    tower = build_siamese(ModelConfig(width=0.125, pool1_stride=stride), 65, precision).get_layer("tower")
+    tower = build_siamese(ModelConfig(width=0.125, pool1_stride=stride), side, precision).get_layer("tower")
     blocks = [tower.layers[1:4], tower.layers[4:7]][:count]
     rng = np.random.default_rng(0)
-    pictures = tf.constant(rng.random((70, 65, 65, 1), np.float32))
+    pictures = tf.constant(rng.random((70, side, side, 1), np.float32))
     weight = tf.constant(rng.normal(size=(70, *blocks[-1][-1].output.shape[1:])).astype(np.float32))
     weights = [value.value for convolution, *_ in blocks for value in (convolution.kernel, convolution.bias)]
     results = []
