@@ -29,7 +29,9 @@ PRECISION_BEGIN, PRECISION_END = "<!-- precision -->", "<!-- /precision -->"
 BENCH_BEGIN, BENCH_END = "<!-- bench -->", "<!-- /bench -->"
 ACCELERATOR_BEGIN, ACCELERATOR_END = "<!-- accelerator -->", "<!-- /accelerator -->"
 BEYOND = "results/lfw-deepfunneled-beyond"
-SHALLOW, LARGER, VIEW2 = "results/lfw-deepfunneled-shallow", "results/lfw-deepfunneled-larger", "results/lfw-deepfunneled-view2"
+SHALLOW, LARGER = "results/lfw-deepfunneled-shallow", "results/lfw-deepfunneled-larger"
+# View 2's folds of a stage.
+VIEW2 = {"all-people-shallow": "results/lfw-deepfunneled-shallow-view2", "all-people-larger": "results/lfw-deepfunneled-view2"}
 LARGER_BEGIN, LARGER_END = "<!-- larger -->", "<!-- /larger -->"
 BEYOND_BEGIN, BEYOND_END = "<!-- beyond -->", "<!-- /beyond -->"
 REPORT, REPORT_CPU = "results/lfw-deepfunneled", "results/lfw-deepfunneled-cpu"
@@ -162,15 +164,18 @@ def larger_block(folders=(SHALLOW, LARGER), folds=VIEW2):
                                       (f"mean of {len(runs)} networks' logits", ((evaluate.ensemble(scores) > 0.5) == label)[None], " | | | ")):
                 low, high = evidence.mean_interval(right, components)
                 lines.append(f"{first}{named} | {_percent(right.mean())} [{_percent(low)}, {_percent(high)}] | {end} |")
-            devices.setdefault(runs[0]["device"], []).append(stage)
+            devices.setdefault(_device(runs), []).append(f"`{stage}`")
         cores += read_json(ROOT / folder / "two-cores.json")
-    of_folds = Store(ROOT / folds / "runs")
-    runs = [of_folds.result(run) for run in of_folds.ids()]
-    right = np.array([result["test_accuracy"] for result in runs])
-    lines.append(f"| {cores[-1]['stage']} | eight sets of people.txt | View 2 | {len(right)} folds, a network each | {_percent(right.mean())} "
-                 f"± {_percent(right.std(ddof=1) / np.sqrt(len(right)))} (standard error) | {_ends(runs)} |")
-    on = "; ".join(f"{_listed(f'`{stage}`' for stage in stages)} on {device}" for device, stages in devices.items())
-    return "\n".join([*lines, "", f"lfw-deepfunneled, convolutions in bfloat16, jax: {on}, up to six networks side by side on the card, of "
+    for stage, folder in folds.items():
+        store = Store(ROOT / folder / "runs")
+        runs = [store.result(run) for run in store.ids()]
+        if {store.record(run)[0]["config"]["data"]["fold"] for run in store.ids()} == set(range(1, 11)):
+            mean, error = evaluate.view2_estimate([result["test_accuracy"] for result in runs])
+            lines.append(f"| {stage} | eight sets of people.txt | View 2 | {len(runs)} folds, a network each | {_percent(mean)} "
+                         f"± {_percent(error)} (standard error) | {_ends(runs)} |")
+            devices.setdefault(_device(runs), []).append(f"View 2's `{stage}`")
+    on = "; ".join(f"{_listed(stages)} on {device}" for device, stages in devices.items())
+    return "\n".join([*lines, "", f"lfw-deepfunneled, convolutions in bfloat16: {on}. Up to six networks were side by side on a card, of "
                       "which the seconds are. Accuracy in percent with the checkpoint of the lowest validation loss. "
                       + " ".join(map(_on_two_cores, cores))])
 
@@ -179,6 +184,11 @@ def _ends(runs):
     """The last cells of a row of `larger_block`."""
     return " | ".join((_mean(runs, "test_accuracy_at_best", 100), _mean(runs, "val_accuracy_at_best", 100), _mean(runs, "seconds_total", 1, 0),
                        f"{int(runs[0]['parameters']):,}"))
+
+
+def _device(runs):
+    """Where runs were trained, all in one place, and with which backend."""
+    return f"{runs[0]['device']} ({runs[0]['backend']})"
 
 
 def _on_two_cores(run):
@@ -193,7 +203,8 @@ def _on_two_cores(run):
 
 
 def _listed(names):
-    return " and ".join(names)
+    *most, last = names
+    return f"{', '.join(most)} and {last}" if most else last
 
 
 def beyond_groups(folder=BEYOND):
