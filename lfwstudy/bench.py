@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -54,7 +55,7 @@ def bench(show=print, config=RunConfig()):
                 show(f"matrix-product ceiling in {name}: {gflops:,.0f} GFLOP/s")
             for name, contestant in contestants.items():
                 contestant.start()
-                show(f"{name}: first step {contestant.told['first_step_seconds']:.1f} s after the start of its process")
+                show(f"{name}: its first step begins {contestant.told['first_step_seconds']:.1f} s after its process")
             ceilings, seconds = [], {name: [] for name in contestants}
             for round_ in range(ROUNDS):
                 if round_ and time.monotonic() - began > PATIENCE:
@@ -66,7 +67,7 @@ def bench(show=print, config=RunConfig()):
         finally:
             for contestant in (ceiling, *contestants.values()):
                 contestant.kill()
-    result = summary(ceiling.told["gflops"] | {precision: float(np.median(ceilings))}, ceilings, seconds, measured, precision)
+    result = summary(ceiling.told["gflops"] | {precision: round(float(np.median(ceilings)), 1)}, ceilings, seconds, measured, precision)
     for line in table(result):
         show(line)
     return result
@@ -105,11 +106,14 @@ def summary(ceiling, ceilings, seconds, measured, precision):
 def table(result):
     """The measurements as lines for a person; of an older version's, what they have."""
     step, memory, shares = result["step_seconds"], result["peak_memory_mb"], result.get("shares_of_ceiling")
+    first = result["first_step_seconds"]
     spread = f" ({100 * min(shares):.0f} to {100 * max(shares):.0f} % in {len(shares)} rounds)" if shares else ""
     whole = result.get("checkpoint_file_seconds")
     disk = f"its file is on the disk after {whole:.2f} s, as many plain bytes" if whole else "as many plain bytes are on the disk"
     return [f"a training step of {BATCH} pairs takes {result['step_gflop']:,.0f} GFLOP; seconds, and peak memory of its process:",
             *(f"  {name:16s} {_short(seconds)} {memory[name]:7,.0f} MiB" for name, seconds in step.items()),
+            f"the first step begins {first[OURS]:.1f} s after the start of its process ({BARE} {first[BARE]:.1f} s, {PLAIN} "
+            f"{first[PLAIN]:.1f} s)",
             f"ours takes {result['ours_to_bare_keras']:.3f} times the time of a bare Keras fit",
             f"ours is {result['plain_script_to_ours']:.2f} times as fast as the plain script",
             f"ours does a step's arithmetic, as direct convolutions have it, at {100 * result['share_of_ceiling']:.0f} % of the "
@@ -152,23 +156,26 @@ class _Contestant:
 
     def __init__(self, name, job):
         self.name, self.job, self.process, self.told = name, job, None, None
+        self.errors = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")
 
     def start(self):
         # What others would run has none of our settings of TensorFlow, except that all have oneDNN's convolutions.
         own = {} if self.name == OURS else {"TF_CPU_ALLOCATOR_USE_BFC": "false", "TF_DETERMINISTIC_OPS": "0"}
         self.process = subprocess.Popen(
             [sys.executable, "-m", "lfwstudy.bench", self.name, str(self.job)], stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            stdout=subprocess.PIPE, stderr=self.errors, text=True,
             env=environment(**own, LFWSTUDY_BENCH_BEGAN=str(time.time())))
         self.told = self._answer()
 
     def go(self):
-        self.process.stdin.write("go\n")
-        self.process.stdin.flush()
+        with suppress(BrokenPipeError):  # it is gone: no answer says so
+            self.process.stdin.write("go\n")
+            self.process.stdin.flush()
         return self._answer()
 
     def end(self):
-        self.process.stdin.close()
+        with suppress(BrokenPipeError):
+            self.process.stdin.close()
         return {**self.told, **self._answer()}
 
     def kill(self):
@@ -182,7 +189,8 @@ class _Contestant:
         for line in self.process.stdout:
             if line.startswith("{"):
                 return json.loads(line)
-        raise RunError(f"bench: {self.name} failed: {self.process.stderr.read()[-600:]}")
+        self.errors.seek(0)
+        raise RunError(f"bench: {self.name} failed (exit status {self.process.wait()}): {self.errors.read()[-600:]}")
 
 
 def main(name, job):

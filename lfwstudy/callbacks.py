@@ -30,14 +30,14 @@ class Recorder(keras.callbacks.Callback):
     that a resumed run decides as an uninterrupted one does.
 
     folder: the run's folder; training: TrainingConfig; validate: function of no argument giving val_loss,
-    val_cross_entropy and val_accuracy of the current weights; pairs: trained pairs of an epoch.
+    val_cross_entropy and val_accuracy of the current weights; batches: of an epoch, a partial one as its part.
     """
 
     async_safe = True  # the batch hook only takes the time
 
-    def __init__(self, folder, training, siamese, validate, pairs):
+    def __init__(self, folder, training, siamese, validate, batches):
         super().__init__()
-        self.folder, self.training, self.siamese, self.validate, self.pairs = folder, training, siamese, validate, pairs
+        self.folder, self.training, self.siamese, self.validate, self.batches = folder, training, siamese, validate, batches
         self.rows = []
         self.compiled = False
         self.saved_resume = (0, time.monotonic())
@@ -77,7 +77,7 @@ class Recorder(keras.callbacks.Callback):
 
     def _without_compilation(self, wall):
         """Seconds of the first epoch's training, as if its first and its shorter last step had needed no compiling."""
-        steps, full = self._steps, self.pairs / self.training.batch_size
+        steps, full = self._steps, self.batches
         if len(steps) >= 4:
             return (steps[-2] - steps[0]) / (len(steps) - 2) * full
         if len(steps) >= 2:

@@ -30,8 +30,8 @@ This card is written by `python -m lfwstudy.card` from the run `{run}` of the la
 ## Data
 
 {alignment} pictures of Labeled Faces in the Wild, View 1; {pictures} pictures of {people} people to learn from ({class_}), of whom
-{single} people have one picture only. Validation: {validation} pairs of {validation_people} other people, for every choice and for the
-calibration of the score. Test: the {test} pairs of pairsDevTest.txt, of {test_people} other people again, scored once. No other
+{single} people have one picture only. Validation: {validation} pairs of {validation_people} other people, for the choice of epoch and
+seed and for the calibration of the score; the recipe was chosen on other splits of the training people. Test: the {test} pairs of pairsDevTest.txt, of {test_people} other people again, scored once. No other
 data. This folder holds {parameters:,} weights{cohort} and no picture.
 
 ## Recipe
@@ -61,7 +61,7 @@ On the {test} test pairs, at P(same) 0.5:
 - About one answer in {wrong:.0f} is wrong on LFW's own pairs. At a threshold where one stranger in a hundred is let in, {missed:.0f} of
   100 matched pairs are turned away. Nothing that matters to a person may rest on it.
 - It has learned from frontal press photographs in grey, found by one face detector and aligned by deep funneling. Photos given
-  to `lfwstudy verify` are framed in the same way, not aligned: the accuracy on them is unmeasured and will be lower.
+  to `lfwstudy verify` are framed in the same way, not aligned: the accuracy on them is unmeasured; expect it to be lower.
 - The probability holds where as many pairs are of one person as of two. Where strangers are the rule, most of those called
   the same are not.
 

@@ -150,7 +150,7 @@ def _run_command(commands):
     add = command.add_argument
     add("--profile", default="quick", metavar="NAME",
         help="quick (minutes, narrow network), cpu (a night on 2 cores) or report (the report's own numbers)")
-    add("--ladder", default="report", metavar="NAME", help="which ladder of stages: report, or beyond (the same pairs, other networks)")
+    add("--ladder", default="report", metavar="NAME", help="which ladder of stages: report, or beyond (other networks, trained otherwise)")
     add("--stages", default="", metavar="A,B,..", help="stages to add to this study (default: all of the ladder)")
     add("--seeds", type=int, default=1, metavar="N", help="runs per variant, seeds 0 to N-1")
     add("--split", choices=SPLITS, help="who is in validation (default: components, person-disjoint, no pair lost)")

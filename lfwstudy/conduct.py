@@ -26,7 +26,7 @@ def conduct(study, train=True):
     """
     started = time.monotonic()
     # Bad data fail here, before anything is written.
-    study.data(scale(study.base(), study.settings.profile, study.settings.ladder).data)
+    study.data(scale(study.first(), study.settings.profile, study.settings.ladder).data)
     with _cluster(study if train else None), _lock(study.out):
         for folder in (study.out, study.out / "notebooks", study.out / "html"):
             sweep(folder)
@@ -55,7 +55,7 @@ def train_only(study):
     """Train what a study's ladder lacks, with no notebook and no report: all that it needs is Keras, its backend and what
     reads the data. Prints where the runs are; returns the exit status. Raises RunError as `conduct` does."""
     started = time.monotonic()
-    study.data(scale(study.base(), study.settings.profile, study.settings.ladder).data)
+    study.data(scale(study.first(), study.settings.profile, study.settings.ladder).data)
     with _cluster(study), _lock(study.out):
         study.set_aside_damaged(_say)
         study.ask(study.settings.stage_ids())
@@ -337,8 +337,9 @@ def _operations(study, config):
     """Floating-point operations of a run that uses all its epochs: a multiply-add counts two, training three times."""
     pairs = study.data(config.data)[1]
     macs = tower_cost(config.model, config.data.side)[0]
-    trained = config.training.drawn_people or len(pairs.train) * (1 + config.training.augmented_copies)
-    pictures = 6 * trained + 2 * len(pairs.validation)
+    drawn = (config.training.drawn_people or 0) * config.training.pairs_per_person
+    trained = drawn or len(pairs.train) * (1 + config.training.augmented_copies)
+    pictures = 6 * trained + 2 * len(pairs.validation) * (1 + config.model.flip_average)
     return 2 * macs * pictures * config.training.epochs
 
 
@@ -409,6 +410,10 @@ def _cluster(study):
 
 
 def _say(text):
-    from tqdm import tqdm
+    try:
+        from tqdm import tqdm
+    except ImportError:  # on a machine that only trains
+        print(one_line(text), file=sys.stderr, flush=True)
+        return
     tqdm.write(one_line(text), file=sys.stderr)  # above the bar, where there is one
     sys.stderr.flush()

@@ -1,6 +1,7 @@
 """How are runs trained? Each configuration in a process of its own, handed to a concurrent.futures executor."""
 
 import csv
+import html
 import os
 import re
 import select
@@ -182,11 +183,12 @@ class Progress:
             return
         from IPython.display import DisplayHandle, Markdown
         self.text = text
+        line = Markdown(html.escape(text, quote=False))  # it may tell what stood in a file
         if self.handle is None:
             self.handle = DisplayHandle()
-            self.handle.display(Markdown(text))
+            self.handle.display(line)
         else:
-            self.handle.update(Markdown(text))
+            self.handle.update(line)
 
     def __exit__(self, *error):
         pass

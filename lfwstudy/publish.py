@@ -34,6 +34,7 @@ SHALLOW, LARGER = "results/lfw-deepfunneled-shallow", "results/lfw-deepfunneled-
 VIEW2 = {"all-people-shallow": "results/lfw-deepfunneled-shallow-view2", "all-people-larger": "results/lfw-deepfunneled-view2"}
 LARGER_BEGIN, LARGER_END = "<!-- larger -->", "<!-- /larger -->"
 BEYOND_BEGIN, BEYOND_END = "<!-- beyond -->", "<!-- /beyond -->"
+HEADLINE_BEGIN, HEADLINE_END = "<!-- headline -->", "<!-- /headline -->"
 REPORT, REPORT_CPU = "results/lfw-deepfunneled", "results/lfw-deepfunneled-cpu"
 PLACES = (("README.md", REPORT), (f"{REPORT}/README.md", REPORT), (f"{REPORT_CPU}/README.md", REPORT_CPU))
 
@@ -54,6 +55,27 @@ def curves(folder):
     first = rows[0]
     return plots.small_multiples(histories, f"{first['dataset']}, profile {first['profile']}, split {first['split']}, "
                                             f"seed{_seeds(rows)}, {first['precision']}, {first['device']}")
+
+
+def headline_block(folder=REPORT, beyond=SHALLOW):
+    """What was found, in three sentences."""
+    rows, groups = first_ladder(folder), beyond_groups(beyond)
+    first, carried = rows[0], [row for row in rows if row["carried_forward"] == "true"][-1]
+    variants = [float(row["test_accuracy"]) for row in rows]
+    most = max(v.published.accuracy for s in get_ladder("report") for v in s.variants if v.published)
+    store = Store(ROOT / beyond / "runs")
+
+    def reached(stage):
+        runs = next(runs for (name, _), runs in groups.items() if name == stage)
+        scored = [store.scores(row["run"]) for row in runs]
+        together = (evaluate.ensemble(np.stack([s["score"] for s in scored])) > 0.5) == (scored[0]["label"] > 0.5)
+        return f"**{_mean(runs, 'test_accuracy', 100)} %** (mean of {len(runs)} seeds; {_percent(together.mean())} % for their ensemble)"
+    return (f"The report's best network judged {100 * most:.1f} % of the test pairs of LFW-a rightly. With the report's own numbers, on "
+            f"`{first['dataset']}` and with one seed, its base network reaches {_percent(first['test_accuracy'])} % here, the other variants "
+            f"{_percent(min(variants[1:]))} to {_percent(max(variants[1:]))} %, and `{carried['variant']}`, which validation carries "
+            f"forward, {_percent(carried['test_accuracy'])} % ({_percent(carried['test_accuracy_at_best'])} % with the weights of the "
+            f"epoch that validation favours). A small network trained in another way reaches {reached('shallow')} from the same "
+            f"pictures, those that the training pairs name, and {reached('all-people-shallow')} from all pictures of the training people.")
 
 
 def block(folder):
@@ -79,6 +101,9 @@ def block(folder):
                  f"{first['precision']}, seed{_seeds(rows)}, {first['backend']} on {first['device']}. "
                  f"Accuracy in percent of the test pairs of {first['protocol']}; TPR and TNR are the shares of matched and of "
                  f"mismatched pairs judged rightly; ► is carried forward by {first['select']}.")
+    if same := _same_weights(rows, Store(ROOT / folder / "runs")):
+        lines.append("\nTrained alike until their best epochs, and there the same weights: "
+                     + "; ".join(_listed(f"`{name}`" for name in names) for names in same) + ".")
     missing = [f"{stage.id}: {v.id}" for stage in get_ladder(first["ladder"]) for v in stage.variants
                if (stage.id, v.id) not in groups and any(stage.id == row["stage"] for row in rows)]
     if missing:
@@ -136,21 +161,20 @@ def left_out_block(folder=BEYOND):
     shared = [min(len(correct["whole"]), len(correct[variant])) for variant in others]
     found = evidence.compare([(correct["whole"][:n], correct[variant][:n]) for n, variant in zip(shared, others)], components,
                              len(others))
-    lines = ["| left out | test accuracy | worth [95 %] | training seconds | seeds |", "|---|---|---|---|---|",
-             f"| nothing | {_percent(correct['whole'].mean())} | | {_mean(runs['whole'], 'seconds_total', 1, 0)} | "
-             f"{len(runs['whole'])} |"]
+    lines = ["| left out | test accuracy at best epoch | worth [95 %] | seeds |", "|---|---|---|---|",
+             f"| nothing | {_percent(correct['whole'].mean())} | | {len(runs['whole'])} |"]
     for variant, n, d in zip(others, shared, found):
         lines.append(f"| {variant.removeprefix('without-')} | {_percent(correct[variant].mean())} | "
-                     f"{_points((d.difference, d.low, d.high))} | {_mean(runs[variant], 'seconds_total', 1, 0)} | {n} |")
+                     f"{_points((d.difference, d.low, d.high))} | {n} |")
     return "\n".join([*lines, "", "Worth: points of test accuracy that the recipe on small pictures has more with the factor than "
                       "without it."])
 
 
 def larger_block(folders=(SHALLOW, LARGER), folds=VIEW2):
     """Markdown on the second ladder's stages that were trained on an accelerator: View 1 by seeds, View 2 by folds."""
-    lines = ["| stage | trained on | protocol | networks | test accuracy [95 %] | at best epoch | validation at best | seconds | parameters |",
+    lines = ["| stage | trained on | protocol | networks | test accuracy [95 %] | at best epoch | validation at best | training seconds | parameters |",
              "|---|---|---|---|---|---|---|---|---|"]
-    devices, cores = {}, []
+    devices = {}
     for folder in folders:
         store = Store(ROOT / folder / "runs")
         for (stage, _), runs in beyond_groups(folder).items():
@@ -165,7 +189,6 @@ def larger_block(folders=(SHALLOW, LARGER), folds=VIEW2):
                 low, high = evidence.mean_interval(right, components)
                 lines.append(f"{first}{named} | {_percent(right.mean())} [{_percent(low)}, {_percent(high)}] | {end} |")
             devices.setdefault(_device(runs), []).append(f"`{stage}`")
-        cores += read_json(ROOT / folder / "two-cores.json")
     for stage, folder in folds.items():
         store = Store(ROOT / folder / "runs")
         runs = [store.result(run) for run in store.ids()]
@@ -175,9 +198,41 @@ def larger_block(folders=(SHALLOW, LARGER), folds=VIEW2):
                          f"± {_percent(error)} (standard error) | {_ends(runs)} |")
             devices.setdefault(_device(runs), []).append(f"View 2's `{stage}`")
     on = "; ".join(f"{_listed(stages)} on {device}" for device, stages in devices.items())
-    return "\n".join([*lines, "", f"lfw-deepfunneled, convolutions in bfloat16: {on}. Up to six networks were side by side on a card, of "
-                      "which the seconds are. Accuracy in percent with the checkpoint of the lowest validation loss. "
-                      + " ".join(map(_on_two_cores, cores))])
+    return "\n".join([*lines, "", f"lfw-deepfunneled, convolutions in bfloat16: {on}. Up to six networks were side by side on a card, "
+                      "of which the training seconds are. Accuracy in percent with the checkpoint of the lowest validation loss; at best "
+                      "epoch: of the highest validation accuracy.", "", *two_cores_table(folders)])
+
+
+def two_cores(folders=(SHALLOW, LARGER)):
+    """Networks of these stages that were trained on two cores: dicts of stage, seed, epochs, seconds of each epoch trained,
+    accuracy, None where it was not trained to the end, accuracy of the same seed elsewhere, and machine."""
+    found = []
+    for folder in folders:
+        elsewhere, store = {row["run"]: row for row in first_ladder(folder)}, Store(ROOT / folder / "two-cores")
+        for run in store.ids():
+            result, there = store.result(run), elsewhere[run]
+            found.append({"stage": there["stage"], "seed": result["seed"], "stage_epochs": result["epochs_max"],
+                          "epoch_seconds": [float(row["seconds"]) for row in store.history(run)],
+                          "test_accuracy": result["test_accuracy"], "elsewhere": float(there["test_accuracy"]),
+                          "machine": f"{result['device']} ({result['backend']}, {result['precision']})"})
+        if (path := ROOT / folder / "two-cores.json").is_file():
+            found += [{"test_accuracy": None, **run} for run in read_json(path)]
+    return sorted(found, key=lambda run: len(run["epoch_seconds"]) < run["stage_epochs"])
+
+
+def two_cores_table(folders):
+    """The same as lines of a Markdown table."""
+    lines = ["| on two cores | seed | epochs | minutes of training, without start and compilation | test accuracy | of the same seed on the card |",
+             "|---|---|---|---|---|---|"]
+    for run in two_cores(folders):
+        seconds, epochs = run["epoch_seconds"], run["stage_epochs"]
+        whole = len(seconds) == epochs
+        minutes = sum(seconds) / len(seconds) * epochs / 60
+        lines.append(f"| {run['stage']} | {run['seed']} | {len(seconds)} of {epochs} | "
+                     f"{minutes:.1f}{'' if whole else ' for all, reckoned'} | "
+                     + (f"{_percent(run['test_accuracy'])} | {_percent(run['elsewhere'])} |" if whole else "| |"))
+    machines = dict.fromkeys(run["machine"] for run in two_cores(folders) if run["test_accuracy"])
+    return [*lines, "", f"{_listed(machines)}. The same seed ends elsewhere there: sums are taken in another order."]
 
 
 def _ends(runs):
@@ -189,17 +244,6 @@ def _ends(runs):
 def _device(runs):
     """Where runs were trained, all in one place, and with which backend."""
     return f"{runs[0]['device']} ({runs[0]['backend']})"
-
-
-def _on_two_cores(run):
-    """A sentence on what a network of a stage took on two cores, from an entry of two-cores.json."""
-    seconds, epochs = run["epoch_seconds"], run["stage_epochs"]
-    said = f"`{run['stage']}` on {run['machine']} (tensorflow, {run['precision']}): "
-    if len(seconds) == epochs:
-        return (f"{said}{sum(seconds) / 60:.1f} minutes for seed {run['seed']}, test accuracy {_percent(run['test_accuracy'])}, without start "
-                "and compilation.")
-    return (f"{said}{sum(seconds) / len(seconds):.0f} s an epoch in a training of {len(seconds)}; {epochs} would take "
-            f"{sum(seconds) / len(seconds) * epochs / 60:.0f} minutes: reckoned, not run.")
 
 
 def _listed(names):
@@ -219,33 +263,32 @@ def beyond_groups(folder=BEYOND):
 def seconds_figure(folder=BEYOND, later=(SHALLOW, LARGER)):
     """Accuracy against training seconds on two cores of the second ladder, and of the report, as a Figure.
 
-    later: folders of stages trained on an accelerator; their seconds are those of one network on two cores, where all of its
-    epochs were trained there, too.
+    later: folders of stages trained on an accelerator: shown is the network of each that was trained on two cores, too.
     """
     from . import plots
     points, store, groups = [], Store(ROOT / folder / "runs"), beyond_groups(folder)
 
-    def point(stage, rows, store, seconds=None):
+    def point(stage, rows, store, alone=None):
         pictures = store.record(rows[0]["run"])[0]["config"]["data"]["pictures"]
         # The usual class needs no label: the figure says whose it is where it is another.
         label = stage if pictures == "pairs" else f"{stage} ({PICTURE_CLASSES[pictures]})"
         mean = {key: sum(float(row[column]) for row in rows) / len(rows)
                 for key, column in (("accuracy", "test_accuracy"), ("seconds", "seconds_total"))}
-        points.append({"label": label, "published": False, "carried": not seconds and bool(_mark(rows)), **mean,
-                       **({"seconds": seconds} if seconds else {})})
+        points.append({"label": label, "published": False, "carried": not alone and bool(_mark(rows)),
+                       **(alone or mean)})
     for (stage, _), rows in groups.items():
         if stage != "leave-one-out":
             point(stage, rows, store)
     for elsewhere in later:
-        whole = {run["stage"]: sum(run["epoch_seconds"]) for run in read_json(ROOT / elsewhere / "two-cores.json")
-                 if len(run["epoch_seconds"]) == run["stage_epochs"]}
+        whole = {run["stage"]: {"accuracy": run["test_accuracy"], "seconds": sum(run["epoch_seconds"])}
+                 for run in two_cores([elsewhere]) if run["test_accuracy"]}
         for (stage, _), rows in beyond_groups(elsewhere).items():
             if stage in whole:
                 point(stage, rows, Store(ROOT / elsewhere / "runs"), whole[stage])
     first = next(iter(groups.values()))[0]
     return plots.accuracy_against_time(points + report_points(),
                                        f"{first['dataset']}, {first['precision']}, {first['device']}, mean over seeds; shallow stages: "
-                                       "bfloat16, an Intel Xeon's 2 cores",
+                                       "bfloat16, an Intel Xeon's 2 cores, one seed",
                                        "measured here, best checkpoint, pairs only unless said")
 
 
@@ -253,7 +296,8 @@ def cluster_block(file="results/cluster.json"):
     """Markdown on what the hand-out of runs was measured to take, and what follows for larger studies."""
     from .cluster_worker import state_pause
     m = read_json(ROOT / file)
-    seconds = [v.published.seconds_total for s in get_ladder("report") for v in s.variants if v.published]
+    seconds = [p.seconds_total for p in
+               dict.fromkeys(v.published for s in get_ladder("report") for v in s.variants if v.published)]
     a_run = sum(seconds) / len(seconds)
     parameters = tower_cost(base_config("report").model, 105)[1]
     # Weights and Adam's two moments, and the weights of the best epoch and the best checkpoint beside them.
@@ -329,6 +373,10 @@ def accelerator_block(folder=REPORT, files=("results/bench-h200.json", "results/
 
     def row(name, cell):
         return f"| {name} | {' | '.join(cell(m, m['step_seconds']) for m in measured)} |"
+
+    def of_all(values, how, unit):
+        ours, bare, plain = (format(values[name], how) for name in (bench.OURS, bench.BARE, bench.PLAIN))
+        return f"{ours} {unit} ({bench.BARE} {bare}, {bench.PLAIN} {plain})"
     return "\n".join([
         f"The {len(rows)} runs of the report's ladder, profile `{rows[0]['profile']}`, seed{_seeds(rows)}, took "
         f"{sum(seconds) // 60}:{sum(seconds) % 60:02d} minutes on one {rows[0]['device']} in {len(seconds)} commands "
@@ -343,8 +391,8 @@ def accelerator_block(folder=REPORT, files=("results/bench-h200.json", "results/
             f"{100 * m['share_of_ceiling']:.0f} % of the ceiling"),
         row("a bare Keras `fit` on float arrays, same precision", lambda m, steps: f"{1000 * steps[bench.BARE]:.1f} ms"),
         row("the plain script, float32", lambda m, steps: f"{1000 * steps[bench.PLAIN]:.1f} ms, {m['plain_script_to_ours']:.2f} times ours"),
-        row("first step after the start of the process", lambda m, _: f"{m['first_step_seconds'][bench.OURS]:.1f} s"),
-        row("memory of the card at its peak", lambda m, _: f"{m['peak_memory_mb'][bench.OURS]:,.0f} MiB")])
+        row("the first step begins after the start of the process", lambda m, _: of_all(m["first_step_seconds"], ".1f", "s")),
+        row("memory of the card at its peak", lambda m, _: of_all(m["peak_memory_mb"], ",.0f", "MiB"))])
 
 
 def growth_block(file="results/growth.json"):
@@ -367,7 +415,7 @@ def published_text(text, folder):
     """A README's text with its blocks made anew. Raises ValueError where it has none."""
     text = _replaced(text, BEGIN, END, block(folder))
     for begin, end, content in ((BEYOND_BEGIN, BEYOND_END, lambda: "\n\n".join(filter(None, (beyond_block(), left_out_block())))),
-                                (LARGER_BEGIN, LARGER_END, larger_block), (CLUSTER_BEGIN, CLUSTER_END, cluster_block), (GROWTH_BEGIN, GROWTH_END, growth_block),
+                                (HEADLINE_BEGIN, HEADLINE_END, headline_block), (LARGER_BEGIN, LARGER_END, larger_block), (CLUSTER_BEGIN, CLUSTER_END, cluster_block), (GROWTH_BEGIN, GROWTH_END, growth_block),
                                 (CONTAMINATION_BEGIN, CONTAMINATION_END, contamination_block),
                                 (BENCH_BEGIN, BENCH_END, bench_block),
                                 (ACCELERATOR_BEGIN, ACCELERATOR_END, accelerator_block),
@@ -398,6 +446,15 @@ def main():
         path = ROOT / readme
         write_text(path, published_text(path.read_text(encoding="utf-8"), folder))
     return 0
+
+
+def _same_weights(rows, store):
+    """Names of variants whose best epochs' weights give the same scores, list by list, where there are several."""
+    groups = {}
+    for row in rows:
+        groups.setdefault((row["seed"], row["fold"], store.scores(row["run"])["score_at_best"].tobytes()), []).append(
+            f"{row['stage']}: {row['variant']}")
+    return [names for names in dict.fromkeys(map(tuple, groups.values())) if len(names) > 1]
 
 
 def _mark(rows):

@@ -224,14 +224,18 @@ _NUMBER = re.compile(r"|not finished|not scored|diverged|[–+\-<]?\s*\d*[\d.,:]
 
 
 def _disarm(soup):
-    """Remove what could act or load: a study's notebooks may come from somebody else."""
-    for tag in soup.find_all(["script", "link", "iframe", "object", "embed", "meta", "base", "form"]):
+    """Remove what could act, load or hide: a study's notebooks may come from somebody else."""
+    for tag in soup.find_all(["script", "link", "iframe", "object", "embed", "meta", "base", "form", "style"]):
         tag.decompose()
     for tag in soup.find_all(True):
         for name in list(tag.attrs):
             if name.startswith("on") or name in ("href", "src", "xlink:href", "action", "formaction", "srcset", "style") \
-                    and re.match(r"\s*(javascript|vbscript|data:text)|.*url\(", str(tag[name]), re.IGNORECASE):
+                    and re.match(r"(javascript|vbscript|data:text)|.*url\(", _SPACE.sub("", str(tag[name])), re.IGNORECASE):
                 del tag[name]
+
+
+# What browsers pass over in an address.
+_SPACE = re.compile(r"[\s\x00-\x20]+")
 
 
 def _gap(text):
@@ -318,6 +322,7 @@ figcaption { color: var(--soft); padding: .4rem 0; font-size: .8rem; line-height
 .scroll { overflow-x: auto; }
 /* Figures take part in light and dark: what matplotlib draws in black, white and greys follows the page. */
 figure > .scroll > svg { display: block; fill: var(--ink); }
+figure svg * { stroke-linejoin: round; stroke-linecap: butt; }
 figure svg [style*="fill: #ffffff"] { fill: var(--paper) !important; }
 figure svg [style*="stroke: #000000"] { stroke: var(--ink) !important; }
 figure svg [style*="fill: #666666"] { fill: var(--soft) !important; }

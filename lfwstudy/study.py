@@ -188,6 +188,10 @@ class Study:
         return base_config(self.settings.profile, dataset=self.settings.dataset, protocol=self.settings.protocol,
                            split=self.settings.split, fold=self.folds()[0])
 
+    def first(self):
+        """The configuration of the first stage's first variant, in unscaled epochs."""
+        return self.base().change(get_ladder(self.settings.ladder)[0].variants[0].changes)
+
     def data(self, config):
         """Bank, StudyPairs and data digest of a DataConfig, checked: every pair's pictures are there."""
         return _load_data(config, self.settings.data_dir)
@@ -245,7 +249,7 @@ class Study:
         """Climb to a stage, training what is missing on the way; returns its Rung."""
         stage = get_stage(self.settings.ladder, name)
         # Bad data fail before anything is asked for.
-        self.data(scale(self.base(), self.settings.profile, self.settings.ladder).data)
+        self.data(scale(self.first(), self.settings.profile, self.settings.ladder).data)
         if not os.environ.get(CHECKED):
             self.set_aside_damaged(show)
         if name not in self.stages():

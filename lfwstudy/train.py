@@ -51,7 +51,7 @@ class PairTrainer(keras.Model):
     `right`, int32 (batch,), and for each side, where pictures are varied, `left_warp`, float32 (batch, 7), where they
     are erased `left_erase`, float32 (batch, 4), and where people are contrasted `left_person`, int32 (batch,). The
     output is the score's logit: a loss on clipped probabilities would pass no gradient for pairs that are surely wrong.
-    batch_size: pairs a batch; large ones go through the base network's first blocks slice by slice, to save memory.
+    batch_size: pairs a batch; large ones go through the base network's first blocks as fused.first_blocks does it.
     With `strangers`, for batches of matched pairs of different people, it is (batch, 2, 1): of the pair, and
     of its left picture and the right one of the pair before it.
     """
@@ -95,8 +95,8 @@ class PairTrainer(keras.Model):
 
 
 def blocks_in_slices(tower, batch_size):
-    """The first blocks of a tower that are to be trained a few pictures at a time, to save memory: lists of a convolution,
-    its ReLU and its pooling.
+    """The first blocks of a tower that fused.first_blocks is to train, to save memory or time: lists of a convolution, its
+    ReLU and its pooling.
 
     Koch's network without a normalisation between them, which would need the whole batch, on TensorFlow: the first block,
     and the second, whose convolution takes most of the arithmetic, where Fourier's transform makes it cheap to compute twice.
@@ -441,7 +441,7 @@ def cohort_rows(config, part, drawable, seed):
 
 def fit(training, trainer, scorer, batches, folder):
     """Train until the epochs or the patience are over; returns the history's rows."""
-    recorder = Recorder(folder, training, trainer.siamese, scorer.validate, batches.pairs)
+    recorder = Recorder(folder, training, trainer.siamese, scorer.validate, batches.pairs / batches.batch_size)
     try:
         recorder.rows = load_resume(folder, trainer, training)
     except RunError as error:

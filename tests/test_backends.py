@@ -18,7 +18,7 @@ from lfwstudy.study import Settings, Study
 
 # Packages that such a machine does not have: importing them fails as it would there.
 _ABSENT = ("tensorflow", "pandas", "matplotlib", "seaborn", "IPython", "papermill", "nbconvert", "nbformat", "statsmodels",
-           "cv2", "jinja2", "ipywidgets")
+           "cv2", "jinja2", "ipywidgets", "tqdm")
 _RUN = """
 import sys
 

@@ -1,9 +1,12 @@
 import json
+import subprocess
+import sys
 
 import pytest
 
-from lfwstudy.bench import bench, summary, table
+from lfwstudy.bench import _Contestant, bench, summary, table
 from lfwstudy.config import RunConfig
+from lfwstudy.errors import RunError
 
 
 @pytest.mark.long
@@ -33,3 +36,12 @@ def test_ratios_follow_from_the_seconds_of_the_same_round():
     assert result["plain_score_to_ours"] == 3.0
     assert result["pictures_share_of_step"] == 0.02
     assert all(len(line) < 120 for line in table(result))
+
+
+def test_who_was_killed_is_told():
+    contestant = _Contestant("ours", "job.json")
+    contestant.process = subprocess.Popen([sys.executable, "-c", "import os; os.kill(os.getpid(), 9)"], stdin=subprocess.PIPE,
+                                          stdout=subprocess.PIPE, text=True)
+    contestant.process.wait()
+    with pytest.raises(RunError, match="ours failed .exit status -9"):
+        contestant.go()

@@ -158,7 +158,9 @@ def test_hostile_names_go_through_a_whole_study_and_do_nothing(tmp_path):
 
 HOSTILE_CELLS = ["<script>alert(1)</script>", "<img src='data:image/png;base64,AA' onerror='alert(1)'>", "<svg onload=alert(1)></svg>",
                  "<a href=' javascript:alert(1)'>x</a>", "<iframe src='https://x'></iframe>", "<meta http-equiv=refresh content=0>",
-                 "<form action='https://x'><input></form>", "<p style='background:url(https://x)'>x</p>", "<base href='https://x'>"]
+                 "<form action='https://x'><input></form>", "<p style='background:url(https://x)'>x</p>", "<base href='https://x'>",
+                 "<a href='java\nscript:alert(1)'>x</a>", "<p style='background:\nurl(https://x)'>x</p>",
+                 "<style>.demo { display: none }</style>"]
 
 
 @pytest.mark.parametrize("hostile", HOSTILE_CELLS)
@@ -177,7 +179,7 @@ def test_notebooks_of_somebody_else_act_in_no_report(tmp_path, monkeypatch, host
                                                    "nbformat_minor": 4})
     html = report.render(study).read_text()
     body = html[html.index("<body"):]
-    assert not re.search(r"<(script|iframe|meta|form|base|object|embed|link)\b|<[^>]+\son\w+=|<[^>]+(javascript:|url\()", body)
+    assert not re.search(r"<(script|iframe|meta|form|base|object|embed|link|style)\b|<[^>]+\son\w+=|<[^>]+(java\s*script:|url\()", body)
     assert "Content-Security-Policy" in html and "default-src 'none'" in html
 
 

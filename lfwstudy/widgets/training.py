@@ -22,7 +22,7 @@ def train_live(study):
 
     Runs lie in <study>/live. Stopping keeps the last resume state (every five epochs); starting the same again goes on.
     """
-    study.data(study.base().data)  # says at once that pictures are missing
+    study.data(study.first().data)  # says at once that pictures are missing
     stages = get_ladder(study.settings.ladder)
     stage = dropdown("Stage", [(s.title, s.id) for s in stages])
     variant = dropdown("Variant", _variants(study, stages[0].id))
@@ -109,9 +109,9 @@ def train_live(study):
 
 
 def small_config(study, stage, variant, epochs, pairs, width):
-    """A variant's title and its changes on the base configuration at a small size: RunConfig, quick's scaled epochs."""
+    """A variant's title and its changes on the first stage's configuration at a small size: RunConfig, quick's scaled epochs."""
     found = next(v for v in get_stage(study.settings.ladder, stage).variants if v.id == variant)
-    config = scale(study.base().change(found.changes), "quick", study.settings.ladder)
+    config = scale(study.first().change(found.changes), "quick", study.settings.ladder)
     config = config.change({"model.width": round(width, 3), "data.pairs_per_class": pairs, "training.epochs": epochs})
     return f"{stage}/{variant}", config
 
