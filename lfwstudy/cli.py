@@ -124,7 +124,7 @@ def _parser():
     command = _command(commands, "report", report, "render the HTML of a study again")
     command.add_argument("--out", default="", help="the study's folder (default: runs/demo-quick)")
     _verify_command(commands)
-    command = _command(commands, "bench", bench, "measure speed and memory of this machine, in about three minutes")
+    command = _command(commands, "bench", bench, "measure speed and memory of this machine, in at most three minutes and with about 8 GB")
     command.add_argument("--json", default="", metavar="FILE", help="write the measurements to a file, too")
     command.add_argument("--growth", action="store_true",
                          help="instead: how time and memory grow with pairs, pixels and runs; takes longer")

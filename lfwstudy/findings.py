@@ -227,7 +227,7 @@ def time_points(study, rungs):
             accuracy = mean_of(results, "test_accuracy_at_best")
             if accuracy is not None and np.isfinite(accuracy):
                 points.append({"label": f"{rung.stage.id}: {candidate.variant}", "accuracy": accuracy, "published": False,
-                               "seconds": mean_of(results, "seconds_total"), "carried": _is_carried(rung, candidate)})
+                               "seconds": mean_of(results, "seconds_total"), "carried": rung.carries(candidate.variant)})
     return points + report_points()
 
 
@@ -235,10 +235,6 @@ def report_points():
     """The report's own figures as `time_points` has them."""
     return [{"label": stage.id, "seconds": p.seconds_total, "accuracy": p.accuracy, "published": True}
             for stage in REPORT_LADDER for p in {v.published for v in stage.variants} if p and p.seconds_total]
-
-
-def _is_carried(rung, candidate):
-    return rung.after is not None and (rung.after.stage, rung.after.variant) == (candidate.stage, candidate.variant)
 
 
 def contamination(study):

@@ -1,7 +1,7 @@
 """Measured figures in the READMEs: written from results.csv by `python -m lfwstudy.publish`, never typed.
 
-A block between `<!-- results -->` and `<!-- /results -->` is replaced, and likewise `bench`, `cluster`, `growth`,
-`contamination` and `precision` from the JSON files of these names in results/; a test compares them with the files.
+A block between `<!-- results -->` and `<!-- /results -->` is replaced, and likewise those that BLOCKS names, from the runs and
+the JSON files in results/; a test compares them with the files.
 """
 
 import sys
@@ -21,20 +21,10 @@ from .stages import base_config, get_ladder
 from .tables import PICTURE_CLASSES
 
 ROOT = Path(__file__).resolve().parents[1]
-BEGIN, END = "<!-- results -->", "<!-- /results -->"
-CLUSTER_BEGIN, CLUSTER_END = "<!-- cluster -->", "<!-- /cluster -->"
-GROWTH_BEGIN, GROWTH_END = "<!-- growth -->", "<!-- /growth -->"
-CONTAMINATION_BEGIN, CONTAMINATION_END = "<!-- contamination -->", "<!-- /contamination -->"
-PRECISION_BEGIN, PRECISION_END = "<!-- precision -->", "<!-- /precision -->"
-BENCH_BEGIN, BENCH_END = "<!-- bench -->", "<!-- /bench -->"
-ACCELERATOR_BEGIN, ACCELERATOR_END = "<!-- accelerator -->", "<!-- /accelerator -->"
 BEYOND = "results/lfw-deepfunneled-beyond"
 SHALLOW, LARGER = "results/lfw-deepfunneled-shallow", "results/lfw-deepfunneled-larger"
 # View 2's folds of a stage.
 VIEW2 = {"all-people-shallow": "results/lfw-deepfunneled-shallow-view2", "all-people-larger": "results/lfw-deepfunneled-view2"}
-LARGER_BEGIN, LARGER_END = "<!-- larger -->", "<!-- /larger -->"
-BEYOND_BEGIN, BEYOND_END = "<!-- beyond -->", "<!-- /beyond -->"
-HEADLINE_BEGIN, HEADLINE_END = "<!-- headline -->", "<!-- /headline -->"
 REPORT, REPORT_CPU = "results/lfw-deepfunneled", "results/lfw-deepfunneled-cpu"
 PLACES = (("README.md", REPORT), (f"{REPORT}/README.md", REPORT), (f"{REPORT_CPU}/README.md", REPORT_CPU))
 
@@ -412,20 +402,23 @@ def growth_block(file="results/growth.json"):
 
 
 def published_text(text, folder):
-    """A README's text with its blocks made anew. Raises ValueError where it has none."""
-    text = _replaced(text, BEGIN, END, block(folder))
-    for begin, end, content in ((BEYOND_BEGIN, BEYOND_END, lambda: "\n\n".join(filter(None, (beyond_block(), left_out_block())))),
-                                (HEADLINE_BEGIN, HEADLINE_END, headline_block), (LARGER_BEGIN, LARGER_END, larger_block), (CLUSTER_BEGIN, CLUSTER_END, cluster_block), (GROWTH_BEGIN, GROWTH_END, growth_block),
-                                (CONTAMINATION_BEGIN, CONTAMINATION_END, contamination_block),
-                                (BENCH_BEGIN, BENCH_END, bench_block),
-                                (ACCELERATOR_BEGIN, ACCELERATOR_END, accelerator_block),
-                                (PRECISION_BEGIN, PRECISION_END, lambda: precision.table(read_json(ROOT / "results/precision.json")))):
-        if begin in text:
-            text = _replaced(text, begin, end, content())
+    """A README's text with its blocks made anew. Raises ValueError where it has none of results."""
+    text = _replaced(text, "results", block(folder))
+    for name, content in BLOCKS.items():
+        if f"<!-- {name} -->" in text:
+            text = _replaced(text, name, content())
     return text
 
 
-def _replaced(text, begin, end, content):
+# What stands between <!-- name --> and <!-- /name -->.
+BLOCKS = {"headline": headline_block, "larger": larger_block, "cluster": cluster_block, "growth": growth_block,
+          "contamination": contamination_block, "bench": bench_block, "accelerator": accelerator_block,
+          "beyond": lambda: "\n\n".join(filter(None, (beyond_block(), left_out_block()))),
+          "precision": lambda: precision.table(read_json(ROOT / "results/precision.json"))}
+
+
+def _replaced(text, name, content):
+    begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
     before, found, rest = text.partition(begin)
     _, closed, after = rest.partition(end)
     if not found or not closed:

@@ -134,6 +134,10 @@ class Rung:
     after: Candidate | None
     failures: dict = field(default_factory=dict)
 
+    def carries(self, variant):
+        """Whether this stage's variant of that id is what is carried forward."""
+        return self.after is not None and (self.after.stage, self.after.variant) == (self.stage.id, variant)
+
     def complete(self):
         """Whether every run of the stage is finished."""
         return all(c.score is not None for c in self.candidates)
@@ -496,9 +500,8 @@ class Study:
 
     def _row(self, rung, candidate, spec):
         result = self.store.result(spec.run)
-        carried = rung.after is not None and (rung.after.stage, rung.after.variant) == (candidate.stage, candidate.variant)
         own = {"stage": spec.stage, "variant": spec.variant, "seed": spec.seed, "fold": spec.fold, "run": spec.run,
-               "profile": self.settings.profile, "dataset": self.settings.dataset, "carried_forward": carried,
+               "profile": self.settings.profile, "dataset": self.settings.dataset, "carried_forward": rung.carries(candidate.variant),
                **self.settings.combination(), "precision": self.precision}
         if self.settings.protocol == "view2":
             own["split"] = None

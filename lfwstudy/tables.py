@@ -136,9 +136,8 @@ def published_beside_measured(study, rungs):
         for variant, candidate in zip(rung.stage.variants, rung.candidates):
             results = finished_results(study, candidate)
             p = variant.published
-            carried = rung.after is not None and (rung.after.stage, rung.after.variant) == (rung.stage.id, variant.id)
             rows.append({
-                "stage": rung.stage.id, "variant": variant.id + (" ►" if carried else ""),
+                "stage": rung.stage.id, "variant": variant.id + (" ►" if rung.carries(variant.id) else ""),
                 **({"published accuracy": percent(p.accuracy) if p else "–"} if study.settings.ladder == "report" else
                    {"trained on": PICTURE_CLASSES[candidate.config.data.pictures]}),
                 "measured accuracy": "not finished" if not results else _with_interval(study, candidate),
@@ -249,11 +248,10 @@ def ladder_points(study, rungs):
             results = [r for r in finished_results(study, candidate) if r["test_accuracy"] is not None]
             accuracy = mean_of(results, "test_accuracy")
             low, high = test_interval(study, candidate) if results else (None, None)
-            carried = rung.after is not None and (rung.after.stage, rung.after.variant) == (rung.stage.id, variant.id)
             points.append({"stage": rung.stage.id, "label": f"{rung.stage.id}: {variant.id}", "accuracy": accuracy,
                            "low": low, "high": high, "singles": [r["test_accuracy"] for r in results],
                            "published": variant.published.accuracy if variant.published else None,
-                           "carried": carried})
+                           "carried": rung.carries(variant.id)})
     return points
 
 
