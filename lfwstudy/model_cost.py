@@ -83,7 +83,7 @@ def training_memory(config, side, batch_size, pictures=0):
 def least_memory(config, side, batch_size):
     """Bytes below which training surely fails in a process that has loaded its libraries: 16 a parameter, and each
     convolution's outputs and their gradient once, at two bytes a value; but for the first two where they may be computed
-    slice by slice (train.blocks_in_slices)."""
+    slice by slice (train.fused_blocks)."""
     layers = list(_convolutions(config, side))
     in_slices = config.architecture == "koch" and config.batchnorm == "none"
     values = sum(at * at * filters for _, filters, _, at, _ in layers[2 * in_slices:])

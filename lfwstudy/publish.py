@@ -214,14 +214,15 @@ def two_cores_table(folders):
     """The same as lines of a Markdown table."""
     lines = ["| on two cores | seed | epochs | minutes of training, without start and compilation | test accuracy | of the same seed on the card |",
              "|---|---|---|---|---|---|"]
-    for run in two_cores(folders):
+    found = two_cores(folders)
+    for run in found:
         seconds, epochs = run["epoch_seconds"], run["stage_epochs"]
         whole = len(seconds) == epochs
         minutes = sum(seconds) / len(seconds) * epochs / 60
         lines.append(f"| {run['stage']} | {run['seed']} | {len(seconds)} of {epochs} | "
                      f"{minutes:.1f}{'' if whole else ' for all, reckoned'} | "
                      + (f"{_percent(run['test_accuracy'])} | {_percent(run['elsewhere'])} |" if whole else "| |"))
-    machines = dict.fromkeys(run["machine"] for run in two_cores(folders) if run["test_accuracy"])
+    machines = dict.fromkeys(run["machine"] for run in found if run["test_accuracy"])
     return [*lines, "", f"{_listed(machines)}. The same seed ends elsewhere there: sums are taken in another order."]
 
 

@@ -65,7 +65,7 @@ class PairTrainer(keras.Model):
         self.bank.assign(images)
         self.tower, head = siamese.get_layer("tower"), siamese.get_layer("head")
         self.logit = keras.Model(head.inputs, head.get_layer("logit").output)
-        self.blocks = blocks_in_slices(self.tower, batch_size)
+        self.blocks = fused_blocks(self.tower, batch_size)
         if self.blocks:
             self.after_blocks = after_blocks(self.tower, self.blocks)
 
@@ -94,7 +94,7 @@ class PairTrainer(keras.Model):
         return blank(images, inputs[f"{side}_erase"]) if f"{side}_erase" in inputs else images
 
 
-def blocks_in_slices(tower, batch_size):
+def fused_blocks(tower, batch_size):
     """The first blocks of a tower that fused.first_blocks is to train, to save memory or time: lists of a convolution, its
     ReLU and its pooling.
 
