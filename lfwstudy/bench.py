@@ -25,7 +25,7 @@ from .config import PRECISIONS, RunConfig
 from .datasets import load_pairs, prepare_bank
 from .errors import RunError
 from .files import replacing, write_json
-from .machine import cpu_name, environment, peak_memory_mb, precision_warning, resolve_precision, versions
+from .machine import cpu_name, environment, large_pages, peak_memory_mb, precision_warning, resolve_precision, versions
 
 BATCH, ROUNDS = 64, 5
 # Timed steps in a round. An accelerator is given all of them ahead, and asked for the last one's result alone.
@@ -159,8 +159,9 @@ class _Contestant:
         self.errors = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")
 
     def start(self):
-        # What others would run has none of our settings of TensorFlow, except that all have oneDNN's convolutions.
-        own = {} if self.name == OURS else {"TF_CPU_ALLOCATOR_USE_BFC": "false", "TF_DETERMINISTIC_OPS": "0"}
+        # What others would run has none of our settings, except that all have oneDNN's convolutions.
+        ours = self.name in (OURS, CEILING)
+        own = large_pages() if ours else {"TF_CPU_ALLOCATOR_USE_BFC": "false", "TF_DETERMINISTIC_OPS": "0"}
         self.process = subprocess.Popen(
             [sys.executable, "-m", "lfwstudy.bench", self.name, str(self.job)], stdin=subprocess.PIPE,
             stdout=subprocess.PIPE, stderr=self.errors, text=True,

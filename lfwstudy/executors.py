@@ -17,7 +17,7 @@ from pathlib import Path
 from . import forking
 from .errors import ConfigError, RunError
 from .files import read_csv, write_json
-from .machine import cores, environment
+from .machine import cores, environment, large_pages
 
 # A process that takes longer to end than this after being asked is killed.
 _GRACE_SECONDS = 10
@@ -98,7 +98,7 @@ def train_in_process(job, children=None, watch=None):
         else:
             process = subprocess.Popen([sys.executable, "-m", job.get("program", "lfwstudy.train"), str(folder / "job.json")],
                                        stdin=subprocess.PIPE, stdout=log, stderr=log,
-                                       env=environment(**{**limits, **job.get("environment", {})}))
+                                       env=environment(**{**large_pages(), **limits, **job.get("environment", {})}))
         if children:
             children.add(process)
         try:

@@ -48,6 +48,12 @@ def environment(**more):
     return {**os.environ, "PYTHONPATH": path, "TF_CPP_MIN_LOG_LEVEL": "3", **more}
 
 
+def large_pages():
+    """Environment variables by which glibc (2.35 and later) asks Linux for large pages, unless its settings are the user's
+    own: a step of the full network walks through gigabytes, and finds less of them by way of small pages' tables."""
+    return {"GLIBC_TUNABLES": os.environ.get("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1")}
+
+
 @contextmanager
 def left_out(*packages):
     """Let imports go without packages that they take along where installed, unless they are loaded already.

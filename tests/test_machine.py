@@ -4,7 +4,7 @@ import sys
 import numpy as np
 import pytest
 
-from lfwstudy import machine
+from lfwstudy import executors, machine
 
 
 @pytest.fixture
@@ -78,3 +78,14 @@ def test_peak_memory_is_this_process_s_own():
     before, after = map(float, told.split())
     assert before < 250 < machine.peak_memory_mb() and held.nbytes == 300 << 20
     assert 40 < after - before < 70
+
+
+@pytest.mark.parametrize("own", ["", "glibc.malloc.check=1"])
+def test_training_process_asks_for_large_pages_where_the_user_s_settings_do_not_speak(own, tmp_path, monkeypatch):
+    (tmp_path / "tell_tunables.py").write_text("import os; print(os.environ['GLIBC_TUNABLES'])")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.delenv("GLIBC_TUNABLES", raising=False)
+    if own:
+        monkeypatch.setenv("GLIBC_TUNABLES", own)
+    executors.train_in_process({"folder": str(tmp_path / "run"), "threads": 0, "program": "tell_tunables"})
+    assert (tmp_path / "run" / "log.txt").read_text() == (own or "glibc.malloc.hugetlb=1") + "\n"
