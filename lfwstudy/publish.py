@@ -211,19 +211,29 @@ def two_cores(folders=(SHALLOW, LARGER)):
 
 
 def two_cores_table(folders):
-    """The same as lines of a Markdown table."""
-    lines = ["| on two cores | seed | epochs | minutes of training, without start and compilation | test accuracy | of the same seed on the card |",
+    """The same as lines of a Markdown table, a row per stage: means over its seeds."""
+    lines = ["| on two cores | seeds | epochs | minutes of training, without start and compilation | test accuracy | of the same seeds on the card |",
              "|---|---|---|---|---|---|"]
-    found = two_cores(folders)
-    for run in found:
-        seconds, epochs = run["epoch_seconds"], run["stage_epochs"]
-        whole = len(seconds) == epochs
-        minutes = sum(seconds) / len(seconds) * epochs / 60
-        lines.append(f"| {run['stage']} | {run['seed']} | {len(seconds)} of {epochs} | "
-                     f"{minutes:.1f}{'' if whole else ' for all, reckoned'} | "
-                     + (f"{_percent(run['test_accuracy'])} | {_percent(run['elsewhere'])} |" if whole else "| |"))
-    machines = dict.fromkeys(run["machine"] for run in found if run["test_accuracy"])
-    return [*lines, "", f"{_listed(machines)}. The same seed ends elsewhere there: sums are taken in another order."]
+    stages = by_stage(two_cores(folders))
+    for stage, runs in stages.items():
+        trained, epochs = [len(run["epoch_seconds"]) for run in runs], runs[0]["stage_epochs"]
+        whole = min(trained) == epochs
+        minutes = [sum(run["epoch_seconds"]) / len(run["epoch_seconds"]) * epochs / 60 for run in runs]
+        lines.append(f"| {stage} | {', '.join(str(run['seed']) for run in runs)} | {min(trained)} of {epochs} | {np.mean(minutes):.1f}"
+                     + (f" (at most {max(minutes):.1f})" if len(runs) > 1 else "") + ("" if whole else " for all, reckoned") + " | "
+                     + (" | ".join(_percent(np.mean([run[key] for run in runs])) for key in ("test_accuracy", "elsewhere")) if whole else "|")
+                     + " |")
+    machines = dict.fromkeys(run["machine"] for runs in stages.values() for run in runs if run["test_accuracy"])
+    return [*lines, "", f"{_listed(machines)}. The same seed ends elsewhere there: sums are taken in another order. Where there are several, "
+            "means over the seeds."]
+
+
+def by_stage(runs):
+    """Runs of `two_cores` by stage, those trained to their end alone where there are any."""
+    stages = {}
+    for run in runs:
+        stages.setdefault(run["stage"], []).append(run)
+    return {stage: [run for run in runs if run["test_accuracy"]] or runs for stage, runs in stages.items()}
 
 
 def _ends(runs):
@@ -254,7 +264,7 @@ def beyond_groups(folder=BEYOND):
 def seconds_figure(folder=BEYOND, later=(SHALLOW, LARGER)):
     """Accuracy against training seconds on two cores of the second ladder, and of the report, as a Figure.
 
-    later: folders of stages trained on an accelerator: shown is the network of each that was trained on two cores, too.
+    later: folders of stages trained on an accelerator: shown are the networks of each that were trained on two cores, too.
     """
     from . import plots
     points, store, groups = [], Store(ROOT / folder / "runs"), beyond_groups(folder)
@@ -271,15 +281,16 @@ def seconds_figure(folder=BEYOND, later=(SHALLOW, LARGER)):
         if stage != "leave-one-out":
             point(stage, rows, store)
     for elsewhere in later:
-        whole = {run["stage"]: {"accuracy": run["test_accuracy"], "seconds": sum(run["epoch_seconds"])}
-                 for run in two_cores([elsewhere]) if run["test_accuracy"]}
+        whole = {stage: {"accuracy": np.mean([run["test_accuracy"] for run in runs]),
+                         "seconds": np.mean([sum(run["epoch_seconds"]) for run in runs])}
+                 for stage, runs in by_stage(two_cores([elsewhere])).items() if runs[0]["test_accuracy"]}
         for (stage, _), rows in beyond_groups(elsewhere).items():
             if stage in whole:
                 point(stage, rows, Store(ROOT / elsewhere / "runs"), whole[stage])
     first = next(iter(groups.values()))[0]
     return plots.accuracy_against_time(points + report_points(),
                                        f"{first['dataset']}, {first['precision']}, {first['device']}, mean over seeds; shallow stages: "
-                                       "bfloat16, an Intel Xeon's 2 cores, one seed",
+                                       "bfloat16, an Intel Xeon's 2 cores",
                                        "measured here, best checkpoint, pairs only unless said")
 
 

@@ -79,3 +79,13 @@ def test_committed_runs_are_whole_and_can_be_picked_up():
             record = store.record(run)[0]
             config = RunConfig.from_dict(record["config"])
             assert config.identify(record["seed"], record["precision"], record["data_digest"]) == run
+
+
+def test_networks_on_two_cores_are_means_over_their_seeds(monkeypatch):
+    from lfwstudy import publish
+    runs = [{"stage": "s", "seed": seed, "stage_epochs": 2, "epoch_seconds": [60.0, 60.0 * seed], "test_accuracy": 0.8 + seed / 10,
+             "elsewhere": 0.9, "machine": "m"} for seed in (0, 1)]
+    begun = {**runs[0], "seed": 2, "epoch_seconds": [30.0], "test_accuracy": None}
+    monkeypatch.setattr(publish, "two_cores", lambda _: [*runs, begun, {**begun, "stage": "t"}])
+    assert publish.two_cores_table(())[2:4] == ["| s | 0, 1 | 2 of 2 | 1.5 (at most 2.0) | 85.0 | 90.0 |",
+                                                "| t | 2 | 1 of 2 | 1.0 for all, reckoned | | |"]
