@@ -56,6 +56,8 @@ def main(arguments=None):
 def data(options):
     """`lfwstudy data`: find or download, verify, count, prepare; with --audit also what the splits share."""
     from .describe import describe_audit, describe_data
+    if options.all_pictures and not options.pack:
+        raise ConfigError("--all-pictures goes with --pack DIR")
     config = DataConfig(dataset=options.dataset, crop=options.crop, side=options.side, filter=options.filter)
     for line in describe_data(config, options.data_dir):
         print(line)
@@ -64,7 +66,7 @@ def data(options):
             print(line)
     if options.pack:
         from .datasets import pack
-        print(f"packed: {pack(config, options.data_dir, options.pack)}")
+        print(f"packed: {pack(config, options.data_dir, options.pack, options.all_pictures)}")
 
 
 def run(options):
@@ -137,7 +139,9 @@ def _data_command(commands):
     command.add_argument("--audit", action="store_true", help="what do training and validation share under each split?")
     command.add_argument("--pack", default="", metavar="DIR",
                          help="write the pictures that the View 1 pairs name, as a bank file, and the pair files to DIR: a "
-                              "--data-dir for another machine")
+                              "--data-dir for another machine; once more for each crop and side that stages use")
+    command.add_argument("--all-pictures", action="store_true",
+                         help="with --pack: all pictures, for what learns from all training people and for View 2")
     command.add_argument("--crop", type=int, default=250, metavar="N", help="central square kept, in pixels of 250")
     command.add_argument("--side", type=int, default=105, metavar="N", help="side it is resized to, in pixels")
     command.add_argument("--filter", default="bilinear", choices=FILTERS,

@@ -252,12 +252,15 @@ def audit_random(config, data_dir="", count=50):
     return [audit(development, make_split("random", development, seed=seed)) for seed in range(count)]
 
 
-def pack(config, data_dir, folder):
+def pack(config, data_dir, folder, all_pictures=False):
     """Write a bank of only the pictures that the View 1 pairs name, and the pair files, into `folder`; returns the bank's
-    path. `folder` is then a data folder for the same settings: runs made from it have the same ids."""
-    files = [pair_file(name, config.dataset, data_dir) for name in ("pairsDevTrain.txt", "pairsDevTest.txt")]
-    if has_pair_file("people.txt", config.dataset, data_dir):
-        files.append(pair_file("people.txt", config.dataset, data_dir))
+    path. `folder` is then a data folder for the same settings: runs made from it have the same ids.
+
+    all_pictures: the bank holds all of them, for what learns from all training people and for View 2.
+    """
+    needed, more = ("pairsDevTrain.txt", "pairsDevTest.txt"), ("people.txt", "peopleDevTrain.txt", "pairs.txt")
+    files = [pair_file(name, config.dataset, data_dir) for name in
+             (*needed, *(name for name in more[:3 if all_pictures else 1] if has_pair_file(name, config.dataset, data_dir)))]
     bank = prepare_bank(config, data_dir)
     names = []
     for path in files[:2]:
@@ -266,7 +269,7 @@ def pack(config, data_dir, folder):
         names.append(pairs.names())
     folder = Path(folder).expanduser().absolute()
     path = folder / f"{config.dataset}-{config.crop}-{config.side}-{config.filter}.npz"
-    bank.subset(np.concatenate(names)).save(path)
+    (bank if all_pictures else bank.subset(np.concatenate(names))).save(path)
     for file in files:
         write_text(folder / file.name, file.read_text(encoding="utf-8"))
     return path

@@ -125,6 +125,15 @@ def test_the_bench_measures_our_step_on_jax(tiny, tmp_path):
     assert told["backend"] == "jax" and told["step_seconds"] > 0 and told["pictures_seconds"] > 0
 
 
+def test_all_pictures_are_packed_where_wanted(faces, tmp_path, capsys):
+    packed, command = tmp_path / "packed", ["data", "--dataset", "lfw-a", "--data-dir", str(faces), "--crop", "144", "--side", "32"]
+    assert main([*command, "--pack", str(packed), "--all-pictures"]) == 0
+    assert len(load_bank(packed / "lfw-a-144-32-bilinear.npz")) == len(list(faces.glob("lfw2/*/*.jpg")))
+    at_hand = {"pairsDevTrain.txt", "pairsDevTest.txt", "people.txt", "peopleDevTrain.txt", "pairs.txt"} & {p.name for p in faces.iterdir()}
+    assert {path.name for path in packed.glob("*.txt")} == at_hand and "pairs.txt" in at_hand
+    assert main([*command, "--all-pictures"]) == 2 and "--pack" in capsys.readouterr().err
+
+
 @needs_jax
 def test_a_ladder_trained_elsewhere_from_packed_pictures_is_only_rendered_here(faces, tmp_path):
     packed, out = tmp_path / "packed", tmp_path / "study"
