@@ -238,9 +238,9 @@ def two_cores_table(folders):
 
 
 def by_stage(runs):
-    """Runs of `two_cores` by stage, those trained to their end alone where there are any."""
+    """Runs of `two_cores` by stage, in the order of their seeds, those trained to their end alone where there are any."""
     stages = {}
-    for run in runs:
+    for run in sorted(runs, key=lambda run: run["seed"]):
         stages.setdefault(run["stage"], []).append(run)
     return {stage: [run for run in runs if run["test_accuracy"]] or runs for stage, runs in stages.items()}
 
