@@ -240,9 +240,10 @@ def two_cores_table(folders):
 def by_stage(runs):
     """Runs of `two_cores` by stage, in the order of their seeds, those trained to their end alone where there are any."""
     stages = {}
-    for run in sorted(runs, key=lambda run: run["seed"]):
+    for run in runs:
         stages.setdefault(run["stage"], []).append(run)
-    return {stage: [run for run in runs if run["test_accuracy"]] or runs for stage, runs in stages.items()}
+    return {stage: sorted((run for run in runs if run["test_accuracy"]), key=lambda run: run["seed"]) or runs
+            for stage, runs in stages.items()}
 
 
 def _ends(runs):
