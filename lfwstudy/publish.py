@@ -24,6 +24,7 @@ ROOT = Path(__file__).resolve().parents[1]
 BEYOND = "results/lfw-deepfunneled-beyond"
 SHALLOW, LARGER = "results/lfw-deepfunneled-shallow", "results/lfw-deepfunneled-larger"
 # View 2's folds of a stage.
+BENCHES = ("results/bench.json", "results/bench-avx2.json")
 VIEW2 = {"all-people-shallow": "results/lfw-deepfunneled-shallow-view2", "all-people-larger": "results/lfw-deepfunneled-view2"}
 REPORT, REPORT_CPU = "results/lfw-deepfunneled", "results/lfw-deepfunneled-cpu"
 PLACES = (("README.md", REPORT), (f"{REPORT}/README.md", REPORT), (f"{REPORT_CPU}/README.md", REPORT_CPU))
@@ -138,7 +139,8 @@ def beyond_block(folder=BEYOND):
                             f"{_percent(right.mean())} [{_percent(low)}, {_percent(high)}] | | | | | |")
     first = next(iter(groups.values()))[0]
     return "\n".join([*lines, *together, "",
-                      f"{first['dataset']}, split `{first['split']}`, {first['precision']}, {first['backend']} on {first['device']}. "
+                      f"{first['dataset']}, split `{first['split']}`, {first['precision']}, {first['backend']} on {first['device']}"
+                      f"{ceiling(first['device'], first['precision'])}. "
                       "Accuracy in percent of View 1's test pairs, mean over seeds, with the checkpoint of the lowest validation "
                       "loss; beside it with the epoch of the highest validation accuracy, by which ► is carried forward. Intervals: bootstrap over connected components of people "
                       "and, where there are several, over seeds: with one they know nothing of the spread between seeds. Training "
@@ -213,10 +215,19 @@ def two_cores(folders=(SHALLOW, LARGER)):
             found.append({"stage": there["stage"], "seed": result["seed"], "stage_epochs": result["epochs_max"],
                           "epoch_seconds": [float(row["seconds"]) for row in store.history(run)],
                           "test_accuracy": result["test_accuracy"], "elsewhere": float(there["test_accuracy"]),
-                          "machine": f"{result['device']} ({result['backend']}, {result['precision']})"})
+                          "machine": f"{result['device']} ({result['backend']}, {result['precision']})"
+                                     f"{ceiling(result['device'], result['precision'])}"})
         if (path := ROOT / folder / "two-cores.json").is_file():
             found += [{"test_accuracy": None, **run} for run in read_json(path)]
     return sorted(found, key=lambda run: len(run["epoch_seconds"]) < run["stage_epochs"])
+
+
+def ceiling(device, precision, files=BENCHES):
+    """What matrix products on a machine reached, in words, where a bench was kept of it; else nothing."""
+    for measured in (read_json(ROOT / file) for file in files):
+        if measured["device"] == device:
+            return f", whose matrix products reach {measured['ceiling_gflops'][precision]:,.0f} GFLOP/s in {precision} (`lfwstudy bench`)"
+    return ""
 
 
 def two_cores_table(folders):
@@ -367,7 +378,7 @@ def contamination_block(file="results/contamination.json"):
                       "resampled t (Nadeau and Bengio 2003)."])
 
 
-def bench_block(files=("results/bench.json", "results/bench-avx2.json")):
+def bench_block(files=BENCHES):
     """What `lfwstudy bench` said of some machines, as it said it."""
     said = []
     for m in (read_json(ROOT / file) for file in files):
