@@ -67,7 +67,8 @@ def headline_block(folder=REPORT, beyond=SHALLOW):
             f"forward, {_percent(carried['test_accuracy'])} % ({_percent(carried['test_accuracy_at_best'])} % with the weights of the "
             f"epoch that validation favours). A small network trained in another way reaches {reached('shallow')} from the same "
             f"pictures, those that the training pairs name, and {reached('all-people-shallow')} from all pictures of the training people"
-            + (f"; under View 2, LFW's protocol for figures that are reported, it reaches **{_percent(folds[1])} ± {_percent(folds[2])} %**."
+            + (f"; under View 2, LFW's protocol for figures that are reported, it reaches **{_percent(folds[1])} ± "
+               f"{_percent(folds[2])} %** (mean of ten folds and its standard error)."
                if (folds := view2(VIEW2["all-people-shallow"])) else "."))
 
 
@@ -134,9 +135,8 @@ def beyond_block(folder=BEYOND):
                      f"{int(rows[0]['parameters']):,} | {len(rows)} |")
         if len(rows) > 2:
             right = (evaluate.ensemble(scores) > 0.5) == label
-            low, high = evidence.mean_interval(right[None], components)
             together.append(f"| {stage}: mean of {len(rows)} networks' logits | | {PICTURE_CLASSES[config['data']['pictures']]} | "
-                            f"{_percent(right.mean())} [{_percent(low)}, {_percent(high)}] | | | | | |")
+                            f"{_with_interval(right[None], components)} | | | | | |")
     first = next(iter(groups.values()))[0]
     return "\n".join([*lines, *together, "",
                       f"{first['dataset']}, split `{first['split']}`, {first['precision']}, {first['backend']} on {first['device']}"
@@ -189,8 +189,7 @@ def larger_block(folders=(SHALLOW, LARGER), folds=VIEW2):
             first = f"| {stage} | {PICTURE_CLASSES[store.record(runs[0]['run'])[0]['config']['data']['pictures']]} | View 1 | "
             for named, right, end in ((f"mean of {len(runs)} seeds", (scores > 0.5) == label, _ends(runs)),
                                       (f"mean of {len(runs)} networks' logits", ((evaluate.ensemble(scores) > 0.5) == label)[None], " | | | ")):
-                low, high = evidence.mean_interval(right, components)
-                lines.append(f"{first}{named} | {_percent(right.mean())} [{_percent(low)}, {_percent(high)}] | {end} |")
+                lines.append(f"{first}{named} | {_with_interval(right, components)} | {end} |")
             devices.setdefault(_device(runs), []).append(f"`{stage}`")
     for stage, folder in folds.items():
         if found := view2(folder):
@@ -206,15 +205,17 @@ def larger_block(folders=(SHALLOW, LARGER), folds=VIEW2):
 
 def two_cores(folders=(SHALLOW, LARGER)):
     """Networks of these stages that were trained on two cores: dicts of stage, seed, epochs, seconds of each epoch trained,
-    accuracy, None where it was not trained to the end, accuracy of the same seed elsewhere, and machine."""
+    accuracy, None where it was not trained to the end, scores and labels of the test pairs and their components of people,
+    accuracy of the same seed elsewhere, and machine."""
     found = []
     for folder in folders:
         elsewhere, store = {row["run"]: row for row in first_ladder(folder)}, Store(ROOT / folder / "two-cores")
         for run in store.ids():
-            result, there = store.result(run), elsewhere[run]
+            result, there, scored = store.result(run), elsewhere[run], store.scores(run)
             found.append({"stage": there["stage"], "seed": result["seed"], "stage_epochs": result["epochs_max"],
                           "epoch_seconds": [float(row["seconds"]) for row in store.history(run)],
-                          "test_accuracy": result["test_accuracy"], "elsewhere": float(there["test_accuracy"]),
+                          "test_accuracy": result["test_accuracy"], "score": scored["score"], "label": scored["label"] > 0.5,
+                          "components": _components(store.predictions(run, "test")), "elsewhere": float(there["test_accuracy"]),
                           "machine": f"{result['device']} ({result['backend']}, {result['precision']})"
                                      f"{ceiling(result['device'], result['precision'])}"})
         if (path := ROOT / folder / "two-cores.json").is_file():
@@ -232,20 +233,32 @@ def ceiling(device, precision, files=BENCHES):
 
 def two_cores_table(folders):
     """The same as lines of a Markdown table, a row per stage: means over its seeds."""
-    lines = ["| on two cores | seeds | epochs | minutes of training, without start and compilation | test accuracy | of the same seeds on the card |",
+    lines = ["| on two cores | seeds | epochs | minutes of training, without start and compilation | test accuracy [95 %] | of the same seeds on the card |",
              "|---|---|---|---|---|---|"]
     stages = by_stage(two_cores(folders))
     for stage, runs in stages.items():
         trained, epochs = [len(run["epoch_seconds"]) for run in runs], runs[0]["stage_epochs"]
-        whole = min(trained) == epochs
         minutes = [sum(run["epoch_seconds"]) / len(run["epoch_seconds"]) * epochs / 60 for run in runs]
-        lines.append(f"| {stage} | {', '.join(str(run['seed']) for run in runs)} | {min(trained)} of {epochs} | {np.mean(minutes):.1f}"
-                     + (f" (at most {max(minutes):.1f})" if len(runs) > 1 else "") + ("" if whole else " for all, reckoned") + " | "
-                     + (" | ".join(_percent(np.mean([run[key] for run in runs])) for key in ("test_accuracy", "elsewhere")) if whole else "|")
-                     + " |")
+        took = f"{np.mean(minutes):.1f}" + (f" (at most {max(minutes):.1f})" if len(runs) > 1 else "")
+        first = f"| {stage} | {', '.join(str(run['seed']) for run in runs)} | {min(trained)} of {epochs} | "
+        if min(trained) < epochs:
+            lines.append(f"{first}{took} for all, reckoned | | |")
+            continue
+        label, scores = runs[0]["label"], np.stack([run["score"] for run in runs])
+        lines.append(f"{first}{took} | {_with_interval((scores > 0.5) == label, runs[0]['components'])} | "
+                     f"{_percent(np.mean([run['elsewhere'] for run in runs]))} |")
+        if len(runs) > 2:
+            right = (evaluate.ensemble(scores) > 0.5) == label
+            lines.append(f"| {stage}: mean of {len(runs)} networks' logits | | | | {_with_interval(right[None], runs[0]['components'])} | |")
     machines = dict.fromkeys(run["machine"] for runs in stages.values() for run in runs if run["test_accuracy"])
     return [*lines, "", f"{_listed(machines)}. The same seed ends elsewhere there: sums are taken in another order. Where there are several, "
             "means over the seeds."]
+
+
+def _with_interval(right, components):
+    """Accuracy in percent of networks (n, pairs) that judged pairs rightly, with its interval."""
+    low, high = evidence.mean_interval(right, components)
+    return f"{_percent(right.mean())} [{_percent(low)}, {_percent(high)}]"
 
 
 def by_stage(runs):

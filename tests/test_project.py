@@ -2,10 +2,12 @@
 
 import ast
 import json
+import re
 import subprocess
 import tomllib
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -83,9 +85,14 @@ def test_committed_runs_are_whole_and_can_be_picked_up():
 
 def test_networks_on_two_cores_are_means_over_their_seeds(monkeypatch):
     from lfwstudy import publish
-    runs = [{"stage": "s", "seed": seed, "stage_epochs": 2, "epoch_seconds": [60.0, 60.0 * seed], "test_accuracy": 0.8 + seed / 10,
-             "elsewhere": 0.9, "machine": "m"} for seed in (0, 1)]
-    begun = {**runs[0], "seed": 2, "epoch_seconds": [30.0], "test_accuracy": None}
+    label, wrong = np.arange(100) < 50, (66, 65, 64)  # the pairs from 50 on that are called matched end there
+    runs = [{"stage": "s", "seed": seed, "stage_epochs": 2, "epoch_seconds": [60.0, 60.0 * seed], "test_accuracy": 1 - (wrong[seed] - 50) / 100,
+             "score": np.where(np.arange(100) < wrong[seed], 0.9, 0.1), "label": label, "components": np.arange(100), "elsewhere": 0.9,
+             "machine": "m"} for seed in (1, 0, 2)]
+    begun = {**runs[0], "seed": 3, "epoch_seconds": [30.0], "test_accuracy": None}
     monkeypatch.setattr(publish, "two_cores", lambda _: [*runs, begun, {**begun, "stage": "t"}])
-    assert publish.two_cores_table(())[2:4] == ["| s | 0, 1 | 2 of 2 | 1.5 (at most 2.0) | 85.0 | 90.0 |",
-                                                "| t | 2 | 1 of 2 | 1.0 for all, reckoned | | |"]
+    each, together, other = publish.two_cores_table(())[2:5]
+    interval = r"\[7\d\.\d, 9\d\.\d\]"
+    assert re.fullmatch(rf"\| s \| 0, 1, 2 \| 2 of 2 \| 2\.0 \(at most 3\.0\) \| 85\.0 {interval} \| 90\.0 \|", each), each
+    assert re.fullmatch(rf"\| s: mean of 3 networks' logits \| \| \| \| 85\.0 {interval} \| \|", together), together
+    assert other == "| t | 3 | 1 of 2 | 1.0 for all, reckoned | | |"
