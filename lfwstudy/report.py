@@ -335,7 +335,10 @@ table.lfw-plain th, table.lfw-plain td { text-align: left; padding: .2rem .8rem 
 table.lfw-plain caption { text-align: left; white-space: nowrap; }
 section svg text { fill: currentColor; font: 12px sans-serif; }
 .scroll > img { background: #fff; }
-.cards { display: grid !important; grid-template-columns: repeat(auto-fill, 154px); justify-content: space-between; }
+/* A row has six pairs: none stands alone in a line. */
+.cards { display: grid !important; grid-template-columns: repeat(6, 154px); }
+@media (max-width: 1300px) { .cards { grid-template-columns: repeat(3, 154px); column-gap: 40px !important; } }
+@media (max-width: 600px) { .cards { grid-template-columns: repeat(2, 154px); column-gap: 14px !important; } }
 table.study { border-collapse: collapse; font-size: .8rem; line-height: 1.4; font-variant-numeric: tabular-nums; }
 table.study th, table.study td { padding: .28rem .8rem .28rem 0; border-bottom: 1px solid var(--line); text-align: left;
   vertical-align: top; }
