@@ -35,6 +35,18 @@ def sum_of_squares(x):
     return 2 * tf.nn.l2_loss(x)
 
 
+def product(x, kernel):
+    """The product of float32 matrices (n, k) and (k, m), whose gradient for x is a product of bfloat16 factors."""
+    @tf.custom_gradient
+    def computed(x, kernel):
+        def gradient(upstream):
+            to_x = tf.matmul(*(tf.cast(factor, tf.bfloat16) for factor in (upstream, kernel)), transpose_b=True)
+            return tf.cast(to_x, tf.float32), tf.matmul(x, upstream, transpose_a=True)
+        return tf.matmul(x, kernel), gradient
+
+    return computed(x, tf.convert_to_tensor(kernel))
+
+
 def first_blocks(blocks, pictures):
     """Convolutions of pictures, each with its ReLU and pooling: their outputs, and their gradients a few pictures at a time.
 

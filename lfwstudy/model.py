@@ -230,6 +230,18 @@ class GeneralisedMean(layers.Layer):
 
 
 @saving.register_keras_serializable("lfwstudy")
+class MixedDense(layers.Dense):
+    """Keras' dense layer in float32, after layers that compute in bfloat16: the gradient that they get from it is computed in
+    bfloat16, where TensorFlow's processor has it, instead of rounded to it afterwards."""
+
+    def call(self, inputs, training=None):
+        if backend.backend() != "tensorflow" or not has_bfloat16():
+            return super().call(inputs, training=training)
+        from .fused import product
+        return self.activation(product(inputs, self.kernel) + self.bias)
+
+
+@saving.register_keras_serializable("lfwstudy")
 class RoundedDense(layers.Dense):
     """Keras' dense layer with its sums in float32 and what it hands on rounded to bfloat16, as processors with bfloat16
     compute it, on any processor."""
@@ -269,11 +281,11 @@ def build_siamese(config, side, precision="float32", seed=0):
 def build_tower(config, side, precision="float32", seed=0):
     """Picture to embedding: four convolutional blocks and a dense layer with a sigmoid (Koch et al. 2015, figure 4).
 
-    Convolutions compute in `precision`; the saturating dense layer and batch-norm's statistics in float32, but for
-    `all-bfloat16`.
+    Convolutions compute in `precision`, and with them the gradient that they get from the dense layer; that saturating layer
+    itself and batch-norm's statistics in float32, but for `all-bfloat16`.
     """
     policy = "float32" if precision == "float32" else "mixed_bfloat16"
-    dense, exact = _dense(precision)
+    dense, exact = _dense(precision, MixedDense)
     picture = x = Input((side, side, 1), name="picture")
     for number, (filters, kernel) in enumerate(CONVOLUTIONS, start=1):
         pooled = number < len(CONVOLUTIONS)
@@ -398,9 +410,11 @@ def _block(x, number, filters, kernel, config, policy, seed):
     return x
 
 
-def _dense(precision):
-    """The dense layer to use, and the dtype policy of what saturates or compares."""
-    return (RoundedDense, "mixed_bfloat16") if precision == ALL_BFLOAT16 else (layers.Dense, "float32")
+def _dense(precision, mixed=layers.Dense):
+    """The dense layer to use, `mixed` in bfloat16, and the dtype policy of what saturates or compares."""
+    if precision == ALL_BFLOAT16:
+        return RoundedDense, "mixed_bfloat16"
+    return layers.Dense if precision == "float32" else mixed, "float32"
 
 
 def _multiply_adds(layer):

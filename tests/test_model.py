@@ -8,8 +8,8 @@ from lfwstudy import fused
 from lfwstudy.config import BATCHNORM, ModelConfig
 from lfwstudy.errors import ConfigError
 from lfwstudy.fused import first_blocks, fourier_convolution
-from lfwstudy.model import (L2, Convolution, FusedBatchNormalization, GeneralisedMean, LocalCosine, build_siamese, layer_table,
-                            multiply_adds)
+from lfwstudy.model import (L2, Convolution, FusedBatchNormalization, GeneralisedMean, LocalCosine, MixedDense, build_siamese,
+                            layer_table, multiply_adds)
 from lfwstudy.model_cost import tower_cost
 
 
@@ -277,6 +277,26 @@ def test_bfloat16_is_for_convolutions_alone():
     assert {computed[n] for n in ("dense", "difference", "logit", "score", "flatten")} == {"float32"}
     assert {w.dtype for w in model.weights} == {"float32"}
     assert model.output.dtype == "float32"
+
+
+def test_dense_layer_after_bfloat16_is_exact_but_for_the_gradient_that_it_hands_back(rng, monkeypatch):
+    monkeypatch.setattr("lfwstudy.model.has_bfloat16", lambda: True)
+    x = tf.constant(rng.random((64, 288)).astype(np.float32))
+    upstream = rng.normal(size=(64, 96)).astype(np.float32) * 1e-6
+    kernel, bias = rng.normal(0, 0.08, (288, 96)).astype(np.float32), np.linspace(-4, 12, 96, dtype=np.float32)
+    found = []
+    for layer in (layers.Dense(96, activation="sigmoid"), MixedDense(96, activation="sigmoid")):
+        layer.build(x.shape)
+        layer.set_weights([kernel, bias])
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = layer(x)
+        found.append((y, *tape.gradient(y, [layer.kernel.value, layer.bias.value, x], upstream)))
+    for plain, mixed in zip(*(values[:3] for values in found)):
+        assert mixed.dtype == plain.dtype and np.allclose(mixed, plain, rtol=1e-4, atol=1e-6 * np.abs(plain).max())
+    assert np.all(found[1][1] != 0)  # of units near 1, too, whose gradient eight bits would lose
+    plain, mixed = (np.asarray(values[3]) for values in found)
+    assert mixed.dtype == plain.dtype and 1e-4 < np.abs(mixed - plain).max() / np.abs(plain).max() < 1e-2
 
 
 def test_too_small_pictures_are_refused():
