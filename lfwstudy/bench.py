@@ -1,8 +1,8 @@
 """How fast is this machine, and what stands between its arithmetic and a training step? Ratios within one run.
 
 The full network is trained on demo faces (the pictures' content does not change the speed) for a few steps in three
-ways, in turns: our own step, a bare Keras `fit` of the same network on float arrays (both twins in one batch, same
-precision), and a plain script in the style of the published study (two tower calls, float32). Each has a process of
+ways, in turns: our own step, a bare Keras `fit` of the same network on float arrays (our layers, both twins in one batch,
+same precision), and a plain script in the style of the published study (two tower calls, float32). Each has a process of
 its own, as a training has, so that its memory and its settings of TensorFlow are its own. The matrix-product ceiling is
 measured first, and once more in each turn: on shared machines it changes by a fifth within a minute.
 

@@ -24,7 +24,7 @@ from distributed import Client, LocalCluster
 
 from . import __version__, cluster_worker
 from .config import DataConfig, RunConfig
-from .datasets import PICTURES, has_pair_file, load_pairs, pair_file, prepare_bank
+from .datasets import PICTURES, has_pair_file, load_pairs, pair_file, people_files, prepare_bank
 from .errors import ConfigError, StudyError
 from .executors import check_cluster, clock
 from .files import locked, read_csv, write_text
@@ -461,9 +461,10 @@ class _Handout:
         self._call(at.worker, cluster_worker.got, event["attempt"], event["offer"])
 
     def _bundle(self, job):
-        """The pictures that any pair of the run's protocol names, as a bank file, and the pair files; made once."""
+        """The pictures that any pair of the run's protocol names, or all where it learns from all training people, as a bank
+        file, and the pair files; made once."""
         config = DataConfig(**job["config"]["data"])
-        key = (config.dataset, config.protocol, config.crop, config.side, config.filter)
+        key = (config.dataset, config.protocol, config.pictures, config.crop, config.side, config.filter)
         with _BUNDLING:
             if key not in self.bundles or not self.bundles[key][0].exists():
                 self.bundles[key] = _make_bundle(config, job["data_dir"], Path(self.scratch) / uuid.uuid4().hex)
@@ -570,10 +571,13 @@ def _state_files(job):
 def _make_bundle(config, data_dir, folder):
     folder.mkdir()
     names = ("pairs.txt",) if config.protocol == "view2" else ("pairsDevTrain.txt", "pairsDevTest.txt")
-    for name in (*names, *(["people.txt"] if has_pair_file("people.txt", config.dataset, data_dir) else ())):
+    people = {name for name in ("people.txt",) if has_pair_file(name, config.dataset, data_dir)} | set(people_files(config))
+    for name in (*names, *people):
         shutil.copy(pair_file(name, config.dataset, data_dir), folder / name)
-    whole = dataclasses.replace(config, pairs_per_class=None, split="components")
-    prepare_bank(config, data_dir).subset(load_pairs(whole, data_dir).names()).save(folder / "bank.npz")
+    bank, whole = prepare_bank(config, data_dir), dataclasses.replace(config, pairs_per_class=None, split="components")
+    if config.pictures == "pairs":
+        bank = bank.subset(load_pairs(whole, data_dir).names())
+    bank.save(folder / "bank.npz")
     return sorted(folder.iterdir())
 
 

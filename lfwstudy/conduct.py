@@ -7,7 +7,7 @@ import time
 from contextlib import contextmanager
 
 from . import report
-from .datasets import DATASETS
+from .datasets import DATASETS, pair_file, people_files
 from .errors import RunError, StudyError, one_line
 from .executors import clock, load_cluster
 from .files import locked, read_csv, sweep
@@ -27,6 +27,8 @@ def conduct(study, train=True):
     started = time.monotonic()
     # Bad data fail here, before anything is written.
     study.data(scale(study.first(), study.settings.profile, study.settings.ladder).data)
+    if train:
+        _check_people_files(study)
     with _cluster(study if train else None), _lock(study.out):
         for folder in (study.out, study.out / "notebooks", study.out / "html"):
             sweep(folder)
@@ -56,6 +58,7 @@ def train_only(study):
     reads the data. Prints where the runs are; returns the exit status. Raises RunError as `conduct` does."""
     started = time.monotonic()
     study.data(scale(study.first(), study.settings.profile, study.settings.ladder).data)
+    _check_people_files(study)
     with _cluster(study), _lock(study.out):
         study.set_aside_damaged(_say)
         study.ask(study.settings.stage_ids())
@@ -111,6 +114,14 @@ def dry_run(study):
     expected = "the report's own choices were" if study.settings.ladder == "report" else "each stage was"
     lines.append(f"stages after an unfinished one are reckoned as if {expected} carried forward")
     return lines
+
+
+def _check_people_files(study):
+    """Raise DataError where a stage that is asked for needs a people file that is missing: at once, not after hours."""
+    for stage in study.settings.stage_ids():
+        for variant in get_stage(study.settings.ladder, stage).variants:
+            for name in people_files(study.base().change(variant.changes).data):
+                pair_file(name, study.settings.dataset, study.settings.data_dir)
 
 
 def _train(study):

@@ -8,7 +8,8 @@ from functools import lru_cache
 
 from .errors import ConfigError, choose_one
 
-# Raised whenever the same configuration would give other numbers than before, by more than another order of sums does.
+# Raised whenever the same configuration would give other numbers than before, by more than rounding in its precision
+# and another order of sums do.
 TRAINING_VERSION = 1
 
 SPLITS = ("components", "folds", "sequential", "random")

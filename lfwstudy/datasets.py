@@ -232,6 +232,13 @@ def _training_people(config, pairs, data_dir):
                      if person not in held for number in range(1, count + 1)], np.str_)
 
 
+def people_files(config):
+    """Names of the people files that `config` needs beside the pair files."""
+    if config.pictures != "pairs":
+        return ["people.txt" if config.protocol == "view2" else "peopleDevTrain.txt"]
+    return ["people.txt"] if config.split == "folds" and config.protocol == "view1" else []
+
+
 def development_split(config, data_dir=""):
     """The development pairs of View 1 that `config` uses, and their Split."""
     development = read_view1(pair_file("pairsDevTrain.txt", config.dataset, data_dir))
@@ -256,17 +263,24 @@ def pack(config, data_dir, folder, all_pictures=False):
     """Write a bank of only the pictures that the View 1 pairs name, and the pair files, into `folder`; returns the bank's
     path. `folder` is then a data folder for the same settings: runs made from it have the same ids.
 
-    all_pictures: the bank holds all of them, for what learns from all training people and for View 2.
+    all_pictures: the bank holds all of them, for what learns from all training people and for View 2; the files that these
+    need go with it. Raises DataError where one of them, or a picture that they name, is missing.
     """
-    needed, more = ("pairsDevTrain.txt", "pairsDevTest.txt"), ("people.txt", "peopleDevTrain.txt", "pairs.txt")
-    files = [pair_file(name, config.dataset, data_dir) for name in
-             (*needed, *(name for name in more[:3 if all_pictures else 1] if has_pair_file(name, config.dataset, data_dir)))]
+    needed = ["pairsDevTrain.txt", "pairsDevTest.txt"]
+    if all_pictures:
+        needed += ["people.txt", "peopleDevTrain.txt", "pairs.txt"]
+    elif has_pair_file("people.txt", config.dataset, data_dir):
+        needed.append("people.txt")
+    files = [pair_file(name, config.dataset, data_dir) for name in needed]
     bank = prepare_bank(config, data_dir)
     names = []
     for path in files[:2]:
         pairs = read_view1(path)
         check_pictures(bank, path, pairs)
         names.append(pairs.names())
+    if all_pictures:
+        bank.rows([picture_name(person, number) for file in files[2:4] for people in read_people(file)
+                   for person, count in people.items() for number in range(1, count + 1)])
     folder = Path(folder).expanduser().absolute()
     path = folder / f"{config.dataset}-{config.crop}-{config.side}-{config.filter}.npz"
     (bank if all_pictures else bank.subset(np.concatenate(names))).save(path)

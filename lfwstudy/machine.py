@@ -143,7 +143,7 @@ def precision_warning(precision):
     if precision == resolve_precision("auto") or precision == "float32":
         return None
     return (f"this study computes in {precision}, which this processor ({cpu_name()}) only emulates: training takes "
-            "as long as in float32, and the numbers are the same up to the order of sums; a machine with AVX512-BF16, AMX "
+            "as long as in float32, and the numbers are the same up to rounding; a machine with AVX512-BF16, AMX "
             "or an accelerator trains twice as fast")
 
 

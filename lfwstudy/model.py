@@ -230,9 +230,9 @@ class GeneralisedMean(layers.Layer):
 
 
 @saving.register_keras_serializable("lfwstudy")
-class MixedDense(layers.Dense):
+class Dense(layers.Dense):  # weights' files have their layers' class names in them
     """Keras' dense layer in float32, after layers that compute in bfloat16: the gradient that they get from it is computed in
-    bfloat16, where TensorFlow's processor has it, instead of rounded to it afterwards."""
+    bfloat16, where TensorFlow has it, instead of rounded to it afterwards."""
 
     def call(self, inputs, training=None):
         if backend.backend() != "tensorflow" or not has_bfloat16():
@@ -285,7 +285,7 @@ def build_tower(config, side, precision="float32", seed=0):
     itself and batch-norm's statistics in float32, but for `all-bfloat16`.
     """
     policy = "float32" if precision == "float32" else "mixed_bfloat16"
-    dense, exact = _dense(precision, MixedDense)
+    dense, exact = _dense(precision, Dense)
     picture = x = Input((side, side, 1), name="picture")
     for number, (filters, kernel) in enumerate(CONVOLUTIONS, start=1):
         pooled = number < len(CONVOLUTIONS)

@@ -1,4 +1,5 @@
-"""Does rounding cost accuracy? The base network in float32, with its convolutions in bfloat16, and with everything in it.
+"""Does rounding cost accuracy? The base network in float32, with its convolutions in bfloat16, and with everything
+in it.
 
 `python -m lfwstudy.precision --dataset lfw-deepfunneled --data-dir DIR --out DIR --json FILE` trains it from the same seeds in
 each. In bfloat16's eight bits of mantissa a sigmoid near 0 or 1 is exactly 0 or 1 and passes no gradient: that is why only
@@ -64,14 +65,15 @@ def table(result):
     """The comparison as lines of Markdown."""
     lines = ["| computed in bfloat16 | training accuracy | minus float32's, points | at most "
              f"{100 * result['tolerance']:g} | validation cross-entropy minus float32's [95 %] | total loss |", "|---|---|---|---|---|---|"]
-    titles = {"float32": "nothing", "bfloat16": "the convolutions", ALL_BFLOAT16: "everything"}
+    titles = {"float32": "nothing", "bfloat16": "the convolutions, and the gradient that they get", ALL_BFLOAT16: "everything"}
     for name, n in result["networks"].items():
         shown = ("", "", "") if name == "float32" else (
             f"{100 * n['difference']:+.2f}", "yes" if n["within"] else "no", "{:+.4f} [{:+.4f}, {:+.4f}]".format(*n["entropy"]))
         lines.append(f"| {titles[name]} | {100 * n['accuracy']:.1f} | {' | '.join(shown)} | {n['loss']:.1f} |")
+    filters = "" if result["width"] == 1 else f" with {result['width']:g} of its filters"
     how = "emulated: sums in float32, what layers hand on rounded" if result["emulated"] else "in the hardware"
-    return "\n".join([*lines, "", f"{result['dataset']}, the base network with {result['width']:g} of its filters, {result['side']}x"
-                      f"{result['side']} pixels, {result['epochs']} epochs, the same {result['seeds']} seeds in each; accuracy in "
+    return "\n".join([*lines, "", f"{result['dataset']}, the base network{filters}, {result['side']}x{result['side']} "
+                      f"pixels, {result['epochs']} epochs, the same {result['seeds']} seeds in each; accuracy in "
                       f"percent over epochs {result['from_epoch']} to {result['epochs']} and seeds; {result['machine']}, bfloat16 "
                       f"{how}. Intervals: over connected components of people and seeds."])
 

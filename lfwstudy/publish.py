@@ -23,8 +23,9 @@ from .tables import PICTURE_CLASSES
 ROOT = Path(__file__).resolve().parents[1]
 BEYOND = "results/lfw-deepfunneled-beyond"
 SHALLOW, LARGER = "results/lfw-deepfunneled-shallow", "results/lfw-deepfunneled-larger"
-# View 2's folds of a stage.
+PRECISION = ("results/precision.json", "results/precision-full.json")
 BENCHES = ("results/bench.json", "results/bench-avx2.json")
+# View 2's folds of a stage.
 VIEW2 = {"all-people-shallow": "results/lfw-deepfunneled-shallow-view2", "all-people-larger": "results/lfw-deepfunneled-view2"}
 REPORT, REPORT_CPU = "results/lfw-deepfunneled", "results/lfw-deepfunneled-cpu"
 PLACES = (("README.md", REPORT), (f"{REPORT}/README.md", REPORT), (f"{REPORT_CPU}/README.md", REPORT_CPU))
@@ -198,8 +199,8 @@ def larger_block(folders=(SHALLOW, LARGER), folds=VIEW2):
                          f"± {_percent(error)} (standard error) | {_ends(runs)} |")
             devices.setdefault(_device(runs), []).append(f"View 2's `{stage}`")
     on = "; ".join(f"{_listed(stages)} on {device}" for device, stages in devices.items())
-    return "\n".join([*lines, "", f"lfw-deepfunneled, convolutions in bfloat16: {on}. Up to six networks were side by side on a card, "
-                      "of which the training seconds are; on two cores some stood still at times. Accuracy in percent with the checkpoint of the lowest validation loss; at best "
+    return "\n".join([*lines, "", f"lfw-deepfunneled, convolutions in bfloat16: {on}. Training seconds are those "
+                      "of up to six networks side by side on a card, or of two cores, where some stood still at times. Accuracy in percent with the checkpoint of the lowest validation loss; at best "
                       "epoch: of the highest validation accuracy.", "", *two_cores_table(folders)])
 
 
@@ -460,7 +461,7 @@ def published_text(text, folder):
 BLOCKS = {"headline": headline_block, "larger": larger_block, "cluster": cluster_block, "growth": growth_block,
           "contamination": contamination_block, "bench": bench_block, "accelerator": accelerator_block,
           "beyond": lambda: "\n\n".join(filter(None, (beyond_block(), left_out_block()))),
-          "precision": lambda: precision.table(read_json(ROOT / "results/precision.json"))}
+          "precision": lambda: "\n\n".join(precision.table(read_json(ROOT / name)) for name in PRECISION)}
 
 
 def _replaced(text, name, content):

@@ -337,8 +337,9 @@ section svg text { fill: currentColor; font: 12px sans-serif; }
 .scroll > img { background: #fff; }
 /* A row has six pairs: none stands alone in a line. */
 .cards { display: grid !important; grid-template-columns: repeat(6, 154px); }
-@media (max-width: 1300px) { .cards { grid-template-columns: repeat(3, 154px); column-gap: 40px !important; } }
+@media (max-width: 1300px) { .cards { grid-template-columns: repeat(3, 154px); column-gap: 24px !important; } }
 @media (max-width: 600px) { .cards { grid-template-columns: repeat(2, 154px); column-gap: 14px !important; } }
+@media (max-width: 360px) { .cards { grid-template-columns: 154px; } }
 table.study { border-collapse: collapse; font-size: .8rem; line-height: 1.4; font-variant-numeric: tabular-nums; }
 table.study th, table.study td { padding: .28rem .8rem .28rem 0; border-bottom: 1px solid var(--line); text-align: left;
   vertical-align: top; }

@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -129,9 +130,21 @@ def test_all_pictures_are_packed_where_wanted(faces, tmp_path, capsys):
     packed, command = tmp_path / "packed", ["data", "--dataset", "lfw-a", "--data-dir", str(faces), "--crop", "144", "--side", "32"]
     assert main([*command, "--pack", str(packed), "--all-pictures"]) == 0
     assert len(load_bank(packed / "lfw-a-144-32-bilinear.npz")) == len(list(faces.glob("lfw2/*/*.jpg")))
-    at_hand = {"pairsDevTrain.txt", "pairsDevTest.txt", "people.txt", "peopleDevTrain.txt", "pairs.txt"} & {p.name for p in faces.iterdir()}
-    assert {path.name for path in packed.glob("*.txt")} == at_hand and "pairs.txt" in at_hand
+    assert {path.name for path in packed.glob("*.txt")} == {"pairsDevTrain.txt", "pairsDevTest.txt", "people.txt", "peopleDevTrain.txt",
+                                                            "pairs.txt"}
     assert main([*command, "--all-pictures"]) == 2 and "--pack" in capsys.readouterr().err
+
+
+def test_what_is_not_all_pictures_is_not_packed_as_such(faces, tmp_path, capsys):
+    some, all_of_them, command = tmp_path / "some", tmp_path / "all", ["data", "--dataset", "lfw-a", "--crop", "144", "--side", "32"]
+    assert main([*command, "--data-dir", str(faces), "--pack", str(some)]) == 0
+    packing = [*command, "--data-dir", str(some), "--pack", str(all_of_them), "--all-pictures"]
+    for name in ("pairs.txt", "peopleDevTrain.txt"):
+        shutil.copy(faces / name, some / name)
+    assert main(packing) == 2 and "missing)" in capsys.readouterr().err
+    (some / "peopleDevTrain.txt").unlink()
+    assert main(packing) == 2 and "peopleDevTrain.txt is needed" in capsys.readouterr().err
+    assert not all_of_them.exists()
 
 
 @needs_jax

@@ -2,6 +2,7 @@
 
 import io
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -15,6 +16,7 @@ from PIL import Image
 
 from lfwstudy import datasets
 from lfwstudy.bank import SOURCE_SIDE, decode
+from lfwstudy.cli import main
 from lfwstudy.config import DataConfig
 from lfwstudy.datasets import load_pairs, prepare_bank
 from lfwstudy.demo import draw_face
@@ -360,3 +362,14 @@ def test_boxes_that_cannot_be(box, words):
 def test_a_box_in_a_narrow_photo_does_not_fill_the_memory():
     with pytest.raises(DataError, match="too large"):
         frame_face(Image.new("L", (40_000, 2)), (0, 0, 40_000, 2))
+
+
+@pytest.mark.parametrize("more", [[], ["--no-report"]])
+def test_a_people_file_that_a_later_stage_needs_is_missed_before_anything_is_trained(more, faces, tmp_path, capsys):
+    data, out = tmp_path / "data", tmp_path / "study"
+    shutil.copytree(faces, data)
+    (data / "peopleDevTrain.txt").unlink()
+    command = ["run", "--dataset", "lfw-a", "--data-dir", str(data), "--ladder", "beyond", "--stages", "base,all-people",
+               "--out", str(out), *more]
+    assert main(command) == 2 and "peopleDevTrain.txt is needed" in capsys.readouterr().err
+    assert not list(out.glob("runs/*"))

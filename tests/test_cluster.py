@@ -10,13 +10,14 @@ import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from lfwstudy import executors
 from lfwstudy.cluster_load import RESUME_EPOCHS, jobs
-from lfwstudy.config import RunConfig
+from lfwstudy.config import DataConfig, RunConfig
 from lfwstudy.datasets import load_pairs, prepare_bank
 from lfwstudy.errors import ConfigError
 from lfwstudy.files import read_csv
@@ -48,6 +49,14 @@ def test_unreachable_scheduler_is_wrong_use(tmp_path, monkeypatch):
     monkeypatch.setattr(cluster, "CONNECT_SECONDS", 1)
     with pytest.raises(ConfigError, match="no Dask scheduler answers at tcp://127.0.0.1:9"):
         executors.run(jobs(tmp_path / "runs", 1), "tcp://127.0.0.1:9")
+
+
+@pytest.mark.parametrize("protocol, fold", [("view1", None), ("view2", 1), ("view2", 3)])
+def test_what_travels_has_all_that_a_run_on_all_people_needs(protocol, fold, faces, tmp_path):
+    config = DataConfig("lfw-a", protocol, pictures="all-people", fold=fold, side=32)
+    cluster._make_bundle(replace(config, fold=fold and 1), str(faces), tmp_path / "bundle")
+    there, here = (load_pairs(config, folder).digest(prepare_bank(config, folder)) for folder in (tmp_path / "bundle", str(faces)))
+    assert there == here
 
 
 def test_missing_package_says_what_to_install(monkeypatch):

@@ -8,8 +8,8 @@ from lfwstudy import fused
 from lfwstudy.config import BATCHNORM, ModelConfig
 from lfwstudy.errors import ConfigError
 from lfwstudy.fused import first_blocks, fourier_convolution
-from lfwstudy.model import (L2, Convolution, FusedBatchNormalization, GeneralisedMean, LocalCosine, MixedDense, build_siamese,
-                            layer_table, multiply_adds)
+from lfwstudy.model import (L2, Convolution, Dense, FusedBatchNormalization, GeneralisedMean, LocalCosine, build_siamese, layer_table,
+                            multiply_adds)
 from lfwstudy.model_cost import tower_cost
 
 
@@ -285,7 +285,7 @@ def test_dense_layer_after_bfloat16_is_exact_but_for_the_gradient_that_it_hands_
     upstream = rng.normal(size=(64, 96)).astype(np.float32) * 1e-6
     kernel, bias = rng.normal(0, 0.08, (288, 96)).astype(np.float32), np.linspace(-4, 12, 96, dtype=np.float32)
     found = []
-    for layer in (layers.Dense(96, activation="sigmoid"), MixedDense(96, activation="sigmoid")):
+    for layer in (layers.Dense(96, activation="sigmoid"), Dense(96, activation="sigmoid")):
         layer.build(x.shape)
         layer.set_weights([kernel, bias])
         with tf.GradientTape() as tape:
@@ -297,6 +297,15 @@ def test_dense_layer_after_bfloat16_is_exact_but_for_the_gradient_that_it_hands_
     assert np.all(found[1][1] != 0)  # of units near 1, too, whose gradient eight bits would lose
     plain, mixed = (np.asarray(values[3]) for values in found)
     assert mixed.dtype == plain.dtype and 1e-4 < np.abs(mixed - plain).max() / np.abs(plain).max() < 1e-2
+
+
+def test_weights_of_either_dense_layer_are_the_other_s(tmp_path):
+    plain, mixed = (build_siamese(ModelConfig(width=0.05), 69, precision, seed)
+                    for seed, precision in enumerate(("float32", "bfloat16")))
+    assert type(mixed.get_layer("tower").get_layer("dense")) is Dense is not type(plain.get_layer("tower").get_layer("dense"))
+    plain.save_weights(tmp_path / "plain.weights.h5")
+    mixed.load_weights(tmp_path / "plain.weights.h5")
+    assert all((one == other).all() for one, other in zip(plain.get_weights(), mixed.get_weights()))
 
 
 def test_too_small_pictures_are_refused():
