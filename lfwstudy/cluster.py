@@ -571,8 +571,8 @@ def _state_files(job):
 def _make_bundle(config, data_dir, folder):
     folder.mkdir()
     names = ("pairs.txt",) if config.protocol == "view2" else ("pairsDevTrain.txt", "pairsDevTest.txt")
-    people = {name for name in ("people.txt",) if has_pair_file(name, config.dataset, data_dir)} | set(people_files(config))
-    for name in (*names, *people):
+    people = ["people.txt"] if has_pair_file("people.txt", config.dataset, data_dir) else []
+    for name in {*names, *people, *people_files(config)}:
         shutil.copy(pair_file(name, config.dataset, data_dir), folder / name)
     bank, whole = prepare_bank(config, data_dir), dataclasses.replace(config, pairs_per_class=None, split="components")
     if config.pictures == "pairs":

@@ -222,21 +222,20 @@ def _training_people(config, pairs, data_dir):
 
     View 1: of peopleDevTrain.txt; View 2: of the sets of people.txt that are neither tested nor validation.
     """
+    sets = read_people(pair_file(people_files(config)[-1], config.dataset, data_dir))
     if config.protocol == "view2":
-        sets = read_people(pair_file("people.txt", config.dataset, data_dir))
         sets = [people for fold, people in enumerate(sets, start=1) if fold not in (config.fold, config.fold % len(sets) + 1)]
-    else:
-        sets = read_people(pair_file("peopleDevTrain.txt", config.dataset, data_dir))
     held = set(person_of(np.concatenate([pairs.validation.names(), pairs.test.names()])))
     return np.array([picture_name(person, number) for people in sets for person, count in people.items()
                      if person not in held for number in range(1, count + 1)], np.str_)
 
 
 def people_files(config):
-    """Names of the people files that `config` needs beside the pair files."""
+    """Names of the people files that `config` needs beside the pair files; of the training people's last."""
+    names = ["people.txt"] if config.protocol == "view1" and config.split == "folds" else []
     if config.pictures != "pairs":
-        return ["people.txt" if config.protocol == "view2" else "peopleDevTrain.txt"]
-    return ["people.txt"] if config.split == "folds" and config.protocol == "view1" else []
+        names.append("people.txt" if config.protocol == "view2" else "peopleDevTrain.txt")
+    return names
 
 
 def development_split(config, data_dir=""):
@@ -266,25 +265,24 @@ def pack(config, data_dir, folder, all_pictures=False):
     all_pictures: the bank holds all of them, for what learns from all training people and for View 2; the files that these
     need go with it. Raises DataError where one of them, or a picture that they name, is missing.
     """
-    needed = ["pairsDevTrain.txt", "pairsDevTest.txt"]
+    needed, people = ["pairsDevTrain.txt", "pairsDevTest.txt"], []
     if all_pictures:
-        needed += ["people.txt", "peopleDevTrain.txt", "pairs.txt"]
+        needed, people = [*needed, "pairs.txt"], ["people.txt", "peopleDevTrain.txt"]
     elif has_pair_file("people.txt", config.dataset, data_dir):
         needed.append("people.txt")
-    files = [pair_file(name, config.dataset, data_dir) for name in needed]
+    files, people = ([pair_file(name, config.dataset, data_dir) for name in names] for names in (needed, people))
     bank = prepare_bank(config, data_dir)
     names = []
     for path in files[:2]:
         pairs = read_view1(path)
         check_pictures(bank, path, pairs)
         names.append(pairs.names())
-    if all_pictures:
-        bank.rows([picture_name(person, number) for file in files[2:4] for people in read_people(file)
-                   for person, count in people.items() for number in range(1, count + 1)])
+    bank.rows([picture_name(person, number) for file in people for some in read_people(file)
+               for person, count in some.items() for number in range(1, count + 1)])
     folder = Path(folder).expanduser().absolute()
     path = folder / f"{config.dataset}-{config.crop}-{config.side}-{config.filter}.npz"
     (bank if all_pictures else bank.subset(np.concatenate(names))).save(path)
-    for file in files:
+    for file in (*files, *people):
         write_text(folder / file.name, file.read_text(encoding="utf-8"))
     return path
 

@@ -1,5 +1,4 @@
-"""Does rounding cost accuracy? The base network in float32, with its convolutions in bfloat16, and with everything
-in it.
+"""Does rounding cost accuracy? The base network in float32, with its convolutions in bfloat16, and with everything in it.
 
 `python -m lfwstudy.precision --dataset lfw-deepfunneled --data-dir DIR --out DIR --json FILE` trains it from the same seeds in
 each. In bfloat16's eight bits of mantissa a sigmoid near 0 or 1 is exactly 0 or 1 and passes no gradient: that is why only

@@ -249,3 +249,11 @@ def test_real_images_are_all_there(lfw_dir):
     assert bank.images.nbytes < 150e6 and load_pairs(config, lfw_dir).digest(bank)
     cached = [p for p in datasets.cache_folder().glob("banks/lfw-deepfunneled-*.npz")]
     assert cached and cached[0].stat().st_size < 150e6 and len(load_bank(cached[0])) == 13_233
+
+
+@pytest.mark.parametrize("changes, names", [
+    ({}, []), ({"split": "folds"}, ["people.txt"]), ({"pictures": "all-people"}, ["peopleDevTrain.txt"]),
+    ({"pictures": "all-people", "split": "folds"}, ["people.txt", "peopleDevTrain.txt"]),
+    ({"protocol": "view2", "fold": 1}, []), ({"protocol": "view2", "fold": 1, "pictures": "all-people"}, ["people.txt"])])
+def test_people_files_are_asked_for_where_they_are_read(changes, names):
+    assert datasets.people_files(DataConfig(**changes)) == names
