@@ -71,16 +71,21 @@ def affine_parameters(side, zoom_x, zoom_y, shear, brightness):
     return np.stack([a, b, c, d, e, f, brightness], axis=-1).astype(np.float32)
 
 
-def vary(images, parameters):
-    """Warp and brighten pictures inside the compiled step.
+def vary(images, parameters, stretched=None):
+    """Warp and brighten images inside the compiled step.
 
-    images: float32 (n, side, side, 1) in [0, 1]; parameters: float32 (n, PARAMETERS).
-    Bilinear, edges filled with the nearest pixel, values clipped to [0, 1]. The identity leaves a picture as it is.
+    images: float32 (n, side, side, 1) in [0, 1]; parameters: float32 (n, PARAMETERS); stretched: bool (n,), the images whose
+    grey levels are stretched to [0, 1] between the two, as Keras' ImageDataGenerator does before it changes the brightness.
+    Bilinear, edges filled with the nearest pixel, values clipped to [0, 1]. The identity leaves an image as it is.
     """
     from keras import ops  # here, so that drawing parameters needs no Keras
     transform = ops.concatenate([parameters[:, :6], ops.zeros_like(parameters[:, :2])], axis=1)
     warped = ops.image.affine_transform(images, transform, interpolation="bilinear", fill_mode="nearest",
                                         data_format="channels_last")
+    if stretched is not None:
+        low, high = (extreme(warped, axis=(1, 2, 3), keepdims=True) for extreme in (ops.min, ops.max))
+        full = (warped - low) / ops.maximum(high - low, 1e-6)
+        warped = ops.where(ops.reshape(stretched, (-1, 1, 1, 1)), full, warped)
     brightness = ops.reshape(parameters[:, 6], (-1, 1, 1, 1))
     return ops.clip(warped * brightness, 0.0, 1.0)
 

@@ -30,7 +30,7 @@ class Recorder(keras.callbacks.Callback):
     that a resumed run decides as an uninterrupted one does.
 
     folder: the run's folder; training: TrainingConfig; validate: function of no argument giving val_loss,
-    val_cross_entropy and val_accuracy of the current weights; batches: of an epoch, a partial one as its part.
+    val_cross_entropy, val_accuracy, penalty and head_penalty of the current weights; batches: of an epoch, a partial one as its part.
     """
 
     async_safe = True  # the batch hook only takes the time
@@ -68,7 +68,7 @@ class Recorder(keras.callbacks.Callback):
         self._save_weights()
         self.rows[-1]["seconds"] = round(trained + time.perf_counter() - began, 4)
         write_csv(self.folder / "history.csv", history.COLUMNS, self.rows)
-        stop = history.should_stop(self.rows, self.training.patience) or history.diverged(self.rows)
+        stop = history.should_stop(self.rows, self.training) or history.diverged(self.rows)
         last = stop or epoch + 1 == self.training.epochs
         self._save_resume(force=last)
         print(progress_line(self.rows[-1], self.training.epochs), file=sys.stderr, flush=True)
@@ -113,7 +113,7 @@ def needed_epochs(rows, training):
     """Epochs whose weights may be evaluated at the end, seen from the history so far."""
     epochs = {history.best_epoch(rows)}
     if training.evaluated == "best-checkpoint":
-        epochs.add(history.best_checkpoint(rows, training.checkpoint_period))
+        epochs.add(history.best_checkpoint(rows, training))
     return epochs - {None}
 
 

@@ -21,6 +21,7 @@ PRECISIONS = ("float32", "bfloat16")
 # Everything in bfloat16, saturating layers and head, too: only to show what that costs (`python -m lfwstudy.precision`).
 ALL_BFLOAT16 = "all-bfloat16"
 EVALUATED = ("last", "best-checkpoint")
+MONITORS = ("val_loss", "val_cross_entropy")
 PICTURES = ("pairs", "all-people")
 ARCHITECTURES = ("koch", "compact", "shallow")
 HEADS = ("distance", "cosine")
@@ -81,7 +82,8 @@ class ModelConfig:
     batchnorm: where batch normalisation stands in each of its four convolutional blocks; the compact network always
     has it before the activation.
     width: factor on the number of filters and dense units; 1 is the published network.
-    l2: factor of the squared kernels in the loss, on the convolutions and the dense layer.
+    l2: factor of the squared kernels in the loss, on the convolutions and the dense layer; head_l2: on the last unit of the
+    distance head.
     head: how two embeddings are compared: |a - b| and a weight for each component, or their cosine, calibrated on
     validation.
     stem_stride: 2 lets the compact network begin with a 5x5 convolution of stride 2, which sees pictures of twice the side
@@ -106,6 +108,7 @@ class ModelConfig:
     stem_stride: int = 1
     cohort: int = 0
     pooling: str = "mean"
+    head_l2: float = 0.0
 
     def __post_init__(self):
         choose_one("pool1_stride", self.pool1_stride, (1, 2))
@@ -121,18 +124,25 @@ class ModelConfig:
         _require_int("cohort", self.cohort, 0, 10_000)
         if self.cohort and self.head != "cosine":
             raise ConfigError("a cohort goes with the cosine head only")
-        _require_number("l2", self.l2, 0, 10)
+        for name in ("l2", "head_l2"):
+            _require_number(name, getattr(self, name), 0, 10)
+        if self.head_l2 and self.head != "distance":
+            raise ConfigError("head_l2 goes with the distance head only")
 
 
 @dataclass(frozen=True)
 class TrainingConfig:
     """How the network is trained.
 
-    patience: epochs without a lower total validation loss after which training stops; None is never.
+    monitor: what stopping and checkpoints watch: val_loss, the total with the weight penalty, or val_cross_entropy.
+    patience: epochs without a lower value of it after which training stops; None is never.
     checkpoint_period: weights are kept every so many epochs, for `evaluated` = best-checkpoint.
     evaluated: which weights the final scores come from.
     augmented_copies: offline copies of each training pair beside the original, each picture varied.
-    zoom, brightness: ranges of factors; shear: largest angle in degrees.
+    zoom, brightness: ranges of factors; shear: largest angle in degrees. stretch_copies: whether a copy's grey levels are
+    stretched to the full range before its brightness is changed.
+    separate_twins: whether a batch's left and right images go through the tower one after the other, so that batch-norm
+    normalises each by itself and updates its moving averages twice a step.
     label_epsilon_copies, label_epsilon_originals: label 0 becomes eps/2 and label 1 becomes 1 - eps/2.
     lr_drop_epoch: after this epoch the learning rate is divided by 10, once; None is never.
     schedule: of the learning rate, constant or a half cosine that ends near 0 with the last epoch.
@@ -177,6 +187,9 @@ class TrainingConfig:
     drawn_people: int | None = None
     pairs_per_person: int = 1
     least_pictures: int = 1
+    monitor: str = "val_loss"
+    stretch_copies: bool = False
+    separate_twins: bool = False
 
     def __post_init__(self):
         choose_one("evaluated weights", self.evaluated, EVALUATED)
@@ -192,7 +205,9 @@ class TrainingConfig:
         _require_int("warmup", self.warmup, 0)
         _require_int("pairs_per_person", self.pairs_per_person, 1, self.batch_size // 2 or 1)
         _require_int("least_pictures", self.least_pictures, 1)
-        _require_bool("flip", self.flip)
+        choose_one("monitored value", self.monitor, MONITORS)
+        for name in ("flip", "stretch_copies", "separate_twins"):
+            _require_bool(name, getattr(self, name))
         for name, high in (("weight_decay", 1), ("shift", 0.5), ("online_zoom", 0.5), ("rotation", 90),
                            ("online_brightness", 0.9), ("erase", 1), ("contrast", 100)):
             _require_number(name, getattr(self, name), 0, high)

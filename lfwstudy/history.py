@@ -3,7 +3,7 @@
 import math
 
 COLUMNS = ("epoch", "loss", "cross_entropy", "accuracy", "val_loss", "val_cross_entropy", "val_accuracy",
-           "learning_rate", "seconds")
+           "learning_rate", "seconds", "penalty", "head_penalty")
 
 
 def best_epoch(rows):
@@ -17,22 +17,19 @@ def best_epoch(rows):
     return min(usable, key=lambda r: (-r["val_accuracy"], r["val_cross_entropy"], r["epoch"]))["epoch"]
 
 
-def best_checkpoint(rows, period):
-    """Epoch of the lowest total validation loss among the checkpoints, every `period` epochs.
+def best_checkpoint(rows, training):
+    """Epoch of the lowest monitored value among the checkpoints, every `training.checkpoint_period` epochs.
 
-    None where there is no checkpoint yet, or none with a finite loss.
+    None where there is no checkpoint yet, or none with a finite value.
     """
-    kept = [row for row in rows if row["epoch"] % period == 0 and math.isfinite(row["val_loss"])]
-    return min(kept, key=lambda row: (row["val_loss"], row["epoch"]))["epoch"] if kept else None
+    return _lowest([row for row in rows if row["epoch"] % training.checkpoint_period == 0], training.monitor)
 
 
-def should_stop(rows, patience):
-    """Whether the total validation loss has not fallen below its lowest for `patience` epochs."""
-    if patience is None or not rows:
+def should_stop(rows, training):
+    """Whether the monitored value has not fallen below its lowest for `training.patience` epochs."""
+    if training.patience is None or not rows:
         return False
-    finite = [row for row in rows if math.isfinite(row["val_loss"])]
-    lowest = min(finite, key=lambda row: (row["val_loss"], row["epoch"]))["epoch"] if finite else 0
-    return rows[-1]["epoch"] - lowest >= patience
+    return rows[-1]["epoch"] - (_lowest(rows, training.monitor) or 0) >= training.patience
 
 
 def diverged(rows):
@@ -43,7 +40,7 @@ def diverged(rows):
 def evaluated_epoch(rows, training):
     """Epoch whose weights are evaluated, by `training` (TrainingConfig). The last one where no checkpoint was due."""
     if training.evaluated == "best-checkpoint":
-        return best_checkpoint(rows, training.checkpoint_period) or rows[-1]["epoch"]
+        return best_checkpoint(rows, training) or rows[-1]["epoch"]
     return rows[-1]["epoch"]
 
 
@@ -58,3 +55,8 @@ def learning_rate(training, epoch):
         done = (epoch - training.warmup - 1) / (training.epochs - training.warmup)
         return rate * (1 + math.cos(math.pi * done)) / 2
     return rate
+
+
+def _lowest(rows, name):
+    finite = [row for row in rows if math.isfinite(row[name])]
+    return min(finite, key=lambda row: (row[name], row["epoch"]))["epoch"] if finite else None

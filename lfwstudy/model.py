@@ -267,7 +267,7 @@ def build_siamese(config, side, precision="float32", seed=0):
     if config.head == "cosine":
         head = build_cosine_head(tower.output_shape[1], config.cohort)
     else:
-        head = build_head(tower.output_shape[1], seed, precision)
+        head = build_head(tower.output_shape[1], seed, precision, config.head_l2)
     left, right = (Input((side, side, 1), name=name) for name in ("left", "right"))
     pictures = Twins(dtype="float32", name="twins")(left, right)
     both = tower(pictures)
@@ -298,7 +298,7 @@ def build_tower(config, side, precision="float32", seed=0):
     embedding = dense(
         units, activation="sigmoid", dtype=exact, name="dense",
         kernel_initializer=_kernel_init(config.initializer, fan_in=x.shape[1], fan_out=units, seed=[seed, 5]),
-        bias_initializer=_bias_init([seed, 15]), kernel_regularizer=_penalty(config))(x)
+        bias_initializer=_bias_init([seed, 15]), kernel_regularizer=_penalty(config.l2))(x)
     return Model(picture, embedding, name="tower")
 
 
@@ -323,7 +323,7 @@ def build_compact_tower(config, side, precision="float32", seed=0):
             fans = {"fan_in": kernel * kernel * x.shape[-1], "fan_out": kernel * kernel * filters}
             x = Convolution(filters, kernel, stride, padding="same", use_bias=False, dtype=policy, name=f"conv{number}",
                               kernel_initializer=_kernel_init(config.initializer, **fans, seed=[seed, number]),
-                              kernel_regularizer=_penalty(config))(x)
+                              kernel_regularizer=_penalty(config.l2))(x)
             x = FusedBatchNormalization(dtype=policy, momentum=0.9, name=f"norm{number}")(x)
             x = layers.ReLU(dtype=policy, name=f"relu{number}")(x)
         if stage < len(blocks):
@@ -334,17 +334,18 @@ def build_compact_tower(config, side, precision="float32", seed=0):
         x = layers.Dropout(config.dropout, dtype="float32", seed=_seed([seed, 20]), name="dropout")(x)
     embedding = layers.Dense(
         scaled(EMBEDDINGS[config.architecture], config.width), dtype="float32", name="dense",
-        kernel_initializer=initializers.GlorotUniform(seed=_seed([seed, 21])), kernel_regularizer=_penalty(config))(x)
+        kernel_initializer=initializers.GlorotUniform(seed=_seed([seed, 21])), kernel_regularizer=_penalty(config.l2))(x)
     return Model(picture, embedding, name="tower")
 
 
-def build_head(size, seed=0, precision="float32"):
-    """Two embeddings (n, size) to a probability (n, 1): |a - b|, then one sigmoid unit; in float32, but for `all-bfloat16`."""
+def build_head(size, seed=0, precision="float32", l2=0.0):
+    """Two embeddings (n, size) to a probability (n, 1): |a - b|, then one sigmoid unit; in float32, but for `all-bfloat16`.
+    l2: factor of its squared weights in the loss."""
     dense, exact = _dense(precision)
     a, b = Input((size,), name="a"), Input((size,), name="b")
     logit = dense(1, dtype=exact, name="logit",
                   kernel_initializer=initializers.RandomNormal(stddev=np.sqrt(2.0), seed=_seed([seed, 6])),
-                  bias_initializer=_bias_init([seed, 16]))(AbsoluteDifference(dtype=exact, name="difference")(a, b))
+                  bias_initializer=_bias_init([seed, 16]), kernel_regularizer=_penalty(l2))(AbsoluteDifference(dtype=exact, name="difference")(a, b))
     return Model([a, b], layers.Activation("sigmoid", dtype="float32", name="score")(logit), name="head")
 
 
@@ -395,7 +396,7 @@ def _block(x, number, filters, kernel, config, policy, seed):
         filters, kernel, dtype=policy, name=f"conv{number}",
         kernel_initializer=_kernel_init(config.initializer, fan_in=kernel * kernel * x.shape[-1],
                                         fan_out=kernel * kernel * filters, seed=[seed, number]),
-        bias_initializer=_bias_init([seed, 10 + number]), kernel_regularizer=_penalty(config))(x)
+        bias_initializer=_bias_init([seed, 10 + number]), kernel_regularizer=_penalty(config.l2))(x)
     if config.batchnorm == "before-activation":
         x = norm(x, "linear")
     x = layers.ReLU(dtype=policy, name=f"relu{number}")(x)
@@ -425,8 +426,8 @@ def _multiply_adds(layer):
     return 0
 
 
-def _penalty(config):
-    return L2(config.l2) if config.l2 else None
+def _penalty(l2):
+    return L2(l2) if l2 else None
 
 
 def _kernel_init(name, fan_in, fan_out, seed):

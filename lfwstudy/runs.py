@@ -62,7 +62,8 @@ class Store:
     def history(self, run):
         """History rows as dicts of numbers, [] where there is none yet or it is damaged. Of unfinished runs too."""
         try:
-            return [{key: int(value) if key == "epoch" else float(value) for key, value in row.items()}
+            # Runs of earlier versions have fewer columns, those resumed from one empty fields in them.
+            return [{key: int(value) if key == "epoch" else float(value or "nan") for key, value in row.items()}
                     for row in read_csv(self.folder(run) / "history.csv")]
         except (OSError, ValueError, TypeError, csv.Error):
             return []

@@ -49,17 +49,20 @@ class PairTrainer(keras.Model):
 
     images: uint8 array (n, side, side), kept as one tensor next to the compute. Inputs are a dict of `left` and
     `right`, int32 (batch,), and for each side, where pictures are varied, `left_warp`, float32 (batch, 7), where they
-    are erased `left_erase`, float32 (batch, 4), and where people are contrasted `left_person`, int32 (batch,). The
-    output is the score's logit: a loss on clipped probabilities would pass no gradient for pairs that are surely wrong.
+    are erased `left_erase`, float32 (batch, 4), where grey levels are stretched `left_stretch`, bool (batch,), and where
+    people are contrasted `left_person`, int32 (batch,). The output is the score's logit: a loss on clipped probabilities
+    would pass no gradient for pairs that are surely wrong. With `strangers`, for batches of matched pairs of different
+    people, it is (batch, 2, 1): of the pair, and of its left picture and the right one of the pair before it.
     batch_size: pairs a batch; large ones go through the base network's first blocks as fused.first_blocks does it.
-    With `strangers`, for batches of matched pairs of different people, it is (batch, 2, 1): of the pair, and
-    of its left picture and the right one of the pair before it.
+    separate_twins: as in TrainingConfig.
     """
 
-    def __init__(self, siamese, images, contrast=0.0, temperature=0.1, strangers=False, batch_size=64):
+    def __init__(self, siamese, images, contrast=0.0, temperature=0.1, strangers=False, batch_size=64, separate_twins=False):
         super().__init__(name="pair_trainer")
         self.siamese, self.contrast, self.temperature = siamese, contrast, temperature
         self.strangers = strangers
+        # Without batch-norm it makes no difference, and one batch is faster.
+        self.separate_twins = separate_twins and any("norm" in layer.name for layer in siamese.get_layer("tower").layers)
         self.bank = self.add_weight(shape=images.shape, dtype="uint8", trainable=False, initializer="zeros",
                                     name="bank")
         self.bank.assign(images)
@@ -70,8 +73,11 @@ class PairTrainer(keras.Model):
             self.after_blocks = after_blocks(self.tower, self.blocks)
 
     def call(self, inputs, training=False):
-        pictures = ops.concatenate([self.pictures(inputs, side) for side in ("left", "right")], axis=0)
-        if training and self.blocks:
+        twins = [self.pictures(inputs, side) for side in ("left", "right")]
+        pictures = ops.concatenate(twins, axis=0)
+        if training and self.separate_twins:
+            both = ops.concatenate([self.tower(twin, training=True) for twin in twins], axis=0)
+        elif training and self.blocks:
             from .fused import first_blocks
             both = self.after_blocks(first_blocks(self.blocks, pictures), training=True)
         else:
@@ -90,7 +96,7 @@ class PairTrainer(keras.Model):
         """One side's pictures as float32 (n, side, side, 1) in [0, 1], varied where the inputs say how."""
         images = gather(self.bank, inputs[side])
         if f"{side}_warp" in inputs:
-            images = vary(images, inputs[f"{side}_warp"])
+            images = vary(images, inputs[f"{side}_warp"], inputs.get(f"{side}_stretch"))
         return blank(images, inputs[f"{side}_erase"]) if f"{side}_erase" in inputs else images
 
 
@@ -219,15 +225,15 @@ class Scorer:
 
     def penalty(self):
         """The weights' penalty in the loss."""
-        return float(sum(float(value) for value in self.trainer.siamese.losses))
+        return float(sum(map(float, self.trainer.siamese.losses)))
 
     def validate(self):
-        """Total loss, cross-entropy and accuracy on validation, against hard labels."""
+        """Total loss, cross-entropy and accuracy on validation, against hard labels; the penalty in the loss and its head's part."""
         self.calibrate()
         label, score = self.parts["val"][2], self.scores("val")
-        entropy = evaluate.cross_entropy(label, score)
-        return {"val_loss": entropy + self.penalty(), "val_cross_entropy": entropy,
-                "val_accuracy": evaluate.accuracy(label, score)}
+        entropy, penalty = evaluate.cross_entropy(label, score), self.penalty()
+        return {"val_loss": entropy + penalty, "val_cross_entropy": entropy, "val_accuracy": evaluate.accuracy(label, score),
+                "penalty": penalty, "head_penalty": float(sum(map(float, self.head.losses)))}
 
 
 def gather(bank, rows):
@@ -317,7 +323,8 @@ def build_trainer(config, images, precision, seed):
     """A compiled PairTrainer for a RunConfig over an ImageBank, its optimiser built."""
     siamese = build_siamese(config.model, images.side, precision, seed)
     trainer = PairTrainer(siamese, images.images, config.training.contrast, config.training.temperature,
-                          strangers=config.training.drawn_people is not None, batch_size=config.training.batch_size)
+                          strangers=config.training.drawn_people is not None, batch_size=config.training.batch_size,
+                          separate_twins=config.training.separate_twins)
     trainer.compile(optimizer=build_optimizer(config.training), loss=cross_entropy,
                     metrics=[keras.metrics.MeanMetricWrapper(cross_entropy, name="cross_entropy"),
                              keras.metrics.MeanMetricWrapper(hard_accuracy, name="accuracy")],
@@ -395,6 +402,8 @@ def with_copies(training, part, side, seed):
         inputs["left_warp"], inputs["right_warp"] = warps[:, 0], warps[:, 1]
     hard = np.repeat(label, copies + 1).astype(np.float32)
     is_copy = np.tile(np.arange(copies + 1) > 0, len(label))
+    if copies and training.stretch_copies:
+        inputs["left_stretch"] = inputs["right_stretch"] = is_copy
     epsilon = np.where(is_copy, training.label_epsilon_copies, training.label_epsilon_originals)
     return inputs, np.stack([clip_labels(hard, epsilon), hard], axis=1).astype(np.float32)
 
@@ -448,7 +457,7 @@ def fit(training, trainer, scorer, batches, folder):
         print(f"{error}; this run starts anew", file=sys.stderr)
     done = len(recorder.rows)
     recorder.saved_resume = (done, time.monotonic())
-    over = history.should_stop(recorder.rows, training.patience) or history.diverged(recorder.rows)
+    over = history.should_stop(recorder.rows, training) or history.diverged(recorder.rows)
     if done < training.epochs and not over:
         # Compiled before the clock of the first epoch runs.
         scorer.embed(np.unique(scorer.parts["val"][0])[:EMBED_BATCH])

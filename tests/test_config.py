@@ -33,7 +33,9 @@ def test_id_depends_on_every_setting():
              "model.flip_average": True, "training.optimizer": "adamw", "training.schedule": "cosine", "training.warmup": 1,
              "training.weight_decay": 0.1, "training.flip": True, "training.shift": 0.1, "training.online_zoom": 0.1,
              "training.rotation": 5.0, "training.online_brightness": 0.1, "training.erase": 0.5, "training.contrast": 1.0,
-             "training.temperature": 0.2, "training.drawn_people": 100, "training.pairs_per_person": 2, "training.least_pictures": 2}
+             "training.temperature": 0.2, "training.drawn_people": 100, "training.pairs_per_person": 2, "training.least_pictures": 2,
+             "model.head_l2": 0.01, "training.monitor": "val_cross_entropy", "training.stretch_copies": True,
+             "training.separate_twins": True}
     settings = {f"{section}.{name}" for section, values in RunConfig().to_dict().items() for name in values}
     # These four go only with others.
     assert settings - set(other) == {"data.protocol", "data.fold", "training.evaluated", "model.cohort"}

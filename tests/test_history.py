@@ -18,17 +18,26 @@ def test_best_epoch_is_highest_accuracy_then_lower_entropy_then_earlier():
 
 
 def test_checkpoints_are_kept_every_period_and_the_lowest_total_loss_wins():
-    assert history.best_checkpoint(rows([1, 9, 5, 4, 3, 3]), 2) == 6
-    assert history.best_checkpoint(rows([1, 3, 5, 3]), 2) == 2
-    assert history.best_checkpoint(rows([1]), 2) is None
-    assert history.best_checkpoint(rows([1, nan, 1, 7]), 2) == 4
+    every_two = TrainingConfig(checkpoint_period=2)
+    assert history.best_checkpoint(rows([1, 9, 5, 4, 3, 3]), every_two) == 6
+    assert history.best_checkpoint(rows([1, 3, 5, 3]), every_two) == 2
+    assert history.best_checkpoint(rows([1]), every_two) is None
+    assert history.best_checkpoint(rows([1, nan, 1, 7]), every_two) == 4
 
 
 @pytest.mark.parametrize("losses, patience, stops", [
     ([3, 2, 1], 1, False), ([3, 2, 2], 1, True), ([3, 2, 2.5, 1.9], 2, False), ([1, 2, 3], 2, True),
     ([1, 2, 3], None, False), ([1, 1, 1, 1, 1, 1], 5, True), ([nan, nan], 2, True), ([], 1, False)])
 def test_stopping_counts_epochs_without_a_lower_loss(losses, patience, stops):
-    assert history.should_stop(rows(losses), patience) is stops
+    assert history.should_stop(rows(losses), TrainingConfig(patience=patience)) is stops
+
+
+def test_what_is_monitored_decides_on_stopping_and_checkpoints():
+    """A penalty that falls and falls hides that the network has been getting worse since its second epoch."""
+    seen = rows([9, 8, 7, 6], entropies=[0.7, 0.5, 0.6, 0.65])
+    total, own = (TrainingConfig(monitor=name, patience=2, checkpoint_period=1) for name in ("val_loss", "val_cross_entropy"))
+    assert not history.should_stop(seen, total) and history.should_stop(seen, own)
+    assert (history.best_checkpoint(seen, total), history.best_checkpoint(seen, own)) == (4, 2)
 
 
 def test_evaluated_epoch_follows_the_configuration():

@@ -374,6 +374,68 @@ BEYOND = {**COMPACT, "model.head": "cosine", "model.flip_average": True, "model.
           "model.dropout": 0.2, "training.epochs": 4}
 
 
+def melted(weights, rate, steps, l2):
+    """The weights after some of Adam's steps (Kingma and Ba 2015, algorithm 1) on their penalty alone."""
+    first = second = np.zeros_like(weights)
+    for step in range(1, steps + 1):
+        gradient = 2 * l2 * weights
+        first, second = 0.9 * first + 0.1 * gradient, 0.999 * second + 0.001 * gradient**2
+        weights = weights - rate * first / (1 - 0.9**step) / (np.sqrt(second / (1 - 0.999**step)) + 1e-7)
+    return weights
+
+
+def test_the_penalty_of_the_head_falls_as_adam_alone_lets_it(tiny, data, tmp_path):
+    config = tiny.change({"model.head_l2": 0.01, "training.batch_size": 8})
+    begun = build_siamese(config.model, config.data.side).get_layer("head").get_layer("logit").kernel.numpy()
+    training.train(config, 0, "float32", *data, tmp_path / "run", "run")
+    for row in Store(tmp_path).history("run"):
+        expected = 0.01 * np.square(melted(begun, 0.003, 8 * row["epoch"], 0.01)).sum()
+        assert row["head_penalty"] == pytest.approx(expected, rel=0.02)
+        assert row["penalty"] == pytest.approx(row["val_loss"] - row["val_cross_entropy"], abs=1e-5)
+        assert row["head_penalty"] < 0.01 * np.square(begun).sum() * (1 - 0.025 * row["epoch"])  # that much falls
+
+
+@pytest.mark.parametrize("separate", [True, False])
+def test_separate_twins_are_normalised_each_by_itself(tiny, data, separate):
+    config = tiny.change({"model.batchnorm": "before-activation", "training.separate_twins": separate})
+    images, parts = gather_parts(*data)
+    trainer = build_trainer(config, images, "float32", 0)
+    tower = trainer.siamese.get_layer("tower")
+    rows = [side[:8].astype(np.int32) for side in parts["train"][:2]]
+    first = keras.Model(tower.input, tower.get_layer("conv1").output)
+    means = [np.asarray(first(training.gather(trainer.bank, side))).mean(axis=(0, 1, 2)) for side in rows]
+    trainer(dict(zip(("left", "right"), rows)), training=True)
+    moving = np.asarray(tower.get_layer("norm1_linear").moving_mean)
+    expected = (0.99 * means[0] + means[1]) / 100 if separate else (means[0] + means[1]) / 200
+    np.testing.assert_allclose(moving, expected, rtol=1e-4, atol=1e-7)
+
+
+def test_only_copies_are_stretched_to_the_full_range(tiny, data):
+    config = tiny.change({"training.augmented_copies": 2, "training.stretch_copies": True, "training.brightness": (1.0, 1.0)})
+    images, parts = gather_parts(*data)
+    trainer = build_trainer(config, images, "float32", 0)
+    inputs, _ = training.with_copies(config.training, parts["train"], images.side, 0)
+    some = {name: values[:30] for name, values in inputs.items()}
+    shown = np.asarray(trainer.pictures(some, "left"))[..., 0]
+    is_copy = np.arange(30) % 3 > 0
+    assert shown[is_copy].min(axis=(1, 2)) == pytest.approx(0, abs=1e-6)
+    assert shown[is_copy].max(axis=(1, 2)) == pytest.approx(1)
+    originals = images.images[some["left"][~is_copy]] / np.float32(255)
+    np.testing.assert_allclose(shown[~is_copy], originals, atol=1e-6)
+    assert np.ptp(originals, axis=(1, 2)).min() < 0.98  # stretching them would show
+
+
+def test_a_history_without_penalties_or_with_empty_ones_stays_readable(tiny, data, tmp_path):
+    folder = tmp_path / "run"
+    training.train(tiny, 0, "float32", *data, folder, "run")
+    whole = Store(tmp_path).history("run")
+    lines = (folder / "history.csv").read_text().splitlines()
+    (folder / "history.csv").write_text("\n".join(line.rpartition(",")[0].rpartition(",")[0] for line in lines) + "\n")
+    assert [set(whole[0]) - set(row) for row in Store(tmp_path).history("run")] == [{"penalty", "head_penalty"}] * 3
+    (folder / "history.csv").write_text("\n".join([*lines[:2], lines[2].rpartition(",")[0] + ",", lines[3]]) + "\n")
+    assert [np.isnan(row["head_penalty"]) for row in Store(tmp_path).history("run")] == [False, True, False]
+
+
 @pytest.fixture(scope="module")
 def beyond(tiny, tmp_path_factory):
     """A finished run of everything that the second ladder adds, its configuration and data."""
