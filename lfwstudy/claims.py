@@ -2,8 +2,12 @@
 
 from dataclasses import dataclass
 
-from .stages import REPORT_LADDER
+import numpy as np
 
+from .stages import LADDERS, REPORT_LADDER, base_config
+
+# A gain below this is none: a point of test accuracy.
+SMALLEST_GAIN = 0.01
 # Below so many seeds there is no verdict: the spread between seeds is then as good as unknown.
 FEWEST_SEEDS = 3
 
@@ -50,9 +54,14 @@ CLAIMS = (
 
 
 def verdict(claim, found):
-    """supported, contradicted or inside the noise, from a corrected Difference; no verdict with too few seeds."""
+    """supported, contradicted or inside the noise, from a corrected Difference; no verdict with too few seeds.
+
+    That something brings no gain is supported where its interval ends below SMALLEST_GAIN.
+    """
     if found.seeds < FEWEST_SEEDS:
         return "no verdict"
+    if claim.expects == "no gain" and found.high < SMALLEST_GAIN:
+        return "supported"
     if found.word == "inside the noise":
         return "inside the noise"
     wanted = {"better": "better", "worse": "worse", "no gain": "worse"}[claim.expects]
@@ -67,11 +76,21 @@ def published(stage, variant):
 def published_inconsistencies(tolerance=0.02):
     """The published rows that do not add up, as (stage, variant, what), computed from the figures.
 
-    A total that differs from epochs times seconds per epoch by more than `tolerance`, and figures of another row.
+    A total that differs from epochs times seconds per epoch by more than `tolerance`, figures of another row, and an early end
+    sooner after the best epoch than the patience allows. (Where the best epoch is that of a checkpoint, the best of all may
+    have been before it.)
     """
     rows = [(s.id, v.id, v.published) for s in REPORT_LADDER for v in s.variants if v.published]
+    configured = LADDERS["published"].path(base_config("report", "published"))
     found = []
     for number, (stage, variant, p) in enumerate(rows):
+        training = configured[stage, variant].training
+        if p.note:
+            found.append((stage, variant, p.note))
+        if p.best_epoch and p.best_epoch % training.checkpoint_period and p.epochs < training.epochs \
+                and p.epochs - p.best_epoch < training.patience:
+            found.append((stage, variant, f"ended early at epoch {p.epochs}, {p.epochs - p.best_epoch} after its best, with a "
+                                          f"patience of {training.patience}"))
         if p.epochs and p.seconds_per_epoch and p.seconds_total:
             product = p.epochs * p.seconds_per_epoch
             if abs(product - p.seconds_total) > tolerance * p.seconds_total:
@@ -82,5 +101,33 @@ def published_inconsistencies(tolerance=0.02):
             if earlier is p or p.loss is None or earlier.loss != p.loss:
                 continue
             same = "accuracy and loss" if earlier.accuracy == p.accuracy else "loss"
-            found.append((stage, variant, f"{same} {p.loss:g} printed for {earlier_stage}: {earlier_variant}, too"))
+            found.append((stage, variant, f"the {same} ({p.loss:g}) also printed for {earlier_stage}: {earlier_variant}"))
     return found
+
+
+@dataclass(frozen=True)
+class Replicates:
+    """Published runs of one network: (stage, variant) and accuracy of each, their mean and standard deviation."""
+
+    runs: tuple
+    mean: float
+    deviation: float
+
+    def include(self, claim):
+        """Whether a Claim compares two of them."""
+        return {claim.variant, claim.incumbent} <= {key for key, _ in self.runs}
+
+
+def replicates():
+    """The largest group of published runs whose networks the published code makes alike and trains on the same pairs.
+
+    They differ in when training ended and in which epoch was evaluated; their spread is what chance alone does.
+    """
+    groups = {}
+    for (stage, variant), config in LADDERS["published"].path(base_config("report", "published")).items():
+        if p := published(stage, variant):
+            learned = config.model, config.data, config.training.augmented_copies
+            groups.setdefault(learned, []).append(((stage, variant), p.accuracy))
+    runs = max(groups.values(), key=len)
+    accuracies = [accuracy for _, accuracy in runs]
+    return Replicates(tuple(runs), float(np.mean(accuracies)), float(np.std(accuracies, ddof=1)))

@@ -77,8 +77,8 @@ def run(options):
         raise ConfigError("--split does not go with --protocol view2: its validation is the fold after the tested one")
     settings = Settings(
         dataset=options.dataset, data_dir=options.data_dir, profile=options.profile, ladder=options.ladder,
-        stages=options.stages, seeds=options.seeds, split=options.split or "components", protocol=options.protocol,
-        select=options.select, precision=options.precision, keep=options.keep, test=not options.no_test,
+        stages=options.stages, seeds=options.seeds, split=options.split or "", protocol=options.protocol,
+        select=options.select or "", precision=options.precision, keep=options.keep, test=not options.no_test,
         cluster=options.cluster, out=options.out)
     study = Study(settings)
     if options.dry_run:
@@ -154,13 +154,17 @@ def _run_command(commands):
     add = command.add_argument
     add("--profile", default="quick", metavar="NAME",
         help="quick (minutes, narrow network), cpu (a night on 2 cores) or report (the report's own numbers)")
-    add("--ladder", default="report", metavar="NAME", help="which ladder of stages: report, or beyond (other networks, trained otherwise)")
+    add("--ladder", default="report", metavar="NAME",
+        help="which ladder of stages: report (as the report describes itself), published (what its code did) or beyond (other "
+             "networks, trained in other ways)")
     add("--stages", default="", metavar="A,B,..", help="stages to add to this study (default: all of the ladder)")
     add("--seeds", type=int, default=1, metavar="N", help="runs per variant, seeds 0 to N-1")
-    add("--split", choices=SPLITS, help="who is in validation (default: components, person-disjoint, no pair lost)")
+    add("--split", choices=SPLITS, help="who is in validation (default: components, person-disjoint, no pair lost; for the "
+        "ladder published what its code did: sequential)")
     add("--protocol", default="view1", choices=PROTOCOLS, help="LFW's View 1 (development) or View 2 (ten folds)")
-    add("--select", default="validation", choices=("validation", "report"),
-        help="carry the best variant on validation forward, or follow the report's own choices")
+    add("--select", choices=("validation", "report"),
+        help="carry the best variant on validation forward (default), or follow the report's own choices (default for the ladder "
+             "published)")
     add("--precision", default="auto", choices=("auto", *PRECISIONS), help="of the convolutions; kept in study.json")
     add("--keep", default="best", choices=("best", "all", "none"), help="whose weights stay when the study ends")
     add("--no-test", action="store_true", help="do not score the test pairs (a later command without it adds them)")

@@ -13,7 +13,7 @@ from .executors import clock, load_cluster
 from .files import locked, read_csv, sweep
 from .machine import cores, precision_warning
 from .model_cost import tower_cost, training_memory
-from .stages import get_stage, in_order, scale
+from .stages import LADDERS, get_stage, in_order, scale
 from .study import CHECKED, GIVEN_UP, RENDER_ONLY
 
 _POLL_SECONDS = 0.3
@@ -100,7 +100,7 @@ def dry_run(study):
             incumbent = known[name].after.config
         elif stage.carry:
             # The ladder beyond expects each stage to be carried forward.
-            expected = stage.report_choice if study.settings.ladder == "report" else stage.variants[0].id
+            expected = stage.report_choice if LADDERS[study.settings.ladder].has_path() else stage.variants[0].id
             chosen = next((v for v in stage.variants if v.id == expected), None)
             if chosen:
                 incumbent = incumbent.change(chosen.changes)
@@ -111,7 +111,7 @@ def dry_run(study):
                  "while training")
     if warning := precision_warning(study.precision):
         lines.append(f"warning: {warning}")
-    expected = "the report's own choices were" if study.settings.ladder == "report" else "each stage was"
+    expected = "the report's own choices were" if LADDERS[study.settings.ladder].has_path() else "each stage was"
     lines.append(f"stages after an unfinished one are reckoned as if {expected} carried forward")
     return lines
 

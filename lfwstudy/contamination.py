@@ -15,6 +15,7 @@ from .config import RunConfig
 from .datasets import DATASETS, audit_split
 from .machine import cpu_name
 from .runs import Store
+from .stages import base_config
 
 SPLITS = ("components", "random")
 # The base network with an eighth of the filters and smaller pictures: all pairs, until most training pairs are known.
@@ -28,7 +29,7 @@ def contamination(dataset, data_dir, out, repeats=10, show=print, changes=None):
     `validation` and `test` accuracy, and `gap`, validation minus test with its interval. wider: the gap under `random` minus
     that under `components`, with its interval. changes: to the stand-in. Raises RunError where a run fails.
     """
-    base, store = RunConfig().change({"data.dataset": dataset, **STAND_IN, **(changes or {})}), Store(Path(out) / "runs")
+    base, store = base_config("report", dataset=dataset).change({**STAND_IN, **(changes or {})}), Store(Path(out) / "runs")
     jobs = {(split, seed): job(base.change({"data.split": split, "data.split_seed": seed}), seed, "float32", data_dir, store,
                                f"{split}, split {seed}") for seed in range(repeats) for split in SPLITS}
     finish(jobs.values(), store, show)

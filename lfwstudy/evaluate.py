@@ -23,27 +23,33 @@ def cross_entropy(label, score):
 def platt(label, logit):
     """Scale and shift of a logit that suit the labels best: logistic regression in one variable (Platt 1999).
 
-    A scale below 0.001 (a logit that says nothing, or the opposite) is raised to it, so that the order of scores stays.
+    A scale below 0.001 (a logit that says nothing, or the opposite) is raised to it, so that the order of scores stays. Labels of
+    one class, which nothing can be fitted to, leave the logit as it is.
     """
     from sklearn.linear_model import LogisticRegression
     logit = np.asarray(logit, float)
-    if not np.isfinite(logit).all():
+    if not np.isfinite(logit).all() or not _two_classes(label):
         return 1.0, 0.0
     spread = max(float(logit.std()), 1e-6)
     fitted = LogisticRegression(C=1e4).fit((logit / spread)[:, None], np.asarray(label) > 0.5)
     return max(float(fitted.coef_[0, 0]) / spread, 0.001), float(fitted.intercept_[0])
 
 
+def calibrated(label, score, others):
+    """Probabilities `others` calibrated on pairs that are held out: their `score`s and labels, fitted by `platt`."""
+    scale, shift = platt(label, _logit(score))
+    return 1 / (1 + np.exp(-(scale * _logit(others) + shift)))
+
+
 def ensemble(scores):
     """One probability from those of several networks, (networks, pairs) to (pairs,): that of their mean logit."""
-    scores = np.clip(np.asarray(scores, float), EPSILON, 1 - EPSILON)
-    return 1 / (1 + np.exp(-np.mean(np.log(scores) - np.log1p(-scores), axis=0)))
+    return 1 / (1 + np.exp(-np.mean(_logit(scores), axis=0)))
 
 
 def rates(label, score, threshold=0.5):
-    """True-positive and true-negative rate at a threshold."""
+    """True-positive and true-negative rate at a threshold; NaN for a class without pairs."""
     label, same = np.asarray(label) > 0.5, np.asarray(score, float) > threshold
-    return float(np.mean(same[label])), float(np.mean(~same[~label]))
+    return tuple(float(right.mean()) if len(right) else float("nan") for right in (same[label], ~same[~label]))
 
 
 def roc(label, score):
@@ -53,13 +59,18 @@ def roc(label, score):
 
 
 def auc(label, score):
-    """Area under the ROC curve."""
+    """Area under the ROC curve; NaN where there is one class only."""
+    if not _two_classes(label):
+        return float("nan")
     from sklearn.metrics import roc_auc_score
     return float(roc_auc_score(np.asarray(label), np.asarray(score, float)))
 
 
 def equal_error_rate(label, score):
-    """Error rate where false accepts and false rejects are equally frequent, linear between ROC points."""
+    """Error rate where false accepts and false rejects are equally frequent, linear between ROC points; NaN where there is one
+    class only."""
+    if not _two_classes(label):
+        return float("nan")
     false_positive, true_positive, _ = roc(label, score)
     gap = false_positive - (1 - true_positive)
     at = int(np.argmax(gap >= 0))
@@ -119,8 +130,11 @@ def best_threshold(label, score):
 
 
 def true_accept_rate(label, score, false_accept_rate):
-    """Share of matched pairs accepted at the lowest threshold whose false-accept rate is at most the given one."""
+    """Share of matched pairs accepted at the lowest threshold whose false-accept rate is at most the given one; NaN where there
+    is one class only."""
     label, score = np.asarray(label) > 0.5, np.asarray(score, float)
+    if not _two_classes(label):
+        return float("nan")
     negatives = np.sort(score[~label])[::-1]
     allowed = int(np.floor(false_accept_rate * len(negatives) + 1e-9))
     threshold = negatives[allowed] if allowed < len(negatives) else -np.inf
@@ -144,3 +158,13 @@ def view2_estimate(accuracies):
     """Mean and standard error over the ten folds, as LFW asks (Huang et al. 2007, section IV): S / sqrt(10)."""
     values = np.asarray(accuracies, float)
     return float(values.mean()), float(values.std(ddof=1) / np.sqrt(len(values)))
+
+
+def _logit(score):
+    score = np.clip(np.asarray(score, float), EPSILON, 1 - EPSILON)
+    return np.log(score) - np.log1p(-score)
+
+
+def _two_classes(label):
+    label = np.asarray(label) > 0.5
+    return bool(label.any() and not label.all())

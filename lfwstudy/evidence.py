@@ -31,12 +31,12 @@ class Difference:
 
 
 def compare(pairs_of_runs, components, comparisons=None, draws=DRAWS, seed=0, level=LEVEL):
-    """Differences of several comparisons on the same pairs, corrected for their number (Bonferroni).
+    """Differences of several comparisons on the same pairs, corrected for their number (Holm 1979).
 
     pairs_of_runs: list of (variant, incumbent), each a bool array (seeds, pairs) of right answers with the same
     number of seeds. components: int array (pairs,), connected components of the pairs' people, which are resampled
     whole because pairs that share a person are not independent. comparisons: how many to correct for, where not all of
-    a ladder's are given. Returns a list of Difference.
+    a ladder's are given: those missing count as the least significant. Returns a list of Difference.
 
     The pairs' part of the error is bootstrapped by component (a cluster bootstrap of a ratio, Davison and Hinkley
     1997, section 3.8). Seeds are too few to resample as they are (three of them have ten resamples): their part is
@@ -54,9 +54,18 @@ def compare(pairs_of_runs, components, comparisons=None, draws=DRAWS, seed=0, le
     totals = weights @ sizes.astype(np.float32)
     found = [_difference(np.asarray(a, float) - np.asarray(b, float), component, sizes, weights, totals, rng, level)
              for a, b in pairs_of_runs]
-    corrected = [min(1.0, d.p * (comparisons or len(found))) for d in found]
+    corrected = holm([d.p for d in found], comparisons)
     return [Difference(**{**vars(d), "corrected_p": p, "word": _word(d.difference, p, level)})
             for d, p in zip(found, corrected)]
+
+
+def holm(p_values, comparisons=None):
+    """p-values corrected for their number, or for `comparisons`, step by step (Holm 1979): as valid as Bonferroni's, never larger."""
+    count = max(comparisons or 0, len(p_values))
+    order = np.argsort(p_values, kind="stable")
+    corrected = np.empty(len(p_values))
+    corrected[order] = np.minimum(np.maximum.accumulate(np.asarray(p_values)[order] * (count - np.arange(len(order)))), 1.0)
+    return corrected.tolist()
 
 
 def mean_interval(correct, components, draws=DRAWS, seed=0, level=LEVEL):
@@ -106,7 +115,7 @@ def mcnemar_exact(variant, incumbent):
 def seeds_needed(found, comparisons=1, level=LEVEL, most=1000):
     """How many seeds a verdict would take if the difference stayed as it is; None where no number is enough.
 
-    Bonferroni's share of the error for `comparisons` comparisons.
+    Bonferroni's share of the error for `comparisons` comparisons: Holm's correction asks for no more.
     """
     if found.seed_variance is None:
         return None

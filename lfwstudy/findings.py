@@ -4,7 +4,7 @@ import numpy as np
 from IPython.display import Markdown
 
 from . import claims, evaluate, evidence, quirks
-from .stages import REPORT_LADDER
+from .stages import LADDERS, REPORT_LADDER
 from .tables import PICTURE_CLASSES, finished_results, is_demo, last_choice, mean_of, percent, table
 
 
@@ -37,7 +37,7 @@ def claim_verdicts(study, rungs, stage=""):
     """The report's claims (on one stage, or all): what it saw, what is measured here, the verdict and why."""
     if is_demo(study):
         return Markdown("No verdict on the report's claims is drawn from demo faces.")
-    if study.settings.ladder != "report":
+    if not LADDERS[study.settings.ladder].has_path():
         return Markdown("The report's claims are about its own ladder; this is another.")
     if study.settings.select != "report":
         study = _along_the_reports_path(study)
@@ -296,7 +296,7 @@ def _along_the_reports_path(study):
     """The combination of the same folder that follows the report's own choices, None where there is none."""
     s = study.settings
     return next((other for other in study.combinations() if other.settings.select == "report"
-                 and (other.settings.protocol, other.settings.split) == (s.protocol, s.split)), None)
+                 and (other.settings.ladder, other.settings.protocol, other.settings.split) == (s.ladder, s.protocol, s.split)), None)
 
 
 def _published_difference(claim):

@@ -12,11 +12,12 @@ import numpy as np
 
 from . import evidence
 from .aside import command, finish, job
-from .config import ALL_BFLOAT16, PRECISIONS, RunConfig
+from .config import ALL_BFLOAT16, PRECISIONS
 from .datasets import DATASETS, load_pairs
 from .machine import cpu_name, has_bfloat16
 from .runs import Store
 from .splits import component_labels
+from .stages import base_config
 
 EPOCHS = 10
 FROM_EPOCH = 6  # training accuracy is compared as its mean over this epoch and those after it
@@ -35,7 +36,7 @@ def precision(dataset, data_dir, out, seeds=3, show=print, changes=None):
     minus float32's on the same pairs and seeds: [mean, low, high]). changes: to the stand-in. Raises RunError where a run
     fails.
     """
-    config, store = RunConfig().change({"data.dataset": dataset, **STAND_IN, **(changes or {})}), Store(Path(out) / "runs")
+    config, store = base_config("report", dataset=dataset).change({**STAND_IN, **(changes or {})}), Store(Path(out) / "runs")
     first = min(FROM_EPOCH, config.training.epochs)
     jobs = {(name, seed): job(config, seed, name, data_dir, store, f"{name}, seed {seed}")
             for seed in range(seeds) for name in (*PRECISIONS, ALL_BFLOAT16)}

@@ -4,6 +4,7 @@ To add a stage, add a `Stage` to a ladder: an id, a hypothesis, and variants as 
 the stages before it arrived at. Everything else (training, tables, notebook, report) follows.
 """
 
+import dataclasses
 import math
 from dataclasses import dataclass, field
 
@@ -13,7 +14,10 @@ from .errors import choose_one
 
 @dataclass(frozen=True)
 class Published:
-    """What the report prints on a variant; None where it prints nothing. Seconds are its own machine's."""
+    """What the report prints on a variant; None where it prints nothing, or another row's figure. Seconds are its own machine's.
+
+    loss: total, of the test pairs, with the evaluated weights.
+    """
 
     accuracy: float
     loss: float | None = None
@@ -53,6 +57,38 @@ class Stage:
 
 
 @dataclass(frozen=True)
+class Ladder:
+    """Stages in order, and what holds for all of them.
+
+    start: changes to the default configuration that every stage starts from. split, select: the study's, where a command
+    names none. own_epochs: whether its epochs are written for two cores; else they are the report's, which a profile scales.
+    """
+
+    id: str
+    title: str
+    stages: tuple
+    start: dict = field(default_factory=dict)
+    split: str = "components"
+    select: str = "validation"
+    own_epochs: bool = False
+
+    def has_path(self):
+        """Whether the report says what it carried forward, so that a study can follow it."""
+        return any(stage.report_choice for stage in self.stages)
+
+    def path(self, start):
+        """The configuration of each variant along the report's own choices: {(stage, variant): RunConfig}.
+
+        start: RunConfig of the first stage's start.
+        """
+        found = {}
+        for stage in self.stages if self.has_path() else ():
+            found |= {(stage.id, v.id): start.change(v.changes) for v in stage.variants}
+            start = found.get((stage.id, stage.report_choice), start)
+        return found
+
+
+@dataclass(frozen=True)
 class Profile:
     """How much of the report's effort is spent: a factor on all epoch-valued settings, and changes to the base.
 
@@ -70,7 +106,7 @@ class Profile:
 
     def factor_for(self, ladder):
         """The factor on the epochs of a ladder."""
-        return self.factor if ladder == "report" else self.beyond_factor
+        return self.beyond_factor if LADDERS[ladder].own_epochs else self.factor
 
 
 PROFILES = {p.name: p for p in (
@@ -85,7 +121,7 @@ PROFILES = {p.name: p for p in (
 _EPOCH_SETTINGS = ("epochs", "patience", "checkpoint_period", "lr_drop_epoch")  # warmup may be 0 and stays
 
 # From the stage early-stopping on, what is evaluated is the checkpoint with the lowest total validation loss.
-_CHECKPOINTS = {"training.evaluated": "best-checkpoint", "training.checkpoint_period": 5}
+_CHECKPOINTS = {"training.evaluated": "best-checkpoint", "training.checkpoint_period": 5, "training.monitor": "val_loss"}
 
 
 def _norm(placement, patience=5, epochs=200):
@@ -99,8 +135,6 @@ def _augmented(placement, patience):
 _AFTER_RAISING = {**_CHECKPOINTS, "training.patience": 30, "training.epochs": 200}
 # What is clipped on the copies needs copies, whatever was carried forward.
 _WITH_COPIES = {**_AFTER_RAISING, "training.augmented_copies": 2}
-_CLIPPING = Published(.6920, .8953, 140, 123, 5.7317, 802.4,
-                      "one figure for clipping; the report does not say for which variant")
 
 REPORT_LADDER = (
     Stage("base", "Base network",
@@ -120,7 +154,9 @@ REPORT_LADDER = (
           "back to the best checkpoint, gives a better network for less work.",
           (Variant("patience5", "patience 5, checkpoint every 5 epochs",
                    {**_CHECKPOINTS, "training.patience": 5},
-                   Published(.6940, 2.0834, 184, 175, 2.0702, 380.9, "loss printed twice")),),
+                   Published(.6940, None, 184, 175, 2.0702, 380.9, "the loss 2.0834 is also printed for stride: pool1-stride1, whose it is")),
+           Variant("patience5-cross-entropy", "the same, both watching the cross-entropy alone",
+                   {**_CHECKPOINTS, "training.patience": 5, "training.monitor": "val_cross_entropy"})),
           report_choice="patience5"),
     Stage("batchnorm", "Placement of batch normalisation",
           "Batch normalisation speeds up and steadies training; where it stands matters. It is tried before the "
@@ -132,7 +168,8 @@ REPORT_LADDER = (
            Variant("after-activation-patient", "after activation, patience 10, at most 300 epochs",
                    _norm("after-activation", 10, 300), Published(.7030, .9642, 221, 215, 2.0542, 454.0)),
            Variant("before-activation", "before activation", _norm("before-activation"),
-                   Published(.7010, .9642, 155, 150, 2.0203, 369.7, "loss printed twice"))),
+                   Published(.7010, None, 155, 150, 2.0203, 369.7,
+                             "the loss 0.9642 is also printed for batchnorm: after-activation-patient, whose it is"))),
           report_choice="after-activation-patient"),
     Stage("augmentation", "Augmented copies",
           "Two varied copies of every training pair (zoom, shear, brightness) make the training set three times as "
@@ -143,16 +180,17 @@ REPORT_LADDER = (
                    _augmented("before-activation", 20), Published(.7120, .9142, 183, 130, 6.0996, 1116.2)),
            Variant("after-activation", "batch-norm after activation, patience 20",
                    _augmented("after-activation", 20),
-                   Published(.7120, .9142, 116, 105, 5.2656, 610.8, "accuracy and loss printed twice"))),
+                   Published(.7120, .9142, 116, 105, 5.2656, 610.8))),
           report_choice="after-activation"),
     Stage("label-clipping", "Clipped labels",
           "Labels a little away from 0 and 1 keep the network from becoming too sure of single pairs.",
           (Variant("copies", "0.03 on augmented copies",
                    {**_WITH_COPIES, "training.label_epsilon_copies": 0.03,
-                    "training.label_epsilon_originals": 0.0}, _CLIPPING),
+                    "training.label_epsilon_originals": 0.0}),
            Variant("copies-and-originals", "0.03 on copies, 0.01 on originals",
                    {**_WITH_COPIES, "training.label_epsilon_copies": 0.03,
-                    "training.label_epsilon_originals": 0.01}, _CLIPPING))),
+                    "training.label_epsilon_originals": 0.01},
+                   Published(.6920, .8953, 140, 123, 5.7317, 802.4)))),
     Stage("lr-schedule", "Learning-rate schedule",
           "Dividing the learning rate by 10 once training has slowed down lets the network settle.",
           tuple(Variant(f"drop{epoch}", f"learning rate / 10 after epoch {epoch}",
@@ -160,6 +198,28 @@ REPORT_LADDER = (
                         Published(.6940, 1.0535, 140, 132, 5.9724, 836.1) if epoch == 40 else None)
                 for epoch in (40, 50, 60))),
 )
+
+# What the report's code did where that differs, by stage and variant: changes, in place of those above. Its option "after
+# activation" is 0 and tested for truth, so that no batch-norm layer was inserted; its epochs count from 0.
+_AS_CODED = {
+    ("batchnorm", "after-activation"): _norm("none"),
+    ("batchnorm", "after-activation-patient"): _norm("none", 10, 300),
+    ("augmentation", "after-activation"): _augmented("none", 20),
+    **{("lr-schedule", f"drop{epoch}"): {**_AFTER_RAISING, "training.lr_drop_epoch": epoch + 1} for epoch in (40, 50, 60)},
+}
+# What it did not do, or what no figure is printed of.
+_REMARKS = {**dict.fromkeys([key for key in _AS_CODED if key[0] != "lr-schedule"], "no batch-norm layer in the published code"),
+            ("early-stopping", "patience5-cross-entropy"): "not in the published code",
+            ("label-clipping", "copies"): "not printed"}
+
+
+def _as_coded(stage):
+    return dataclasses.replace(stage, variants=tuple(dataclasses.replace(
+        v, changes=_AS_CODED.get((stage.id, v.id), v.changes),
+        title=v.title + (f" ({_REMARKS[stage.id, v.id]})" if (stage.id, v.id) in _REMARKS else "")) for v in stage.variants))
+
+
+PUBLISHED_LADDER = tuple(map(_as_coded, REPORT_LADDER))
 
 # What the ladder beyond arrives at if every stage is carried forward; the worth of each factor is what is lost without it.
 # Small pictures and 20 epochs until the last but one: what a factor is worth shows in minutes.
@@ -298,12 +358,20 @@ BEYOND_LADDER = (
                    "0.2", _SHALLOW),), seeds=5),
 )
 
-LADDERS = {"report": REPORT_LADDER, "beyond": BEYOND_LADDER}
+_PENALISED = {"model.head_l2": 0.01}
+
+LADDERS = {ladder.id: ladder for ladder in (
+    Ladder("report", "the report as it describes itself", REPORT_LADDER, _PENALISED),
+    Ladder("published", "what the report's code did", PUBLISHED_LADDER,
+           {**_PENALISED, "data.filter": "nearest", "training.shear": 0.0, "training.stretch_copies": True,
+            "training.separate_twins": True}, split="sequential", select="report"),
+    Ladder("beyond", "other networks, trained in other ways", BEYOND_LADDER, own_epochs=True),
+)}
 
 
 def get_ladder(name):
     """The stages of a ladder. Raises ConfigError for an unknown name."""
-    return LADDERS[choose_one("ladder", name, LADDERS)]
+    return LADDERS[choose_one("ladder", name, LADDERS)].stages
 
 
 def get_stage(ladder, stage):
@@ -322,9 +390,9 @@ def seeds_of(stage, profile, seeds, protocol="view1"):
     return max(seeds, stage.seeds if get_profile(profile).beyond_factor == 1 and protocol == "view1" else 1)
 
 
-def base_config(profile, **data):
+def base_config(profile, ladder="report", **data):
     """The configuration that a ladder starts from, in unscaled epochs. data: fields of DataConfig."""
-    return RunConfig(data=DataConfig(**data)).change(get_profile(profile).changes)
+    return RunConfig(data=DataConfig(**data)).change({**LADDERS[ladder].start, **get_profile(profile).changes})
 
 
 def scale(config, profile, ladder="report"):

@@ -45,8 +45,8 @@ RESULT_COLUMNS = (
 class Settings:
     """What a user asks of a study; the fields are the command's options.
 
-    stages: comma-separated ids, empty for all; data_dir, out, cluster: empty for none. test: whether the test pairs
-    are scored. Raises ConfigError for values that do not exist.
+    stages: comma-separated ids, empty for all; split, select: empty for the ladder's own; data_dir, out, cluster: empty for
+    none. test: whether the test pairs are scored. Raises ConfigError for values that do not exist.
     """
 
     dataset: str = "demo"
@@ -55,9 +55,9 @@ class Settings:
     ladder: str = "report"
     stages: str = ""
     seeds: int = 1
-    split: str = "components"
+    split: str = ""
     protocol: str = "view1"
-    select: str = "validation"
+    select: str = ""
     precision: str = "auto"
     keep: str = "best"
     test: bool = True
@@ -65,7 +65,10 @@ class Settings:
     out: str = ""
 
     def __post_init__(self):
-        for name, known in (("dataset", DATASETS), ("profile", PROFILES), ("ladder", LADDERS), ("split", SPLITS),
+        ladder = LADDERS[choose_one("ladder", self.ladder, LADDERS)]
+        object.__setattr__(self, "split", self.split or ("components" if self.protocol == "view2" else ladder.split))
+        object.__setattr__(self, "select", self.select or ladder.select)
+        for name, known in (("dataset", DATASETS), ("profile", PROFILES), ("split", SPLITS),
                             ("protocol", PROTOCOLS), ("select", SELECTIONS), ("precision", ("auto", *PRECISIONS)),
                             ("keep", KEEP)):
             choose_one(name.replace("dataset", "data set"), getattr(self, name), known)
@@ -73,7 +76,7 @@ class Settings:
             raise ConfigError(f"seeds must be a whole number from 1 to 1000, got {self.seeds!r}")
         if not isinstance(self.test, bool):
             raise ConfigError(f"test must be true or false, got {self.test!r}")
-        if self.select == "report" and self.ladder != "report":
+        if self.select == "report" and not ladder.has_path():
             raise ConfigError(f"--select report follows the report's own path; the ladder {self.ladder} has none: use "
                               "--select validation")
         if self.protocol == "view2" and self.split != "components":
@@ -189,8 +192,14 @@ class Study:
 
     def base(self):
         """The configuration the ladder starts from, in unscaled epochs."""
-        return base_config(self.settings.profile, dataset=self.settings.dataset, protocol=self.settings.protocol,
+        return base_config(self.settings.profile, self.settings.ladder, dataset=self.settings.dataset, protocol=self.settings.protocol,
                            split=self.settings.split, fold=self.folds()[0])
+
+    def published(self, rung, candidate):
+        """What the report prints on a Candidate of a Rung; None where it prints nothing, or describes another configuration
+        there than this study's, which another choice carried forward."""
+        same = LADDERS[self.settings.ladder].path(self.base()).get((candidate.stage, candidate.variant)) == candidate.config
+        return next(v.published for v in rung.stage.variants if v.id == candidate.variant) if same else None
 
     def first(self):
         """The configuration of the first stage's first variant, in unscaled epochs."""

@@ -12,19 +12,21 @@ from .augment import clip_labels
 from .datasets import DATASETS
 from .executors import clock
 from .pairs import person_of
-from .stages import PROFILES, REPORT_LADDER, get_ladder, get_stage, scale
+from .stages import LADDERS, PROFILES, REPORT_LADDER, get_ladder, get_stage, scale
 
 _WORDS = {
     "data.crop": "central crop in pixels", "data.side": "picture side in pixels", "data.filter": "resize filter",
     "data.pairs_per_class": "development pairs per class, at most", "data.split": "split", "data.split_seed": "seed of the split", "data.fold": "held-out fold",
     "model.pool1_stride": "stride of the first pooling", "model.batchnorm": "batch-norm placement",
-    "model.width": "width of the network", "model.l2": "L2 penalty", "model.initializer": "initialisation",
+    "model.width": "width of the network", "model.l2": "L2 penalty", "model.head_l2": "L2 penalty of the last unit", "model.initializer": "initialisation",
     "training.epochs": "epochs at most", "training.batch_size": "pairs per batch",
     "training.learning_rate": "learning rate", "training.patience": "patience in epochs",
     "training.checkpoint_period": "epochs between checkpoints", "training.evaluated": "weights evaluated",
     "training.augmented_copies": "augmented copies per pair", "training.zoom": "zoom", "training.shear": "shear",
     "training.brightness": "brightness", "training.label_epsilon_copies": "label clipping of copies",
     "training.label_epsilon_originals": "label clipping of originals",
+    "training.monitor": "watched by stopping and checkpoints", "training.stretch_copies": "grey levels of copies stretched",
+    "training.separate_twins": "twins normalised one after the other",
     "training.lr_drop_epoch": "learning rate divided by 10 after epoch",
     "data.pictures": "pictures trained on", "model.architecture": "network", "model.head": "comparison of embeddings",
     "model.stem_stride": "stride of the first convolution", "model.dropout": "dropout", "model.pooling": "mean over the picture",
@@ -135,10 +137,10 @@ def published_beside_measured(study, rungs):
     for rung in rungs:
         for variant, candidate in zip(rung.stage.variants, rung.candidates):
             results = finished_results(study, candidate)
-            p = variant.published
+            p = study.published(rung, candidate)
             rows.append({
                 "stage": rung.stage.id, "variant": variant.id + (" ►" if rung.carries(variant.id) else ""),
-                **({"published accuracy": percent(p.accuracy) if p else "–"} if study.settings.ladder == "report" else
+                **({"published accuracy": percent(p.accuracy) if p else "–"} if LADDERS[study.settings.ladder].has_path() else
                    {"trained on": PICTURE_CLASSES[candidate.config.data.pictures]}),
                 "measured accuracy": "not finished" if not results else _with_interval(study, candidate),
                 "at best epoch": percent(mean_of(results, "test_accuracy_at_best")),
@@ -147,7 +149,7 @@ def published_beside_measured(study, rungs):
                 "loss": _pair(_loss(p.loss) if p else "", _loss(mean_of(results, "test_loss"))),
                 "epochs": _pair(_count(p.epochs) if p else "", _count(mean_of(results, "epochs_run"))),
                 "best epoch": _pair(_count(p.best_epoch) if p else "", _count(mean_of(results, "best_epoch")))})
-    if study.settings.ladder != "report":
+    if not LADDERS[study.settings.ladder].has_path():
         return table(rows, "Test accuracy in percent; ► is carried forward. Intervals: "
                            f"{interval_words(study)}. The classes of pictures trained on are not to be compared with each "
                            "other. Measured on:", study)
@@ -163,7 +165,7 @@ def effort(study, rungs):
     rows = []
     for rung in rungs:
         for variant, candidate in zip(rung.stage.variants, rung.candidates):
-            results, p = finished_results(study, candidate), variant.published
+            results, p = finished_results(study, candidate), study.published(rung, candidate)
             if results:
                 rows.append({"stage": rung.stage.id, "variant": variant.id,
                              "published s/epoch": f"{p.seconds_per_epoch:.2f}" if p else "",
@@ -218,7 +220,7 @@ def headline(study, rungs):
                  f"{_with_interval(study, best)} with the evaluated weights (matched pairs "
                  f"{percent(mean_of(results, 'test_tpr'))} %, mismatched pairs {percent(mean_of(results, 'test_tnr'))} % right)")
     text += f" ({'drawn demo faces, no statement about LFW' if is_demo(study) else DATASETS[study.settings.dataset].title})."
-    if not is_demo(study) and study.settings.ladder == "report":
+    if not is_demo(study) and LADDERS[study.settings.ladder].has_path():
         published = max(v.published.accuracy for s in REPORT_LADDER for v in s.variants if v.published)
         text += (f" The report's best is {percent(published)} % on LFW-a with one run; the two were measured on "
                  f"{'the same' if study.settings.dataset == 'lfw-a' else 'different'} pictures.")
@@ -250,7 +252,7 @@ def ladder_points(study, rungs):
             low, high = test_interval(study, candidate) if results else (None, None)
             points.append({"stage": rung.stage.id, "label": f"{rung.stage.id}: {variant.id}", "accuracy": accuracy,
                            "low": low, "high": high, "singles": [r["test_accuracy"] for r in results],
-                           "published": variant.published.accuracy if variant.published else None,
+                           "published": p.accuracy if (p := study.published(rung, candidate)) else None,
                            "carried": rung.carries(variant.id)})
     return points
 
@@ -276,7 +278,7 @@ def reservations(study):
     of_all = (
         "LFW shows press photographs, with few children, elderly people, women and minorities. Its authors warn against using "
         "verification figures to vet commercial systems.",)
-    told = (*(of_report if study.settings.ladder == "report" else ()), *of_all)
+    told = (*(of_report if LADDERS[study.settings.ladder].has_path() else ()), *of_all)
     return Markdown("\n".join(["## What to keep in mind", "", *(f"- {text}" for text in told)]))
 
 

@@ -33,6 +33,25 @@ def test_equal_error_rate_where_both_errors_are_equal():
     assert evaluate.equal_error_rate(label, rng.normal(2.0 * label)) == pytest.approx(0.1587, abs=0.006)
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("label, rates", [(np.ones(8), (0.5, np.nan)), (np.zeros(8), (np.nan, 0.5))])
+def test_pairs_of_one_class_have_no_curve_and_no_traceback(label, rates):
+    score = np.linspace(0.1, 0.9, 8)
+    found = evaluate.summarise(label, score)
+    np.testing.assert_equal([found["tpr"], found["tnr"]], rates)
+    assert found["accuracy"] == 0.5 and np.isnan([found["auc"], found["eer"], evaluate.true_accept_rate(label, score, 0.01)]).all()
+    assert evaluate.platt(label, score) == (1.0, 0.0)
+
+
+def test_calibration_on_held_out_pairs_moves_the_threshold_and_keeps_the_order():
+    rng = np.random.default_rng(0)
+    label = rng.integers(2, size=4000)
+    score = 1 / (1 + np.exp(-rng.normal(4 * label - 6)))  # all below 0.5, as distance heads may be
+    calibrated = evaluate.calibrated(label[:2000], score[:2000], score[2000:])
+    assert evaluate.accuracy(label[2000:], score[2000:]) < 0.6 < 0.95 < evaluate.accuracy(label[2000:], calibrated)
+    assert (np.argsort(calibrated) == np.argsort(score[2000:])).all()
+
+
 def test_wilson_interval_of_a_worked_example():
     # Newcombe (1998), table I: 81 of 263, method 3: .2553 to .3662.
     assert evaluate.wilson(81, 263) == pytest.approx((0.2553, 0.3662), abs=5e-5)

@@ -3,35 +3,37 @@ import itertools
 import pytest
 
 from lfwstudy.errors import ConfigError
+from lfwstudy.history import learning_rate
 from lfwstudy.stages import LADDERS, PROFILES, REPORT_LADDER, base_config, get_ladder, get_stage, in_order, scale, seeds_of
+from lfwstudy.study import Settings
 
 CONTRACT = {
-    "base": ["base"], "stride": ["pool1-stride1"], "early-stopping": ["patience5"],
+    "base": ["base"], "stride": ["pool1-stride1"], "early-stopping": ["patience5", "patience5-cross-entropy"],
     "batchnorm": ["activation-and-pooling", "after-activation", "after-activation-patient", "before-activation"],
     "augmentation": ["impatient", "before-activation", "after-activation"],
     "label-clipping": ["copies", "copies-and-originals"], "lr-schedule": ["drop40", "drop50", "drop60"]}
 
 
-def test_stages_and_variants_are_the_agreed_ones():
-    assert {s.id: [v.id for v in s.variants] for s in REPORT_LADDER} == CONTRACT
+@pytest.mark.parametrize("ladder", ["report", "published"])
+def test_stages_and_variants_are_the_agreed_ones(ladder):
+    assert {s.id: [v.id for v in s.variants] for s in get_ladder(ladder)} == CONTRACT
 
 
 @pytest.mark.parametrize("profile", sorted(set(PROFILES) - {"tiny", "speck"}))
 @pytest.mark.parametrize("ladder", LADDERS)
 def test_no_two_variants_of_a_stage_come_out_equal(ladder, profile):
-    base = base_config(profile)
-    for stage in LADDERS[ladder]:
-        starts = [base.change(v.changes) for other in LADDERS[ladder] for v in other.variants]
+    base = base_config(profile, ladder)
+    for stage in get_ladder(ladder):
+        starts = [base.change(v.changes) for other in get_ladder(ladder) for v in other.variants]
         for start in starts:
             configs = [scale(start.change(v.changes), profile, ladder) for v in stage.variants]
             assert all(a != b for a, b in itertools.combinations(configs, 2)), stage.id
 
 
-def test_report_profile_changes_no_epoch():
-    for stage in REPORT_LADDER:
-        for variant in stage.variants:
-            config = base_config("report").change(variant.changes)
-            assert scale(config, "report") == config
+@pytest.mark.parametrize("ladder", ["report", "published"])
+def test_report_profile_changes_no_epoch(ladder):
+    for config in LADDERS[ladder].path(base_config("report", ladder)).values():
+        assert scale(config, "report", ladder) == config
 
 
 def test_scaling_rounds_half_up_and_stays_at_least_one():
@@ -42,16 +44,48 @@ def test_scaling_rounds_half_up_and_stays_at_least_one():
 
 
 def test_report_path_is_the_published_one():
-    config = base_config("report")
-    for stage in REPORT_LADDER:
-        for variant in stage.variants:
-            if variant.id == stage.report_choice:
-                config = config.change(variant.changes)
+    found = LADDERS["report"].path(base_config("report"))
+    config = found["augmentation", "after-activation"]
     t = config.training
     assert (config.model.batchnorm, t.patience, t.epochs, t.augmented_copies, t.checkpoint_period, t.evaluated) == (
         "after-activation", 20, 200, 2, 5, "best-checkpoint")
     assert config.model.pool1_stride == 2 and t.label_epsilon_copies == 0 and t.lr_drop_epoch is None
+    assert found["lr-schedule", "drop40"] == config.change({"training.patience": 30, "training.lr_drop_epoch": 40})
+    assert {c.training.monitor for (_, v), c in found.items() if v != "patience5-cross-entropy"} == {"val_loss"}
+    assert {(c.model.head_l2, c.data.filter) for c in found.values()} == {(0.01, "bilinear")}
     assert not get_stage("report", "stride").carry
+
+
+def test_the_published_ladder_does_what_the_published_code_did():
+    found = LADDERS["published"].path(base_config("report", "published"))
+    for (stage, variant), config in found.items():
+        t = config.training
+        assert (config.model.head_l2, config.data.filter, t.shear, t.stretch_copies, t.separate_twins) == (
+            0.01, "nearest", 0, True, True)
+        # No batch-norm after the activation, and hence none in what is built on it.
+        norms = {"activation-and-pooling": "activation-and-pooling", "before-activation": "before-activation",
+                 "impatient": "before-activation"}
+        assert config.model.batchnorm == norms.get(variant, "none"), variant
+    clipped, dropped = (found[key].training for key in (("label-clipping", "copies-and-originals"), ("lr-schedule", "drop40")))
+    assert (clipped.label_epsilon_copies, clipped.label_epsilon_originals, clipped.augmented_copies) == (0.03, 0.01, 2)
+    assert [learning_rate(dropped, epoch) for epoch in (41, 42)] == pytest.approx([0.001, 0.0001])
+    settings = Settings(ladder="published")
+    assert (settings.split, settings.select) == ("sequential", "report")
+    told = {(s.id, v.id): v.title for s in get_ladder("published") for v in s.variants}
+    assert all(("no batch-norm layer in the published code" in told[key]) == (key[1].startswith("after-activation")) for key in told)
+    assert "not in the published code" in told["early-stopping", "patience5-cross-entropy"]
+
+
+def test_replicates_of_the_published_code_are_one_network():
+    """Early stopping and `after activation`, patience 5, are the same configuration there: rows that share a run."""
+    found = LADDERS["published"].path(base_config("cpu", "published"))
+    assert found["batchnorm", "after-activation"] == found["early-stopping", "patience5"]
+
+
+def test_only_the_reports_ladders_have_its_penalty_and_its_path():
+    assert [name for name, ladder in LADDERS.items() if ladder.has_path()] == ["report", "published"]
+    assert base_config("cpu", "beyond").model.head_l2 == 0
+    assert LADDERS["beyond"].path(base_config("cpu", "beyond")) == {}
 
 
 def test_stages_come_in_order_with_base_first():
@@ -67,8 +101,8 @@ def test_published_totals_are_those_of_the_report():
 
 def test_the_recipe_for_all_people_needs_no_stage_before_it_and_view_2_a_network_a_fold():
     stage = get_stage("beyond", "all-people")
-    alone = base_config("cpu").change(stage.variants[0].changes)
-    config = base_config("cpu")
+    alone = base_config("cpu", "beyond").change(stage.variants[0].changes)
+    config = base_config("cpu", "beyond")
     for earlier in get_ladder("beyond"):
         if earlier.id == stage.id:
             break

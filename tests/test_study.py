@@ -71,7 +71,7 @@ def test_columns_are_the_agreed_ones():
     assert RESULT_COLUMNS[:len(CONTRACT)] == CONTRACT
     assert PREDICTION_COLUMNS == ("set", "pair", "left", "right", "label", "score", "score_at_best")
     assert COLUMNS == ("epoch", "loss", "cross_entropy", "accuracy", "val_loss", "val_cross_entropy", "val_accuracy",
-                       "learning_rate", "seconds")
+                       "learning_rate", "seconds", "penalty", "head_penalty")
 
 
 def in_turns(monkeypatch):
