@@ -3,8 +3,8 @@
 import numpy as np
 from IPython.display import Markdown
 
-from . import claims, evaluate, evidence, quirks
-from .stages import LADDERS, REPORT_LADDER
+from . import claims, evaluate, evidence, quirks, reproduction
+from .stages import LADDERS, PROFILES, REPORT_LADDER
 from .tables import PICTURE_CLASSES, finished_results, is_demo, last_choice, mean_of, percent, table
 
 
@@ -209,10 +209,12 @@ def left_out(study, rungs):
     found = evidence.compare([(best, correct) for _, correct in others], study.test_components(), len(others))
     titles = {v.id: v.title for v in rung.stage.variants}
     rows = [{"left out": c.variant.removeprefix("without-"), "instead": titles[c.variant],
-             "accuracy": percent(correct.mean()), "worth": f"{100 * d.difference:+.1f}", "95 % interval": _span(d.low, d.high),
-             "p, corrected": _p(d.corrected_p)} for (c, correct), d in zip(others, found)]
+             "accuracy": percent(correct.mean()), "AUC": _mean_auc(study, c), "worth": f"{100 * d.difference:+.1f}",
+             "95 % interval": _span(d.low, d.high), f"p, corrected for {len(others)}": _p(d.corrected_p)}
+            for (c, correct), d in zip(others, found)]
     return table(rows, f"Test accuracy in percent at the best epochs, {len(best)} seed{'s' if len(best) > 1 else ''}; with everything, "
-                       f"{whole.variant}, it is {percent(best.mean())}. Worth: points that the recipe has more with the factor than "
+                       f"{whole.variant}, it is {percent(best.mean())}, the AUC {_mean_auc(study, whole)}. Every head's scores are "
+                       "calibrated on validation. Worth: points that the recipe has more with the factor than "
                        "without it. Intervals: bootstrap over seeds and over connected components of people.", study)
 
 
@@ -292,6 +294,87 @@ def audit_of_random(study):
                     f"{span('touched_pairs', 'validation_pairs')} of the validation pairs are touched.")
 
 
+def replicates(study):
+    """Which published runs are of one network, how far they spread, and whether a published gain is outside that spread."""
+    if not LADDERS[study.settings.ladder].has_path():
+        return Markdown("")
+    found = claims.replicates()
+    best = max(v.published.accuracy for s in REPORT_LADDER for v in s.variants if v.published)
+    away = (best - found.mean) / found.deviation
+    names = ", ".join(f"`{stage}: {variant}` {percent(accuracy)}" for (stage, variant), accuracy in found.runs)
+    return Markdown(
+        f"**Replicates.** The published code inserts no batch-norm layer \"after activation\", so {len(found.runs)} of its runs are of "
+        f"one network: {names} % (mean {percent(found.mean)}, standard deviation {100 * found.deviation:.1f} points). The best "
+        f"published figure, {percent(best)} %, is {away:.1f} standard deviations above their mean: "
+        + ("no published gain is outside what repeating one training does." if away < 2 else "that is outside their spread."))
+
+
+def clock(study, rungs):
+    """In two sentences: what the total validation loss followed, and when stopping acted that watched it or the network."""
+    candidates = {(r.stage.id, c.variant): c for r in rungs for c in r.candidates}
+    rows = {key: study.store.history(c.specs[0].run) for key, c in candidates.items()}
+    base = rows.get(("base", "base"))
+    if not base or len(base) < 2 or not base[0].get("head_penalty", 0) > 0:
+        return Markdown("")
+    start = base[min(reproduction.FROM_EPOCH, len(base) - 1) - 1]
+    fall, of_head = (start[key] - base[-1][key] for key in ("val_loss", "head_penalty"))
+    lowest = min(base, key=lambda row: row["val_cross_entropy"])["epoch"]
+    told = [f"**A clock.** From epoch {start['epoch']} to {base[-1]['epoch']} the total validation loss of `base` falls by {fall:.1f}, and "
+            f"the penalty of its last unit by {of_head:.1f}: Adam moves each of that unit's weights by at most the learning rate a step, "
+            f"whatever the network learns, and the validation cross-entropy was lowest at epoch {lowest}."]
+    ends = []
+    for variant, watches in (("patience5", "that total"), ("patience5-cross-entropy", "the cross-entropy alone")):
+        history, c = rows.get(("early-stopping", variant)), candidates.get(("early-stopping", variant))
+        if history and study.store.is_finished(c.specs[0].run):
+            training = c.specs[0].config.training
+            ended = f"stops at epoch {len(history)}" if len(history) < training.epochs else f"never acts in {training.epochs} epochs"
+            ends.append(f"watching {watches} it {ended}")
+    if ends:
+        told.append(f"Early stopping with a patience of {training.patience}: {', '.join(ends)}.")
+    return Markdown(" ".join(told))
+
+
+_LOSS_EPOCHS, _ACCURACY_EPOCHS = (1, 2, 3, 5, 10, 20, 60, 100, 150), (20, 40, 80)
+
+
+def reproduced(study, rungs):
+    """The published histories beside those of the ladder that does what the published code did, and whether they agree."""
+    if study.settings.ladder != "published":
+        return Markdown("The ladder `published` does what the report's code did, and is compared with its histories epoch by epoch.")
+    factor = PROFILES[study.settings.profile].factor
+    if factor != 1 or is_demo(study):
+        return Markdown(f"{'Drawn faces' if is_demo(study) else f'Epochs times {factor:g}'}: the published histories are compared epoch "
+                        "by epoch in the profile `report` and on LFW only. Their curves lie below those of each stage.")
+    known, rows = reproduction.published_histories(), []
+    for candidate in (c for rung in rungs for c in rung.candidates if (c.stage, c.variant) in known):
+        theirs, spec = known[candidate.stage, candidate.variant], candidate.specs[0]
+        ours = study.store.history(spec.run)
+        found = reproduction.compare(ours, theirs)
+        if found is None:
+            continue
+        finished = study.store.is_finished(spec.run)
+
+        def beside(epoch, key, form):
+            return " | ".join(form.format(h[epoch - 1][key]) if epoch <= len(h) else "–" for h in (theirs, ours))
+        rows.append({"stage": candidate.stage, "variant": candidate.variant,
+                     **{f"loss at {e}": beside(e, "val_loss", "{:.3g}") for e in _LOSS_EPOCHS},
+                     **{f"training accuracy at {e}": beside(e, "accuracy", "{:.2f}") for e in _ACCURACY_EPOCHS},
+                     "epochs": f"{len(theirs)} | {len(ours)}" + ("" if finished else " so far"),
+                     "farthest apart": f"{100 * found.farthest:.0f} % at {found.at_epoch}",
+                     "reproduced": "not finished" if not finished else "yes" if found.reproduced else "no"})
+    if not rows:
+        return Markdown("No run is long enough to be compared.")
+    return table(rows, "Total validation loss and training accuracy after some epochs, published (LFW-a) | first seed here. Reproduced: "
+                       f"the validation loss stays within {100 * reproduction.TOLERANCE:.0f} % of the published one from epoch "
+                       f"{reproduction.FROM_EPOCH} on until both are below {reproduction.LEARNED:g}, and so does the number of epochs. "
+                       "Published histories: github.com/MaorSagi/SiameseCNN.", study)
+
+
+def _mean_auc(study, candidate):
+    scores, labels = study.test_scores(candidate)
+    return f"{np.mean([evaluate.auc(labels, one) for one in scores]):.3f}"
+
+
 def _along_the_reports_path(study):
     """The combination of the same folder that follows the report's own choices, None where there is none."""
     s = study.settings
@@ -318,6 +401,8 @@ def _why(study, claim, found):
             reasons.append(f"If the difference stayed, {needed - found.seeds} more seeds would show it." if needed and
                            needed > found.seeds else "With these test pairs no number of seeds would show a difference "
                                                      "this small.")
+    if claims.replicates().include(claim):
+        reasons.append("The two published figures are of one network, trained twice.")
     return " ".join([*reasons, claim.note]).strip()
 
 

@@ -55,32 +55,78 @@ def captioned(figure, caption):
     return _figure(drawn, caption)
 
 
-def learning_curves(curves, source):
-    """Accuracy and cross-entropy over epochs, one column per variant.
+def learning_curves(curves, source, published=None):
+    """Accuracy and cross-entropy over epochs, one column per variant; with published curves the total loss, too.
 
     curves: dict from variant id to list (one per seed and fold) of history rows. The dot marks the epoch of the
-    best validation accuracy. Of many runs the median and the middle four fifths are drawn.
+    best validation accuracy. Of many runs the median and the middle four fifths are drawn. published: dict from variant id to
+    rows of a published history.
     """
     with _style():
         if not curves:
             return _nothing("no epoch is finished", source)
         count = len(curves)
-        figure = Figure(figsize=(WIDTH if count > 1 else 0.62 * WIDTH, 4.2), layout="constrained")
-        axes = figure.subplots(2, count, sharex="col", sharey="row", squeeze=False)
+        measures = ("accuracy", "cross_entropy", "loss") if published else ("accuracy", "cross_entropy")
+        figure = Figure(figsize=(WIDTH if count > 1 else 0.62 * WIDTH, 2.1 * len(measures)), layout="constrained")
+        axes = figure.subplots(len(measures), count, sharex="col", sharey="row", squeeze=False)
         for column, (variant, histories) in enumerate(curves.items()):
-            _curves(axes[0, column], histories, "accuracy")
-            _curves(axes[1, column], histories, "cross_entropy")
+            for axis, measure in zip(axes[:, column], measures):
+                if measure != "cross_entropy" and (rows := (published or {}).get(variant)):
+                    _published_curve(axis, rows, measure)
+                _curves(axis, histories, measure)
             axes[0, column].set_title(variant if count < 4 else variant.replace("-", "-\n", 1))
-            axes[1, column].set_xlabel("epoch")
-            axes[1, column].xaxis.get_major_locator().set_params(integer=True)
+            axes[-1, column].set_xlabel("epoch")
+            axes[-1, column].xaxis.get_major_locator().set_params(integer=True)
         _in_percent(axes[0, 0].yaxis, "accuracy, %")
         axes[1, 0].set_ylabel("cross-entropy")
+        if published:
+            axes[2, 0].set_ylabel("total loss")
+            axes[2, 0].set_yscale("log")
+            axes[2, 0].yaxis.set_major_formatter(FuncFormatter(lambda loss, _: f"{loss:g}"))
         # Entropies of single epochs may be huge; the picture is cut where nine tenths of the values are.
         values = [row[k] for hs in curves.values() for rows in hs for row in rows
                   for k in ("cross_entropy", "val_cross_entropy") if np.isfinite(row[k])]
         if values:
             axes[1, 0].set_ylim(0, 1.15 * max(np.quantile(values, 0.95), 0.75))
-        figure.legend(handles=_curve_legend(), loc="outside upper center", ncols=3, frameon=False)
+        handles = _curve_legend() + [Line2D([], [], color=PUBLISHED, linestyle=dash, linewidth=width, label=f"published, {part}")
+                                     for part, dash, width in (("training", ":", 1.1), ("validation", "-", 0.9))] * bool(published)
+        figure.legend(handles=handles, loc="outside upper center", ncols=3, frameon=False)
+        return _sign(figure, source)
+
+
+def watched(runs, source):
+    """What stopping and checkpoints watch: total validation loss, its penalty on the last unit, and the cross-entropy.
+
+    runs: dict from variant id to (history rows, {name: epoch or None}); the epochs are marked by a line under their name.
+    """
+    with _style():
+        runs = {variant: (rows, marks) for variant, (rows, marks) in runs.items() if rows}
+        if not runs:
+            return _nothing("no epoch is finished", source)
+        count = len(runs)
+        figure = Figure(figsize=(WIDTH if count > 1 else 0.62 * WIDTH, 3.0), layout="constrained")
+        axes = figure.subplots(1, count, sharey=True, squeeze=False)[0]
+        lines = (("val_loss", VALIDATION, "-", "total validation loss"), ("head_penalty", WRONG, "--", "penalty of the last unit"),
+                 ("val_cross_entropy", MEASURED, "-.", "validation cross-entropy"))
+        dashes = {"stop": ("0.2", "-"), "evaluated": (VALIDATION, ":"), "learning rate / 10": ("0.5", "--")}
+        for axis, (variant, (rows, marks)) in zip(axes, runs.items()):
+            for key, color, dash, _ in lines:
+                values = np.array([row.get(key, np.nan) for row in rows])
+                axis.plot([row["epoch"] for row in rows], np.where(values > 0, values, np.nan), color=color, linestyle=dash,
+                          linewidth=1.4)
+            for name, epoch in marks.items():
+                if epoch:
+                    axis.axvline(epoch, color=dashes[name][0], linestyle=dashes[name][1], linewidth=1)
+            axis.set_yscale("log")
+            axis.yaxis.set_major_formatter(FuncFormatter(lambda loss, _: f"{loss:g}"))
+            axis.set_title(variant if count < 4 else variant.replace("-", "-\n", 1))
+            axis.set_xlabel("epoch")
+            axis.xaxis.get_major_locator().set_params(integer=True)
+        axes[0].set_ylabel("nats, logarithmic")
+        handles = [Line2D([], [], color=color, linestyle=dash, label=label) for _, color, dash, label in lines]
+        handles += [Line2D([], [], color=color, linestyle=dash, linewidth=1, label=label) for label, (color, dash) in dashes.items()
+                    if any(marks.get(label) for _, marks in runs.values())]
+        figure.legend(handles=handles, loc="outside upper center", ncols=3, frameon=False)
         return _sign(figure, source)
 
 
@@ -399,6 +445,12 @@ def _curve(axis, rows, name):
     best = best_epoch(rows)
     if best:
         axis.plot(best, rows[best - 1][f"val_{name}"], "o", color=VALIDATION, markersize=5)
+
+
+def _published_curve(axis, rows, name):
+    epochs = [row["epoch"] for row in rows]
+    axis.plot(epochs, [row[name] for row in rows], color=PUBLISHED, linestyle=":", linewidth=1.1)
+    axis.plot(epochs, [row[f"val_{name}"] for row in rows], color=PUBLISHED, linewidth=0.9)
 
 
 def _curve_legend():

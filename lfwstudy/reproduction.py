@@ -56,3 +56,8 @@ def compare(rows: Sequence[dict], published: Sequence[dict]) -> Reproduction | N
         if not deviation <= farthest:  # a diverged loss, which is not a number, is farthest of all
             farthest, at_epoch = deviation, theirs["epoch"]
     return Reproduction(farthest, at_epoch, len(rows), len(published)) if at_epoch else None
+
+
+def scaled(rows: Sequence[dict], factor: float) -> list[dict]:
+    """A published history with its epochs as a profile scales them, to lie under the curves of runs of that profile."""
+    return [{**row, "epoch": row["epoch"] * factor} for row in rows]

@@ -18,6 +18,7 @@ import numpy as np
 
 from .config import TRAINING_VERSION, RunConfig
 from .errors import RunError
+from .evaluate import calibrated
 from .files import read_csv, read_json, write_json
 from .machine import cores, environment
 
@@ -78,6 +79,12 @@ class Store:
         """The numbers of `predictions` alone, many times faster: dict of arrays label, score, score_at_best."""
         path = self.folder(run) / "predictions.csv"
         return _scores(path, path.stat().st_mtime_ns, part)
+
+    def calibrated_scores(self, run):
+        """`scores` of the test pairs, both columns calibrated on the validation pairs (Platt 1999)."""
+        test, held = self.scores(run), self.scores(run, "val")
+        return {"label": test["label"], **{column: calibrated(held["label"], held[column], test[column])
+                                           for column in ("score", "score_at_best")}}
 
     def has_weights(self, run):
         """Whether a run's network is kept."""

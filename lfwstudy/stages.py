@@ -62,6 +62,8 @@ class Ladder:
 
     start: changes to the default configuration that every stage starts from. split, select: the study's, where a command
     names none. own_epochs: whether its epochs are written for two cores; else they are the report's, which a profile scales.
+    calibrated: whether scores are compared after calibration on validation, whatever the head: it has heads that are calibrated
+    in training, and at an uncalibrated 0.5 the others would be judged by their threshold.
     """
 
     id: str
@@ -71,6 +73,7 @@ class Ladder:
     split: str = "components"
     select: str = "validation"
     own_epochs: bool = False
+    calibrated: bool = False
 
     def has_path(self):
         """Whether the report says what it carried forward, so that a study can follow it."""
@@ -365,7 +368,7 @@ LADDERS = {ladder.id: ladder for ladder in (
     Ladder("published", "what the report's code did", PUBLISHED_LADDER,
            {**_PENALISED, "data.filter": "nearest", "training.shear": 0.0, "training.stretch_copies": True,
             "training.separate_twins": True}, split="sequential", select="report"),
-    Ladder("beyond", "other networks, trained in other ways", BEYOND_LADDER, own_epochs=True),
+    Ladder("beyond", "other networks, trained in other ways", BEYOND_LADDER, own_epochs=True, calibrated=True),
 )}
 
 

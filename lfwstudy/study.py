@@ -368,9 +368,9 @@ class Study:
         return rows
 
     def correct(self, candidate, column="score_at_best"):
-        """Right answers on the test pairs: bool array (seeds, pairs), the folds of View 2 side by side.
+        """Correct answers on the test pairs: bool array (seeds, pairs), the folds of View 2 side by side.
 
-        None where a run is not finished, its test pairs are not scored, or it diverged.
+        In a ladder with `calibrated`, at the threshold that validation calibrates. None where a run is not finished, its test pairs are not scored, or it diverged.
         """
         scored = self.test_scores(candidate, column)
         return None if scored is None else (scored[0] > 0.5) == (scored[1] > 0.5)
@@ -379,7 +379,8 @@ class Study:
         """Scores of the test pairs (seeds, pairs) and their labels (pairs,), as `correct` has them; None likewise."""
         if not all(self.store.is_finished(spec.run, with_test=True) for spec in candidate.specs):
             return None
-        scores, labels = _test_scores(str(self.store.root), tuple((spec.seed, spec.run) for spec in candidate.specs))
+        calibrate = LADDERS[self.settings.ladder].calibrated and candidate.config.model.head != "cosine"
+        scores, labels = _test_scores(str(self.store.root), tuple((spec.seed, spec.run) for spec in candidate.specs), calibrate)
         return None if not np.isfinite(scores[column]).all() else (scores[column], labels)
 
     def validation_correct(self, candidate, column="score_at_best"):
@@ -580,14 +581,15 @@ def default_root():
 
 
 @lru_cache(maxsize=64)
-def _test_scores(root, runs):
+def _test_scores(root, runs, calibrate):
     """Scores of the test pairs by column, float (seeds, pairs), and their labels (pairs,).
 
-    runs: tuple of (seed, run), finished with test scores: what they are does not change any more.
+    runs: tuple of (seed, run), finished with test scores: what they are does not change any more. calibrate: whether the
+    scores are calibrated on validation first.
     """
     by_seed = {}
     for seed, run in runs:
-        by_seed.setdefault(seed, []).append(Store(root).scores(run))
+        by_seed.setdefault(seed, []).append(Store(root).calibrated_scores(run) if calibrate else Store(root).scores(run))
     joined = {column: np.stack([np.concatenate([scored[column] for scored in by_seed[seed]]) for seed in sorted(by_seed)])
               for column in ("score", "score_at_best", "label")}
     return joined, joined["label"][0]

@@ -7,10 +7,11 @@ import numpy as np
 import pandas as pd
 from IPython.display import HTML, Markdown, display
 
-from . import evaluate, evidence
+from . import evaluate, evidence, reproduction
 from .augment import clip_labels
 from .datasets import DATASETS
 from .executors import clock
+from .history import evaluated_epoch, should_stop
 from .pairs import person_of
 from .stages import LADDERS, PROFILES, REPORT_LADDER, get_ladder, get_stage, scale
 
@@ -143,14 +144,16 @@ def published_beside_measured(study, rungs):
                 **({"published accuracy": percent(p.accuracy) if p else "–"} if LADDERS[study.settings.ladder].has_path() else
                    {"trained on": PICTURE_CLASSES[candidate.config.data.pictures]}),
                 "measured accuracy": "not finished" if not results else _with_interval(study, candidate),
-                "at best epoch": percent(mean_of(results, "test_accuracy_at_best")),
+                "at best epoch": percent(_mean_accuracy(study, candidate, "score_at_best")),
                 "validation at best": percent(mean_of(results, "val_accuracy_at_best")),
+                **({"AUC": f"{auc:.3f}" if (auc := mean_of(results, "test_auc")) else ""} if LADDERS[study.settings.ladder].calibrated else {}),
                 "TPR": percent(mean_of(results, "test_tpr")), "TNR": percent(mean_of(results, "test_tnr")),
                 "loss": _pair(_loss(p.loss) if p else "", _loss(mean_of(results, "test_loss"))),
                 "epochs": _pair(_count(p.epochs) if p else "", _count(mean_of(results, "epochs_run"))),
                 "best epoch": _pair(_count(p.best_epoch) if p else "", _count(mean_of(results, "best_epoch")))})
     if not LADDERS[study.settings.ladder].has_path():
-        return table(rows, "Test accuracy in percent; ► is carried forward. Intervals: "
+        return table(rows, "Test accuracy in percent, scores calibrated on validation whatever the head (TPR and TNR as the network "
+                           "gives them); ► is carried forward. Intervals: "
                            f"{interval_words(study)}. The classes of pictures trained on are not to be compared with each "
                            "other. Measured on:", study)
     factor = PROFILES[study.settings.profile].factor
@@ -248,10 +251,10 @@ def ladder_points(study, rungs):
     for rung in rungs:
         for variant, candidate in zip(rung.stage.variants, rung.candidates):
             results = [r for r in finished_results(study, candidate) if r["test_accuracy"] is not None]
-            accuracy = mean_of(results, "test_accuracy")
+            accuracy = _mean_accuracy(study, candidate, "score")
             low, high = test_interval(study, candidate) if results else (None, None)
             points.append({"stage": rung.stage.id, "label": f"{rung.stage.id}: {variant.id}", "accuracy": accuracy,
-                           "low": low, "high": high, "singles": [r["test_accuracy"] for r in results],
+                           "low": low, "high": high, "singles": _accuracies(study, candidate, "score"),
                            "published": p.accuracy if (p := study.published(rung, candidate)) else None,
                            "carried": rung.carries(variant.id)})
     return points
@@ -378,6 +381,51 @@ def curves(study, rungs, joined=False):
     return found
 
 
+def published_rows(study, keys):
+    """The published histories of some (stage, variant), epochs scaled by the profile: {(stage, variant): rows}.
+
+    Empty but for the ladder that does what the published code did.
+    """
+    if study.settings.ladder != "published":
+        return {}
+    factor, known = PROFILES[study.settings.profile].factor, reproduction.published_histories()
+    return {key: reproduction.scaled(known[key], factor) for key in keys if key in known}
+
+
+def published_curves(study, rungs):
+    """The published histories of the variants that `curves` has: {variant: rows}."""
+    found = published_rows(study, [(c.stage, c.variant) for rung in rungs for c in rung.candidates])
+    return {variant: rows for (_, variant), rows in found.items()}
+
+
+def curves_caption(study, rungs):
+    """What to see in the learning curves of stages."""
+    told = ("Training dashed and grey, validation solid and blue; the dot marks the epoch with the best validation accuracy. Where "
+            "the two part, the network learns the training pairs by heart.")
+    if published_curves(study, rungs):
+        factor = PROFILES[study.settings.profile].factor
+        told += " The published run of the same variant lies below, with the training pairs of LFW-a"
+        told += "." if factor == 1 else f" and its epochs times {factor:g}, as this profile has them."
+    return told
+
+
+def watched_runs(study, rungs):
+    """What plots.watched draws, of each variant's first run: its history, and the epochs of its stop, of the weights evaluated
+    and of the learning rate's drop."""
+    found = {}
+    for rung in rungs:
+        for candidate in rung.candidates:
+            spec = candidate.specs[0]
+            rows, training = study.store.history(spec.run), spec.config.training
+            if rows:
+                stopped = should_stop(rows, training)
+                found[candidate.variant] = rows, {
+                    "stop": len(rows) if stopped else None, "evaluated": evaluated_epoch(rows, training),
+                    "learning rate / 10": training.lr_drop_epoch if training.lr_drop_epoch and len(rows) > training.lr_drop_epoch
+                    else None}
+    return found
+
+
 def effort_columns(study, rungs):
     """Labels, seconds per epoch, seconds in all and memory of each finished variant, as plots.effort wants them."""
     found = [(f"{rung.stage.id}: {c.variant}", finished_results(study, c)) for rung in rungs for c in rung.candidates]
@@ -484,19 +532,32 @@ def _caution(study, rung):
 
 
 def _with_interval(study, candidate):
-    results = finished_results(study, candidate)
-    accuracy = mean_of(results, "test_accuracy")
+    accuracy = _mean_accuracy(study, candidate, "score")
     if accuracy is None:
         return "not scored"
     if not np.isfinite(accuracy):
         return "diverged"
     low, high = test_interval(study, candidate)
-    return f"{100 * accuracy:.1f} [{100 * low:.1f}, {100 * high:.1f}]" + _singles(results)
+    return f"{100 * accuracy:.1f} [{100 * low:.1f}, {100 * high:.1f}]" + _singles(_accuracies(study, candidate, "score"))
 
 
-def _singles(results):
+def _accuracies(study, candidate, column):
+    """Test accuracy of each seed of a candidate with the scores of a column; of the runs finished so far where some are not."""
+    correct = study.correct(candidate, column)
+    if correct is not None:
+        return correct.mean(axis=1).tolist()
+    name = {"score": "test_accuracy", "score_at_best": "test_accuracy_at_best"}[column]
+    return [r[name] for r in finished_results(study, candidate) if r[name] is not None]
+
+
+def _mean_accuracy(study, candidate, column):
+    values = _accuracies(study, candidate, column)
+    return float(np.mean(values)) if values else None
+
+
+def _singles(accuracies):
     """The single runs behind a mean: each of a few, the range of many."""
-    values = [100 * r["test_accuracy"] for r in results if r["test_accuracy"] is not None]
+    values = [100 * accuracy for accuracy in accuracies]
     if len(values) < 2:
         return ""
     told = ", ".join(f"{v:.1f}" for v in values) if len(values) <= 5 else f"{min(values):.1f} to {max(values):.1f}"

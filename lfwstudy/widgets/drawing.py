@@ -9,7 +9,7 @@ from .. import plots
 
 # The colours of the report's figures, by role.
 TRAIN, VALIDATION, WRONG = "#737373", to_hex(plots.VALIDATION), to_hex(plots.WRONG)
-MEASURED = to_hex(plots.MEASURED)
+MEASURED, PUBLISHED = to_hex(plots.MEASURED), to_hex(plots.PUBLISHED)
 # Matched and mismatched pairs: two more of the same colour-blind-safe palette; they also stand above and below a line.
 MATCHED, MISMATCHED = "#cc78bc", "#56b4e9"
 LINES = ("#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc", "#ca9161", "#949494", "#56b4e9")
@@ -87,12 +87,17 @@ def ticks(low, high, count=5):
     return [round((first + i) * step, 10) for i in range(int((high - first * step) / step + 1e-9) + 1)]
 
 
-def curves(lines, measure, title, width=720, height=320):
-    """Learning curves. lines: list of (name, history rows, colour, dash); measure: accuracy or cross_entropy.
+_NAMES = {"cross_entropy": "cross-entropy", "loss": "total loss"}
 
-    Validation is drawn in the line's colour with a dot at its best epoch; training is thin and grey.
+
+def curves(lines, measure, title, width=720, height=320):
+    """Learning curves. lines: list of (name, history rows, colour, dash); measure: accuracy, cross_entropy or loss.
+
+    Validation is drawn in the line's colour with a dot at its best epoch; training is thin and grey. Rows that lack the measure,
+    as those of published histories may, are left out.
     """
     from ..history import best_epoch
+    lines = [line for line in lines if all(measure in row for row in line[1])]
     values = [row[key] for _, rows, *_ in lines for row in rows for key in (measure, f"val_{measure}")
               if math.isfinite(row[key])]
     last = max([row["epoch"] for _, rows, *_ in lines for row in rows] + [2])
@@ -103,13 +108,13 @@ def curves(lines, measure, title, width=720, height=320):
         low, high = 0.0, 1.15 * max(sorted(values)[int(0.9 * (len(values) - 1))] if values else 1.0, 0.75)
     axes = Axes((60, 12, width - 12, height - 44), (1, last), (low, high))
     share = measure == "accuracy"
-    parts = [axes.frame("epoch", "accuracy, %" if share else "cross-entropy", percent="y" if share else "",
+    parts = [axes.frame("epoch", "accuracy, %" if share else _NAMES[measure], percent="y" if share else "",
                         x_ticks=[t for t in ticks(1, last, 8) if t == int(t)])]
     for name, rows, colour, dash in lines:
         parts.append(f"<g><title>{html.escape(name)}</title>"
                      + axes.line([(r["epoch"], r[measure]) for r in rows], TRAIN, "4 3", 0.9)
                      + axes.line([(r["epoch"], r[f"val_{measure}"]) for r in rows], colour, dash, 2))
-        best = best_epoch(rows)
+        best = best_epoch(rows) if all("val_cross_entropy" in row for row in rows) else None
         if best and math.isfinite(rows[best - 1][f"val_{measure}"]):
             parts.append(axes.dot(best, min(rows[best - 1][f"val_{measure}"], high), colour))
         parts.append("</g>")

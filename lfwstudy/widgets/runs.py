@@ -2,7 +2,7 @@
 
 import html
 
-from ..tables import differences_in_words
+from ..tables import differences_in_words, published_rows
 from . import drawing
 from .controls import Table, dropdown, explorer, guarded, markup, message, panel, row, several, when_changed
 from .scored import config_of, finished_rows, history_of, run_title
@@ -26,7 +26,7 @@ def browse_runs(study):
     stages = several("Stages", list(dict.fromkeys(r["stage"] for r in rows)))
     variants = several("Variants", list(dict.fromkeys(r["variant"] for r in rows)))
     seeds = several("Seeds", sorted({r["seed"] for r in rows}, key=int))
-    measure = dropdown("Measure", [("accuracy", "accuracy"), ("cross-entropy", "cross_entropy")])
+    measure = dropdown("Measure", [("accuracy", "accuracy"), ("cross-entropy", "cross_entropy"), ("total loss", "loss")])
     told, figure, words = message(), markup("360px"), markup("6em")
     table = Table(caption="Finished runs. A click on a heading sorts; ► is carried forward.",
                   columns=[name for name, *_ in columns], digits=[digits for *_, digits in columns])
@@ -54,9 +54,16 @@ def browse_runs(study):
 def _figure(study, rows, measure):
     lines = [(run_title(r), history_of(study.store, r["run"]), *drawing.look(i)) for i, r in enumerate(rows)]
     title = f"{measure.replace('_', '-')} over epochs of {len(lines)} runs"
+    note = "Thick: validation, the dot at the epoch of its best accuracy."
+    # The published histories have no cross-entropy of their own.
+    published = published_rows(study, list(dict.fromkeys((r["stage"], r["variant"]) for r in rows))) if measure != "cross_entropy" else {}
+    if published:
+        lines += [(f"published, {stage}/{variant}", curve, drawing.PUBLISHED, drawing.look(len(drawing.LINES) * i)[1])
+                  for i, ((stage, variant), curve) in enumerate(published.items())]
+        note += " The published runs are of LFW-a."
     names = [(name, colour, dash) for name, _, colour, dash in lines]
     return (drawing.curves(lines, measure, title) + drawing.legend([*names, ("training, thin", drawing.TRAIN, "4 3")])
-            + '<p class="lfw-note">Thick: validation, the dot at the epoch of its best accuracy.</p>')
+            + f'<p class="lfw-note">{note}</p>')
 
 
 def _differences(study, rows):
