@@ -26,7 +26,7 @@ def contamination(dataset, data_dir, out, repeats=10, show=print, changes=None):
     """Train and compare; returns a JSON-ready dict. Shares in 0..1, at the epoch of the best validation accuracy.
 
     splits: by name, means over the repeats of `touched` (validation pairs with a person of the training side), `train`,
-    `validation` and `test` accuracy, and `gap`, validation minus test with its interval. wider: the gap under `random` minus
+    `validation` and `test` accuracy, `gap`, validation minus test with its interval, and `runs`, the accuracies of each repeat. wider: the gap under `random` minus
     that under `components`, with its interval. changes: to the stand-in. Raises RunError where a run fails.
     """
     base, store = base_config("report", dataset=dataset).change({**STAND_IN, **(changes or {})}), Store(Path(out) / "runs")
@@ -38,12 +38,14 @@ def contamination(dataset, data_dir, out, repeats=10, show=print, changes=None):
         results = [store.result(jobs[split, seed]["run"]) for seed in range(repeats)]
         audits = [audit_split(RunConfig.from_dict(jobs[split, seed]["config"]).data, data_dir) for seed in range(repeats)]
         validation, test, train = (np.array([r[name] for r in results]) for name in (
-            "val_accuracy_at_best", "test_accuracy_at_best", "train_accuracy"))
+            "val_accuracy_at_best", "test_accuracy_at_best", "train_accuracy_at_best"))
         gaps[split] = validation - test
         share = audits[0]["validation_pairs"] / (audits[0]["train_matched"] + audits[0]["train_mismatched"])
         splits[split] = {"touched": float(np.mean([a["touched_pairs"] / a["validation_pairs"] for a in audits])),
                          "train": float(train.mean()), "validation": float(validation.mean()), "test": float(test.mean()),
-                         "gap": resampled_interval(gaps[split], share)}
+                         "gap": resampled_interval(gaps[split], share),
+                         "runs": [{"train": r["train_accuracy_at_best"], "validation": r["val_accuracy_at_best"],
+                                   "test": r["test_accuracy_at_best"]} for r in results]}
     return {"dataset": DATASETS[dataset].title, "repeats": repeats, "machine": cpu_name(), "epochs": base.training.epochs,
             "width": base.model.width, "side": base.data.side, "splits": splits,
             "wider": resampled_interval(gaps["random"] - gaps["components"], share)}

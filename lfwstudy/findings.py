@@ -132,12 +132,18 @@ def view2(study, rungs):
 def duplicates(study):
     """Near-duplicate pictures under two names, and the pairs they touch."""
     found = study.duplicates()
-    rows = [{"picture": d.left, "looks like": d.right, "correlation": f"{d.correlation:.3f}"}
+    sides = quirks.sides_of(study.widest_pairs())
+
+    def side(image):
+        return {"train": "training", "val": "validation", "test": "test"}.get(
+            next((name for name, images in sides.items() if image in images), ""), "in no pair")
+    rows = [{"image": d.left, "looks like": d.right, "correlation": f"{d.correlation:.3f}", "sides": f"{side(d.left)} | {side(d.right)}"}
             for d in found if d.two_names()]
     if not rows:
         return Markdown("No photograph is filed under two names.")
-    return table(rows, "Pictures whose centres correlate above "
-                       f"{quirks.SAME_PHOTOGRAPH:g} though they are filed under two names. Nothing is dropped.", study)
+    return table(rows, "Images whose centres correlate above "
+                       f"{quirks.SAME_PHOTOGRAPH:g} though they are filed under two names, and the side that each is on, training people's "
+                       "images that no pair names included. Nothing is dropped.", study)
 
 
 def odd_pairs(study):

@@ -53,13 +53,14 @@ def odd_pairs(duplicates, pairs):
     """Pairs of a StudyPairs that near-duplicates make odd, as OddPair.
 
     A matched pair of one photograph; a mismatched pair of one photograph under two names; a pair with a picture whose
-    double, under another name, is on another side (training, validation or test).
+    double, under another name, is on another side (training, validation or test). Training's are all images that may be trained
+    on, those that no pair names too.
     """
     double = {}
     for d in duplicates:
         double.setdefault(d.left, {})[d.right] = d
         double.setdefault(d.right, {})[d.left] = d
-    sides = {name: set(part.names()) for name, part in pairs.parts()}
+    sides = sides_of(pairs)
     found = []
     for name, part in pairs.parts():
         for row, (left, right) in enumerate(zip(part.left, part.right)):
@@ -73,6 +74,12 @@ def odd_pairs(duplicates, pairs):
                         found.append(OddPair(name, row, f"{picture} is the photograph of {other}, which is in "
                                                         f"{' and '.join(across)}"))
     return found
+
+
+def sides_of(pairs):
+    """The images on each side of a StudyPairs, by set name: all that training may see on training's."""
+    sides = {name: set(part.names()) for name, part in pairs.parts()}
+    return {**sides, "train": sides["train"] | set(pairs.extra)}
 
 
 def surest_errors(part, label, score, most=5, beyond=0.9):

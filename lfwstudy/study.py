@@ -15,7 +15,7 @@ import numpy as np
 from . import evidence, executors, quirks
 from .config import PRECISIONS, PROTOCOLS, SPLITS, TRAINING_VERSION, RunConfig
 from .datasets import (DATASETS, audit_random, audit_split, check_pictures, has_pair_file, load_pairs,
-                       pair_file, prepare_bank, resolve_data_dir)
+                       pair_file, people_files, prepare_bank, resolve_data_dir)
 from .errors import ConfigError, StudyError, choose_one
 from .files import locked, read_json, write_csv, write_json, write_text
 from .machine import resolve_precision
@@ -232,8 +232,15 @@ class Study:
         return _duplicates(self.base().data, self.settings.data_dir)
 
     def odd_pairs(self):
-        """quirks.odd_pairs of this study's pairs."""
-        return quirks.odd_pairs(self.duplicates(), self.data(self.base().data)[1])
+        """quirks.odd_pairs of this study's pairs; training's images are those of all training people where the file is at hand."""
+        return quirks.odd_pairs(self.duplicates(), self.widest_pairs())
+
+    def widest_pairs(self):
+        """This study's pairs with all images that a stage may train on, where the people file for it is at hand: StudyPairs."""
+        data = self.base().data
+        wider = dataclasses.replace(data, pictures="all-people")
+        there = all(has_pair_file(name, data.dataset, self.settings.data_dir) for name in people_files(wider))
+        return self.data(wider if there else data)[1]
 
     def climb(self, upto=None, train=False, show=None):
         """The rungs of the ladder in order, up to and including the stage `upto`.

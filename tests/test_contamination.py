@@ -23,6 +23,9 @@ def test_splits_are_drawn_anew_and_what_is_finished_is_not_trained_again(tmp_pat
     assert json.loads(json.dumps(found)) == found
     clean, shared = found["splits"]["components"], found["splits"]["random"]
     assert clean["touched"] == 0 < shared["touched"] and len(list((tmp_path / "runs").iterdir())) == 4
+    for split in (clean, shared):
+        for name in ("train", "validation", "test"):
+            assert split[name] == pytest.approx(np.mean([run[name] for run in split["runs"]])) and len(split["runs"]) == 2
     assert found["wider"][0] == pytest.approx(shared["gap"][0] - clean["gap"][0])
     monkeypatch.setattr("lfwstudy.executors.train_in_process", lambda *_: pytest.fail("trained again"))
     assert contamination("demo", "", tmp_path, repeats=2, show=lambda text: None, changes=small) == found

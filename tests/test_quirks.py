@@ -1,3 +1,4 @@
+import dataclasses
 import time
 
 import numpy as np
@@ -31,6 +32,17 @@ def test_a_photograph_under_two_names_is_found_and_its_pairs_are_flagged():
     flagged = {(o.part, o.why.split(",")[0]) for o in odd_pairs(found, pairs)}
     assert flagged == {("train", "P0_0001 is the photograph of Q_0001"), ("val", "nearly one picture twice"),
                        ("test", "Q_0001 is the photograph of P0_0001")}
+
+
+def test_images_that_no_pair_names_count_as_training():
+    faces = {f"P{i}_0001": draw_face([3, i], [4, i]) for i in range(4)}
+    copy = np.clip(faces["P0_0001"] * 0.95 + 6, 0, 255).astype(np.uint8)
+    found = near_duplicates(bank_of({**faces, "Q_0001": copy}))
+    pairs = StudyPairs(pair("P2_0001", "P2_0002", 1), pair("P1_0001", "P3_0001", 0), pair("Q_0001", "P3_0001", 0))
+    assert odd_pairs(found, pairs) == []
+    wider = dataclasses.replace(pairs, extra=np.array(["P0_0001"]))
+    assert [(o.part, o.why) for o in odd_pairs(found, wider)] == [
+        ("test", "Q_0001 is the photograph of P0_0001, which is in train")]
 
 
 def test_demo_faces_have_no_doubles():
