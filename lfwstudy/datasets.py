@@ -235,13 +235,19 @@ def _pair_file_at(name, place):
             return files[name.lower()]
         read = Path.read_bytes
     elif place.is_file() and zipfile.is_zipfile(place):
-        with zipfile.ZipFile(place) as archive:
-            files = {PurePosixPath(member.filename).name.lower(): PurePosixPath(member.filename)
-                     for member in archive.infolist() if 0 < member.file_size <= _MAX_MEMBER_BYTES}
+        try:
+            with zipfile.ZipFile(place) as archive:
+                files = {PurePosixPath(member.filename).name.lower(): member.filename for member in archive.infolist()
+                         if 0 < member.file_size <= _MAX_MEMBER_BYTES}
+        except Exception:  # what is wrong with it is said when its pictures are read
+            return None
 
         def read(member):
-            with zipfile.ZipFile(place) as archive:
-                return archive.read(str(member))
+            try:
+                with zipfile.ZipFile(place) as archive:
+                    return archive.read(member)
+            except Exception as error:  # the readers of damaged archives raise many kinds
+                raise DataError(f"{place}: {quoted(member)} cannot be read ({one_line(error)[:100]})") from error
         if name.lower() in files:
             return _in_cache(name, read(files[name.lower()]))
     else:
@@ -469,8 +475,12 @@ def _candidates(dataset, given):
 
 
 def _is_of(found, dataset, given):
-    # What is given by itself may have any name but another variant's.
-    return not found.problem and (found.variant == dataset.name or found.variant is None and found.path == given)
+    if found.problem or found.variant not in (None, dataset.name):
+        return False
+    if found.path == given:
+        return True
+    # A folder within, say of half the people, is not taken for the whole that the folder above it is called.
+    return found.variant is not None and (found.path.is_file() or _variant(_names(found.path)) is not None)
 
 
 def _survey(given):
@@ -554,8 +564,13 @@ def _is_archive(path):
     if zipfile.is_zipfile(path):
         return True
     with open(path, "rb") as file:
-        start = file.read(512)
-    return start.startswith((b"\x1f\x8b", b"BZh", b"\xfd7zXZ")) or start[257:262] == b"ustar"
+        start = file.read(tarfile.BLOCKSIZE)
+    if start.startswith((b"\x1f\x8b", b"BZh", b"\xfd7zXZ")):
+        return True
+    try:
+        return bool(tarfile.TarInfo.frombuf(start, "utf-8", "surrogateescape"))
+    except tarfile.HeaderError:
+        return False
 
 
 def _no_archive(path):
@@ -585,10 +600,10 @@ def _what_is_there(dataset, given):
     # First what was meant to be this data set, then other data sets, then what may be one.
     for one in sorted(_survey(given), key=lambda one: (one.variant != dataset.name, not one.variant)):
         name = "it" if one.path == given else one.path.relative_to(given).as_posix() + "/" * one.path.is_dir()
-        name = name if len(name) <= 60 else f"...{name[-57:]}"
+        name = one_line(name) if len(name) <= 60 else f"...{one_line(name[-57:])}"
         if one.problem:
             told.setdefault(name, f"{name} is {one.problem}")
-        elif one.variant:
+        elif one.variant not in (None, dataset.name):
             told.setdefault(one.variant, f"{name} holds {one.variant}, as its folder is called: use --dataset {one.variant}")
         else:
             told.setdefault(name, f"{name} may hold {dataset.name}: if so, give it as --data-dir")

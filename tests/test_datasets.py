@@ -1,3 +1,4 @@
+import gzip
 import hashlib
 import http.server
 import io
@@ -212,6 +213,33 @@ def test_pictures_without_a_telling_name_are_taken_where_they_are_given(tmp_path
     with pytest.raises(DataError, match=f"{told}/? may hold lfw-a: if so, give it as --data-dir"):
         prepare_bank(CONFIG, str(tmp_path))
     assert len(prepare_bank(CONFIG, str(tmp_path / told))) == 2
+
+
+def test_a_part_of_a_copy_is_not_taken_for_the_whole(tmp_path):
+    write_people(tmp_path, "lfw2/test", ["Ada"])
+    write_people(tmp_path, "lfw2/train", ["Bo"])
+    with pytest.raises(DataError, match="no pictures of lfw-a found, but lfw2/test/ may hold lfw-a.*lfw2/train/"):
+        prepare_bank(CONFIG, str(tmp_path))
+
+
+def test_an_old_tar_without_a_magic_number_is_read(tmp_path):
+    write_people(tmp_path / "lfwa.tgz", "lfw2")
+    content = bytearray(gzip.decompress((tmp_path / "lfwa.tgz").read_bytes()))
+    content[257:265] = bytes(8)
+    content[148:156] = b" " * 8
+    content[148:156] = b"%06o\0 " % sum(content[:512])
+    (tmp_path / "lfwa.tgz").write_bytes(content)
+    assert len(prepare_bank(CONFIG, str(tmp_path))) == 2
+
+
+def test_a_damaged_pair_file_in_a_zip_is_one_line(faces, tmp_path):
+    pack(faces, tmp_path, "kaggle zip")
+    content = bytearray((tmp_path / "archive.zip").read_bytes())
+    content[content.index(b"name,imagenum1")] ^= 1
+    (tmp_path / "archive.zip").write_bytes(content)
+    with pytest.raises(DataError, match="archive.zip: '.*csv' cannot be read"):
+        for name in ("pairsDevTrain.txt", "pairsDevTest.txt", "pairs.txt"):
+            datasets.pair_file(name, "lfw-a", str(tmp_path))
 
 
 @pytest.mark.parametrize("name, content, words", [("Ada_0001.JPG", b"x", "a picture"), ("lfwa.tgz", b"<html>", "a web page"),
