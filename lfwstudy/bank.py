@@ -9,17 +9,20 @@ import warnings
 import zipfile
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from .errors import DataError, one_line
+from .errors import DataError, mistaken, one_line
+from .pairs import composed
 
 BANK_FORMAT = 1
 SOURCE_SIDE = 250
-_FORMATS = ("JPEG", "PNG", "PPM", "BMP")
+# What a picture may be saved as; Pillow tells the suffixes of each.
+FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "PPM", "GIF")
 _FILTERS = {"nearest": Image.Resampling.NEAREST, "box": Image.Resampling.BOX, "bilinear": Image.Resampling.BILINEAR,
             "bicubic": Image.Resampling.BICUBIC, "lanczos": Image.Resampling.LANCZOS}
 
@@ -48,7 +51,7 @@ class ImageBank:
 
     def rows(self, names):
         """Row numbers of the pictures called `names`: int array. Raises DataError naming the first missing one."""
-        names = np.asarray(names, np.str_)
+        names = np.array([composed(name) for name in np.ravel(names).tolist()], np.str_)
         at = np.searchsorted(self.names, names)
         at[at == len(self.names)] = 0
         missing = self.names[at] != names
@@ -59,19 +62,17 @@ class ImageBank:
 
     def digest(self, names):
         """SHA-256 (hex) over the source digests of the pictures, sorted by name, with crop, side and filter."""
-        names = np.unique(np.asarray(names, np.str_))
         total = hashlib.sha256(f"{self.crop} {self.side} {self.filter}".encode())
-        for name, row in zip(names, self.rows(names)):
-            total.update(name.encode() + b"\0" + self.sha256[row].tobytes())
+        for row in np.unique(self.rows(names)):
+            total.update(self.names[row].encode() + b"\0" + self.sha256[row].tobytes())
         return total.hexdigest()
 
     def subset(self, names):
         """A bank of only the pictures called `names`."""
-        names = np.unique(np.asarray(names, np.str_))
-        rows = self.rows(names)
+        rows = np.unique(self.rows(names))
         images = np.ascontiguousarray(self.images[rows])
         _hand_back(self.images)
-        return ImageBank(images, names, self.sha256[rows], self.dataset, self.crop,
+        return ImageBank(images, self.names[rows], self.sha256[rows], self.dataset, self.crop,
                          self.side, self.filter, self.origin, self.notes)
 
     def save(self, path):
@@ -112,11 +113,22 @@ def load_bank(path):
         if images.dtype != np.uint8 or images.shape != shape or sha256.shape != (len(names), 32) \
                 or sha256.dtype != np.uint8 or (names[1:] <= names[:-1]).any():
             raise ValueError(f"arrays do not fit together: images {images.dtype} {images.shape}")
-        return bank
+        return _with_composed_names(bank)
     except DataError:
         raise
     except Exception as error:  # a damaged file makes numpy and zipfile raise many kinds
-        raise DataError(f"{path}: not a readable bank of pictures ({one_line(error)})") from error
+        raise DataError(f"{path}: not a readable bank of pictures ({one_line(error)[:200]})") from error
+
+
+def _with_composed_names(bank):
+    """The same bank where its names are composed (all that this program writes are), else one in their order, in memory."""
+    names = np.array([composed(name) for name in bank.names.tolist()], bank.names.dtype)
+    if (names == bank.names).all():
+        return bank
+    names, order = np.unique(names, return_index=True)
+    if len(names) < len(bank):
+        raise ValueError("a name is there twice, with its accents composed and not")
+    return replace(bank, images=bank.images[order], names=names, sha256=bank.sha256[order])
 
 
 def build_bank(pictures, dataset, crop, side, filter, origin, notes=(), progress=None, total=None):
@@ -155,13 +167,19 @@ def build_bank(pictures, dataset, crop, side, filter, origin, notes=(), progress
     names = np.array(names, np.str_)[order]
     twice = names[1:][names[1:] == names[:-1]]
     if len(twice):
-        raise DataError(f"{origin}: picture {twice[0]} is there twice")
+        raise DataError(f"{origin}: picture {twice[0]} is there twice; remove one of the files")
     stacked = np.empty((len(names), side, side), np.uint8)
     for to, at in enumerate(order):
         stacked[to] = images[at]
         images[at] = None
     return ImageBank(stacked, names, np.array(digests, np.uint8)[order], dataset, crop, side, filter, str(origin),
                      tuple(notes))
+
+
+@cache
+def suffixes() -> frozenset[str]:
+    """Suffixes, in lower case, of the files that `decode` reads."""
+    return frozenset(suffix for suffix, format in Image.registered_extensions().items() if format in FORMATS)
 
 
 def decode(content, name, crop, side, filter, source_side=SOURCE_SIDE):
@@ -173,7 +191,7 @@ def decode(content, name, crop, side, filter, source_side=SOURCE_SIDE):
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            image = Image.open(io.BytesIO(content), formats=_FORMATS)
+            image = Image.open(io.BytesIO(content), formats=FORMATS)
             if image.size != (source_side, source_side):
                 raise DataError(f"picture {name}: {image.size[0]}x{image.size[1]} pixels, "
                                 f"{source_side}x{source_side} expected")
@@ -184,7 +202,9 @@ def decode(content, name, crop, side, filter, source_side=SOURCE_SIDE):
     except DataError:
         raise
     except Exception as error:  # Pillow's decoders raise many kinds for damaged files
-        told = "no picture" if isinstance(error, UnidentifiedImageError) else one_line(error)
+        told = one_line(error)[:200]
+        if isinstance(error, UnidentifiedImageError):
+            told = "no picture: " + mistaken(content) if mistaken(content) else "no picture"
         what = "empty file" if not content else f"not a readable picture ({told})"
         raise DataError(f"picture {name}: {what}") from error
     return frame(grey, crop, side, filter)

@@ -262,7 +262,7 @@ def _data_here(job):
     given = [job["data_dir"], os.environ.get("LFWSTUDY_DATA", "")] if config.dataset != "demo" else [""]
     places = [str(path) for path in sorted((cache_folder() / "cluster").glob("data-*"))]
     for folder in (*given, *places) if config.dataset != "demo" else given:
-        if config.dataset != "demo" and not os.path.isdir(folder or " "):
+        if config.dataset != "demo" and not os.path.exists(folder or " "):
             continue
         try:
             if load_pairs(config, folder).digest(prepare_bank(config, folder)) == job["data_digest"]:

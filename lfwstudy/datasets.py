@@ -9,8 +9,10 @@ import re
 import sys
 import tarfile
 import zipfile
+from collections import deque
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path, PurePosixPath
 from stat import S_ISLNK
 from urllib.parse import urljoin, urlsplit
@@ -18,19 +20,22 @@ from urllib.parse import urljoin, urlsplit
 import numpy as np
 
 from . import demo
-from .bank import build_bank, load_bank
-from .errors import DataError, choose_one, one_line
-from .files import locked, write_text
-from .pairs import Pairs, is_name, person_of, picture_name, read_people, read_view1, read_view2
+from .bank import build_bank, load_bank, suffixes
+from .errors import DataError, choose_one, mistaken, one_line, quoted
+from .files import locked, replacing, write_text
+from .pairs import (Pairs, composed, from_csv, is_name, person_of, picture_name, read_people, read_view1,
+                    read_view2)
 from .splits import audit, make_split, subsample
 
 PICTURES, PEOPLE = 13_233, 5_749
 _FIGSHARE = "https://ndownloader.figshare.com/files/"
-_SUFFIXES = (".jpg", ".jpeg", ".png", ".pgm")
 # What an archive of faces may hold at most; LFW has 13,233 pictures of about 10 KB.
 _MAX_MEMBERS, _MAX_MEMBER_BYTES, _MAX_TOTAL_BYTES = 100_000, 8 << 20, 4 << 30
 # Pictures hardly compress; what unpacks to so many times the archive's size (beyond some bytes) is a bomb.
 _MAX_RATIO, _FREE_BYTES = 50, 64 << 20
+_ARCHIVE = re.compile(r"\.(tgz|tbz2?|txz|tar|zip|tar\.(gz|bz2|xz))$", re.IGNORECASE)
+# How far a data folder is searched: levels of folders, folders in all, and entries of one that may be a person.
+_MAX_DEPTH, _MAX_FOLDERS, _MAX_TRIED = 3, 300, 200
 # How long one process waits for another that fills the same part of the cache.
 _PATIENCE_SECONDS = 3600
 
@@ -130,25 +135,29 @@ def cache_folder():
 
 
 def resolve_data_dir(dataset, data_dir=""):
-    """The folder of the user's files: `data_dir`, else $LFWSTUDY_DATA, else None. Made absolute; must exist."""
+    """The user's folder, archive or bank file: `data_dir`, else $LFWSTUDY_DATA, else None. Made absolute; must exist."""
     choose_one("data set", dataset, DATASETS)
-    if data_dir and not Path(data_dir).expanduser().is_dir():
-        raise DataError(f"{data_dir}: no such folder (given as --data-dir)")
+    if data_dir and not Path(data_dir).expanduser().exists():
+        raise DataError(f"{data_dir}: no such folder or archive (given as --data-dir)")
     if dataset == "demo":
         return demo.ensure_demo(cache_folder())
     given = data_dir or os.environ.get("LFWSTUDY_DATA", "")
     if not given:
         return None
-    folder = Path(given).expanduser().absolute()
-    if not folder.is_dir():
-        raise DataError(f"{folder}: no such folder (given as --data-dir or $LFWSTUDY_DATA)")
-    return folder
+    path = Path(given).expanduser().absolute()
+    if path.is_dir() or path.suffix == ".npz" and path.is_file() or path.is_file() and _is_archive(path):
+        return path
+    if not path.exists():
+        raise DataError(f"{path}: no such folder or archive (given as --data-dir or $LFWSTUDY_DATA)")
+    what = _no_archive(path) if path.is_file() else "neither a folder nor a file"
+    raise DataError(f"{path}: {what}; --data-dir is a folder that holds the pictures and pair files, or an "
+                    "archive or bank file beside the pair files")
 
 
 def prepare_bank(config, data_dir="", progress=None):
     """The bank of a data set as `config` (DataConfig) wants it, from the cache where it is there already.
 
-    Looks in `data_dir` for a bank file, an archive or an unpacked folder; without a `data_dir` the archive is
+    Looks in `data_dir` for a bank file, an archive or an unpacked folder (or takes it as one of them); without a `data_dir` the archive is
     downloaded where a source with a digest is known. Raises DataError saying what was looked for.
     """
     folder = resolve_data_dir(config.dataset, data_dir)
@@ -193,10 +202,73 @@ def has_pair_file(name, dataset, data_dir=""):
     return _local_pair_file(name, dataset, resolve_data_dir(dataset, data_dir)) is not None
 
 
-def _local_pair_file(name, dataset, folder):
-    """Path of a pair file in the user's folder, the pictures' folder in it, or the one above it; None."""
-    places = (folder, folder / DATASETS[dataset].name, folder.parent) if folder else ()
-    return next((place / name for place in places if (place / name).is_file()), None)
+def _local_pair_file(name, dataset, given):
+    """Path of a pair or people file in the user's folder, the pictures' folder in it, or the one above; None. What stands
+    there as CSV or in a zip archive is written to the cache as LFW's own text."""
+    if given is None:
+        return None
+    base = given if given.is_dir() else given.parent
+    places = [base, base / DATASETS[dataset].name, base.parent]
+    if base.name == base.parent.name:  # Kaggle's folder in a folder of the same name
+        places.append(base.parent.parent)
+    for place in places:
+        if found := _pair_file_at(name, place):
+            return found
+    for source in _candidates(DATASETS[dataset], given):
+        between = [place for place in source.parents if place.is_relative_to(base)]
+        for place in [source, *between]:
+            if found := _pair_file_at(name, place):
+                return found
+    return None
+
+
+def _pair_file_at(name, place):
+    """Path of a pair or people file in one folder or zip archive; None."""
+    if place.is_dir():
+        if (place / name).is_file():
+            return place / name
+        try:
+            files = {entry.name.lower(): place / entry.name for entry in os.scandir(place) if entry.is_file()}
+        except PermissionError:
+            return None
+        if name.lower() in files:
+            return files[name.lower()]
+        read = Path.read_bytes
+    elif place.is_file() and zipfile.is_zipfile(place):
+        try:
+            with zipfile.ZipFile(place) as archive:
+                files = {PurePosixPath(member.filename).name.lower(): member.filename for member in archive.infolist()
+                         if 0 < member.file_size <= _MAX_MEMBER_BYTES}
+        except Exception:  # what is wrong with it is said when its pictures are read
+            return None
+
+        def read(member):
+            try:
+                with zipfile.ZipFile(place) as archive:
+                    return archive.read(member)
+            except Exception as error:  # the readers of damaged archives raise many kinds
+                raise DataError(f"{place}: {quoted(member)} cannot be read ({one_line(error)[:100]})") from error
+        if name.lower() in files:
+            return _in_cache(name, read(files[name.lower()]))
+    else:
+        return None
+    title = name.removesuffix(".txt")
+    for parts in ((f"match{title}.csv", f"mismatch{title}.csv"), (f"{title}.csv",)):
+        there = [files[part.lower()] for part in parts if part.lower() in files]
+        if len(there) == len(parts):
+            return _in_cache(name, from_csv(name, [(str(place / path), read(path)) for path in there]).encode())
+        if there:
+            raise DataError(f"{place / there[0]}: needs {' and '.join(parts)}, one of which is missing")
+    return None
+
+
+def _in_cache(name, content):
+    path = cache_folder() / "pairs" / hashlib.sha256(content).hexdigest()[:12] / name
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as temporary:
+            Path(temporary).write_bytes(content)
+    return path
 
 
 def load_pairs(config, data_dir=""):
@@ -342,7 +414,7 @@ def _download(name, source, target):
         keeper.fetch(part.name, downloader=pooch.HTTPDownloader(
             progressbar=sys.stderr.isatty(), timeout=30, hooks={"response": _follow_https_only}))
     except Exception as error:  # requests, urllib3 and pooch raise many kinds
-        reason = str(error).splitlines()[0][:300] if str(error) else type(error).__name__
+        reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
         raise DataError(f"{name} could not be downloaded from {source.url} ({reason}). {help_}") from error
     found = pooch.file_hash(part, alg=algorithm)
     if found != digest:
@@ -363,10 +435,10 @@ def _follow_https_only(response, **_):
         _require_https(urljoin(response.url, response.headers["location"]))
 
 
-def _bank_file_in(folder, config):
+def _bank_file_in(given, config):
     wanted = (config.dataset, config.crop, config.side, config.filter)
     found = []
-    for path in sorted(folder.glob("*.npz")):
+    for path in sorted(given.glob("*.npz")) if given.is_dir() else [given] if given.suffix == ".npz" else []:
         try:
             bank = load_bank(path)
         except DataError as error:  # some other .npz of the user's, or a damaged bank: named where nothing else is found
@@ -375,53 +447,171 @@ def _bank_file_in(folder, config):
         if (bank.dataset, bank.crop, bank.side, bank.filter) == wanted:
             return bank
         found.append(f"{path.name} holds {bank.dataset} with crop {bank.crop}, side {bank.side}, {bank.filter}")
-    if found and not _candidates(DATASETS[config.dataset], folder):
-        raise DataError(f"{folder}: {'; '.join(found)}; wanted are {wanted[0]} with crop {wanted[1]}, "
-                        f"side {wanted[2]}, {wanted[3]}")
+    if found and not _candidates(DATASETS[config.dataset], given):
+        raise DataError(f"{given}: {_some(found)}; wanted are {wanted[0]} with crop {wanted[1]}, side {wanted[2]}, {wanted[3]}")
     return None
 
 
-def _candidates(dataset, folder):
-    """Archives and folders of `dataset` in `folder`, best first."""
+def _some(things, most=3):
+    """The first of several things, and how many there are more."""
+    return "; ".join(things[:most]) + (f"; and {len(things) - most} more" if len(things) > most else "")
+
+
+@dataclass(frozen=True)
+class _Found:
+    """Something in a data folder: pictures that can be read (`variant` is None where no name says of which data set), or
+    what they seem to be instead (`problem`)."""
+
+    path: Path
+    variant: str | None
+    problem: str = ""
+
+
+def _candidates(dataset, given):
+    """Archives and folders of `dataset` in what the user gave, best first."""
     if dataset.name == "demo":
-        return [folder / "demo"]
-    found = []
-    for name in dataset.folders:
-        for place in (folder / name / name, folder / name):
-            if place.is_dir() and _looks_like_pictures(place):
-                found.append(place)
-    found += [folder / name for name in dataset.archives if (folder / name).is_file()]
-    if _looks_like_pictures(folder):
-        found.append(folder)
-    return found
+        return [given / "demo"]
+    return [found.path for found in _survey(given) if _is_of(found, dataset, given)]
 
 
-def _looks_like_pictures(folder):
-    """Whether a folder holds NAME/NAME_0001.jpg."""
-    with os.scandir(folder) as entries:
-        for count, entry in enumerate(entries):
-            if entry.is_dir() and any((Path(entry.path) / f"{entry.name}_{n:04d}{s}").exists()
-                                      for n in (1, 2) for s in _SUFFIXES):
+def _is_of(found, dataset, given):
+    if found.problem or found.variant not in (None, dataset.name):
+        return False
+    if found.path == given:
+        return True
+    # A folder within, say of half the people, is not taken for the whole that the folder above it is called.
+    return found.variant is not None and (found.path.is_file() or _variant(_names(found.path)) is not None)
+
+
+def _survey(given):
+    """What the user's folder holds that may be a data set. Archives come first: beside one, a folder may be half unpacked."""
+    if given.is_file():
+        return _survey_archive(given, look=True) if given.suffix != ".npz" else []
+    found, waiting = [], deque([(given, (), 0)])
+    looked = 0
+    while waiting and looked < _MAX_FOLDERS:
+        here, names, depth = waiting.popleft()
+        looked += 1
+        try:
+            entries = sorted(os.scandir(here), key=lambda entry: entry.name)
+        except OSError:
+            continue
+        files = [entry for entry in entries if entry.is_file()]
+        folders = [entry for entry in entries if entry.is_dir() and not entry.name.startswith((".", "__"))]
+        found += [one for entry in files if _ARCHIVE.search(entry.name) for one in _survey_archive(Path(entry.path))]
+        people = _holds_people(folders)
+        if people:
+            found.append(_Found(here, _variant(names or _names(here))))
+        elif flat := next((entry.name for entry in files if _is_picture(entry.name)), None):
+            found.append(_Found(here, None, f"a folder of pictures such as {quoted(flat, 50)}, not NAME/NAME_0001.jpg"))
+        if depth < _MAX_DEPTH:
+            waiting += [(Path(entry.path), (*names, *_names(Path(entry.path))), depth + 1) for entry in folders
+                        if not people or _variant(_names(Path(entry.path)))]
+    # Kept in their order otherwise: the nearer first. The folder itself is last, as what it holds says more of its name.
+    return sorted(found, key=lambda one: (not one.path.is_file(), one.path == given))
+
+
+def _survey_archive(path, look=False):
+    """An archive as a list of one _Found, or of none where there are no faces in it."""
+    names = _names(path)
+    if not _is_archive(path):
+        return [_Found(path, _variant(names), _no_archive(path))]
+    # A tar file has no list of its members. One that by its name may be anything is opened only where it is asked for.
+    if not (look or _variant(names) or zipfile.is_zipfile(path)):
+        return [_Found(path, None)]
+    try:
+        inner = next((member.parts[:-2] for member, _ in _archive_files(path) if _picture_of(member)), None)
+    except Exception:  # what is wrong with it is said when it is read
+        inner = ()
+    if inner is None and not (look or _variant(names)):
+        return []
+    return [_Found(path, _variant((*names, *(inner or ()))))]
+
+
+def _names(path):
+    """The names that a folder or archive goes by: its own, and where it is a link, that of what it leads to."""
+    return tuple(_ARCHIVE.sub("", one.name) for one in dict.fromkeys((path, path.resolve())))
+
+
+def _variant(names):
+    """The data set that the last telling one of some folders' names is of; None."""
+    known = {_letters(name): dataset.name for dataset in DATASETS.values() for name in dataset.folders}
+    for name in map(_letters, reversed(names)):
+        for part, variant in (("deepfunnel", "lfw-deepfunneled"), ("funnel", "lfw-funneled")):
+            if part in name:
+                return variant
+        if name in known:
+            return known[name]
+    return None
+
+
+def _letters(name):
+    return re.sub("[^a-z0-9]", "", name.lower())
+
+
+def _holds_people(folders):
+    """Whether some of a folder's folders are people's: NAME with NAME_0001.jpg in it."""
+    for entry in folders[:_MAX_TRIED]:
+        try:
+            if any(_picture_of(PurePosixPath(entry.name, file.name)) for file in os.scandir(entry.path)):
                 return True
-            if count > 200:
-                return False
+        except OSError:
+            continue
     return False
 
 
-def _find_source(dataset, folder, explicit):
+def _is_archive(path):
+    if zipfile.is_zipfile(path):
+        return True
+    with open(path, "rb") as file:
+        start = file.read(tarfile.BLOCKSIZE)
+    if start.startswith((b"\x1f\x8b", b"BZh", b"\xfd7zXZ")):
+        return True
+    try:
+        return bool(tarfile.TarInfo.frombuf(start, "utf-8", "surrogateescape"))
+    except tarfile.HeaderError:
+        return False
+
+
+def _no_archive(path):
+    with open(path, "rb") as file:
+        start = file.read(4096)
+    return mistaken(start) or ("an empty file" if not start else "a picture" if _is_picture(path.name)
+                               else "not an archive, damaged or cut short")
+
+
+def _find_source(dataset, given, explicit):
     """The archive or folder to read. A folder that only $LFWSTUDY_DATA names need not hold every data set."""
-    found = _candidates(dataset, folder) if folder else []
+    found = _candidates(dataset, given) if given else []
     if found:
         return found[0]
-    if folder and (explicit or dataset.download is None):
-        looked = ", ".join([*dataset.archives, *(f"{f}/" for f in dataset.folders)])
-        raise DataError(f"{folder}: no pictures of {dataset.name} found. Looked for {looked}, a bank file (*.npz), "
-                        "and folders NAME/NAME_0001.jpg")
+    if given and (explicit or dataset.download is None):
+        raise DataError(_what_is_there(dataset, given))
     if dataset.download is None:
         raise DataError(f"{dataset.name} cannot be downloaded by this program. {dataset.how} Put "
                         f"{dataset.archives[0]} (or the unpacked folder {dataset.folders[0]}/) with the pair files "
                         "into a folder and give that folder with --data-dir or $LFWSTUDY_DATA.")
     return fetch(dataset.archives[0], dataset.download)
+
+
+def _what_is_there(dataset, given):
+    """The message where no pictures of a data set were found: what was found instead, and what to do with it."""
+    told = {}  # a hint once for each other data set
+    # First what was meant to be this data set, then other data sets, then what may be one.
+    for one in sorted(_survey(given), key=lambda one: (one.variant != dataset.name, not one.variant)):
+        name = "it" if one.path == given else one.path.relative_to(given).as_posix() + "/" * one.path.is_dir()
+        name = one_line(name) if len(name) <= 60 else f"...{one_line(name[-57:])}"
+        if one.problem:
+            told.setdefault(name, f"{name} is {one.problem}")
+        elif one.variant not in (None, dataset.name):
+            told.setdefault(one.variant, f"{name} holds {one.variant}, as its folder is called: use --dataset {one.variant}")
+        else:
+            told.setdefault(name, f"{name} may hold {dataset.name}: if so, give it as --data-dir")
+    if told:
+        return f"{given}: no pictures of {dataset.name} found, but {_some([*told.values()], 2)}"
+    looked = ", ".join([*dataset.archives, *(f"{f}/" for f in dataset.folders)])
+    return (f"{given}: no pictures of {dataset.name} found. Looked for {looked}, a bank file (*.npz), and folders "
+            "NAME/NAME_0001.jpg")
 
 
 def _fingerprint(source):
@@ -461,11 +651,14 @@ def _pictures(source):
             yield name, path.read_bytes()
         return
     try:
-        yield from (_zip_pictures if zipfile.is_zipfile(source) else _tar_pictures)(source)
+        for path, read in _archive_files(source):
+            if name := _name_of(path, source):
+                yield name, read()
     except DataError:
         raise
     except Exception as error:  # the readers of damaged archives raise many kinds
-        raise DataError(f"{source}: not a readable archive, damaged or cut short ({one_line(error)})") from error
+        raise DataError(f"{source}: not a readable archive, damaged or cut short ({one_line(error)[:100]}); get it again, or "
+                        "remove it where an unpacked folder beside it is whole") from error
 
 
 def _picture_files(folder):
@@ -489,7 +682,12 @@ class _Measured:
         return self.file.read(size)
 
 
-def _tar_pictures(source):
+def _archive_files(source):
+    """(path, function that reads it) of every file in an archive."""
+    return (_zip_files if zipfile.is_zipfile(source) else _tar_files)(source)
+
+
+def _tar_files(source):
     with open(source, "rb") as file:
         magic = file.read(2)
     unpack = {b"\x1f\x8b": gzip.open, b"BZ": bz2.open, b"\xfd7": lzma.open}.get(magic, open)
@@ -499,49 +697,58 @@ def _tar_pictures(source):
             for count, member in enumerate(archive):
                 total = _check_member(source, count, member.name, member.size, total)
                 if not (member.isfile() or member.isdir()):
-                    raise DataError(f"{source}: member {member.name!r} is a link or a device; no data set has such")
-                name = _name_of(PurePosixPath(member.name), source)
-                if name and member.isfile():
-                    yield name, archive.extractfile(member).read()
+                    raise DataError(f"{source}: member {quoted(member.name)} is a link or a device; no data set has such")
+                if member.isfile():
+                    yield PurePosixPath(member.name), archive.extractfile(member).read
                 measured.given = 0
 
 
-def _zip_pictures(source):
+def _zip_files(source):
+    def read(member):
+        with archive.open(member) as file:
+            content = file.read(_MAX_MEMBER_BYTES + 1)
+        if len(content) != member.file_size:
+            raise DataError(f"{source}: member {quoted(member.filename)} is larger than it says")
+        return content
+
     with zipfile.ZipFile(source) as archive:
         total = 0
         for count, member in enumerate(archive.infolist()):
             total = _check_member(source, count, member.filename, member.file_size, total)
             if S_ISLNK(member.external_attr >> 16):
-                raise DataError(f"{source}: member {member.filename!r} is a link or a device; no data set has such")
-            name = _name_of(PurePosixPath(member.filename), source)
-            if name and not member.is_dir():
-                with archive.open(member) as file:
-                    content = file.read(_MAX_MEMBER_BYTES + 1)
-                if len(content) != member.file_size:
-                    raise DataError(f"{source}: member {member.filename!r} is larger than it says")
-                yield name, content
+                raise DataError(f"{source}: member {quoted(member.filename)} is a link or a device; no data set has such")
+            if not member.is_dir():
+                yield PurePosixPath(member.filename), partial(read, member)
 
 
 def _check_member(source, count, name, size, total):
     """Refuse what no archive of faces has: paths out of the tree, far too many or far too large members."""
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts or "\\" in name:
-        raise DataError(f"{source}: member {name!r} points out of the archive; refused")
+        raise DataError(f"{source}: member {quoted(name)} points out of the archive; refused")
     total += size
     most = min(_MAX_TOTAL_BYTES, _FREE_BYTES + _MAX_RATIO * source.stat().st_size)
     if count >= _MAX_MEMBERS or not 0 <= size <= _MAX_MEMBER_BYTES or total > most:
-        raise DataError(f"{source}: member {name!r} ({size:,} bytes, {total:,} in all) is more than an archive of "
+        raise DataError(f"{source}: member {quoted(name)} ({size:,} bytes, {total:,} in all) is more than an archive of "
                         "faces holds; refused")
     return total
 
 
 def _name_of(path, source):
     """Picture name of a path .../NAME/NAME_0001.jpg, None for anything else. Raises DataError where NAME is none."""
-    if path.suffix.lower() not in _SUFFIXES or len(path.parts) < 2:
+    name = _picture_of(path)
+    if name and not is_name(composed(path.parts[-2])):
+        raise DataError(f"{source}: {quoted(str(path))}: {quoted(path.parts[-2])} is no person's name; rename or remove it")
+    return name
+
+
+def _picture_of(path):
+    """Picture name of a path .../NAME/NAME_0001.jpg, None for anything else."""
+    if not _is_picture(path.name) or len(path.parts) < 2:
         return None
-    person, stem = path.parts[-2], path.stem
-    if not re.fullmatch(re.escape(person) + r"_[0-9]{4,}", stem):
-        return None
-    if not is_name(person):
-        raise DataError(f"{source}: {str(path)!r}: {person!r} is no person's name; rename or remove it")
-    return stem
+    person, stem = composed(path.parts[-2]), composed(path.stem)
+    return stem if re.fullmatch(re.escape(person) + "_[0-9]{4,}", stem) else None
+
+
+def _is_picture(name):
+    return PurePosixPath(name).suffix.lower() in suffixes()

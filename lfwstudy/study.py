@@ -567,7 +567,7 @@ def open_study(out):
         hint = out / DATA_DIR_HINT
         data_dir = hint.read_text(encoding="utf-8") if hint.is_file() else ""
         settings = Settings(dataset=record["dataset"], profile=record["profile"], out=str(out),
-                            data_dir=data_dir if os.path.isdir(data_dir) else "",
+                            data_dir=data_dir if os.path.exists(data_dir) else "",
                             **{key: entry[key] for key in ("ladder", "protocol", "split", "select", "seeds")})
     except (ValueError, KeyError, IndexError, TypeError) as error:
         raise StudyError(f"{out / 'study.json'}: not a readable study ({error})") from error

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lfwstudy.bank import build_bank, decode, load_bank
+from lfwstudy.bank import ImageBank, build_bank, decode, load_bank, suffixes
 from lfwstudy.errors import DataError
 
 
@@ -63,7 +63,7 @@ def test_grey_is_the_luma_of_colour():
 
 @pytest.mark.parametrize("content, words", [
     (b"", "empty"), (b"hello", "not a readable"), (picture(size=(249, 250)), "249x250"),
-    (gradient()[:-60], "not a readable"), (picture(format="GIF", mode="L"), "not a readable")])
+    (gradient()[:-60], "not a readable"), (b"<html>", "web page")])
 def test_damaged_pictures_are_named(content, words):
     with pytest.raises(DataError, match="A_0001.*" + words):
         build([("A_0001", content)])
@@ -72,6 +72,28 @@ def test_damaged_pictures_are_named(content, words):
 def test_sixteen_bit_and_transparent_pictures_are_read():
     assert decode(picture(0x8080, "I;16"), "x", 250, 8, "box").max() in (127, 128)
     assert decode(picture(0, "RGBA"), "x", 250, 8, "box").max() == 128
+
+
+@pytest.mark.parametrize("format, suffix", [("JPEG", ".jpeg"), ("PNG", ".png"), ("WEBP", ".webp"), ("TIFF", ".tif"), ("TIFF", ".tiff"),
+                                            ("BMP", ".bmp"), ("PPM", ".ppm"), ("PPM", ".pgm"), ("GIF", ".gif"), ("JPEG", ".jfif")])
+def test_what_is_decoded_is_found_by_its_suffix(format, suffix):
+    assert suffix in suffixes() and decode(picture(90, "L", format=format), "x", 250, 8, "box").max() in (89, 90, 91)
+
+
+def test_names_are_compared_composed(tmp_path):
+    """A bank written before, or elsewhere, may hold decomposed names, which are in another order."""
+    nfd, nfc = "Rene\u0301e_0001", "Ren\u00e9e_0001"
+    ImageBank(np.arange(3, dtype=np.uint8)[:, None, None], np.array([nfd, "Reng_0001", "Z_0001"]),
+              np.arange(96, dtype=np.uint8).reshape(3, 32), "lfw-a", 250, 1, "box").save(tmp_path / "bank.npz")
+    bank = load_bank(tmp_path / "bank.npz")
+    assert bank.names.tolist() == ["Reng_0001", nfc, "Z_0001"]
+    for name in (nfd, nfc):
+        assert bank.images[bank.rows([name])[0]] == 0 and bank.sha256[bank.rows([name])[0], 0] == 0
+        assert bank.subset([name]).names.tolist() == [nfc] and bank.digest([name]) == bank.digest([nfc, nfd])
+    ImageBank(np.zeros((2, 1, 1), np.uint8), np.array(sorted([nfd, nfc])), np.zeros((2, 32), np.uint8), "lfw-a", 250, 1,
+              "box").save(tmp_path / "twice.npz")
+    with pytest.raises(DataError, match="twice.npz.*there twice"):
+        load_bank(tmp_path / "twice.npz")
 
 
 def test_missing_duplicate_and_no_pictures_are_errors():

@@ -1,3 +1,4 @@
+import gzip
 import hashlib
 import http.server
 import io
@@ -5,11 +6,13 @@ import os
 import shutil
 import tarfile
 import threading
+import unicodedata
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
+from PIL import Image
 
 from lfwstudy import datasets
 from lfwstudy.bank import load_bank
@@ -25,9 +28,60 @@ def copy_pair_files(faces, folder):
         shutil.copy(file, folder)
 
 
+def csv_files(faces):
+    """The pair and people files as Kaggle has them: {name: text}."""
+    texts = {}
+    for file in faces.glob("*.txt"):
+        rows = [line.replace("\t", ",") for line in file.read_text().splitlines()[1:]]
+        if file.name.startswith("pairsDev"):
+            half, part = len(rows) // 2, file.stem.removeprefix("pairs")
+            texts[f"matchpairs{part}.csv"] = "\n".join(["name,imagenum1,imagenum2", *rows[:half]])
+            texts[f"mismatchpairs{part}.csv"] = "\n".join(["name,imagenum1,name,imagenum2", *rows[half:]])
+        elif file.name == "pairs.txt":
+            texts["pairs.csv"] = "\n".join(["name,imagenum1,imagenum2,", *(row + "," * (row.count(",") < 3) for row in rows)])
+        else:
+            texts[f"{file.stem}.csv"] = "\n".join(["name,images", *(row for row in rows if "," in row)])
+    return texts
+
+
 def pack(faces, folder, kind):
     """The drawn faces as a user may have them."""
     source = faces / "lfw2"
+    if kind.startswith("kaggle"):
+        if kind == "kaggle folder":
+            shutil.copytree(source, folder / "archive" / "lfw2" / "lfw2")
+        place = folder / "archive" if kind == "kaggle folder" else folder
+        if kind == "kaggle folder":
+            for name, text in csv_files(faces).items():
+                (place / name).write_text(text)
+        else:
+            with zipfile.ZipFile(folder / "archive.zip", "w") as archive:
+                for file in sorted(source.rglob("*.jpg")):
+                    archive.write(file, "lfw2" / file.relative_to(source.parent))
+                for name, text in csv_files(faces).items():
+                    archive.writestr(name, text)
+        return
+    if kind == "upper case":
+        for file in source.rglob("*.jpg"):
+            (folder / "LFW2" / file.parent.name).mkdir(parents=True, exist_ok=True)
+            shutil.copy(file, folder / "LFW2" / file.parent.name / f"{file.stem}.JPG")
+            (folder / "LFW2" / file.parent.name / f"{file.stem}.txt").write_text("notes beside a picture")
+        for file in faces.glob("*.txt"):
+            shutil.copy(file, folder / file.name.upper())
+        return
+    if kind == "half-unpacked beside archive":
+        pack(faces, folder, "tgz")
+        pack(faces, folder, "folder")
+        for person in sorted((folder / "lfw2").iterdir())[::2]:
+            shutil.rmtree(person)
+        return
+    if kind == "archive under another name":
+        pack(faces, folder, "zip")
+        (folder / "lfwa.zip").rename(folder / "Download (1).ZIP")
+        return
+    if kind == "folder beside a web page":
+        (folder / "lfwa.tar.gz").write_text("<!DOCTYPE html>")
+        return pack(faces, folder, "folder")
     if kind == "folder":
         shutil.copytree(source, folder / "lfw2")
     elif kind == "nested folder":
@@ -47,12 +101,153 @@ def pack(faces, folder, kind):
     copy_pair_files(faces, folder)
 
 
-@pytest.mark.parametrize("kind", ["folder", "nested folder", "flat folder", "tgz", "zip", "bank"])
+@pytest.mark.parametrize("kind", ["folder", "nested folder", "flat folder", "tgz", "zip", "bank", "kaggle folder", "kaggle zip", "upper case",
+                                  "half-unpacked beside archive", "archive under another name", "folder beside a web page"])
 def test_every_form_of_a_copy_gives_the_same_data(faces, tmp_path, kind):
     pack(faces, tmp_path, kind)
     pairs = load_pairs(CONFIG, str(tmp_path))
     expected = load_pairs(CONFIG, str(faces)).digest(prepare_bank(CONFIG, str(faces)))
     assert pairs.digest(prepare_bank(CONFIG, str(tmp_path))) == expected
+
+
+@pytest.mark.parametrize("kind, name", [("tgz", "lfwa.tar.gz"), ("zip", "lfwa.zip"), ("bank", "my-bank.npz"), ("kaggle zip", "archive.zip"),
+                                        ("kaggle folder", "archive/lfw2/lfw2"), ("archive under another name", "Download (1).ZIP")])
+def test_an_archive_or_bank_file_itself_may_be_given(faces, tmp_path, kind, name):
+    pack(faces, tmp_path, kind)
+    given = str(tmp_path / name)
+    expected = load_pairs(CONFIG, str(faces)).digest(prepare_bank(CONFIG, str(faces)))
+    assert load_pairs(CONFIG, given).digest(prepare_bank(CONFIG, given)) == expected
+
+
+def test_csv_copies_give_every_view_and_line(faces, tmp_path):
+    pack(faces, tmp_path, "kaggle folder")
+    for changes in ({"protocol": "view2", "fold": 3}, {"split": "folds"}, {"pictures": "all-people"},
+                    {"protocol": "view2", "fold": 3, "pictures": "all-people"}):
+        ours, theirs = (load_pairs(replace(CONFIG, **changes), str(folder)) for folder in (faces, tmp_path))
+        assert [part.content() for _, part in ours.parts()] == [part.content() for _, part in theirs.parts()]
+        assert ours.test.line.tolist() == theirs.test.line.tolist() and set(ours.extra) == set(theirs.extra)
+    (tmp_path / "archive" / "mismatchpairsDevTest.csv").unlink()
+    with pytest.raises(DataError, match="matchpairsDevTest.csv: needs .*mismatchpairsDevTest.csv.*missing"):
+        load_pairs(CONFIG, str(tmp_path))
+
+
+def jpeg():
+    content = io.BytesIO()
+    Image.linear_gradient("L").resize((250, 250)).save(content, "JPEG")
+    return content.getvalue()
+
+
+def write_people(where, root, names=("Ada", "Bo"), suffix=".jpg"):
+    """A few pictures below `root`, in a folder or in an archive by the name of `where`."""
+    files = {f"{root}/{name}/{name}_0001{suffix}": jpeg() for name in names}
+    where.parent.mkdir(parents=True, exist_ok=True)
+    if where.suffix == ".zip":
+        with zipfile.ZipFile(where, "w") as archive:
+            for path, content in files.items():
+                archive.writestr(path, content)
+    elif where.suffix == ".tgz":
+        with tarfile.open(where, "w:gz") as archive:
+            for path, content in files.items():
+                info = tarfile.TarInfo(path)
+                info.size = len(content)
+                archive.addfile(info, io.BytesIO(content))
+    else:
+        for path, content in files.items():
+            (where / path).parent.mkdir(parents=True, exist_ok=True)
+            (where / path).write_bytes(content)
+
+
+@pytest.mark.parametrize("where", [".", "lfwa.zip", "lfwa.tgz"])
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_names_are_composed_wherever_pictures_come_from(tmp_path, where, form):
+    name = unicodedata.normalize(form, "Ren\u00e9e_M\u00fcller")
+    write_people(tmp_path / where, "lfw2", [name, unicodedata.normalize(form, "\u1112\u1161\u11ab")])
+    bank = prepare_bank(CONFIG, str(tmp_path))
+    assert bank.names.tolist() == ["Ren\u00e9e_M\u00fcller_0001", "\ud55c_0001"]
+    assert bank.rows([f"{name}_0001"]).tolist() == [0]
+
+
+@pytest.mark.parametrize("suffix", [".JPG", ".Jpeg", ".jfif", ".PNG", ".bmp", ".ppm", ".webp", ".tif", ".TIFF", ".gif"])
+def test_every_suffix_that_is_decoded_is_found(tmp_path, suffix):
+    write_people(tmp_path, "lfw2", suffix=suffix)  # what the file is decides its content, not its suffix
+    assert prepare_bank(CONFIG, str(tmp_path)).names.tolist() == ["Ada_0001", "Bo_0001"]
+
+
+@pytest.mark.parametrize("where, root, given, asked, real", [
+    (".", "lfw-deepfunneled", "lfw-deepfunneled", "lfw", "lfw-deepfunneled"), ("lfw.tgz", "lfw-deepfunneled", ".", "lfw", "lfw-deepfunneled"),
+    (".", "LFW_Funneled", ".", "lfw", "lfw-funneled"), ("lfw.zip", "lfw2", ".", "lfw", "lfw-a"), (".", "lfw", "lfw", "lfw-a", "lfw"),
+    ("lfw-deepfunneled.tgz", "lfw", ".", "lfw-deepfunneled", "lfw"), ("lfw.tgz", "x/lfw-deepfunneled/images", "lfw.tgz", "lfw", "lfw-deepfunneled"),
+    ("lfw-deepfunneled (1).zip", "images", "lfw-deepfunneled (1).zip", "lfw", "lfw-deepfunneled"),
+    ("archive.zip", "lfw-deepfunneled/lfw-deepfunneled", ".", "lfw-funneled", "lfw-deepfunneled")])
+def test_another_variant_is_refused_by_its_name(tmp_path, where, root, given, asked, real):
+    write_people(tmp_path / where, root)
+    with pytest.raises(DataError, match=f"no pictures of {asked} found, but .*use --dataset {real}$"):
+        prepare_bank(replace(CONFIG, dataset=asked), str(tmp_path / given))
+    assert len(prepare_bank(replace(CONFIG, dataset=real), str(tmp_path / given))) == 2
+
+
+def test_a_link_does_not_hide_another_variant(tmp_path):
+    write_people(tmp_path, "lfw-deepfunneled")
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "lfw").symlink_to(tmp_path / "lfw-deepfunneled")
+    with pytest.raises(DataError, match="use --dataset lfw-deepfunneled"):
+        prepare_bank(replace(CONFIG, dataset="lfw"), str(tmp_path / "elsewhere"))
+
+
+@pytest.mark.parametrize("name, content, words", [
+    ("lfwa.tar.gz", b"\n<!DOCTYPE html>", "lfwa.tar.gz is a web page"), ("lfwa.tgz", b"version https://git-lfs.github.com/spec/v1", "git lfs pull"),
+    ("lfw2.zip", b"", "lfw2.zip is an empty file"), ("lfwa.zip", b"Rar!\x1a\x07", "RAR.*unpack"), ("lfwa.zip", bytes(900), "not an archive"),
+    ("a/b/c/Ada_0001.jpg", b"", "a/b/c/ is a folder of pictures such as 'Ada_0001.jpg'"), ("Ada/1.JPG", b"", "Ada/ is .*'1.JPG'"),
+    ("x" * 200 + "/1.jpg", b"", "xxx/ is a folder of pictures")])
+def test_what_is_there_instead_is_named(tmp_path, name, content, words):
+    (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError, match=f"no pictures of lfw-a found, but .*{words}") as error:
+        prepare_bank(CONFIG, str(tmp_path))
+    assert len(str(error.value)) < 300 + len(str(tmp_path))
+
+
+@pytest.mark.parametrize("where, root, told", [("faces.zip", "images", "faces.zip"), (".", "images", "images"), ("faces.tgz", "images", "faces.tgz")])
+def test_pictures_without_a_telling_name_are_taken_where_they_are_given(tmp_path, where, root, told):
+    write_people(tmp_path / where, root)
+    with pytest.raises(DataError, match=f"{told}/? may hold lfw-a: if so, give it as --data-dir"):
+        prepare_bank(CONFIG, str(tmp_path))
+    assert len(prepare_bank(CONFIG, str(tmp_path / told))) == 2
+
+
+def test_a_part_of_a_copy_is_not_taken_for_the_whole(tmp_path):
+    write_people(tmp_path, "lfw2/test", ["Ada"])
+    write_people(tmp_path, "lfw2/train", ["Bo"])
+    with pytest.raises(DataError, match="no pictures of lfw-a found, but lfw2/test/ may hold lfw-a.*lfw2/train/"):
+        prepare_bank(CONFIG, str(tmp_path))
+
+
+def test_an_old_tar_without_a_magic_number_is_read(tmp_path):
+    write_people(tmp_path / "lfwa.tgz", "lfw2")
+    content = bytearray(gzip.decompress((tmp_path / "lfwa.tgz").read_bytes()))
+    content[257:265] = bytes(8)
+    content[148:156] = b" " * 8
+    content[148:156] = b"%06o\0 " % sum(content[:512])
+    (tmp_path / "lfwa.tgz").write_bytes(content)
+    assert len(prepare_bank(CONFIG, str(tmp_path))) == 2
+
+
+def test_a_damaged_pair_file_in_a_zip_is_one_line(faces, tmp_path):
+    pack(faces, tmp_path, "kaggle zip")
+    content = bytearray((tmp_path / "archive.zip").read_bytes())
+    content[content.index(b"name,imagenum1")] ^= 1
+    (tmp_path / "archive.zip").write_bytes(content)
+    with pytest.raises(DataError, match="archive.zip: '.*csv' cannot be read"):
+        for name in ("pairsDevTrain.txt", "pairsDevTest.txt", "pairs.txt"):
+            datasets.pair_file(name, "lfw-a", str(tmp_path))
+
+
+@pytest.mark.parametrize("name, content, words", [("Ada_0001.JPG", b"x", "a picture"), ("lfwa.tgz", b"<html>", "a web page"),
+                                                  ("pairs.txt", b"10\t300\n", "not an archive"), ("x.tgz", b"", "an empty file")])
+def test_a_file_that_is_no_archive_is_named(tmp_path, name, content, words):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError, match=f"{name}: {words}.*--data-dir is a folder"):
+        prepare_bank(CONFIG, str(tmp_path / name))
 
 
 def test_second_time_nothing_is_decoded(faces, tmp_path, monkeypatch):
@@ -124,8 +319,12 @@ def test_unusable_places_say_what_was_looked_for(tmp_path):
         prepare_bank(CONFIG, str(tmp_path / "none"))
     with pytest.raises(DataError, match="archive.org.*--data-dir"):
         prepare_bank(replace(CONFIG, dataset="lfw-deepfunneled"), "")
-    with pytest.raises(ConfigError, match="did you mean 'lfw-a'"):
-        prepare_bank(replace(CONFIG, dataset="lfwa"), str(tmp_path))
+    for name, meant in (("lfwa", "lfw-a"), ("LFW", "lfw"), ("LFW-DeepFunneled", "lfw-deepfunneled"), ("Demo", "demo")):
+        with pytest.raises(ConfigError, match=f"did you mean '{meant}'"):
+            prepare_bank(replace(CONFIG, dataset=name), str(tmp_path))
+    with pytest.raises(ConfigError) as error:
+        prepare_bank(replace(CONFIG, dataset="x" * 5000), str(tmp_path))
+    assert len(str(error.value)) < 300
 
 
 @pytest.fixture

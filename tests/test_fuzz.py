@@ -26,7 +26,7 @@ from lfwstudy.config import RunConfig
 from lfwstudy.errors import StudyError
 from lfwstudy.files import write_csv, write_json
 from lfwstudy.history import COLUMNS
-from lfwstudy.pairs import read_people, read_view1, read_view2
+from lfwstudy.pairs import from_csv, read_people, read_view1, read_view2
 from lfwstudy.runs import FILES, Store
 from lfwstudy.study import open_study
 from lfwstudy.train import PREDICTION_COLUMNS
@@ -108,6 +108,9 @@ READERS = {
     "view1": (VIEW1, read_from_file(read_view1, "pairs.txt")),
     "view2": (b"2\t1\nA\t1\t2\nA\t1\tB\t1\nC\t1\t2\nC\t1\tD\t1\n", read_from_file(read_view2, "pairs.txt")),
     "people": (b"2\n1\nA\t1\n2\nB\t4\nC\t1\n", read_from_file(read_people, "people.txt")),
+    "csv pairs": (b"name,imagenum1,imagenum2,\nA,1,2,\nA,1,B,1\nC,1,2,\nC,1,D,1\n",
+                  lambda content: from_csv("pairs.txt", [("pairs.csv", content)])),
+    "csv people": (b"name,images\nA,1\nC,2\nB,4\n", lambda content: from_csv("people.txt", [("people.csv", content)])),
     "bank": (bank(), read_from_file(load_bank, "bank.npz")),
     **{kind: (archive(kind), read_from_file(lambda path: list(datasets._pictures(path)), "lfwa"))
        for kind in ("zip", "w", "w:gz", "w:bz2", "w:xz")},

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from lfwstudy.errors import DataError
-from lfwstudy.pairs import person_of, read_people, read_view1, read_view2
+from lfwstudy.pairs import from_csv, person_of, read_people, read_view1, read_view2
 
 VIEW1 = "2\nAda\t1\t2\nBo\t1\t3\nAda\t1\tBo\t2\nBo\t1\tCy_D\t1\n"
 
@@ -65,6 +65,43 @@ def test_other_encodings_and_missing_files_are_named(tmp_path):
         read_view1(write(tmp_path, "1\nAd\u00e9\t1\t2\nA\t1\tB\t1\n", "latin-1"))
     with pytest.raises(DataError, match="no such file"):
         read_view1(tmp_path / "none.txt")
+
+
+def test_names_are_composed(tmp_path):
+    nfd, nfc = "Rene\u0301e", "Ren\u00e9e"
+    assert read_view1(write(tmp_path, f"1\n{nfd}\t1\t2\n{nfd}\t1\tB\t1\n")).left.tolist() == [f"{nfc}_0001"] * 2
+    assert read_people(write(tmp_path, f"1\n{nfd}\t1\n")) == [{nfc: 1}]
+    with pytest.raises(DataError, match="line 3.*one person"):
+        read_view1(write(tmp_path, f"1\nA\t1\t2\n{nfd}\t1\t{nfc}\t1\n"))
+
+
+MATCHED, MISMATCHED = "name,imagenum1,imagenum2\nAda,1,2\nBo,1,3\n", "name,imagenum1,name,imagenum2\nAda,1,Bo,2\nBo,1,Cy_D,1\n"
+FOLDS = "name,imagenum1,imagenum2,\nA,1,2,\nA,1,B,1\nC,1,2,\nC,1,D,1\n"
+
+
+@pytest.mark.parametrize("name, tables, text", [
+    ("pairsDevTrain.txt", [MATCHED, MISMATCHED], VIEW1), ("pairsDevTest.txt", [MATCHED + MISMATCHED.partition("\n")[2]], VIEW1),
+    ("pairsDevTest.txt", [MATCHED.replace(",", ";").replace("\n", "\r\n"), "\ufeff" + MISMATCHED.replace("\n", ",,\n\n")], VIEW1),
+    ("pairs.txt", [FOLDS], "2\t1\nA\t1\t2\nA\t1\tB\t1\nC\t1\t2\nC\t1\tD\t1\n"),
+    ("pairsDevTrain.txt", ['"Smith, John",1,2\n"Smith, John",1,B,1\n'], "1\nSmith, John\t1\t2\nSmith, John\t1\tB\t1\n"),
+    ("peopleDevTrain.txt", ["name,images\nA,1\nB,4\n"], "2\nA\t1\nB\t4\n"),
+    ("people.txt", ["name,images,\nA,1\nC,2,\nB,4\n"], "2\n2\nA\t1\nC\t2\n1\nB\t4\n"),
+    ("people.txt", ["10,\n1,\nA,1\n2,\nB,4\nC,1\n"], "2\n1\nA\t1\n2\nB\t4\nC\t1\n")])
+def test_csv_files_become_the_published_text(name, tables, text):
+    assert from_csv(name, [("some.csv", table.encode()) for table in tables]) == text
+
+
+@pytest.mark.parametrize("name, table, words", [
+    ("pairsDevTrain.txt", "name,a,b\nAda,1,x\n", "some.csv, line 2.*'x'"), ("pairsDevTrain.txt", MATCHED, "some.csv.*matched"),
+    ("pairsDevTrain.txt", MISMATCHED, "some.csv, line 2.*matched pairs come first"), ("pairsDevTrain.txt", FOLDS, "one set"),
+    ("pairs.txt", MATCHED + MISMATCHED, "some.csv"), ("pairsDevTrain.txt", "name,a,b\n", "no rows"), ("people.txt", "A,1\nB,1\n", "several sets"),
+    ("people.txt", "A,1,2\n", "line 1.*'A,1,2'"), ("peopleDevTrain.txt", "B,1\nA,x\n", "line 2.*'x'"),
+    ("pairsDevTrain.txt", "<html>", "web page"), ("pairsDevTrain.txt", "=A,1,2\n", "line 1.*'=A'"),
+    ("pairsDevTrain.txt", "y" * 200_000, "some.csv, line 1")])
+def test_malformed_csv_names_file_line_and_value(name, table, words):
+    with pytest.raises(DataError, match=words) as error:
+        from_csv(name, [("some.csv", table.encode())])
+    assert len(str(error.value)) < 300 and "\n" not in str(error.value)
 
 
 def test_person_of_keeps_underscores():
