@@ -272,6 +272,24 @@ def test_bench_begins_with_the_stages_ranges_and_returns_to_them(study):
     assert widget.parts.copies.cards == [] and "No person's name" in told(widget)
 
 
+@pytest.mark.parametrize("name", ["zoom", "brightness"])
+def test_bench_keeps_the_ends_of_a_range_in_order(study, name):
+    widget = widgets.bench_augmentation(study)
+    low, high = (getattr(widget.parts, f"{name}_{end}") for end in ("low", "high"))
+    low.value = 1.4
+    assert (low.value, high.value) == (1.4, 1.4)
+    high.value = 0.7
+    assert (low.value, high.value) == (0.7, 0.7)
+    high.value = 1.1
+    assert (low.value, high.value) == (0.7, 1.1)
+    shown = [float(factor) for card in widget.parts.copies.cards for factor in re.findall(
+        r"[\d.]+", re.search(r"zoom (.*)|$" if name == "zoom" else r"brightness (.*)|$", card["text"]).group())]
+    assert len(shown) >= 12 and min(shown) >= 0.7 and max(shown) <= 1.1
+    low.value = 1.5
+    widget.parts.back.click()
+    assert (low.value, high.value) == {"zoom": (0.88, 1.02), "brightness": (0.95, 1.05)}[name]
+
+
 def test_ranges_of_nothing_leave_the_picture_as_it_is(rng):
     image = rng.integers(0, 256, (21, 21), dtype=np.uint8)
     copied, _ = vary_copies(image, 0, {"zoom_low": 1, "zoom_high": 1, "brightness_low": 1, "brightness_high": 1, "shear": 0}, 2)
