@@ -16,6 +16,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from .errors import DataError, one_line
+from .foreign import name_foreign
 
 BANK_FORMAT = 1
 SOURCE_SIDE = 250
@@ -185,7 +186,9 @@ def decode(content, name, crop, side, filter, source_side=SOURCE_SIDE):
     except DataError:
         raise
     except Exception as error:  # Pillow's decoders raise many kinds for damaged files
-        told = "no picture" if isinstance(error, UnidentifiedImageError) else one_line(error)
+        told = one_line(error)
+        if isinstance(error, UnidentifiedImageError):
+            told = f"no picture: {name_foreign(content)}" if name_foreign(content) else "no picture"
         what = "empty file" if not content else f"not a readable picture ({told})"
         raise DataError(f"picture {name}: {what}") from error
     return frame(grey, crop, side, filter)
