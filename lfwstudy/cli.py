@@ -183,7 +183,7 @@ def _verify_command(commands):
     command.add_argument("--out", default="", metavar="DIR", help="study whose best model is used (default: the network that comes with the package)")
     for side in ("left", "right"):
         command.add_argument(f"--{side}-box", type=_box, metavar="L,T,R,B",
-                             help=f"where the face is in the {side} photo: left, top, right, bottom in pixels")
+                             help=f"where the face is in the {side} photo: left, top, right, bottom in pixels of the upright photo")
 
 
 def _data_options(command):

@@ -1,16 +1,21 @@
 """Are two photos of the same person? A user's own photos, framed as LFW frames its pictures, scored by a model."""
 
+import math
 import re
 import warnings
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL.ExifTags import Base
+from PIL.JpegImagePlugin import JpegImageFile
 
-from .bank import SOURCE_SIDE, frame, to_grey
+from .bank import FORMATS, SOURCE_SIDE, frame, to_grey
 from .config import RunConfig
 from .errors import DataError, StudyError, one_line
 from .files import read_csv, read_json
+from .foreign import HEAD, name_foreign
 from .runs import Store
 from .study import default_root
 
@@ -18,8 +23,10 @@ from .study import default_root
 ENLARGE = 2.2
 # The network that comes with the package, and its card (card.py).
 SHIPPED = Path(__file__).with_name("shipped")
-_MAX_PIXELS = 50_000_000
-_FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "PPM", "GIF")
+# Larger photos are made smaller, a JPEG while it is decoded, so that it may have more pixels than what is decoded whole.
+_WORKING_PIXELS = 50_000_000
+_MAX_PIXELS = 100_000_000
+_MAX_JPEG_PIXELS = 250_000_000
 
 
 def verify_photos(left, right, out="", left_box=None, right_box=None):
@@ -31,9 +38,9 @@ def verify_photos(left, right, out="", left_box=None, right_box=None):
     photos = [load_photo(path) for path in (left, right)]
     boxes = [box or find_face(photo, path, side) for photo, path, side, box in
              zip(photos, (left, right), ("left", "right"), (left_box, right_box))]
+    faces = [frame_face(photo, box) for photo, box in zip(photos, boxes)]
     model, config, demo = load_best_model(out)
-    pictures = [frame(frame_face(photo, box), config.crop, config.side, config.filter)
-                for photo, box in zip(photos, boxes)]
+    pictures = [frame(face, config.crop, config.side, config.filter) for face in faces]
     inputs = [picture[None, :, :, None].astype(np.float32) / 255 for picture in pictures]
     score = float(np.asarray(model(inputs, training=False))[0, 0])
     answer = "same" if score > 0.5 else "different"
@@ -41,20 +48,69 @@ def verify_photos(left, right, out="", left_box=None, right_box=None):
 
 
 def load_photo(path):
-    """A photo as upright grey Pillow image. Raises DataError."""
+    """A photo file as upright grey Pillow image; see `read_photo`. Raises DataError."""
+    try:
+        with open(path, "rb") as file:
+            return read_photo(file, path)
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file") from None
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror or one_line(error)}") from error
+
+
+def read_photo(file: BinaryIO, name: str | Path) -> Image.Image:
+    """A photo from an open file as upright grey Pillow image, decoded smaller where it has very many pixels.
+
+    How many times smaller is in its `info`, as "reduced". Raises DataError, in which the file is called `name`.
+    """
+    start = file.read(HEAD)
+    file.seek(0)
+    if foreign := name_foreign(start):
+        raise DataError(f"{name}: {foreign}")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what Pillow says of damaged metadata: the picture is what counts
-            with Image.open(path, formats=_FORMATS) as image:
-                if image.width * image.height > _MAX_PIXELS:
-                    raise DataError(f"{path}: {image.width}x{image.height} pixels are too many (at most {_MAX_PIXELS:,})")
-                return to_grey(ImageOps.exif_transpose(image))
-    except DataError:
-        raise
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file") from None
+            # A JPEG not through Image.open, whose limit against bombs is below what phones take; `_decode` has its own.
+            with JpegImageFile(file) if start.startswith(b"\xff\xd8\xff") else Image.open(file, formats=FORMATS) as image:
+                return _decode(image)
+    except Image.DecompressionBombError:
+        raise DataError(f"{name}: too many pixels (at most {_MAX_PIXELS:,}, in a JPEG {_MAX_JPEG_PIXELS:,}); save it "
+                        "smaller") from None
+    except UnidentifiedImageError:
+        raise DataError(f"{name}: not a readable picture (damaged, or none of {', '.join(FORMATS)})") from None
     except Exception as error:  # Pillow's decoders raise many kinds for damaged files
-        raise DataError(f"{path}: not a readable picture ({one_line(error)})") from error
+        raise DataError(f"{name}: not a readable picture ({one_line(error)[:300] or type(error).__name__})") from error
+
+
+def _decode(image):
+    width, height = image.size
+    if width * height > (_MAX_JPEG_PIXELS if image.format == "JPEG" else _MAX_PIXELS):
+        raise Image.DecompressionBombError
+    if image.format == "TIFF" and (image.tag_v2.get(254, 0) == 1 or 50706 in image.tag_v2):
+        # What Pillow would decode is the preview in it.
+        raise ValueError("a camera's raw photo; develop it, save it as JPEG or PNG and give that")
+    if (shrink := _shrink(image)) > 1 and image.format == "JPEG":
+        image.draft("L", (width // shrink, height // shrink))
+    reduced = round(width / image.width)
+    grey = to_grey(image)
+    if (shrink := _shrink(grey)) > 1:
+        grey, reduced = grey.reduce(shrink), reduced * shrink
+    # Turned when grey: a turned copy has forgotten what the file says of its values.
+    grey.getexif()[Base.Orientation] = image.getexif().get(Base.Orientation, 1)
+    upright = ImageOps.exif_transpose(grey)
+    upright.info["reduced"] = reduced
+    return upright
+
+
+def _shrink(image):
+    """How many times an image must become smaller to have at most _WORKING_PIXELS."""
+    return math.ceil(math.sqrt(image.width * image.height / _WORKING_PIXELS))
+
+
+def full_size(photo: Image.Image) -> tuple[int, int]:
+    """Width and height of a photo before it was decoded smaller: the pixels in which boxes are given."""
+    reduced = photo.info.get("reduced", 1)
+    return photo.width * reduced, photo.height * reduced
 
 
 def find_face(photo, path, side):
@@ -63,7 +119,7 @@ def find_face(photo, path, side):
     detector = cv2.CascadeClassifier(str(Path(cv2.data.haarcascades) / "haarcascade_frontalface_default.xml"))
     smallest = max(24, min(photo.size) // 12)
     found = detector.detectMultiScale(np.asarray(photo), 1.1, 6, minSize=(smallest, smallest))
-    boxes = [(int(x), int(y), int(x + w), int(y + h)) for x, y, w, h in found]
+    boxes = [tuple(int(v) * photo.info.get("reduced", 1) for v in (x, y, x + w, y + h)) for x, y, w, h in found]
     if len(boxes) != 1:
         listed = "".join(f"; {','.join(map(str, box))}" for box in boxes)
         raise DataError(f"{path}: {len(boxes) or 'no'} face{'s' if len(boxes) > 1 else ''} found{listed}. Give the "
@@ -73,17 +129,18 @@ def find_face(photo, path, side):
 
 def frame_face(photo, box):
     """The face's surroundings as LFW frames them: a grey Pillow image of 250x250, edges repeated where it ends."""
-    left, top, right, bottom = box
+    size = full_size(photo)
+    left, top, right, bottom = (v / photo.info.get("reduced", 1) for v in box)
     if right <= 0 or bottom <= 0 or left >= photo.width or top >= photo.height:
-        raise DataError(f"the box {box} lies outside the photo of {photo.width}x{photo.height} pixels")
+        raise DataError(f"the box {box} lies outside the photo of {size[0]}x{size[1]} pixels")
     if max(right - left, bottom - top) > 2 * max(photo.size):
-        raise DataError(f"the box {box} is larger than the photo of {photo.width}x{photo.height} pixels")
+        raise DataError(f"the box {box} is larger than the photo of {size[0]}x{size[1]} pixels")
     half = ENLARGE * max(right - left, bottom - top) / 2
     x, y = (left + right) / 2, (top + bottom) / 2
     pad = int(np.ceil(max(0, half - x, half - y, x + half - photo.width, y + half - photo.height)))
-    if (photo.width + 2 * pad) * (photo.height + 2 * pad) > 8 * _MAX_PIXELS:
-        raise DataError(f"the box {box} with its surroundings is too large for a photo of {photo.width}x{photo.height} "
-                        "pixels; give a smaller one")
+    if (photo.width + 2 * pad) * (photo.height + 2 * pad) > 8 * _WORKING_PIXELS:
+        raise DataError(f"the box {box} with its surroundings is too large for a photo of {size[0]}x{size[1]} pixels; give a "
+                        "smaller one")
     padded = Image.fromarray(np.pad(np.asarray(photo), pad, mode="edge"))
     area = (x - half + pad, y - half + pad, x + half + pad, y + half + pad)
     return padded.resize((SOURCE_SIDE, SOURCE_SIDE), Image.Resampling.BILINEAR, box=area)

@@ -2,27 +2,31 @@
 
 import io
 import os
+import re
 import shutil
+import struct
 import subprocess
 import sys
 import tarfile
 import zipfile
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
-from lfwstudy import datasets
+from lfwstudy import datasets, verify
 from lfwstudy.bank import SOURCE_SIDE, decode
 from lfwstudy.cli import main
 from lfwstudy.config import DataConfig
 from lfwstudy.datasets import load_pairs, prepare_bank
 from lfwstudy.demo import draw_face
 from lfwstudy.errors import DataError, one_line
+from lfwstudy.foreign import name_foreign
 from lfwstudy.pairs import read_people, read_view1, read_view2
-from lfwstudy.verify import frame_face, load_photo
+from lfwstudy.verify import find_face, frame_face, full_size, load_photo, read_photo
 
 CONFIG = DataConfig(dataset="lfw-a", side=40)
 FACE = Image.fromarray(draw_face([1], [2]))
@@ -332,7 +336,7 @@ def test_unusual_names_go_all_the_way(tmp_path):
 
 @pytest.mark.parametrize("kind, words", [
     ("jpeg", None), ("cmyk jpeg", None), ("alpha png", None), ("16-bit png", None), ("gif", None), ("tiff", None), ("one pixel", None),
-    ("turned by exif", None), ("empty", "not a readable"), ("text", "not a readable"), ("half a jpeg", "not a readable"),
+    ("turned by exif", None), ("empty", "empty file"), ("text", "not a readable"), ("half a jpeg", "not a readable"),
     ("decompression bomb", "too many|limit")])
 def test_photo(tmp_path, kind, words):
     path = tmp_path / "photo.jpg"
@@ -364,6 +368,138 @@ def test_a_photo_of_floating_values_that_are_none_is_read(tmp_path):
     values[5:9] = np.inf
     Image.fromarray(values).save(tmp_path / "photo.tiff")
     assert load_photo(tmp_path / "photo.tiff").size == (SOURCE_SIDE, SOURCE_SIDE)
+
+
+def box_file(brand, others=b"mif1"):
+    """The start of a file of ISO boxes: HEIC, AVIF, videos."""
+    return struct.pack(">I", 24) + b"ftyp" + brand + bytes(4) + others + bytes(2000)
+
+
+def tiff_with(**tags):
+    return saved(format="TIFF", tiffinfo={int(name[1:]): value for name, value in tags.items()})
+
+
+FOREIGN = {
+    "heic": (box_file(b"heic"), "HEIC.*save it as JPEG or PNG"), "heic of another camera": (box_file(b"mif1", b"heic"), "HEIC"),
+    "heic of ten bits": (box_file(b"heix"), "HEIC"), "avif": (box_file(b"avif"), "AVIF.*save it as JPEG or PNG"),
+    "avif by its second name": (box_file(b"mif1", b"avif"), "AVIF"), "moving avif": (box_file(b"avis"), "AVIF"),
+    "video": (box_file(b"isom"), "a video.*one of its frames"), "iphone video": (box_file(b"qt  "), "a video"),
+    "canon raw": (box_file(b"crx "), "raw photo.*develop it"), "older canon raw": (b"II*\0\x10\0\0\0CR\2\0" + bytes(999), "raw photo"),
+    "fuji raw": (b"FUJIFILMCCD-RAW 0201" + bytes(999), "raw photo"), "olympus raw": (b"IIRO\x08\0\0\0" + bytes(999), "raw photo"),
+    "panasonic raw": (b"IIU\0\x08\0\0\0" + bytes(999), "raw photo"), "nikon raw": (tiff_with(t254=1), "raw photo"),
+    "adobe raw": (tiff_with(t50706=b"\1\4\0\0"), "raw photo"), "jpeg xl": (b"\xff\x0a" + bytes(999), "JPEG XL"),
+    "jpeg xl in boxes": (b"\0\0\0\x0cJXL \r\n\x87\n" + bytes(999), "JPEG XL"),
+    "jpeg 2000": (b"\0\0\0\x0cjP  \r\n\x87\n" + bytes(999), "JPEG 2000"), "pdf": (b"%PDF-1.7\n" + bytes(999), "PDF"),
+    "svg": (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "SVG"), "photoshop": (b"8BPS\0\1" + bytes(999), "Photoshop"),
+    "svg with a prolog": (b"\xef\xbb\xbf<?xml version='1.0'?>\n<!-- drawn -->\n<!DOCTYPE svg PUBLIC 'x'>\n<svg/>", "SVG"),
+    "web page": (b"\n\n <!DOCTYPE html><title>Sign in</title>", "web page.*download the image itself"),
+    "web page in capitals": (b"<HTML><BODY>404</BODY></HTML>", "web page"),
+    "lfs pointer": (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n", "git lfs pull"),
+    "annex pointer": (b"/annex/objects/SHA256E-s9--00.jpg\n", "git annex get"), "empty": (b"", "empty file"),
+    "mac's notes": (b"\0\5\x16\7\0\2\0\0Mac OS X" + bytes(999), r"without \._"), "zeros": (bytes(4000), "zeros"),
+    "archive": (b"PK\3\4" + bytes(999), "unpack"), "unknown": (b"no picture", "none of JPEG, PNG"), "half a tiff": (
+        saved(format="TIFF")[:9], "damaged")}
+
+
+@pytest.mark.parametrize("name", ["photo.jpg", "IMG_0001.HEIC"])
+@pytest.mark.parametrize("kind", FOREIGN)
+def test_a_file_that_is_no_photo_this_program_reads_is_named_by_its_content(tmp_path, kind, name):
+    content, words = FOREIGN[kind]
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=f"^{re.escape(str(path))}: .*{words}") as error:
+        load_photo(path)
+    assert str(error.value) == one_line(error.value) and len(str(error.value)) < len(str(path)) + 200
+    with pytest.raises(DataError, match="^upload.jpg: ") as error:
+        read_photo(io.BytesIO(content), "upload.jpg")
+    assert "object at" not in str(error.value) and re.search(words, str(error.value))
+
+
+@pytest.mark.parametrize("kind", ["heic", "web page", "lfs pointer"])
+def test_such_a_file_in_a_data_set_is_named_too(kind):
+    with pytest.raises(DataError, match=f"picture A_0001: .*{FOREIGN[kind][1]}"):
+        decode(FOREIGN[kind][0], "A_0001", 250, 40, "bilinear")
+
+
+@pytest.mark.parametrize("format", verify._FORMATS)
+def test_what_is_read_is_not_taken_for_another_format(format):
+    assert name_foreign(saved(format=format)) == "" and read_photo(io.BytesIO(saved(format=format)), "x").size == FACE.size
+
+
+def test_a_long_run_of_comments_takes_no_time():
+    assert name_foreign(b"<!---->" * 10_000 + b"x") == "a web page in place of the image; download the image itself"
+
+
+def test_a_missing_photo_and_a_folder_are_named(tmp_path):
+    for path, words in ((tmp_path / "none.jpg", "no such file"), (tmp_path, "Is a directory")):
+        with pytest.raises(DataError, match=f"^{re.escape(str(path))}: {words}$"):
+            load_photo(path)
+
+
+# -- photos of many pixels ----------------------------------------------------------------------------------------------
+
+
+def on_a_wall(**options):
+    """A photo of 900x800 pixels with a face whose box is 300,250,600,550."""
+    wall = Image.new("L", (900, 800), 120)
+    wall.paste(FACE.resize((660, 660)), (120, 70))
+    return saved(wall, **{"quality": 95, **options})
+
+
+BOX = (300, 250, 600, 550)
+TURNED = {1: BOX, 3: (300, 250, 600, 550), 6: (250, 300, 550, 600), 8: (250, 300, 550, 600)}
+
+
+@pytest.mark.parametrize("orientation, options", [
+    *((orientation, {}) for orientation in TURNED), (1, {"format": "PNG"}), (6, {"format": "TIFF"}), (8, {"format": "WEBP"})])
+@pytest.mark.parametrize("pixels", [400_000, 100_000, 30_000])
+def test_a_large_photo_is_decoded_smaller_and_boxes_stay_in_its_own_pixels(monkeypatch, orientation, options, pixels):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    content = on_a_wall(exif=exif, **options)
+    whole = read_photo(io.BytesIO(content), "x")
+    wanted = np.asarray(frame_face(whole, TURNED[orientation]).resize((50, 50)), int)
+    monkeypatch.setattr(verify, "_WORKING_PIXELS", pixels)
+    photo = read_photo(io.BytesIO(content), "x")
+    assert photo.width * photo.height <= pixels and whole.size == (900, 800)[::-1 if orientation > 4 else 1]
+    assert np.abs(np.subtract(full_size(photo), whole.size)).max() < photo.info["reduced"]
+    assert np.abs(np.asarray(frame_face(photo, TURNED[orientation]).resize((50, 50)), int) - wanted).mean() < 4
+    with pytest.raises(DataError, match=f"outside the photo of {whole.width // 100}"):
+        frame_face(photo, (1000, 0, 1100, 100))
+
+
+def test_a_face_found_in_a_photo_decoded_smaller_is_told_in_its_own_pixels(monkeypatch):
+    import cv2
+    monkeypatch.setattr(cv2, "CascadeClassifier", lambda _: SimpleNamespace(
+        detectMultiScale=lambda *_, **__: np.array([(10, 20, 30, 40)] * found)))
+    photo = Image.new("L", (100, 100))
+    photo.info["reduced"], found = 4, 1
+    assert find_face(photo, "x", "left") == (40, 80, 160, 240)
+    found = 2
+    with pytest.raises(DataError, match="2 faces found; 40,80,160,240; 40,80,160,240. Give"):
+        find_face(photo, "x", "left")
+
+
+@pytest.mark.parametrize("size", [(8160, 6144), (16320, 12240)])
+def test_a_phones_photo_of_50_and_of_200_megapixels_is_read(size):
+    photo = read_photo(io.BytesIO(saved(Image.new("L", size, 77))), "x")
+    assert photo.width * photo.height <= verify._WORKING_PIXELS and full_size(photo) == size and photo.getextrema() == (77, 77)
+
+
+@pytest.mark.parametrize("content", [
+    bomb(), saved(Image.new("1", (10_001, 10_000)), "PNG"), JPEG.replace(b"\x08\0\xfa\0\xfa", b"\x08\xff\xf0\xff\xf0", 1)],
+    ids=["png", "png below Pillow's limit", "jpeg"])
+def test_a_decompression_bomb_is_refused_before_it_is_decoded(content, monkeypatch):
+    monkeypatch.setattr(verify, "to_grey", None)
+    with pytest.raises(DataError, match="^x: too many pixels .*save it smaller$"):
+        read_photo(io.BytesIO(content), "x")
+
+
+@pytest.mark.parametrize("kind", ["jpeg", "progressive jpeg", "colour jpeg", "cmyk jpeg", "turned by exif", "mirrored by exif", "png", "palette png"])
+def test_an_ordinary_photo_is_decoded_as_ever(kind):
+    content = PICTURES[kind][0]
+    wanted = ImageOps.exif_transpose(Image.open(io.BytesIO(content))).convert("L")
+    assert (np.asarray(read_photo(io.BytesIO(content), "x")) == np.asarray(wanted)).all()
 
 
 @pytest.mark.parametrize("box, words", [((300, 0, 400, 100), "outside"), ((-600, -600, 600, 600), "larger than the photo")])

@@ -222,6 +222,11 @@ def test_two_own_photos_with_boxes_drawn_by_hand(page, cache):
     found.get_by_text("says the network: P(same)").wait_for()
     assert "unmeasured" in found.inner_text()
     keep(found, "own")
+    with page.expect_file_chooser() as chooser:
+        found.get_by_role("button", name="Choose left photo").click()
+    chooser.value.set_files({"name": "holiday.heic", "mimeType": "image/heic", "buffer": b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"})
+    found.get_by_text("holiday.heic: a HEIC image").wait_for()
+    assert not found.locator(".lfw-box-area img").first.is_visible() and not found.locator(".lfw-box-frame").first.is_visible()
 
 
 def test_one_second_test_taken_to_its_end(page):

@@ -8,6 +8,7 @@ import shutil
 import time
 from dataclasses import replace
 from datetime import datetime
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -272,6 +273,24 @@ def test_bench_begins_with_the_stages_ranges_and_returns_to_them(study):
     assert widget.parts.copies.cards == [] and "No person's name" in told(widget)
 
 
+@pytest.mark.parametrize("name", ["zoom", "brightness"])
+def test_bench_keeps_the_ends_of_a_range_in_order(study, name):
+    widget = widgets.bench_augmentation(study)
+    low, high = (getattr(widget.parts, f"{name}_{end}") for end in ("low", "high"))
+    low.value = 1.4
+    assert (low.value, high.value) == (1.4, 1.4)
+    high.value = 0.7
+    assert (low.value, high.value) == (0.7, 0.7)
+    high.value = 1.1
+    assert (low.value, high.value) == (0.7, 1.1)
+    shown = [float(factor) for card in widget.parts.copies.cards for factor in re.findall(
+        r"[\d.]+", re.search(r"zoom (.*)|$" if name == "zoom" else r"brightness (.*)|$", card["text"]).group())]
+    assert len(shown) >= 12 and min(shown) >= 0.7 and max(shown) <= 1.1
+    low.value = 1.5
+    widget.parts.back.click()
+    assert (low.value, high.value) == {"zoom": (0.88, 1.02), "brightness": (0.95, 1.05)}[name]
+
+
 def test_ranges_of_nothing_leave_the_picture_as_it_is(rng):
     image = rng.integers(0, 256, (21, 21), dtype=np.uint8)
     copied, _ = vary_copies(image, 0, {"zoom_low": 1, "zoom_high": 1, "brightness_low": 1, "brightness_high": 1, "shear": 0}, 2)
@@ -352,12 +371,75 @@ def test_what_is_no_photo_and_what_has_no_face_is_said(study):
     assert "left and the right photo are not chosen" in told(widget)
     upload(widget.parts.left, "notes.txt", b"no picture")
     assert told(widget, "left_message").startswith("notes.txt: not a readable picture")
-    from PIL import Image
-    file = io.BytesIO()
-    Image.new("L", (60, 40), 90).save(file, "PNG")
-    upload(widget.parts.right, "wall.png", file.getvalue())
+    upload(widget.parts.right, "wall.png", photo_of("L", 90))
     assert "no face found" in told(widget, "right_message") and "Draw a box" in told(widget, "right_message")
     assert (widget.parts.right_box.width, widget.parts.right_box.height) == (60, 40)
+
+
+def photo_of(mode, color, size=(60, 40)):
+    from PIL import Image
+    file = io.BytesIO()
+    Image.new(mode, size, color).save(file, "PNG")
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("content", [b"", b"no picture", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", b"<html></html>", photo_of("L", 9)[:50]],
+                         ids=["empty", "text", "heic", "web page", "half an image"])
+def test_of_a_photo_that_is_followed_by_a_bad_file_nothing_stays(study, content):
+    widget = widgets.try_your_own(study)
+    parts = widget.parts
+    upload(parts.left, "wall.png", photo_of("L", 90))
+    upload(parts.right, "wall.png", photo_of("L", 90))
+    parts.left_box.box = parts.right_box.box = [5, 5, 30, 30]
+    assert parts.left_box.picture.startswith("data:image")
+    upload(parts.left, "holiday.jpg", content)
+    assert (parts.left_box.picture, parts.left_box.box) == ("", [])
+    assert told(widget, "left_message").startswith("holiday.jpg: ") and "object at" not in told(widget, "left_message")
+    parts.score.click()
+    assert "The left photo is not chosen" in told(widget) and not parts.answer.value and parts.right_box.picture
+
+
+def test_of_an_upload_that_is_taken_back_nothing_stays(study):
+    widget = widgets.try_your_own(study)
+    upload(widget.parts.left, "wall.png", photo_of("L", 90))
+    widget.parts.left.value = ()
+    assert (widget.parts.left_box.picture, told(widget, "left_message")) == ("", "")
+    widget.parts.score.click()
+    assert "left and the right photo are not chosen" in told(widget)
+
+
+def test_what_is_hidden_in_an_explorer_is_not_shown():
+    """`display` of an author's style wins over the attribute `hidden`, by which box.js and others hide."""
+    assert ".lfw-explorer [hidden] { display: none !important; }" in (Path(widgets.__file__).parent / "style.css").read_text()
+
+
+def test_network_that_scores_own_photos_is_named_and_chosen(study, monkeypatch):
+    asked = []
+
+    def load(out):
+        asked.append(out)
+        return lambda inputs, training: np.array([[0.9 if out else 0.1]]), study.base().data, bool(out)
+
+    monkeypatch.setattr("lfwstudy.widgets.own.load_best_model", load)
+    widget = widgets.try_your_own(study)
+    for place, box in ((widget.parts.left, widget.parts.left_box), (widget.parts.right, widget.parts.right_box)):
+        upload(place, "wall.png", photo_of("L", 90))
+        box.box = [5, 5, 30, 30]
+    widget.parts.score.click()
+    assert asked == [str(study.out)] and "0.90" in told(widget, "answer")
+    assert "Scored by this study's best network, which has seen nothing but drawn demo faces." in told(widget, "answer")
+    widget.parts.network.value = ""
+    assert told(widget, "answer") == ""
+    widget.parts.score.click()
+    assert asked == [str(study.out), ""] and "0.10" in told(widget, "answer")
+    assert told(widget, "answer").endswith("Scored by the network that comes with the package.")
+
+
+def test_photo_decoded_smaller_takes_boxes_in_its_own_pixels(study, monkeypatch):
+    monkeypatch.setattr("lfwstudy.verify._WORKING_PIXELS", 600)
+    widget = widgets.try_your_own(study)
+    upload(widget.parts.left, "wall.png", photo_of("L", 90))
+    assert (widget.parts.left_box.width, widget.parts.left_box.height) == (60, 40)
 
 
 # -- one-second test ---------------------------------------------------------------------------------------------------

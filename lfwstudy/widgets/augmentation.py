@@ -1,6 +1,7 @@
 """The augmentation bench: a picture and its varied copies, every range a slider, the stage's own ranges at first."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -73,11 +74,20 @@ def bench_augmentation(study):
         picture.options = _choices(bank.names, person.value)
         refresh()
 
+    def keep_order(low, high, moved):
+        # The end that was moved takes the other one along.
+        if low.value > high.value:
+            other = high if moved["owner"] is low else low
+            other.value = moved["new"]
+
     def reset(_):
         for name, (*_, value) in (_ONLINE if online else _COPIED).items():
             sliders[name].value = value(stage.value)
 
     person.observe(find, "value")
+    for low in sliders.keys() & {"zoom_low", "brightness_low"}:
+        ends = sliders[low], sliders[low.replace("low", "high")]
+        when_changed(partial(keep_order, *ends), *ends)
     reset(None)
     when_changed(refresh, picture, draw, *sliders.values())
     stage.observe(reset, "value")
@@ -92,8 +102,7 @@ def vary_copies(image, seed, values, count=_COPIES):
 
     Returns float32 (count, side, side) in [0, 1] and what was done to each in words.
     """
-    # A range whose ends have crossed means the same range.
-    zoom, brightness = (tuple(sorted((values[f"{name}_low"], values[f"{name}_high"]))) for name in ("zoom", "brightness"))
+    zoom, brightness = ((values[f"{name}_low"], values[f"{name}_high"]) for name in ("zoom", "brightness"))
     drawn = draw_copies(seed, 1, count, image.shape[0], zoom, brightness, values["shear"])[0, 1:, 0]
     return np.asarray(vary(_repeated(image, count), drawn))[..., 0], [_words_of_copy(p) for p in drawn]
 

@@ -16,7 +16,8 @@ function render({ model, el }) {
     area.setAttribute("aria-label", `${model.get("label")}: arrow keys move the box, with shift they change its size`);
     image.alt = has ? model.get("label") : "";
     image.hidden = !has;
-    if (has && image.src !== model.get("picture")) image.src = model.get("picture");
+    if (!has) image.removeAttribute("src");
+    else if (image.src !== model.get("picture")) image.src = model.get("picture");
     frame.hidden = box.length !== 4;
     if (box.length === 4) {
       const [left, top, right, bottom] = box.map((v) => v * scale());
