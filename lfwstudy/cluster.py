@@ -5,10 +5,12 @@ does not see the study's folder. Whatever is lost on the way (a worker, the sche
 from its resume state on another worker. What a task does on its worker is in cluster_worker.py.
 """
 
+import asyncio
 import dataclasses
 import os
 import queue
 import shutil
+import socket
 import tempfile
 import threading
 import time
@@ -18,14 +20,17 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import dask
 from distributed import Client, LocalCluster
+from distributed.core import rpc
+from distributed.security import Security
 
-from . import __version__, cluster_worker
+from . import cluster_worker
 from .config import DataConfig, RunConfig
 from .datasets import PICTURES, has_pair_file, load_pairs, pair_file, people_files, prepare_bank
-from .errors import ConfigError, StudyError
+from .errors import ConfigError, StudyError, one_line
 from .executors import check_cluster, clock
 from .files import locked, read_csv, write_text
 from .machine import cores
@@ -40,7 +45,7 @@ _QUIET = {"distributed.worker.profile.enabled": False, "distributed.admin.tick.i
 STARTED = "LFWSTUDY_CLUSTER"
 # The file in the study's folder that says what runs where.
 VIEW = "cluster.txt"
-CONNECT_SECONDS = 15
+CONNECT_SECONDS, PROBE_SECONDS = 15, 1
 # How long a lost scheduler, or a worker that is large enough, is waited for.
 PATIENCE_SECONDS = 600
 # Attempts at a run that end in an error, and workers that may vanish under it, before it counts as failed.
@@ -102,7 +107,8 @@ def describe(address):
         workers = _workers(client)
         hosts = {worker["host"] for worker in workers.values()}
         return (f"cluster: {len(workers)} worker{'s' if len(workers) != 1 else ''} on {len(hosts)} "
-                f"machine{'s' if len(hosts) != 1 else ''} at {address}; dashboard: {client.dashboard_link}")
+                f"machine{'s' if len(hosts) != 1 else ''} at {address}; dashboard: {client.dashboard_link}"
+                + ("" if workers else f"; {_start_one(address)}"))
 
 
 def memory_of(config):
@@ -166,7 +172,9 @@ class _Handout:
         self.epochs = {run: len(_history(job)) for run, job in self.jobs.items()}
         self.before, self.began = sum(self.epochs.values()), time.monotonic()
         self.attempts, self.losses, self.refused = Counter(), Counter(), {}
-        self.aside, self.inbox, self.bundles = {}, queue.Queue(), {}
+        self.inbox, self.bundles = queue.Queue(), {}
+        # What is known of each worker: None while it is asked, "" where it can train, else why it cannot.
+        self.verdicts, self.versions = {}, cluster_worker.versions_here()
         self.root = Path(jobs[0]["folder"]).parent
         self.workers, self.dashboard, self.unfit_since, self.trouble = {}, "", None, ""
 
@@ -174,7 +182,7 @@ class _Handout:
 
     def hand_out(self, client):
         """Keep the workers busy until nothing waits or runs. Raises _Lost."""
-        self.client, self.dashboard = client, client.dashboard_link
+        self.client, self.address, self.dashboard = client, client.scheduler.address, client.dashboard_link
         self.topic = f"lfwstudy-{uuid.uuid4().hex}"
         looked = shown = 0.0
         with self._mark() as self.mark, tempfile.TemporaryDirectory() as self.scratch, \
@@ -186,6 +194,7 @@ class _Handout:
                         looked = time.monotonic()
                         self.workers = _workers(client)
                         self._forget_lost_workers()
+                        self._examine_new_workers()
                         self._give_up_what_fits_nowhere()
                         self._write_view()
                     self._place()
@@ -204,6 +213,7 @@ class _Handout:
         for attempt in list(self.running):
             self._wait_again(attempt)
         self.inbox, self.workers = queue.Queue(), {}
+        self.verdicts = {address: reason for address, reason in self.verdicts.items() if reason}
 
     def give_up(self, reason):
         """Count every run that is not finished as failed."""
@@ -215,7 +225,7 @@ class _Handout:
     def _place(self):
         """Hand waiting runs to workers with room, the emptiest first; runs that are alike are looked at once."""
         rooms = {address: room_on(worker, [a.need for a in self.running.values() if a.worker == address])
-                 for address, worker in self.workers.items() if address not in self.aside}
+                 for address, worker in self._usable().items()}
         full = set()
         for run, job in list(self.waiting.items()):
             kind = (job["threads"], job["memory"], *sorted(self.refused.get(run, ())))
@@ -237,7 +247,7 @@ class _Handout:
     def _submit(self, job, address, need):
         declared = self.workers[address]["resources"] or {}
         attempt = f"{job['run']}-{uuid.uuid4().hex[:8]}"
-        sent = {**job, "resume_epochs": cluster_worker.resume_epochs(job["folder"]), "lfwstudy": __version__}
+        sent = {**job, "resume_epochs": cluster_worker.resume_epochs(job["folder"]), "versions": self.versions}
         if "CORES" in declared and not declared.get("GPU"):
             sent["threads"] = need["CORES"]
         future = self.client.submit(
@@ -259,6 +269,8 @@ class _Handout:
                     until = 0  # there is room for another run
                 elif kind == "event" and content["attempt"] in self.running:
                     self._hear(content)
+                elif kind == "worker" and content[0] in self.verdicts:
+                    self._take_in(*content)
                 elif kind == "trouble":
                     self.trouble = content
 
@@ -289,7 +301,7 @@ class _Handout:
             raise _Lost("the connection to the scheduler was lost")
         if at.future.status == "error":
             error = at.future.exception()
-            result = {"problem": f"{type(error).__name__}: {error}", "host": at.host or at.worker,
+            result = {"problem": _told(error), "host": at.host or at.worker,
                       "blame": "machine" if isinstance(error, ImportError) else "attempt"}
         else:
             result = at.result or self._ask_result(at)
@@ -313,7 +325,7 @@ class _Handout:
     def _blame(self, at, result):
         run, message = at.job["run"], f"{result['problem']} (on {result['host']})"
         if result["blame"] == "machine":
-            self.aside[at.worker] = message
+            self.verdicts[at.worker] = message
             return
         self.attempts[run] += 1
         if result["blame"] == "run" or self.attempts[run] >= ATTEMPTS:
@@ -332,9 +344,41 @@ class _Handout:
                     self._fail(at.job, f"{LOSSES} workers were lost while they trained it, the last {at.host or at.worker} "
                                "(out of memory?)")
 
+    def _examine_new_workers(self):
+        """Ask workers, before they get a run, whether they have what the study was started with.
+
+        A task whose module is missing ends the worker that receives it; a called function fails and says why.
+        """
+        for address in self.workers.keys() - self.verdicts.keys():
+            self.verdicts[address] = None
+            asyncio.run_coroutine_threadsafe(self._examine(address, self.inbox), self.client.loop.asyncio_loop)
+
+    async def _examine(self, address, inbox):
+        try:
+            asked = self.client.run(cluster_worker.difference, self.versions, workers=[address], on_error="return")
+            answer = (await asyncio.wait_for(asked, CONNECT_SECONDS))[address]
+        except Exception as error:
+            answer = error
+        inbox.put(("worker", (address, answer)))
+
+    def _take_in(self, address, answer):
+        """A worker's answer: what differs there from here, or an error."""
+        if isinstance(answer, (OSError, TimeoutError, KeyError)):  # silent or gone: asked again if it is still there
+            del self.verdicts[address]
+            self.trouble = f"worker {address} does not answer ({str(answer) or type(answer).__name__})"
+            return
+        answer = _told(answer) if isinstance(answer, Exception) else answer
+        self.verdicts[address] = f"{answer}; install the same versions there" if answer else ""
+
+    def _usable(self):
+        return {address: worker for address, worker in self.workers.items() if self.verdicts.get(address) == ""}
+
+    def _aside(self):
+        return {address: reason for address, reason in self.verdicts.items() if reason}
+
     def _give_up_what_fits_nowhere(self):
         """Fail runs that no worker can take, once a worker that could has been waited for."""
-        usable = {address: worker for address, worker in self.workers.items() if address not in self.aside}
+        usable = self._usable()
         for run in self.waiting:  # a run that failed on every worker may go to any of them again
             if usable and usable.keys() <= self.refused.get(run, set()):
                 self.refused[run] = set()
@@ -343,7 +387,8 @@ class _Handout:
             self.unfit_since = None
             return
         self.unfit_since = self.unfit_since or time.monotonic()
-        if self.aside and not usable or time.monotonic() - self.unfit_since > PATIENCE_SECONDS:
+        hopeless = self.verdicts and all(self.verdicts.values())
+        if hopeless or time.monotonic() - self.unfit_since > PATIENCE_SECONDS:
             for job in unfit:
                 del self.waiting[job["run"]]
                 self._fail(job, self._why_nowhere(job, usable))
@@ -352,9 +397,15 @@ class _Handout:
         if usable:
             return (f"no worker has the {job['memory'] / 2**30:.1f} GiB of memory and {job['threads'] or 'all'} cores that "
                     "it needs; start one with --memory-limit or --resources \"MEMORY=...\"")
-        if self.aside:
-            return "no worker is left: " + "; ".join(sorted(set(self.aside.values())))
-        return "the cluster has no worker; the same command goes on once it has some"
+        if self._aside():
+            return f"no worker can train it: {self._not_used()}"
+        return (f"the cluster has no worker; {_start_one(self.address)}, then give the same command again"
+                + (f" ({self.trouble})" if self.trouble else ""))
+
+    def _not_used(self):
+        """Workers that were set aside, one of each of the first reasons; all are in the view."""
+        alike = {reason: address for address, reason in self._aside().items()}
+        return "; ".join(f"worker {address} is not used: {reason}" for reason, address in list(alike.items())[:2])
 
     def _wait_again(self, attempt):
         """Take an attempt back; True where its run has to be tried again, not where its files are here already."""
@@ -484,8 +535,17 @@ class _Handout:
         failed = f" ({len(self.failures)} failed)" if self.failures else ""
         on = len({at.worker for at in self.running.values()})
         return (f"{done} of {len(self.jobs)} runs done{failed}, {len(self.running)} in progress on {on} of "
-                f"{len(self.workers)} workers; {clock(time.monotonic() - self.began)} so far{self._left()}; what runs "
-                f"where: {self.view_path()}; dashboard: {self.dashboard}")
+                f"{len(self.workers)} workers; {clock(time.monotonic() - self.began)} so far{self._left()}{self._lack()}; "
+                f"what runs where: {self.view_path()}; dashboard: {self.dashboard}")
+
+    def _lack(self):
+        """Why runs have to wait, where workers were set aside or none can be used."""
+        told = f"; {self._not_used()}" if self._aside() else ""
+        why = self.trouble if self.workers else f"no worker has joined, {_start_one(self.address)}"
+        if why and self.waiting and self.unfit_since and not self._usable():
+            left = max(0, PATIENCE_SECONDS - (time.monotonic() - self.unfit_since))
+            told += f"; {why} (waiting at most {clock(left)} more)"
+        return told
 
     def view_path(self):
         """The file that says what runs where."""
@@ -511,7 +571,7 @@ class _Handout:
         lines += [f"waiting              {job['title']}" for job in list(self.waiting.values())[:20]]
         if len(self.waiting) > 20:
             lines.append(f"waiting              and {len(self.waiting) - 20} more")
-        lines += [f"set aside            {address}: {reason}" for address, reason in self.aside.items()]
+        lines += [f"set aside            {address}: {reason}" for address, reason in self._aside().items()]
         lines += [f"failed               {message}" for message in self.failures.values()]
         lines += [f"last trouble         {self.trouble}"] if self.trouble else []
         write_text(self.view_path(), "\n".join(lines) + "\n")
@@ -528,12 +588,81 @@ class _Handout:
 
 def _connect(address):
     try:
-        return Client(address, timeout=CONNECT_SECONDS, name="lfwstudy")
-    except (OSError, ValueError, TypeError) as error:
-        advice = ("are the certificates right that Dask's configuration names under distributed.comm.tls?"
-                  if address.startswith("tls:") else "start one with `dask scheduler`")
-        raise ConfigError(f"--cluster: no Dask scheduler answers at {address} ({str(error) or type(error).__name__}); "
-                          f"{advice}") from None
+        # Dask's client waits for the server's greeting without a limit. In a thread: a notebook's event loop is running.
+        with ThreadPoolExecutor(1) as thread:
+            kind = thread.submit(lambda: asyncio.run(asyncio.wait_for(_ask_kind(address), CONNECT_SECONDS))).result()
+    except Exception as error:  # even MemoryError: another server's greeting is read as a length
+        problem = _what_listens(address)
+        if address.startswith("tls:"):
+            problem += (f" ({str(error) or type(error).__name__}); are the certificates right that Dask's configuration "
+                        "names under distributed.comm.tls?")
+    else:
+        if kind == "Scheduler":
+            return _client(address)
+        problem = f"a Dask {kind.lower()} listens there, not the scheduler"
+    raise ConfigError(f"--cluster: no Dask scheduler answers at {address}: {one_line(problem)}; `dask scheduler` prints the "
+                      "address to give (port 8786 unless told otherwise; 8787 is the dashboard)")
+
+
+def _client(address):
+    """A client of a scheduler that can read tasks of this package."""
+    client = None
+
+    async def ask():
+        await client.run_on_scheduler(cluster_worker.versions_here)
+    try:
+        client = Client(address, timeout=CONNECT_SECONDS, name="lfwstudy")
+        client.sync(ask, callback_timeout=CONNECT_SECONDS)
+    except Exception as error:
+        if client:
+            client.close(timeout=5)
+        raise ConfigError(f"--cluster: the scheduler at {address} cannot run this study's tasks ({_told(error)}); install "
+                          "the same versions there") from None
+    return client
+
+
+def _told(error):
+    """An error from another machine in one line; Dask may have put it into an Exception that shows it."""
+    return " ".join((str(error) if type(error) is Exception else repr(error)).split())
+
+
+async def _ask_kind(address):
+    """Scheduler, Worker or Nanny: what a Dask process calls itself."""
+    async with rpc(address, timeout=CONNECT_SECONDS, connection_args=Security().get_connection_args("client")) as there:
+        return (await there.identity())["type"]
+
+
+def _what_listens(address):
+    """What is found at an address where no scheduler answers."""
+    parts = urlsplit(address)
+    try:
+        connection = socket.create_connection((parts.hostname, parts.port), timeout=PROBE_SECONDS)
+    except socket.gaierror:
+        return "unknown host name"
+    except ConnectionRefusedError:
+        return "nothing listens on that port"
+    except TimeoutError:
+        return "the host does not answer (is it on? does a firewall block the port?)"
+    except OSError as error:
+        return str(error)
+    answer = b""
+    with connection:
+        for words in (b"", b"GET / HTTP/1.0\r\n\r\n"):  # a Dask process speaks first, a web server when asked
+            with suppress(OSError):
+                connection.sendall(words)
+                answer = connection.recv(4096)
+                break
+    if answer.startswith(b"HTTP/"):
+        return "a web server listens there"
+    if answer.startswith(b"\x15\x03"):
+        return "the server there requires TLS (tls://)"
+    if b"pickle-protocol" in answer and parts.scheme == "tls":
+        return "the server there does not use TLS (tcp://)"
+    return "a server listens there that does not answer as a scheduler does"
+
+
+def _start_one(address):
+    return f"start one with `dask worker {address} --nthreads 1`"
 
 
 def _connect_again(address, why, show):

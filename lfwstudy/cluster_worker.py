@@ -5,8 +5,10 @@ takes it does by calling `put`, `put_done`, `get` and `got` on the worker. Both 
 """
 
 import hashlib
+import importlib.resources
 import json
 import os
+import platform
 import shutil
 import subprocess
 import threading
@@ -24,6 +26,7 @@ from .datasets import cache_folder, load_pairs, prepare_bank
 from .errors import RunError, StudyError
 from .executors import train_in_process
 from .files import locked, read_csv
+from .machine import keras_backend, versions
 from .runs import Store
 
 POLL_SECONDS = 0.5
@@ -114,6 +117,27 @@ def got(attempt, offer):
         task.answer(None)
 
 
+def versions_here() -> dict[str, str]:
+    """What the numbers of a run depend on, by name: this package's code, Python, Keras, its backend, NumPy."""
+    installed, backend = versions(), keras_backend()
+    code = hashlib.sha256()
+    package = Path(str(importlib.resources.files(__package__.partition(".")[0])))
+    for path in sorted(package.rglob("*.py")):  # as trainings will read it, whatever this process has imported
+        code.update(f"{path.relative_to(package).as_posix()} {sha256(path)}\n".encode())
+    return {"lfwstudy": f"{__version__} (code {code.hexdigest()[:8]})",
+            "Python": ".".join(platform.python_version_tuple()[:2]),
+            "Keras": installed.get("keras", "none"),
+            "backend": f"{backend} {installed.get(backend, 'none')}",
+            "NumPy": installed.get("numpy", "none")}
+
+
+def difference(expected: dict[str, str]) -> str:
+    """How this process differs from `expected`, another's `versions_here`; empty where it does not."""
+    here = versions_here()
+    return ", ".join(f"{name} is {here.get(name, 'none')} instead of {wanted}" for name, wanted in expected.items()
+                     if here.get(name) != wanted)
+
+
 def sha256(path):
     """SHA-256 (hex) of a file."""
     with open(path, "rb") as file:
@@ -132,6 +156,10 @@ def resume_epochs(folder):
             return len(json.loads(content["rows"].tobytes()))
     except (OSError, ValueError, KeyError, EOFError):
         return 0
+
+
+class _Unfit(RunError):
+    """No run of the study can be trained on this machine."""
 
 
 class _Unwanted(Exception):
@@ -183,8 +211,8 @@ class _Task:
 
 def _train(task):
     job = task.job
-    if job.get("lfwstudy", __version__) != __version__:
-        raise RunError(f"No module named lfwstudy in version {job['lfwstudy']} on {task.host}: {__version__} is installed")
+    if other := difference(job["versions"]):  # it may have been updated since the worker was asked
+        raise _Unfit(f"{other}; install the same versions there")
     task.tell("start", shared=task.shared)
     task.folder.mkdir(parents=True, exist_ok=True)
     data_dir = _find_data(task)
@@ -213,7 +241,7 @@ def _is_shared(mark):
 
 
 def _blame(error):
-    if any(words in str(error) for words in _MACHINE_TROUBLE):
+    if isinstance(error, _Unfit) or any(words in str(error) for words in _MACHINE_TROUBLE):
         return "machine"
     # Status 2 is a line that says what of the input cannot be used; another process in the run's folder is none.
     told = isinstance(error, StudyError) and getattr(error, "status", 2) == 2
@@ -246,7 +274,7 @@ def _find_or_receive(task):
     if found is not None:
         return found
     if task.job["config"]["data"]["dataset"] == "demo":
-        raise RunError(f"No module named as the study's: {task.host} draws other demo faces; install the same versions")
+        raise _Unfit("it draws other demo faces; install the same versions there")
     task.wait("data")
     arrived = task.inbox.rename(cache_folder() / "cluster" / f"data-{task.attempt}")
     found = _data_here(task.job)

@@ -61,11 +61,13 @@ def run(jobs, cluster="", show=None):
     return failures
 
 
-def check_cluster(address):
+def check_cluster(address: str) -> str:
     """Raise ConfigError unless `address` has a form that --cluster takes; needs nothing of Dask."""
-    if not re.fullmatch(r"(tcp|tls)://(\[[0-9A-Fa-f:.]+\]|[^\s:/\[\]]+):[0-9]{1,5}|local:[1-9][0-9]{0,2}", address):
+    form = r"(tcp|tls)://(\[[0-9A-Fa-f:.]+\]|[^\s:/\[\]]+):(?P<port>[0-9]{1,5})|local:[1-9][0-9]{0,2}"
+    matched = re.fullmatch(form, address)
+    if not matched or not 0 < int(matched["port"] or 1) < 65536:
         raise ConfigError(f"--cluster must be tcp://HOST:PORT, tls://HOST:PORT or local:N (N workers on this machine), got "
-                          f"{address!r}")
+                          f"{address[:80]!r}")
     return address
 
 

@@ -2,24 +2,28 @@
 
 import os
 import re
+import shutil
 import signal
 import socket
+import socketserver
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from lfwstudy import executors
+from lfwstudy import cluster_worker, executors
 from lfwstudy.cluster_load import RESUME_EPOCHS, jobs
 from lfwstudy.config import DataConfig, RunConfig
 from lfwstudy.datasets import load_pairs, prepare_bank
-from lfwstudy.errors import ConfigError
+from lfwstudy.errors import ConfigError, RunError
 from lfwstudy.files import read_csv
 from lfwstudy.model_cost import least_memory
 from lfwstudy.runs import FILES, Store
@@ -34,7 +38,8 @@ GIB = 2**30
 
 
 @pytest.mark.parametrize("address", ["tcp://host", "host:8786", "local:0", "local:", "tcp://:8786", "ucx://host:1",
-                                     "tcp://host:8786/x", "local:2 "])
+                                     "tcp://host:8786/x", "local:2 ", "tcp://host:0", "tcp://host:65536",
+                                     "http://host:8787/status"])
 def test_malformed_addresses_are_refused(address):
     with pytest.raises(ConfigError, match="tcp://HOST:PORT"):
         executors.check_cluster(address)
@@ -45,10 +50,80 @@ def test_addresses_are_taken(address):
     assert executors.check_cluster(address) == address
 
 
+def test_a_malformed_address_is_quoted_in_part():
+    with pytest.raises(ConfigError) as refused:
+        executors.check_cluster("tcp://" + 10_000 * "x")
+    assert len(str(refused.value)) < 250
+
+
+@contextmanager
+def listening(talk):
+    """A server on loopback; yields its port. talk: called with each connection."""
+    class Handler(socketserver.BaseRequestHandler):
+        def handle(self):
+            talk(self.request)
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server.server_address[1]
+        server.shutdown()
+
+
+@pytest.mark.parametrize("talk, named", [
+    (lambda taken: taken.recv(9) and taken.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n"), "a web server"),
+    (lambda taken: taken.sendall(b"SSH-2.0-OpenSSH_9.6\r\n") or taken.recv(99), "does not answer as a scheduler"),
+    (lambda taken: taken.recv(99) and taken.sendall(b"\x15\x03\x01\x00\x02\x02\x46"), "requires TLS"),
+    (lambda taken: taken.close(), "does not answer as a scheduler"),
+    (lambda taken: time.sleep(30), "does not answer as a scheduler")])
+def test_what_listens_in_a_schedulers_place_is_named_in_a_line(talk, named, tmp_path, monkeypatch):
+    monkeypatch.setattr(cluster, "CONNECT_SECONDS", 1)
+    with listening(talk) as port, pytest.raises(ConfigError, match=named) as refused:
+        executors.run(jobs(tmp_path / "runs", 1), f"tcp://127.0.0.1:{port}")
+    message = str(refused.value)
+    assert f"at tcp://127.0.0.1:{port}" in message and "8786" in message and "8787" in message and "\n" not in message
+
+
 def test_unreachable_scheduler_is_wrong_use(tmp_path, monkeypatch):
     monkeypatch.setattr(cluster, "CONNECT_SECONDS", 1)
-    with pytest.raises(ConfigError, match="no Dask scheduler answers at tcp://127.0.0.1:9"):
+    with pytest.raises(ConfigError, match="no Dask scheduler answers at tcp://127.0.0.1:9: nothing listens"):
         executors.run(jobs(tmp_path / "runs", 1), "tcp://127.0.0.1:9")
+    with pytest.raises(ConfigError, match="no Dask scheduler answers at tcp://nowhere.invalid:8786: unknown host name"):
+        executors.run(jobs(tmp_path / "runs", 1), "tcp://nowhere.invalid:8786")
+
+
+def test_a_machine_that_does_not_answer_is_named(monkeypatch):
+    def connect(*_, **__):
+        raise TimeoutError
+    monkeypatch.setattr(socket, "create_connection", connect)
+    assert "host does not answer" in cluster._what_listens("tcp://192.0.2.1:8786")
+
+
+def test_other_code_and_other_versions_are_told_apart(tmp_path, monkeypatch):
+    here = cluster_worker.versions_here()
+    assert cluster_worker.difference(here) == ""
+    assert cluster_worker.difference({**here, "Python": "2.7", "Keras": "1.0"}) == (
+        f"Python is {here['Python']} instead of 2.7, Keras is {here['Keras']} instead of 1.0")
+    monkeypatch.setattr(cluster_worker.importlib.resources, "files", lambda name: tmp_path / "lfwstudy")
+    shutil.copytree(ROOT / "lfwstudy", tmp_path / "lfwstudy", ignore=shutil.ignore_patterns("__pycache__"))
+    assert cluster_worker.versions_here() == here
+    for change in (lambda path: path.write_text(path.read_text() + "\n"), lambda path: path.rename(path.with_name("other.py"))):
+        change(tmp_path / "lfwstudy" / "model.py")
+        assert "lfwstudy is" in cluster_worker.difference(here)
+        (tmp_path / "lfwstudy" / "other.py").unlink(missing_ok=True)
+        shutil.copy(ROOT / "lfwstudy" / "model.py", tmp_path / "lfwstudy")
+
+
+def test_the_backend_is_part_of_the_versions(monkeypatch):
+    here = cluster_worker.versions_here()
+    monkeypatch.setenv("KERAS_BACKEND", "jax" if here["backend"].startswith("tensorflow") else "tensorflow")
+    assert cluster_worker.difference(here).startswith("backend is")
+
+
+def test_code_that_changed_after_the_worker_was_asked_sets_the_machine_aside():
+    task = SimpleNamespace(job={"versions": {**cluster_worker.versions_here(), "lfwstudy": "0.0.1 (code 00000000)"}})
+    with pytest.raises(RunError, match="instead of 0.0.1") as error:
+        cluster_worker._train(task)
+    assert cluster_worker._blame(error.value) == "machine"
 
 
 @pytest.mark.parametrize("protocol, fold", [("view1", None), ("view2", 1), ("view2", 3)])
@@ -309,6 +384,86 @@ def test_a_run_that_fits_nowhere_says_what_it_needs(machines, tmp_path, monkeypa
     until(lambda: "Registered to" in (tmp_path / "worker-a.log").read_text())
     failures = executors.run([*jobs(tmp_path / "runs", 1, 1, memory=9 * GIB)], machines.address)
     assert "9.0 GiB" in failures[f"{0:016x}"] and "--memory-limit" in failures[f"{0:016x}"]
+
+
+def without_package(folder):
+    """The environment of a Dask process that cannot import this package."""
+    folder.mkdir()
+    (folder / "lfwstudy.py").write_text("raise ModuleNotFoundError(\"No module named 'lfwstudy'\")\n")
+    return {"PYTHONPATH": f"{folder}{os.pathsep}{ROOT}", "PYTHONSAFEPATH": "1"}
+
+
+@pytest.fixture
+def foreign(tmp_path):
+    """Environments of workers that cannot train what the study asks, by what is said of them."""
+    for name in ("other", "older"):
+        shutil.copytree(ROOT / "lfwstudy", tmp_path / name / "lfwstudy", ignore=shutil.ignore_patterns("__pycache__"))
+    with open(tmp_path / "other" / "lfwstudy" / "train.py", "a") as file:
+        file.write("# another revision\n")
+    (tmp_path / "older" / "lfwstudy" / "cluster_worker.py").write_text("def train_here(job, attempt, topic, mark): pass\n")
+    (tmp_path / "python").mkdir()
+    (tmp_path / "python" / "sitecustomize.py").write_text(
+        "import platform\nplatform.python_version_tuple = lambda: ('3', '99', '0')\n")
+    paths = {r"lfwstudy is \S+ \(code \w{8}\) instead of \S+ \(code \w{8}\)": "other",
+             "has no attribute|Can't get attribute": "older", r"Python is 3\.99 instead of 3\.1": "python"}
+    return {"No module named 'lfwstudy'": without_package(tmp_path / "without"),
+            **{said: {"PYTHONPATH": f"{tmp_path / name}{os.pathsep}{ROOT}", "PYTHONSAFEPATH": "1"}
+               for said, name in paths.items()}}
+
+
+def test_workers_with_another_package_are_named_and_get_no_run(machines, foreign, tmp_path):
+    workers = [machines.start_worker(number, **environment) for number, environment in enumerate(foreign.values())]
+    until(lambda: all("Registered to" in (tmp_path / f"worker-{n}.log").read_text() for n in range(len(workers))))
+    failures = executors.run(jobs(tmp_path / "runs", 1, 2, 0.05), machines.address)
+    message = failures[f"{0:016x}"]
+    assert re.search(r"no worker can train it: worker tcp://127.0.0.1:\d+ is not used", message)
+    assert "install the same versions" in message and "\n" not in message and len(message) < 500
+    view = (tmp_path / "cluster.txt").read_text()
+    assert all(re.search(f"set aside .*({said})", view) for said in foreign)
+    machines.start_worker("good")
+    until(lambda: "Registered to" in (tmp_path / "worker-good.log").read_text())
+    told = []
+    assert executors.run(jobs(tmp_path / "runs", 1, 4, 0.5), machines.address, told.append) == {}
+    assert any("is not used: " in line for line in told)
+    assert all(worker.poll() is None for worker in workers)  # each was asked, and sent no task that it cannot read
+
+
+def test_a_scheduler_that_lacks_the_package_is_named(tmp_path):
+    machines = Machines(tmp_path, port=free_port())
+    machines.start_scheduler(**without_package(tmp_path / "without"))
+    try:
+        with pytest.raises(ConfigError, match="the scheduler at .* cannot run this study's tasks .*No module named 'lfwstudy'"):
+            executors.run(jobs(tmp_path / "runs", 1), machines.address)
+    finally:
+        machines.stop()
+
+
+def test_a_workers_own_port_is_not_a_schedulers(machines, tmp_path):
+    port = free_port()
+    machines.start_worker("a", "--worker-port", port)
+    until(lambda: "Registered to" in (tmp_path / "worker-a.log").read_text())
+    with pytest.raises(ConfigError, match="a Dask worker listens there, not the scheduler"):
+        executors.run(jobs(tmp_path / "runs", 1), f"tcp://127.0.0.1:{port}")
+
+
+def test_a_cluster_without_workers_is_said_at_once_and_in_the_end(machines, tmp_path, monkeypatch):
+    monkeypatch.setattr(cluster, "PATIENCE_SECONDS", 5)
+    told = []
+    assert f"dask worker {machines.address}" in cluster.describe(machines.address)
+    failures = executors.run(jobs(tmp_path / "runs", 1), machines.address, told.append)
+    assert any(f"no worker has joined, start one with `dask worker {machines.address}" in line for line in told)
+    assert f"no worker; start one with `dask worker {machines.address}" in failures[f"{0:016x}"]
+
+
+def test_a_worker_that_ends_when_asked_is_asked_again_and_told_of(tmp_path, monkeypatch):
+    study = cluster._Handout(jobs(tmp_path / "runs", 1), None)
+    study.workers = {"tcp://a:1": described()}
+    study.verdicts["tcp://a:1"] = None
+    study._take_in("tcp://a:1", OSError("connection closed"))
+    assert not study.verdicts and "tcp://a:1 does not answer (connection closed)" in study.trouble
+    study.verdicts["tcp://a:1"] = None
+    study._take_in("tcp://a:1", "")
+    assert list(study._usable()) == ["tcp://a:1"]
 
 
 def most_at_once(root, value):
