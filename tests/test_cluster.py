@@ -589,7 +589,7 @@ def test_whole_study_on_a_local_cluster_equals_the_one_without(tmp_path):
         assert (tmp_path / name / "report.html").stat().st_size > 1e5
         told[name] = done.stderr
     assert "cluster: 2 workers on 1 machine" in told["two"] and "dashboard: http://127.0.0.1:" in told["two"]
-    assert "2 of 2 runs done" in (tmp_path / "two" / "cluster.txt").read_text()
+    assert "4 of 4 runs done" in (tmp_path / "two" / "cluster.txt").read_text()
     assert not (tmp_path / "one" / "cluster.txt").exists() and "dashboard" not in told["one"]
     one, two = ([{name: value for name, value in row.items() if "seconds" not in name and name != "peak_memory_mb"}
                  for row in read_csv(tmp_path / name / "results.csv")] for name in ("one", "two"))
