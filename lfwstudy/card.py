@@ -9,6 +9,7 @@ import sys
 import numpy as np
 
 from . import evaluate, evidence, plots, tables
+from .best import best_run
 from .config import RunConfig
 from .datasets import load_pairs
 from .errors import StudyError
@@ -76,21 +77,19 @@ told from these figures. Of the people it learned from, {share:.0f} % are known 
 def ship(out, folder=SHIPPED):
     """Copy the best network of a study to `folder`, with its run.json, roc.png and CARD.md. Returns the run's id.
 
-    The best is the configuration last carried forward; of its seeds the one whose kept weights, those of the epoch of the
-    highest validation accuracy, have the lowest validation cross-entropy. Raises StudyError where
-    its runs are not all finished with test scores, the data are drawn, no weights are kept or they are too large.
+    The best is `best.best_run`, with or without its weights: no other is handed out in its place. Raises StudyError where
+    the runs of its configuration are not all scored on the test pairs, the data are drawn, its weights are not kept or too large.
     """
-    study = next((s for s in open_study(out) if s.settings.ladder == "beyond"), None) or open_study(out)[0]
-    if tables.is_demo(study):
+    studies = open_study(out)
+    if tables.is_demo(studies[0]):
         raise StudyError(f"{out}: a network trained on drawn faces is not handed out")
-    rungs = study.climb()
-    best = tables.last_choice(rungs)
-    if best is None or study.correct(best) is None:
-        raise StudyError(f"{out}: the configuration last carried forward is not finished, or its test pairs are not scored")
-    results = [study.store.result(spec.run) for spec in best.specs]
-    validation = [study.store.scores(spec.run, "val") for spec in best.specs]
-    at = int(np.argmin([evaluate.cross_entropy(v["label"], v["score_at_best"]) for v in validation]))
-    spec, result = best.specs[at], results[at]
+    rows = [(study, row) for study in studies for row in study.rows()]
+    chosen = best_run([row for _, row in rows], studies[0].store)
+    study = next((study for study, row in rows if row is chosen), None)
+    if study is None or study.correct(best := study.best()) is None:
+        raise StudyError(f"{out}: no configuration is finished, or the best one's test pairs are not scored")
+    at = next(at for at, spec in enumerate(best.specs) if spec.run == chosen["run"])
+    spec, result = best.specs[at], study.store.result(chosen["run"])
     model = study.store.folder(spec.run) / "model.keras"
     if not model.is_file():
         raise StudyError(f"{out}: the weights of run {spec.run} are not kept; run the study with --keep best")

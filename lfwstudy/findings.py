@@ -5,7 +5,7 @@ from IPython.display import Markdown
 
 from . import claims, evaluate, evidence, quirks, reproduction
 from .stages import LADDERS, PROFILES, REPORT_LADDER
-from .tables import PICTURE_CLASSES, finished_results, is_demo, last_choice, mean_of, percent, table
+from .tables import PICTURE_CLASSES, finished_results, is_demo, mean_of, percent, table
 
 
 def differences(study, rungs):
@@ -76,7 +76,7 @@ def inconsistencies(study):
 
 def measures(study, rungs):
     """ROC measures, calibration and thresholds of the best configuration, mean over its runs."""
-    best = last_choice(rungs)
+    best = study.best(rungs)
     runs = [spec.run for spec in best.specs if study.store.is_finished(spec.run, with_test=True)] if best else []
     if not runs or study.correct(best) is None:
         return Markdown("The test pairs are not scored.")
@@ -103,7 +103,7 @@ def measures(study, rungs):
 
 def roc_curves(study, rungs):
     """Labels and scores of the best configuration's runs, as plots.roc and plots.reliability want them."""
-    best = last_choice(rungs)
+    best = study.best(rungs)
     scored = [study.store.scores(spec.run) for spec in best.specs
               if study.store.is_finished(spec.run, with_test=True)] if best and study.correct(best) is not None else []
     return [(s["label"], s["score_at_best"]) for s in scored]
@@ -159,7 +159,7 @@ def odd_pairs(study):
 
 def without_odd_pairs(study, rungs):
     """Test accuracy of the best configuration with and without the pairs that look odd or mislabelled."""
-    best = last_choice(rungs)
+    best = study.best(rungs)
     correct = study.correct(best) if best else None
     if correct is None:
         return Markdown("The test pairs are not scored.")

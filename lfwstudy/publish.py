@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from . import bench, evaluate, evidence, precision
+from .best import LADDER_COLUMNS, best_rows
 from .claims import published
 from .files import read_csv, read_json, write_text
 from .findings import report_points
@@ -34,8 +35,7 @@ PLACES = (("README.md", REPORT), (f"{REPORT}/README.md", REPORT), (f"{REPORT_CPU
 def first_ladder(folder):
     """Rows of the first ladder in a folder's results.csv; what else it holds is in its report."""
     rows = read_csv(ROOT / folder / "results.csv")
-    same = ("ladder", "protocol", "split", "select")
-    return [row for row in rows if all(row[key] == rows[0][key] for key in same)]
+    return [row for row in rows if all(row[key] == rows[0][key] for key in LADDER_COLUMNS)]
 
 
 def curves(folder):
@@ -52,7 +52,7 @@ def curves(folder):
 def headline_block(folder=REPORT, beyond=SHALLOW):
     """What was found, in three sentences."""
     rows, groups = first_ladder(folder), beyond_groups(beyond)
-    first, carried = rows[0], [row for row in rows if row["carried_forward"] == "true"][-1]
+    first, carried = rows[0], best_rows(rows)[0]
     variants = [float(row["test_accuracy"]) for row in rows]
     most = max(v.published.accuracy for s in get_ladder("report") for v in s.variants if v.published)
     store = Store(ROOT / beyond / "runs")

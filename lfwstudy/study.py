@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from . import evidence, executors, quirks
+from . import best, evidence, executors, quirks
 from .config import PRECISIONS, PROTOCOLS, SPLITS, TRAINING_VERSION, RunConfig
 from .datasets import (DATASETS, audit_random, audit_split, check_pictures, has_pair_file, load_pairs,
                        pair_file, people_files, prepare_bank, resolve_data_dir)
@@ -374,6 +374,12 @@ class Study:
                         rows.append(self._row(rung, candidate, spec))
         return rows
 
+    def best(self, rungs=None):
+        """The Candidate that `best.best_rows` picks from this combination's ladder, None where nothing is finished."""
+        rungs = self.climb() if rungs is None else rungs
+        found = {(row["stage"], row["variant"]) for row in best.best_rows(self.rows(rungs))}
+        return next((c for rung in rungs for c in rung.candidates if (c.stage, c.variant) in found), None)
+
     def correct(self, candidate, column="score_at_best"):
         """Correct answers on the test pairs: bool array (seeds, pairs), the folds of View 2 side by side.
 
@@ -441,12 +447,7 @@ class Study:
         keep = self.settings.keep
         if keep == "all":
             return
-        wanted = set()
-        for study in self.combinations():
-            rungs = study.climb()
-            best = [r.after for r in rungs if r.after]
-            if best and keep == "best":
-                wanted |= {spec.run for spec in best[-1].specs}
+        wanted = {row["run"] for study in self.combinations() for row in best.best_rows(study.rows())} if keep == "best" else ()
         for run in self.store.ids():
             if self.store.is_finished(run) and run not in wanted and self.store.is_finished(run, with_test=True):
                 self.store.drop_weights(run)
@@ -472,8 +473,7 @@ class Study:
         # A run that diverged is recorded and never chosen.
         if any(r["status"] == "diverged" or r["best_epoch"] is None for r in results):
             return (float("-inf"), float("-inf"))
-        return (float(np.mean([r["val_accuracy_at_best"] for r in results])),
-                -float(np.mean([r["val_cross_entropy"] for r in results])))
+        return best.score(results)
 
     def _choose(self, stage, candidates, incumbent):
         """The candidate that later stages start from: the incumbent competes, order breaks ties."""

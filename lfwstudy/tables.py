@@ -210,14 +210,14 @@ def outcome(study, rung):
 
 def headline(study, rungs):
     """The first paragraph of the summary: the best configuration by validation and its test accuracy."""
-    best = rungs[-1].after if rungs else None
+    best = study.best(rungs)
     if best is None:
         return Markdown("No stage is finished yet.")
     results = finished_results(study, best)
     tested = results[0]["test_accuracy"] is not None
-    text = (f"The ladder arrives at **{best.stage}: {best.variant}**, chosen by "
-            f"{'validation' if study.settings.select == 'validation' else 'following the report'}: "
-            f"validation accuracy {percent(best.score[0])} % at the best epoch")
+    text = (f"The best configuration is **{best.stage}: {best.variant}**, of those that "
+            f"{'validation' if study.settings.select == 'validation' else 'the report'} carries forward the one with the highest "
+            f"validation accuracy: {percent(best.score[0])} % at the best epoch")
     if tested:
         text += (f", test accuracy {percent(mean_of(results, 'test_accuracy_at_best'))} % there and "
                  f"{_with_interval(study, best)} with the evaluated weights (matched pairs "
@@ -498,11 +498,6 @@ def best_candidate(rung):
     """The finished candidate of a stage with the best validation score, None where none is finished."""
     finished = [c for c in rung.candidates if c.score is not None and np.isfinite(c.score[0])]
     return max(finished, key=lambda c: c.score, default=None)
-
-
-def last_choice(rungs):
-    """The configuration that the ladder arrives at, None where nothing is finished."""
-    return rungs[-1].after if rungs else None
 
 
 def nothing_finished(rung=None):

@@ -1,5 +1,6 @@
 """Are two photos of the same person? A user's own photos, framed as LFW frames its pictures, scored by a model."""
 
+import csv
 import math
 import re
 import warnings
@@ -12,6 +13,7 @@ from PIL.ExifTags import Base
 from PIL.JpegImagePlugin import JpegImageFile
 
 from .bank import FORMATS, SOURCE_SIDE, frame, to_grey
+from .best import best_run
 from .config import RunConfig
 from .errors import DataError, StudyError, one_line
 from .files import read_csv, read_json
@@ -147,8 +149,8 @@ def frame_face(photo, box):
 
 
 def load_best_model(out=""):
-    """The siamese network of a study's best variant, its DataConfig, and whether it is a demo model; without a study
-    the network that comes with the package.
+    """The siamese network of a study's best run with weights (`best.best_run`), its DataConfig, and whether it is a demo
+    model; without a study the network that comes with the package.
 
     Raises StudyError where no finished run has kept its weights.
     """
@@ -159,17 +161,21 @@ def load_best_model(out=""):
     if not (folder / "results.csv").is_file():
         raise StudyError(f"{folder}: no study here (results.csv is missing); run `lfwstudy run --out {folder}` first")
     store = Store(folder / "runs")
-    # The rows carry what was carried forward, in the ladder's order: the last such run with weights is the best.
-    for row in reversed(read_csv(folder / "results.csv")):
-        run = row.get("run") or ""
-        if row.get("carried_forward") == "true" and re.fullmatch("[0-9a-f]{16}", run) and store.has_weights(run):
-            try:
-                config = RunConfig.from_dict(store.record(run)[0]["config"])
-            except (OSError, ValueError, KeyError, TypeError) as error:
-                raise StudyError(f"{store.folder(run) / 'config.json'}: damaged ({one_line(error)}); `lfwstudy run` sets "
-                                 "such a run aside and trains it anew") from error
-            return load_model(store.folder(run) / "model.keras"), config.data, config.data.dataset == "demo"
-    raise StudyError(f"{folder}: no finished run has kept its weights; run the study with --keep best")
+    try:
+        rows = [row for row in read_csv(folder / "results.csv") if re.fullmatch("[0-9a-f]{16}", row.get("run") or "")]
+        best = best_run(rows, store, need_weights=True)
+    except (StudyError, OSError, ValueError, KeyError, csv.Error) as error:
+        raise StudyError(f"{folder / 'results.csv'}: the best run cannot be told ({one_line(error)}); run `lfwstudy run --out "
+                         f"{folder}`, which mends it") from error
+    if best is None:
+        raise StudyError(f"{folder}: no finished run has kept its weights; run the study with --keep best")
+    run = best["run"]
+    try:
+        config = RunConfig.from_dict(store.record(run)[0]["config"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise StudyError(f"{store.folder(run) / 'config.json'}: damaged ({one_line(error)}); `lfwstudy run` sets "
+                         "such a run aside and trains it anew") from error
+    return load_model(store.folder(run) / "model.keras"), config.data, config.data.dataset == "demo"
 
 
 def load_model(path):

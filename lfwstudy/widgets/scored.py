@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..best import best_run
 from ..config import RunConfig
 from ..errors import RunError
 from ..files import read_csv, read_json
@@ -47,10 +48,12 @@ def finished_rows(study):
 
 
 def run_options(study):
-    """Finished runs as (text, id) of a choice, the last one carried forward first: it is the ladder's best."""
-    rows = {row["run"]: row for row in reversed(finished_rows(study)) if study.store.is_finished(row["run"])}
+    """Finished runs as (text, id) of a choice: the ladder's best first (`best.best_run`), then those carried forward."""
+    found = finished_rows(study)
+    rows = {row["run"]: row for row in reversed(found) if study.store.is_finished(row["run"])}
     require(rows, f"The runs that results.csv names are not in {study.store.root}")
-    ordered = sorted(rows.values(), key=lambda row: row["carried_forward"] != "true")
+    best = (best_run(found, study.store) or {}).get("run")
+    ordered = sorted(rows.values(), key=lambda row: (row["run"] != best, row["carried_forward"] != "true"))
     return [(run_title(row), row["run"]) for row in ordered]
 
 
