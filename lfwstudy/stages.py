@@ -121,7 +121,7 @@ PROFILES = {p.name: p for p in (
     Profile("report", "the report's own numbers", 1.0),
 )}
 
-_EPOCH_SETTINGS = ("epochs", "patience", "checkpoint_period", "lr_drop_epoch")  # warmup may be 0 and stays
+_EPOCH_SETTINGS = ("epochs", "patience", "checkpoint_period", "lr_drop_epoch", "warmup")
 
 # From the stage early-stopping on, what is evaluated is the checkpoint with the lowest total validation loss.
 _CHECKPOINTS = {"training.evaluated": "best-checkpoint", "training.checkpoint_period": 5, "training.monitor": "val_loss"}
@@ -399,10 +399,15 @@ def base_config(profile, ladder="report", **data):
 
 
 def scale(config, profile, ladder="report"):
-    """`config` with every epoch-valued setting scaled by the profile's factor, rounded half up, at least 1."""
-    factor = get_profile(profile).factor_for(ladder)
-    return config.change({f"training.{name}": max(1, math.floor(getattr(config.training, name) * factor + 0.5))
-                          for name in _EPOCH_SETTINGS if getattr(config.training, name) is not None})
+    """`config` with every epoch-valued setting scaled by the profile's factor, rounded half up, at least 1.
+
+    What is not set, None or a warm-up of 0, stays so. A warm-up leaves at least one epoch at the full learning rate.
+    """
+    factor, training = get_profile(profile).factor_for(ladder), config.training
+    scaled = {name: max(1, math.floor(getattr(training, name) * factor + 0.5)) for name in _EPOCH_SETTINGS if getattr(training, name)}
+    if "warmup" in scaled:
+        scaled["warmup"] = min(scaled["warmup"], scaled["epochs"] - 1)
+    return config.change({f"training.{name}": value for name, value in scaled.items()})
 
 
 def in_order(ladder, stages):

@@ -4,7 +4,8 @@ import pytest
 
 from lfwstudy.errors import ConfigError
 from lfwstudy.history import learning_rate
-from lfwstudy.stages import LADDERS, PROFILES, REPORT_LADDER, base_config, get_ladder, get_stage, in_order, scale, seeds_of
+from lfwstudy.stages import (LADDERS, PROFILES, REPORT_LADDER, Profile, base_config, get_ladder, get_stage, in_order, scale,
+                             seeds_of)
 from lfwstudy.study import Settings
 
 CONTRACT = {
@@ -41,6 +42,31 @@ def test_scaling_rounds_half_up_and_stays_at_least_one():
                                         "training.lr_drop_epoch": 50, "training.epochs": 300})
     scaled = scale(config, "cpu").training
     assert (scaled.patience, scaled.checkpoint_period, scaled.lr_drop_epoch, scaled.epochs) == (2, 1, 8, 45)
+
+
+@pytest.mark.parametrize("profile", sorted(set(PROFILES) - {"tiny", "speck"}))
+@pytest.mark.parametrize("ladder", LADDERS)
+def test_learning_rate_reaches_its_value_in_every_stage_and_falls_along_a_cosine(ladder, profile):
+    variants = [v for stage in get_ladder(ladder) for v in stage.variants]
+    starts = [base_config(profile, ladder), *(base_config(profile, ladder).change(v.changes) for v in variants)]
+    for training in {scale(start.change(v.changes), profile, ladder).training for start in starts for v in variants}:
+        rates = [learning_rate(training, epoch) for epoch in range(1, training.epochs + 1)]
+        assert max(rates) == pytest.approx(training.learning_rate), training
+        after = rates[training.warmup:]
+        if training.schedule == "cosine" and len(after) > 1:
+            assert after == sorted(after, reverse=True) and after[-1] < 0.51 * after[0], training
+        assert training.epochs > 1 or training.warmup == 0
+
+
+@pytest.mark.parametrize("epochs, warmup, factor, scaled", [
+    (44, 2, 0.075, (3, 1)), (20, 2, 0.075, (2, 1)), (4, 1, 0.075, (1, 0)), (20, 0, 0.075, (2, 0)), (200, 20, 0.15, (30, 3)),
+    (44, 2, 1.0, (44, 2)), (4, 1, 1.0, (4, 1)), (1, 2, 1.0, (1, 0)), (100, 90, 0.05, (5, 4)), (10, 1, 2.0, (20, 2))])
+def test_warm_up_is_scaled_like_the_epochs_and_leaves_one_of_them(monkeypatch, epochs, warmup, factor, scaled):
+    monkeypatch.setitem(PROFILES, "scaled", Profile("scaled", "", factor, beyond_factor=factor))
+    config = base_config("scaled").change({"training.epochs": epochs, "training.warmup": warmup})
+    for ladder in LADDERS:
+        training = scale(config, "scaled", ladder).training
+        assert (training.epochs, training.warmup) == scaled
 
 
 def test_report_path_is_the_published_one():
