@@ -96,3 +96,17 @@ def test_networks_on_two_cores_are_means_over_their_seeds(monkeypatch):
     assert re.fullmatch(rf"\| s \| 0, 1, 2 \| 2 of 2 \| 2\.0 \(at most 3\.0\) \| 85\.0 {interval} \| 90\.0 \|", each), each
     assert re.fullmatch(rf"\| s: mean of 3 networks' logits \| \| \| \| 85\.0 {interval} \| \|", together), together
     assert other == "| t | 3 | 1 of 2 | 1.0 for all, reckoned | | |"
+
+
+@pytest.mark.parametrize("folder", sorted(path.parent for path in ROOT.glob("results/*/study.json")), ids=lambda path: path.name)
+def test_committed_runs_are_those_that_their_ladders_ask_for(folder, monkeypatch):
+    from lfwstudy.config import RunConfig
+    from lfwstudy.files import read_csv
+    from lfwstudy.study import Study, open_study
+    studies = open_study(folder)
+    records = [studies[0].store.record(run)[0] for run in studies[0].store.ids()]
+    digests = {RunConfig.from_dict(record["config"]).data: record["data_digest"] for record in records}
+    # The digest of images that are not here is the one that was kept.
+    monkeypatch.setattr(Study, "data", lambda self, config: (None, None, digests.get(config, "")))
+    asked = {row["run"] for study in studies for row in study.rows()}
+    assert asked == {row["run"] for row in read_csv(folder / "results.csv")}
