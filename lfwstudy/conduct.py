@@ -229,7 +229,7 @@ class _Desk:
             return False
         rung = self.study.climb(upto=stage)[-1]
         lost = [s for c in rung.candidates for s in c.specs if s.run in self.given_up] if rung.stage.id == stage else []
-        self.failures += [f"{stage}/{s.variant}, seed {s.seed}: {_last_words(self.study, s)}" for s in lost]
+        self.failures += [f"{stage}/{s.variant}, seed {s.seed}: {self.study.why_unfinished(s)}" for s in lost]
         return True
 
 
@@ -335,13 +335,6 @@ def _known_runs(study):
     except (ValueError, KeyError, TypeError) as error:
         _say(f"{path}: damaged ({type(error).__name__}: {error}); it is written anew")
     return known
-
-
-def _last_words(study, spec):
-    log = study.store.folder(spec.run) / "log.txt"
-    lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.is_file() else []
-    told = [line for line in lines if line.startswith("error: ")]
-    return told[-1].removeprefix("error: ") if told else f"not finished (log: {log})"
 
 
 def _operations(study, config):

@@ -16,7 +16,7 @@ from . import best, evidence, executors, quirks
 from .config import PRECISIONS, PROTOCOLS, SPLITS, TRAINING_VERSION, RunConfig
 from .datasets import (DATASETS, audit_random, audit_split, check_pictures, has_pair_file, load_pairs,
                        pair_file, people_files, prepare_bank, resolve_data_dir)
-from .errors import ConfigError, StudyError, choose_one
+from .errors import ConfigError, StudyError, choose_one, one_line
 from .files import locked, read_json, write_csv, write_json, write_text
 from .machine import resolve_precision
 from .runs import Store
@@ -277,9 +277,12 @@ class Study:
             earlier = ladder[:ladder.index(stage)] if not self.stages() else ()
             self.ask([s.id for s in earlier if s.carry] + [name])
         rungs = self.climb(upto=name, train=True, show=show)
-        if rungs[-1].stage.id != name and not os.environ.get(RENDER_ONLY):
-            raise StudyError(f"stage {name} could not be reached: {describe_failures(rungs[-1])}")
-        return rungs[-1]
+        if rungs[-1].stage.id == name:
+            return rungs[-1]
+        why = f"stage {name} could not be reached: stage {rungs[-1].stage.id} is not finished ({self.why_incomplete(rungs[-1])})"
+        if not os.environ.get(RENDER_ONLY):
+            raise StudyError(why)
+        return Rung(stage, None, (), None, {name: why})
 
     def set_aside_damaged(self, show=None):
         """Rename runs whose files cannot be read or do not fit, so that they are trained anew; says which."""
@@ -361,6 +364,40 @@ class Study:
         changed = ", ".join(f"{key} {new}, before {old}" for key, old, new in spec.config.differences(then))
         return "; ".join(reasons + ([f"what it starts from has changed: {changed}"] if changed else [])) \
             or f"the run {known} names another configuration than its own"
+
+    def why_incomplete(self, rung) -> str:
+        """In words: which runs a stage that is not complete lacks, and why. Names no folder: reports travel."""
+        if not rung.candidates:
+            return "; ".join(rung.failures.values())
+        told = []
+        for candidate in rung.candidates:
+            missing = {spec: self.why_unfinished(spec, rung.failures) for spec in candidate.specs
+                       if not self.store.is_finished(spec.run)}
+            for reason in dict.fromkeys(missing.values()):
+                specs = [spec for spec in missing if missing[spec] == reason]
+                seeds = "" if len(specs) == len(candidate.specs) else ", " + " and ".join(
+                    f"seed {spec.seed}" + (f" in fold {spec.fold}" if spec.fold else "") for spec in specs)
+                told.append(f"{candidate.variant}{seeds}: {reason}")
+        return "; ".join(told or rung.failures.values()) or "every run diverged"
+
+    def why_unfinished(self, spec, failures=()) -> str:
+        """In words: why a run is not finished, from its folder; from `failures`, {run: message}, where that says nothing."""
+        folder = self.store.folder(spec.run)
+        log = folder / "log.txt"
+        lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.is_file() else []
+        if errors := [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]:
+            reason = one_line(errors[-1])
+        elif spec.run in failures:
+            reason = one_line(failures[spec.run])
+        elif epochs := len(self.store.history(spec.run)):
+            reason = f"interrupted after epoch {epochs} of at most {spec.config.training.epochs}; the same command resumes it"
+        elif lines or (folder / "job.json").is_file():
+            reason = "interrupted before its first epoch ended; the same command starts it again"
+        elif aside := sorted(path.name for path in self.store.root.glob(f"{spec.run}.damaged-*")):
+            reason = f"it was damaged and set aside as {aside[-1]}; the same command trains it again"
+        else:
+            reason = "never started"
+        return reason.replace(str(self.out), self.out.name)[:300]
 
     # -- what came out -------------------------------------------------------------------------------------------
 
@@ -572,13 +609,6 @@ def open_study(out):
     except (ValueError, KeyError, IndexError, TypeError) as error:
         raise StudyError(f"{out / 'study.json'}: not a readable study ({error})") from error
     return Study(settings).combinations()
-
-
-def describe_failures(rung):
-    """What failed in a stage, in one line."""
-    if rung.failures:
-        return "; ".join(rung.failures.values())
-    return f"stage {rung.stage.id} is not finished"
 
 
 def default_root():

@@ -100,6 +100,8 @@ def table(rows, caption, study=None):
 
 def changes(study, rung):
     """Table of what each variant changes against the incumbent, unscaled and scaled by the profile."""
+    if not rung.candidates:
+        return Markdown("What this stage starts from is not settled yet.")
     start = rung.before.config if rung.before else study.base()
     factor = PROFILES[study.settings.profile].factor_for(study.settings.ladder)
     rows = []
@@ -151,6 +153,8 @@ def published_beside_measured(study, rungs):
                 "loss": _pair(_loss(p.loss) if p else "", _loss(mean_of(results, "test_loss"))),
                 "epochs": _pair(_count(p.epochs) if p else "", _count(mean_of(results, "epochs_run"))),
                 "best epoch": _pair(_count(p.best_epoch) if p else "", _count(mean_of(results, "best_epoch")))})
+    if not rows:
+        return _nothing_of(rungs)
     if not LADDERS[study.settings.ladder].has_path():
         return table(rows, "Test accuracy in percent, scores calibrated on validation whatever the head (TPR and TNR as the network "
                            "gives them); ► is carried forward. Intervals: "
@@ -178,6 +182,8 @@ def effort(study, rungs):
                              "to the best epoch": clock(mean_of(results, "seconds_to_best") or 0),
                              "peak memory": f"{mean_of(results, 'peak_memory_mb'):,.0f} MiB",
                              "parameters": f"{results[0]['parameters']:,}"})
+    if not rows:
+        return _nothing_of(rungs)
     return table(rows, "Training time without start and compilation (published: LFW-a, on the report's GPU), and the peak "
                        "memory of the training process. Measured on:", study)
 
@@ -185,10 +191,8 @@ def effort(study, rungs):
 def outcome(study, rung):
     """In words: what the stage found by validation, and what is carried forward and by how much."""
     if rung.failures or not rung.complete():
-        missing = [c.variant for c in rung.candidates if c.score is None]
         # HTML, not Markdown: a log's last words may hold anything.
-        told = "; ".join(rung.failures.values()).replace(str(study.out), study.out.name)
-        gap = HTML(f'<p class="gap">Not finished: {html.escape(", ".join(missing))}. {html.escape(told)}</p>')
+        gap = HTML(f'<p class="gap">Not finished: {html.escape(study.why_incomplete(rung).rstrip("."))}.</p>')
         if rung.after is None or not any(c.score for c in rung.candidates):
             return gap
         display(gap)
@@ -504,6 +508,10 @@ def nothing_finished(rung=None):
     """The sentence that stands where a finished run would be shown."""
     return Markdown(f"No run of {rung.stage.id} is finished." if rung else
                     "No stage is finished yet: run `make study`, or the notebook 01_stage, first.")
+
+
+def _nothing_of(rungs):
+    return nothing_finished(rungs[0] if len(rungs) == 1 else None)
 
 
 def _carried(study, rung):

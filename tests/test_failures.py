@@ -88,7 +88,7 @@ def test_what_ended_a_training_stays_in_its_log(faces, tmp_path):
     with pytest.raises(RunError, match="ended by signal 9 .out of memory.*; log: "):
         executors.train_in_process(job, watch=lambda process: process.kill())
     spec = study.climb()[0].candidates[0].specs[0]
-    assert conduct._last_words(study, spec) == "its process was ended by signal 9 (out of memory?)"
+    assert study.why_unfinished(spec) == "its process was ended by signal 9 (out of memory?)"
 
 
 LIMITED = """

@@ -1,0 +1,113 @@
+"""What a page says where a run or a whole stage is missing: that it is, and why."""
+
+import ast
+import json
+import shutil
+
+import pytest
+from test_study import finish_run, study, trained  # noqa: F401 (fixture)
+
+from lfwstudy import executors, report, tables
+from lfwstudy.errors import StudyError
+from lfwstudy.files import write_csv
+from lfwstudy.history import COLUMNS
+from lfwstudy.study import GIVEN_UP, RENDER_ONLY, Study
+
+
+def page_of(stage, opened, monkeypatch, render_only=True):
+    """What the notebook of a stage shows, as one text, without a kernel."""
+    monkeypatch.setenv(RENDER_ONLY, "1" if render_only else "")
+    shown = []
+    monkeypatch.setattr(tables, "display", shown.append)
+    cells = json.loads((report.NOTEBOOKS / "01_stage.ipynb").read_text())["cells"]
+    sources = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    names = {}
+    exec(sources[0], names)
+    names |= {"stage": stage, "out": str(opened.out), "precision": "float32", "ladder": opened.settings.ladder}
+    for source in sources[1:]:
+        *body, last = ast.parse(source).body
+        exec(compile(ast.Module(body, []), "cell", "exec"), names)
+        if isinstance(last, ast.Expr):
+            shown.append(eval(compile(ast.Expression(last.value), "cell", "eval"), names))
+        else:
+            exec(compile(ast.Module([last], []), "cell", "exec"), names)
+    return "\n".join(str(getattr(item, "data", item)) for item in shown)
+
+
+@pytest.mark.parametrize("ladder, later", [("report", ("stride", "batchnorm", "lr-schedule")), ("beyond", ("crop", "people"))])
+def test_later_pages_say_that_the_first_stage_is_not_finished_and_why(tmp_path, monkeypatch, ladder, later):
+    opened = study(tmp_path, ladder=ladder, stages=",".join(later))
+    variant = opened.climb()[0].candidates[0].variant
+    for stage in later:
+        told = page_of(stage, opened, monkeypatch)
+        assert f"Not finished: stage {stage} could not be reached: stage base is not finished ({variant}: never started)." in told
+        assert f"# {stage}: " in told and f"No run of {stage} is finished" in told and "200 epochs, the last" not in told
+        assert "The first stage" not in told
+    told = page_of("base", opened, monkeypatch)
+    assert f"Not finished: {variant}: never started." in told and "The first stage" in told
+
+
+def test_a_stage_that_cannot_be_trained_says_why(tmp_path, monkeypatch):
+    opened = study(tmp_path, "batchnorm")
+    monkeypatch.setattr(executors, "run", lambda jobs, *_: {job["run"]: "base/base, seed 0: no memory" for job in jobs})
+    with pytest.raises(StudyError, match=r"batchnorm could not be reached: stage base is not finished \(base: .*no memory\)"):
+        Study(opened.settings).stage("batchnorm")
+
+
+def leave(opened, spec, what):
+    """The folder of a run as something leaves it that went wrong; returns what is to be said of it."""
+    folder = opened.store.folder(spec.run)
+    if what != "never":
+        folder.mkdir(parents=True)
+        (folder / "job.json").write_text("{}")
+    if what in ("failed", "interrupted late"):
+        write_csv(folder / "history.csv", COLUMNS, [{name: 0.5 for name in COLUMNS} | {"epoch": n} for n in (1, 2, 3)])
+    if what == "failed":
+        (folder / "log.txt").write_text(f"warning: x\nerror: its process failed with status 1: <b>{folder}</b> broke\n")
+        return f"its process failed with status 1: &lt;b&gt;out/runs/{spec.run}&lt;/b&gt; broke"
+    if what == "damaged":
+        folder.rename(folder.with_name(f"{spec.run}.damaged-1"))
+        return f"it was damaged and set aside as {spec.run}.damaged-1"
+    return {"never": "never started", "interrupted late": "interrupted after epoch 3 of at most 15; the same command resumes it",
+            "interrupted early": "interrupted before its first epoch ended"}[what]
+
+
+WHAT = ["never", "failed", "interrupted late", "interrupted early", "damaged"]
+
+
+@pytest.mark.parametrize("given_up", [False, True])
+@pytest.mark.parametrize("what", WHAT)
+def test_a_gap_names_its_reason(tmp_path, trained, monkeypatch, what, given_up):  # noqa: F811
+    study(tmp_path, "base").climb(train=True)
+    opened = study(tmp_path, "early-stopping")
+    spec = opened.climb()[1].candidates[0].specs[0]
+    reason = leave(opened, spec, what)
+    if given_up:  # by the command whose page this is: nothing is tried again
+        monkeypatch.setenv(GIVEN_UP, spec.run)
+    monkeypatch.setenv(RENDER_ONLY, "" if given_up else "1")
+    told = tables.outcome(opened, opened.stage("early-stopping")).data
+    assert f"Not finished: patience5: {reason}" in told and str(tmp_path) not in told and "<b>" not in told
+
+
+def test_each_reason_is_said_once_with_the_runs_that_it_is_of(tmp_path, trained, monkeypatch):  # noqa: F811
+    study(tmp_path, "base", seeds=3).climb(train=True)
+    opened = study(tmp_path, "lr-schedule", seeds=3)
+    first, second, third = opened.climb()[1].candidates
+    reason = leave(opened, first.specs[1], "failed")
+    finish_run(opened._job(first.specs[0], "train"), 0.6, 0.6)
+    finish_run(opened._job(second.specs[0], "train"), 0.6, 0.6)
+    monkeypatch.setenv(RENDER_ONLY, "1")
+    told = tables.outcome(opened, opened.stage("lr-schedule")).data
+    assert f"drop40, seed 1: {reason}; drop40, seed 2: never started; drop50, seed 1 and seed 2: never started" in told
+    assert "drop60: never started" in told and told.count("Not finished") == 1
+
+
+def test_a_long_log_is_cut(tmp_path, trained):  # noqa: F811
+    opened = study(tmp_path, "base")
+    spec = opened.climb()[0].candidates[0].specs[0]
+    leave(opened, spec, "failed")
+    (opened.store.folder(spec.run) / "log.txt").write_text("error: " + "x" * 10_000 + "\x1b[31m\n")
+    assert len(opened.why_unfinished(spec)) == 300
+    shutil.rmtree(opened.store.root)
+    assert opened.why_unfinished(spec) == "never started"
+    assert opened.why_unfinished(spec, {spec.run: "no space\nleft"}) == "no space\\nleft"
