@@ -90,6 +90,28 @@ def vary(images, parameters, stretched=None):
     return ops.clip(warped * brightness, 0.0, 1.0)
 
 
+def examples(images: np.ndarray, training, count: int = 2) -> list[np.ndarray]:
+    """Images varied as `training` (TrainingConfig) varies them: online where it does, else as offline copies.
+
+    Parameters
+    ----------
+    images : uint8, shape (n, side, side)
+
+    Returns
+    -------
+    list of float32 arrays of shape (n, side, side), in [0, 1]
+        `count` variations of all images.
+    """
+    pixels, (n, side, _), rng = images[..., None].astype(np.float32) / 255, images.shape, np.random.default_rng(0)
+    if training.varies_online():
+        varied = [blank(vary(pixels, draw_online(rng, n, side, training)), draw_rectangles(rng, n, side, training.erase))
+                  for _ in range(count)]
+    else:
+        copies = draw_copies(0, n, count, side, training.zoom, training.brightness, training.shear)
+        varied = [vary(pixels, copies[:, copy, 0]) for copy in range(1, count + 1)]
+    return [np.asarray(images)[..., 0] for images in varied]
+
+
 def blank(images, rectangles):
     """Blank a rectangle of each picture with mid-grey, inside the compiled step.
 

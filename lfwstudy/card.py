@@ -15,6 +15,7 @@ from .datasets import load_pairs
 from .errors import StudyError
 from .files import replacing, write_json, write_text
 from .pairs import person_of
+from .rounding import percent
 from .study import open_study
 from .verify import SHIPPED
 
@@ -47,13 +48,13 @@ On the {test} test pairs, at P(same) 0.5:
 
 | measure | value |
 |---|---|
-| accuracy | {accuracy:.1f} % [{low:.1f}, {high:.1f}], 95 % over connected components of people |
-{all_seeds}| matched pairs called same (TPR), mismatched pairs called different (TNR) | {tpr:.1f} %, {tnr:.1f} % |
+| accuracy | {accuracy} % [{low}, {high}], 95 % over connected components of people |
+{all_seeds}| matched pairs called same (TPR), mismatched pairs called different (TNR) | {tpr} %, {tnr} % |
 | area under the ROC curve | {auc:.3f} |
-| equal error rate | {eer:.1f} % |
-| matched pairs accepted where 1 in 100 mismatched ones is | {tar:.1f} % |
-| expected calibration error, 10 bins | {ece:.1f} points |
-| validation accuracy | {val:.1f} % |
+| equal error rate | {eer} % |
+| matched pairs accepted where 1 in 100 mismatched ones is | {tar} % |
+| expected calibration error, 10 bins | {ece} points |
+| validation accuracy | {val} % |
 
 ![ROC curve and reliability on the test pairs](roc.png)
 
@@ -127,8 +128,8 @@ def card(study, candidate, at):
     return _CARD.format(
         run=spec.run, ladder=study.settings.ladder, stage=candidate.stage, variant=candidate.variant, seed=spec.seed,
         chosen=f": of {len(of_seeds)} seeds the one with the lowest validation cross-entropy" if len(of_seeds) > 1 else "",
-        all_seeds=f"| all {len(of_seeds)} seeds of this recipe | {100 * of_seeds.mean():.1f} % on average, {100 * of_seeds.min():.1f} to "
-        f"{100 * of_seeds.max():.1f} % |\n" if len(of_seeds) > 1 else "", alignment={"lfw-deepfunneled": "The deep-funneled", "lfw-a": "The aligned (LFW-a)"}.get(
+        all_seeds=f"| all {len(of_seeds)} seeds of this recipe | {percent(of_seeds.mean())} % on average, {percent(of_seeds.min())} to "
+        f"{percent(of_seeds.max())} % |\n" if len(of_seeds) > 1 else "", alignment={"lfw-deepfunneled": "The deep-funneled", "lfw-a": "The aligned (LFW-a)"}.get(
             config.data.dataset, "The"),
         pictures=f"{counts.sum():,}", people=f"{len(people):,}", class_=tables.PICTURE_CLASSES[config.data.pictures],
         single=f"{(counts == 1).sum():,}", validation=len(pairs.validation),
@@ -137,10 +138,10 @@ def card(study, candidate, at):
         cohort=f", among them the embeddings of {config.model.cohort} pictures of training people, without their names,"
         if config.model.cohort else "",
         precision=result["precision"], epochs=result["epochs_run"], seconds=result["seconds_total"], device=result["device"],
-        backend=result["backend"], best=result["best_epoch"], accuracy=100 * right.mean(), low=100 * low, high=100 * high,
-        tpr=100 * tpr, tnr=100 * tnr,
-        auc=evaluate.auc(label, score), eer=100 * evaluate.equal_error_rate(label, score), tar=100 * tar,
-        ece=100 * evaluate.calibration(label, score)[0], val=100 * result["val_accuracy_at_best"],
+        backend=result["backend"], best=result["best_epoch"], accuracy=percent(right.mean()), low=percent(low), high=percent(high),
+        tpr=percent(tpr), tnr=percent(tnr),
+        auc=evaluate.auc(label, score), eer=percent(evaluate.equal_error_rate(label, score)), tar=percent(tar),
+        ece=percent(evaluate.calibration(label, score)[0]), val=percent(result["val_accuracy_at_best"]),
         wrong=1 / max(1 - right.mean(), 1e-9), missed=100 * (1 - tar), share=100 * (counts == 1).mean())
 
 

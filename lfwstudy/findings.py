@@ -4,8 +4,9 @@ import numpy as np
 from IPython.display import Markdown
 
 from . import claims, evaluate, evidence, quirks, reproduction
+from .rounding import percent, signed_points
 from .stages import LADDERS, PROFILES, REPORT_LADDER
-from .tables import PICTURE_CLASSES, finished_results, is_demo, mean_of, percent, table
+from .tables import PICTURE_CLASSES, finished_results, is_demo, mean_of, table
 
 
 def differences(study, rungs):
@@ -23,7 +24,7 @@ def differences(study, rungs):
                      zip(study.correct(candidate), study.correct(rung.before))]
             rows.append({"stage": rung.stage.id, "variant": candidate.variant,
                          "against": f"{rung.before.stage}: {rung.before.variant}",
-                         "difference": f"{100 * d.difference:+.1f}", "95 % interval": _span(d.low, d.high),
+                         "difference": signed_points(d.difference), "95 % interval": _span(d.low, d.high),
                          "p": _p(d.p), f"p, corrected for {study.comparisons()}": _p(d.corrected_p), "in words": d.word if d.seeds >= claims.FEWEST_SEEDS else
                          f"no verdict: {d.seeds} seed{'s' if d.seeds > 1 else ''}",
                          "McNemar per seed (gained, lost, p)": "; ".join(f"{g}, {lost}, {_p(p)}" for g, lost, p in tests)})
@@ -58,7 +59,7 @@ def claim_verdicts(study, rungs, stage=""):
     for claim, arrays in zip(chosen, known):
         d = next(results) if arrays else None
         rows.append({"the report's claim": claim.text, "published": _published_difference(claim),
-                     "here": f"{100 * d.difference:+.1f} {_span(d.low, d.high)}" if d else "not run",
+                     "here": f"{signed_points(d.difference)} {_span(d.low, d.high)}" if d else "not run",
                      "verdict": claims.verdict(claim, d) if d else "no verdict", "why": _why(study, claim, d)})
     rows += [_slowdown(study, candidates), _contamination_claim(study)] if not stage else []
     if not rows:
@@ -94,7 +95,7 @@ def measures(study, rungs):
     names = ("accuracy at 0.5, %", "accuracy at the threshold chosen on validation, %", "that threshold",
              "true-positive rate, %", "true-negative rate, %", "area under the ROC curve", "equal error rate, %",
              "true accepts at 1 % false accepts, %", "true accepts at 0.1 % false accepts, %", "expected calibration error")
-    rows = [{"measure": name, "value": f"{100 * v:.1f}" if name.endswith("%") else f"{v:.3f}"} for name, v in zip(names, mean)]
+    rows = [{"measure": name, "value": percent(v) if name.endswith("%") else f"{v:.3f}"} for name, v in zip(names, mean)]
     return table(rows, f"The best configuration on the test pairs, at its best epoch. Among {different} mismatched pairs "
                        f"0.1 % is {_allowed(different)} and 1 % is {_allowed(different, 0.01)}: the true accepts at 1 % are "
                        "rough, those at 0.1 % rougher.",
@@ -123,7 +124,7 @@ def view2(study, rungs):
             if len(folds) == 10:
                 mean, error = evaluate.view2_estimate([np.mean(values) for values in folds.values()])
                 rows.append({"stage": rung.stage.id, "variant": candidate.variant,
-                             "accuracy ± standard error": f"{100 * mean:.2f} ± {100 * error:.2f}",
+                             "accuracy ± standard error": f"{percent(mean, 2)} ± {percent(error, 2)}",
                              "folds": ", ".join(percent(np.mean(folds[n])) for n in sorted(folds))})
     return table(rows, "View 2: mean and standard error over ten folds in percent; validation is the fold after the tested "
                        "one, the threshold is 0.5 throughout.", study)
@@ -175,8 +176,8 @@ def without_odd_pairs(study, rungs):
     rows = [{"set": o.part, "line": int(parts[o.part].line[o.row]), "left": parts[o.part].left[o.row],
              "right": parts[o.part].right[o.row], "why": o.why} for o in odd]
     return table(rows or [{"set": "", "line": "", "left": "", "right": "", "why": "none"}],
-                 f"Pairs that look odd or mislabelled, by their pictures or by the network's surest errors. Test accuracy with them {100 * correct.mean():.1f} %, without the "
-                 f"{int((~keep).sum())} of them {100 * correct[:, keep].mean():.1f} %. Leaving out a network's surest errors "
+                 f"Pairs that look odd or mislabelled, by their pictures or by the network's surest errors. Test accuracy with them {percent(correct.mean())} %, without the "
+                 f"{int((~keep).sum())} of them {percent(correct[:, keep].mean())} %. Leaving out a network's surest errors "
                  "always raises its figure; the figure with them is the one that counts.", study)
 
 
@@ -215,7 +216,7 @@ def left_out(study, rungs):
     found = evidence.compare([(best, correct) for _, correct in others], study.test_components(), len(others))
     titles = {v.id: v.title for v in rung.stage.variants}
     rows = [{"left out": c.variant.removeprefix("without-"), "instead": titles[c.variant],
-             "accuracy": percent(correct.mean()), "AUC": _mean_auc(study, c), "worth": f"{100 * d.difference:+.1f}",
+             "accuracy": percent(correct.mean()), "AUC": _mean_auc(study, c), "worth": signed_points(d.difference),
              "95 % interval": _span(d.low, d.high), f"p, corrected for {len(others)}": _p(d.corrected_p)}
             for (c, correct), d in zip(others, found)]
     return table(rows, f"Test accuracy in percent at the best epochs, {len(best)} seed{'s' if len(best) > 1 else ''}; with everything, "
@@ -253,7 +254,7 @@ def contamination(study):
                         "`lfwstudy run --split random --stages base` with the same other options.")
     rows = [{"split": split, "validation pairs with a person of the training side": f"{s['touched']} of {s['pairs']}",
              "validation": percent(s["validation"]), "test": percent(s["test"]),
-             "validation minus test": f"{100 * s['gap'][0]:+.1f} {_span(*s['gap'][1:])}", "seeds": s["seeds"]}
+             "validation minus test": f"{signed_points(s['gap'][0])} {_span(*s['gap'][1:])}", "seeds": s["seeds"]}
             for split, s in found["splits"].items()]
     return table(rows, f"The base network at its best epoch, in percent. {wider_gap(found)} Intervals: 95 %, bootstrap over "
                        "connected components of people and over seeds. The best epoch is chosen on validation, which by itself "
@@ -284,7 +285,7 @@ def wider_gap(found):
     """In a sentence: by how much the gap is wider where people are shared; empty where that was not measured."""
     if not found["wider"]:
         return ""
-    return f"The gap under `random` is {100 * found['wider'][0]:+.1f} points {_span(*found['wider'][1:])} wider than under `components`."
+    return f"The gap under `random` is {signed_points(found['wider'][0])} points {_span(*found['wider'][1:])} wider than under `components`."
 
 
 def audit_of_random(study):
@@ -390,7 +391,7 @@ def _along_the_reports_path(study):
 
 def _published_difference(claim):
     a, b = (claims.published(*key) for key in (claim.variant, claim.incumbent))
-    return f"{100 * (a.accuracy - b.accuracy):+.1f}" if a and b else "no figure"
+    return signed_points(a.accuracy - b.accuracy) if a and b else "no figure"
 
 
 def _why(study, claim, found):
@@ -443,7 +444,7 @@ def _allowed(different, share=0.001):
 
 
 def _span(low, high):
-    return f"[{100 * low:+.1f},\u00a0{100 * high:+.1f}]"
+    return f"[{signed_points(low)},\u00a0{signed_points(high)}]"
 
 
 def _p(value):

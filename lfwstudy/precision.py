@@ -15,6 +15,7 @@ from .aside import command, finish, job
 from .config import ALL_BFLOAT16, PRECISIONS
 from .datasets import DATASETS, load_pairs
 from .machine import cpu_name, has_bfloat16
+from .rounding import percent, signed_points
 from .runs import Store
 from .splits import component_labels
 from .stages import base_config
@@ -68,8 +69,8 @@ def table(result):
     titles = {"float32": "nothing", "bfloat16": "the convolutions, and the gradient that they get", ALL_BFLOAT16: "everything"}
     for name, n in result["networks"].items():
         shown = ("", "", "") if name == "float32" else (
-            f"{100 * n['difference']:+.2f}", "yes" if n["within"] else "no", "{:+.4f} [{:+.4f}, {:+.4f}]".format(*n["entropy"]))
-        lines.append(f"| {titles[name]} | {100 * n['accuracy']:.1f} | {' | '.join(shown)} | {n['loss']:.1f} |")
+            signed_points(n['difference'], 2), "yes" if n["within"] else "no", "{:+.4f} [{:+.4f}, {:+.4f}]".format(*n["entropy"]))
+        lines.append(f"| {titles[name]} | {percent(n['accuracy'])} | {' | '.join(shown)} | {n['loss']:.1f} |")
     filters = "" if result["width"] == 1 else f" with {result['width']:g} of its filters"
     how = "emulated: sums in float32, what layers hand on rounded" if result["emulated"] else "in the hardware"
     return "\n".join([*lines, "", f"{result['dataset']}, the base network{filters}, {result['side']}x{result['side']} "

@@ -18,6 +18,7 @@ from .files import read_csv, read_json, write_text
 from .findings import report_points
 from .model_cost import tower_cost
 from .pairs import Pairs
+from .rounding import percent, signed_points
 from .runs import Store
 from .splits import component_labels
 from .stages import base_config, get_ladder, get_stage
@@ -63,15 +64,15 @@ def headline_block(folder=REPORT, beyond=SHALLOW):
         runs = next(runs for (name, _), runs in groups.items() if name == stage)
         scored = [store.scores(row["run"]) for row in runs]
         together = (evaluate.ensemble(np.stack([s["score"] for s in scored])) > 0.5) == (scored[0]["label"] > 0.5)
-        return f"**{_mean(runs, 'test_accuracy', 100)} %** (mean of {len(runs)} seeds; {_percent(together.mean())} % for their ensemble)"
-    return (f"The report's best network judged {100 * most:.1f} % of the test pairs of LFW-a rightly. With the report's own numbers, on "
-            f"`{first['dataset']}` and with one seed, its base network reaches {_percent(first['test_accuracy'])} % here, the other variants "
-            f"{_percent(min(variants[1:]))} to {_percent(max(variants[1:]))} %, and `{carried['variant']}`, which validation carries "
-            f"forward, {_percent(carried['test_accuracy'])} % ({_percent(carried['test_accuracy_at_best'])} % with the weights of the "
+        return f"**{_mean(runs, 'test_accuracy', 100)} %** (mean of {len(runs)} seeds; {percent(together.mean())} % for their ensemble)"
+    return (f"The report's best network judged {percent(most)} % of the test pairs of LFW-a rightly. With the report's own numbers, on "
+            f"`{first['dataset']}` and with one seed, its base network reaches {percent(first['test_accuracy'])} % here, the other variants "
+            f"{percent(min(variants[1:]))} to {percent(max(variants[1:]))} %, and `{carried['variant']}`, which validation carries "
+            f"forward, {percent(carried['test_accuracy'])} % ({percent(carried['test_accuracy_at_best'])} % with the weights of the "
             f"epoch that validation favours). A small network trained in another way reaches {reached('shallow')} from the same "
             f"pictures, those that the training pairs name, and {reached('all-people-shallow')} from all pictures of the training people"
-            + (f"; under View 2, LFW's protocol for figures that are reported, it reaches **{_percent(folds[1])} ± "
-               f"{_percent(folds[2])} %** (mean of ten folds and its standard error)."
+            + (f"; under View 2, LFW's protocol for figures that are reported, it reaches **{percent(folds[1])} ± "
+               f"{percent(folds[2])} %** (mean of ten folds and its standard error)."
                if (folds := view2(VIEW2["all-people-shallow"], "all-people-shallow")) else "."))
 
 
@@ -85,7 +86,7 @@ def view2(folder, stage):
         config = RunConfig.from_dict(store.record(run)[0]["config"])
         # What is trained under View 2 is written out in full: it starts from the base configuration, whatever came before.
         if config.data.protocol == "view2" and config == base_config(
-                "cpu", dataset=config.data.dataset, protocol="view2", fold=config.data.fold).change(variant.changes):
+                "cpu", "beyond", dataset=config.data.dataset, protocol="view2", fold=config.data.fold).change(variant.changes):
             folds.setdefault(config.data.fold, []).append(run)
     for fold, runs in folds.items():
         if len(runs) > 1:
@@ -106,10 +107,10 @@ def block(folder):
         groups.setdefault((row["stage"], row["variant"]), []).append(row)
     for (stage, variant), runs in groups.items():
         p = published(stage, variant)
-        interval = (f" [{_percent(runs[0]['test_ci_low'])}, {_percent(runs[0]['test_ci_high'])}]" if len(runs) == 1 else "")
+        interval = (f" [{percent(runs[0]['test_ci_low'])}, {percent(runs[0]['test_ci_high'])}]" if len(runs) == 1 else "")
         lines.append(" | ".join([
             f"| {stage}", variant + (" ►" if runs[0]["carried_forward"] == "true" else ""),
-            f"{100 * p.accuracy:.1f}" if p else "", _mean(runs, "test_accuracy", 100) + interval,
+            percent(p.accuracy) if p else "", _mean(runs, "test_accuracy", 100) + interval,
             _mean(runs, "test_accuracy_at_best", 100), _mean(runs, "val_accuracy_at_best", 100),
             f"{_mean(runs, 'test_tpr', 100)} / {_mean(runs, 'test_tnr', 100)}",
             f"{_mean(runs, 'epochs_run', 1, 0)} of {runs[0]['epochs_max']}", _mean(runs, "seconds_per_epoch", 1),
@@ -145,7 +146,7 @@ def beyond_block(folder=BEYOND):
         config = store.record(rows[0]["run"])[0]["config"]
         low, high = evidence.mean_interval((scores > 0.5) == label, components)
         lines.append(f"| {stage}{_mark(rows)} | {_cell(titles[stage, variant])} | {PICTURE_CLASSES[config['data']['pictures']]} | "
-                     f"{_mean(rows, 'test_accuracy', 100)} [{_percent(low)}, {_percent(high)}] | "
+                     f"{_mean(rows, 'test_accuracy', 100)} [{percent(low)}, {percent(high)}] | "
                      f"{_mean(rows, 'test_accuracy_at_best', 100)} | {_mean(rows, 'val_accuracy_at_best', 100)} | {_mean(rows, 'seconds_total', 1, 0)}{_threads(rows, store)} | "
                      f"{int(rows[0]['parameters']):,} | {len(rows)} |")
         if len(rows) > 2:
@@ -180,9 +181,9 @@ def left_out_block(folder=BEYOND):
     found = evidence.compare([(correct["whole"][:n], correct[variant][:n]) for n, variant in zip(shared, others)], components,
                              len(others))
     lines = ["| left out | test accuracy at best epoch | worth [95 %] | seeds |", "|---|---|---|---|",
-             f"| nothing | {_percent(correct['whole'].mean())} | | {len(runs['whole'])} |"]
+             f"| nothing | {percent(correct['whole'].mean())} | | {len(runs['whole'])} |"]
     for variant, n, d in zip(others, shared, found):
-        lines.append(f"| {variant.removeprefix('without-')} | {_percent(correct[variant].mean())} | "
+        lines.append(f"| {variant.removeprefix('without-')} | {percent(correct[variant].mean())} | "
                      f"{_points((d.difference, d.low, d.high))} | {n} |")
     return "\n".join([*lines, "", "Worth: points of test accuracy that the recipe on small pictures has more with the factor than "
                       "without it."])
@@ -209,8 +210,8 @@ def larger_block(folders=(SHALLOW, LARGER), folds=VIEW2):
     for stage, folder in folds.items():
         if found := view2(folder, stage):
             runs, mean, error = found
-            lines.append(f"| {stage} | eight sets of people.txt | View 2 | {len(runs)} folds, a network each | {_percent(mean)} "
-                         f"± {_percent(error)} (standard error) | {_ends(runs)} |")
+            lines.append(f"| {stage} | eight sets of people.txt | View 2 | {len(runs)} folds, a network each | {percent(mean)} "
+                         f"± {percent(error)} (standard error) | {_ends(runs)} |")
             devices.setdefault(_device(runs), []).append(f"View 2's `{stage}`")
     on = "; ".join(f"{_listed(stages)} on {device}" for device, stages in devices.items())
     return "\n".join([*lines, "", f"lfw-deepfunneled, convolutions in bfloat16: {on}. Training seconds are those "
@@ -261,7 +262,7 @@ def two_cores_table(folders):
             continue
         label, scores = runs[0]["label"], np.stack([run["score"] for run in runs])
         lines.append(f"{first}{took} | {_with_interval((scores > 0.5) == label, runs[0]['components'])} | "
-                     f"{_percent(np.mean([run['elsewhere'] for run in runs]))} |")
+                     f"{percent(np.mean([run['elsewhere'] for run in runs]))} |")
         if len(runs) > 2:
             right = (evaluate.ensemble(scores) > 0.5) == label
             lines.append(f"| {stage}: mean of {len(runs)} networks' logits | | | | {_with_interval(right[None], runs[0]['components'])} | |")
@@ -273,7 +274,7 @@ def two_cores_table(folders):
 def _with_interval(right, components):
     """Accuracy in percent of networks (n, pairs) that judged pairs rightly, with its interval."""
     low, high = evidence.mean_interval(right, components)
-    return f"{_percent(right.mean())} [{_percent(low)}, {_percent(high)}]"
+    return f"{percent(right.mean())} [{percent(low)}, {percent(high)}]"
 
 
 def by_stage(runs):
@@ -395,8 +396,8 @@ def contamination_block(file="results/contamination.json"):
     m = read_json(ROOT / file)
     lines = ["| split | validation pairs with a person of the training side | training | validation | test | "
              "validation minus test [95 %] |", "|---|---|---|---|---|---|"]
-    lines += [f"| {split} | {100 * s['touched']:.0f} % | {_percent(s['train'])} | {_percent(s['validation'])} | "
-              f"{_percent(s['test'])} | {_points(s['gap'])} |" for split, s in m["splits"].items()]
+    lines += [f"| {split} | {100 * s['touched']:.0f} % | {percent(s['train'])} | {percent(s['validation'])} | "
+              f"{percent(s['test'])} | {_points(s['gap'])} |" for split, s in m["splits"].items()]
     low, high = m["wider"][1:]
     told = "the first is wider" if low > 0 else "the second is wider" if high < 0 else "inside the noise"
     return "\n".join([*lines, "", f"{m['dataset']}, a stand-in for the base network ({m['width']:g} of its filters, {m['side']}x"
@@ -538,15 +539,14 @@ def _threads(rows, store):
 
 def _mean(runs, column, factor, digits=1):
     values = [float(run[column]) for run in runs if run[column]]
-    return f"{factor * sum(values) / len(values):.{digits}f}" if values else ""
+    if not values:
+        return ""
+    mean = sum(values) / len(values)
+    return percent(mean, digits) if factor == 100 else f"{factor * mean:.{digits}f}"
 
 
 def _points(interval):
-    return "{:+.1f} [{:+.1f}, {:+.1f}]".format(*(100 * value for value in interval))
-
-
-def _percent(value):
-    return f"{100 * float(value):.1f}"
+    return "{} [{}, {}]".format(*map(signed_points, interval))
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from .datasets import DATASETS
 from .executors import clock
 from .history import evaluated_epoch, should_stop
 from .pairs import person_of
+from .rounding import percent
 from .stages import LADDERS, PROFILES, REPORT_LADDER, get_ladder, get_stage, scale
 
 _WORDS = {
@@ -199,14 +200,13 @@ def outcome(study, rung):
     if rung.after is None:
         return Markdown("Every run of this stage diverged; nothing is carried forward.")
     text = ""
-    best = max((c for c in rung.candidates if c.score is not None), key=lambda c: c.score, default=None)
+    best = best_candidate(rung)
     if rung.before is None:
         text += (f"The base network reaches a validation accuracy of {percent(rung.after.score[0])} % at its best epoch. "
                  "Later stages start from it.")
     elif best is not None:
-        gain = 100 * (best.score[0] - rung.before.score[0])
         text += (f"The best variant, **{best.variant}**, reaches a validation accuracy of {percent(best.score[0])} %, "
-                 f"{abs(gain):.1f} points {'above' if gain >= 0 else 'below'} the incumbent "
+                 f"{_gain(best.score[0] - rung.before.score[0])} the incumbent's "
                  f"({rung.before.stage}: {rung.before.variant}, {percent(rung.before.score[0])} %). ")
         text += _carried(study, rung)
     return Markdown(text + " " + _caution(study, rung))
@@ -438,8 +438,45 @@ def effort_columns(study, rungs):
                                             for key in ("seconds_per_epoch", "seconds_total", "peak_memory_mb")))
 
 
+def varied_training(study):
+    """The first stage of the study's ladder that varies its training images, as (id, TrainingConfig); None where none does."""
+    return next(((stage, training) for stage, training in _trainings(study)
+                 if training.augmented_copies or training.varies_online()), None)
+
+
+def variation_sentence(study) -> Markdown:
+    """How the study's ladder varies its training images: offline copies, online, or not at all."""
+    found = varied_training(study)
+    if found is None:
+        return Markdown("No stage of this ladder varies its training images.")
+    stage, training = found
+    if training.varies_online():
+        ranges = "; ".join(f"{_WORDS[f'training.{name}']}: {_plain(value)}" for name in (
+            "flip", "shift", "online_zoom", "rotation", "online_brightness", "erase") if (value := getattr(training, name)))
+        told = f"From the stage `{stage}` on, training images are varied online, again in every epoch ({ranges})."
+    else:
+        told = (f"In the stage `{stage}`, {training.augmented_copies} varied copies are added to every training pair: zoom, shear "
+                "and brightness, drawn once.")
+    return Markdown(f"{told} Validation and test images are never varied.")
+
+
+def variation_rows(study) -> tuple[str, str, str]:
+    """What the rows of the figure of varied images are."""
+    _, training = varied_training(study)
+    return ("originals", "one epoch", "another epoch") if training.varies_online() else ("originals", "first copies", "second copies")
+
+
+def _trainings(study):
+    for stage in get_ladder(study.settings.ladder):
+        for variant in stage.variants:
+            yield stage.id, study.base().change(variant.changes).training
+
+
 def clipped_labels(study):
-    """What clipping makes of the labels 0 and 1."""
+    """Heading and table of what clipping makes of the labels 0 and 1; nothing where no stage of the ladder clips them."""
+    if not any(training.label_epsilon_copies or training.label_epsilon_originals for _, training in _trainings(study)):
+        return Markdown("")
+    display(Markdown("## Clipped labels"))
     rows = []
     for epsilon in (0.0, 0.01, 0.03):
         low, high = clip_labels([0, 1], epsilon)
@@ -518,20 +555,45 @@ def _carried(study, rung):
     if rung.after is rung.before or (rung.after.stage, rung.after.variant) == (rung.before.stage, rung.before.variant):
         if not rung.stage.carry:
             return "By design this stage is never carried forward: its network is several times larger and slower."
-        why = ("the report went on with what it had" if study.settings.select == "report"
-               else "no variant is better on validation")
-        return f"The incumbent stays: {why}."
-    why = "as the report did" if study.settings.select == "report" else "for its validation accuracy"
-    return f"**{rung.after.variant}** is carried forward, {why}."
+        if study.settings.select == "report":
+            return "The incumbent stays: the report went on with what it had."
+        return f"The incumbent stays: no variant is better on validation{_tie(rung)}."
+    if study.settings.select == "report":
+        return f"**{rung.after.variant}** is carried forward, as the report did."
+    return f"**{rung.after.variant}** is carried forward, for its validation {_tie(rung) or 'accuracy'}."
+
+
+def _gain(gain):
+    """How a validation accuracy stands to another's, in words."""
+    if gain == 0:
+        return "the same as"
+    size = percent(abs(gain))
+    return f"{'less than 0.1' if size == '0.0' else size} points {'above' if gain > 0 else 'below'}"
+
+
+def _tie(rung):
+    """What decided between the one carried forward and others of its validation accuracy; empty where none has the same."""
+    others = [c for c in ([rung.before] if rung.before else []) + list(rung.candidates)
+              if c.score is not None and (c.stage, c.variant) != (rung.after.stage, rung.after.variant)]
+    tied = [c for c in others if c.score[0] == rung.after.score[0]]
+    if not tied:
+        return ""
+    names = " and ".join("the incumbent" if c is rung.before else f"`{c.variant}`" for c in tied)
+    decided = "cross-entropy" if all(c.score[1] < rung.after.score[1] for c in tied) else "cross-entropy and order"
+    if rung.after.stage == rung.stage.id:
+        return f"{decided}: at the same accuracy as {names}"
+    return f" (at the same accuracy as {names}, {decided} decided)"
 
 
 def _caution(study, rung):
     runs = study.seeds_of(rung.stage) * len(study.folds())
     pairs = len(study.data(rung.candidates[0].specs[0].config.data)[1].validation)
-    text = (f"With {pairs} validation pairs one standard error of an accuracy near "
-            f"70 % is {100 * np.sqrt(0.21 / pairs):.1f} points")
-    text += f", and this is {'one run' if runs == 1 else f'{runs} runs'} of each variant. "
-    return text
+    accuracy = max((c.score or rung.after.score)[0] for c in rung.candidates)
+    count = f"{'one run' if runs == 1 else f'{runs} runs'} of each variant."
+    if not 0 < accuracy < 1:
+        return f"This is {count}"
+    return (f"With {pairs} validation pairs, one standard error of an accuracy of {percent(accuracy)} % is "
+            f"{percent(np.sqrt(accuracy * (1 - accuracy) / pairs))} points, and this is {count}")
 
 
 def _with_interval(study, candidate):
@@ -541,7 +603,7 @@ def _with_interval(study, candidate):
     if not np.isfinite(accuracy):
         return "diverged"
     low, high = test_interval(study, candidate)
-    return f"{100 * accuracy:.1f} [{100 * low:.1f}, {100 * high:.1f}]" + _singles(_accuracies(study, candidate, "score"))
+    return f"{percent(accuracy)} [{percent(low)}, {percent(high)}]" + _singles(_accuracies(study, candidate, "score"))
 
 
 def _accuracies(study, candidate, column):
@@ -560,10 +622,9 @@ def _mean_accuracy(study, candidate, column):
 
 def _singles(accuracies):
     """The single runs behind a mean: each of a few, the range of many."""
-    values = [100 * accuracy for accuracy in accuracies]
-    if len(values) < 2:
+    if len(accuracies) < 2:
         return ""
-    told = ", ".join(f"{v:.1f}" for v in values) if len(values) <= 5 else f"{min(values):.1f} to {max(values):.1f}"
+    told = ", ".join(map(percent, accuracies)) if len(accuracies) <= 5 else f"{percent(min(accuracies))} to {percent(max(accuracies))}"
     return f" ({told})"
 
 
@@ -571,11 +632,6 @@ def mean_of(results, key):
     """Mean of a measure over runs that have it, None where none has."""
     values = [r[key] for r in results if r[key] is not None]
     return float(np.mean(values)) if values else None
-
-
-def percent(value):
-    """A share in percent with one digit, empty for None."""
-    return "" if value is None else f"{100 * value:.1f}"
 
 
 def _loss(value):

@@ -14,7 +14,7 @@ STAGE = "all-people-shallow"
 
 def keep(root, stage, fold, accuracy, seed=0, protocol="view2", **changes):
     """A finished run of a stage, as a folder below results/ keeps it; None for an accuracy: not scored."""
-    config = base_config("cpu", dataset="lfw-deepfunneled", protocol=protocol, fold=fold).change(
+    config = base_config("cpu", "beyond", dataset="lfw-deepfunneled", protocol=protocol, fold=fold).change(
         {**get_stage("beyond", stage).variants[0].changes, **changes})
     folder = root / "runs" / config.identify(seed, "bfloat16", "")
     folder.mkdir(parents=True)

@@ -1,12 +1,15 @@
 import itertools
+import re
+from pathlib import Path
 
 import pytest
 
+from lfwstudy import tables
 from lfwstudy.errors import ConfigError
 from lfwstudy.history import learning_rate
-from lfwstudy.stages import (LADDERS, PROFILES, REPORT_LADDER, Profile, base_config, get_ladder, get_stage, in_order, scale,
-                             seeds_of)
-from lfwstudy.study import Settings
+from lfwstudy.stages import (LADDERS, PROFILES, REPORT_LADDER, Ladder, Profile, Stage, Variant, base_config, get_ladder,
+                             get_stage, in_order, scale, seeds_of)
+from lfwstudy.study import Settings, Study
 
 CONTRACT = {
     "base": ["base"], "stride": ["pool1-stride1"], "early-stopping": ["patience5", "patience5-cross-entropy"],
@@ -67,6 +70,24 @@ def test_warm_up_is_scaled_like_the_epochs_and_leaves_one_of_them(monkeypatch, e
     for ladder in LADDERS:
         training = scale(config, "scaled", ladder).training
         assert (training.epochs, training.warmup) == scaled
+
+
+def test_the_stage_that_the_readme_adds_is_one_and_does_what_it_says(tmp_path, monkeypatch):
+    text = (Path(__file__).resolve().parents[1] / "README.md").read_text(encoding="utf-8").partition("## Adding a stage")[2]
+    code = re.search("```python\n(.*?)```", text, re.S)[1]
+    (stage,) = eval(code, {"Stage": Stage, "Variant": Variant})  # an entry of a ladder, its comma included
+    assert stage.id not in {other.id for ladder in LADDERS for other in get_ladder(ladder)}
+    assert stage.id.replace("-", " ") in stage.title.lower()
+    monkeypatch.setitem(LADDERS, "report", Ladder("report", "", (*REPORT_LADDER, stage)))
+    study = Study(Settings(out=str(tmp_path), stages=stage.id, precision="float32"))
+    start = study.base()
+    for variant in stage.variants:
+        for key, old, new in start.change(variant.changes).differences(start):
+            # What is changed is what the stage is called, and the values are those of the title.
+            assert key == f"training.{stage.id.replace('-', '_')}" and f"{stage.id.replace('-', ' ')} {new:g} instead of {old:g}" == variant.title
+    study.ask(study.settings.stage_ids())
+    assert study.stages() == ["base", stage.id] and [s.stage for s in study.certain()] == ["base", stage.id, stage.id]
+    assert stage.title in tables.stage_heading(study, stage.id).data
 
 
 def test_report_path_is_the_published_one():

@@ -2,6 +2,7 @@
 
 import html
 
+from ..rounding import percent
 from ..tables import differences_in_words, published_rows
 from . import drawing
 from .controls import Table, dropdown, explorer, guarded, markup, message, panel, row, several, when_changed
@@ -84,5 +85,5 @@ def _cell(value, kind):
     if kind == "carried":
         return "►" if value == "true" else ""
     if kind == "percent":
-        return 100 * float(value)
+        return float(percent(value))  # rounded here: the browser would round a half otherwise
     return kind(value)

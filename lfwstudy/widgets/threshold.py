@@ -3,6 +3,7 @@
 import numpy as np
 
 from .. import evaluate
+from ..rounding import percent
 from . import drawing
 from .controls import Gallery, Slider, dropdown, explorer, guarded, markup, message, panel, row, when_changed
 from .pairs import pair_card
@@ -77,8 +78,8 @@ class _Figure:
         true_positive, true_negative = evaluate.rates(self.label, self.score, threshold)
         right = evaluate.accuracy(self.label, self.score, threshold)
         x = self.bars.x(threshold)
-        words = (f"threshold {threshold:.3f}: {100 * true_positive:.1f} % of the matched pairs called same, "
-                 f"{100 * (1 - true_negative):.1f} % of the mismatched ones; {100 * right:.1f} % of all right")
+        words = (f"threshold {threshold:.3f}: {percent(true_positive)} % of the matched pairs called same, "
+                 f"{percent(1 - true_negative)} % of the mismatched ones; {percent(right)} % of all right")
         return drawing.svg(
             800, 304, f"ROC curve and histogram of scores, {words}", self.fixed,
             self.roc.dot(1 - true_negative, true_positive, drawing.WRONG, 6),
@@ -99,8 +100,8 @@ def _confusion(scored, threshold):
     low, high = evaluate.wilson(right, len(scored))
     lines = "".join(f'<tr><th scope="row">{name}</th><td>{a}</td><td>{b}</td></tr>'
                     for name, (a, b) in zip(("matched", "mismatched"), cells))
-    return (f'<table class="lfw-plain"><caption>{right} of {len(scored):,} pairs right: {100 * right / len(scored):.1f} % '
-            f"[{100 * low:.1f}, {100 * high:.1f}]</caption><thead><tr><td></td>"
+    return (f'<table class="lfw-plain"><caption>{right} of {len(scored):,} pairs right: {percent(right / len(scored))} % '
+            f"[{percent(low)}, {percent(high)}]</caption><thead><tr><td></td>"
             f'<th scope="col">called same</th><th scope="col">called different</th></tr></thead><tbody>{lines}</tbody></table>')
 
 

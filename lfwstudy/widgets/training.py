@@ -4,6 +4,7 @@ import threading
 
 from .. import executors
 from ..errors import StudyError
+from ..rounding import percent
 from ..runs import Store
 from ..stages import get_ladder, get_stage, scale
 from . import drawing
@@ -132,7 +133,7 @@ def history_of_job(study, job):
 
 def _finished(study, job):
     result = Store(study.out / FOLDER).result(job["run"])
-    return (f"Finished: {result['epochs_run']} epochs, best validation accuracy {100 * result['val_accuracy_at_best']:.1f} % at epoch "
+    return (f"Finished: {result['epochs_run']} epochs, best validation accuracy {percent(result['val_accuracy_at_best'])} % at epoch "
             f"{result['best_epoch']}. The test pairs were not scored.")
 
 

@@ -1,0 +1,41 @@
+"""One figure reads the same wherever it is shown: from results.csv, from result.json, as a mean, in the browser."""
+
+import math
+
+import numpy as np
+import pytest
+
+from lfwstudy import publish, tables
+from lfwstudy.files import cell
+from lfwstudy.rounding import percent, signed_points
+from lfwstudy.widgets import runs
+
+
+@pytest.mark.parametrize("share, shown", [
+    (0.8125, "81.3"), (0.8115, "81.2"), (0.8105, "81.1"), (0.57250, "57.3"), (0.81249, "81.2"), (0.0, "0.0"), (1.0, "100.0"),
+    (None, ""), (float("nan"), "nan"), ("0.8125", "81.3"), (np.float64(0.8125), "81.3"), (0.07125, "7.1"), (1e-9, "0.0")])
+def test_halves_are_rounded_up_whatever_binary_makes_of_them(share, shown):
+    assert percent(share) == shown
+
+
+@pytest.mark.parametrize("share, shown", [
+    (0.0125, "+1.3"), (-0.0125, "-1.3"), (0.0, "+0.0"), (-0.0004, "+0.0"), (0.0004, "+0.0"), (-0.001, "-0.1")])
+def test_points_carry_a_sign_and_zero_has_one(share, shown):
+    assert signed_points(share) == shown
+
+
+@pytest.mark.parametrize("seeds", [1, 2, 4, 5])
+def test_a_mean_reads_the_same_from_every_source(seeds):
+    """Every share of 1,000 test pairs (or 440 validation pairs) that ends in a half, as its mean may come out."""
+    for pairs in (1000, 440):
+        for right in range(0, pairs, 7):
+            shares = [min(right + seed * seed, pairs) / pairs for seed in range(seeds)]
+            rows = [{"test_accuracy": cell(share)} for share in shares]
+            told = {publish._mean(rows, "test_accuracy", 100), percent(sum(shares) / seeds), percent(np.mean(shares)),
+                    percent(math.fsum(reversed(shares)) / seeds), percent(tables.mean_of([{"a": s} for s in shares], "a")),
+                    percent(np.mean([float(row["test_accuracy"]) for row in rows]))}
+            assert len(told) == 1, (shares, told)
+
+
+def test_the_browser_gets_figures_that_it_cannot_round_otherwise():
+    assert runs._cell("0.8105", "percent") == 81.1 and runs._cell("0.8125", "percent") == 81.3

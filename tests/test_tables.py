@@ -1,0 +1,115 @@
+"""What is said in words is what was measured, and of the ladder at hand."""
+
+import json
+
+import numpy as np
+import pytest
+from test_study import study, trained  # noqa: F401 (fixture)
+
+from lfwstudy import augment, report, tables
+from lfwstudy.config import TrainingConfig
+from lfwstudy.stages import LADDERS, REPORT_LADDER, Ladder
+from lfwstudy.study import Settings, Study
+
+
+def outcome(tmp_path, trained, stages, scores, **settings):  # noqa: F811
+    trained[1].update(scores)
+    opened = study(tmp_path, stages, **settings)
+    return tables.outcome(opened, opened.climb(train=True)[-1]).data
+
+
+BASE, DROPS = "base/base", ["lr-schedule/drop40", "lr-schedule/drop50", "lr-schedule/drop60"]
+
+
+@pytest.mark.parametrize("scores, told, not_told", [
+    # A tie with the incumbent, won and lost by cross-entropy, or by order alone.
+    ([(0.81, 0.6), (0.7, 0.5), (0.81, 0.5), (0.8, 0.1)], ["**drop50**", "the same as the incumbent's",
+     "for its validation cross-entropy: at the same accuracy as the incumbent."], ["0.0 points", "for its validation accuracy"]),
+    ([(0.81, 0.5), (0.7, 0.5), (0.81, 0.6), (0.8, 0.1)], ["The incumbent stays", "no variant is better",
+     "(at the same accuracy as `drop50`, cross-entropy decided)"], ["0.0 points"]),
+    ([(0.81, 0.5), (0.7, 0.5), (0.81, 0.5), (0.8, 0.1)], ["The incumbent stays", "cross-entropy and order decided"], ["0.0 points"]),
+    # A tie between variants above the incumbent.
+    ([(0.7, 0.5), (0.81, 0.5), (0.81, 0.4), (0.81, 0.6)], ["11.0 points above", "cross-entropy: at the same accuracy as `drop40` and `drop60`."], []),
+    # No tie.
+    ([(0.7, 0.5), (0.8, 0.5), (0.81, 0.4), (0.7, 0.6)], ["for its validation accuracy."], ["same accuracy"]),
+    ([(0.7, 0.5), (0.7004, 0.5), (0.6, 0.4), (0.6, 0.6)], ["less than 0.1 points above", "for its validation accuracy."], ["0.0 points"]),
+    ([(0.7, 0.5), (0.6, 0.5), (0.65, 0.4), (0.6, 0.6)], ["5.0 points below", "no variant is better on validation."], ["decided"]),
+])
+def test_what_decided_is_said(tmp_path, trained, scores, told, not_told):  # noqa: F811
+    text = outcome(tmp_path, trained, "lr-schedule", dict(zip([BASE, *DROPS], scores)))
+    assert all(words in text for words in told) and not any(words in text for words in not_told), text
+
+
+def test_the_reports_path_is_not_said_to_follow_a_tie(tmp_path, trained):  # noqa: F811
+    text = outcome(tmp_path, trained, "early-stopping", {BASE: (0.7, 0.5), "early-stopping/patience5": (0.7, 0.4)}, select="report")
+    assert "**patience5** is carried forward, as the report did." in text and "cross-entropy" not in text
+
+
+@pytest.mark.parametrize("accuracy", [0.93, 0.7, 0.55])
+def test_standard_error_is_that_of_the_measured_accuracy(tmp_path, trained, accuracy):  # noqa: F811
+    text = outcome(tmp_path, trained, "base", {BASE: (accuracy, 0.5)})
+    opened = study(tmp_path, "base")
+    pairs = len(opened.data(opened.climb()[0].candidates[0].specs[0].config.data)[1].validation)
+    error = 100 * np.sqrt(accuracy * (1 - accuracy) / pairs)
+    assert f"With {pairs} validation pairs, one standard error of an accuracy of {100 * accuracy:.1f} % is {error:.1f} points" in text
+    assert "one run of each variant" in text
+
+
+def test_no_error_is_made_up_for_an_accuracy_of_one(tmp_path, trained):  # noqa: F811
+    text = outcome(tmp_path, trained, "base", {BASE: (1.0, 0.5)})
+    assert "standard error" not in text and "This is one run of each variant." in text
+
+
+def augmentation_part(ladder, out, monkeypatch):
+    """What the data notebook shows from its section on augmentation on: texts, and what the figure is made of."""
+    shown, drawn = [], []
+    monkeypatch.setattr(tables, "display", shown.append)
+    monkeypatch.setattr("lfwstudy.plots.augmented", lambda *parts: drawn.append(parts))
+    monkeypatch.setattr("lfwstudy.plots.captioned", lambda figure, text: None)
+    cells = json.loads((report.NOTEBOOKS / "00_data.ipynb").read_text())["cells"]
+    at = next(i for i, cell in enumerate(cells) if "## Augmentation" in "".join(cell["source"]))
+    end = next(i for i, cell in enumerate(cells) if "## The network" in "".join(cell["source"]))
+    opened = Study(Settings(out=str(out), ladder=ladder, precision="float32"))
+    bank, pairs, _ = opened.data(opened.first().data)
+    names = {"study": opened, "bank": bank, "pairs": pairs, "source": "", "tables": tables}
+    exec("from lfwstudy import plots", names)
+    for cell in cells[at:end]:
+        source = "".join(cell["source"])
+        if cell["cell_type"] == "markdown":
+            shown.append(source)
+        elif source.startswith("tables."):
+            shown.append(eval(source, names))
+        else:
+            exec(source, names)
+    return " ".join(str(getattr(item, "data", item)) for item in shown), drawn
+
+
+@pytest.mark.parametrize("ladder, told, not_told, rows", [
+    ("report", ["`augmentation`", "2 varied copies", "Clipped labels", "epsilon"], ["online"], "first copies"),
+    ("beyond", ["`online-augmentation`", "varied online", "mirrored at random: yes", "rotation in degrees, at most: 8"],
+     ["copies", "lipp", "epsilon", "erased"], "one epoch")])
+def test_data_notebook_shows_how_the_ladder_at_hand_varies_images(tmp_path, monkeypatch, ladder, told, not_told, rows):
+    text, ((originals, varied, captions, _),) = augmentation_part(ladder, tmp_path, monkeypatch)
+    assert all(words in text for words in told) and not any(words in text for words in not_told), text
+    assert captions[1] == rows and len(varied) == len(captions) - 1 == 2
+    assert all(one.shape == originals.shape and one.dtype == np.float32 for one in varied)
+    assert not np.array_equal(*varied) and not np.allclose(varied[0], originals / 255)
+
+
+def test_a_ladder_that_varies_nothing_says_so(tmp_path, monkeypatch):
+    monkeypatch.setitem(LADDERS, "report", Ladder("report", "", REPORT_LADDER[:1]))
+    text, drawn = augmentation_part("report", tmp_path, monkeypatch)
+    assert "No stage of this ladder varies its training images." in text and "Clipped" not in text and not drawn
+
+
+@pytest.mark.parametrize("training", [TrainingConfig(flip=True), TrainingConfig(shift=0.1), TrainingConfig(erase=1.0), TrainingConfig(
+    augmented_copies=1, zoom=(0.8, 0.9))])
+def test_examples_are_varied_as_training_varies(training):
+    images = np.random.default_rng(0).integers(0, 256, (16, 40, 40), np.uint8)
+    for varied in augment.examples(images, training, 2):
+        changed = [not np.allclose(one, image / 255, atol=1e-4) for one, image in zip(varied, images)]
+        assert varied.min() >= 0 and varied.max() <= 1 and sum(changed) > 4
+        if training.flip:
+            assert all(np.allclose(one, image[:, ::-1] / 255, atol=1e-4) for one, image, new in zip(varied, images, changed) if new)
+        if training.erase:
+            assert (varied == 0.5).any()
