@@ -108,7 +108,8 @@ def examples(images: np.ndarray, training, count: int = 2) -> list[np.ndarray]:
                   for _ in range(count)]
     else:
         copies = draw_copies(0, n, count, side, training.zoom, training.brightness, training.shear)
-        varied = [vary(pixels, copies[:, copy, 0]) for copy in range(1, count + 1)]
+        stretched = np.ones(n, bool) if training.stretch_copies else None
+        varied = [vary(pixels, copies[:, copy, 0], stretched) for copy in range(1, count + 1)]
     return [np.asarray(images)[..., 0] for images in varied]
 
 

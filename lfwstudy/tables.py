@@ -451,12 +451,13 @@ def variation_sentence(study) -> Markdown:
         return Markdown("No stage of this ladder varies its training images.")
     stage, training = found
     if training.varies_online():
-        ranges = "; ".join(f"{_WORDS[f'training.{name}']}: {_plain(value)}" for name in (
-            "flip", "shift", "online_zoom", "rotation", "online_brightness", "erase") if (value := getattr(training, name)))
-        told = f"From the stage `{stage}` on, training images are varied online, again in every epoch ({ranges})."
+        told = f"From the stage `{stage}` on, training images are varied online, again in every epoch"
+        names = ("flip", "shift", "online_zoom", "rotation", "online_brightness", "erase")
     else:
-        told = (f"In the stage `{stage}`, {training.augmented_copies} varied copies are added to every training pair: zoom, shear "
-                "and brightness, drawn once.")
+        told = f"In the stage `{stage}`, {training.augmented_copies} varied copies, drawn once, are added to every training pair"
+        names = ("zoom", "shear", "brightness", "stretch_copies")
+    ranges = "; ".join(f"{_WORDS[f'training.{name}']}: {_plain(value)}" for name in names if (value := getattr(training, name)))
+    told = f"{told} ({ranges})."
     return Markdown(f"{told} Validation and test images are never varied.")
 
 

@@ -79,14 +79,14 @@ WHAT = ["never", "failed", "interrupted late", "interrupted early", "damaged"]
 @pytest.mark.parametrize("what", WHAT)
 def test_a_gap_names_its_reason(tmp_path, trained, monkeypatch, what, given_up):  # noqa: F811
     study(tmp_path, "base").climb(train=True)
-    opened = study(tmp_path, "early-stopping")
+    opened = study(tmp_path, "stride")
     spec = opened.climb()[1].candidates[0].specs[0]
     reason = leave(opened, spec, what)
     if given_up:  # by the command whose page this is: nothing is tried again
         monkeypatch.setenv(GIVEN_UP, spec.run)
     monkeypatch.setenv(RENDER_ONLY, "" if given_up else "1")
-    told = tables.outcome(opened, opened.stage("early-stopping")).data
-    assert f"Not finished: patience5: {reason}" in told and str(tmp_path) not in told and "<b>" not in told
+    told = tables.outcome(opened, opened.stage("stride")).data
+    assert f"Not finished: pool1-stride1: {reason}" in told and str(tmp_path) not in told and "<b>" not in told
 
 
 def test_each_reason_is_said_once_with_the_runs_that_it_is_of(tmp_path, trained, monkeypatch):  # noqa: F811

@@ -85,7 +85,8 @@ def augmentation_part(ladder, out, monkeypatch):
 
 
 @pytest.mark.parametrize("ladder, told, not_told, rows", [
-    ("report", ["`augmentation`", "2 varied copies", "Clipped labels", "epsilon"], ["online"], "first copies"),
+    ("report", ["`augmentation`", "2 varied copies", "shear: 5;", "Clipped labels", "epsilon"], ["online", "stretched"], "first copies"),
+    ("published", ["2 varied copies", "grey levels of copies stretched: yes", "Clipped labels"], ["online", "shear"], "first copies"),
     ("beyond", ["`online-augmentation`", "varied online", "mirrored at random: yes", "rotation in degrees, at most: 8"],
      ["copies", "lipp", "epsilon", "erased"], "one epoch")])
 def test_data_notebook_shows_how_the_ladder_at_hand_varies_images(tmp_path, monkeypatch, ladder, told, not_told, rows):
