@@ -311,7 +311,7 @@ def replicates(study):
     names = ", ".join(f"`{stage}: {variant}` {percent(accuracy)}" for (stage, variant), accuracy in found.runs)
     return Markdown(
         f"**Replicates.** The published code inserts no batch-norm layer \"after activation\", so {len(found.runs)} of its runs are of "
-        f"one network: {names} % (mean {percent(found.mean)}, standard deviation {100 * found.deviation:.1f} points). The best "
+        f"one network: {names} % (mean {percent(found.mean)}, standard deviation {percent(found.deviation)} points). The best "
         f"published figure, {percent(best)} %, is {away:.1f} standard deviations above their mean: "
         + ("no published gain is outside what repeating one training does." if away < 2 else "that is outside their spread."))
 

@@ -191,7 +191,7 @@ def test_combinations_stand_apart_in_results(tmp_path, trained):
     opened = study(tmp_path, "base", protocol="view2")
     opened.climb(train=True)
     rows = read_csv(tmp_path / "out" / "results.csv")
-    assert len(rows) == 2 + 1 + 10
+    assert len(rows) == 3 + 1 + 10
     assert {row["fold"] for row in rows if row["protocol"] == "view2"} == {str(n) for n in range(1, 11)}
     assert {row["fold"] for row in rows if row["protocol"] == "view1"} == {""}
 
