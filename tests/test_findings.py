@@ -1,4 +1,5 @@
 import numpy as np
+from sklearn.metrics import roc_auc_score
 from test_load import made_up_history, made_up_run
 
 from lfwstudy.claims import CLAIMS
@@ -6,6 +7,7 @@ from lfwstudy.files import write_csv
 from lfwstudy.findings import claim_verdicts, contamination, left_out, measured_contamination, wider_gap
 from lfwstudy.stages import get_stage
 from lfwstudy.study import Candidate, Rung, Settings, Study
+from lfwstudy.tables import published_beside_measured
 from lfwstudy.train import PREDICTION_COLUMNS, measure
 
 
@@ -52,17 +54,45 @@ def test_claims_are_judged_along_the_reports_path_wherever_it_stands_in_the_fold
     assert told.count("no verdict") >= len(CLAIMS)
 
 
+def test_heads_of_the_second_ladder_are_compared_at_the_threshold_that_validation_calibrates(tmp_path):
+    """A distance head may order pairs well and have them all below 0.5: that is its threshold's fault."""
+    def shifted(out, ladder):
+        study = Study(Settings(out=str(out), ladder=ladder, stages="base", precision="float32"))
+        study.ask(["base"])
+        candidate = study.climb()[0].candidates[0]
+        pairs, digest = study.data(candidate.specs[0].config.data)[1:]
+        labels = {name: part.label for name, part in pairs.parts()}
+        rng = np.random.default_rng(0)
+        scores = {name: 1 / (1 + np.exp(4 - rng.normal(3.0 * label, 0.5))) for name, label in labels.items()}
+        (tmp_path / "scores").unlink(missing_ok=True)
+        write_csv(tmp_path / "scores", PREDICTION_COLUMNS, [
+            {"set": name, "pair": int(part.line[i]), "left": part.left[i], "right": part.right[i], "label": int(part.label[i]),
+             "score": scores[name][i], "score_at_best": scores[name][i]} for name, part in pairs.parts() for i in range(len(part))])
+        history = made_up_history(tmp_path / "history", candidate.specs[0].config.training.epochs, rng)
+        made_up_run(study.store.folder(candidate.specs[0].run), candidate.specs[0], digest, history, tmp_path / "scores",
+                    measure(labels, {"score": scores, "score_at_best": scores}, 1.0))
+        rungs = study.climb()
+        return study.correct(rungs[0].candidates[0]).mean(), published_beside_measured(study, rungs).data
+    plain, table = shifted(tmp_path / "report", "report")
+    assert plain < 0.6 and "AUC" not in table
+    fair, table = shifted(tmp_path / "beyond", "beyond")
+    assert fair > 0.95 and "AUC" in table and f"{100 * fair:.1f} [" in table
+
+
 def test_worth_of_a_factor_is_what_the_whole_recipe_has_more(tmp_path):
     study = Study(Settings(out=str(tmp_path), ladder="beyond", stages="base", precision="float32"))
     stage = get_stage("beyond", "leave-one-out")
     rng, pairs = np.random.default_rng(0), len(study.data(study.base().data)[1].test)
     shares = {"whole": 0.9, "without-crop": 0.6, "without-erase": 0.9}
     correct = {variant: rng.random((2, pairs)) < share for variant, share in shares.items()}
-    study.correct = lambda candidate: correct.get(candidate.variant)
+    label = np.arange(pairs) % 2
+    scored = {variant: (np.where(right == (label == 1), 0.9, 0.1), label) for variant, right in correct.items()}
+    study.test_scores = lambda candidate, column="": scored.get(candidate.variant)
     rung = Rung(stage, None, tuple(Candidate(stage.id, v.id, None, ()) for v in stage.variants), None)
     told = left_out(study, [rung]).data
     worth = 100 * (correct["whole"].mean() - correct["without-crop"].mean())
     assert f"{worth:+.1f}" in told and "without-crop" not in told and "whole picture" in told and "2 seeds" in told
+    assert "corrected for 2" in told and f"{roc_auc_score(label, scored['without-crop'][0][0]):.2f}"[:3] in told
     assert told.count("<tr") == 3  # the head, and the two that are finished
     assert "leave-one-out" in left_out(study, []).data
     assert left_out(Study(Settings(out=str(tmp_path / "other"))), []).data == ""
