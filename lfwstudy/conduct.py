@@ -1,5 +1,6 @@
 """The study from beginning to end: notebooks in order, progress, what to keep, the report; and what it would cost."""
 
+import csv
 import os
 import sys
 import tempfile
@@ -332,7 +333,7 @@ def _known_runs(study):
                    if (key, study.settings.protocol) != ("split", "view2")):
                 fold = int(row["fold"]) if row["fold"] else None
                 known.setdefault(row["stage"], {})[row["variant"], int(row["seed"]), fold] = row["run"]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, csv.Error) as error:
         _say(f"{path}: damaged ({type(error).__name__}: {error}); it is written anew")
     return known
 

@@ -571,9 +571,6 @@ class Study:
     def _read_record(self):
         """study.json's content, or what it would be; checked against the settings."""
         path, s = self.out / "study.json", self.settings
-        if not path.exists():
-            return {"dataset": s.dataset, "profile": s.profile, "precision": resolve_precision(s.precision),
-                    "combinations": []}
         try:
             record = read_json(path)
             for entry in record["combinations"]:
@@ -581,6 +578,9 @@ class Study:
                          stages=",".join(entry["stages"]))
             choose_one("precision", record["precision"], PRECISIONS)
             choose_one("data set", record["dataset"], DATASETS), choose_one("profile", record["profile"], PROFILES)
+        except FileNotFoundError:
+            return {"dataset": s.dataset, "profile": s.profile, "precision": resolve_precision(s.precision),
+                    "combinations": []}
         except (ValueError, KeyError, TypeError) as error:
             raise ConfigError(f"{path}: not a readable study ({error}); move it away to start anew, the finished "
                               "runs beside it stay usable") from error

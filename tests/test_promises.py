@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -145,7 +146,8 @@ def test_a_resume_state_of_another_run_is_not_gone_on_with(tmp_path, capsys):
         else:
             (tmp_path / "config.json").unlink()
         training.forget_another_run(tmp_path, identity)
-        assert not (tmp_path / "resume.npz").exists() and "starts anew" in capsys.readouterr().err
+        aside = re.search(r"set aside as (\S+), this run starts anew", capsys.readouterr().err)[1]
+        assert not (tmp_path / "resume.npz").exists() and (tmp_path.parent / aside / "resume.npz").read_bytes() == b"x"
     (tmp_path / "resume.npz").write_bytes(b"x")
     write_json(tmp_path / "config.json", identity)
     training.forget_another_run(tmp_path, identity)
