@@ -37,8 +37,9 @@ def pages(study, suffix="", stages=None):
     found = [Page(f"02_report{suffix}", f"summary{suffix}", f"Summary{label}", "02_report.ipynb", shared),
              Page(f"00_data{suffix}", f"data{suffix}", f"The data{label}", "00_data.ipynb", shared)]
     for name in stages or study.stages():
+        # Whoever executes the pages has trained what there is to show.
         found.append(Page(f"01_stage-{name}{suffix}", f"{name}{suffix}", f"Stage {name}{label}", "01_stage.ipynb",
-                          {"stage": name, **shared}))
+                          {"stage": name, "train": False, **shared}))
     return found
 
 

@@ -125,7 +125,6 @@ def test_runs_that_do_not_match_are_not_reused_and_the_reason_is_printed(out, mo
             told[name] = capsys.readouterr().err
         monkeypatch.undo()
         pretend_all_runs_fail_at_once(monkeypatch)
-        os.environ.pop(study_module.GIVEN_UP, None)
         change("study.json", precision="float32")(out)
         study_module._load_data.cache_clear()
     assert "anew" not in told["same"]
