@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import mmap
+import math
 import os
 import warnings
 import zipfile
@@ -16,8 +17,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from .errors import DataError, one_line
+from .errors import DataError, one_line, proves_damage
 from .foreign import name_foreign
+from .machine import cores
 from .pairs import composed
 
 BANK_FORMAT = 1
@@ -96,16 +98,15 @@ class ImageBank:
 
 
 def load_bank(path):
-    """Open a bank file; its pictures are memory-mapped, not read. Raises DataError where it is none."""
+    """Open a bank file; its pictures are memory-mapped, not read. Raises DataError where it is none, OSError or MemoryError
+    where it cannot be read now."""
     path = Path(path)
     try:
         with zipfile.ZipFile(path) as archive:
-            if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
+            if any(member.compress_type != zipfile.ZIP_STORED or member.flag_bits & 1 for member in archive.infolist()):
                 raise ValueError("its arrays are compressed")  # so that none is larger than the file
-        with np.load(path, allow_pickle=False) as content:
-            meta = json.loads(content["meta"].tobytes())
-            names = np.char.decode(content["names"], "utf-8")
-            sha256 = content["sha256"]
+            meta, names, sha256 = (_read_member(archive, name) for name in ("meta", "names", "sha256"))
+        meta, names = json.loads(meta.tobytes()), np.char.decode(names, "utf-8")
         if meta["format"] != BANK_FORMAT:
             raise DataError(f"{path}: bank format {meta['format']}, this program reads {BANK_FORMAT}; make it anew")
         images = _map_member(path, "images.npy")
@@ -118,7 +119,9 @@ def load_bank(path):
         return _with_composed_names(bank)
     except DataError:
         raise
-    except Exception as error:  # a damaged file makes numpy and zipfile raise many kinds
+    except Exception as error:
+        if not proves_damage(error) and not isinstance(error, (FileNotFoundError, IsADirectoryError)):
+            raise
         raise DataError(f"{path}: not a readable bank of pictures ({one_line(error)[:200]})") from error
 
 
@@ -154,7 +157,7 @@ def build_bank(pictures, dataset, crop, side, filter, origin, notes=(), progress
         if progress and len(names) % 200 == 0:
             progress(len(names))
 
-    workers = os.cpu_count() or 1
+    workers = cores()
     with ThreadPoolExecutor(workers) as pool:
         for name, content in pictures:
             pending.append((name, pool.submit(_decode_and_hash, content, name, crop, side, filter)))
@@ -201,7 +204,7 @@ def decode(content, name, crop, side, filter, source_side=SOURCE_SIDE):
                 # The luma plane alone: the same grey for a quarter less work.
                 image.draft("L", image.size)
             grey = to_grey(image)
-    except DataError:
+    except (DataError, MemoryError):
         raise
     except Exception as error:  # Pillow's decoders raise many kinds for damaged files
         told = one_line(error)[:200]
@@ -300,12 +303,25 @@ def _map_member(path, member):
         file.seek(info.header_offset)
         header = file.read(30)
         file.seek(int.from_bytes(header[26:28], "little") + int.from_bytes(header[28:30], "little"), os.SEEK_CUR)
-        version = np.lib.format.read_magic(file)
-        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, fortran, dtype = read(file)
-        if fortran or dtype.hasobject:
-            raise ValueError(f"{member} has an unexpected layout")
+        shape, dtype = _read_header(file, member)
         return np.memmap(path, dtype, "r", file.tell(), shape)
+
+
+def _read_member(archive, name):
+    """An array of a zip file, its checksum verified before its header is believed: that may ask for any amount of memory."""
+    file = io.BytesIO(archive.read(f"{name}.npy"))
+    shape, dtype = _read_header(file, name)
+    return np.frombuffer(file.read(), dtype, math.prod(shape)).reshape(shape)
+
+
+def _read_header(file, name):
+    """Shape and dtype of the .npy that begins where a file stands."""
+    version = np.lib.format.read_magic(file)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, fortran, dtype = read(file)
+    if fortran or dtype.hasobject:
+        raise ValueError(f"{name} has an unexpected layout")
+    return shape, dtype
 
 
 def _hand_back(images):

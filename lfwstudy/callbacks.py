@@ -1,10 +1,11 @@
 """What happens during training? Timing, validation, checkpoints, the resume state and progress."""
 
+import io
 import json
-import os
 import sys
 import time
 import zipfile
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
@@ -12,8 +13,8 @@ import keras
 import numpy as np
 
 from . import history
-from .files import replacing, write_csv
-from .errors import RunError
+from .errors import DamageError, one_line, proves_damage
+from .files import check_zip, replacing, set_aside_content, write_csv
 
 # The resume state is written at the first epoch end after so many epochs or seconds. Where epochs are short (an accelerator
 # trains five of the full network while its 470 MB are written), writing takes one part of so many of the time; what is
@@ -136,20 +137,45 @@ def begin_weights(folder, siamese, epoch):
 
 
 def load_weights(folder, siamese, epoch):
-    """Load what `save_weights` wrote. Raises RunError where the file is damaged, and clears the way for a fresh start.
+    """Load what `save_weights` wrote.
 
-    The damaged file is kept beside as FILE.damaged.
+    Raises DamageError where the file is damaged, what the folder holds set aside for a fresh start; OSError or
+    MemoryError, with everything in place, where it cannot be read now.
     """
     path = weights_path(folder, epoch)
     try:
         siamese.load_weights(path)
-    except Exception as error:  # a damaged HDF5 file raises many kinds
-        aside = path.with_name(f"{path.name}.damaged")
-        if path.exists():
-            os.replace(path, aside)
-        for useless in (folder / "resume.npz", folder / "result.json"):
-            useless.unlink(missing_ok=True)
-        raise RunError(f"{path}: damaged weights ({type(error).__name__}), set aside as {aside.name}") from error
+    except Exception as error:
+        # Keras makes the same errors of a damaged file and of a machine that fails: the file itself has to tell.
+        if problem := _weights_problem(path, siamese):
+            aside = set_aside_content(folder)
+            raise DamageError(f"{path}: damaged weights ({problem}), set aside with the run as {aside.name}") from error
+        if isinstance(error, (OSError, MemoryError)):
+            raise
+        raise OSError(f"{path}: the file is whole but cannot be loaded ({one_line(error)[:200]})") from error
+
+
+def _weights_problem(path, siamese):
+    """What is wrong with a file of weights, None where nothing is. Raises OSError, MemoryError where it cannot be read."""
+    import h5py
+    content = path.read_bytes()
+    shapes = Counter()
+
+    def read(_, item):
+        if isinstance(item, h5py.Dataset):
+            if item.nbytes > len(content):
+                raise ValueError(f"an array of {item.nbytes:,} bytes")
+            shapes[item[()].shape] += 1
+
+    try:
+        with h5py.File(io.BytesIO(content), "r") as file:  # from memory: whatever it raises is about the content
+            file.visititems(read)
+    except MemoryError:
+        raise
+    except Exception as error:
+        return f"{type(error).__name__}: {one_line(error)[:100]}"
+    missing = Counter(tuple(weight.shape) for weight in siamese.weights) - shapes
+    return f"no array of shape {next(iter(missing))}" if missing else None
 
 
 def drop_weights(folder, keep=()):
@@ -181,12 +207,14 @@ def save_resume(folder, model, rows):
 def load_resume(folder, model, training):
     """Restore what `save_resume` wrote into a compiled model; returns the history's rows, [] where there is none.
 
-    Raises RunError, with the model left as it was, where the file or the weights it needs are damaged or missing.
+    Raises DamageError, with the model left as it was and what the folder holds set aside, where the file is damaged or
+    weights that it needs are missing; OSError or MemoryError, with everything in place, where it cannot be read now.
     """
     path = folder / "resume.npz"
     if not path.exists():
         return []
     try:
+        check_zip(path)  # else a damaged header may ask for any amount of memory
         with np.load(path, allow_pickle=False) as content:
             rows = json.loads(content["rows"].tobytes())
             variables = _state(model)
@@ -196,8 +224,11 @@ def load_resume(folder, model, training):
         for epoch in needed_epochs(rows, training):
             if not weights_path(folder, epoch).exists():
                 raise ValueError(f"{weights_path(folder, epoch).name} is missing")
-    except Exception as error:  # a damaged zip file raises many kinds
-        raise RunError(f"{path}: unusable resume state ({error})") from error
+    except Exception as error:
+        if not proves_damage(error):
+            raise
+        aside = set_aside_content(folder)
+        raise DamageError(f"{path}: unusable resume state ({one_line(error)}), set aside as {aside.name}") from error
     for variable, value in zip(variables, values):
         variable.assign(value)
     return rows

@@ -48,6 +48,9 @@ def main(arguments=None):
         else:
             print(f"error: {one_line(error)}", file=sys.stderr)
         return 1
+    except MemoryError as error:
+        print(f"error: out of memory: {one_line(error)}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("\ninterrupted; the same command goes on where it was", file=sys.stderr)
         return 1

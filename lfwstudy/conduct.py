@@ -1,6 +1,6 @@
 """The study from beginning to end: notebooks in order, progress, what to keep, the report; and what it would cost."""
 
-import os
+import csv
 import sys
 import tempfile
 import time
@@ -14,7 +14,6 @@ from .files import locked, read_csv, sweep
 from .machine import cores, precision_warning
 from .model_cost import tower_cost, training_memory
 from .stages import LADDERS, get_stage, in_order, scale
-from .study import CHECKED, GIVEN_UP, RENDER_ONLY
 
 _POLL_SECONDS = 0.3
 
@@ -38,9 +37,7 @@ def conduct(study, train=True):
             if warning := precision_warning(study.precision):
                 _say(f"warning: {warning}")
         study.set_aside_damaged(_say)
-        # Every run was looked at: the notebooks need not do so again.
-        with _environment(CHECKED, *() if train else (RENDER_ONLY,)):
-            failures = _train(study) if train else _render_pages(study, report.all_pages(study))
+        failures = _train(study) if train else _render_pages(study, report.all_pages(study))
         _try(failures, study.write_results)
         if train:
             _try(failures, study.prune)
@@ -63,7 +60,8 @@ def train_only(study):
         study.set_aside_damaged(_say)
         study.ask(study.settings.stage_ids())
         failures = list(study.train_all(_now_and_then(_say)).values())
-        study.write_results()
+        _try(failures, study.write_results)
+        _try(failures, study.prune)
         for message in failures:
             _say(f"failed: {message}")
         _say(f"{'trained' if not failures else 'trained with gaps'} in {clock(time.monotonic() - started)}")
@@ -129,10 +127,7 @@ def _train(study):
     study.ask(study.settings.stage_ids())
     if study.seeds() > study.settings.seeds:
         _say(f"this study has {study.seeds()} seeds already; every stage asked for is brought to as many")
-    try:
-        return _climb(study, before)
-    finally:
-        os.environ.pop(GIVEN_UP, None)
+    return _climb(study, before)
 
 
 def _climb(study, before):
@@ -142,6 +137,7 @@ def _climb(study, before):
         while specs := study.next_runs(desk.given_up):
             desk.expect(specs)
             desk.given_up |= study.train(specs, desk.attend)
+            desk.given_up = {s.run: "not finished" for s in study.missing(specs)} | desk.given_up  # none is tried twice
             desk.clear()
         desk.finish()
     except BaseException:
@@ -158,7 +154,7 @@ class _Desk:
     """Executes the pages of a study beside its training, in order, each once nothing is missing that it shows.
 
     before: known runs, as `_known_runs` has them. given_up: {run: message} of the runs that failed, filled by whoever
-    trains; pages do not try them again.
+    trains.
     """
 
     def __init__(self, study, before):
@@ -190,7 +186,6 @@ class _Desk:
         # Beside training, which has all the cores, one at a time.
         while self.waiting and len(self.running) < (1 if self.bar else cores()) and self._is_ready(self.waiting[0][0]):
             (_, page), self.needed = self.waiting.pop(0), None
-            os.environ[GIVEN_UP] = ",".join(self.given_up)
             log, process = _start(self.study, page, self.failures)
             if process is not None:
                 self.running.append((page, log, process, time.monotonic()))
@@ -332,7 +327,7 @@ def _known_runs(study):
                    if (key, study.settings.protocol) != ("split", "view2")):
                 fold = int(row["fold"]) if row["fold"] else None
                 known.setdefault(row["stage"], {})[row["variant"], int(row["seed"]), fold] = row["run"]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, csv.Error) as error:
         _say(f"{path}: damaged ({type(error).__name__}: {error}); it is written anew")
     return known
 
@@ -377,17 +372,6 @@ def _now_and_then(say, seconds=30):
             last = time.monotonic()
             say(text)
     return sometimes
-
-
-@contextmanager
-def _environment(*names):
-    """Set environment variables to 1 for the processes started within the block."""
-    os.environ |= dict.fromkeys(names, "1")
-    try:
-        yield
-    finally:
-        for name in names:
-            os.environ.pop(name, None)
 
 
 @contextmanager

@@ -10,7 +10,7 @@ import sys
 import tarfile
 import zipfile
 from collections import deque
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -168,20 +168,23 @@ def prepare_bank(config, data_dir="", progress=None):
     source = _find_source(DATASETS[config.dataset], folder, explicit=bool(data_dir))
     key = hashlib.sha256("|".join(map(str, (config.dataset, *wanted, *_fingerprint(source)))).encode()).hexdigest()
     path = cache_folder() / "banks" / f"{config.dataset}-{config.crop}-{config.side}-{config.filter}-{key[:12]}.npz"
-    if path.exists():
-        try:
-            return load_bank(path)
-        except DataError:
-            path.unlink(missing_ok=True)  # our own cache: a damaged file is made anew
+    if (bank := _cached(path)) is not None:
+        return bank
     with _alone(path):
-        if path.exists():  # made by another process meanwhile
-            return load_bank(path)
+        if (bank := _cached(path)) is not None:  # made by another process meanwhile
+            return bank
         for left_over in path.parent.glob(f".{path.name}.*.tmp"):  # of a process that was killed
             left_over.unlink()
         notes = () if config.dataset == "demo" else _judge_archive(DATASETS[config.dataset], source)
         bank = build_bank(_pictures(source), config.dataset, *wanted, origin=source, notes=notes, progress=progress)
         bank.save(path)
     return load_bank(path)
+
+
+def _cached(path):
+    """The bank of the cache, None where there is none or a damaged one: what is made then takes its place."""
+    with suppress(DataError):
+        return load_bank(path)
 
 
 def pair_file(name, dataset, data_dir=""):

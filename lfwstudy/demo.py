@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from .machine import cores
 from .pairs import picture_name
 
 # Raised whenever other pictures or pairs would be drawn: it names the cache folder.
@@ -57,7 +58,7 @@ def make_demo(folder, people=SETS * PEOPLE_PER_SET, train_people=TRAIN_PEOPLE, t
     work = [(name, number) for name in names for number in range(1, counts[name] + 1)]
     for name in names:
         (folder / "demo" / name).mkdir(parents=True)
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(cores()) as pool:
         index = {name: i for i, name in enumerate(names)}
         list(pool.map(lambda item: _save_picture(folder, seed, index[item[0]], *item), work))
     order = rng.permutation(people)

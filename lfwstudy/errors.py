@@ -1,6 +1,12 @@
 """The errors that a user can cause and mend. Everything else is a bug and keeps its traceback."""
 
+import csv
+import errno
+import lzma
 import re
+import struct
+import zipfile
+import zlib
 
 # What is found under the name of a data file that is none, by its first bytes.
 _MISTAKEN = tuple((re.compile(start, re.IGNORECASE), what) for start, what in (
@@ -29,6 +35,25 @@ class ConfigError(StudyError, ValueError):
 
 class RunError(StudyError, RuntimeError):
     """A training process failed, or a stored run is damaged."""
+
+
+class DamageError(RunError):
+    """A file that training left behind was read and is damaged."""
+
+
+# What readers raise over a file's content. Not RuntimeError or ImportError: a machine short of threads or files raises them, too.
+_OF_CONTENT = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, EOFError, NotImplementedError,
+               RecursionError, RunError, csv.Error, struct.error, zlib.error, lzma.LZMAError, zipfile.BadZipFile)
+
+
+def proves_damage(error: BaseException) -> bool:
+    """Whether what a reader raised is about the file's content.
+
+    Else the machine could not read it (memory, open files, permission, a failing disk): the file may be whole.
+    """
+    if isinstance(error, OSError):  # without a number a library's own; EINVAL is an offset before the file's beginning
+        return error.errno in (None, errno.EINVAL)
+    return isinstance(error, _OF_CONTENT)
 
 
 def one_line(text):

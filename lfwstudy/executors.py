@@ -11,13 +11,14 @@ import subprocess
 import sys
 import threading
 import time
+from collections import deque
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from pathlib import Path
 
 from . import forking
 from .errors import ConfigError, RunError
 from .files import read_csv, write_json
-from .machine import cores, environment, large_pages
+from .machine import cores, environment, large_pages, usable_cores
 
 # A process that takes longer to end than this after being asked is killed.
 _GRACE_SECONDS = 10
@@ -29,26 +30,31 @@ _FULL_BYTES = 64 << 10
 def run(jobs, cluster="", show=None):
     """Train jobs, each in a process of its own; returns {run: message} of those that failed.
 
-    jobs: dicts as train.main reads them, with `title`, `epochs` and `threads`: 0 where a run takes the whole machine,
-    else the number of threads it computes with, and as many run at once as there are cores for. show: called with a
-    line on how far it is. One run's failure does not stop the others. cluster: hands them to the cluster there.
+    jobs: dicts as train.main reads them, with `title`, `epochs` and `threads`: 0 where a run takes the whole machine and
+    runs alone, else the number of threads it computes with; as many run at once, in this order, as there are cores for.
+    show: called with a line on how far it is. One run's failure does not stop the others. cluster: hands them to the
+    cluster there.
     """
     if cluster:
         return load_cluster().run(jobs, cluster, show)
     failures, started, children = {}, time.monotonic(), _Children()
     before = sum(len(_history(Path(job["folder"]))) for job in jobs)
-    threads = max((job["threads"] for job in jobs), default=0)
-    with ThreadPoolExecutor(max(1, cores() // threads) if threads else 1) as pool:
+    waiting, running, there = deque(jobs), {}, cores()
+
+    def need(job):
+        return min(job["threads"] or there, there)
+
+    with ThreadPoolExecutor(there) as pool:
         try:
-            futures = {pool.submit(train_in_process, job, children): job for job in jobs}
-            pending = set(futures)
-            while pending:
-                done, pending = wait(pending, _POLL_SECONDS, FIRST_COMPLETED)
-                for future in done:
+            while waiting or running:
+                while waiting and need(waiting[0]) <= there - sum(map(need, running.values())):
+                    job = waiting.popleft()
+                    running[pool.submit(train_in_process, job, children)] = job
+                for future in wait(running, _POLL_SECONDS, FIRST_COMPLETED).done:
+                    job = running.pop(future)
                     if future.exception():
-                        job = futures[future]
                         failures[job["run"]] = f"{job['title']}: {future.exception()}"
-                if show and pending:
+                if show and (waiting or running):
                     show(progress(jobs, started, failures, before))
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
@@ -222,7 +228,10 @@ class _Children:
 
 
 def _thread_limits(threads):
-    # Fixed where given: sums depend on how many threads share them.
+    # Fixed where given: sums depend on how many threads share them. A share of the cores' time is no number of them: the
+    # libraries would not see it.
+    if not threads and cores() < usable_cores():
+        threads = cores()
     names = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS") if threads else ()
     return dict.fromkeys(names, str(threads))
 

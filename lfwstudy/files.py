@@ -7,7 +7,9 @@ import json
 import math
 import os
 import re
+import shutil
 import time
+import zipfile
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -30,6 +32,38 @@ def replacing(path):
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def name_aside(folder: Path) -> Path:
+    """Where a damaged run's folder is set aside: FOLDER.damaged-1, or the next number that is free."""
+    number = 1
+    while (aside := folder.with_name(f"{folder.name}.damaged-{number}")).exists():
+        number += 1
+    return aside
+
+
+def set_aside_content(folder: Path) -> Path:
+    """Move what an earlier process left in a run's folder to a folder beside it, which is returned.
+
+    What the process at work has open stays, and so does config.json, copied.
+    """
+    aside = name_aside(folder)
+    aside.mkdir()
+    for path in sorted(folder.iterdir()):
+        if path.name == "config.json":
+            shutil.copy2(path, aside)
+        elif path.name not in (".lock", "job.json", "log.txt"):
+            path.rename(aside / path.name)
+    return aside
+
+
+def check_zip(path: Path) -> None:
+    """Read a zip file through, checksums included. What it raises for a damaged one passes `proves_damage`."""
+    with zipfile.ZipFile(path) as archive:
+        if any(member.flag_bits & 1 for member in archive.infolist()):
+            raise zipfile.BadZipFile("a member is encrypted")
+        if damaged := archive.testzip():
+            raise zipfile.BadZipFile(f"{damaged} is damaged")
 
 
 def sweep(folder):

@@ -101,30 +101,41 @@ def serve():
     the job."""
     interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all of a terminal; the study ends its trainings
     prctl, server, trainings = ctypes.CDLL(None).prctl, os.getpid(), {}
+    # The server waits for nothing but its study and trainings that are over: one that is being killed may take as long as
+    # the disk that it writes to.
+    children, wakes = os.pipe()
+    for end in (children, wakes):
+        os.set_blocking(end, False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.set_wakeup_fd(wakes, warn_on_full_buffer=False)
     with socket.socket(fileno=os.dup(0)) as requests:
         while True:
-            for ready in connection.wait([requests, *trainings]):
+            for ready in connection.wait([requests, children]):
                 if ready is not requests:
-                    pid, channel = trainings.pop(ready)
-                    _tell(channel, os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
-                    os.close(ready)
-                    os.close(channel)
+                    os.read(children, 4096)
+                    for pid in list(trainings):
+                        ended, status = os.waitpid(pid, os.WNOHANG)
+                        if ended:
+                            _tell(trainings[pid], os.waitstatus_to_exitcode(status))
+                            os.close(trainings.pop(pid))
                     continue
                 asked, descriptors, *_ = socket.recv_fds(requests, 1, 2, socket.MSG_CMSG_CLOEXEC)
                 if not asked:
-                    sys.exit()
+                    os._exit(0)  # at once, and its trainings with it
                 channel, log = descriptors
-                ended, open_until_then = os.pipe()
                 pid = os.fork()
                 if not pid:
                     prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
                     if os.getppid() != server:
                         os._exit(3)
+                    signal.set_wakeup_fd(-1)
+                    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
                     signal.signal(signal.SIGINT, interrupt)
+                    for descriptor in (children, wakes):
+                        os.close(descriptor)
                     return _begin(channel, log)
                 _tell(channel, pid)
-                trainings[ended] = pid, channel
-                os.close(open_until_then)
+                trainings[pid] = channel
                 os.close(log)
 
 

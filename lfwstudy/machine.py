@@ -1,6 +1,7 @@
 """What machine is this? Names, versions, memory and which precision it computes in."""
 
 import json
+import math
 import os
 import platform
 import subprocess
@@ -8,15 +9,51 @@ import sys
 from contextlib import contextmanager
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 # Else the first process that asks JAX for its devices keeps three quarters of an accelerator's memory.
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 
+CONTROL_GROUP = "/sys/fs/cgroup"
 
-def cores():
-    """Number of cores available to this process."""
+
+def cores(group: str = CONTROL_GROUP) -> int:
+    """Number of cores that this process may use: those it may run on, or what its control group grants where that is less.
+
+    group: where the control groups are mounted. A part of a core counts as one.
+    """
+    return max(1, math.ceil(min([usable_cores(), *_quotas(group)])))
+
+
+def usable_cores() -> int:
+    """Number of cores that this process may run on, whatever share of their time it gets."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _quotas(group):
+    """Cores' worth of time that each control group around this process grants; none where there is no limit."""
+    try:
+        lines = [line.split(":", 2) for line in Path("/proc/self/cgroup").read_text().splitlines()]
+    except (OSError, ValueError):
+        lines = []
+    # Version 2 has one tree, version 1 one for each kind of resource. In a container the path may be the host's: only the
+    # root is there then, and is the container's own.
+    for _, kinds, path in [*lines, ("", "", "/"), ("", "cpu", "/")]:
+        if not kinds or "cpu" in kinds.split(","):
+            for place in [PurePosixPath(path), *PurePosixPath(path).parents]:
+                yield from _quota(Path(group) / kinds / str(place).lstrip("/"))
+
+
+def _quota(folder):
+    """Cores' worth of time of one control group, of either version, as a list: empty where it has no limit."""
+    found = []
+    for names in (["cpu.max"], ["cpu.cfs_quota_us", "cpu.cfs_period_us"]):
+        try:
+            quota, period = map(int, " ".join((folder / name).read_text() for name in names).split())
+        except (OSError, ValueError):  # not there, or "max"
+            continue
+        found += [quota / period] if quota > 0 and period > 0 else []
+    return found
 
 
 def cpu_name():
@@ -155,7 +192,7 @@ def free_memory():
         free = int(lines["MemAvailable"].split()[0]) * 1024
     except (OSError, ValueError, KeyError):
         return None
-    group = Path("/sys/fs/cgroup")
+    group = Path(CONTROL_GROUP)
     try:
         used = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())["anon"]
         free = min(free, int((group / "memory.max").read_text()) - int(used))

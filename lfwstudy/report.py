@@ -37,8 +37,9 @@ def pages(study, suffix="", stages=None):
     found = [Page(f"02_report{suffix}", f"summary{suffix}", f"Summary{label}", "02_report.ipynb", shared),
              Page(f"00_data{suffix}", f"data{suffix}", f"The data{label}", "00_data.ipynb", shared)]
     for name in stages or study.stages():
+        # Whoever executes the pages has trained what there is to show.
         found.append(Page(f"01_stage-{name}{suffix}", f"{name}{suffix}", f"Stage {name}{label}", "01_stage.ipynb",
-                          {"stage": name, **shared}))
+                          {"stage": name, "train": False, **shared}))
     return found
 
 
@@ -100,14 +101,14 @@ def _nbformat():
 
 
 def mark_gap(study, page, message):
-    """Note in a page's executed notebook, where there is one, that executing it failed; the report says so."""
+    """Note in a page's executed notebook, where there is a readable one, that executing it failed; the report says so."""
     path = notebook_path(study, page)
     try:
         notebook = json.loads(path.read_text(encoding="utf-8"))
         notebook["metadata"]["lfwstudy_gap"] = message
-        write_json(path, notebook)
-    except (OSError, ValueError, KeyError):
-        path.unlink(missing_ok=True)  # what cannot be read is no page
+    except (FileNotFoundError, ValueError, KeyError, TypeError):  # the report says that it cannot be read
+        return
+    write_json(path, notebook)
 
 
 def render(study):
@@ -119,6 +120,8 @@ def render(study):
             body, headings = _body(source, page)
         except FileNotFoundError:
             body, headings = _gap(f"This part of the study is missing: {page.stem} was not executed."), []
+        except (OSError, MemoryError):
+            raise
         except Exception as error:  # whatever a damaged notebook makes the readers raise
             body, headings = _gap(f"{page.stem}.ipynb cannot be read: {type(error).__name__}: {error}"), []
         sections.append((page, body, headings))
@@ -138,6 +141,8 @@ def _render_play(study):
     if source.is_file():
         try:
             body, headings = _body(source, page)
+        except (OSError, MemoryError):
+            raise
         except Exception as error:  # whatever a damaged notebook makes the readers raise
             body, headings = _gap(f"{source.name} cannot be read: {type(error).__name__}: {error}"), []
         note = ("<blockquote><p>There is no kernel behind this page: these are stills. To move things, open "
@@ -409,7 +414,7 @@ def _first_line(text):
 def _is_whole(path):
     try:
         return bool(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError):
+    except (FileNotFoundError, ValueError):
         return False
 
 

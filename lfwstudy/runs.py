@@ -7,9 +7,9 @@ import math
 import os
 import re
 import shutil
+import stat
 import subprocess
 import sys
-import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
@@ -17,9 +17,9 @@ from pathlib import Path
 import numpy as np
 
 from .config import TRAINING_VERSION, RunConfig
-from .errors import RunError
+from .errors import RunError, one_line, proves_damage
 from .evaluate import calibrated
-from .files import read_csv, read_json, write_json
+from .files import check_zip, name_aside, read_csv, read_json, write_json
 from .machine import cores, environment
 
 FILES = ("config.json", "history.csv", "predictions.csv", "result.json")
@@ -42,7 +42,7 @@ class Store:
     def is_finished(self, run, with_test=False):
         """Whether a run's four files are there (weights are optional), `with_test` with scored test pairs too."""
         folder = f"{self.root}/{run}"  # asked for every run of a large store again and again: Path is slow
-        if not all(os.path.isfile(f"{folder}/{name}") for name in FILES):
+        if not all(_is_file(f"{folder}/{name}") for name in FILES):
             return False
         return not with_test or self.result(run)["test_accuracy"] is not None
 
@@ -66,7 +66,7 @@ class Store:
             # Runs of earlier versions have fewer columns, those resumed from one empty fields in them.
             return [{key: int(value) if key == "epoch" else float(value or "nan") for key, value in row.items()}
                     for row in read_csv(self.folder(run) / "history.csv")]
-        except (OSError, ValueError, TypeError, csv.Error):
+        except (FileNotFoundError, ValueError, TypeError, csv.Error):
             return []
 
     def predictions(self, run, part="test"):
@@ -140,9 +140,7 @@ class Store:
         return self._set_aside(run, problem) if problem else None
 
     def _set_aside(self, run, problem):
-        number = 1
-        while (aside := self.root / f"{run}.damaged-{number}").exists():
-            number += 1
+        aside = name_aside(self.folder(run))
         shutil.move(self.folder(run), aside)
         return f"run {run} was damaged ({problem}); it is set aside as {aside.name}"
 
@@ -164,8 +162,10 @@ class Store:
     def _what_is_wrong(self, run):
         try:
             return self._problem(run)
-        except Exception as error:  # whatever a damaged file makes the readers raise
-            return f"{type(error).__name__}: {error}"
+        except Exception as error:
+            if not proves_damage(error):
+                raise
+            return f"{type(error).__name__}: {one_line(error)}"
 
     def _problem(self, run):
         config, result = self.record(run)
@@ -189,9 +189,22 @@ class Store:
             got = np.mean((scored["score"] > 0.5) == (scored["label"] > 0.5)) if len(scored["label"]) else math.nan
             if math.isfinite(stored) and not abs(got - stored) < 1e-6:
                 return f"predictions.csv gives {part} accuracy {got:.4f}, result.json {stored:.4f}"
-        if self.has_weights(run) and not _is_whole_zip(self.folder(run) / "model.keras"):
-            return "model.keras is cut short or corrupted"
+        if self.has_weights(run):
+            try:
+                check_zip(self.folder(run) / "model.keras")
+            except Exception as error:
+                if not proves_damage(error):
+                    raise
+                return "model.keras is cut short or corrupted"
         return None
+
+
+def _is_file(path):
+    """Whether a file is there. Raises OSError where the system cannot tell: its run would be trained again."""
+    try:
+        return stat.S_ISREG(os.stat(path).st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
 
 
 @lru_cache(maxsize=32_768)
@@ -227,14 +240,6 @@ def _read_scores(path, parts):
     if not whole:
         raise RunError(f"{path}: damaged; `lfwstudy run` sets such a run aside and trains it anew")
     return scores
-
-
-def _is_whole_zip(path):
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return archive.testzip() is None
-    except Exception:  # a damaged file makes zipfile raise many kinds
-        return False
 
 
 if __name__ == "__main__":

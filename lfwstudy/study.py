@@ -23,14 +23,8 @@ from .runs import Store
 from .splits import component_labels
 from .stages import LADDERS, PROFILES, base_config, get_ladder, get_stage, in_order, scale, seeds_of
 
-# Runs that failed earlier in the same command, comma-separated: later stages do not try them again.
-GIVEN_UP = "LFWSTUDY_GIVEN_UP"
 # Where the pictures were when the study last ran; of one machine, so that it does not travel in study.json.
 DATA_DIR_HINT = ".data-dir"
-# Set where notebooks are executed to render what there is: nothing is trained or scored then.
-RENDER_ONLY = "LFWSTUDY_RENDER_ONLY"
-# Set where the command has looked at every run already: its notebooks need not.
-CHECKED = "LFWSTUDY_CHECKED"
 SELECTIONS = ("validation", "report")
 KEEP = ("best", "all", "none")
 RESULT_COLUMNS = (
@@ -265,22 +259,28 @@ class Study:
                 break
         return rungs
 
-    def stage(self, name, show=None):
-        """Climb to a stage, training what is missing on the way; returns its Rung."""
+    def stage(self, name, show=None, train=True):
+        """Climb to a stage, training what is missing on the way; returns its Rung.
+
+        train: False only shows what there is: an empty Rung that says why where the stage cannot be reached. Raises
+        StudyError where training does not reach it.
+        """
         stage = get_stage(self.settings.ladder, name)
         # Bad data fail before anything is asked for.
         self.data(scale(self.first(), self.settings.profile, self.settings.ladder).data)
-        if not os.environ.get(CHECKED):
+        if train:
             self.set_aside_damaged(show)
-        if name not in self.stages():
+        if train and name not in self.stages():
             ladder = get_ladder(self.settings.ladder)
             earlier = ladder[:ladder.index(stage)] if not self.stages() else ()
             self.ask([s.id for s in earlier if s.carry] + [name])
-        rungs = self.climb(upto=name, train=True, show=show)
-        if rungs[-1].stage.id == name:
+        rungs = self.climb(upto=name, train=train, show=show)
+        if rungs and rungs[-1].stage.id == name:
             return rungs[-1]
-        why = f"stage {name} could not be reached: stage {rungs[-1].stage.id} is not finished ({self.why_incomplete(rungs[-1])})"
-        if not os.environ.get(RENDER_ONLY):
+        why = f"stage {rungs[-1].stage.id} is not finished ({self.why_incomplete(rungs[-1])})" if name in self.stages() \
+            else "this study was not asked for it"
+        why = f"stage {name} could not be reached: {why}"
+        if train:
             raise StudyError(why)
         return Rung(stage, None, (), None, {name: why})
 
@@ -292,10 +292,8 @@ class Study:
 
     def train(self, specs, show=None):
         """Train the runs that are not finished yet; returns {run: message} of those that failed."""
-        if os.environ.get(RENDER_ONLY):
-            return {}
-        jobs, given_up = [], set(os.environ.get(GIVEN_UP, "").split(","))
-        for spec in {spec.run: spec for spec in specs if spec.run not in given_up}.values():
+        jobs = []
+        for spec in {spec.run: spec for spec in specs}.values():
             task = self._task(spec)
             if task:
                 jobs.append(self._job(spec, task))
@@ -312,9 +310,10 @@ class Study:
 
         Returns {run: message} of those that failed.
         """
-        failures = {}
-        while specs := self.next_runs(failures):
+        failures, tried = {}, set()
+        while specs := self.next_runs(tried):
             failures |= self.train(specs, show)
+            tried |= {spec.run for spec in specs}  # each once, whatever became of it
         return failures
 
     def next_runs(self, given_up=()):
@@ -571,9 +570,6 @@ class Study:
     def _read_record(self):
         """study.json's content, or what it would be; checked against the settings."""
         path, s = self.out / "study.json", self.settings
-        if not path.exists():
-            return {"dataset": s.dataset, "profile": s.profile, "precision": resolve_precision(s.precision),
-                    "combinations": []}
         try:
             record = read_json(path)
             for entry in record["combinations"]:
@@ -581,6 +577,9 @@ class Study:
                          stages=",".join(entry["stages"]))
             choose_one("precision", record["precision"], PRECISIONS)
             choose_one("data set", record["dataset"], DATASETS), choose_one("profile", record["profile"], PROFILES)
+        except FileNotFoundError:
+            return {"dataset": s.dataset, "profile": s.profile, "precision": resolve_precision(s.precision),
+                    "combinations": []}
         except (ValueError, KeyError, TypeError) as error:
             raise ConfigError(f"{path}: not a readable study ({error}); move it away to start anew, the finished "
                               "runs beside it stay usable") from error

@@ -32,9 +32,9 @@ from .augment import PARAMETERS, blank, clip_labels, draw_copies, draw_online, d
 from .callbacks import Recorder, drop_weights, load_resume, load_weights, save_weights, weights_path
 from .config import TRAINING_VERSION, RunConfig
 from .datasets import cache_folder, load_pairs, prepare_bank
-from .errors import RunError, StudyError, one_line
+from .errors import DamageError, RunError, StudyError, one_line
 from .executors import end_with_parent
-from .files import locked, read_json, replacing, sweep, write_csv, write_json
+from .files import locked, read_json, replacing, set_aside_content, sweep, write_csv, write_json
 from .model import build_siamese, unit_length
 from .model_cost import least_memory, tower_cost
 from .pairs import person_of
@@ -453,7 +453,7 @@ def fit(training, trainer, scorer, batches, folder):
     recorder = Recorder(folder, training, trainer.siamese, scorer.validate, batches.pairs / batches.batch_size)
     try:
         recorder.rows = load_resume(folder, trainer, training)
-    except RunError as error:
+    except DamageError as error:
         print(f"{error}; this run starts anew", file=sys.stderr)
     done = len(recorder.rows)
     recorder.saved_resume = (done, time.monotonic())
@@ -521,17 +521,18 @@ def measure(labels, at, penalty):
 
 
 def forget_another_run(folder, identity):
-    """Delete the resume state of a folder whose config.json is not of this run: it was copied or renamed by hand."""
+    """Set aside the training of a folder whose config.json is not of this run: it was copied or renamed by hand."""
     resume = folder / "resume.npz"
     if not resume.exists():
         return
     try:
         known = read_json(folder / "config.json")
-    except (OSError, ValueError):
+    except (FileNotFoundError, ValueError):
         known = None
     if known != identity:
-        resume.unlink()
-        print(f"{resume}: the folder's config.json is not of this run; deleted, this run starts anew", file=sys.stderr)
+        aside = set_aside_content(folder)
+        print(f"{resume}: the folder's config.json is not of this run; set aside as {aside.name}, this run starts anew",
+              file=sys.stderr)
 
 
 def durations(rows):
@@ -601,7 +602,7 @@ def run_job(job):
             else:
                 train(config, job["seed"], job["precision"], bank, pairs, folder, run_id, job["score_test"], keep)
             return
-        except RunError as error:  # damaged weights, set aside by now
+        except DamageError as error:  # set aside by now
             print(f"{error}; this run starts anew", file=sys.stderr)
         train(config, job["seed"], job["precision"], bank, pairs, folder, run_id, job["score_test"], keep)
 

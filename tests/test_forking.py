@@ -4,22 +4,27 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
 import pytest
 
-from lfwstudy import executors, forking
+from lfwstudy import executors, forking, machine
 from lfwstudy.callbacks import RESUME_EPOCHS
 from lfwstudy.config import RunConfig
 from lfwstudy.datasets import load_pairs, prepare_bank
 from lfwstudy.errors import RunError
 from lfwstudy.files import read_csv, read_json
 from lfwstudy.study import Settings, Study
+
+# What is waited for comes when the machine has got to it; a test that waits longer than this has failed.
+DEADLINE = 600
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forked on Linux alone")
 
@@ -94,7 +99,7 @@ def test_a_training_its_server_and_its_parent_end_with_each_other(faces, tmp_pat
     folder = Path(job["folder"])
 
     def wait_for(condition):
-        until = time.monotonic() + 90
+        until = time.monotonic() + DEADLINE
         while not condition():
             assert time.monotonic() < until
             time.sleep(0.01)
@@ -119,8 +124,8 @@ def test_a_training_its_server_and_its_parent_end_with_each_other(faces, tmp_pat
             os.killpg(parent.pid, number)  # Ctrl-C goes to all of a terminal's foreground group
         else:
             family[who].send_signal(number)
-        assert not psutil.wait_procs(family[1:], timeout=20)[1]
-        assert told in parent.communicate(timeout=20)[1] and parent.returncode
+        assert not psutil.wait_procs(family[1:], timeout=DEADLINE)[1]
+        assert told in parent.communicate(timeout=DEADLINE)[1] and parent.returncode
     epochs = len(read_csv(folder / "history.csv"))
     (folder / "log.txt").unlink()
     with started():
@@ -129,12 +134,52 @@ def test_a_training_its_server_and_its_parent_end_with_each_other(faces, tmp_pat
     assert int(first[1]) > epochs - RESUME_EPOCHS
 
 
+SERVER = """
+import os, time
+from lfwstudy import forking
+forking.serve()
+os.closerange(0, 256)
+time.sleep(10**6)
+"""
+
+
+def test_a_server_waits_for_no_training_that_is_still_ending(tmp_path, monkeypatch):
+    """One that has closed its files and does not end, as where a disk holds it: others begin and end, and so does the server."""
+    ours, theirs = socket.socketpair()
+    with open(tmp_path / "log.txt", "w+") as log, ThreadPoolExecutor(1) as pool:
+        server = subprocess.Popen([sys.executable, "-c", SERVER], stdin=theirs, stdout=log, stderr=log, env=machine.environment())
+        try:
+            theirs.close()
+            monkeypatch.setattr(forking, "_server", server)
+            monkeypatch.setattr(forking, "_requests", ours)
+
+            def begin():
+                """A training, once it has closed its files."""
+                training = forking.Forked(tmp_path / "job.json", log, {})
+                while list(Path(f"/proc/{training.pid}/fd").iterdir()):
+                    time.sleep(0.01)
+                return training
+
+            first = pool.submit(begin).result(DEADLINE)
+            second = pool.submit(begin).result(60)
+            assert first.pid != second.pid and first.poll() is second.poll() is None
+            for training, ask, status in ((second, second.kill, -signal.SIGKILL), (first, first.terminate, -signal.SIGTERM)):
+                ask()
+                assert training.wait(DEADLINE) == training.poll() == status
+            last = psutil.Process(pool.submit(begin).result(DEADLINE).pid)
+            ours.close()
+            assert server.wait(DEADLINE) == 0 and not psutil.wait_procs([last], timeout=DEADLINE)[1]
+        finally:
+            server.kill()
+            server.wait()
+
+
 def test_a_script_without_the_usual_guard_is_not_imported_by_its_trainings(faces, tmp_path):
     script = tmp_path / "script.py"
     script.write_text("import json, sys\nfrom lfwstudy import executors, forking\njob = json.loads(sys.argv[1])\n"
                       "print('once', forking.pays(job), executors.run([job]))\n")
     job = job_of(faces, tmp_path / "out")
-    done = subprocess.run([sys.executable, script, json.dumps(job)], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, script, json.dumps(job)], capture_output=True, text=True, timeout=DEADLINE)
     assert done.stdout == "once True {}\n" and (Path(job["folder"]) / "result.json").exists(), done.stderr
 
 

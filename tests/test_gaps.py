@@ -11,19 +11,18 @@ from lfwstudy import executors, report, tables
 from lfwstudy.errors import StudyError
 from lfwstudy.files import write_csv
 from lfwstudy.history import COLUMNS
-from lfwstudy.study import GIVEN_UP, RENDER_ONLY, Study
+from lfwstudy.study import Study
 
 
-def page_of(stage, opened, monkeypatch, render_only=True):
+def page_of(stage, opened, monkeypatch):
     """What the notebook of a stage shows, as one text, without a kernel."""
-    monkeypatch.setenv(RENDER_ONLY, "1" if render_only else "")
     shown = []
     monkeypatch.setattr(tables, "display", shown.append)
     cells = json.loads((report.NOTEBOOKS / "01_stage.ipynb").read_text())["cells"]
     sources = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
     names = {}
     exec(sources[0], names)
-    names |= {"stage": stage, "out": str(opened.out), "precision": "float32", "ladder": opened.settings.ladder}
+    names |= {"stage": stage, "train": False, "out": str(opened.out), "precision": "float32", "ladder": opened.settings.ladder}
     for source in sources[1:]:
         *body, last = ast.parse(source).body
         exec(compile(ast.Module(body, []), "cell", "exec"), names)
@@ -75,29 +74,24 @@ def leave(opened, spec, what):
 WHAT = ["never", "failed", "interrupted late", "interrupted early", "damaged"]
 
 
-@pytest.mark.parametrize("given_up", [False, True])
 @pytest.mark.parametrize("what", WHAT)
-def test_a_gap_names_its_reason(tmp_path, trained, monkeypatch, what, given_up):  # noqa: F811
+def test_a_gap_names_its_reason(tmp_path, trained, what):  # noqa: F811
     study(tmp_path, "base").climb(train=True)
     opened = study(tmp_path, "stride")
     spec = opened.climb()[1].candidates[0].specs[0]
     reason = leave(opened, spec, what)
-    if given_up:  # by the command whose page this is: nothing is tried again
-        monkeypatch.setenv(GIVEN_UP, spec.run)
-    monkeypatch.setenv(RENDER_ONLY, "" if given_up else "1")
-    told = tables.outcome(opened, opened.stage("stride")).data
+    told = tables.outcome(opened, opened.stage("stride", train=False)).data
     assert f"Not finished: pool1-stride1: {reason}" in told and str(tmp_path) not in told and "<b>" not in told
 
 
-def test_each_reason_is_said_once_with_the_runs_that_it_is_of(tmp_path, trained, monkeypatch):  # noqa: F811
+def test_each_reason_is_said_once_with_the_runs_that_it_is_of(tmp_path, trained):  # noqa: F811
     study(tmp_path, "base", seeds=3).climb(train=True)
     opened = study(tmp_path, "lr-schedule", seeds=3)
     first, second, third = opened.climb()[1].candidates
     reason = leave(opened, first.specs[1], "failed")
     finish_run(opened._job(first.specs[0], "train"), 0.6, 0.6)
     finish_run(opened._job(second.specs[0], "train"), 0.6, 0.6)
-    monkeypatch.setenv(RENDER_ONLY, "1")
-    told = tables.outcome(opened, opened.stage("lr-schedule")).data
+    told = tables.outcome(opened, opened.stage("lr-schedule", train=False)).data
     assert f"drop40, seed 1: {reason}; drop40, seed 2: never started; drop50, seed 1 and seed 2: never started" in told
     assert "drop60: never started" in told and told.count("Not finished") == 1
 

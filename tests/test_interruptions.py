@@ -15,6 +15,8 @@ import pytest
 from lfwstudy.callbacks import RESUME_EPOCHS
 from lfwstudy.files import read_csv, read_json
 
+# What is waited for comes when the machine has got to it; a test that waits longer than this has failed.
+DEADLINE = 600
 # A study of one run without notebooks: what a kill can hit in seconds.
 BRIEF = """
 import sys
@@ -92,10 +94,10 @@ def _signal(process, number):
         pass
 
 
-def wait_for_all(process, processes, seconds):
+def wait_for_all(process, processes):
     """Wait until a study and all that it started is over; what does not end by itself is a failure."""
-    process.wait(seconds)
-    _, alive = psutil.wait_procs(processes, timeout=60)
+    process.wait(DEADLINE)
+    _, alive = psutil.wait_procs(processes, timeout=DEADLINE)
     for each in alive:
         each.kill()
     assert not alive, f"left running: {alive}"
@@ -126,11 +128,11 @@ HOW = ["one process killed", "machine gone", "Ctrl-C", "terminated"]
 
 def test_three_kills_change_nothing(faces, tmp_path):
     with open(tmp_path / "log", "w+") as log:
-        assert start(brief(faces, tmp_path / "whole"), log).wait(200) == 0, (tmp_path / "log").read_text()
+        assert start(brief(faces, tmp_path / "whole"), log).wait(DEADLINE) == 0, (tmp_path / "log").read_text()
         out, rng = tmp_path / "killed", random.Random(1)
         for how, epochs in (("one process killed", 1), ("machine gone", 6), ("terminated", 11)):
             process = start(brief(faces, out), log)
-            until = time.monotonic() + 100
+            until = time.monotonic() + DEADLINE
             while process.poll() is None and time.monotonic() < until and \
                     max((len(read_csv(p)) for p in out.glob("runs/*/history.csv")), default=0) < epochs:
                 no_file_is_half_written(out)  # nor for those who read while it runs
@@ -138,9 +140,9 @@ def test_three_kills_change_nothing(faces, tmp_path):
             processes = tree(process)
             end(process, how, rng)
             no_file_is_half_written(out)
-            wait_for_all(process, processes, 100)
+            wait_for_all(process, processes)
         run, epochs = next(iter(_epochs(out).items()))
-        assert start(brief(faces, out), log).wait(200) == 0, (tmp_path / "log").read_text()
+        assert start(brief(faces, out), log).wait(DEADLINE) == 0, (tmp_path / "log").read_text()
     assert numbers(out) == numbers(tmp_path / "whole")
     first = re.search(r"epoch +([0-9]+)/", (out / "runs" / run / "log.txt").read_text())
     assert int(first[1]) > epochs - RESUME_EPOCHS, "more than one period was trained again"
@@ -164,7 +166,7 @@ def test_twenty_five_kills_at_random_moments_change_nothing(faces, tmp_path, num
     rng.shuffle(ways)
     whole, studies, complete = tmp_path / "whole", 1, False
     with open(tmp_path / "log", "w+") as log:
-        assert start(command(faces, whole, stages), log).wait(600) == 0, (tmp_path / "log").read_text()
+        assert start(command(faces, whole, stages), log).wait(DEADLINE) == 0, (tmp_path / "log").read_text()
         for kill, (moment, how) in enumerate(zip(moments, ways)):
             hit = False
             while not hit:
@@ -177,11 +179,11 @@ def test_twenty_five_kills_at_random_moments_change_nothing(faces, tmp_path, num
                     processes = tree(process)
                     print(f"kill {kill + 1}, {moment}: {how}: {end(process, how, rng)}; epochs {_epochs(out)}", flush=True)
                     no_file_is_half_written(out)
-                    wait_for_all(process, processes, 600)
+                    wait_for_all(process, processes)
                 _repeats_no_more_than_a_period(out, before, since)
-                complete = process.wait(600) == 0
+                complete = process.wait(DEADLINE) == 0
                 assert not complete or numbers(out) == numbers(whole)
-        assert start(command(faces, out, stages), log).wait(600) == 0, (tmp_path / "log").read_text()
+        assert start(command(faces, out, stages), log).wait(DEADLINE) == 0, (tmp_path / "log").read_text()
     assert numbers(out) == numbers(whole)
     page = (out / "report.html").read_text()
     assert "Traceback" not in page and 'class="gap"' not in page
@@ -189,7 +191,7 @@ def test_twenty_five_kills_at_random_moments_change_nothing(faces, tmp_path, num
 
 def _wait_for(moment, process, out, since):
     """Wait until a study comes by a moment; False where it is over first."""
-    until = time.monotonic() + 600
+    until = time.monotonic() + DEADLINE
     while process.poll() is None and time.monotonic() < until:
         if _is_at(moment, process, out, since):
             return True

@@ -1,10 +1,15 @@
 import subprocess
 import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from lfwstudy import executors, machine
+from lfwstudy.errors import DataError
 
 
 @pytest.fixture
@@ -89,3 +94,80 @@ def test_training_process_asks_for_large_pages_where_the_user_s_settings_do_not_
         monkeypatch.setenv("GLIBC_TUNABLES", own)
     executors.train_in_process({"folder": str(tmp_path / "run"), "threads": 0, "program": "tell_tunables"})
     assert (tmp_path / "run" / "log.txt").read_text() == (own or "glibc.malloc.hugetlb=1") + "\n"
+
+
+@pytest.fixture
+def grouped(tmp_path, monkeypatch):
+    """Lets a test say in which control groups this process is and what they grant; a machine of eight cores."""
+    def write(own, **files):
+        monkeypatch.setattr(machine, "usable_cores", lambda: 8)
+        monkeypatch.setattr(machine, "Path", lambda path: Path(path) if str(path).startswith(str(tmp_path)) else tmp_path / path.lstrip("/"))
+        for name, text in {"proc/self/cgroup": own, **files}.items():
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name).write_text(text)
+        return machine.cores(str(tmp_path / "groups"))
+    return write
+
+
+V1 = "4:memory:/docker/ab\n2:cpu,cpuacct:/docker/ab\n1:cpuset:/\n"
+
+
+@pytest.mark.parametrize("own, files, cores", [
+    ("0::/\n", {}, 8), ("0::/\n", {"groups/cpu.max": "max 100000\n"}, 8), ("0::/\n", {"groups/cpu.max": "200000 100000\n"}, 2),
+    ("0::/\n", {"groups/cpu.max": "150000 100000\n"}, 2), ("0::/\n", {"groups/cpu.max": "10000 100000\n"}, 1),
+    ("0::/\n", {"groups/cpu.max": "9900000 100000\n"}, 8), ("0::/\n", {"groups/cpu.max": "no number\n"}, 8),
+    ("0::/user/job\n", {"groups/user/job/cpu.max": "max 100000\n", "groups/user/cpu.max": "300000 100000\n"}, 3),
+    ("0::/docker/of/the/host\n", {"groups/cpu.max": "100000 50000\n"}, 2),
+    (V1, {"groups/cpu,cpuacct/cpu.cfs_quota_us": "-1\n", "groups/cpu,cpuacct/cpu.cfs_period_us": "100000\n"}, 8),
+    (V1, {"groups/cpu,cpuacct/cpu.cfs_quota_us": "250000\n", "groups/cpu,cpuacct/cpu.cfs_period_us": "100000\n"}, 3),
+    (V1, {"groups/cpu,cpuacct/docker/ab/cpu.cfs_quota_us": "50000\n", "groups/cpu,cpuacct/docker/ab/cpu.cfs_period_us": "50000\n"}, 1),
+    ("", {"groups/cpu/cpu.cfs_quota_us": "400000\n", "groups/cpu/cpu.cfs_period_us": "100000\n"}, 4)])
+def test_cores_are_those_that_the_control_groups_grant(grouped, own, files, cores):
+    assert grouped(own, **files) == cores
+
+
+def test_pictures_are_decoded_and_drawn_on_as_many_threads_as_there_are_cores(monkeypatch, tmp_path):
+    from lfwstudy import bank, demo
+    asked = []
+
+    class Pool(ThreadPoolExecutor):
+        def __init__(self, workers):
+            asked.append(workers)
+            super().__init__(workers)
+
+    for module in (bank, demo):
+        monkeypatch.setattr(module, "cores", lambda: 3)
+        monkeypatch.setattr(module, "ThreadPoolExecutor", Pool)
+    demo.make_demo(tmp_path, people=10, train_people=6, train_pairs=1, test_pairs=1, fold_pairs=0)
+    with pytest.raises(DataError):
+        bank.build_bank([], "demo", 250, 8, "box", "nowhere")
+    assert asked == [3, 3]
+
+
+def test_a_run_of_the_whole_machine_computes_with_as_many_threads_as_its_share_of_it(monkeypatch):
+    monkeypatch.setattr(executors, "usable_cores", lambda: 8)
+    for share, threads, limit in ((8, 0, None), (2, 0, "2"), (2, 1, "1")):
+        monkeypatch.setattr(executors, "cores", lambda share=share: share)
+        assert executors._thread_limits(threads).get("TF_NUM_INTRAOP_THREADS") == limit
+
+
+@pytest.mark.parametrize("threads", [[1, 1, 0, 1, 1], [0, 0, 1, 0], [0, 1], [3, 2, 2, 1, 0, 9, 1], [0, 0], [2, 2, 2], []])
+def test_runs_share_the_cores_and_one_of_the_whole_machine_runs_alone(threads, monkeypatch, tmp_path):
+    running, seen, lock, began = [], [], threading.Lock(), []
+
+    def stand_in(job, children):
+        with lock:
+            began.append(job["run"])
+            running.append(job["threads"])
+            seen.append(list(running))
+        time.sleep(0.05)
+        with lock:
+            running.remove(job["threads"])
+
+    monkeypatch.setattr(executors, "train_in_process", stand_in)
+    monkeypatch.setattr(executors, "cores", lambda: 4)
+    jobs = [{"run": str(n), "threads": t, "folder": str(tmp_path / str(n)), "title": str(n), "epochs": 1} for n, t in enumerate(threads)]
+    assert executors.run(jobs) == {}
+    assert sorted(began) == [job["run"] for job in jobs]
+    assert all(len(at_once) == 1 or sum(at_once) <= 4 and 0 not in at_once for at_once in seen)
+    assert max(map(len, seen), default=0) == (2 if threads not in ([0, 1], [0, 0], [0, 0, 1, 0], []) else len(threads) > 0)

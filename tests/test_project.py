@@ -14,6 +14,14 @@ ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
 
+def test_notebooks_have_the_same_parameters_in_the_same_order():
+    """A stage's has two more, before the others: which stage, and whether it trains."""
+    blocks = {path.stem: json.loads(path.read_text())["cells"][1]["source"] for path in NOTEBOOKS if path.stem != "03_explore"}
+    stage, train, *shared = blocks["01_stage"]
+    assert stage.startswith("stage: str") and train.startswith("train: bool = True")
+    assert shared == blocks["00_data"] == blocks["02_report"]
+
+
 def test_environment_yml_has_the_packages_of_pyproject():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     wanted = {*project["dependencies"], *project["optional-dependencies"]["test"]}

@@ -4,7 +4,7 @@ import json
 import numpy as np
 import pytest
 
-from lfwstudy import executors
+from lfwstudy import conduct, executors
 from lfwstudy.errors import ConfigError, DataError, StudyError
 from lfwstudy.files import read_csv, read_json, write_csv, write_json
 from lfwstudy.history import COLUMNS
@@ -353,3 +353,68 @@ def test_difference_to_a_stage_of_fewer_seeds_is_that_of_the_seeds_both_have(tmp
     one, two = (Candidate("base", variant, None, ()) for variant in correct)
     found = own.differences([Rung(get_stage("report", "early-stopping"), one, (two,), two)])
     assert found["early-stopping", "two"].difference == 0.25 and found["early-stopping", "two"].seeds == 1
+
+
+LEFT_OVER = ("LFWSTUDY_RENDER_ONLY", "LFWSTUDY_CHECKED", "LFWSTUDY_GIVEN_UP")
+
+
+def test_what_is_left_over_in_a_shell_changes_nothing(tmp_path, trained, monkeypatch):
+    done, _ = trained
+    opened = study(tmp_path, "base,stride")
+    runs = [spec.run for spec in opened.next_runs()]
+    for name, value in zip(LEFT_OVER, ("1", "1", ",".join(runs))):
+        monkeypatch.setenv(name, value)
+    assert opened.train_all() == {} and {job["run"] for job in done} == set(runs)
+    (opened.store.folder(runs[0]) / "result.json").write_text("{")
+    assert Study(opened.settings).stage("stride").complete() and len(done) == len(runs) + 1
+
+
+def test_a_stage_that_is_only_shown_trains_and_asks_for_nothing(tmp_path, trained):
+    done, _ = trained
+    opened = study(tmp_path, "base")
+    assert not opened.stage("base", train=False).complete()
+    opened.train_all()
+    for name in ("batchnorm", "early-stopping"):
+        rung = opened.stage(name, train=False)
+        assert not rung.candidates and rung.failures == {name: f"stage {name} could not be reached: this study was not asked for it"}
+    assert opened.stages() == ["base"]
+    opened.ask(["early-stopping"])
+    assert not opened.stage("early-stopping", train=False).complete() and len(done) == 1
+    (opened.store.folder(done[0]["run"]) / "result.json").unlink()
+    assert "stage base is not finished" in opened.stage("early-stopping", train=False).failures["early-stopping"]
+    assert len(done) == 1 and opened.stage("early-stopping").complete()
+
+
+@pytest.mark.parametrize("stand_in", [lambda monkeypatch: monkeypatch.setattr(Study, "train", lambda self, specs, show=None: {}),
+                                      lambda monkeypatch: monkeypatch.setattr(executors, "run", lambda *_: {})],
+                         ids=["train", "executors.run"])
+def test_training_ends_where_a_round_trains_nothing(tmp_path, monkeypatch, stand_in):
+    opened = study(tmp_path, "base,early-stopping")
+    rounds, of_all = [], Study.next_runs
+    monkeypatch.setattr(Study, "next_runs", lambda self, given_up=(): rounds.append(1) or assert_few(rounds) or of_all(self, given_up))
+    stand_in(monkeypatch)
+    opened.train_all()
+    rounds.clear()
+    monkeypatch.setattr(conduct, "_render_pages", lambda *_: [])
+    monkeypatch.setattr(conduct._Desk, "finish", lambda self: None)
+    conduct._climb(opened, {})
+
+
+def assert_few(rounds):
+    assert len(rounds) < 10, "it goes round for ever"
+
+
+@pytest.mark.parametrize("keep, kept", [("best", 1), ("none", 0), ("all", None)])
+def test_training_alone_keeps_the_weights_that_the_command_says(tmp_path, trained, monkeypatch, keep, kept):
+    opened = study(tmp_path, "base,early-stopping", keep=keep)
+    write, stand_in = opened.store.folder, executors.run
+
+    def with_weights(jobs, *more):
+        failures = stand_in(jobs, *more)
+        for job in jobs:
+            (write(job["run"]) / "model.keras").write_bytes(b"network")
+        return failures
+    monkeypatch.setattr(executors, "run", with_weights)
+    assert conduct.train_only(opened) == 0
+    runs = opened.store.ids()
+    assert len(runs) > 1 and sum(map(opened.store.has_weights, runs)) == (len(runs) if kept is None else kept)
