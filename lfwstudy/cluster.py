@@ -91,7 +91,8 @@ def started(address):
         yield os.environ[STARTED]
         return
     count = int(address.partition(":")[2])
-    with dask.config.set(_QUIET), LocalCluster(
+    # Its workers are processes that import nothing from the current folder.
+    with dask.config.set({**_QUIET, "distributed.nanny.pre-spawn-environ.PYTHONSAFEPATH": "1"}), LocalCluster(
             n_workers=count, threads_per_worker=1, host="127.0.0.1", dashboard_address="127.0.0.1:0",
             resources={"CORES": max(1, cores() // count)}, silence_logs=50) as local:
         os.environ[STARTED] = local.scheduler_address
