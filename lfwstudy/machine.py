@@ -146,9 +146,9 @@ def keras_backend():
     """
     backend, source = os.environ.get("KERAS_BACKEND"), "$KERAS_BACKEND"
     if not backend:
-        source = _keras_json()
+        source = "keras.json"
         try:
-            backend = str(json.loads(source.read_text(encoding="utf-8"))["backend"])
+            backend = str(json.loads(_keras_json().read_text(encoding="utf-8"))["backend"])
         except (OSError, ValueError, KeyError, TypeError):
             return "tensorflow"
     if backend not in BACKENDS:
