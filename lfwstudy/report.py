@@ -107,10 +107,10 @@ def check_parameters(namespace: dict) -> None:
     for cell in namespace.get("In", ()):
         with suppress(SyntaxError):  # a cell of somebody's own, with magic
             lines = ast.parse(cell).body
-            if lines and all(isinstance(line, ast.AnnAssign) for line in lines):
+            if not declared and lines and all(isinstance(line, ast.AnnAssign) for line in lines):
                 declared = {line.target.id: line.annotation.id for line in lines}
-            elif cell.startswith("# Parameters"):
-                given = [line.targets[0].id for line in lines]
+            elif cell.startswith("# Parameters\n"):
+                given = [ast.unparse(line.targets[0]) for line in lines if isinstance(line, ast.Assign)]
     for name in given:
         choose_one("parameter", name, declared)
     for name, kind in declared.items():
@@ -213,7 +213,8 @@ def _body(source, page):
     headings = []
     _disarm(soup)
     for text in soup.find_all(string=True):
-        text.replace_with(type(text)(_homeless(text)))
+        if _homeless(text) != text:
+            text.replace_with(_homeless(text))
     for number, tag in enumerate(soup.find_all(["h1", "h2", "h3"])):
         tag["id"] = f"{page.anchor}-{number}"
         if tag.name == "h2":
@@ -458,10 +459,13 @@ def main(path):
         print(f"error: {type(error).__name__}: {_first_line(str(error))}{died}", file=sys.stderr)
         return 1
     finally:
-        if _is_whole(temporary):
+        written = _is_whole(temporary)
+        if written:
             os.replace(temporary, target)
         temporary.unlink(missing_ok=True)
-    return 0
+    if not written:
+        print(f"error: {target}: papermill ended without writing it", file=sys.stderr)
+    return int(not written)
 
 
 def _unformatted(path):

@@ -152,6 +152,15 @@ def test_no_home_folder_stands_in_the_report(pages, tmp_path, monkeypatch):
     assert page.count("~/lost.txt") >= 2 and "~/printed.txt" in page and str(tmp_path) not in page
 
 
+def test_an_older_notebook_does_not_stand_for_one_that_was_not_written(tmp_path):
+    (tmp_path / "page.ipynb").write_text('{"older": 1}')
+    (tmp_path / "job.json").write_text(json.dumps({"source": "x/y.ipynb", "target": str(tmp_path / "page.ipynb"), "parameters": {}}))
+    silent = "import sys, papermill; papermill.execute_notebook = lambda *_, **__: None\n" \
+             "from lfwstudy import executors, report; executors.end_with_parent = lambda: None; sys.exit(report.main(sys.argv[1]))"
+    done = subprocess.run([sys.executable, "-c", silent, str(tmp_path / "job.json")], capture_output=True, text=True)
+    assert done.returncode == 1 and "page.ipynb: papermill ended without writing it" in done.stderr
+
+
 @pytest.mark.parametrize("status, text, told", [
     (1, "Traceback\nModuleNotFoundError: No module named 'papermill'\n\n", "status 1: ModuleNotFoundError: No module named 'papermill'"),
     (-9, "", "status -9: no output"), (0, "odd\n", "status 0: odd"), (1, "noise\nerror: told\nnoise\n", "page: told")])
@@ -184,7 +193,8 @@ def test_a_parameter_that_cannot_be_meant_is_refused(given, told):
 
 @pytest.mark.parametrize("given", ['stage = "stride"\nrate = 1', "", "number = -3"])
 def test_parameters_of_their_kinds_are_taken(given):
-    namespace = {"In": ["", "import os", DECLARED, *([f"# Parameters\n{given}\n"] if given else []), "x: int = 1; y = 2"]}
+    namespace = {"In": ["", "import os", DECLARED, *([f"# Parameters\n{given}\n"] if given else []), "x: int = 1; y = 2",
+                        "mine: list[int] = []", "# Parameters of mine\nimport sys"]}
     exec(DECLARED + given, namespace)
     report.check_parameters(namespace)
     report.check_parameters({})
