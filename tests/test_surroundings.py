@@ -75,9 +75,10 @@ def test_python_m_takes_nothing_from_the_current_folder(tmp_path):
 
 def test_workers_on_this_machine_take_nothing_from_the_current_folder(tmp_path, monkeypatch):
     cluster = pytest.importorskip("lfwstudy.cluster")
-    poison(tmp_path, "tempfile", "random", "distributed")
+    poison(tmp_path, "tempfile", "random", "multiprocessing", "distributed")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("PYTHONSAFEPATH", raising=False)
+    for name in ("PYTHONSAFEPATH", "PYTHONPATH"):  # the tests' own path imports much before the current folder is on it
+        monkeypatch.delenv(name, raising=False)
     with cluster.started("local:1") as address:
         assert "1 worker " in cluster.describe(address)
     os.environ.pop("PYTHONSAFEPATH", None)  # Dask leaves it
