@@ -81,7 +81,7 @@ def test_workers_on_this_machine_take_nothing_from_the_current_folder(tmp_path, 
         monkeypatch.delenv(name, raising=False)
     with cluster.started("local:1") as address:
         assert "1 worker " in cluster.describe(address)
-    os.environ.pop("PYTHONSAFEPATH", None)  # Dask leaves it
+    assert "PYTHONSAFEPATH" not in os.environ
 
 
 # -- pages ------------------------------------------------------------------------------------------------------------
