@@ -1,4 +1,4 @@
-# make study | make test | make lab     (needs Python 3.11 or newer and make, nothing else)
+# make study | make test | make lab     (needs Python 3.11 to 3.13 and make, nothing else)
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
@@ -31,9 +31,9 @@ help:
 setup: $(VENV)/.ready
 
 $(VENV)/.ready: pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-		{ echo "Python 3.11 or newer is needed; give it with PYTHON=python3.x"; exit 2; }
-	$(PYTHON) -m venv $(VENV)
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
+		{ echo "Python 3.11 to 3.13 is needed (TensorFlow has no packages for others); give it with PYTHON=python3.12"; exit 2; }
+	$(PYTHON) -m venv $(if $(wildcard $@),,--clear) "$(VENV)"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[test]"
 	@touch $@
 

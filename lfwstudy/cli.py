@@ -1,8 +1,12 @@
 """The `lfwstudy` command: thin, arguments in, one call out."""
 
+import sys
+
+if __name__ == "__main__" and not sys.flags.safe_path:
+    del sys.path[0]  # the current folder, where `python -m` would look for every module first
+
 import argparse
 import os
-import sys
 from pathlib import Path
 
 from . import __version__
@@ -36,6 +40,9 @@ unmeasured, and the score is no proof of identity.""",
 
 def main(arguments=None):
     """Entry point; returns the exit status: 0 done, 1 something failed, 2 wrong use or bad input."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")  # a terminal need not have every letter of a path
     options = _parser().parse_args(arguments)
     try:
         return options.call(options) or 0
@@ -46,7 +53,7 @@ def main(arguments=None):
         if isinstance(error, BrokenPipeError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         else:
-            print(f"error: {one_line(error)}", file=sys.stderr)
+            print(f"error: {one_line(error)}{_cache_hint(error)}", file=sys.stderr)
         return 1
     except MemoryError as error:
         print(f"error: out of memory: {one_line(error)}", file=sys.stderr)
@@ -107,6 +114,8 @@ def verify(options):
 def bench(options):
     """`lfwstudy bench`: speed and memory of this machine, or with --growth how both grow."""
     from .files import write_json
+    from .machine import keras_backend
+    keras_backend()  # one that cannot train is named before anything is measured
     if options.growth:
         from .growth import growth as measure
     else:
@@ -201,6 +210,15 @@ def _command(commands, name, call, text):
                                   epilog=EXAMPLES.get(name), formatter_class=argparse.RawDescriptionHelpFormatter)
     command.set_defaults(call=call)
     return command
+
+
+def _cache_hint(error):
+    """What to do where an OSError is about the data cache."""
+    from .datasets import cache_folder
+    folder = cache_folder()
+    of_cache = isinstance(error.filename, str) and (Path(error.filename) == folder or folder in Path(error.filename).parents
+                                                    or Path(error.filename) in folder.parents)
+    return f"; {folder} is the data cache: set LFWSTUDY_CACHE to a folder that can be written" if of_cache else ""
 
 
 def _box(text):

@@ -91,7 +91,7 @@ def started(address):
         yield os.environ[STARTED]
         return
     count = int(address.partition(":")[2])
-    with dask.config.set(_QUIET), LocalCluster(
+    with dask.config.set(_QUIET), _safe_path(), LocalCluster(
             n_workers=count, threads_per_worker=1, host="127.0.0.1", dashboard_address="127.0.0.1:0",
             resources={"CORES": max(1, cores() // count)}, silence_logs=50) as local:
         os.environ[STARTED] = local.scheduler_address
@@ -99,6 +99,19 @@ def started(address):
             yield local.scheduler_address
         finally:
             del os.environ[STARTED]
+
+
+@contextmanager
+def _safe_path():
+    """Let the processes that multiprocessing starts, workers and its own helper, import nothing from the current folder."""
+    given = os.environ.get("PYTHONSAFEPATH")
+    os.environ["PYTHONSAFEPATH"] = "1"
+    try:
+        yield
+    finally:
+        del os.environ["PYTHONSAFEPATH"]
+        if given is not None:
+            os.environ["PYTHONSAFEPATH"] = given
 
 
 def describe(address):

@@ -22,7 +22,7 @@ from .config import RunConfig
 from .executors import end, end_with_parent, run
 from .files import locked, read_json, replacing, write_csv, write_json
 from .history import COLUMNS
-from .machine import cpu_name, peak_memory_mb
+from .machine import cpu_name, environment, peak_memory_mb
 
 RESUME_EPOCHS = 5
 RESULTS = Path(__file__).resolve().parents[1] / "results" / "cluster.json"
@@ -119,8 +119,8 @@ def measure(runs, workers):
         own = [sys.executable, "-m", "lfwstudy.cluster_load", "--runs", str(runs), "--workers", str(workers)]
         with open(folder / "log", "w") as log:
             scheduler = subprocess.Popen([sys.executable, "-m", "distributed.cli.dask_scheduler", "--host", "127.0.0.1",
-                                          "--port", address.rpartition(":")[2], "--no-dashboard"], stdout=log, stderr=log)
-            serving = subprocess.Popen([*own, "--workers-at", address], stdout=log, stderr=log)
+                                          "--port", address.rpartition(":")[2], "--no-dashboard"], stdout=log, stderr=log, env=environment())
+            serving = subprocess.Popen([*own, "--workers-at", address], stdout=log, stderr=log, env=environment())
             try:
                 client = [*own, "--client", f"{address},{folder}"]
                 return _measured(client, scheduler, folder, runs, workers)
@@ -155,7 +155,7 @@ def _measured(client, scheduler, folder, runs, workers):
         time.sleep(1)
     idle = scheduler.memory_info().rss
     used = sum(scheduler.cpu_times()[:2])
-    first = subprocess.Popen(client, stdout=subprocess.DEVNULL)
+    first = subprocess.Popen(client, stdout=subprocess.DEVNULL, env=environment())
     while _finished(folder) < runs / 2:
         time.sleep(0.5)
     first.kill()
@@ -163,7 +163,7 @@ def _measured(client, scheduler, folder, runs, workers):
     time.sleep(5)  # what was in progress ends by itself
     half, trace = _finished(folder), (folder / "trace").stat().st_size
     began = time.monotonic()
-    second = subprocess.Popen(client, stdout=subprocess.PIPE)
+    second = subprocess.Popen(client, stdout=subprocess.PIPE, env=environment())
     while (folder / "trace").stat().st_size == trace and second.poll() is None:
         time.sleep(0.05)
     resumed = time.monotonic() - began

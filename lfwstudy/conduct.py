@@ -275,11 +275,12 @@ def _start(study, page, failures):
 def _finish(study, page, log, process, failures):
     """Note how a page's process ended, among the failures and in the page."""
     log.seek(0)
-    errors = [line for line in log.read().splitlines() if line.startswith("error: ")]
+    lines = [line for line in log.read().splitlines() if line.strip()]
     log.close()
-    if process.returncode:
-        ended = f"its process ended with status {process.returncode}"
-        failures.append(f"{page.stem}: {errors[-1].removeprefix('error: ') if errors else ended}")
+    if process.returncode or not report.notebook_path(study, page).is_file():
+        errors = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
+        ended = f"its process ended with status {process.returncode}: {lines[-1].strip() if lines else 'no output'}"
+        failures.append(f"{page.stem}: {errors[-1] if errors else ended}")
         _try(failures, report.mark_gap, study, page, failures[-1])
 
 

@@ -4,13 +4,20 @@ import json
 import math
 import os
 import platform
+import site
 import subprocess
 import sys
 from contextlib import contextmanager
 from functools import lru_cache
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, distributions, version
 from pathlib import Path, PurePosixPath
 
+from .errors import ConfigError
+
+BACKENDS = ("tensorflow", "jax")
+# Settings in a user's shell that would change what our processes compute, draw or execute, or keep them from ending.
+_USERS_OWN = ("KERAS_MAX_EPOCHS", "KERAS_MAX_STEPS_PER_EPOCH", "KERAS_NNX_ENABLED", "MPLBACKEND", "PYTHONINSPECT",
+              "PYTHONSTARTUP", "PYTHONWARNINGS")
 # Else the first process that asks JAX for its devices keeps three quarters of an accelerator's memory.
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 
@@ -78,11 +85,35 @@ def cpu_flags():
     return next((set(line.partition(":")[2].split()) for line in text.splitlines() if line.startswith("flags")), set())
 
 
-def environment(**more):
-    """Environment for a Python process of ours: it finds this package however this process found it (an editable
-    install, or a checkout on sys.path)."""
-    path = os.pathsep.join(filter(None, [str(Path(__file__).resolve().parents[1]), os.environ.get("PYTHONPATH")]))
-    return {**os.environ, "PYTHONPATH": path, "TF_CPP_MIN_LOG_LEVEL": "3", **more}
+def environment(**more: str) -> dict[str, str]:
+    """Environment of a Python process of ours: it finds this package however this process found it, imports nothing from the
+    current folder, writes UTF-8, and none of the user's own settings decide what it computes or draws.
+
+    more: variables set besides. Raises ConfigError as `keras_backend` does.
+    """
+    own = [] if _is_installed() else [str(Path(__file__).resolve().parents[1])]
+    # An empty entry, such as a trailing colon leaves, stands for the current folder.
+    given = [entry for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if os.path.isabs(entry)]
+    kept = {name: value for name, value in os.environ.items() if name not in _USERS_OWN}
+    return {**kept, "PYTHONPATH": os.pathsep.join(own + given), "PYTHONSAFEPATH": "1",
+            "PYTHONIOENCODING": "utf-8:backslashreplace", "KERAS_BACKEND": keras_backend(),
+            # No configuration file: the defaults.
+            "KERAS_HOME": os.devnull, "MATPLOTLIBRC": os.devnull, "TF_CPP_MIN_LOG_LEVEL": "3", **more}
+
+
+@lru_cache(maxsize=1)
+def _is_installed():
+    """Whether every Python process finds this package, because pip installed it, as a copy or in place.
+
+    Its root then stays off PYTHONPATH, which comes before the standard library: a checkout is often the current folder, and
+    holds whatever its user puts there.
+    """
+    root = Path(__file__).resolve().parents[1]
+    for found in distributions(name="lfwstudy", path=[*site.getsitepackages(), site.getusersitepackages()]):
+        origin = json.loads(found.read_text("direct_url.json") or "{}")
+        in_place = origin.get("dir_info", {}).get("editable")
+        return root.as_uri() == (origin["url"] if in_place else Path(found.locate_file("")).resolve().as_uri())
+    return False
 
 
 def large_pages():
@@ -107,12 +138,28 @@ def left_out(*packages):
             sys.modules.pop(name, None)
 
 
+def import_keras():
+    """Import Keras as the study computes with it, whatever the user's keras.json says: float32, channels last.
+
+    Raises ConfigError for a backend other than TensorFlow and JAX, and where Keras cannot read keras.json.
+    """
+    keras_backend()
+    try:
+        import keras
+    except (AttributeError, TypeError, ValueError) as error:
+        raise ConfigError(f"{_keras_json()}: Keras cannot start with it ({type(error).__name__}: {error}); correct or delete it") \
+            from error
+    keras.config.set_floatx("float32")
+    keras.config.set_epsilon(1e-7)
+    keras.config.set_image_data_format("channels_last")
+    return keras
+
+
 def start_keras_quietly():
     """Import Keras and start its backend without the lines that TensorFlow's libraries print on a machine with no GPU."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with quiet_stderr():
-        import keras
-        keras.ops.zeros(())
+        import_keras().ops.zeros(())
 
 
 @contextmanager
@@ -130,14 +177,25 @@ def quiet_stderr():
 
 
 def keras_backend():
-    """The backend that Keras will load, without loading it: $KERAS_BACKEND, its configuration file's, or TensorFlow."""
-    if os.environ.get("KERAS_BACKEND"):
-        return os.environ["KERAS_BACKEND"]
-    home = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
-    try:
-        return str(json.loads((home / "keras.json").read_text())["backend"])
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError):
-        return "tensorflow"
+    """The backend that Keras will load, without loading it: $KERAS_BACKEND, its configuration file's, or TensorFlow.
+
+    Raises ConfigError for any but TensorFlow and JAX.
+    """
+    backend, source = os.environ.get("KERAS_BACKEND"), "$KERAS_BACKEND"
+    if not backend:
+        source = "keras.json"
+        try:
+            backend = str(json.loads(_keras_json().read_text(encoding="utf-8"))["backend"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return "tensorflow"
+    if backend not in BACKENDS:
+        raise ConfigError(f"{source} asks Keras for the backend {repr(backend):.80}; the study runs on tensorflow or jax: set "
+                          f"KERAS_BACKEND=tensorflow, or \"backend\" in {_keras_json()}")
+    return backend
+
+
+def _keras_json():
+    return Path(os.path.expanduser(os.environ.get("KERAS_HOME") or "~/.keras")) / "keras.json"
 
 
 def device_name():
@@ -245,4 +303,4 @@ def _has_device_file():
 def _backend_sees_one():
     # Asked in a process of its own: this one would keep the device's memory.
     asked = "import keras, sys; sys.exit(all(name.startswith('cpu') for name in keras.distribution.list_devices()))"
-    return subprocess.run([sys.executable, "-c", asked], capture_output=True).returncode == 0
+    return subprocess.run([sys.executable, "-c", asked], capture_output=True, env=environment()).returncode == 0

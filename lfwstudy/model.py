@@ -1,11 +1,14 @@
 """What is learned? Tower, distance head and siamese network; parameters, multiply-adds and memory by layer."""
 
 import numpy as np
+
+from .machine import has_bfloat16, import_keras
+
+import_keras()
 from keras import Input, Model, backend, initializers, layers, ops, regularizers, saving
 
 from .config import ALL_BFLOAT16
 from .errors import ConfigError
-from .machine import has_bfloat16
 from .model_cost import BLOCKS, CONVOLUTIONS, EMBEDDINGS, scaled, stem_kernel
 
 

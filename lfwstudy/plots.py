@@ -9,6 +9,7 @@ import hashlib
 import html
 import io
 import re
+from contextlib import contextmanager
 
 import matplotlib
 import numpy as np
@@ -378,8 +379,13 @@ def growth(result):
         return _sign(figure, f"Drawn faces, {result['network'].partition(',')[0]}; {result['machine']}")
 
 
+@contextmanager
 def _style():
-    return matplotlib.rc_context(_STYLE)
+    """Drawing in the library's own style, whatever the user's matplotlibrc says."""
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(_STYLE)
+        yield
 
 
 def _figure(content, caption, label="Figure"):

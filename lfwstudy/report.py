@@ -1,19 +1,30 @@
 """Notebooks in, pages out: papermill runs them, nbconvert renders them, one self-contained report.html joins them."""
 
+import ast
 import html
 import json
 import os
 import re
+import shutil
+import site
 import subprocess
 import sys
+import tempfile
+import weakref
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from .errors import ConfigError, one_line
+from .errors import ConfigError, choose_one, one_line
 from .files import write_json, write_text
-from .machine import left_out
+from .machine import environment, left_out
 
-NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
+# Installed, the notebooks lie within the package; in a checkout beside it.
+_PACKED = Path(__file__).resolve().with_name("notebooks")
+NOTEBOOKS = _PACKED if _PACKED.is_dir() else _PACKED.parents[1] / "notebooks"
+# What the annotation of a notebook's parameter asks for, and with which option papermill passes such a value.
+_KINDS = {"str": ("text", "-r {} TEXT"), "int": ("a whole number", "-p {} 1"), "float": ("a number", "-p {} 0.5"),
+          "bool": ("true or false", "-p {} True")}
 
 
 @dataclass(frozen=True)
@@ -69,7 +80,7 @@ def execute(study, page, log):
     """
     source = NOTEBOOKS / page.notebook
     if not source.is_file():
-        raise ConfigError(f"{source}: the notebook is missing; run from a checkout of the project")
+        raise ConfigError(f"{source}: the notebook is missing; install the project again")
     known = notebook_parameters(source)
     unknown = sorted(set(page.parameters) - set(known))
     if unknown:
@@ -78,10 +89,36 @@ def execute(study, page, log):
     target.parent.mkdir(parents=True, exist_ok=True)
     job = target.with_name(f".{page.stem}.json")
     write_json(job, {"source": str(source), "target": str(target), "parameters": page.parameters})
-    # The kernel of this environment, whatever else the user has installed.
-    environment = {**os.environ, "JUPYTER_PREFER_ENV_PATH": "1", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
-    return subprocess.Popen([sys.executable, "-m", "lfwstudy.report", str(job)], stdin=subprocess.PIPE,
-                            stdout=log, stderr=log, env=environment)
+    # Jupyter and IPython find nothing of the user's own there, and can write: not every home lets them.
+    own = tempfile.mkdtemp(prefix="lfwstudy-")
+    folders = dict.fromkeys(("IPYTHONDIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR"), own)
+    process = subprocess.Popen([sys.executable, "-m", "lfwstudy.report", str(job)], stdin=subprocess.PIPE, stdout=log, stderr=log,
+                               env=environment(**folders, JUPYTER_PATH="", JUPYTER_CONFIG_PATH="", PYDEVD_DISABLE_FILE_VALIDATION="1"))
+    weakref.finalize(process, shutil.rmtree, own, ignore_errors=True)
+    return process
+
+
+def check_parameters(namespace: dict) -> None:
+    """Check, in a notebook's first cell after its parameters, what it was given for them: names it has, values of their kinds.
+
+    namespace: the notebook's globals(). papermill puts the values that it was given into a cell of their own, whatever their
+    names, and guesses what is a number. Raises ConfigError.
+    """
+    declared, given = {}, []
+    for cell in namespace.get("In", ()):
+        with suppress(SyntaxError):  # a cell of somebody's own, with magic
+            lines = ast.parse(cell).body
+            if not declared and lines and all(isinstance(line, ast.AnnAssign) for line in lines):
+                declared = {line.target.id: line.annotation.id for line in lines}
+            elif cell.startswith("# Parameters\n"):
+                given = [ast.unparse(line.targets[0]) for line in lines if isinstance(line, ast.Assign)]
+    for name in given:
+        choose_one("parameter", name, declared)
+    for name, kind in declared.items():
+        value = namespace[name]
+        if type(value).__name__ != kind and not (kind == "float" and type(value) is int):
+            wanted, option = _KINDS[kind]
+            raise ConfigError(f"{name} must be {wanted}, got {repr(value):.80}; papermill passes it with {option.format(name)}")
 
 
 def notebook_parameters(source):
@@ -155,8 +192,16 @@ def _body(source, page):
     nbformat = _nbformat()
     from bs4 import BeautifulSoup
     from nbconvert import HTMLExporter
-    exporter = HTMLExporter(template_name="basic", exclude_input=True, exclude_input_prompt=True,
-                            exclude_output_prompt=True, exclude_anchor_links=True)
+    from jupyter_core.paths import ENV_JUPYTER_PATH, SYSTEM_JUPYTER_PATH
+
+    class Exporter(HTMLExporter):
+        """With the templates that came with it: neither the user's own nor those of the current folder, which are programs."""
+
+        def get_prefix_root_dirs(self):
+            return [*ENV_JUPYTER_PATH, *SYSTEM_JUPYTER_PATH, os.path.join(site.getuserbase(), "share", "jupyter")]
+
+    exporter = Exporter(template_name="basic", exclude_input=True, exclude_input_prompt=True, exclude_output_prompt=True,
+                        exclude_anchor_links=True, extra_template_basedirs=[], template_data_paths=[])
     notebook = nbformat.read(source, 4)
     # The notebook's own title gives way to the one computed from the run, which names the data.
     if any("text/markdown" in o.get("data", {}) for c in notebook.cells for o in c.get("outputs", [])):
@@ -172,6 +217,9 @@ def _body(source, page):
     soup = BeautifulSoup(fragment, "html.parser")
     headings = []
     _disarm(soup)
+    for text in soup.find_all(string=True):
+        if _homeless(text) != text:
+            text.replace_with(_homeless(text))
     for number, tag in enumerate(soup.find_all(["h1", "h2", "h3"])):
         tag["id"] = f"{page.anchor}-{number}"
         if tag.name == "h2":
@@ -244,7 +292,13 @@ _SPACE = re.compile(r"[\s\x00-\x20]+")
 
 
 def _gap(text):
-    return f'<p class="gap">{html.escape(text)}</p>'
+    return f'<p class="gap">{html.escape(_homeless(text))}</p>'
+
+
+def _homeless(text):
+    """A text without the user's home folder in its paths: reports are handed around."""
+    home = os.path.expanduser("~").rstrip("/")
+    return text.replace(f"{home}/", "~/") if home else text
 
 
 def _page(study, title, sections):
@@ -385,14 +439,23 @@ def main(path):
     threading.Thread(target=end_with_parent, daemon=True).start()
     _nbformat()
     import papermill
+    from jupyter_client.kernelspec import KernelSpec
+    from jupyter_client.manager import AsyncKernelManager
     from papermill.exceptions import PapermillExecutionError
+
+    class ThisPython(AsyncKernelManager):
+        """The kernel is this Python, whatever else is called python3; the folder it works in is not on its import path."""
+
+        kernel_spec = KernelSpec(language="python", argv=[
+            sys.executable, "-P", "-m", "ipykernel_launcher", "-f", "{connection_file}", "--IPKernelApp.ignore_cwd=True"])
+
     job = json.loads(Path(path).read_text(encoding="utf-8"))
     Path(path).unlink()
     target = Path(job["target"])
     temporary = target.with_name(f".{os.getpid()}.{target.name}")
     try:
-        papermill.execute_notebook(job["source"], str(temporary), job["parameters"], progress_bar=False,
-                                   coalesce_streams=True, cwd=str(Path(job["source"]).parent))
+        papermill.execute_notebook(_unformatted(job["source"]), _unformatted(temporary), job["parameters"], progress_bar=False,
+                                   coalesce_streams=True, cwd=str(Path(job["source"]).parent), kernel_manager_class=ThisPython)
     except PapermillExecutionError as error:
         print(f"error: {error.ename}: {_first_line(error.evalue)}", file=sys.stderr)
         return 1
@@ -401,10 +464,18 @@ def main(path):
         print(f"error: {type(error).__name__}: {_first_line(str(error))}{died}", file=sys.stderr)
         return 1
     finally:
-        if _is_whole(temporary):
+        written = _is_whole(temporary)
+        if written:
             os.replace(temporary, target)
         temporary.unlink(missing_ok=True)
-    return 0
+    if not written:
+        print(f"error: {target}: papermill ended without writing it", file=sys.stderr)
+    return int(not written)
+
+
+def _unformatted(path):
+    """A path as papermill takes it, which fills parameters into braces."""
+    return str(path).replace("{", "{{").replace("}", "}}")
 
 
 def _first_line(text):

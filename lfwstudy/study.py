@@ -5,6 +5,7 @@ A study lives in one folder (`--out`): study.json, runs/, results.csv, notebooks
 
 import dataclasses
 import os
+import tomllib
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -18,7 +19,7 @@ from .datasets import (DATASETS, audit_random, audit_split, check_pictures, has_
                        pair_file, people_files, prepare_bank, resolve_data_dir)
 from .errors import ConfigError, StudyError, choose_one, one_line
 from .files import locked, read_json, write_csv, write_json, write_text
-from .machine import resolve_precision
+from .machine import keras_backend, resolve_precision
 from .runs import Store
 from .splits import component_labels
 from .stages import LADDERS, PROFILES, base_config, get_ladder, get_stage, in_order, scale, seeds_of
@@ -143,10 +144,12 @@ class Rung:
 class Study:
     """A folder of runs and the ladders that are climbed in it; study.json says which.
 
-    Raises ConfigError where the folder belongs to another data set, profile or precision.
+    Raises ConfigError where the folder belongs to another data set, profile or precision, and where Keras is set to a backend
+    that cannot train it.
     """
 
     def __init__(self, settings):
+        keras_backend()
         self.settings = settings
         self.out = settings.folder()
         self.store = Store(self.out / "runs")
@@ -611,9 +614,17 @@ def open_study(out):
 
 
 def default_root():
-    """The checkout (the nearest folder upwards with pyproject.toml), else the current folder."""
+    """The checkout (the nearest folder upwards whose pyproject.toml names this project), else the current folder."""
     here = Path.cwd()
-    return next((folder for folder in (here, *here.parents) if (folder / "pyproject.toml").is_file()), here)
+    return next((folder for folder in (here, *here.parents) if _project_name(folder / "pyproject.toml") == "lfwstudy"), here)
+
+
+def _project_name(path):
+    """The name in a pyproject.toml; None where there is none to read."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))["project"]["name"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 @lru_cache(maxsize=64)

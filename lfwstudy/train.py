@@ -19,11 +19,12 @@ os.environ.setdefault("TF_CPU_ALLOCATOR_USE_BFC", "true")
 # alone a step of the small networks is five times faster with them, one of the full network 1.3 times.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
-from .machine import cores, cpu_name, device_name, free_memory, keep_compiled, keras_backend, left_out, peak_memory_mb, versions
+from .machine import (cores, cpu_name, device_name, free_memory, import_keras, keep_compiled, keras_backend, left_out,
+                      peak_memory_mb, versions)
 
 # JAX is looked for by TensorFlow; where it is the backend, Keras loads it.
 with left_out("IPython", "matplotlib", "pandas", "sklearn", *(["jax"] if keras_backend() == "tensorflow" else [])):
-    import keras
+    keras = import_keras()
 import numpy as np
 from keras import ops
 

@@ -1,0 +1,363 @@
+"""The user's surroundings decide nothing: current folder, configuration files, shell, terminal, names of folders."""
+
+import ast
+import json
+import os
+import re
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from types import SimpleNamespace
+
+import matplotlib
+import numpy as np
+import pytest
+from PIL import Image
+
+from lfwstudy import conduct, machine, plots, report
+from lfwstudy.cli import main
+from lfwstudy.errors import ConfigError
+from lfwstudy.study import Settings, Study, default_root
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def poison(folder, *names):
+    """Modules that must not be imported."""
+    for name in names:
+        (folder / f"{name}.py").write_text(f"raise SystemExit('{name}.py of the current folder was imported')")
+
+
+def command(*arguments, **options):
+    return subprocess.run([sys.executable, "-m", "lfwstudy.cli", *map(str, arguments)], capture_output=True, text=True, timeout=300,
+                          **options)
+
+
+# -- the current folder -----------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("path", ["", ":", "{}:", ".:{}"])
+def test_our_processes_import_nothing_from_the_current_folder(tmp_path, monkeypatch, path):
+    poison(tmp_path, "random", "json", "lfwstudy", "sitecustomize", "usercustomize")
+    monkeypatch.setenv("PYTHONPATH", path.format(os.environ["PYTHONPATH"]))
+    done = subprocess.run([sys.executable, "-c", "import json, random, lfwstudy.machine; print('fine')"], cwd=tmp_path, text=True,
+                          capture_output=True, env=machine.environment())
+    assert done.stdout == "fine\n", done.stderr
+
+
+def test_every_process_of_ours_has_that_environment():
+    """Whoever adds a process finds this: it starts with machine.environment()."""
+    for source in (ROOT / "lfwstudy").rglob("*.py"):
+        for call in ast.walk(ast.parse(source.read_text())):
+            if isinstance(call, ast.Call) and ast.unparse(call.func) in ("subprocess.Popen", "subprocess.run"):
+                given = {keyword.arg: ast.unparse(keyword.value) for keyword in call.keywords}.get("env", "")
+                assert given.startswith("environment(") or given == "variables", f"{source.name}:{call.lineno}"
+
+
+@pytest.mark.parametrize("origin, found", [
+    ({"url": ROOT.as_uri(), "dir_info": {"editable": True}}, True), ({"url": ROOT.as_uri(), "dir_info": {}}, False),
+    ({"url": "file:///elsewhere", "dir_info": {"editable": True}}, False), (None, False)])
+def test_a_checkout_is_on_the_path_only_where_it_is_not_installed(tmp_path, monkeypatch, origin, found):
+    if origin:
+        (tmp_path / "lfwstudy-0.1.0.dist-info").mkdir()
+        (tmp_path / "lfwstudy-0.1.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: lfwstudy\nVersion: 0.1.0\n")
+        (tmp_path / "lfwstudy-0.1.0.dist-info" / "direct_url.json").write_text(json.dumps(origin))
+    monkeypatch.setattr(machine.site, "getsitepackages", lambda: [str(tmp_path)])
+    monkeypatch.setattr(machine.site, "getusersitepackages", lambda: str(tmp_path / "none"))
+    assert machine._is_installed.__wrapped__() is found
+
+
+def test_python_m_takes_nothing_from_the_current_folder(tmp_path):
+    poison(tmp_path, "argparse", "random", "numpy", "csv")
+    done = command("run", "--stages", "bsae", cwd=tmp_path)
+    assert done.returncode == 2 and "did you mean 'base'" in done.stderr, done.stderr
+
+
+def test_workers_on_this_machine_take_nothing_from_the_current_folder(tmp_path, monkeypatch):
+    cluster = pytest.importorskip("lfwstudy.cluster")
+    poison(tmp_path, "tempfile", "random", "multiprocessing", "distributed")
+    monkeypatch.chdir(tmp_path)
+    for name in ("PYTHONSAFEPATH", "PYTHONPATH"):  # the tests' own path imports much before the current folder is on it
+        monkeypatch.delenv(name, raising=False)
+    with cluster.started("local:1") as address:
+        assert "1 worker " in cluster.describe(address)
+    assert "PYTHONSAFEPATH" not in os.environ
+
+
+# -- pages ------------------------------------------------------------------------------------------------------------
+
+def notebook(path, *cells):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cells = [{"cell_type": "code", "metadata": {}, "source": cell, "outputs": [], "execution_count": None} for cell in cells]
+    path.write_text(json.dumps({"cells": cells, "nbformat": 4, "nbformat_minor": 4, "metadata": {"kernelspec": {
+        "name": "python3", "display_name": "Python 3", "language": "python"}}}))
+
+
+@pytest.fixture
+def pages(tmp_path, monkeypatch):
+    """Executes notebooks of the given cells as pages of a study in a folder below tmp_path; returns failures and the report."""
+    def execute(*cells, folder="study", books="books"):
+        study = Study(Settings(out=str(tmp_path / folder), precision="float32"))
+        page = report.Page("page", "page", "A page", "page.ipynb", {})
+        notebook(tmp_path / books / "page.ipynb", *cells)
+        monkeypatch.setattr(report, "NOTEBOOKS", tmp_path / books)
+        monkeypatch.setattr(report, "all_pages", lambda study: [page])
+        failures = conduct._render_pages(study, [page])
+        return failures, report.render(study).read_text()
+    return execute
+
+
+@pytest.mark.notebook
+def test_pages_come_out_the_same_whatever_the_surroundings(pages, tmp_path, monkeypatch):
+    books = "books {0} %s"
+    (tmp_path / books).mkdir()
+    poison(tmp_path / books, "colorsys", "numpy")
+    poison(tmp_path, "random", "papermill", "ipykernel_launcher", "nbformat")
+    monkeypatch.chdir(tmp_path)
+    other = tmp_path / "jupyter" / "kernels" / "python3"
+    other.mkdir(parents=True)
+    (other / "kernel.json").write_text(json.dumps({"argv": ["false"], "display_name": "Python 3", "language": "python"}))
+    startup = tmp_path / "ipython" / "profile_default" / "startup"
+    startup.mkdir(parents=True)
+    (startup / "00.py").write_text("raised = 1\nimport builtins; builtins.started = 1")
+    (tmp_path / "startup.py").write_text("import builtins; builtins.started = 1")
+    (tmp_path / "matplotlibrc").write_text("axes.facecolor: black\n")
+    for name, value in {"JUPYTER_PATH": tmp_path / "jupyter", "IPYTHONDIR": tmp_path / "ipython", "MPLBACKEND": "nonsense",
+                        "PYTHONSTARTUP": tmp_path / "startup.py", "MATPLOTLIBRC": tmp_path / "matplotlibrc", "PYTHONINSPECT": "1",
+                        "JUPYTER_RUNTIME_DIR": "/dev/null/runtime", "PYTHONWARNINGS": "error"}.items():
+        monkeypatch.setenv(name, str(value))
+    failures, page = pages("import colorsys, random, sys, numpy, matplotlib\nprint(sys.executable, '' in sys.path, '.' in sys.path)",
+                           "print('started', 'started' in dir(__builtins__))\nprint(matplotlib.rcParams['axes.facecolor'])",
+                           folder="run{1} {out} %d 'q' \"Łódź\"", books=books)
+    assert failures == []
+    assert f"{sys.executable} False False" in page and "started False" in page and "white" in page
+
+
+@pytest.mark.notebook
+def test_templates_of_the_user_or_the_current_folder_do_not_make_the_report(pages, tmp_path, monkeypatch):
+    for folder in (tmp_path / "here" / "basic", tmp_path / "jupyter" / "nbconvert" / "templates" / "basic"):
+        folder.mkdir(parents=True)
+        (folder / "conf.json").write_text('{"mimetypes": {"text/html": true}}')
+        (folder / "index.html.j2").write_text("{{ 'taken' }} from elsewhere")
+    monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "jupyter"))
+    page = pages("print('as it is')")[1]
+    assert "as it is" in page and "from elsewhere" not in page
+
+
+@pytest.mark.notebook
+def test_no_home_folder_stands_in_the_report(pages, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    failures, page = pages(f"print({str(tmp_path / 'printed.txt')!r})", f"raise OSError(2, 'gone', {str(tmp_path / 'lost.txt')!r})")
+    assert "lost.txt" in failures[0]
+    assert page.count("~/lost.txt") >= 2 and "~/printed.txt" in page and str(tmp_path) not in page
+
+
+def test_an_older_notebook_does_not_stand_for_one_that_was_not_written(tmp_path):
+    (tmp_path / "page.ipynb").write_text('{"older": 1}')
+    (tmp_path / "job.json").write_text(json.dumps({"source": "x/y.ipynb", "target": str(tmp_path / "page.ipynb"), "parameters": {}}))
+    silent = "import sys, papermill; papermill.execute_notebook = lambda *_, **__: None\n" \
+             "from lfwstudy import executors, report; executors.end_with_parent = lambda: None; sys.exit(report.main(sys.argv[1]))"
+    done = subprocess.run([sys.executable, "-c", silent, str(tmp_path / "job.json")], capture_output=True, text=True)
+    assert done.returncode == 1 and "page.ipynb: papermill ended without writing it" in done.stderr
+
+
+@pytest.mark.parametrize("status, text, told", [
+    (1, "Traceback\nModuleNotFoundError: No module named 'papermill'\n\n", "status 1: ModuleNotFoundError: No module named 'papermill'"),
+    (-9, "", "status -9: no output"), (0, "odd\n", "status 0: odd"), (1, "noise\nerror: told\nnoise\n", "page: told")])
+def test_a_page_whose_process_leaves_no_notebook_failed_and_says_why(tmp_path, status, text, told):
+    study = Study(Settings(out=str(tmp_path), precision="float32"))
+    failures = []
+    with open(tmp_path / "log", "w+") as log:
+        log.write(text)
+        conduct._finish(study, report.Page("page", "page", "A page", "page.ipynb", {}), log, SimpleNamespace(returncode=status), failures)
+    assert len(failures) == 1 and failures[0].endswith(told)
+
+
+# -- parameters of notebooks ------------------------------------------------------------------------------------------
+
+DECLARED = 'stage: str = "base"  # which\nnumber: int = 1  # whole\nrate: float = 0.5  # a part\ntest: bool = True  # yes or no\n'
+
+
+@pytest.mark.parametrize("given, told", [
+    ("out = 20240101", "did you mean|Known: stage, number, rate, test"), ('stag = "batchnorm"', "did you mean 'stage'"),
+    ("stage = 20240101", r"stage must be text, got 20240101; .* -r stage TEXT"), ('stage = ["base"]', "must be text, got ..base"),
+    ("stage = None", "must be text, got None"), ('number = "one"', "number must be a whole number, got 'one'; .* -p number 1"),
+    ("number = True", "whole number, got True"), ("number = 2.0", "whole number, got 2.0"), ('rate = "half"', "rate must be a number"),
+    ("test = 1", "test must be true or false, got 1"), (f'number = "{"x" * 999}"', r"got 'x{79}; ")])
+def test_a_parameter_that_cannot_be_meant_is_refused(given, told):
+    namespace = {"In": ["", DECLARED, f"# Parameters\n{given}\n", "%matplotlib inline", "check_parameters(globals())"]}
+    exec(DECLARED + given, namespace)
+    with pytest.raises(ConfigError, match=told):
+        report.check_parameters(namespace)
+
+
+@pytest.mark.parametrize("given", ['stage = "stride"\nrate = 1', "", "number = -3"])
+def test_parameters_of_their_kinds_are_taken(given):
+    namespace = {"In": ["", "import os", DECLARED, *([f"# Parameters\n{given}\n"] if given else []), "x: int = 1; y = 2",
+                        "mine: list[int] = []", "# Parameters of mine\nimport sys"]}
+    exec(DECLARED + given, namespace)
+    report.check_parameters(namespace)
+    report.check_parameters({})
+
+
+@pytest.mark.notebook
+@pytest.mark.parametrize("name, options, told", [
+    ("01_stage", ["-p", "stag", "batchnorm"], "ConfigError: unknown parameter 'stag'; did you mean 'stage'?"),
+    ("03_explore", ["-p", "number", "one"], "ConfigError: number must be a whole number, got 'one'")])
+def test_a_bare_papermill_is_told_at_the_first_cell(tmp_path, name, options, told):
+    done = subprocess.run([sys.executable, "-m", "papermill", "--no-progress-bar", report.NOTEBOOKS / f"{name}.ipynb", "out.ipynb", *options],
+                          cwd=tmp_path, capture_output=True, text=True, env={**os.environ, "JUPYTER_PREFER_ENV_PATH": "1"})
+    assert done.returncode and told in done.stderr
+    executed = [c for c in json.loads((tmp_path / "out.ipynb").read_text())["cells"] if c.get("execution_count")]
+    assert len(executed) <= 3  # parameters, those given, and the first that uses them
+
+
+# -- Keras ------------------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("backend", ["theano", "torch", "numpy", "openvino", "cntk", "x" * 200, "TensorFlow"])
+@pytest.mark.parametrize("place", ["file", "variable"])
+def test_a_backend_that_cannot_train_is_named_with_where_it_is_set(tmp_path, monkeypatch, backend, place):
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    if place == "file":
+        monkeypatch.delenv("KERAS_BACKEND", raising=False)
+        (tmp_path / "keras.json").write_text(json.dumps({"backend": backend}))
+    else:
+        monkeypatch.setenv("KERAS_BACKEND", backend)
+    with pytest.raises(ConfigError, match=f"{backend[:70]}.*KERAS_BACKEND=tensorflow.*{tmp_path}/keras.json") as caught:
+        machine.keras_backend()
+    assert len(str(caught.value)) < 300 + len(str(tmp_path)) * 2
+
+
+@pytest.mark.parametrize("arguments", [("run", "--stages", "base"), ("run", "--dry-run"), ("report", "--out", "{study}"), ("bench",),
+                                       ("verify", "a.png", "a.png", "--left-box", "60,60,190,190", "--right-box", "60,60,190,190")])
+def test_every_command_that_uses_keras_names_a_backend_that_cannot_train(tmp_path, monkeypatch, capsys, arguments):
+    monkeypatch.chdir(tmp_path)
+    study = tmp_path / "study"
+    study.mkdir()
+    (study / "study.json").write_text(json.dumps({"dataset": "demo", "profile": "quick", "precision": "float32", "combinations": [
+        {**Settings().combination(), "seeds": 1, "stages": ["base"]}]}))
+    monkeypatch.setenv("KERAS_BACKEND", "theano")
+    Image.fromarray(np.full((250, 250), 128, np.uint8)).save("a.png")
+    assert main([argument.format(study=study) for argument in arguments]) == 2
+    told = capsys.readouterr().err
+    assert told.startswith("error: $KERAS_BACKEND") and "keras.json" in told and told.count("\n") == 1
+    assert [path.name for path in study.iterdir()] == ["study.json"] and not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("ours", [True, False])
+def test_keras_computes_alike_whatever_keras_json_says(tmp_path, monkeypatch, ours):
+    """In processes of ours and in a user's own, a notebook by hand."""
+    (tmp_path / "keras.json").write_text(json.dumps({"floatx": "float16", "epsilon": 0.1, "image_data_format": "channels_first"}))
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    asked = "import lfwstudy.model, keras; c = keras.config; print(c.floatx(), c.epsilon(), c.image_data_format())"
+    done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, env=machine.environment() if ours else None)
+    assert done.stdout == "float32 1e-07 channels_last\n", done.stderr
+
+
+def test_processes_of_ours_start_whatever_keras_cannot_read(tmp_path, monkeypatch):
+    (tmp_path / "keras.json").write_text(json.dumps({"floatx": "float8", "epsilon": 1, "backend": "tensorflow"}))
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    monkeypatch.setenv("KERAS_MAX_EPOCHS", "1")
+    done = subprocess.run([sys.executable, "-c", "from lfwstudy.machine import import_keras; print(import_keras().config.max_epochs())"],
+                          capture_output=True, text=True, env=machine.environment())
+    assert done.stdout == "None\n", done.stderr
+    done = subprocess.run([sys.executable, "-c", "from lfwstudy.machine import import_keras; import_keras()"], capture_output=True, text=True)
+    assert f"ConfigError: {tmp_path}/keras.json: Keras cannot start with it" in done.stderr.splitlines()[-1]
+
+
+# -- figures ----------------------------------------------------------------------------------------------------------
+
+def test_figures_are_the_same_whatever_the_user_s_matplotlibrc_says(monkeypatch):
+    monkeypatch.setitem(plots._STYLE, "svg.hashsalt", "the same names twice")
+
+    def drawn():
+        row = {"epoch": 1, "accuracy": 0.5, "val_accuracy": 0.5, "cross_entropy": 0.7, "val_cross_entropy": 0.7}
+        return plots.captioned(plots.learning_curves({"base": [[row, {**row, "epoch": 2}]]}, "source"), "caption").data
+
+    plain = drawn()
+    with matplotlib.rc_context({"text.usetex": True, "axes.facecolor": "black", "text.color": "yellow", "font.family": "serif",
+                                "font.size": 20, "lines.linewidth": 9, "savefig.facecolor": "red", "svg.fonttype": "none"}):
+        assert drawn() == plain
+        assert matplotlib.rcParams["font.size"] == 20
+
+
+# -- terminal, folders, installation ----------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_a_terminal_without_a_letter_gets_another(tmp_path, encoding):
+    done = command("data", "--data-dir", tmp_path / "Łódź", "--dataset", "lfw", encoding=encoding,
+                   env={**os.environ, "PYTHONIOENCODING": encoding})
+    assert done.returncode == 2 and "no such folder" in done.stderr and done.stderr.count("\n") == 1
+    done = subprocess.run([sys.executable, "-c", "import argparse; from lfwstudy import cli, describe\n"
+                           "describe.describe_data = lambda *_: ['report: Łódź']\nraise SystemExit(cli.main(['data']))"],
+                          capture_output=True, encoding=encoding, env={**os.environ, "PYTHONIOENCODING": encoding})
+    assert done.returncode == 0 and done.stdout.startswith("report: ") and done.stdout.count("\n") == 1, done.stderr
+
+
+@pytest.mark.parametrize("text, ours", [("[project]\n", False), ('[project]\nname = "thesis"\n', False), ("[[[", False), ("", False),
+                                        ('[tool.poetry]\nname = "lfwstudy"\n', False), ('project = "lfwstudy"', False),
+                                        ('[project]\nname = "lfwstudy"\n', True)])
+def test_a_checkout_is_known_by_its_name(tmp_path, monkeypatch, text, ours):
+    (tmp_path / "pyproject.toml").write_text(text)
+    (tmp_path / "notes").mkdir()
+    monkeypatch.chdir(tmp_path / "notes")
+    assert default_root() == (tmp_path if ours else tmp_path / "notes")
+
+
+@pytest.mark.parametrize("variable", ["HOME", "XDG_CACHE_HOME", "LFWSTUDY_CACHE"])
+def test_a_cache_that_cannot_be_written_is_named_with_what_to_set(variable, tmp_path):
+    (tmp_path / "file").write_text("")
+    without = {name: value for name, value in os.environ.items() if name not in ("LFWSTUDY_CACHE", "XDG_CACHE_HOME")}
+    done = command("data", "--side", "31", env={**without, variable: str(tmp_path / "file")})
+    assert done.returncode == 1 and done.stderr.count("\n") == 1 and "LFWSTUDY_CACHE" in done.stderr, done.stderr
+
+
+def test_an_installed_package_has_the_notebooks(tmp_path):
+    source = tmp_path / "source"
+    source.mkdir()
+    for name in ("pyproject.toml", "README.md", "LICENSE", "lfwstudy", "notebooks"):
+        subprocess.run(["cp", "-r", ROOT / name, source], check=True)
+    # The setuptools at hand may be older than the licence's notation.
+    (source / "pyproject.toml").write_text(re.sub("^license.*\n", "", (source / "pyproject.toml").read_text(), flags=re.M))
+    done = subprocess.run([sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", tmp_path, source],
+                          capture_output=True, text=True)
+    if "Cannot import 'setuptools" in done.stderr:
+        pytest.skip("setuptools is not installed")
+    assert done.returncode == 0, done.stderr
+    with zipfile.ZipFile(next(tmp_path.glob("*.whl"))) as wheel:
+        wheel.extractall(tmp_path / "installed")
+    asked = "from lfwstudy import report; print(report.NOTEBOOKS, *sorted(path.name for path in report.NOTEBOOKS.iterdir()))"
+    done = subprocess.run([sys.executable, "-P", "-c", asked], cwd=tmp_path, capture_output=True, text=True,
+                          env={**os.environ, "PYTHONPATH": str(tmp_path / "installed")})
+    names = sorted(path.name for path in (ROOT / "notebooks").glob("*.ipynb"))
+    assert done.stdout.split() == [str(tmp_path / "installed" / "lfwstudy" / "notebooks"), *names], done.stderr
+
+
+@pytest.mark.parametrize("version, right", [((3, 10, 9), False), ((3, 11, 0), True), ((3, 13, 5), True), ((3, 14, 0), False)])
+def test_make_asks_for_a_python_that_tensorflow_has_and_begins_again_while_it_is_not_ready(tmp_path, version, right):
+    (tmp_path / "Makefile").write_text((ROOT / "Makefile").read_text())
+    (tmp_path / "pyproject.toml").write_text("")
+    python = tmp_path / "python"  # of that version, or so it says; what it is asked for is noted
+    python.write_text(f"""#!{sys.executable}
+import pathlib, sys
+if sys.argv[1] == "-c":
+    sys.version_info = {version}
+    exec(sys.argv[2])
+else:
+    print("asked", *sys.argv[1:], flush=True)
+    for name in ("python", "lab"):
+        path = pathlib.Path(sys.argv[-1], "bin", name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("#!/bin/sh\\nexit 0")
+        path.chmod(0o755)
+""")
+    python.chmod(0o755)
+    first = subprocess.run(["make", "setup", f"PYTHON={python}"], cwd=tmp_path, capture_output=True, text=True)
+    if not right:
+        assert first.returncode == 2 and "3.11 to 3.13" in first.stdout and "asked" not in first.stdout
+        return
+    assert first.returncode == 0 and "asked -m venv --clear .venv" in first.stdout, first.stdout + first.stderr
+    os.utime(tmp_path / "pyproject.toml", (2e9, 2e9))  # other packages are wanted: into the same environment
+    second = subprocess.run(["make", "setup", f"PYTHON={python}"], cwd=tmp_path, capture_output=True, text=True)
+    assert second.returncode == 0 and "asked -m venv .venv" in second.stdout
