@@ -33,7 +33,7 @@ setup: $(VENV)/.ready
 $(VENV)/.ready: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
 		{ echo "Python 3.11 to 3.13 is needed (TensorFlow has no packages for others); give it with PYTHON=python3.12"; exit 2; }
-	$(PYTHON) -m venv $(if $(wildcard $@),,--clear) "$(VENV)"
+	$(PYTHON) -m venv $(if $(filter .venv,$(VENV)),$(if $(wildcard $@),,--clear)) "$(VENV)"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[test]"
 	@touch $@
 

@@ -74,18 +74,20 @@ def dry_run(study):
     stages = in_order(study.settings.ladder, {*study.stages(), *study.settings.stage_ids()})
     rate, source = _rate(study)
     known = {rung.stage.id: rung for rung in study.climb()}
-    lines, total, runs, disk, largest = [], 0.0, 0, 0, 0
-    incumbent = study.base()
+    lines, total, disk, largest = [], 0.0, 0, 0
+    incumbent, planned = study.base(), set()  # variants may share a run
     for name in stages:
         stage = get_stage(study.settings.ladder, name)
         for variant in stage.variants:
             config = scale(incumbent.change(variant.changes), study.settings.profile, study.settings.ladder)
-            count = 0
+            wanted = set()
             for fold in study.folds():
                 folded = config.change({"data.fold": fold})
                 digest = study.data(folded.data)[2]
-                count += sum(not study.store.is_finished(folded.identify(seed, study.precision, digest))
-                             for seed in range(study.seeds_of(stage)))
+                wanted |= {folded.identify(seed, study.precision, digest) for seed in range(study.seeds_of(stage))}
+            missing = {run for run in wanted - planned if not study.store.is_finished(run)}
+            planned |= missing
+            count = len(missing)
             seconds = count * _operations(study, config) / rate
             parameters = tower_cost(config.model, config.data.side)[1]
             largest = max(largest, parameters)
@@ -93,7 +95,7 @@ def dry_run(study):
             lines.append(f"{name:16s} {variant.id:26s} {count:4d} run{'s' if count != 1 else ' '}  at most "
                          f"{config.training.epochs:3d} epochs  at most {clock(seconds):>9s}  at most "
                          f"{memory / 2**30:4.1f} GiB of memory")
-            total, runs, disk = total + seconds, runs + count, disk + count * 0.5
+            total, disk = total + seconds, disk + count * 0.5
         if name in known and known[name].complete() and known[name].after:
             incumbent = known[name].after.config
         elif stage.carry:
@@ -103,8 +105,8 @@ def dry_run(study):
             if chosen:
                 incumbent = incumbent.change(chosen.changes)
     best = max(study.seeds_of(get_stage(study.settings.ladder, name)) for name in stages) * len(study.folds())
-    kept = {"none": 0, "best": best, "all": runs}[study.settings.keep] * largest * 4 / 2**20
-    lines.append(f"in all: {runs} runs to train, at most {clock(total)} ({source}); early stopping makes it shorter")
+    kept = {"none": 0, "best": best, "all": len(planned)}[study.settings.keep] * largest * 4 / 2**20
+    lines.append(f"in all: {len(planned)} runs to train, at most {clock(total)} ({source}); early stopping makes it shorter")
     lines.append(f"disk: about {disk + kept:,.0f} MiB when finished, {disk + kept + largest * 28 / 2**20:,.0f} MiB "
                  "while training")
     if warning := precision_warning(study.precision):

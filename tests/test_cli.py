@@ -63,7 +63,7 @@ def test_a_folder_that_cannot_be_made_is_one_line(capsys, tmp_path):
 def test_dry_run_trains_nothing(capsys, tmp_path):
     status, out, _ = run(capsys, "run", "--dry-run", "--out", tmp_path / "x", "--seeds", 2)
     assert status == 0 and not (tmp_path / "x").exists()
-    assert "batchnorm" in out and "30 runs to train" in out and "MiB" in out
+    assert "batchnorm" in out and "32 runs to train" in out and "MiB" in out
     assert re.search(r"pool1-stride1 .* at most +\d\.\d GiB of memory\n", out)
 
 
