@@ -33,8 +33,8 @@ This card is written by `python -m lfwstudy.card` from the run `{run}` of the la
 
 {alignment} pictures of Labeled Faces in the Wild, View 1; {pictures} pictures of {people} people to learn from ({class_}), of whom
 {single} people have one picture only. Validation: {validation} pairs of {validation_people} other people, for the choice of epoch and
-seed and for the calibration of the score; the recipe was chosen on other splits of the training people. Test: the {test} pairs of pairsDevTest.txt, of {test_people} other people again, scored once. No other
-data. This folder holds {parameters:,} weights{cohort} and no picture.
+seed and for the calibration of the score; the recipe was chosen on other splits of the training people. Test: the {test} pairs of pairsDevTest.txt, of {test_people} other people again: they chose nothing, but many
+runs of this project were scored on them, so that no figure is a first look. No other data but the published alignment. This folder holds {parameters:,} weights{cohort} and no picture.
 
 ## Recipe
 

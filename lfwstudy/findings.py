@@ -25,12 +25,14 @@ def differences(study, rungs):
             rows.append({"stage": rung.stage.id, "variant": candidate.variant,
                          "against": f"{rung.before.stage}: {rung.before.variant}",
                          "difference": signed_points(d.difference), "95 % interval": _span(d.low, d.high),
-                         "p": _p(d.p), f"p, corrected for {study.comparisons()}": _p(d.corrected_p), "in words": d.word if d.seeds >= claims.FEWEST_SEEDS else
+                         # The p-value of one seed would be of these two networks, not of what was changed.
+                         "p": _p(d.p) if d.seeds > 1 else "",
+                         f"p, corrected for {study.comparisons()}": _p(d.corrected_p) if d.seeds > 1 else "", "in words": d.word if d.seeds >= claims.FEWEST_SEEDS else
                          f"no verdict: {d.seeds} seed{'s' if d.seeds > 1 else ''}",
                          "McNemar per seed (gained, lost, p)": "; ".join(f"{g}, {lost}, {_p(p)}" for g, lost, p in tests)})
     seeds = ("With one seed the interval knows nothing of the spread between seeds. " if study.seeds() == 1 else "")
     return table(rows, "Differences in points of test accuracy at the best epochs. Intervals: bootstrap over seeds and over "
-                       "connected components of people; words follow the p-value corrected for the ladder's comparisons and need "
+                       "connected components of people; words follow the p-value, by Holm's correction for the ladder's comparisons, and need "
                        f"{claims.FEWEST_SEEDS} seeds. {seeds}McNemar's exact test treats pairs as independent.", study)
 
 
@@ -65,8 +67,9 @@ def claim_verdicts(study, rungs, stage=""):
     if not rows:
         return Markdown("The report makes no claim on this stage that a comparison could test.")
     return table(rows, "Differences in points of test accuracy. Published: LFW-a, single runs. A verdict needs "
-                       f"{claims.FEWEST_SEEDS} seeds and a p-value below .05 after correction for {len(claims.CLAIMS)} "
-                       "comparisons.", study)
+                       f"{claims.FEWEST_SEEDS} seeds and a p-value below .05 after Holm's correction for {len(claims.CLAIMS)} "
+                       "comparisons; that something brings no gain is supported, too, where the interval ends below "
+                       f"{signed_points(claims.SMALLEST_GAIN)} points.", study)
 
 
 def inconsistencies(study):
@@ -126,8 +129,10 @@ def view2(study, rungs):
                 rows.append({"stage": rung.stage.id, "variant": candidate.variant,
                              "accuracy ± standard error": f"{percent(mean, 2)} ± {percent(error, 2)}",
                              "folds": ", ".join(percent(np.mean(folds[n])) for n in sorted(folds))})
+    chosen = ("" if LADDERS[study.settings.ladder].has_path() else
+              " The recipes were chosen on View 1's training people, who are among View 2's test people, as the protocol allows.")
     return table(rows, "View 2: mean and standard error over ten folds in percent; validation is the fold after the tested "
-                       "one, the threshold is 0.5 throughout.", study)
+                       f"one, the threshold is 0.5 throughout.{chosen}", study)
 
 
 def duplicates(study):

@@ -235,13 +235,15 @@ def headline(study, rungs):
 
 
 def interval_words(study):
-    """What the intervals of a study are."""
-    one = "Wilson's 95 % of the proportion, for one seed: they know nothing of the spread between seeds"
-    several = "95 % of the mean, by bootstrap over seeds and connected components of people; single runs in parentheses"
-    counts = {study.seeds_of(get_stage(study.settings.ladder, name)) * len(study.folds()) for name in study.stages()}
-    if counts <= {1}:
-        return one
-    return f"{several}. Where there is one run: {one}" if 1 in counts else several
+    """What the intervals of a study are: of one kind in all rows."""
+    if _has_one_run_each(study):
+        return "Wilson's 95 % of the proportion, for one seed: they know nothing of the spread between seeds"
+    return ("95 % of the mean, by bootstrap over connected components of people and, where there are several runs, over seeds; single "
+            "runs in parentheses")
+
+
+def _has_one_run_each(study):
+    return all(study.seeds_of(get_stage(study.settings.ladder, name)) * len(study.folds()) == 1 for name in study.stages())
 
 
 def finished_results(study, candidate):
@@ -265,11 +267,11 @@ def ladder_points(study, rungs):
 
 
 def test_interval(study, candidate):
-    """Interval of a candidate's mean test accuracy with the evaluated weights: Wilson's for one run, else bootstrap."""
+    """Interval of a candidate's mean test accuracy with the evaluated weights: Wilson's in a study of one run each, else bootstrap."""
     correct = study.correct(candidate, "score")
     if correct is None or any(r["status"] == "diverged" for r in finished_results(study, candidate)):
         return float("nan"), float("nan")
-    if len(candidate.specs) == 1:
+    if len(correct) == 1 and _has_one_run_each(study):
         return evaluate.wilson(int(correct.sum()), correct.size)
     return evidence.mean_interval(correct, study.test_components(), draws=4000)
 
@@ -408,8 +410,8 @@ def curves_caption(study, rungs):
             "the two part, the network learns the training pairs by heart.")
     if published_curves(study, rungs):
         factor = PROFILES[study.settings.profile].factor
-        told += " The published run of the same variant lies below, with the training pairs of LFW-a"
-        told += "." if factor == 1 else f" and its epochs times {factor:g}, as this profile has them."
+        told += " The published run of the same variant, on LFW-a, lies below in orange"
+        told += "." if factor == 1 else f", its epochs times {factor:g} as in this profile."
     return told
 
 
@@ -608,9 +610,8 @@ def _with_interval(study, candidate):
 
 
 def _accuracies(study, candidate, column):
-    """Test accuracy of each seed of a candidate with the scores of a column; of the runs finished so far where some are not."""
-    correct = study.correct(candidate, column)
-    if correct is not None:
+    """Test accuracy of each finished run of a candidate with the scores of a column; calibrated in ladders that compare so."""
+    if LADDERS[study.settings.ladder].calibrated and (correct := study.correct(candidate, column)) is not None:
         return correct.mean(axis=1).tolist()
     name = {"score": "test_accuracy", "score_at_best": "test_accuracy_at_best"}[column]
     return [r[name] for r in finished_results(study, candidate) if r[name] is not None]

@@ -47,7 +47,8 @@ def on_such_a_machine(module, arguments, *argv):
 
 @needs_jax
 @pytest.mark.parametrize("changes", [
-    {"training.augmented_copies": 1, "model.batchnorm": "before-activation"},
+    {"training.augmented_copies": 1, "model.batchnorm": "before-activation", "model.head_l2": 0.01, "training.separate_twins": True,
+     "training.stretch_copies": True},
     {"model.architecture": "compact", "model.head": "cosine", "training.contrast": 1.0, "training.flip": True,
      "training.drawn_people": 16, "training.batch_size": 8, "training.optimizer": "adamw", "model.cohort": 12, "model.flip_average": True,
      "model.pooling": "generalised-mean"},

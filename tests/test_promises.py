@@ -93,10 +93,11 @@ def test_content_is_on_the_disk_before_it_takes_its_name(tmp_path, monkeypatch):
 
 def test_a_missing_file_makes_a_run_unfinished(out):
     study = opened(out)
-    for victim, name in zip(study.store.ids(), FILES):
-        (study.store.folder(victim) / name).unlink()
-        assert not study.store.is_finished(victim)
-    assert len(study.missing(study.climb()[0].candidates[0].specs)) == 2
+    specs = [spec for rung in study.climb() for candidate in rung.candidates for spec in candidate.specs]
+    for spec, name in zip(specs, FILES, strict=False):
+        (study.store.folder(spec.run) / name).unlink()
+        assert not study.store.is_finished(spec.run)
+    assert study.missing(specs) == specs[:len(FILES)]
 
 
 def pretend_all_runs_fail_at_once(monkeypatch):
