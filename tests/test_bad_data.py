@@ -421,7 +421,7 @@ def test_such_a_file_in_a_data_set_is_named_too(kind):
         decode(FOREIGN[kind][0], "A_0001", 250, 40, "bilinear")
 
 
-@pytest.mark.parametrize("format", verify._FORMATS)
+@pytest.mark.parametrize("format", verify.FORMATS)
 def test_what_is_read_is_not_taken_for_another_format(format):
     assert name_foreign(saved(format=format)) == "" and read_photo(io.BytesIO(saved(format=format)), "x").size == FACE.size
 

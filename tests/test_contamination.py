@@ -33,4 +33,4 @@ def test_splits_are_drawn_anew_and_what_is_finished_is_not_trained_again(tmp_pat
 
 def test_bad_input_is_one_line(tmp_path, capsys):
     assert main(["--dataset", "lfw", "--data-dir", "/nowhere", "--out", str(tmp_path), "--json", str(tmp_path / "x")]) == 2
-    assert capsys.readouterr().err == "error: /nowhere: no such folder (given as --data-dir)\n"
+    assert capsys.readouterr().err == "error: /nowhere: no such folder or archive (given as --data-dir)\n"

@@ -37,6 +37,6 @@ def test_same_seeds_are_compared_and_what_is_finished_is_not_trained_again(tmp_p
 
 def test_bad_input_is_one_line(tmp_path, capsys):
     assert main(["--dataset", "lfw", "--data-dir", "/nowhere", "--out", str(tmp_path), "--json", str(tmp_path / "x")]) == 2
-    assert capsys.readouterr().err == "error: /nowhere: no such folder (given as --data-dir)\n"
+    assert capsys.readouterr().err == "error: /nowhere: no such folder or archive (given as --data-dir)\n"
     with pytest.raises(SystemExit):
         main(["--out", str(tmp_path), "--json", "x", "--seeds", "1"])

@@ -43,7 +43,8 @@ def test_study_leaves_the_agreed_files(out):
     assert sorted(p.name for p in (out / "html").iterdir()) == [f"{n}.html" for n in names]
     rows = read_csv(out / "results.csv")
     assert [(r["stage"], r["variant"], r["dataset"], r["profile"]) for r in rows] == [
-        ("base", "base", "demo", "tiny"), ("early-stopping", "patience5", "demo", "tiny")]
+        ("base", "base", "demo", "tiny"), ("early-stopping", "patience5", "demo", "tiny"),
+        ("early-stopping", "patience5-cross-entropy", "demo", "tiny")]
     for row in rows:
         assert {p.name for p in (out / "runs" / row["run"]).iterdir()} - {"model.keras", "log.txt", ".lock"} == {
             "config.json", "history.csv", "predictions.csv", "result.json"}
