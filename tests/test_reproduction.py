@@ -1,13 +1,19 @@
 import numpy as np
 import pytest
+from test_load import made_up_predictions, made_up_run
 
+from lfwstudy import findings, plots, tables
+from lfwstudy.files import write_csv
+from lfwstudy.history import COLUMNS
 from lfwstudy.reproduction import compare, published_histories
 from lfwstudy.stages import LADDERS, base_config
+from lfwstudy.study import Candidate, Rung, Settings, Study
+from lfwstudy.widgets import runs
 
 BASE = published_histories()["base", "base"]
 
 
-def run(factor=1.0, epochs=200, start=1):
+def history_of(factor=1.0, epochs=200, start=1):
     """A run whose validation loss is `factor` times the published one from an epoch on."""
     return [{"epoch": row["epoch"], "val_loss": row["val_loss"] * (factor if row["epoch"] >= start else 1)} for row in BASE[:epochs]]
 
@@ -39,9 +45,9 @@ def test_published_checkpoints_are_those_of_the_lowest_total_validation_loss():
 
 
 @pytest.mark.parametrize("rows, farthest, reproduced", [
-    (run(), 0.0, True), (run(1.19), 0.19, True), (run(0.82), 0.18, True), (run(1.21), 0.21, False),
-    (run(1.5, start=150), None, True), (run(2.0)[:4] + run()[4:], 0.0, True), (run(epochs=170), 0.0, True), (run(epochs=150), 0.0, False),
-    (run(np.nan, start=50), np.nan, False)])
+    (history_of(), 0.0, True), (history_of(1.19), 0.19, True), (history_of(0.82), 0.18, True), (history_of(1.21), 0.21, False),
+    (history_of(1.5, start=150), None, True), (history_of(2.0)[:4] + history_of()[4:], 0.0, True), (history_of(epochs=170), 0.0, True), (history_of(epochs=150), 0.0, False),
+    (history_of(np.nan, start=50), np.nan, False)])
 def test_a_run_reproduces_within_a_fifth_until_both_have_learned(rows, farthest, reproduced):
     found = compare(rows, BASE)
     assert found.reproduced is reproduced
@@ -50,4 +56,86 @@ def test_a_run_reproduces_within_a_fifth_until_both_have_learned(rows, farthest,
 
 
 def test_runs_too_short_to_compare_say_nothing():
-    assert compare(run(epochs=4), BASE) is None
+    assert compare(history_of(epochs=4), BASE) is None
+
+
+@pytest.fixture
+def finished(tmp_path, monkeypatch):
+    """A study of the ladder `published` in the profile `report` with a made-up base run: its history is the published one times a factor."""
+    monkeypatch.setattr("lfwstudy.findings.is_demo", lambda study: False)
+
+    def make(factor=1.1, epochs=200, ladder="published"):
+        study = Study(Settings(out=str(tmp_path / ladder), ladder=ladder, profile="report", stages="base", precision="float32"))
+        study.ask(["base"])
+        spec = study.climb()[0].candidates[0].specs[0]
+        pairs, digest = study.data(spec.config.data)[1:]
+        predictions, measured = made_up_predictions(tmp_path / f"{ladder}.csv", pairs, np.random.default_rng(0))
+        history = tmp_path / f"{ladder}-history.csv"
+        write_csv(history, COLUMNS, [
+            {**row, "val_loss": factor * row["val_loss"], "val_cross_entropy": 0.6 + 0.001 * row["epoch"], "cross_entropy": 0.1,
+             "learning_rate": 0.001, "seconds": 1.0, "penalty": factor * row["val_loss"], "head_penalty": 0.9 * row["val_loss"]}
+            for row in BASE[:epochs]])
+        made_up_run(study.store.folder(spec.run), spec, digest, history, predictions, measured)
+        return study, study.climb()
+    return make
+
+
+@pytest.mark.parametrize("factor, word", [(1.1, "yes"), (1.3, "no")])
+def test_the_report_says_per_variant_whether_it_reproduces(finished, factor, word):
+    study, rungs = finished(factor)
+    told = findings.reproduced(study, rungs).data
+    assert f"<td>{word}</td>" in told and f"{100 * (factor - 1):.0f} % at" in told
+    assert f"{BASE[0]['val_loss']:.3g} | {factor * BASE[0]['val_loss']:.3g}" in told and "LFW-a" in told
+    assert "ladder `published`" in findings.reproduced(Study(Settings(out=str(study.out / "x"))), []).data
+
+
+def test_epochs_of_a_scaled_profile_are_not_compared(tmp_path, monkeypatch):
+    monkeypatch.setattr("lfwstudy.findings.is_demo", lambda study: False)
+    study = Study(Settings(out=str(tmp_path), ladder="published", profile="cpu"))
+    assert "Epochs times 0.15" in findings.reproduced(study, study.climb()).data
+    last = tables.published_rows(study, [("base", "base")])["base", "base"][-1]
+    assert last["epoch"] == pytest.approx(30) and last["val_loss"] == BASE[-1]["val_loss"]
+
+
+def test_the_clock_is_told_from_the_histories(finished):
+    study, rungs = finished(1.0)
+    told = findings.clock(study, rungs).data
+    fall = BASE[4]["val_loss"] - BASE[-1]["val_loss"]
+    assert f"falls by {fall:.1f}" in told and f"by {0.9 * fall:.1f}" in told and "lowest at epoch 1." in told
+    (rows, marks), = tables.watched_runs(study, rungs).values()
+    assert marks == {"stop": None, "evaluated": 200, "learning rate / 10": None}
+    drawn = plots.captioned(plots.watched(tables.watched_runs(study, rungs), "source"), "caption").data
+    assert all(name in drawn for name in ("total validation loss", "penalty of the last unit", "validation cross-entropy"))
+
+
+def test_published_curves_lie_under_ours_in_figures_and_explorers(finished):
+    study, rungs = finished()
+    published = tables.published_curves(study, rungs)
+    assert [row["val_loss"] for row in published["base"]] == [row["val_loss"] for row in BASE]
+    drawn = plots.captioned(plots.learning_curves(tables.curves(study, rungs), "source", published), "caption").data
+    assert "published, validation" in drawn and "total loss" in drawn and "in orange" in tables.curves_caption(study, rungs)
+    rows = [{"stage": "base", "variant": "base", "seed": "0", "fold": "", "carried_forward": "true", "run": rungs[0].candidates[0].specs[0].run}]
+    assert "published, base/base" in runs._figure(study, rows, "loss") and "published" not in runs._figure(study, rows, "cross_entropy")
+    # The report's own ladder was never run by the published code.
+    assert tables.published_curves(*finished(ladder="report")) == {}
+
+
+def test_published_figures_stand_beside_the_configuration_that_the_report_describes_alone(tmp_path):
+    def figures(**settings):
+        study = Study(Settings(out=str(tmp_path / "-".join(settings.values())), precision="float32", **settings))
+        study.ask(study.settings.stage_ids())
+        start, found = study.base(), {}
+        for stage in LADDERS[study.settings.ladder].stages:
+            for v in stage.variants:
+                candidate = Candidate(stage.id, v.id, start.change(v.changes), ())
+                found[stage.id, v.id] = study.published(Rung(stage, None, (candidate,), None), candidate)
+            carried = stage.report_choice
+            if stage.id == "augmentation" and settings.get("select") == "validation":
+                carried = "before-activation"  # which the report did not go on with
+            if carried:
+                start = start.change(next(v.changes for v in stage.variants if v.id == carried))
+        return {key for key, p in found.items() if p}
+    everything = {(s.id, v.id) for s in LADDERS["report"].stages for v in s.variants if v.published}
+    assert figures(ladder="report", select="report") == figures(ladder="published") == everything
+    assert {stage for stage, _ in everything - figures(ladder="report", select="validation")} == {"label-clipping", "lr-schedule"}
+    assert figures(ladder="beyond") == set()
