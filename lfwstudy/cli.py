@@ -108,7 +108,10 @@ def report(options):
 def verify(options):
     """`lfwstudy verify`: are two photos of the same person?"""
     from .verify import verify_photos
-    print(verify_photos(options.left, options.right, options.out, options.left_box, options.right_box))
+    answer = verify_photos(options.left, options.right, options.out, options.left_box, options.right_box)
+    if answer.is_demo:
+        print("warning: this network was trained on drawn faces; what it says of real people means nothing", file=sys.stderr)
+    print(one_line(answer))
 
 
 def bench(options):

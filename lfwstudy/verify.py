@@ -4,6 +4,7 @@ import csv
 import math
 import re
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -14,7 +15,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 
 from .bank import FORMATS, SOURCE_SIDE, frame, to_grey
 from .best import best_run
-from .config import RunConfig
+from .config import DataConfig, RunConfig
 from .errors import DataError, StudyError, one_line
 from .files import read_csv, read_json
 from .foreign import HEAD, name_foreign
@@ -23,6 +24,7 @@ from .study import default_root
 
 # LFW enlarges the box of the Viola-Jones detector so many times (Huang et al. 2007, section III).
 ENLARGE = 2.2
+THRESHOLD = 0.5
 # The network that comes with the package, and its card (card.py).
 SHIPPED = Path(__file__).with_name("shipped")
 # Larger photos are made smaller, a JPEG while it is decoded, so that it may have more pixels than what is decoded whole.
@@ -32,7 +34,7 @@ _MAX_JPEG_PIXELS = 250_000_000
 
 
 def verify_photos(left, right, out="", left_box=None, right_box=None):
-    """Score two photo files with a study's best model, or the package's own: "same 0.87 (threshold 0.50)" or "different ...".
+    """Score two photo files with a study's best network, or the package's own: an Answer.
 
     Boxes are (left, top, right, bottom) in pixels of the upright photo; without one the face is looked for. Raises
     DataError where a photo cannot be read or its face is not the only one, StudyError where there is no model.
@@ -41,12 +43,24 @@ def verify_photos(left, right, out="", left_box=None, right_box=None):
     boxes = [box or find_face(photo, path, side) for photo, path, side, box in
              zip(photos, (left, right), ("left", "right"), (left_box, right_box))]
     faces = [frame_face(photo, box) for photo, box in zip(photos, boxes)]
-    model, config, demo = load_best_model(out)
-    pictures = [frame(face, config.crop, config.side, config.filter) for face in faces]
+    network = load_best_model(out)
+    data = network.data
+    pictures = [frame(face, data.crop, data.side, data.filter) for face in faces]
     inputs = [picture[None, :, :, None].astype(np.float32) / 255 for picture in pictures]
-    score = float(np.asarray(model(inputs, training=False))[0, 0])
-    answer = "same" if score > 0.5 else "different"
-    return f"{answer} {score:.2f} (threshold 0.50)" + (", demo model" if demo else "")
+    return Answer(float(np.asarray(network.model(inputs, training=False))[0, 0]), network.name, network.is_demo)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a network says of two photos: the probability that they show one person, and the network's name."""
+
+    score: float
+    network: str
+    is_demo: bool
+
+    def __str__(self) -> str:
+        who = "same person" if self.score > THRESHOLD else "different people"
+        return f"{who}: P(same) {self.score:.2f}, threshold {THRESHOLD:.2f} (network: {self.network})"
 
 
 def load_photo(path):
@@ -149,14 +163,14 @@ def frame_face(photo, box):
 
 
 def load_best_model(out=""):
-    """The siamese network of a study's best run with weights (`best.best_run`), its DataConfig, and whether it is a demo
-    model; without a study the network that comes with the package.
+    """The siamese network of a study's best run with weights (`best.best_run`) as a Network; without a study the one that comes
+    with the package.
 
     Raises StudyError where no finished run has kept its weights.
     """
     if not out and (SHIPPED / "model.keras").is_file():
         config = RunConfig.from_dict(read_json(SHIPPED / "run.json")["config"])
-        return load_model(SHIPPED / "model.keras"), config.data, False
+        return Network(load_model(SHIPPED / "model.keras"), config.data, "shipped with lfwstudy")
     folder = Path(out) if out else default_root() / "runs" / "demo-quick"
     if not (folder / "results.csv").is_file():
         raise StudyError(f"{folder}: no study here (results.csv is missing); run `lfwstudy run --out {folder}` first")
@@ -175,7 +189,21 @@ def load_best_model(out=""):
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise StudyError(f"{store.folder(run) / 'config.json'}: damaged ({one_line(error)}); `lfwstudy run` sets "
                          "such a run aside and trains it anew") from error
-    return load_model(store.folder(run) / "model.keras"), config.data, config.data.dataset == "demo"
+    return Network(load_model(store.folder(run) / "model.keras"), config.data, f"{best['stage']}: {best['variant']}, seed {best['seed']}")
+
+
+@dataclass(frozen=True)
+class Network:
+    """A siamese network that was kept, how images are framed for it (DataConfig), and what it is called."""
+
+    model: object
+    data: DataConfig
+    name: str
+
+    @property
+    def is_demo(self) -> bool:
+        """Whether it has seen nothing but drawn faces."""
+        return self.data.dataset == "demo"
 
 
 def load_model(path):

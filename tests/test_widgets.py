@@ -14,11 +14,13 @@ import numpy as np
 import pytest
 
 from lfwstudy import widgets
+from lfwstudy.config import DataConfig
 from lfwstudy.files import read_csv, write_csv
 from lfwstudy.plots import picture_uri
 from lfwstudy.runs import Store
 from lfwstudy.study import RESULT_COLUMNS, Study, open_study
 from lfwstudy.train import PREDICTION_COLUMNS
+from lfwstudy.verify import Network
 from lfwstudy.widgets import drawing, occlusion, one_second, pairs, scored
 from lfwstudy.widgets.augmentation import vary_copies, vary_online
 
@@ -361,7 +363,7 @@ def test_own_photos_are_scored_as_the_command_scores_them(study, cache, tmp_path
         place.box = [70, 70, 180, 180]
     widget.parts.score.click()
     answer = verify_photos(*photos, str(study.out), (70, 70, 180, 180), (70, 70, 180, 180))
-    assert re.search(r"\d\.\d\d", answer).group() in widget.parts.answer.value and "demo" in widget.parts.answer.value
+    assert f"{answer.score:.2f}" in widget.parts.answer.value and "demo" in widget.parts.answer.value
     assert len(widget.parts.seen.cards) == 2 and "unmeasured" in told(widget)
 
 
@@ -418,7 +420,8 @@ def test_network_that_scores_own_photos_is_named_and_chosen(study, monkeypatch):
 
     def load(out):
         asked.append(out)
-        return lambda inputs, training: np.array([[0.9 if out else 0.1]]), study.base().data, bool(out)
+        data = study.base().data if out else DataConfig(dataset="lfw-deepfunneled")
+        return Network(lambda inputs, training: np.array([[0.9 if out else 0.1]]), data, "a network")
 
     monkeypatch.setattr("lfwstudy.widgets.own.load_best_model", load)
     widget = widgets.try_your_own(study)

@@ -10,7 +10,7 @@ from .. import verify
 from ..bank import frame
 from ..errors import DataError
 from ..plots import picture_uri
-from ..verify import find_face, frame_face, full_size, load_best_model, read_photo
+from ..verify import THRESHOLD, find_face, frame_face, full_size, load_best_model, read_photo
 from .controls import BoxPicker, Gallery, button, dropdown, explorer, guarded, markup, message, panel, row, tell
 
 _PREVIEW = 600
@@ -65,13 +65,14 @@ def try_your_own(study):
         if network.value not in models:
             tell(told, "Loading the network.")
             models[network.value] = load_best_model(network.value)
-        model, config, demo = models[network.value]
-        pictures = [frame(frame_face(photos[side], boxes[side].box), config.crop, config.side, config.filter) for side in _SIDES]
-        same = float(np.asarray(model([p[None, :, :, None].astype(np.float32) / 255 for p in pictures], training=False))[0, 0])
+        scorer = models[network.value]
+        data = scorer.data
+        pictures = [frame(frame_face(photos[side], boxes[side].box), data.crop, data.side, data.filter) for side in _SIDES]
+        same = float(np.asarray(scorer.model([p[None, :, :, None].astype(np.float32) / 255 for p in pictures], training=False))[0, 0])
         seen.cards = [{"key": side, "pictures": [{"src": picture_uri(p), "alt": f"{side} photo as framed"}], "text": side, "mark": ""}
                       for side, p in zip(_SIDES, pictures)]
-        answer.value = (f"<p><b>{'Same person' if same > 0.5 else 'Two people'}</b>, says the network: P(same) {same:.2f}, threshold "
-                        f"0.50. Scored by {network.label}{', which has seen nothing but drawn demo faces' if demo else ''}.</p>")
+        answer.value = (f"<p><b>{'Same person' if same > THRESHOLD else 'Different people'}</b>, says the network: P(same) {same:.2f}, threshold "
+                        f"{THRESHOLD:.2f}. Scored by {network.label}{', which has seen nothing but drawn demo faces' if scorer.is_demo else ''}.</p>")
         return ("Photos are framed, not aligned like the training pictures: the accuracy on such photos is unmeasured, and "
                 "the score is no proof of identity.")
 
