@@ -17,7 +17,8 @@ class Claim:
     """A statement of the report: `variant` against `incumbent` (stage, variant).
 
     expects: "better", "worse" or "no gain". column: the scores compared, at the best epoch unless the claim is about
-    which weights are evaluated. note: what else differs between the two.
+    which weights are evaluated. note: what else differs between the two. batchnorm: whether it is about batch-norm, or about
+    networks with it.
     """
 
     text: str
@@ -26,6 +27,7 @@ class Claim:
     expects: str
     column: str = "score_at_best"
     note: str = ""
+    batchnorm: bool = False
 
 
 CLAIMS = (
@@ -34,15 +36,16 @@ CLAIMS = (
     Claim("Early stopping with checkpoints raises accuracy", ("early-stopping", "patience5"), ("base", "base"), "better",
           column="score", note="Evaluated weights: the best checkpoint's against the last epoch's."),
     Claim("Batch-norm after the activation helps", ("batchnorm", "after-activation-patient"),
-          ("early-stopping", "patience5"), "better", note="Patience 10 instead of 5 and 300 epochs instead of 200, too."),
+          ("early-stopping", "patience5"), "better", note="Patience 10 instead of 5 and 300 epochs instead of 200, too.",
+          batchnorm=True),
     Claim("Batch-norm before the activation helps", ("batchnorm", "before-activation"), ("early-stopping", "patience5"),
-          "better"),
+          "better", batchnorm=True),
     Claim("Batch-norm after both activation and pooling is worse than before the activation",
-          ("batchnorm", "activation-and-pooling"), ("batchnorm", "before-activation"), "worse"),
+          ("batchnorm", "activation-and-pooling"), ("batchnorm", "before-activation"), "worse", batchnorm=True),
     Claim("Augmentation raises accuracy, batch-norm after the activation", ("augmentation", "after-activation"),
-          ("batchnorm", "after-activation-patient"), "better", note="Patience 20 instead of 10, too."),
+          ("batchnorm", "after-activation-patient"), "better", note="Patience 20 instead of 10, too.", batchnorm=True),
     Claim("Augmentation raises accuracy, batch-norm before the activation", ("augmentation", "before-activation"),
-          ("batchnorm", "before-activation"), "better", note="Patience 20 instead of 5, too."),
+          ("batchnorm", "before-activation"), "better", note="Patience 20 instead of 5, too.", batchnorm=True),
     Claim("Clipped labels on the copies do not help", ("label-clipping", "copies"), ("augmentation", "after-activation"),
           "no gain", note="Patience 30 instead of 20, too."),
     Claim("Clipped labels on copies and originals do not help", ("label-clipping", "copies-and-originals"),
@@ -101,7 +104,7 @@ def published_inconsistencies(tolerance=0.02):
             if earlier is p or p.loss is None or earlier.loss != p.loss:
                 continue
             same = "accuracy and loss" if earlier.accuracy == p.accuracy else "loss"
-            found.append((stage, variant, f"the {same} ({p.loss:g}) also printed for {earlier_stage}: {earlier_variant}"))
+            found.append((stage, variant, f"{same} ({p.loss:g}) also printed for {earlier_stage}: {earlier_variant}"))
     return found
 
 

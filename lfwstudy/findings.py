@@ -4,14 +4,15 @@ import numpy as np
 from IPython.display import Markdown
 
 from . import claims, evaluate, evidence, quirks, reproduction
+from .history import diverged, should_stop
 from .rounding import percent, signed_points
-from .stages import LADDERS, PROFILES, REPORT_LADDER
-from .tables import PICTURE_CLASSES, finished_results, is_demo, mean_of, table
+from .stages import LADDERS, PROFILES, REPORT_LADDER, base_config
+from .tables import PICTURE_CLASSES, finished_results, is_demo, mean_accuracy, mean_of, table
 
 
 def differences(study, rungs):
     """Each variant against the incumbent of its stage, on the same test pairs with the best epochs' weights."""
-    found = study.differences(rungs)
+    found = study.differences(study.climb())  # corrected together, on a stage's page too
     if not found:
         return Markdown("There is nothing to compare yet: a difference needs two finished variants with scored test pairs.")
     rows = []
@@ -51,18 +52,26 @@ def claim_verdicts(study, rungs, stage=""):
         rungs = study.climb()
     candidates = {(r.stage.id, c.variant): c for r in rungs for c in r.candidates}
     rows, known = [], []
-    chosen = [claim for claim in claims.CLAIMS if stage in ("", claim.variant[0])]
-    for claim in chosen:
+    # All that are known are corrected together, on a stage's page too.
+    for claim in claims.CLAIMS:
         arrays = [study.correct(candidates[key], claim.column) if key in candidates else None
                   for key in (claim.variant, claim.incumbent)]
         known.append(arrays if all(a is not None for a in arrays) else None)
     given = [arrays for arrays in known if arrays]
     results = iter(evidence.compare(given, study.test_components(), len(claims.CLAIMS)) if given else ())
-    for claim, arrays in zip(chosen, known):
+    as_meant = LADDERS["report"].path(base_config(study.settings.profile))
+    for claim, arrays in zip(claims.CLAIMS, known):
         d = next(results) if arrays else None
+        if stage not in ("", claim.variant[0]):
+            continue
+        # The published code has no batch-norm where the report says "after the activation".
+        untested = claim.batchnorm and any(candidates[key].config.model.batchnorm != as_meant[key].model.batchnorm
+                                           for key in (claim.variant, claim.incumbent) if key in candidates)
         rows.append({"the report's claim": claim.text, "published": _published_difference(claim),
                      "here": f"{signed_points(d.difference)} {_span(d.low, d.high)}" if d else "not run",
-                     "verdict": claims.verdict(claim, d) if d else "no verdict", "why": _why(study, claim, d)})
+                     "verdict": claims.verdict(claim, d) if d and not untested else "no verdict",
+                     "why": "The published code inserts no batch-norm layer there: its networks do not test this claim." if untested
+                     else _why(study, claim, d)})
     rows += [_slowdown(study, candidates), _contamination_claim(study)] if not stage else []
     if not rows:
         return Markdown("The report makes no claim on this stage that a comparison could test.")
@@ -131,8 +140,8 @@ def view2(study, rungs):
                              "folds": ", ".join(percent(np.mean(folds[n])) for n in sorted(folds))})
     chosen = ("" if LADDERS[study.settings.ladder].has_path() else
               " The recipes were chosen on View 1's training people, who are among View 2's test people, as the protocol allows.")
-    return table(rows, "View 2: mean and standard error over ten folds in percent; validation is the fold after the tested "
-                       f"one, the threshold is 0.5 throughout.{chosen}", study)
+    return table(rows, "View 2: mean and standard error over ten folds in percent, at a score of 0.5 as the network gives it; validation is "
+                       f"the fold after the tested one.{chosen}", study)
 
 
 def duplicates(study):
@@ -222,7 +231,7 @@ def left_out(study, rungs):
     titles = {v.id: v.title for v in rung.stage.variants}
     rows = [{"left out": c.variant.removeprefix("without-"), "instead": titles[c.variant],
              "accuracy": percent(correct.mean()), "AUC": _mean_auc(study, c), "worth": signed_points(d.difference),
-             "95 % interval": _span(d.low, d.high), f"p, corrected for {len(others)}": _p(d.corrected_p)}
+             "95 % interval": _span(d.low, d.high), f"p, corrected for {len(others)}": _p(d.corrected_p) if d.seeds > 1 else ""}
             for (c, correct), d in zip(others, found)]
     return table(rows, f"Test accuracy in percent at the best epochs, {len(best)} seed{'s' if len(best) > 1 else ''}; with everything, "
                        f"{whole.variant}, it is {percent(best.mean())}, the AUC {_mean_auc(study, whole)}. Every head's scores are "
@@ -238,7 +247,7 @@ def time_points(study, rungs):
             continue
         for variant, candidate in zip(rung.stage.variants, rung.candidates):
             results = finished_results(study, candidate)
-            accuracy = mean_of(results, "test_accuracy_at_best")
+            accuracy = mean_accuracy(study, candidate, "score_at_best")
             if accuracy is not None and np.isfinite(accuracy):
                 points.append({"label": f"{rung.stage.id}: {candidate.variant}", "accuracy": accuracy, "published": False,
                                "seconds": mean_of(results, "seconds_total"), "carried": rung.carries(candidate.variant)})
@@ -253,6 +262,8 @@ def report_points():
 
 def contamination(study):
     """Validation minus test accuracy of the base network under person-disjoint and contaminated splits."""
+    if not LADDERS[study.settings.ladder].has_path():
+        return Markdown("The base network of the report's ladder tells what shared people are worth.")
     found = measured_contamination(study)
     if len(found["splits"]) < 2:
         return Markdown("To see what shared people are worth, add the base stage under another split to this study: "
@@ -272,7 +283,7 @@ def measured_contamination(study):
     splits, gaps, audits = {}, {}, study.audits()
     for other in study.combinations():
         split, key = other.settings.split, (other.settings.protocol, other.settings.ladder)
-        rungs = other.climb(upto="base") if key == ("view1", "report") and split not in gaps else []
+        rungs = other.climb(upto="base") if key == ("view1", study.settings.ladder) and split not in gaps else []
         correct = other.correct(rungs[0].candidates[0]) if rungs else None
         if correct is None:
             continue
@@ -318,35 +329,46 @@ def replicates(study):
         f"**Replicates.** The published code inserts no batch-norm layer \"after activation\", so {len(found.runs)} of its runs are of "
         f"one network: {names} % (mean {percent(found.mean)}, standard deviation {percent(found.deviation)} points). The best "
         f"published figure, {percent(best)} %, is {away:.1f} standard deviations above their mean: "
-        + ("no published gain is outside what repeating one training does." if away < 2 else "that is outside their spread."))
+        + ("no published gain is outside what repeating one training does." if away < 2 else "that is outside their spread.")
+        + _replicated_here(study, found))
+
+
+def _replicated_here(study, found):
+    """The same variants' test accuracy here, and on which images; empty where fewer than two are finished or none is of the ladder."""
+    if study.settings.ladder != "published" or is_demo(study):
+        return ""
+    mine = [accuracy for rung in study.climb() for c in rung.candidates if (c.stage, c.variant) in dict(found.runs)
+            and (accuracy := mean_accuracy(study, c, "score")) is not None]
+    if len(mine) < 2:
+        return ""
+    images = "the same images" if study.settings.dataset == "lfw-a" else f"other images, {study.settings.dataset} in place of LFW-a"
+    return f" Here, on {images}, these variants reach {percent(np.mean(mine))} % on average ({', '.join(map(percent, mine))})."
 
 
 def clock(study, rungs):
     """In two sentences: what the total validation loss followed, and when stopping acted that watched it or the network."""
     candidates = {(r.stage.id, c.variant): c for r in rungs for c in r.candidates}
-    rows = {key: study.store.history(c.specs[0].run) for key, c in candidates.items()}
-    base = rows.get(("base", "base"))
-    if not base or len(base) < 2 or not base[0].get("head_penalty", 0) > 0:
+    base = study.store.history(candidates["base", "base"].specs[0].run) if ("base", "base") in candidates else []
+    base = [row for row in base if np.isfinite([row["val_loss"], row.get("head_penalty", np.nan)]).all()]
+    if len(base) < 2 or not base[0]["head_penalty"] > 0:
         return Markdown("")
     start = base[min(reproduction.FROM_EPOCH, len(base) - 1) - 1]
     fall, of_head = (start[key] - base[-1][key] for key in ("val_loss", "head_penalty"))
     lowest = min(base, key=lambda row: row["val_cross_entropy"])["epoch"]
-    told = [f"**A clock.** From epoch {start['epoch']} to {base[-1]['epoch']} the total validation loss of `base` falls by {fall:.1f}, and "
-            f"the penalty of its last unit by {of_head:.1f}: Adam moves each of that unit's weights by at most the learning rate a step, "
-            f"whatever the network learns, and the validation cross-entropy was lowest at epoch {lowest}."]
+    told = (f"From epoch {start['epoch']} to {base[-1]['epoch']} the total validation loss of `base` falls by {fall:.1f}, and the penalty "
+            f"of its last unit by {of_head:.1f}; the validation cross-entropy was lowest at epoch {lowest}.")
+    if abs(of_head - fall) < 0.25 * abs(fall):
+        told = ("**A clock.** " + told[:-1] + ": Adam moves each of that unit's weights by at most the learning rate a step, whatever "
+                "the network learns.")
     ends = []
-    for variant, watches in (("patience5", "that total"), ("patience5-cross-entropy", "the cross-entropy alone")):
-        history, c = rows.get(("early-stopping", variant)), candidates.get(("early-stopping", variant))
-        if history and study.store.is_finished(c.specs[0].run):
-            training = c.specs[0].config.training
-            ended = f"stops at epoch {len(history)}" if len(history) < training.epochs else f"never acts in {training.epochs} epochs"
-            ends.append(f"watching {watches} it {ended}")
+    for variant, watches in (("patience5", "the total loss"), ("patience5-cross-entropy", "the cross-entropy alone")):
+        if (c := candidates.get(("early-stopping", variant))) and study.store.is_finished(c.specs[0].run):
+            rows, training = study.store.history(c.specs[0].run), c.specs[0].config.training
+            ends.append(f"on {watches} it " + ("diverged" if diverged(rows) else f"stops at epoch {len(rows)}"
+                                               if should_stop(rows, training) else f"never acts in {training.epochs} epochs"))
     if ends:
-        told.append(f"Early stopping with a patience of {training.patience}: {', '.join(ends)}.")
-    return Markdown(" ".join(told))
-
-
-_LOSS_EPOCHS, _ACCURACY_EPOCHS = (1, 2, 3, 5, 10, 20, 60, 100, 150), (20, 40, 80)
+        told += f" Early stopping with a patience of {training.patience}: {', '.join(ends)}."
+    return Markdown(told)
 
 
 def reproduced(study, rungs):
@@ -356,30 +378,11 @@ def reproduced(study, rungs):
     factor = PROFILES[study.settings.profile].factor
     if factor != 1 or is_demo(study):
         return Markdown(f"{'Drawn faces' if is_demo(study) else f'Epochs times {factor:g}'}: the published histories are compared epoch "
-                        "by epoch in the profile `report` and on LFW only. Their curves lie below those of each stage.")
-    known, rows = reproduction.published_histories(), []
-    for candidate in (c for rung in rungs for c in rung.candidates if (c.stage, c.variant) in known):
-        theirs, spec = known[candidate.stage, candidate.variant], candidate.specs[0]
-        ours = study.store.history(spec.run)
-        found = reproduction.compare(ours, theirs)
-        if found is None:
-            continue
-        finished = study.store.is_finished(spec.run)
-
-        def beside(epoch, key, form):
-            return " | ".join(form.format(h[epoch - 1][key]) if epoch <= len(h) else "–" for h in (theirs, ours))
-        rows.append({"stage": candidate.stage, "variant": candidate.variant,
-                     **{f"loss at {e}": beside(e, "val_loss", "{:.3g}") for e in _LOSS_EPOCHS},
-                     **{f"training accuracy at {e}": beside(e, "accuracy", "{:.2f}") for e in _ACCURACY_EPOCHS},
-                     "epochs": f"{len(theirs)} | {len(ours)}" + ("" if finished else " so far"),
-                     "farthest apart": f"{100 * found.farthest:.0f} % at {found.at_epoch}",
-                     "reproduced": "not finished" if not finished else "yes" if found.reproduced else "no"})
-    if not rows:
-        return Markdown("No run is long enough to be compared.")
-    return table(rows, "Total validation loss and training accuracy after some epochs, published (LFW-a) | first seed here. Reproduced: "
-                       f"the validation loss stays within {100 * reproduction.TOLERANCE:.0f} % of the published one from epoch "
-                       f"{reproduction.FROM_EPOCH} on until both are below {reproduction.LEARNED:g}, and so does the number of epochs. "
-                       "Published histories: github.com/MaorSagi/SiameseCNN.", study)
+                        "by epoch in the profile `report` and on LFW only. Each stage's figure has their curves underneath.")
+    rows = reproduction.rows({(c.stage, c.variant): (study.store.history(c.specs[0].run), study.store.is_finished(c.specs[0].run))
+                              for rung in rungs for c in rung.candidates})
+    return table(rows, f"{reproduction.CAPTION} Here the first seed of each variant.", study) if rows else \
+        Markdown("No run is long enough to be compared.")
 
 
 def _mean_auc(study, candidate):

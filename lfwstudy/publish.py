@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from . import bench, evaluate, evidence, precision
+from . import bench, evaluate, evidence, precision, reproduction
 from .best import LADDER_COLUMNS
 from .claims import published
 from .config import RunConfig
@@ -21,7 +21,7 @@ from .pairs import Pairs
 from .rounding import percent, signed_points
 from .runs import Store
 from .splits import component_labels
-from .stages import base_config, get_ladder, get_stage
+from .stages import LADDERS, base_config, get_ladder, get_stage, scale
 from .tables import PICTURE_CLASSES
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -42,6 +42,14 @@ def first_ladder(folder):
     """Rows of the first ladder in a folder's results.csv; what else it holds is in its report."""
     rows = read_csv(ROOT / folder / "results.csv")
     return [row for row in rows if all(row[key] == rows[0][key] for key in LADDER_COLUMNS)]
+
+
+def ladders(folder):
+    """Rows of each ladder in a folder's results.csv, [] where there is none."""
+    path, found = ROOT / folder / "results.csv", {}
+    for row in read_csv(path) if path.is_file() else ():
+        found.setdefault(tuple(row[key] for key in LADDER_COLUMNS), []).append(row)
+    return list(found.values())
 
 
 def curves(folder):
@@ -67,11 +75,14 @@ def headline_block(folder=REPORT, beyond=SHALLOW):
         together = (evaluate.ensemble(np.stack([s["score"] for s in scored])) > 0.5) == (scored[0]["label"] > 0.5)
         return f"**{_mean(runs, 'test_accuracy', 100)} %** (mean of {len(runs)} seeds; {percent(together.mean())} % for their ensemble)"
     told = f"The report's best network classified {percent(most)} % of the test pairs correctly, on LFW-a and without using names. "
-    if (ROOT / folder / "results.csv").is_file():
-        rows = first_ladder(folder)
-        variants = [float(row["test_accuracy"]) for row in rows]
-        told += (f"With the report's hyperparameters, on `{rows[0]['dataset']}`, its base network reaches {percent(rows[0]['test_accuracy'])} % "
-                 f"here, the other variants {percent(min(variants[1:]))} to {percent(max(variants[1:]))} %. ")
+    for rows in ladders(folder):
+        of_variant = {}
+        for row in rows:
+            if row["test_accuracy"] not in ("", "nan"):
+                of_variant.setdefault((row["stage"], row["variant"]), []).append(float(row["test_accuracy"]))
+        base, *others = (np.mean(values) for values in of_variant.values())
+        told += (f"With the report's hyperparameters, on `{rows[0]['dataset']}`, the base network of `--ladder {rows[0]['ladder']}` reaches "
+                 f"{percent(base)} %" + (f", the other variants {percent(min(others))} to {percent(max(others))} %. " if others else ". "))
     told += (f"A small network trained in another way, on the deep-funneled images and with the people's names, reaches "
              f"{reached('shallow')} from the images listed in the training pairs, and {reached('all-people-shallow')} from all images of "
              "the training people")
@@ -104,22 +115,26 @@ def view2(folder, stage):
 
 
 def block(folder):
-    """The Markdown table of a folder's results.csv, a row per variant, means over seeds."""
-    if not (ROOT / folder / "results.csv").is_file():
-        return ("No run of the report's ladders is kept yet: earlier ones lacked the penalty on the last unit, so that their network was "
-                "not the report's.")
-    rows = first_ladder(folder)
-    lines = ["| stage | variant | published (LFW-a) | measured [95 %] | at best epoch | validation at best | TPR / TNR | "
+    """The Markdown tables of the ladders in a folder's results.csv, a row per variant, means over seeds."""
+    return "\n\n".join(_ladder(rows, Store(ROOT / folder / "runs")) for rows in ladders(folder)) or (
+        "No run of the report's ladders is kept yet: earlier ones lacked the penalty on the last unit, so that their network was not the "
+        "report's.")
+
+
+def _ladder(rows, store):
+    lines = [f"`--ladder {rows[0]['ladder']} --select {rows[0]['select']}`:", "", "| stage | variant | published (LFW-a) | measured [95 %] | at best epoch | validation at best | TPR / TNR | "
              "epochs | seconds per epoch | seeds |", "|---|---|---|---|---|---|---|---|---|---|"]
     groups = {}
     for row in rows:
         groups.setdefault((row["stage"], row["variant"]), []).append(row)
     for (stage, variant), runs in groups.items():
-        p = published(stage, variant)
-        interval = (f" [{percent(runs[0]['test_ci_low'])}, {percent(runs[0]['test_ci_high'])}]" if len(runs) == 1 else "")
+        p = published(stage, variant) if _as_described(runs[0], store) else None
+        scored = [store.scores(row["run"]) for row in runs if row["test_accuracy"] not in ("", "nan")]
+        measured = _with_interval(np.stack([(s["score"] > 0.5) == (s["label"] > 0.5) for s in scored]),
+                                  _components(store.predictions(runs[0]["run"], "test"))) if scored else ""
         lines.append(" | ".join([
             f"| {stage}", variant + (" ►" if runs[0]["carried_forward"] == "true" else ""),
-            percent(p.accuracy) if p else "", _mean(runs, "test_accuracy", 100) + interval,
+            percent(p.accuracy) if p else "", measured,
             _mean(runs, "test_accuracy_at_best", 100), _mean(runs, "val_accuracy_at_best", 100),
             f"{_mean(runs, 'test_tpr', 100)} / {_mean(runs, 'test_tnr', 100)}",
             f"{_mean(runs, 'epochs_run', 1, 0)} of {runs[0]['epochs_max']}", _mean(runs, "seconds_per_epoch", 1),
@@ -128,8 +143,9 @@ def block(folder):
     lines.append(f"\n{first['dataset']}, profile `{first['profile']}`, split `{first['split']}`, convolutions in "
                  f"{first['precision']}, seed{_seeds(rows)}, {first['backend']} on {first['device']}. "
                  f"Accuracy in percent of the test pairs of {first['protocol']}; TPR and TNR are the shares of matched and of "
-                 f"mismatched pairs judged rightly; ► is carried forward by {first['select']}.")
-    if same := _same_weights(rows, Store(ROOT / folder / "runs")):
+                 f"mismatched pairs classified correctly; ► is carried forward by {first['select']}. Intervals: bootstrap over connected "
+                 "components of people and, where there are several, over seeds.")
+    if same := _same_weights(rows, store):
         lines.append("\nTrained alike until their best epochs, and there the same weights: "
                      + "; ".join(_listed(f"`{name}`" for name in names) for names in same) + ".")
     missing = [f"{stage.id}: {v.id}" for stage in get_ladder(first["ladder"]) for v in stage.variants
@@ -137,6 +153,26 @@ def block(folder):
     if missing:
         lines.append(f"\nNot finished yet: {', '.join(missing)}; what is carried forward may change with it.")
     return "\n".join(lines)
+
+
+def _as_described(row, store):
+    """Whether a row's run has the configuration that the report describes for its variant."""
+    config = RunConfig.from_dict(store.record(row["run"])[0]["config"])
+    data = {name: getattr(config.data, name) for name in ("dataset", "protocol", "fold", "split", "split_seed")}
+    described = LADDERS[row["ladder"]].path(base_config(row["profile"], row["ladder"], **data))
+    return scale(described[row["stage"], row["variant"]], row["profile"], row["ladder"]) == config
+
+
+def reproduction_block(folder=REPORT):
+    """Markdown on the published histories beside those of the ladder that does what the published code did."""
+    store = Store(ROOT / folder / "runs")
+    ours = {(row["stage"], row["variant"]): (store.history(row["run"]), True) for rows in ladders(folder) for row in reversed(rows)
+            if row["ladder"] == "published" and row["profile"] == "report"}
+    rows = reproduction.rows(ours)
+    if not rows:
+        return "The ladder `published` is not trained yet."
+    cells = [" | ".join(cell.replace("|", "\\|") for cell in row.values()) for row in (dict(zip(rows[0], rows[0])), *rows)]
+    return "\n".join([f"| {cells[0]} |", "|---" * len(rows[0]) + "|", *(f"| {cell} |" for cell in cells[1:]), "", reproduction.CAPTION])
 
 
 def beyond_block(folder=BEYOND):
@@ -195,7 +231,7 @@ def left_out_block(folder=BEYOND):
              "|---|---|---|---|---|---|",
              f"| nothing | {percent(correct['whole'].mean())} | {areas['whole']:.3f} | | | {len(runs['whole'])} |"]
     for variant, n, d in zip(others, shared, found):
-        p = f"{d.corrected_p:.3f}" if d.corrected_p >= 0.001 else "< .001"
+        p = "" if d.seeds < 2 else f"{d.corrected_p:.3f}" if d.corrected_p >= 0.001 else "< .001"
         lines.append(f"| {variant.removeprefix('without-')} | {percent(correct[variant].mean())} | {areas[variant]:.3f} | "
                      f"{_points((d.difference, d.low, d.high))} | {p} | {n} |")
     clear = sum(d.corrected_p < 0.05 for d in found)
@@ -344,8 +380,9 @@ def seconds_figure(folder=BEYOND, later=(SHALLOW, LARGER)):
         pictures = store.record(rows[0]["run"])[0]["config"]["data"]["pictures"]
         # The usual class needs no label: the figure says whose it is where it is another.
         label = stage if pictures == "pairs" else f"{stage} ({PICTURE_CLASSES[pictures]})"
-        mean = {key: sum(float(row[column]) for row in rows) / len(rows)
-                for key, column in (("accuracy", "test_accuracy"), ("seconds", "seconds_total"))}
+        scored = [_scores(store, row["run"]) for row in rows]
+        mean = {"accuracy": np.mean([evaluate.accuracy(s["label"], s["score"]) for s in scored]),
+                "seconds": np.mean([float(row["seconds_total"]) for row in rows])}
         points.append({"label": label, "published": False, "carried": not alone and bool(_mark(rows)),
                        **(alone or mean)})
     for (stage, _), rows in groups.items():
@@ -500,7 +537,7 @@ def published_text(text, folder):
 
 
 # What stands between <!-- name --> and <!-- /name -->.
-BLOCKS = {"headline": headline_block, "larger": larger_block, "cluster": cluster_block, "growth": growth_block,
+BLOCKS = {"headline": headline_block, "reproduction": reproduction_block, "larger": larger_block, "cluster": cluster_block, "growth": growth_block,
           "contamination": contamination_block, "bench": bench_block, "accelerator": accelerator_block,
           "beyond": lambda: "\n\n".join(filter(None, (beyond_block(), left_out_block()))),
           "precision": lambda: "\n\n".join(precision.table(read_json(ROOT / name)) for name in PRECISION

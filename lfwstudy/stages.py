@@ -157,7 +157,7 @@ REPORT_LADDER = (
           "back to the best checkpoint, gives a better network for less work.",
           (Variant("patience5", "patience 5, checkpoint every 5 epochs",
                    {**_CHECKPOINTS, "training.patience": 5},
-                   Published(.6940, None, 184, 175, 2.0702, 380.9, "the loss 2.0834 is also printed for stride: pool1-stride1, whose it is")),
+                   Published(.6940, None, 184, 175, 2.0702, 380.9, "the loss 2.0834 is also printed for stride: pool1-stride1, to which it belongs")),
            Variant("patience5-cross-entropy", "the same, both watching the cross-entropy alone",
                    {**_CHECKPOINTS, "training.patience": 5, "training.monitor": "val_cross_entropy"})),
           report_choice="patience5"),
@@ -172,7 +172,7 @@ REPORT_LADDER = (
                    _norm("after-activation", 10, 300), Published(.7030, .9642, 221, 215, 2.0542, 454.0)),
            Variant("before-activation", "before activation", _norm("before-activation"),
                    Published(.7010, None, 155, 150, 2.0203, 369.7,
-                             "the loss 0.9642 is also printed for batchnorm: after-activation-patient, whose it is"))),
+                             "the loss 0.9642 is also printed for batchnorm: after-activation-patient, to which it belongs"))),
           report_choice="after-activation-patient"),
     Stage("augmentation", "Augmented copies",
           "Two varied copies of every training pair (zoom, shear, brightness) make the training set three times as "
@@ -211,7 +211,9 @@ _AS_CODED = {
     **{("lr-schedule", f"drop{epoch}"): {**_AFTER_RAISING, "training.lr_drop_epoch": epoch + 1} for epoch in (40, 50, 60)},
 }
 # What it did not do, or what no figure is printed of.
-_REMARKS = {**dict.fromkeys([key for key in _AS_CODED if key[0] != "lr-schedule"], "no batch-norm layer in the published code"),
+_REMARKS = {**{key: f"from epoch {changes['training.lr_drop_epoch'] + 1} on in the published code" if "training.lr_drop_epoch" in changes
+               else "no batch-norm layer in the published code" for key, changes in _AS_CODED.items()},
+            ("batchnorm", "after-activation"): "no batch-norm layer in the published code: the same run as early-stopping: patience5",
             ("early-stopping", "patience5-cross-entropy"): "not in the published code",
             ("label-clipping", "copies"): "not printed"}
 

@@ -147,7 +147,7 @@ def published_beside_measured(study, rungs):
                 **({"published accuracy": percent(p.accuracy) if p else "–"} if LADDERS[study.settings.ladder].has_path() else
                    {"trained on": PICTURE_CLASSES[candidate.config.data.pictures]}),
                 "measured accuracy": "not finished" if not results else _with_interval(study, candidate),
-                "at best epoch": percent(_mean_accuracy(study, candidate, "score_at_best")),
+                "at best epoch": percent(mean_accuracy(study, candidate, "score_at_best")),
                 "validation at best": percent(mean_of(results, "val_accuracy_at_best")),
                 **({"AUC": f"{auc:.3f}" if (auc := mean_of(results, "test_auc")) else ""} if LADDERS[study.settings.ladder].calibrated else {}),
                 "TPR": percent(mean_of(results, "test_tpr")), "TNR": percent(mean_of(results, "test_tnr")),
@@ -223,7 +223,7 @@ def headline(study, rungs):
             f"{'validation' if study.settings.select == 'validation' else 'the report'} carries forward the one with the highest "
             f"validation accuracy: {percent(best.score[0])} % at the best epoch")
     if tested:
-        text += (f", test accuracy {percent(mean_of(results, 'test_accuracy_at_best'))} % there and "
+        text += (f", test accuracy {percent(mean_accuracy(study, best, 'score_at_best'))} % there and "
                  f"{_with_interval(study, best)} with the evaluated weights (matched pairs "
                  f"{percent(mean_of(results, 'test_tpr'))} %, mismatched pairs {percent(mean_of(results, 'test_tnr'))} % right)")
     text += f" ({'drawn demo faces, no statement about LFW' if is_demo(study) else DATASETS[study.settings.dataset].title})."
@@ -257,7 +257,7 @@ def ladder_points(study, rungs):
     for rung in rungs:
         for variant, candidate in zip(rung.stage.variants, rung.candidates):
             results = [r for r in finished_results(study, candidate) if r["test_accuracy"] is not None]
-            accuracy = _mean_accuracy(study, candidate, "score")
+            accuracy = mean_accuracy(study, candidate, "score")
             low, high = test_interval(study, candidate) if results else (None, None)
             points.append({"stage": rung.stage.id, "label": f"{rung.stage.id}: {variant.id}", "accuracy": accuracy,
                            "low": low, "high": high, "singles": _accuracies(study, candidate, "score"),
@@ -279,11 +279,12 @@ def test_interval(study, candidate):
 def reservations(study):
     """What to keep in mind beside the figures: a heading and a list."""
     of_report = (
-        "The report's total loss, penalty included, falls slowly over a hundred epochs. Where it falls otherwise here (the table of "
-        "penalties), stopping on it acts at other epochs. The cause is unknown; the initialisation is a setting.",
+        "The total loss that stopping and checkpoints watch is mostly the penalty of the last unit's weights for over a hundred epochs, "
+        "so that they follow it and not what the network learns; `early-stopping: patience5-cross-entropy` watches the network.",
         "The `stride` stage is never carried forward: its network is several times larger and slower.",
-        "Published figures were measured on LFW-a with one run each, and several stages were chosen by their test accuracy. Nothing "
-        "here is chosen by the test pairs.")
+        "Published figures were measured on LFW-a with one run each, and several stages were chosen by their test accuracy."
+        + (" Nothing here is chosen by the test pairs." if study.settings.select == "validation" else
+           " Following the report's choices follows that, too; nothing else here is chosen by the test pairs."))
     of_all = (
         "LFW shows press photographs, with few children, elderly people, women and minorities. Its authors warn against using "
         "verification figures to vet commercial systems.",)
@@ -410,7 +411,7 @@ def curves_caption(study, rungs):
             "the two part, the network learns the training pairs by heart.")
     if published_curves(study, rungs):
         factor = PROFILES[study.settings.profile].factor
-        told += " The published run of the same variant, on LFW-a, lies below in orange"
+        told += " The published run of the same variant, on LFW-a, is drawn underneath in orange"
         told += "." if factor == 1 else f", its epochs times {factor:g} as in this profile."
     return told
 
@@ -600,7 +601,7 @@ def _caution(study, rung):
 
 
 def _with_interval(study, candidate):
-    accuracy = _mean_accuracy(study, candidate, "score")
+    accuracy = mean_accuracy(study, candidate, "score")
     if accuracy is None:
         return "not scored"
     if not np.isfinite(accuracy):
@@ -611,13 +612,15 @@ def _with_interval(study, candidate):
 
 def _accuracies(study, candidate, column):
     """Test accuracy of each finished run of a candidate with the scores of a column; calibrated in ladders that compare so."""
-    if LADDERS[study.settings.ladder].calibrated and (correct := study.correct(candidate, column)) is not None:
-        return correct.mean(axis=1).tolist()
+    if LADDERS[study.settings.ladder].calibrated and candidate.config.model.head != "cosine":
+        finished = [study.store.calibrated_scores(spec.run) for spec in candidate.specs if study.store.is_finished(spec.run, with_test=True)]
+        return [evaluate.accuracy(scored["label"], scored[column]) for scored in finished]
     name = {"score": "test_accuracy", "score_at_best": "test_accuracy_at_best"}[column]
     return [r[name] for r in finished_results(study, candidate) if r[name] is not None]
 
 
-def _mean_accuracy(study, candidate, column):
+def mean_accuracy(study, candidate, column):
+    """Mean test accuracy of a candidate's finished runs, as its ladder compares them; None where none is scored."""
     values = _accuracies(study, candidate, column)
     return float(np.mean(values)) if values else None
 
