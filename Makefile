@@ -33,7 +33,10 @@ setup: $(VENV)/.ready
 $(VENV)/.ready: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
 		{ echo "Python 3.11 to 3.13 is needed (TensorFlow has no packages for others); give it with PYTHON=python3.12"; exit 2; }
-	$(PYTHON) -m venv $(if $(filter .venv,$(VENV)),$(if $(wildcard $@),,--clear)) "$(VENV)"
+	@if [ -n "$$(ls -A "$(VENV)" 2>/dev/null)" ] && [ ! -e "$(VENV)/.lfwstudy" ] && [ ! -e "$@" ]; then \
+		echo "$(VENV) is there already and make did not set it up: move it away, or give another with VENV=FOLDER"; exit 2; fi
+	$(PYTHON) -m venv $(if $(wildcard $@),,--clear) "$(VENV)"
+	@touch "$(VENV)/.lfwstudy"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[test]"
 	@touch $@
 
@@ -58,4 +61,4 @@ lab: setup
 	$(BIN)/jupyter lab notebooks
 
 clean:
-	rm -rf $(VENV)
+	@if [ -e "$(VENV)/.lfwstudy" ] || [ -e "$(VENV)/.ready" ]; then rm -rf "$(VENV)"; fi

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from . import __version__
 from .config import FILTERS, PRECISIONS, PROTOCOLS, SPLITS, DataConfig
-from .errors import ConfigError, StudyError, one_line
+from .errors import ConfigError, StudyError, one_line, quoted
 
 EXAMPLES = {
     "data": """examples:
@@ -228,9 +228,9 @@ def _box(text):
     try:
         left, top, right, bottom = (int(part) for part in text.split(","))
     except ValueError:
-        raise argparse.ArgumentTypeError(f"four whole numbers L,T,R,B expected, got {text!r}") from None
+        raise argparse.ArgumentTypeError(f"four whole numbers L,T,R,B expected, got {quoted(text)}") from None
     if left >= right or top >= bottom:
-        raise argparse.ArgumentTypeError(f"the box {text!r} is empty: left < right and top < bottom expected")
+        raise argparse.ArgumentTypeError(f"the box {quoted(text)} is empty: left < right and top < bottom expected")
     return left, top, right, bottom
 
 

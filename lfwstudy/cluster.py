@@ -42,7 +42,7 @@ from .runs import FILES, Store
 _QUIET = {"distributed.worker.profile.enabled": False, "distributed.admin.tick.interval": "500ms",
           "distributed.worker.memory.monitor-interval": "1s", "distributed.admin.system-monitor.interval": "2s"}
 # The address of the workers that `--cluster local:N` has started, for the notebooks of the study.
-STARTED = "LFWSTUDY_CLUSTER"
+_started = {}
 # The file in the study's folder that says what runs where.
 VIEW = "cluster.txt"
 CONNECT_SECONDS, PROBE_SECONDS = 15, 1
@@ -87,18 +87,18 @@ def started(address):
     if not address.startswith("local:"):
         yield address
         return
-    if os.environ.get(STARTED):
-        yield os.environ[STARTED]
+    if address in _started:  # by whoever called this
+        yield _started[address]
         return
     count = int(address.partition(":")[2])
     with dask.config.set(_QUIET), _safe_path(), LocalCluster(
             n_workers=count, threads_per_worker=1, host="127.0.0.1", dashboard_address="127.0.0.1:0",
             resources={"CORES": max(1, cores() // count)}, silence_logs=50) as local:
-        os.environ[STARTED] = local.scheduler_address
+        _started[address] = local.scheduler_address
         try:
             yield local.scheduler_address
         finally:
-            del os.environ[STARTED]
+            del _started[address]
 
 
 @contextmanager

@@ -23,7 +23,7 @@ from distributed import get_worker
 from . import __version__
 from .config import DataConfig
 from .datasets import cache_folder, load_pairs, prepare_bank
-from .errors import RunError, StudyError
+from .errors import RunError, StudyError, proves_damage
 from .executors import train_in_process
 from .files import locked, read_csv
 from .machine import keras_backend, versions
@@ -150,11 +150,15 @@ def state_pause(size):
 
 
 def resume_epochs(folder):
-    """Epochs that a run's resume state holds; 0 where there is none that can be read."""
+    """Epochs that a run's resume state holds; 0 where there is none or it is damaged. Raises OSError where it cannot be read."""
     try:
         with np.load(Path(folder) / "resume.npz", allow_pickle=False) as content:
             return len(json.loads(content["rows"].tobytes()))
-    except (OSError, ValueError, KeyError, EOFError):
+    except FileNotFoundError:
+        return 0
+    except Exception as error:
+        if not proves_damage(error):
+            raise
         return 0
 
 

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from .errors import ConfigError, choose_one
+from .errors import ConfigError, UnknownSettingError, choose_one
 
 # Raised whenever the same configuration would give other numbers than before, by more than rounding in its precision
 # and another order of sums do.
@@ -245,7 +245,7 @@ class RunConfig:
         for key, value in changes.items():
             section, _, name = key.partition(".")
             if name not in _SETTINGS.get(section, ()):
-                raise ConfigError(f"unknown setting {key!r}")
+                raise UnknownSettingError(f"unknown setting {key!r}")
             sections.setdefault(section, {})[name] = value
         return dataclasses.replace(self, **{
             section: dataclasses.replace(getattr(self, section), **values) for section, values in sections.items()})

@@ -21,7 +21,7 @@ import numpy as np
 
 from . import demo
 from .bank import build_bank, load_bank, suffixes
-from .errors import DataError, choose_one, mistaken, one_line, quoted
+from .errors import DataError, choose_one, mistaken, one_line, proves_damage, quoted
 from .files import locked, replacing, write_text
 from .pairs import (Pairs, composed, from_csv, is_name, person_of, picture_name, read_people, read_view1,
                     read_view2)
@@ -242,14 +242,18 @@ def _pair_file_at(name, place):
             with zipfile.ZipFile(place) as archive:
                 files = {PurePosixPath(member.filename).name.lower(): member.filename for member in archive.infolist()
                          if 0 < member.file_size <= _MAX_MEMBER_BYTES}
-        except Exception:  # what is wrong with it is said when its pictures are read
+        except Exception as error:  # what is wrong with it is said when its pictures are read
+            if not proves_damage(error):
+                raise
             return None
 
         def read(member):
             try:
                 with zipfile.ZipFile(place) as archive:
                     return archive.read(member)
-            except Exception as error:  # the readers of damaged archives raise many kinds
+            except Exception as error:
+                if not proves_damage(error):
+                    raise
                 raise DataError(f"{place}: {quoted(member)} cannot be read ({one_line(error)[:100]})") from error
         if name.lower() in files:
             return _in_cache(name, read(files[name.lower()]))
@@ -659,7 +663,9 @@ def _pictures(source):
                 yield name, read()
     except DataError:
         raise
-    except Exception as error:  # the readers of damaged archives raise many kinds
+    except Exception as error:
+        if not proves_damage(error):
+            raise
         raise DataError(f"{source}: not a readable archive, damaged or cut short ({one_line(error)[:100]}); get it again, or "
                         "remove it where an unpacked folder beside it is whole") from error
 

@@ -33,6 +33,10 @@ class ConfigError(StudyError, ValueError):
     """A setting has a value that does not exist or cannot work."""
 
 
+class UnknownSettingError(ConfigError):
+    """A configuration has a setting that this version does not know."""
+
+
 class RunError(StudyError, RuntimeError):
     """A training process failed, or a stored run is damaged."""
 

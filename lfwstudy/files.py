@@ -25,7 +25,7 @@ def replacing(path):
     Its content is on the disk before it takes the name, so that a machine that stops leaves the old file or the new.
     """
     path = Path(path)
-    temporary = path.with_name(f".{os.getpid()}.{path.name}")
+    temporary = temporary_beside(path)
     try:
         yield temporary
         _flush(temporary)
@@ -66,9 +66,14 @@ def check_zip(path: Path) -> None:
             raise zipfile.BadZipFile(f"{damaged} is damaged")
 
 
+def temporary_beside(path: Path) -> Path:
+    """A hidden name beside `path`, with its suffixes, that only this process uses and that `sweep` knows."""
+    return path.with_name(f".lfwstudy-{os.getpid()}.{path.name}")
+
+
 def sweep(folder):
     """Delete the temporary files that killed processes left in a folder."""
-    for path in Path(folder).glob(".[0-9]*.*"):
+    for path in Path(folder).glob(".lfwstudy-[0-9]*.*"):
         if path.is_file() or path.is_symlink():
             path.unlink(missing_ok=True)
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .errors import ConfigError, choose_one, one_line
-from .files import write_json, write_text
+from .files import temporary_beside, write_json, write_text
 from .machine import environment, left_out
 
 # Installed, the notebooks lie within the package; in a checkout beside it.
@@ -127,7 +127,7 @@ def notebook_parameters(source):
     from papermill.inspection import inspect_notebook
     if not any("parameters" in c.metadata.get("tags", []) for c in nbformat.read(source, 4).cells):
         return []
-    return list(inspect_notebook(str(source)))
+    return list(inspect_notebook(_unformatted(source)))
 
 
 def _nbformat():
@@ -298,7 +298,7 @@ def _gap(text):
 def _homeless(text):
     """A text without the user's home folder in its paths: reports are handed around."""
     home = os.path.expanduser("~").rstrip("/")
-    return text.replace(f"{home}/", "~/") if home else text
+    return re.sub(rf"(?<![\w/.-]){re.escape(home)}(?![\w.-])", "~", text) if home else text
 
 
 def _page(study, title, sections):
@@ -452,7 +452,7 @@ def main(path):
     job = json.loads(Path(path).read_text(encoding="utf-8"))
     Path(path).unlink()
     target = Path(job["target"])
-    temporary = target.with_name(f".{os.getpid()}.{target.name}")
+    temporary = temporary_beside(target)
     try:
         papermill.execute_notebook(_unformatted(job["source"]), _unformatted(temporary), job["parameters"], progress_bar=False,
                                    coalesce_streams=True, cwd=str(Path(job["source"]).parent), kernel_manager_class=ThisPython)

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from .config import TRAINING_VERSION, RunConfig
-from .errors import RunError, one_line, proves_damage
+from .errors import RunError, UnknownSettingError, one_line, proves_damage, quoted
 from .evaluate import calibrated
 from .files import check_zip, name_aside, read_csv, read_json, write_json
 from .machine import cores, environment
@@ -165,20 +165,26 @@ class Store:
         except Exception as error:
             if not proves_damage(error):
                 raise
-            return f"{type(error).__name__}: {one_line(error)}"
+            return f"{type(error).__name__}: {one_line(error)[:200]}"
+
+    def _id_of(self, config, run):
+        """The id that config.json's content gives; `run` itself where a later version's settings stand in it."""
+        try:
+            return RunConfig.from_dict(config["config"]).identify(config["seed"], config["precision"], config["data_digest"])
+        except UnknownSettingError:
+            return run
 
     def _problem(self, run):
         config, result = self.record(run)
         if config["run"] != run or result["run"] != run:
             return "its files name another run"
         named = re.fullmatch("[0-9a-f]{16}", run) and config.get("version") == TRAINING_VERSION and "data_digest" in config
-        if named and run != RunConfig.from_dict(config["config"]).identify(
-                config["seed"], config["precision"], config["data_digest"]):
+        if named and run != self._id_of(config, run):
             return "config.json is not of the configuration that names the run"
         wrong = [name for name in NUMBERS if not isinstance(result[name], (int, float, type(None)))
                  and result[name] not in ("nan", "inf", "-inf")]
         if wrong or result["status"] not in ("finished", "diverged"):
-            return f"result.json has {wrong[0] if wrong else 'status'} {result[wrong[0] if wrong else 'status']!r}"
+            return f"result.json has {wrong[0] if wrong else 'status'} {quoted(result[wrong[0] if wrong else 'status'])}"
         rows = self.history(run)
         if [row["epoch"] for row in rows] != list(range(1, result["epochs_run"] + 1)):
             return f"history.csv has {len(rows)} readable epochs, result.json {result['epochs_run']}"

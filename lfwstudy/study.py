@@ -3,8 +3,10 @@
 A study lives in one folder (`--out`): study.json, runs/, results.csv, notebooks/, html/, report.html.
 """
 
+import csv
 import dataclasses
 import os
+import re
 import tomllib
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -18,7 +20,7 @@ from .config import PRECISIONS, PROTOCOLS, SPLITS, TRAINING_VERSION, RunConfig
 from .datasets import (DATASETS, audit_random, audit_split, check_pictures, has_pair_file, load_pairs,
                        pair_file, people_files, prepare_bank, resolve_data_dir)
 from .errors import ConfigError, StudyError, choose_one, one_line
-from .files import locked, read_json, write_csv, write_json, write_text
+from .files import locked, read_csv, read_json, write_csv, write_json, write_text
 from .machine import keras_backend, resolve_precision
 from .runs import Store
 from .splits import component_labels
@@ -469,9 +471,28 @@ class Study:
         return dict(zip(keys, evidence.compare(given, self.test_components(), self.comparisons())))
 
     def write_results(self):
-        """Write results.csv with the rows of every combination of the study."""
-        rows = [row for study in self.combinations() for row in study.rows()]
-        write_csv(self.out / "results.csv", RESULT_COLUMNS, rows)
+        """Write results.csv with the rows of every combination of the study.
+
+        Where a ladder is not complete, and later stages cannot be reached, rows of finished runs that stand there stay.
+        """
+        path, rows, known = self.out / "results.csv", [], []
+        with suppress(FileNotFoundError, ValueError, csv.Error):  # what is damaged is written again
+            known = read_csv(path)
+        for study in self.combinations():
+            rungs = study.climb()
+            rows += study.rows(rungs)
+            if not study.is_complete(rungs):
+                own = {key: "" if key == "split" and study.settings.protocol == "view2" else value
+                       for key, value in study.settings.combination().items()}
+                have = {tuple(str(row[name] if row[name] is not None else "") for name in _ROW_KEY) for row in rows}
+                rows += [row for row in known if all(row.get(key) == value for key, value in own.items())
+                         and tuple(row.get(name) for name in _ROW_KEY) not in have
+                         and re.fullmatch("[0-9a-f]{16}", row.get("run") or "") and self.store.is_finished(row["run"])]
+        write_csv(path, RESULT_COLUMNS, rows)
+
+    def is_complete(self, rungs):
+        """Whether every stage asked for is reached and every run of it is finished."""
+        return [rung.stage.id for rung in rungs] == self.stages() and all(rung.complete() for rung in rungs)
 
     def combinations(self):
         """A Study per combination of ladder, protocol, split and selection that was ever asked for here."""
@@ -482,11 +503,18 @@ class Study:
             for entry in record["combinations"]]
 
     def prune(self):
-        """Delete the weights that `--keep` does not want, at the end; those of runs without test scores stay."""
-        keep = self.settings.keep
+        """Delete the weights that `--keep` does not want, at the end; those of runs without test scores stay.
+
+        Which are the best is not settled, and nothing is deleted, while a ladder is not complete.
+        """
+        keep, wanted = self.settings.keep, set()
         if keep == "all":
             return
-        wanted = {row["run"] for study in self.combinations() for row in best.best_rows(study.rows())} if keep == "best" else ()
+        for study in self.combinations() if keep == "best" else ():
+            rungs = study.climb()
+            if not study.is_complete(rungs):
+                return
+            wanted |= {row["run"] for row in best.best_rows(study.rows(rungs))}
         for run in self.store.ids():
             if self.store.is_finished(run) and run not in wanted and self.store.is_finished(run, with_test=True):
                 self.store.drop_weights(run)
@@ -593,6 +621,10 @@ class Study:
         if s.precision not in ("auto", record["precision"]):
             raise ConfigError(f"{self.out} holds a study in {record['precision']}; {s.precision} needs another --out")
         return record
+
+
+# What tells the rows of one combination apart.
+_ROW_KEY = ("ladder", "protocol", "split", "select", "stage", "variant", "seed", "fold")
 
 
 def open_study(out):

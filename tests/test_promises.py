@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from test_load import fill
 
-from lfwstudy import conduct, config, datasets, study as study_module, tables, train as training
+from lfwstudy import conduct, config, datasets, files, study as study_module, tables, train as training
 from lfwstudy.config import DataConfig
 from lfwstudy.datasets import load_pairs, prepare_bank
 from lfwstudy.files import read_csv, read_json, write_json, write_text
@@ -80,6 +80,24 @@ def test_damaged_runs_are_named_set_aside_and_asked_for_again(out, damage):
     assert len(said) == 1 and victim in said[0] and "set aside" in said[0]
     assert study.store.ids() == others and (out / "runs" / f"{victim}.damaged-1").is_dir()
     assert [s.run for r in study.climb() for c in r.candidates for s in study.missing(c.specs)] == [victim]
+
+
+def test_a_run_of_a_later_version_with_more_settings_is_left_as_it_is(out):
+    study = opened(out)
+    victim = study.store.ids()[0]
+    config = read_json(study.store.folder(victim) / "config.json")
+    config["config"]["training"]["a_later_setting"] = 3
+    write_json(study.store.folder(victim) / "config.json", config)
+    assert not list(study.store.set_aside_damaged()) and study.store.is_finished(victim)
+
+
+def test_only_temporary_files_of_ours_are_swept(tmp_path):
+    ours = [files.temporary_beside(tmp_path / name) for name in ("history.csv", "epoch-0001.weights.h5")]
+    theirs = [tmp_path / name for name in (".2024.notes.txt", ".7z.log", ".lfwstudy-notes.txt", "1.2.txt")]
+    for path in (*ours, *theirs):
+        path.write_text("")
+    files.sweep(tmp_path)
+    assert not any(path.exists() for path in ours) and all(path.exists() for path in theirs)
 
 
 def test_content_is_on_the_disk_before_it_takes_its_name(tmp_path, monkeypatch):

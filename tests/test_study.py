@@ -418,3 +418,37 @@ def test_training_alone_keeps_the_weights_that_the_command_says(tmp_path, traine
     assert conduct.train_only(opened) == 0
     runs = opened.store.ids()
     assert len(runs) > 1 and sum(map(opened.store.has_weights, runs)) == (len(runs) if kept is None else kept)
+
+
+def test_a_run_that_fails_costs_no_finished_one_its_weights_or_its_row(tmp_path, trained):
+    """With a seed more that is not finished, no stage after base can be reached."""
+    opened = study(tmp_path, "early-stopping")
+    opened.climb(train=True)
+    opened.write_results()
+    for run in opened.store.ids():
+        (opened.store.folder(run) / "model.keras").write_text("weights")
+    before = read_csv(opened.out / "results.csv")
+    more = study(tmp_path, "early-stopping", seeds=2)
+    assert not more.is_complete(more.climb()) and len(more.climb()) == 1
+    more.write_results()
+    more.prune()
+    assert [row["run"] for row in read_csv(more.out / "results.csv")] == [row["run"] for row in before]
+    assert all(more.store.has_weights(run) for run in more.store.ids())
+    more.climb(train=True)
+    more.write_results()
+    more.prune()
+    assert len(read_csv(more.out / "results.csv")) == 2 * len(before)
+    assert 0 < sum(map(more.store.has_weights, more.store.ids())) < len(before)
+
+
+def test_runs_of_another_version_of_the_settings_keep_their_rows(tmp_path, trained):
+    """Their ids are other ones now: rendering the report must not take them out of results.csv."""
+    opened = study(tmp_path, "base")
+    opened.climb(train=True)
+    opened.write_results()
+    run, = opened.store.ids()
+    text = (opened.out / "results.csv").read_text().replace(run, "0" * 16)
+    opened.store.folder(run).rename(opened.store.folder("0" * 16))
+    (opened.out / "results.csv").write_text(text)
+    opened.write_results()
+    assert (opened.out / "results.csv").read_text() == text
