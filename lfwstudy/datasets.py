@@ -23,6 +23,7 @@ from . import demo
 from .bank import build_bank, load_bank, suffixes
 from .errors import DataError, choose_one, mistaken, one_line, proves_damage, quoted
 from .files import locked, replacing, write_text
+from .foreign import HEAD, name_foreign
 from .pairs import (Pairs, composed, from_csv, is_name, person_of, picture_name, read_people, read_view1,
                     read_view2)
 from .splits import audit, make_split, subsample
@@ -33,7 +34,7 @@ _FIGSHARE = "https://ndownloader.figshare.com/files/"
 _MAX_MEMBERS, _MAX_MEMBER_BYTES, _MAX_TOTAL_BYTES = 100_000, 8 << 20, 4 << 30
 # Pictures hardly compress; what unpacks to so many times the archive's size (beyond some bytes) is a bomb.
 _MAX_RATIO, _FREE_BYTES = 50, 64 << 20
-_ARCHIVE = re.compile(r"\.(tgz|tbz2?|txz|tar|zip|tar\.(gz|bz2|xz))$", re.IGNORECASE)
+_ARCHIVE = re.compile(r"\.(tgz|tbz2?|txz|tar|zip|7z|rar|tar\.(gz|bz2|xz|zst))$", re.IGNORECASE)
 # How far a data folder is searched: levels of folders, folders in all, and entries of one that may be a person.
 _MAX_DEPTH, _MAX_FOLDERS, _MAX_TRIED = 3, 300, 200
 # How long one process waits for another that fills the same part of the cache.
@@ -508,9 +509,11 @@ def _survey(given):
         found += [one for entry in files if _ARCHIVE.search(entry.name) for one in _survey_archive(Path(entry.path))]
         people = _holds_people(folders)
         if people:
-            found.append(_Found(here, _variant(names or _names(here))))
+            found.append(_Found(here, _variant(names or _names(here)) or _variant_of_parent(here)))
         elif flat := next((entry.name for entry in files if _is_picture(entry.name)), None):
             found.append(_Found(here, None, f"a folder of pictures such as {quoted(flat, 50)}, not NAME/NAME_0001.jpg"))
+        elif foreign := _foreign_people(folders):
+            found.append(_Found(here, None, foreign))
         if depth < _MAX_DEPTH:
             waiting += [(Path(entry.path), (*names, *_names(Path(entry.path))), depth + 1) for entry in folders
                         if not people or _variant(_names(Path(entry.path)))]
@@ -552,6 +555,12 @@ def _variant(names):
     return None
 
 
+def _variant_of_parent(folder):
+    """The data set that the folder above is of, where its name is no general one: many keep everything in ~/lfw."""
+    variant = _variant(_names(folder.parent))
+    return variant if variant != "lfw" else None
+
+
 def _letters(name):
     return re.sub("[^a-z0-9]", "", name.lower())
 
@@ -565,6 +574,21 @@ def _holds_people(folders):
         except OSError:
             continue
     return False
+
+
+def _foreign_people(folders):
+    """What the images in people's folders are where they are none that is read; "" elsewhere."""
+    for entry in folders[:_MAX_TRIED]:
+        try:
+            named = re.compile(re.escape(composed(entry.name)) + "_[0-9]{4,}")
+            files = [file for file in os.scandir(entry.path) if file.is_file() and named.fullmatch(composed(Path(file.name).stem))]
+            for file in files[:1]:
+                with open(file.path, "rb") as opened:
+                    if told := name_foreign(opened.read(HEAD)):
+                        return f"a folder of people, but {quoted(file.name, 50)} is {told}"
+        except OSError:
+            continue
+    return ""
 
 
 def _is_archive(path):

@@ -456,3 +456,26 @@ def test_real_images_are_all_there(lfw_dir):
     ({"protocol": "view2", "fold": 1}, []), ({"protocol": "view2", "fold": 1, "pictures": "all-people"}, ["people.txt"])])
 def test_people_files_are_asked_for_where_they_are_read(changes, names):
     assert datasets.people_files(DataConfig(**changes)) == names
+
+
+@pytest.mark.parametrize("name, content, told", [
+    ("lfw-deepfunneled.7z", b"7z\xbc\xaf\x27\x1c" + bytes(600), "lfw-deepfunneled.7z"),
+    ("lfw-deepfunneled.rar", b"Rar!\x1a\x07\x01" + bytes(600), "lfw-deepfunneled.rar"),
+    ("lfw-deepfunneled.tar.zst", b"\x28\xb5\x2f\xfd" + bytes(600), "lfw-deepfunneled.tar.zst"),
+    ("lfw-deepfunneled/Ada_Crane/Ada_Crane_0001.heic", b"\0\0\0\x18ftypheic" + bytes(600), "HEIC image")])
+def test_what_is_there_in_a_form_that_is_not_read_is_named(tmp_path, name, content, told):
+    (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError, match="no pictures of lfw-deepfunneled found, but") as error:
+        prepare_bank(DataConfig(dataset="lfw-deepfunneled"), str(tmp_path))
+    assert told in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_folder_within_another_variants_is_that_variants(faces, tmp_path):
+    (tmp_path / "lfw-deepfunneled").mkdir()
+    shutil.copytree(faces / "lfw2", tmp_path / "lfw-deepfunneled" / "faces")
+    with pytest.raises(DataError, match="use --dataset lfw-deepfunneled"):
+        prepare_bank(DataConfig(dataset="lfw"), str(tmp_path / "lfw-deepfunneled" / "faces"))
+    # ~/lfw is where many keep whatever they have of it.
+    (tmp_path / "lfw-deepfunneled").rename(tmp_path / "lfw")
+    assert len(prepare_bank(DataConfig(dataset="lfw-deepfunneled", side=40), str(tmp_path / "lfw" / "faces"))) > 100
