@@ -355,11 +355,11 @@ def clock(study, rungs):
     start = base[min(reproduction.FROM_EPOCH, len(base) - 1) - 1]
     fall, of_head = (start[key] - base[-1][key] for key in ("val_loss", "head_penalty"))
     lowest = min(base, key=lambda row: row["val_cross_entropy"])["epoch"]
-    told = (f"From epoch {start['epoch']} to {base[-1]['epoch']} the total validation loss of `base` falls by {fall:.1f}, and the penalty "
-            f"of its last unit by {of_head:.1f}; the validation cross-entropy was lowest at epoch {lowest}.")
-    if abs(of_head - fall) < 0.25 * abs(fall):
-        told = ("**A clock.** " + told[:-1] + ": Adam moves each of that unit's weights by at most the learning rate a step, whatever "
-                "the network learns.")
+    follows = abs(of_head - fall) < 0.25 * abs(fall)
+    told = (f"{'**A clock.** ' if follows else ''}From epoch {start['epoch']} to {base[-1]['epoch']} the total validation loss of `base` falls "
+            f"by {fall:.1f}, and the penalty of its last unit by {of_head:.1f}"
+            + (", since Adam moves each of that unit's weights by at most the learning rate a step, whatever the network learns"
+               if follows else "") + f"; the validation cross-entropy was lowest at epoch {lowest}.")
     ends = []
     for variant, watches in (("patience5", "the total loss"), ("patience5-cross-entropy", "the cross-entropy alone")):
         if (c := candidates.get(("early-stopping", variant))) and study.store.is_finished(c.specs[0].run):
