@@ -18,6 +18,7 @@ from pathlib import Path
 from .errors import ConfigError, choose_one, one_line
 from .files import temporary_beside, write_json, write_text
 from .machine import environment, left_out
+from .sanitise import sanitised
 
 # Installed, the notebooks lie within the package; in a checkout beside it.
 _PACKED = Path(__file__).resolve().with_name("notebooks")
@@ -214,9 +215,8 @@ def _body(source, page):
                 # A page has no kernel: where a widget says what it shows in HTML, that stands.
                 output.get("data", {}).pop("application/vnd.jupyter.widget-view+json", None)
     fragment, _ = exporter.from_notebook_node(notebook)
-    soup = BeautifulSoup(fragment, "html.parser")
+    soup = BeautifulSoup(sanitised(fragment), "html.parser")
     headings = []
-    _disarm(soup)
     for text in soup.find_all(string=True):
         if _homeless(text) != text:
             text.replace_with(_homeless(text))
@@ -274,21 +274,6 @@ def _align(table):
 # Empty, or a figure with its unit, its interval, or published | measured.
 _NUMBER = re.compile(r"|not finished|not scored|diverged|[–+\-<]?\s*\d*[\d.,:]*\s*(%|s|min|h|MiB|M|x)?"
                      r"(\s*\[[^\]]*\]|\s*\|\s*[–\d][\d.,]*)?(\s*\([^)]*\))?")
-
-
-def _disarm(soup):
-    """Remove what could act, load or hide: a study's notebooks may come from somebody else."""
-    for tag in soup.find_all(["script", "link", "iframe", "object", "embed", "meta", "base", "form", "style"]):
-        tag.decompose()
-    for tag in soup.find_all(True):
-        for name in list(tag.attrs):
-            if name.startswith("on") or name in ("href", "src", "xlink:href", "action", "formaction", "srcset", "style") \
-                    and re.match(r"(javascript|vbscript|data:text)|.*url\(", _SPACE.sub("", str(tag[name])), re.IGNORECASE):
-                del tag[name]
-
-
-# What browsers pass over in an address.
-_SPACE = re.compile(r"[\s\x00-\x20]+")
 
 
 def _gap(text):

@@ -160,7 +160,9 @@ HOSTILE_CELLS = ["<script>alert(1)</script>", "<img src='data:image/png;base64,A
                  "<a href=' javascript:alert(1)'>x</a>", "<iframe src='https://x'></iframe>", "<meta http-equiv=refresh content=0>",
                  "<form action='https://x'><input></form>", "<p style='background:url(https://x)'>x</p>", "<base href='https://x'>",
                  "<a href='java\nscript:alert(1)'>x</a>", "<p style='background:\nurl(https://x)'>x</p>",
-                 "<style>.demo { display: none }</style>"]
+                 "<style>.demo { display: none }</style>", "<!--><img src=x onerror=alert(1)>-->", "<p style='position:fixed;inset:0'>x</p>",
+                 "<svg><a><set attributeName='href' to='javascript:alert(1)'/></a></svg>", "<video src='https://x'></video>",
+                 "<svg><image href='https://x/y.png'/></svg>", "<p style='background:u\\72l(https://x)'>x</p>"]
 
 
 @pytest.mark.parametrize("hostile", HOSTILE_CELLS)
@@ -179,7 +181,8 @@ def test_notebooks_of_somebody_else_act_in_no_report(tmp_path, monkeypatch, host
                                                    "nbformat_minor": 4})
     html = report.render(study).read_text()
     body = html[html.index("<body"):]
-    assert not re.search(r"<(script|iframe|meta|form|base|object|embed|link|style)\b|<[^>]+\son\w+=|<[^>]+(java\s*script:|url\()", body)
+    assert not re.search(r"<(script|iframe|meta|form|base|object|embed|link|style|video|set)\b|<[^>]+\son\w+=|<[^>]+(java\s*script:|url\()"
+                         r"|<[^>]+(position:|\\72|(src|xlink:href)=.https://)|<image[^>]+https://", body)
     assert "Content-Security-Policy" in html and "default-src 'none'" in html
 
 
