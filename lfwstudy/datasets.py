@@ -21,7 +21,7 @@ import numpy as np
 
 from . import demo
 from .bank import build_bank, load_bank, suffixes
-from .errors import DataError, choose_one, mistaken, one_line, proves_damage, quoted
+from .errors import DataError, choose_one, is_the_machines, mistaken, one_line, quoted
 from .files import locked, replacing, write_text
 from .foreign import HEAD, name_foreign
 from .pairs import (Pairs, composed, from_csv, is_name, person_of, picture_name, read_people, read_view1,
@@ -244,7 +244,7 @@ def _pair_file_at(name, place):
                 files = {PurePosixPath(member.filename).name.lower(): member.filename for member in archive.infolist()
                          if 0 < member.file_size <= _MAX_MEMBER_BYTES}
         except Exception as error:  # what is wrong with it is said when its pictures are read
-            if not proves_damage(error):
+            if is_the_machines(error):
                 raise
             return None
 
@@ -253,7 +253,7 @@ def _pair_file_at(name, place):
                 with zipfile.ZipFile(place) as archive:
                     return archive.read(member)
             except Exception as error:
-                if not proves_damage(error):
+                if is_the_machines(error):
                     raise
                 raise DataError(f"{place}: {quoted(member)} cannot be read ({one_line(error)[:100]})") from error
         if name.lower() in files:
@@ -688,7 +688,7 @@ def _pictures(source):
     except DataError:
         raise
     except Exception as error:
-        if not proves_damage(error):
+        if is_the_machines(error):
             raise
         raise DataError(f"{source}: not a readable archive, damaged or cut short ({one_line(error)[:100]}); get it again, or "
                         "remove it where an unpacked folder beside it is whole") from error

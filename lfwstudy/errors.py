@@ -60,6 +60,11 @@ def proves_damage(error: BaseException) -> bool:
     return isinstance(error, _OF_CONTENT)
 
 
+def is_the_machines(error: BaseException) -> bool:
+    """Whether the machine failed (memory, open files, permission, a failing disk), whatever a reader says of the file."""
+    return isinstance(error, MemoryError) or isinstance(error, OSError) and not proves_damage(error)
+
+
 def one_line(text):
     """A text as one line of printable characters: names in it may come from anybody's files, and logs are read in terminals."""
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(text).strip())

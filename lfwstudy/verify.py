@@ -16,7 +16,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 from .bank import FORMATS, SOURCE_SIDE, frame, to_grey
 from .best import best_run
 from .config import DataConfig, RunConfig
-from .errors import DataError, StudyError, one_line, proves_damage
+from .errors import DataError, StudyError, is_the_machines, one_line
 from .files import read_csv, read_json
 from .foreign import HEAD, name_foreign
 from .runs import Store
@@ -95,8 +95,8 @@ def read_photo(file: BinaryIO, name: str | Path) -> Image.Image:
     except UnidentifiedImageError:
         raise DataError(f"{name}: not a readable picture (damaged, or none of {', '.join(FORMATS)})") from None
     except Exception as error:
-        # Pillow's decoders raise many kinds for damaged files, SyntaxError among them.
-        if not proves_damage(error) and not isinstance(error, SyntaxError):
+        # Pillow's decoders raise many kinds for damaged files.
+        if is_the_machines(error):
             raise
         raise DataError(f"{name}: not a readable picture ({one_line(error)[:300] or type(error).__name__})") from error
 

@@ -479,3 +479,26 @@ def test_a_folder_within_another_variants_is_that_variants(faces, tmp_path):
     # ~/lfw is where many keep whatever they have of it.
     (tmp_path / "lfw-deepfunneled").rename(tmp_path / "lfw")
     assert len(prepare_bank(DataConfig(dataset="lfw-deepfunneled", side=40), str(tmp_path / "lfw" / "faces"))) > 100
+
+
+@pytest.mark.parametrize("error", [OSError(24, "Too many open files"), MemoryError()])
+def test_an_error_of_the_machine_is_not_told_as_a_damaged_archive(faces, tmp_path, monkeypatch, error):
+    with zipfile.ZipFile(tmp_path / "lfwa.zip", "w") as archive:
+        for path in sorted((faces / "lfw2").rglob("*.jpg"))[:4]:
+            archive.write(path, path.relative_to(faces))
+
+    def failing(source):
+        raise error
+    monkeypatch.setattr(datasets, "_archive_files", failing)
+    with pytest.raises(type(error)):
+        list(datasets._pictures(tmp_path / "lfwa.zip"))
+
+
+def test_an_error_of_the_machine_is_not_told_as_a_damaged_photo(faces, monkeypatch):
+    from lfwstudy import verify
+
+    def failing(image):
+        raise MemoryError
+    monkeypatch.setattr(verify, "_decode", failing)
+    with pytest.raises(MemoryError):
+        verify.load_photo(next(faces.rglob("*.jpg")))
