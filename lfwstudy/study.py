@@ -424,7 +424,8 @@ class Study:
     def correct(self, candidate, column="score_at_best"):
         """Correct answers on the test pairs: bool array (seeds, pairs), the folds of View 2 side by side.
 
-        In a ladder with `calibrated`, at the threshold that validation calibrates. None where a run is not finished, its test pairs are not scored, or it diverged.
+        In a ladder with `calibrated`, at the threshold that validation calibrates. None where a run is not finished, its test
+        pairs are not scored, or it diverged.
         """
         scored = self.test_scores(candidate, column)
         return None if scored is None else (scored[0] > 0.5) == (scored[1] > 0.5)
