@@ -21,11 +21,11 @@ from pathlib import Path
 
 import numpy as np
 
-from .config import PRECISIONS, RunConfig
-from .datasets import load_pairs, prepare_bank
-from .errors import RunError
-from .files import replacing, write_json
-from .machine import cpu_name, environment, large_pages, peak_memory_mb, precision_warning, resolve_precision, versions
+from lfwstudy.config import PRECISIONS, RunConfig
+from lfwstudy.data.registry import load_pairs, prepare_bank
+from lfwstudy.errors import RunError
+from lfwstudy.system.files import replacing, write_json
+from lfwstudy.system.machine import (cpu_name, environment, large_pages, peak_memory_mb, precision_warning, resolve_precision, versions)
 
 BATCH, ROUNDS = 64, 5
 # Timed steps in a round. An accelerator is given all of them ahead, and asked for the last one's result alone.
@@ -200,25 +200,25 @@ def main(name, job):
     job = json.loads(Path(job).read_text(encoding="utf-8"))
     config, precision = RunConfig.from_dict(job["config"]), job["precision"]
     # Imported here: the settings above must be in the environment before TensorFlow is.
-    from . import train
-    accelerated = train.device_name() != cpu_name()
+    from lfwstudy.training import trainer as training
+    accelerated = training.device_name() != cpu_name()
     steps = (STEPS_QUEUED if accelerated else STEPS) + 1  # the first one's end starts the clock
     if name == CEILING:
         large = {"size": 8192, "queued": 20} if accelerated else {}
-        _tell(gflops={p: round(matrix_product_gflops(p, **large), 1) for p in PRECISIONS}, device=train.device_name())
+        _tell(gflops={p: round(matrix_product_gflops(p, **large), 1) for p in PRECISIONS}, device=training.device_name())
         for _ in sys.stdin:
             _tell(gflops=matrix_product_gflops(precision, **large))
         return
-    train.keep_compiled(train.cache_folder() / "compiled")
-    if name != OURS and train.keras.backend.backend() == "tensorflow":
-        from . import fused
-        fused.FOURIER_PAYS = float("inf")  # others have Keras' own convolutions
-    train.keras.utils.set_random_seed(0)
+    training.keep_compiled(training.cache_folder() / "compiled")
+    if name != OURS and training.keras.backend.backend() == "tensorflow":
+        from lfwstudy.network import tensorflow_ops
+        tensorflow_ops.FOURIER_PAYS = float("inf")  # others have Keras' own convolutions
+    training.keras.utils.set_random_seed(0)
     bank, pairs = prepare_bank(config.data), load_pairs(config.data)
-    images, parts = train.gather_parts(bank, pairs)
+    images, parts = training.gather_parts(bank, pairs)
     parts["train"] = [np.resize(values, steps * BATCH) for values in parts["train"]]  # no batch is a partial one
     run, finish = (_ours if name == OURS else _theirs)(
-        train, config, images, parts, precision, name == PLAIN)
+        training, config, images, parts, precision, name == PLAIN)
     clock = _step_clock()
     run(clock, 1)
     _tell(first_step_seconds=clock.first_began - began)
@@ -228,37 +228,37 @@ def main(name, job):
     _tell(peak_memory_mb=peak_memory_mb(), **finish())
 
 
-def _ours(train, config, images, parts, precision, _):
-    trainer = train.build_trainer(config, images, precision, 0)
-    batches = train.training_batches(config, parts["train"], images, 0, None)
+def _ours(training, config, images, parts, precision, _):
+    trainer = training.build_trainer(config, images, precision, 0)
+    batches = training.training_batches(config, parts["train"], images, 0, None)
 
     def run(clock, steps):
         trainer.fit(batches, steps_per_epoch=steps, verbose=0, shuffle=False, callbacks=[clock])
 
     def finish():
-        from .model import multiply_adds
-        scorer = train.Scorer(trainer, parts)
-        if train.device_name() != cpu_name():
+        from lfwstudy.network.siamese import multiply_adds
+        scorer = training.Scorer(trainer, parts)
+        if training.device_name() != cpu_name():
             scorer.scores("test")  # compiles each batch shape; on a processor, one shape's share of the seconds is small
-        scorer.embed(np.unique(parts["test"][0])[:train.EMBED_BATCH])
+        scorer.embed(np.unique(parts["test"][0])[:training.EMBED_BATCH])
         scoring = _seconds(lambda: scorer.scores("test")) / len(parts["test"][2])
         side = {name: values[:BATCH] for name, values in batches[0][0].items()}
-        pictures, queued = _compiled(train.keras, trainer, side)
+        pictures, queued = _compiled(training.keras, trainer, side)
         pictures()
         return {"step_gflop": 6 * 2 * BATCH * multiply_adds(trainer.siamese) / 1e9, "score_seconds_per_pair": scoring,
-                "pictures_seconds": min(_seconds(pictures) for _ in range(5)) / queued, "device": train.device_name(),
-                "backend": train.keras.backend.backend(), **_checkpoint(trainer.siamese)}
+                "pictures_seconds": min(_seconds(pictures) for _ in range(5)) / queued, "device": training.device_name(),
+                "backend": training.keras.backend.backend(), **_checkpoint(trainer.siamese)}
     return run, finish
 
 
-def _theirs(train, config, images, parts, precision, plain):
-    from .model import build_siamese
+def _theirs(training, config, images, parts, precision, plain):
+    from lfwstudy.network.siamese import build_siamese
     left, right, label = parts["train"]
     arrays = [images.images[rows].astype(np.float32)[..., None] / 255 for rows in (left, right)]
     targets = label.astype(np.float32)[:, None]
-    model = _plain_siamese(train.keras, config, images.side) if plain else build_siamese(config.model, images.side, precision)
-    model.compile(optimizer=train.keras.optimizers.Adam(0.001), loss="binary_crossentropy", metrics=["accuracy"],
-                  jit_compile=train.keras.backend.backend() != "tensorflow")
+    model = _plain_siamese(training.keras, config, images.side) if plain else build_siamese(config.model, images.side, precision)
+    model.compile(optimizer=training.keras.optimizers.Adam(0.001), loss="binary_crossentropy", metrics=["accuracy"],
+                  jit_compile=training.keras.backend.backend() != "tensorflow")
 
     def run(clock, steps):
         given = [a[:steps * BATCH] for a in arrays]
@@ -274,7 +274,7 @@ def _theirs(train, config, images, parts, precision, plain):
 
 def _plain_siamese(keras, config, side):
     """The network as the published study calls it: one tower, called twice, in float32."""
-    from .model import build_tower
+    from lfwstudy.network.siamese import build_tower
     tower = build_tower(config.model, side, "float32")
     left, right = keras.Input((side, side, 1)), keras.Input((side, side, 1))
     distance = keras.ops.absolute(tower(left) - tower(right))
@@ -305,7 +305,7 @@ def _compiled(keras, trainer, inputs):
 
 def _checkpoint(siamese):
     """Seconds that keeping the weights stops training for, until their file is on the disk, and that as many plain bytes take."""
-    from .callbacks import begin_weights, weights_path
+    from lfwstudy.training.recorder import begin_weights, weights_path
     with tempfile.TemporaryDirectory() as folder:
         keep, whole, write, folder = [], [], [], Path(folder)
         for _ in range(3):

@@ -9,9 +9,9 @@ import argparse
 import os
 from pathlib import Path
 
-from . import __version__
-from .config import FILTERS, PRECISIONS, PROTOCOLS, SPLITS, DataConfig
-from .errors import ConfigError, StudyError, one_line, quoted
+from lfwstudy import __version__
+from lfwstudy.config import FILTERS, PRECISIONS, PROTOCOLS, SPLITS, DataConfig
+from lfwstudy.errors import ConfigError, StudyError, one_line, quoted
 
 EXAMPLES = {
     "data": """examples:
@@ -65,7 +65,7 @@ def main(arguments=None):
 
 def data(options):
     """`lfwstudy data`: find or download, verify, count, prepare; with --audit also what the splits share."""
-    from .describe import describe_audit, describe_data
+    from lfwstudy.data.summary import describe_audit, describe_data
     if options.all_pictures and not options.pack:
         raise ConfigError("--all-pictures goes with --pack DIR")
     config = DataConfig(dataset=options.dataset, crop=options.crop, side=options.side, filter=options.filter)
@@ -75,14 +75,14 @@ def data(options):
         for line in describe_audit(config, options.data_dir):
             print(line)
     if options.pack:
-        from .datasets import pack
+        from lfwstudy.data.registry import pack
         print(f"packed: {pack(config, options.data_dir, options.pack, options.all_pictures)}")
 
 
 def run(options):
     """`lfwstudy run`: the study, or with --dry-run what it would do."""
-    from .conduct import conduct, dry_run, train_only
-    from .study import Settings, Study
+    from lfwstudy.workflow import conduct, dry_run, train_only
+    from lfwstudy.study.study import Settings, Study
     if options.protocol == "view2" and options.split is not None:
         raise ConfigError("--split does not go with --protocol view2: its validation is the fold after the tested one")
     settings = Settings(
@@ -99,15 +99,15 @@ def run(options):
 
 def report(options):
     """`lfwstudy report`: execute the notebooks on the finished runs and render the HTML again."""
-    from .conduct import conduct
-    from .study import default_root, open_study
+    from lfwstudy.workflow import conduct
+    from lfwstudy.study.study import default_root, open_study
     out = Path(options.out) if options.out else default_root() / "runs" / "demo-quick"
     return conduct(open_study(out)[0], train=False)
 
 
 def verify(options):
     """`lfwstudy verify`: are two photos of the same person?"""
-    from .verify import verify_photos
+    from lfwstudy.verify.photos import verify_photos
     answer = verify_photos(options.left, options.right, options.out, options.left_box, options.right_box)
     if answer.is_demo:
         print("warning: this network was trained on drawn faces; what it says of real people means nothing", file=sys.stderr)
@@ -116,13 +116,13 @@ def verify(options):
 
 def bench(options):
     """`lfwstudy bench`: speed and memory of this machine, or with --growth how both grow."""
-    from .files import write_json
-    from .machine import keras_backend
+    from lfwstudy.system.files import write_json
+    from lfwstudy.system.machine import keras_backend
     keras_backend()  # one that cannot train is named before anything is measured
     if options.growth:
-        from .growth import growth as measure
+        from tools.growth import growth as measure
     else:
-        from .bench import bench as measure
+        from lfwstudy.bench import bench as measure
     if options.json and not Path(options.json).absolute().parent.is_dir():
         raise ConfigError(f"{options.json}: its folder does not exist")
     result = measure()
@@ -217,7 +217,7 @@ def _command(commands, name, call, text):
 
 def _cache_hint(error):
     """What to do where an OSError is about the data cache."""
-    from .datasets import cache_folder
+    from lfwstudy.data.registry import cache_folder
     folder = cache_folder()
     of_cache = isinstance(error.filename, str) and (Path(error.filename) == folder or folder in Path(error.filename).parents
                                                     or Path(error.filename) in folder.parents)

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from .errors import ConfigError, UnknownSettingError, choose_one
+from lfwstudy.errors import ConfigError, UnknownSettingError, choose_one
 
 # Raised whenever the same configuration would give other numbers than before, by more than rounding in its precision
 # and another order of sums do.
@@ -18,7 +18,7 @@ FILTERS = ("box", "bilinear", "bicubic", "lanczos", "nearest")
 BATCHNORM = ("none", "before-activation", "after-activation", "activation-and-pooling")
 INITIALIZERS = ("he-fan-out", "he-fan-in")
 PRECISIONS = ("float32", "bfloat16")
-# Everything in bfloat16, saturating layers and head, too: only to show what that costs (`python -m lfwstudy.precision`).
+# Everything in bfloat16, saturating layers and head, too: only to show what that costs (`python -m tools.precision`).
 ALL_BFLOAT16 = "all-bfloat16"
 EVALUATED = ("last", "best-checkpoint")
 MONITORS = ("val_loss", "val_cross_entropy")

@@ -10,15 +10,16 @@ import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from lfwstudy import demo
+from lfwstudy.data import demo
 from lfwstudy.config import RunConfig
 
 # The profile `tiny`, in this process and in those that tests start.
+_ROOT = str(Path(__file__).resolve().parents[1])
 _TINY = str(Path(__file__).parent / "tiny_profile")
 sys.path.insert(0, _TINY)
 sys.modules.pop("sitecustomize", None)
 assert sys.modules.get("sitecustomize") is None and __import__("sitecustomize")
-os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [_TINY, os.environ.get("PYTHONPATH")]))
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [_TINY, _ROOT, os.environ.get("PYTHONPATH")]))
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -71,10 +72,10 @@ def rng():
 @pytest.fixture(scope="session")
 def played(tiny, tmp_path_factory):
     """A small finished study to play with: two trained runs, the second one augmented, carried forward and kept."""
-    from lfwstudy import train as training
-    from lfwstudy.datasets import load_pairs, prepare_bank
-    from lfwstudy.files import read_json, write_csv, write_json
-    from lfwstudy.study import RESULT_COLUMNS, Settings
+    from lfwstudy.training import trainer as training
+    from lfwstudy.data.registry import load_pairs, prepare_bank
+    from lfwstudy.system.files import read_json, write_csv, write_json
+    from lfwstudy.study.study import RESULT_COLUMNS, Settings
     out = tmp_path_factory.mktemp("played") / "study"
     combination = Settings().combination()
     rows = []

@@ -1,8 +1,7 @@
 import numpy as np
 import pytest
 
-from lfwstudy.augment import (IDENTITY, affine_parameters, blank, clip_labels, draw_copies, draw_online, draw_rectangles,
-                              vary)
+from lfwstudy.training.augment import (IDENTITY, affine_parameters, blank, clip_labels, draw_copies, draw_online, draw_rectangles, vary)
 from lfwstudy.config import TrainingConfig
 
 

@@ -10,12 +10,12 @@ import sys
 import numpy as np
 import pytest
 
-from lfwstudy.bank import load_bank
+from lfwstudy.data.bank import load_bank
 from lfwstudy.cli import main
-from lfwstudy.datasets import load_pairs, prepare_bank
-from lfwstudy.files import read_csv, read_json
-from lfwstudy.runs import Store
-from lfwstudy.study import Settings, Study
+from lfwstudy.data.registry import load_pairs, prepare_bank
+from lfwstudy.system.files import read_csv, read_json
+from lfwstudy.runs.store import Store
+from lfwstudy.study.study import Settings, Study
 
 # Packages that such a machine does not have: importing them fails as it would there.
 _ABSENT = ("tensorflow", "pandas", "matplotlib", "seaborn", "IPython", "papermill", "nbconvert", "nbformat", "statsmodels",
@@ -100,7 +100,8 @@ def test_pooling_on_jax_is_that_of_keras_without_a_scatter():
 _CACHE = """
 import jax, sys
 from pathlib import Path
-from lfwstudy import machine, train
+from lfwstudy.system import machine
+from lfwstudy.training import trainer as train
 machine.keep_compiled(Path(sys.argv[1]))
 assert jax.config.jax_compilation_cache_dir is None  # a processor compiles quickly
 machine.device_name = lambda: "an accelerator"

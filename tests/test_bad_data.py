@@ -17,16 +17,17 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from lfwstudy import datasets, verify
-from lfwstudy.bank import SOURCE_SIDE, decode
+from lfwstudy.data import registry
+from lfwstudy.verify import photos
+from lfwstudy.data.bank import SOURCE_SIDE, decode
 from lfwstudy.cli import main
 from lfwstudy.config import DataConfig
-from lfwstudy.datasets import load_pairs, prepare_bank
-from lfwstudy.demo import draw_face
+from lfwstudy.data.registry import load_pairs, prepare_bank
+from lfwstudy.data.demo import draw_face
 from lfwstudy.errors import DataError, one_line
-from lfwstudy.foreign import name_foreign
-from lfwstudy.pairs import read_people, read_view1, read_view2
-from lfwstudy.verify import find_face, frame_face, full_size, load_photo, read_photo
+from lfwstudy.data.filetypes import name_foreign
+from lfwstudy.data.pairs import read_people, read_view1, read_view2
+from lfwstudy.verify.photos import find_face, frame_face, full_size, load_photo, read_photo
 
 CONFIG = DataConfig(dataset="lfw-a", side=40)
 FACE = Image.fromarray(draw_face([1], [2]))
@@ -258,11 +259,11 @@ def test_zip_archive(tmp_path, members, words):
 
 def refused(folder, words):
     """The archive is refused with one line; nothing is written but, at most, the lock of the cache."""
-    before = {p for place in (folder, datasets.cache_folder()) for p in place.rglob("*")}
+    before = {p for place in (folder, registry.cache_folder()) for p in place.rglob("*")}
     with pytest.raises(DataError, match=words) as error:
         prepare_bank(CONFIG, str(folder))
     assert "lfwa" in str(error.value) and one_line(error.value) == str(error.value)
-    after = {p for place in (folder, datasets.cache_folder()) for p in place.rglob("*")}
+    after = {p for place in (folder, registry.cache_folder()) for p in place.rglob("*")}
     assert all(p.suffix == ".lock" or p.is_dir() for p in after - before)
     assert not Path("/tmp/A").exists()
 
@@ -289,7 +290,7 @@ def test_bombs_are_refused_by_their_ratio(tmp_path, kind):
 
 
 def test_far_too_many_members_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(datasets, "_MAX_MEMBERS", 50)
+    monkeypatch.setattr(registry, "_MAX_MEMBERS", 50)
     write_tar(tmp_path / "lfwa.tar.gz", *(member(f"lfw2/{n}") for n in range(60)))
     refused(tmp_path, "more than an archive of faces")
 
@@ -421,7 +422,7 @@ def test_such_a_file_in_a_data_set_is_named_too(kind):
         decode(FOREIGN[kind][0], "A_0001", 250, 40, "bilinear")
 
 
-@pytest.mark.parametrize("format", verify.FORMATS)
+@pytest.mark.parametrize("format", photos.FORMATS)
 def test_what_is_read_is_not_taken_for_another_format(format):
     assert name_foreign(saved(format=format)) == "" and read_photo(io.BytesIO(saved(format=format)), "x").size == FACE.size
 
@@ -459,7 +460,7 @@ def test_a_large_photo_is_decoded_smaller_and_boxes_stay_in_its_own_pixels(monke
     content = on_a_wall(exif=exif, **options)
     whole = read_photo(io.BytesIO(content), "x")
     wanted = np.asarray(frame_face(whole, TURNED[orientation]).resize((50, 50)), int)
-    monkeypatch.setattr(verify, "_WORKING_PIXELS", pixels)
+    monkeypatch.setattr(photos, "_WORKING_PIXELS", pixels)
     photo = read_photo(io.BytesIO(content), "x")
     assert photo.width * photo.height <= pixels and whole.size == (900, 800)[::-1 if orientation > 4 else 1]
     assert np.abs(np.subtract(full_size(photo), whole.size)).max() < photo.info["reduced"]
@@ -483,14 +484,14 @@ def test_a_face_found_in_a_photo_decoded_smaller_is_told_in_its_own_pixels(monke
 @pytest.mark.parametrize("size", [(8160, 6144), (16320, 12240)])
 def test_a_phones_photo_of_50_and_of_200_megapixels_is_read(size):
     photo = read_photo(io.BytesIO(saved(Image.new("L", size, 77))), "x")
-    assert photo.width * photo.height <= verify._WORKING_PIXELS and full_size(photo) == size and photo.getextrema() == (77, 77)
+    assert photo.width * photo.height <= photos._WORKING_PIXELS and full_size(photo) == size and photo.getextrema() == (77, 77)
 
 
 @pytest.mark.parametrize("content", [
     bomb(), saved(Image.new("1", (10_001, 10_000)), "PNG"), JPEG.replace(b"\x08\0\xfa\0\xfa", b"\x08\xff\xf0\xff\xf0", 1)],
     ids=["png", "png below Pillow's limit", "jpeg"])
 def test_a_decompression_bomb_is_refused_before_it_is_decoded(content, monkeypatch):
-    monkeypatch.setattr(verify, "to_grey", None)
+    monkeypatch.setattr(photos, "to_grey", None)
     with pytest.raises(DataError, match="^x: too many pixels .*save it smaller$"):
         read_photo(io.BytesIO(content), "x")
 

@@ -6,14 +6,16 @@ import pytest
 
 from test_study import finish_run
 
-from lfwstudy import card, tables, verify
-from lfwstudy.best import best_rows, best_run, score
+from tools import model_card
+from lfwstudy.report import tables
+from lfwstudy.verify import photos
+from lfwstudy.study.best import best_rows, best_run, score
 from lfwstudy.errors import StudyError
-from lfwstudy.files import read_csv, read_json, write_csv, write_json
-from lfwstudy.publish import ROOT, SHALLOW
-from lfwstudy.runs import FILES, Store
-from lfwstudy.study import RESULT_COLUMNS, Settings, Study
-from lfwstudy.train import PREDICTION_COLUMNS
+from lfwstudy.system.files import read_csv, read_json, write_csv, write_json
+from tools.readme_blocks import ROOT, SHALLOW
+from lfwstudy.runs.store import FILES, Store
+from lfwstudy.study.study import RESULT_COLUMNS, Settings, Study
+from lfwstudy.training.trainer import PREDICTION_COLUMNS
 
 REPORT = dict(ladder="report", stage="batchnorm", variant="before-activation", accuracy=0.68)
 BEYOND = dict(ladder="beyond", stage="all-people-shallow", variant="shallow", accuracy=0.941)
@@ -124,7 +126,7 @@ def test_a_row_without_a_number_is_named(rows_of, column, value):
 
 def test_shipped_network_is_the_best_of_its_study():
     rows, store = read_csv(ROOT / SHALLOW / "results.csv"), Store(ROOT / SHALLOW / "runs")
-    assert best_run(rows, store)["run"] == read_json(verify.SHIPPED / "run.json")["run"]
+    assert best_run(rows, store)["run"] == read_json(photos.SHIPPED / "run.json")["run"]
 
 
 def finish(study, spec, accuracy):
@@ -164,12 +166,12 @@ def test_verify_the_card_and_the_report_agree(two_ladders, tmp_path, monkeypatch
     rows = read_csv(tmp_path / "out" / "results.csv")
     expected = next(r["run"] for r in rows if r["ladder"] == best and r["seed"] == ("3" if best == "beyond" else "0"))
     loaded = []
-    monkeypatch.setattr(verify, "load_model", lambda path: loaded.append(path.parent.name))
-    verify.load_best_model(str(tmp_path / "out"))
+    monkeypatch.setattr(photos, "load_model", lambda path: loaded.append(path.parent.name))
+    photos.load_best_model(str(tmp_path / "out"))
     monkeypatch.setattr(tables, "is_demo", lambda study: False)
-    monkeypatch.setattr(card, "card", lambda study, candidate, at: "")
-    monkeypatch.setattr(card.plots, "roc", lambda *_: type("", (), {"savefig": lambda self, path, **_: path.write_bytes(b"")})())
-    assert loaded == [expected] == [card.ship(tmp_path / "out", tmp_path / "shipped")]
+    monkeypatch.setattr(model_card, "card", lambda study, candidate, at: "")
+    monkeypatch.setattr(model_card.figures, "roc", lambda *_: type("", (), {"savefig": lambda self, path, **_: path.write_bytes(b"")})())
+    assert loaded == [expected] == [model_card.ship(tmp_path / "out", tmp_path / "shipped")]
     monkeypatch.setattr(tables, "_with_interval", lambda *_: "")  # the made-up test pair is not the data's
     for ladder in study.combinations():
         assert f"**{ladder.climb()[-1].after.stage}:" in tables.headline(ladder, ladder.climb()).data
@@ -200,7 +202,7 @@ def test_verify_names_a_results_file_that_cannot_be_read(played, tmp_path):
         row["val_accuracy_at_best"] = "high"
     write_csv(tmp_path / "study" / "results.csv", RESULT_COLUMNS, rows)
     with pytest.raises(StudyError, match=r"results\.csv.*val_accuracy_at_best.*'high'"):
-        verify.load_best_model(str(tmp_path / "study"))
+        photos.load_best_model(str(tmp_path / "study"))
     write_json(tmp_path / "study" / "results.csv", {})
     with pytest.raises(StudyError, match="no finished run has kept its weights"):
-        verify.load_best_model(str(tmp_path / "study"))
+        photos.load_best_model(str(tmp_path / "study"))

@@ -5,38 +5,39 @@ import re
 import numpy as np
 import pytest
 
-from lfwstudy import card, verify
+from tools import model_card
+from lfwstudy.verify import photos
 from lfwstudy.config import RunConfig
-from lfwstudy.datasets import prepare_bank
-from lfwstudy.files import read_json
-from lfwstudy.publish import SHALLOW, ROOT
-from lfwstudy.runs import Store
+from lfwstudy.data.registry import prepare_bank
+from lfwstudy.system.files import read_json
+from tools.readme_blocks import SHALLOW, ROOT
+from lfwstudy.runs.store import Store
 
 
 def test_network_that_comes_with_the_package_is_small_and_of_a_run_in_results():
-    assert sorted(p.name for p in verify.SHIPPED.iterdir()) == ["CARD.md", "model.keras", "roc.png", "run.json"]
-    assert (verify.SHIPPED / "model.keras").stat().st_size < card.LARGEST
-    known, store = read_json(verify.SHIPPED / "run.json"), Store(ROOT / SHALLOW / "runs")
+    assert sorted(p.name for p in photos.SHIPPED.iterdir()) == ["CARD.md", "model.keras", "roc.png", "run.json"]
+    assert (photos.SHIPPED / "model.keras").stat().st_size < model_card.LARGEST
+    known, store = read_json(photos.SHIPPED / "run.json"), Store(ROOT / SHALLOW / "runs")
     assert store.record(known["run"])[0]["config"] == known["config"]
     assert store.result(known["run"])["test_accuracy_at_best"] == known["test_accuracy"]
-    told = (verify.SHIPPED / "CARD.md").read_text(encoding="utf-8")
+    told = (photos.SHIPPED / "CARD.md").read_text(encoding="utf-8")
     assert known["run"] in told and f"| accuracy | {100 * known['test_accuracy']:.1f} % [" in told
 
 
 def test_two_photos_are_scored_without_any_study(faces, tmp_path, monkeypatch):
     photo = next(faces.rglob("*.jpg"))
     monkeypatch.chdir(tmp_path)
-    answer = verify.verify_photos(photo, photo, left_box=(70, 70, 180, 180), right_box=(70, 70, 180, 180))
+    answer = photos.verify_photos(photo, photo, left_box=(70, 70, 180, 180), right_box=(70, 70, 180, 180))
     assert re.fullmatch(r"same person: P\(same\) [01]\.\d\d, threshold 0\.50 \(network: shipped with lfwstudy\)", str(answer))
     assert not answer.is_demo
 
 
 @pytest.mark.lfw
 def test_network_that_comes_with_the_package_gives_the_scores_in_results(lfw_dir):
-    known = read_json(verify.SHIPPED / "run.json")
+    known = read_json(photos.SHIPPED / "run.json")
     config = RunConfig.from_dict(known["config"])
     told = Store(ROOT / SHALLOW / "runs").predictions(known["run"], "test")
     rows, bank = np.linspace(0, len(told["label"]) - 1, 40).astype(int), prepare_bank(config.data, lfw_dir)
     left, right = (bank.images[bank.rows(told[side][rows])][..., None].astype(np.float32) / 255 for side in ("left", "right"))
-    model = verify.load_best_model().model
+    model = photos.load_best_model().model
     np.testing.assert_allclose(np.asarray(model([left, right], training=False))[:, 0], told["score_at_best"][rows], atol=2e-3)

@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from lfwstudy.cli import main
-from lfwstudy.demo import draw_face
+from lfwstudy.data.demo import draw_face
 
 
 def run(capsys, *arguments):
@@ -68,8 +68,8 @@ def test_dry_run_trains_nothing(capsys, tmp_path):
 
 
 def test_reckoned_time_counts_every_pair_of_a_person_and_every_mirrored_picture(tmp_path):
-    from lfwstudy.conduct import _operations
-    from lfwstudy.study import Settings, Study
+    from lfwstudy.workflow import _operations
+    from lfwstudy.study.study import Settings, Study
     study = Study(Settings(out=str(tmp_path), ladder="beyond", precision="float32"))
     once = study.first().change({"training.drawn_people": 1000})
     twice, mirrored = once.change({"training.pairs_per_person": 2}), once.change({"model.flip_average": True})
@@ -79,7 +79,7 @@ def test_reckoned_time_counts_every_pair_of_a_person_and_every_mirrored_picture(
 
 
 def test_a_damaged_run_is_one_line_for_commands_that_only_read(capsys, tmp_path):
-    from lfwstudy.study import Settings, Study
+    from lfwstudy.study.study import Settings, Study
     study = Study(Settings(out=str(tmp_path), precision="float32"))
     study.ask(["base"])
     folder = study.store.folder(study.climb()[0].candidates[0].specs[0].run)
@@ -102,7 +102,7 @@ def test_box_is_enlarged_about_its_centre():
     import numpy as np
     from PIL import Image
 
-    from lfwstudy.verify import frame_face
+    from lfwstudy.verify.photos import frame_face
     face = Image.fromarray(draw_face([1], [2]))
     large = Image.new("L", (1000, 800), 77)
     large.paste(face.resize((500, 500)), (300, 100))

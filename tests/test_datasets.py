@@ -14,10 +14,10 @@ from dataclasses import replace
 import pytest
 from PIL import Image
 
-from lfwstudy import datasets
-from lfwstudy.bank import load_bank
+from lfwstudy.data import registry
+from lfwstudy.data.bank import load_bank
 from lfwstudy.config import DataConfig
-from lfwstudy.datasets import Download, StudyPairs, load_pairs, prepare_bank
+from lfwstudy.data.registry import Download, StudyPairs, load_pairs, prepare_bank
 from lfwstudy.errors import ConfigError, DataError
 
 CONFIG = DataConfig(dataset="lfw-a", side=40)
@@ -239,7 +239,7 @@ def test_a_damaged_pair_file_in_a_zip_is_one_line(faces, tmp_path):
     (tmp_path / "archive.zip").write_bytes(content)
     with pytest.raises(DataError, match="archive.zip: '.*csv' cannot be read"):
         for name in ("pairsDevTrain.txt", "pairsDevTest.txt", "pairs.txt"):
-            datasets.pair_file(name, "lfw-a", str(tmp_path))
+            registry.pair_file(name, "lfw-a", str(tmp_path))
 
 
 @pytest.mark.parametrize("name, content, words", [("Ada_0001.JPG", b"x", "a picture"), ("lfwa.tgz", b"<html>", "a web page"),
@@ -253,7 +253,7 @@ def test_a_file_that_is_no_archive_is_named(tmp_path, name, content, words):
 def test_second_time_nothing_is_decoded(faces, tmp_path, monkeypatch):
     pack(faces, tmp_path, "tgz")
     first = prepare_bank(CONFIG, str(tmp_path))
-    monkeypatch.setattr(datasets, "build_bank", None)
+    monkeypatch.setattr(registry, "build_bank", None)
     assert (prepare_bank(CONFIG, str(tmp_path)).images == first.images).all()
 
 
@@ -279,7 +279,7 @@ def test_missing_picture_names_file_line_and_picture(faces, tmp_path):
     name = pairs.test.left[3]
     (tmp_path / "lfw2" / name.rpartition("_")[0] / f"{name}.jpg").unlink()
     with pytest.raises(DataError, match=rf"pairsDevTest.txt, line \d+: picture {name}"):
-        datasets.check_pictures(prepare_bank(CONFIG, str(tmp_path)), tmp_path / "pairsDevTest.txt", pairs.test)
+        registry.check_pictures(prepare_bank(CONFIG, str(tmp_path)), tmp_path / "pairsDevTest.txt", pairs.test)
 
 
 @pytest.mark.parametrize("member", ["/etc/A/A_0001.jpg", "lfw2/../../A/A_0001.jpg", "lfw2\\A\\A_0001.jpg"])
@@ -358,9 +358,9 @@ def test_download_retries_verifies_and_is_cached(server, tmp_path, monkeypatch):
     monkeypatch.setenv("LFWSTUDY_CACHE", str(tmp_path / "cache"))
     (folder / "flaky.txt").write_bytes(b"1\n")
     source = Download(f"{url}/flaky.txt", "sha256:" + hashlib.sha256(b"1\n").hexdigest())
-    path = datasets.fetch("flaky.txt", source)
+    path = registry.fetch("flaky.txt", source)
     assert path.read_bytes() == b"1\n" and seen == ["/flaky.txt"] * 2
-    datasets.fetch("flaky.txt", source)
+    registry.fetch("flaky.txt", source)
     assert len(seen) == 2
 
 
@@ -370,7 +370,7 @@ def test_two_that_want_the_same_download_fetch_it_once(server, tmp_path, monkeyp
     (folder / "large.txt").write_bytes(b"1\n" * 5_000_000)
     source = Download(f"{url}/large.txt", "sha256:" + hashlib.sha256(b"1\n" * 5_000_000).hexdigest())
     with ThreadPoolExecutor(2) as pool:  # a lock of a file keeps threads apart as it does processes
-        paths = list(pool.map(lambda _: datasets.fetch("large.txt", source), range(2)))
+        paths = list(pool.map(lambda _: registry.fetch("large.txt", source), range(2)))
     assert paths[0] == paths[1] and paths[0].stat().st_size == 10_000_000 and seen == ["/large.txt"]
 
 
@@ -380,7 +380,7 @@ def test_download_with_another_digest_is_refused(server, tmp_path, monkeypatch):
     (folder / "x.txt").write_bytes(b"changed\n")
     found = hashlib.sha256(b"changed\n").hexdigest()
     with pytest.raises(DataError, match=f"x.txt.*{found}.*0000.*--data-dir"):
-        datasets.fetch("x.txt", Download(f"{url}/x.txt", "sha256:" + "0" * 64))
+        registry.fetch("x.txt", Download(f"{url}/x.txt", "sha256:" + "0" * 64))
     assert [p.name for p in (tmp_path / "cache" / "downloads").iterdir() if not p.name.startswith(".")] == ["x.txt.refused"]
 
 
@@ -389,14 +389,14 @@ def test_damaged_download_in_the_cache_is_fetched_anew(server, tmp_path, monkeyp
     monkeypatch.setenv("LFWSTUDY_CACHE", str(tmp_path / "cache"))
     (folder / "x.txt").write_bytes(b"right")
     source = Download(f"{url}/x.txt", "sha256:" + hashlib.sha256(b"right").hexdigest())
-    datasets.fetch("x.txt", source).write_bytes(b"wrong")
-    assert datasets.fetch("x.txt", source).read_bytes() == b"right" and len(seen) == 2
+    registry.fetch("x.txt", source).write_bytes(b"wrong")
+    assert registry.fetch("x.txt", source).read_bytes() == b"right" and len(seen) == 2
 
 
 def test_a_missing_file_on_the_network_says_where_to_put_a_copy(server, tmp_path, monkeypatch):
     monkeypatch.setenv("LFWSTUDY_CACHE", str(tmp_path / "cache"))
     with pytest.raises(DataError, match="404.*sha1:abc.*--data-dir"):
-        datasets.fetch("y.txt", Download(f"{server[1]}/y.txt", "sha1:abc"))
+        registry.fetch("y.txt", Download(f"{server[1]}/y.txt", "sha1:abc"))
 
 
 def test_a_redirect_away_from_https_is_not_followed(tmp_path, monkeypatch):
@@ -414,14 +414,14 @@ def test_a_redirect_away_from_https_is_not_followed(tmp_path, monkeypatch):
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Redirect) as elsewhere:
         threading.Thread(target=elsewhere.serve_forever, daemon=True).start()
         with pytest.raises(DataError, match="example.org/z.txt: only https"):
-            datasets.fetch("z.txt", Download(f"http://127.0.0.1:{elsewhere.server_port}/z.txt", "sha1:abc"))
+            registry.fetch("z.txt", Download(f"http://127.0.0.1:{elsewhere.server_port}/z.txt", "sha1:abc"))
         elsewhere.shutdown()
 
 
 def test_only_https_is_used_outside_this_machine():
     with pytest.raises(DataError, match="only https"):
-        datasets.fetch("x.txt", Download("http://example.org/x.txt", "sha1:abc"))
-    sources = [d.download for d in datasets.DATASETS.values()] + list(datasets.PAIR_FILES.values())
+        registry.fetch("x.txt", Download("http://example.org/x.txt", "sha1:abc"))
+    sources = [d.download for d in registry.DATASETS.values()] + list(registry.PAIR_FILES.values())
     assert all(source.url.startswith("https://") for source in sources if source)
 
 
@@ -446,7 +446,7 @@ def test_real_images_are_all_there(lfw_dir):
     bank = prepare_bank(config, lfw_dir)
     assert bank.images.shape == (13_233, 105, 105) and len(set(n.rpartition("_")[0] for n in bank.names)) == 5_749
     assert bank.images.nbytes < 150e6 and load_pairs(config, lfw_dir).digest(bank)
-    cached, = (path for path in datasets.cache_folder().glob("banks/lfw-deepfunneled-250-105-bilinear-*.npz") if len(load_bank(path)) > 100)
+    cached, = (path for path in registry.cache_folder().glob("banks/lfw-deepfunneled-250-105-bilinear-*.npz") if len(load_bank(path)) > 100)
     assert cached.stat().st_size < 150e6 and len(load_bank(cached)) == 13_233
 
 
@@ -455,7 +455,7 @@ def test_real_images_are_all_there(lfw_dir):
     ({"pictures": "all-people", "split": "folds"}, ["people.txt", "peopleDevTrain.txt"]),
     ({"protocol": "view2", "fold": 1}, []), ({"protocol": "view2", "fold": 1, "pictures": "all-people"}, ["people.txt"])])
 def test_people_files_are_asked_for_where_they_are_read(changes, names):
-    assert datasets.people_files(DataConfig(**changes)) == names
+    assert registry.people_files(DataConfig(**changes)) == names
 
 
 @pytest.mark.parametrize("name, content, told", [
@@ -489,16 +489,16 @@ def test_an_error_of_the_machine_is_not_told_as_a_damaged_archive(faces, tmp_pat
 
     def failing(source):
         raise error
-    monkeypatch.setattr(datasets, "_archive_files", failing)
+    monkeypatch.setattr(registry, "_archive_files", failing)
     with pytest.raises(type(error)):
-        list(datasets._pictures(tmp_path / "lfwa.zip"))
+        list(registry._pictures(tmp_path / "lfwa.zip"))
 
 
 def test_an_error_of_the_machine_is_not_told_as_a_damaged_photo(faces, monkeypatch):
-    from lfwstudy import verify
+    from lfwstudy.verify import photos
 
     def failing(image):
         raise MemoryError
-    monkeypatch.setattr(verify, "_decode", failing)
+    monkeypatch.setattr(photos, "_decode", failing)
     with pytest.raises(MemoryError):
-        verify.load_photo(next(faces.rglob("*.jpg")))
+        photos.load_photo(next(faces.rglob("*.jpg")))

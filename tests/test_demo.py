@@ -1,9 +1,9 @@
 import numpy as np
 
-from lfwstudy import demo
+from lfwstudy.data import demo
 from lfwstudy.config import DataConfig
-from lfwstudy.datasets import prepare_bank
-from lfwstudy.pairs import person_of, read_people, read_view1, read_view2
+from lfwstudy.data.registry import prepare_bank
+from lfwstudy.data.pairs import person_of, read_people, read_view1, read_view2
 
 
 def test_faces_are_the_same_every_time():

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from lfwstudy.claims import CLAIMS, published, published_inconsistencies, replicates, verdict
-from lfwstudy.evidence import Difference, compare, holm, mcnemar_exact, mean_interval, seeds_needed
+from lfwstudy.ladder.claims import CLAIMS, published, published_inconsistencies, replicates, verdict
+from lfwstudy.evaluation.intervals import Difference, compare, holm, mcnemar_exact, mean_interval, seeds_needed
 
 
 def simulate(rng, seeds, components=300, size=2, gain=0.0, seed_spread=0.02):
@@ -150,7 +150,7 @@ def test_replicates_of_one_network_spread_as_far_as_the_published_gains():
 
 
 def test_claims_name_variants_that_exist():
-    from lfwstudy.stages import REPORT_LADDER
+    from lfwstudy.ladder.stage import REPORT_LADDER
     known = {(s.id, v.id) for s in REPORT_LADDER for v in s.variants}
     assert all({c.variant, c.incumbent} <= known for c in CLAIMS)
     assert published("augmentation", "after-activation").accuracy == 0.712

@@ -12,11 +12,13 @@ import time
 import psutil
 import pytest
 
-from lfwstudy import conduct, executors, report
+from lfwstudy import workflow
+from lfwstudy.runs import local
+from lfwstudy.report import pages
 from lfwstudy.errors import RunError
-from lfwstudy.files import read_csv
-from lfwstudy.runs import Store
-from lfwstudy.study import Settings, Study
+from lfwstudy.system.files import read_csv
+from lfwstudy.runs.store import Store
+from lfwstudy.study.study import Settings, Study
 
 
 @pytest.fixture
@@ -49,7 +51,7 @@ def job_of(study, **changes):
 def test_a_full_disk_is_named(faces, small_disk):
     study = study_of(faces, small_disk / "out")
     with pytest.raises(RunError, match="No space left|disk is full"):
-        executors.train_in_process(job_of(study))
+        local.train_in_process(job_of(study))
     assert not any(study.store.is_finished(run) for run in study.store.ids())
     for path in small_disk.rglob("*.json"):
         json.loads(path.read_text())
@@ -86,16 +88,16 @@ def test_what_ended_a_training_stays_in_its_log(faces, tmp_path):
     study = study_of(faces, tmp_path / "out")
     job = job_of(study)
     with pytest.raises(RunError, match="ended by signal 9 .out of memory.*; log: "):
-        executors.train_in_process(job, watch=lambda process: process.kill())
+        local.train_in_process(job, watch=lambda process: process.kill())
     spec = study.climb()[0].candidates[0].specs[0]
     assert study.why_unfinished(spec) == "its process was ended by signal 9 (out of memory?)"
 
 
 LIMITED = """
 import json, resource, sys
-from lfwstudy import executors
+from lfwstudy.runs import local
 resource.setrlimit(resource.RLIMIT_AS, (12 << 30, 12 << 30))
-print(json.dumps(executors.run(json.loads(sys.stdin.read()))))
+print(json.dumps(local.run(json.loads(sys.stdin.read()))))
 """
 
 
@@ -120,16 +122,16 @@ def notebook(folder, name, *cells):
 
 def test_a_kernel_that_dies_leaves_a_gap_that_says_so(faces, tmp_path, monkeypatch):
     study = study_of(faces, tmp_path / "out")
-    pages = [report.Page(stem, stem, stem, f"{stem}.ipynb", {}) for stem in ("dies", "lives", "fails")]
+    pages = [pages.Page(stem, stem, stem, f"{stem}.ipynb", {}) for stem in ("dies", "lives", "fails")]
     notebook(tmp_path, "dies.ipynb", "print('before it')", "import os; os.kill(os.getpid(), 9)", "print('after it')")
     notebook(tmp_path, "lives.ipynb", "print('alive')")
     notebook(tmp_path, "fails.ipynb", "raise ValueError('<b>broken\\x1b[31m</b>')")
-    monkeypatch.setattr(report, "NOTEBOOKS", tmp_path)
-    monkeypatch.setattr(report, "all_pages", lambda study: pages)
-    failures = conduct._render_pages(study, pages)
+    monkeypatch.setattr(pages, "NOTEBOOKS", tmp_path)
+    monkeypatch.setattr(pages, "all_pages", lambda study: pages)
+    failures = workflow._render_pages(study, pages)
     assert sorted(f.split(":")[0] for f in failures) == ["dies", "fails"], failures
     assert any("DeadKernelError" in f and "out of memory?" in f for f in failures)
-    page = report.render(study).read_text()
+    page = pages.render(study).read_text()
     assert "alive" in page and page.count('<p class="gap">') == 2 and "DeadKernelError" in page
     assert "<b>broken" not in page and "\x1b" not in page
 

@@ -2,13 +2,13 @@ import numpy as np
 from sklearn.metrics import roc_auc_score
 from test_load import made_up_history, made_up_run
 
-from lfwstudy.claims import CLAIMS
-from lfwstudy.files import write_csv
-from lfwstudy.findings import claim_verdicts, contamination, left_out, measured_contamination, wider_gap
-from lfwstudy.stages import get_stage
-from lfwstudy.study import Candidate, Rung, Settings, Study
-from lfwstudy.tables import published_beside_measured
-from lfwstudy.train import PREDICTION_COLUMNS, measure
+from lfwstudy.ladder.claims import CLAIMS
+from lfwstudy.system.files import write_csv
+from lfwstudy.report.sections import claim_verdicts, contamination, left_out, measured_contamination, wider_gap
+from lfwstudy.ladder.stage import get_stage
+from lfwstudy.study.study import Candidate, Rung, Settings, Study
+from lfwstudy.report.tables import published_beside_measured
+from lfwstudy.training.trainer import PREDICTION_COLUMNS, measure
 
 
 def made_up_base(out, split, right, seeds=4):
@@ -45,7 +45,7 @@ def test_a_gap_that_shared_people_make_is_told_from_one_that_they_do_not(tmp_pat
 
 
 def test_claims_are_judged_along_the_reports_path_wherever_it_stands_in_the_folder(tmp_path, monkeypatch):
-    monkeypatch.setattr("lfwstudy.findings.is_demo", lambda study: False)
+    monkeypatch.setattr("lfwstudy.report.sections.is_demo", lambda study: False)
     study = made_up_base(tmp_path, "components", {"train": 0.9, "val": 0.7, "test": 0.7})
     assert "--select report" in claim_verdicts(study, study.climb()).data
     Study(Settings(out=str(tmp_path), select="report", stages="base", precision="float32")).ask(["base"])

@@ -15,13 +15,15 @@ from pathlib import Path
 import psutil
 import pytest
 
-from lfwstudy import executors, forking, machine
-from lfwstudy.callbacks import RESUME_EPOCHS
+from lfwstudy.runs import local
+from lfwstudy.runs import forked
+from lfwstudy.system import machine
+from lfwstudy.training.recorder import RESUME_EPOCHS
 from lfwstudy.config import RunConfig
-from lfwstudy.datasets import load_pairs, prepare_bank
+from lfwstudy.data.registry import load_pairs, prepare_bank
 from lfwstudy.errors import RunError
-from lfwstudy.files import read_csv, read_json
-from lfwstudy.study import Settings, Study
+from lfwstudy.system.files import read_csv, read_json
+from lfwstudy.study.study import Settings, Study
 
 # What is waited for comes when the machine has got to it; a test that waits longer than this has failed.
 DEADLINE = 600
@@ -47,8 +49,8 @@ def test_a_forked_training_is_that_of_a_new_process(faces, tmp_path):
     measured = []
     for name in ("forked", "anew"):
         job = job_of(faces, tmp_path / name)
-        assert forking.pays(job)
-        executors.train_in_process(job, watch=None if name == "forked" else lambda process: None)
+        assert forked.pays(job)
+        local.train_in_process(job, watch=None if name == "forked" else lambda process: None)
         measured.append(of_a_run(Path(job["folder"])))
         log = (Path(job["folder"]) / "log.txt").read_text()
         assert "epoch   1/" in log and "cudart" not in log.split("epoch   1/")[1]
@@ -58,7 +60,7 @@ def test_a_forked_training_is_that_of_a_new_process(faces, tmp_path):
 def test_a_forked_training_that_fails_says_why(faces, tmp_path):
     job = job_of(faces, tmp_path / "out")
     with pytest.raises(RunError, match="its data have changed meanwhile"):
-        executors.train_in_process({**job, "run": "0" * 16})
+        local.train_in_process({**job, "run": "0" * 16})
 
 
 def test_forked_trainings_side_by_side_and_one_that_is_killed(faces, tmp_path):
@@ -66,15 +68,15 @@ def test_forked_trainings_side_by_side_and_one_that_is_killed(faces, tmp_path):
     for number, job in enumerate(jobs):
         job["run"] = job["run"] if number else "0" * 16  # of data that are not there
         job["title"] = str(number)
-    assert {name: "changed" in told for name, told in executors.run(jobs).items()} == {"0" * 16: True}
+    assert {name: "changed" in told for name, told in local.run(jobs).items()} == {"0" * 16: True}
     assert all((Path(job["folder"]) / "result.json").exists() for job in jobs[1:])
 
-    children = executors._Children()
+    children = local._Children()
     job = job_of(faces, tmp_path / "killed")
     Path(job["folder"]).mkdir(parents=True)
     (Path(job["folder"]) / "job.json").write_text(json.dumps(job))
     with open(tmp_path / "log.txt", "x") as log:
-        process = forking.Forked(Path(job["folder"]) / "job.json", log, executors._thread_limits(1))
+        process = forked.Forked(Path(job["folder"]) / "job.json", log, local._thread_limits(1))
     children.add(process)
     assert process.poll() is None
     with pytest.raises(subprocess.TimeoutExpired):
@@ -83,12 +85,12 @@ def test_forked_trainings_side_by_side_and_one_that_is_killed(faces, tmp_path):
     assert process.wait() == process.poll() == -signal.SIGKILL
     children.stop()
 
-    forking._server.kill()
-    forking._server.wait()
-    executors.train_in_process(job_of(faces, tmp_path / "after"))  # by another server
+    forked._server.kill()
+    forked._server.wait()
+    local.train_in_process(job_of(faces, tmp_path / "after"))  # by another server
 
 
-PARENT = "import json, sys; from lfwstudy import executors; executors.train_in_process(json.loads(sys.argv[1]))"
+PARENT = "import json, sys; from lfwstudy.runs import local; local.train_in_process(json.loads(sys.argv[1]))"
 
 
 @pytest.mark.parametrize("who, number, told", [(0, signal.SIGKILL, ""), (1, signal.SIGKILL, "signal 9"), (2, signal.SIGKILL, "signal 9"),
@@ -119,7 +121,7 @@ def test_a_training_its_server_and_its_parent_end_with_each_other(faces, tmp_pat
         family = [psutil.Process(parent.pid), *psutil.Process(parent.pid).children(recursive=True)]
         _, server, training = family
         assert training.ppid() == server.pid and server.ppid() == parent.pid
-        assert " ".join(training.cmdline()).rstrip().endswith(f"-m lfwstudy.train {folder}/job.json")
+        assert " ".join(training.cmdline()).rstrip().endswith(f"-m lfwstudy.training.trainer {folder}/job.json")
         if who is None:
             os.killpg(parent.pid, number)  # Ctrl-C goes to all of a terminal's foreground group
         else:
@@ -136,8 +138,8 @@ def test_a_training_its_server_and_its_parent_end_with_each_other(faces, tmp_pat
 
 SERVER = """
 import os, time
-from lfwstudy import forking
-forking.serve()
+from lfwstudy.runs import forked
+forked.serve()
 os.closerange(0, 256)
 time.sleep(10**6)
 """
@@ -150,12 +152,12 @@ def test_a_server_waits_for_no_training_that_is_still_ending(tmp_path, monkeypat
         server = subprocess.Popen([sys.executable, "-c", SERVER], stdin=theirs, stdout=log, stderr=log, env=machine.environment())
         try:
             theirs.close()
-            monkeypatch.setattr(forking, "_server", server)
-            monkeypatch.setattr(forking, "_requests", ours)
+            monkeypatch.setattr(forked, "_server", server)
+            monkeypatch.setattr(forked, "_requests", ours)
 
             def begin():
                 """A training, once it has closed its files."""
-                training = forking.Forked(tmp_path / "job.json", log, {})
+                training = forked.Forked(tmp_path / "job.json", log, {})
                 while list(Path(f"/proc/{training.pid}/fd").iterdir()):
                     time.sleep(0.01)
                 return training
@@ -176,8 +178,8 @@ def test_a_server_waits_for_no_training_that_is_still_ending(tmp_path, monkeypat
 
 def test_a_script_without_the_usual_guard_is_not_imported_by_its_trainings(faces, tmp_path):
     script = tmp_path / "script.py"
-    script.write_text("import json, sys\nfrom lfwstudy import executors, forking\njob = json.loads(sys.argv[1])\n"
-                      "print('once', forking.pays(job), executors.run([job]))\n")
+    script.write_text("import json, sys\nfrom lfwstudy.runs import forked, local\njob = json.loads(sys.argv[1])\n"
+                      "print('once', forked.pays(job), local.run([job]))\n")
     job = job_of(faces, tmp_path / "out")
     done = subprocess.run([sys.executable, script, json.dumps(job)], capture_output=True, text=True, timeout=DEADLINE)
     assert done.stdout == "once True {}\n" and (Path(job["folder"]) / "result.json").exists(), done.stderr
@@ -185,19 +187,19 @@ def test_a_script_without_the_usual_guard_is_not_imported_by_its_trainings(faces
 
 def test_a_server_that_cannot_import_says_why(faces, tmp_path, monkeypatch):
     for name in ("_server", "_requests"):
-        monkeypatch.setattr(forking, name, None)
+        monkeypatch.setattr(forked, name, None)
     (tmp_path / "h5py.py").write_text("raise ImportError('this one is broken')")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
     with pytest.raises(RunError, match="status 1: ImportError: this one is broken"):
-        executors.train_in_process(job_of(faces, tmp_path / "out"))
+        local.train_in_process(job_of(faces, tmp_path / "out"))
 
 
 @pytest.mark.parametrize("change", [{"threads": 0}, {"program": "lfwstudy.bench"}, {"environment": {"A": "1"}}])
 def test_what_is_not_a_small_training_of_this_machine_starts_anew(faces, tmp_path, change, monkeypatch):
     job = job_of(faces, tmp_path / "out")
-    assert forking.pays(job) and not forking.pays({**job, **change})
+    assert forked.pays(job) and not forked.pays({**job, **change})
     monkeypatch.setenv("KERAS_BACKEND", "jax")
-    assert not forking.pays(job)
+    assert not forked.pays(job)
 
 
 def endless(job):

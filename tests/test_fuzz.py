@@ -20,17 +20,17 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from PIL import Image
 
-from lfwstudy import datasets
-from lfwstudy.bank import build_bank, decode, load_bank
+from lfwstudy.data import registry
+from lfwstudy.data.bank import build_bank, decode, load_bank
 from lfwstudy.config import RunConfig
 from lfwstudy.errors import StudyError
-from lfwstudy.files import write_csv, write_json
-from lfwstudy.history import COLUMNS
-from lfwstudy.pairs import from_csv, read_people, read_view1, read_view2
-from lfwstudy.runs import FILES, Store
-from lfwstudy.study import open_study
-from lfwstudy.train import PREDICTION_COLUMNS
-from lfwstudy.verify import load_photo
+from lfwstudy.system.files import write_csv, write_json
+from lfwstudy.training.decisions import COLUMNS
+from lfwstudy.data.pairs import from_csv, read_people, read_view1, read_view2
+from lfwstudy.runs.store import FILES, Store
+from lfwstudy.study.study import open_study
+from lfwstudy.training.trainer import PREDICTION_COLUMNS
+from lfwstudy.verify.photos import load_photo
 
 
 def picture(format):
@@ -112,7 +112,7 @@ READERS = {
                   lambda content: from_csv("pairs.txt", [("pairs.csv", content)])),
     "csv people": (b"name,images\nA,1\nC,2\nB,4\n", lambda content: from_csv("people.txt", [("people.csv", content)])),
     "bank": (bank(), read_from_file(load_bank, "bank.npz")),
-    **{kind: (archive(kind), read_from_file(lambda path: list(datasets._pictures(path)), "lfwa"))
+    **{kind: (archive(kind), read_from_file(lambda path: list(registry._pictures(path)), "lfwa"))
        for kind in ("zip", "w", "w:gz", "w:bz2", "w:xz")},
     "configuration": (json.dumps(RunConfig().to_dict()).encode(), read_from_file(
         lambda path: RunConfig.from_dict(json.loads(path.read_bytes())), "config.json")),

@@ -7,18 +7,20 @@ import shutil
 import pytest
 from test_study import finish_run, study, trained  # noqa: F401 (fixture)
 
-from lfwstudy import executors, report, tables
+from lfwstudy.runs import local
+from lfwstudy.report import pages
+from lfwstudy.report import tables
 from lfwstudy.errors import StudyError
-from lfwstudy.files import write_csv
-from lfwstudy.history import COLUMNS
-from lfwstudy.study import Study
+from lfwstudy.system.files import write_csv
+from lfwstudy.training.decisions import COLUMNS
+from lfwstudy.study.study import Study
 
 
 def page_of(stage, opened, monkeypatch):
     """What the notebook of a stage shows, as one text, without a kernel."""
     shown = []
     monkeypatch.setattr(tables, "display", shown.append)
-    cells = json.loads((report.NOTEBOOKS / "01_stage.ipynb").read_text())["cells"]
+    cells = json.loads((pages.NOTEBOOKS / "01_stage.ipynb").read_text())["cells"]
     sources = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
     names = {}
     exec(sources[0], names)
@@ -48,7 +50,7 @@ def test_later_pages_say_that_the_first_stage_is_not_finished_and_why(tmp_path, 
 
 def test_a_stage_that_cannot_be_trained_says_why(tmp_path, monkeypatch):
     opened = study(tmp_path, "batchnorm")
-    monkeypatch.setattr(executors, "run", lambda jobs, *_: {job["run"]: "base/base, seed 0: no memory" for job in jobs})
+    monkeypatch.setattr(local, "run", lambda jobs, *_: {job["run"]: "base/base, seed 0: no memory" for job in jobs})
     with pytest.raises(StudyError, match=r"batchnorm could not be reached: stage base is not finished \(base: .*no memory\)"):
         Study(opened.settings).stage("batchnorm")
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from lfwstudy.callbacks import RESUME_EPOCHS
-from lfwstudy.files import read_csv, read_json
+from lfwstudy.training.recorder import RESUME_EPOCHS
+from lfwstudy.system.files import read_csv, read_json
 
 # What is waited for comes when the machine has got to it; a test that waits longer than this has failed.
 DEADLINE = 600
@@ -209,9 +209,9 @@ def _is_at(moment, process, out, since):
                    for log in _newer(since, *out.glob("runs/*/log.txt")))
     running = [" ".join(line) for line in map(_command_line, tree(process))]
     if moment == "rendering":
-        return bool(_newer(since, out / "notebooks" / "02_report.ipynb")) and not any("lfwstudy.report" in line for line in running)
+        return bool(_newer(since, out / "notebooks" / "02_report.ipynb")) and not any("lfwstudy.report.pages" in line for line in running)
     return any(line.endswith(f".{moment}.json") for line in running) and any("ipykernel" in line for line in running) \
-        and not any("lfwstudy.train" in line for line in running)
+        and not any("lfwstudy.training.trainer" in line for line in running)
 
 
 def _newer(since, *paths):

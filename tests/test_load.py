@@ -11,10 +11,10 @@ import psutil
 import pytest
 
 from lfwstudy.config import TRAINING_VERSION
-from lfwstudy.files import read_csv, write_csv
-from lfwstudy.history import COLUMNS
-from lfwstudy.study import Settings, Study
-from lfwstudy.train import PREDICTION_COLUMNS, measure
+from lfwstudy.system.files import read_csv, write_csv
+from lfwstudy.training.decisions import COLUMNS
+from lfwstudy.study.study import Settings, Study
+from lfwstudy.training.trainer import PREDICTION_COLUMNS, measure
 
 TABULATE = """
 import sys

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lfwstudy import executors, machine
+from lfwstudy.runs import local
+from lfwstudy.system import machine
 from lfwstudy.errors import DataError
 
 
@@ -70,7 +71,7 @@ def test_what_is_left_out_is_there_again_afterwards():
 
 
 def test_training_process_starts_without_what_it_does_not_need():
-    asked = ("import lfwstudy.train, sys; print([name for name in ('IPython', 'matplotlib', 'pandas', 'sklearn') "
+    asked = ("import lfwstudy.training.trainer, sys; print([name for name in ('IPython', 'matplotlib', 'pandas', 'sklearn') "
              "if name in sys.modules])")
     done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, env=machine.environment())
     assert done.stdout == "[]\n", done.stdout + done.stderr
@@ -78,7 +79,7 @@ def test_training_process_starts_without_what_it_does_not_need():
 
 def test_peak_memory_is_this_process_s_own():
     held = np.ones((300, 2**17))  # 300 MiB, which a child's peak must not count
-    told = subprocess.run([sys.executable, "-c", "from lfwstudy.machine import peak_memory_mb as p; a = p(); b = bytearray(50 << 20); "
+    told = subprocess.run([sys.executable, "-c", "from lfwstudy.system.machine import peak_memory_mb as p; a = p(); b = bytearray(50 << 20); "
                            "print(a, p())"], capture_output=True, text=True, check=True).stdout
     before, after = map(float, told.split())
     assert before < 250 < machine.peak_memory_mb() and held.nbytes == 300 << 20
@@ -92,7 +93,7 @@ def test_training_process_asks_for_large_pages_where_the_user_s_settings_do_not_
     monkeypatch.delenv("GLIBC_TUNABLES", raising=False)
     if own:
         monkeypatch.setenv("GLIBC_TUNABLES", own)
-    executors.train_in_process({"folder": str(tmp_path / "run"), "threads": 0, "program": "tell_tunables"})
+    local.train_in_process({"folder": str(tmp_path / "run"), "threads": 0, "program": "tell_tunables"})
     assert (tmp_path / "run" / "log.txt").read_text() == (own or "glibc.malloc.hugetlb=1") + "\n"
 
 
@@ -127,7 +128,8 @@ def test_cores_are_those_that_the_control_groups_grant(grouped, own, files, core
 
 
 def test_pictures_are_decoded_and_drawn_on_as_many_threads_as_there_are_cores(monkeypatch, tmp_path):
-    from lfwstudy import bank, demo
+    from lfwstudy.data import bank
+    from lfwstudy.data import demo
     asked = []
 
     class Pool(ThreadPoolExecutor):
@@ -145,10 +147,10 @@ def test_pictures_are_decoded_and_drawn_on_as_many_threads_as_there_are_cores(mo
 
 
 def test_a_run_of_the_whole_machine_computes_with_as_many_threads_as_its_share_of_it(monkeypatch):
-    monkeypatch.setattr(executors, "usable_cores", lambda: 8)
+    monkeypatch.setattr(local, "usable_cores", lambda: 8)
     for share, threads, limit in ((8, 0, None), (2, 0, "2"), (2, 1, "1")):
-        monkeypatch.setattr(executors, "cores", lambda share=share: share)
-        assert executors._thread_limits(threads).get("TF_NUM_INTRAOP_THREADS") == limit
+        monkeypatch.setattr(local, "cores", lambda share=share: share)
+        assert local._thread_limits(threads).get("TF_NUM_INTRAOP_THREADS") == limit
 
 
 @pytest.mark.parametrize("threads", [[1, 1, 0, 1, 1], [0, 0, 1, 0], [0, 1], [3, 2, 2, 1, 0, 9, 1], [0, 0], [2, 2, 2], []])
@@ -164,10 +166,10 @@ def test_runs_share_the_cores_and_one_of_the_whole_machine_runs_alone(threads, m
         with lock:
             running.remove(job["threads"])
 
-    monkeypatch.setattr(executors, "train_in_process", stand_in)
-    monkeypatch.setattr(executors, "cores", lambda: 4)
+    monkeypatch.setattr(local, "train_in_process", stand_in)
+    monkeypatch.setattr(local, "cores", lambda: 4)
     jobs = [{"run": str(n), "threads": t, "folder": str(tmp_path / str(n)), "title": str(n), "epochs": 1} for n, t in enumerate(threads)]
-    assert executors.run(jobs) == {}
+    assert local.run(jobs) == {}
     assert sorted(began) == [job["run"] for job in jobs]
     assert all(len(at_once) == 1 or sum(at_once) <= 4 and 0 not in at_once for at_once in seen)
     assert max(map(len, seen), default=0) == (2 if threads not in ([0, 1], [0, 0], [0, 0, 1, 0], []) else len(threads) > 0)

@@ -4,13 +4,12 @@ import pytest
 import tensorflow as tf
 from keras import layers, ops
 
-from lfwstudy import fused
+from lfwstudy.network import tensorflow_ops
 from lfwstudy.config import BATCHNORM, ModelConfig
 from lfwstudy.errors import ConfigError
-from lfwstudy.fused import first_blocks, fourier_convolution
-from lfwstudy.model import (L2, Convolution, Dense, FusedBatchNormalization, GeneralisedMean, LocalCosine, build_siamese, layer_table,
-                            multiply_adds)
-from lfwstudy.model_cost import tower_cost
+from lfwstudy.network.tensorflow_ops import first_blocks, fourier_convolution
+from lfwstudy.network.siamese import (L2, Convolution, Dense, FusedBatchNormalization, GeneralisedMean, LocalCosine, build_siamese, layer_table, multiply_adds)
+from lfwstudy.network.cost import tower_cost
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +71,7 @@ def test_fused_batch_norm_is_keras_own():
         results[norm] = [trained, norm.moving_mean, *tape.gradient(loss, [source, norm.gamma.value, norm.beta.value])]
     for ours, keras_own in zip(results[fused], results[single]):
         np.testing.assert_allclose(np.asarray(ours), np.asarray(keras_own), rtol=1e-4, atol=2e-5)
-    np.testing.assert_allclose(np.asarray(fused.moving_variance), np.asarray(single.moving_variance), rtol=1e-5)
+    np.testing.assert_allclose(np.asarray(tensorflow_ops.moving_variance), np.asarray(single.moving_variance), rtol=1e-5)
     np.testing.assert_allclose(np.asarray(fused(x, training=False)), np.asarray(single(x, training=False)), rtol=1e-4,
                                atol=2e-5)
 
@@ -129,7 +128,7 @@ def test_only_wide_convolutions_with_large_kernels_go_by_fourier(monkeypatch):
         return [number for number in (1, 2, 3, 4) if (layer := tower.get_layer(f"conv{number}")).by_fourier(layer.input.shape)]
     assert those(ModelConfig(width=0.5), 105, "float32") == [2] and not those(ModelConfig(width=0.125), 65, "float32")
     for there in (False, True):
-        monkeypatch.setattr("lfwstudy.model.has_bfloat16", lambda there=there: there)
+        monkeypatch.setattr("lfwstudy.network.siamese.has_bfloat16", lambda there=there: there)
         assert those(ModelConfig(width=0.5), 105, "bfloat16") == ([] if there else [2])
 
 
@@ -145,7 +144,7 @@ def _first_blocks(precision, stride, count, monkeypatch, side=65):
     results = []
     for pays, run in ((0.8, tf.function(lambda: first_blocks(blocks, pictures))),
                       (np.inf, keras.Model(tower.input, blocks[-1][-1].output).call)):
-        monkeypatch.setattr(fused, "FOURIER_PAYS", pays)
+        monkeypatch.setattr(tensorflow_ops, "FOURIER_PAYS", pays)
         assert [convolution.by_fourier(convolution.input.shape) for convolution, *_ in blocks] == [False, pays < 1][:count]
         with tf.GradientTape() as tape:
             outputs = run() if pays < 1 else run(pictures)
@@ -156,7 +155,7 @@ def _first_blocks(precision, stride, count, monkeypatch, side=65):
 
 
 def test_bfloat16_without_the_processors_own_rounds_as_it_would(monkeypatch):
-    monkeypatch.setattr("lfwstudy.model.has_bfloat16", lambda: False)
+    monkeypatch.setattr("lfwstudy.network.siamese.has_bfloat16", lambda: False)
     rng = np.random.default_rng(0)
     x, kernel = (rng.normal(size=shape).astype(np.float32) for shape in ((2, 9, 9, 3), (3, 3, 3, 4)))
     ours, plain = (kind(4, 3, dtype="mixed_bfloat16", kernel_initializer=lambda *_, **__: ops.convert_to_tensor(kernel))
@@ -289,7 +288,7 @@ def test_bfloat16_is_for_convolutions_alone():
 
 
 def test_dense_layer_after_bfloat16_is_exact_but_for_the_gradient_that_it_hands_back(rng, monkeypatch):
-    monkeypatch.setattr("lfwstudy.model.has_bfloat16", lambda: True)
+    monkeypatch.setattr("lfwstudy.network.siamese.has_bfloat16", lambda: True)
     x = tf.constant(rng.random((64, 288)).astype(np.float32))
     upstream = rng.normal(size=(64, 96)).astype(np.float32) * 1e-6
     kernel, bias = rng.normal(0, 0.08, (288, 96)).astype(np.float32), np.linspace(-4, 12, 96, dtype=np.float32)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from lfwstudy.config import ALL_BFLOAT16, ModelConfig
-from lfwstudy.model import build_siamese
-from lfwstudy.precision import main, precision, table
+from lfwstudy.network.siamese import build_siamese
+from tools.precision import main, precision, table
 
 
 def test_all_of_it_in_bfloat16_rounds_where_the_rule_does_not(rng):
@@ -28,7 +28,7 @@ def test_same_seeds_are_compared_and_what_is_finished_is_not_trained_again(tmp_p
     assert rule["difference"] == pytest.approx(np.mean(rule["accuracies"]) - np.mean(exact["accuracies"]))
     assert rule["entropy"][1] <= rule["entropy"][0] <= rule["entropy"][2]
     assert rule["loss"] != exact["loss"] != rounded["loss"]
-    monkeypatch.setattr("lfwstudy.executors.train_in_process", lambda *_: pytest.fail("trained again"))
+    monkeypatch.setattr("lfwstudy.runs.local.train_in_process", lambda *_: pytest.fail("trained again"))
     assert precision("demo", "", tmp_path, seeds=2, show=lambda text: None, changes=small) == found
     rounded.update(difference=-0.05, within=False)
     line = [line for line in table(found).splitlines() if "everything" in line][0]

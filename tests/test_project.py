@@ -69,16 +69,16 @@ def test_training_path_names_no_backend():
 
 
 def test_measured_figures_in_the_readmes_are_those_of_the_results():
-    from lfwstudy.publish import PLACES, published_text
+    from tools.readme_blocks import PLACES, published_text
     for readme, folder in PLACES:
         text = (ROOT / readme).read_text()
-        assert text == published_text(text, folder), f"{readme}: run `python -m lfwstudy.publish`"
+        assert text == published_text(text, folder), f"{readme}: run `python -m tools.readme_blocks`"
 
 
 def test_committed_runs_are_whole_and_can_be_picked_up():
     from lfwstudy.config import RunConfig
-    from lfwstudy.files import read_csv
-    from lfwstudy.runs import Store
+    from lfwstudy.system.files import read_csv
+    from lfwstudy.runs.store import Store
     for results in ROOT.glob("results/*/results.csv"):
         store = Store(results.parent / "runs")
         assert {row["run"] for row in read_csv(results)} == set(store.ids())
@@ -90,14 +90,14 @@ def test_committed_runs_are_whole_and_can_be_picked_up():
 
 
 def test_networks_on_two_cores_are_means_over_their_seeds(monkeypatch):
-    from lfwstudy import publish
+    from tools import readme_blocks
     label, wrong = np.arange(100) < 50, (66, 65, 64)  # the pairs from 50 on that are called matched end there
     runs = [{"stage": "s", "seed": seed, "stage_epochs": 2, "epoch_seconds": [60.0, 60.0 * seed], "test_accuracy": 1 - (wrong[seed] - 50) / 100,
              "score": np.where(np.arange(100) < wrong[seed], 0.9, 0.1), "label": label, "components": np.arange(100), "elsewhere": 0.9,
              "machine": "m"} for seed in (1, 0, 2)]
     begun = {**runs[0], "seed": 3, "epoch_seconds": [30.0], "test_accuracy": None}
-    monkeypatch.setattr(publish, "two_cores", lambda _: [*runs, begun, {**begun, "stage": "t"}])
-    each, together, other = publish.two_cores_table(())[2:5]
+    monkeypatch.setattr(readme_blocks, "two_cores", lambda _: [*runs, begun, {**begun, "stage": "t"}])
+    each, together, other = readme_blocks.two_cores_table(())[2:5]
     interval = r"\[7\d\.\d, 9\d\.\d\]"
     assert re.fullmatch(rf"\| s \| 0, 1, 2 \| 2 of 2 \| 2\.0 \(at most 3\.0\) \| 85\.0 {interval} \| 90\.0 \|", each), each
     assert re.fullmatch(rf"\| s: mean of 3 networks' logits \| \| \| \| 85\.0 {interval} \| \|", together), together
@@ -108,8 +108,8 @@ def test_networks_on_two_cores_are_means_over_their_seeds(monkeypatch):
                          ids=lambda path: path.name)
 def test_committed_runs_of_the_second_ladder_are_those_that_it_asks_for(folder, monkeypatch):
     from lfwstudy.config import RunConfig
-    from lfwstudy.files import read_csv
-    from lfwstudy.study import Study, open_study
+    from lfwstudy.system.files import read_csv
+    from lfwstudy.study.study import Study, open_study
     studies = open_study(folder)
     records = [studies[0].store.record(run)[0] for run in studies[0].store.ids()]
     digests = {RunConfig.from_dict(record["config"]).data: record["data_digest"] for record in records}

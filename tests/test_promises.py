@@ -11,12 +11,18 @@ import numpy as np
 import pytest
 from test_load import fill
 
-from lfwstudy import conduct, config, datasets, files, study as study_module, tables, train as training
+from lfwstudy import workflow
+from lfwstudy import config
+from lfwstudy.data import registry
+from lfwstudy.system import files
+from lfwstudy.study import study as study_module
+from lfwstudy.report import tables
+from lfwstudy.training import trainer as training
 from lfwstudy.config import DataConfig
-from lfwstudy.datasets import load_pairs, prepare_bank
-from lfwstudy.files import read_csv, read_json, write_json, write_text
-from lfwstudy.runs import FILES, Store
-from lfwstudy.study import Settings, Study
+from lfwstudy.data.registry import load_pairs, prepare_bank
+from lfwstudy.system.files import read_csv, read_json, write_json, write_text
+from lfwstudy.runs.store import FILES, Store
+from lfwstudy.study.study import Settings, Study
 
 
 @pytest.fixture(scope="module")
@@ -121,8 +127,8 @@ def test_a_missing_file_makes_a_run_unfinished(out):
 def pretend_all_runs_fail_at_once(monkeypatch):
     """No run is trained and no notebook executed."""
     monkeypatch.setattr(Study, "train", lambda self, specs, show=None: {s.run: "not tried" for s in specs})
-    monkeypatch.setattr(conduct._Desk, "finish", lambda self: None)
-    monkeypatch.setattr(conduct, "_render_pages", lambda *args: [])
+    monkeypatch.setattr(workflow._Desk, "finish", lambda self: None)
+    monkeypatch.setattr(workflow, "_render_pages", lambda *args: [])
 
 
 def test_runs_that_do_not_match_are_not_reused_and_the_reason_is_printed(out, monkeypatch, capsys):
@@ -133,14 +139,14 @@ def test_runs_that_do_not_match_are_not_reused_and_the_reason_is_printed(out, mo
             ("same", lambda: None),
             ("version", lambda: [monkeypatch.setattr(m, "TRAINING_VERSION", 2) for m in (config, study_module)]),
             ("precision", lambda: change("study.json", precision="bfloat16")(out)),
-            ("data", lambda: monkeypatch.setattr(datasets.StudyPairs, "digest", lambda self, bank: "f" * 64))):
+            ("data", lambda: monkeypatch.setattr(registry.StudyPairs, "digest", lambda self, bank: "f" * 64))):
         with monkeypatch.context():
             prepare()
             study_module._load_data.cache_clear()
             study = Study(Settings(out=str(out), seeds=2))
             missing = [s.run for r in study.climb() for c in r.candidates for s in study.missing(c.specs)]
             assert (name == "same") == (not missing)
-            conduct._climb(study, conduct._known_runs(study))
+            workflow._climb(study, workflow._known_runs(study))
             told[name] = capsys.readouterr().err
         monkeypatch.undo()
         pretend_all_runs_fail_at_once(monkeypatch)

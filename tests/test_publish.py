@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from lfwstudy import publish
+from tools import readme_blocks
 from lfwstudy.errors import StudyError
-from lfwstudy.files import write_json
-from lfwstudy.runs import FILES
-from lfwstudy.stages import base_config, get_stage
+from lfwstudy.system.files import write_json
+from lfwstudy.runs.store import FILES
+from lfwstudy.ladder.stage import base_config, get_stage
 
 STAGE = "all-people-shallow"
 
@@ -45,7 +45,7 @@ def ten(tmp_path):
 def test_mean_of_view_2_is_of_the_stages_own_folds(ten, others):
     folder, expected = ten
     others(folder)
-    runs, *found = publish.view2(folder, STAGE)
+    runs, *found = readme_blocks.view2(folder, STAGE)
     assert len(runs) == 10 and tuple(found) == expected
 
 
@@ -53,7 +53,7 @@ def test_mean_of_view_2_is_of_the_stages_own_folds(ten, others):
 def test_a_fold_with_two_runs_is_an_error_that_names_them(ten, fold):
     keep(ten[0], STAGE, fold, 0.9, seed=1)
     with pytest.raises(StudyError, match=f"runs: fold {fold} of {STAGE} has 2 runs"):
-        publish.view2(ten[0], STAGE)
+        readme_blocks.view2(ten[0], STAGE)
 
 
 def test_view_2_has_no_mean_before_its_ten_folds_are_there(tmp_path):
@@ -61,10 +61,10 @@ def test_view_2_has_no_mean_before_its_ten_folds_are_there(tmp_path):
         keep(tmp_path, STAGE, fold, 0.9)
         keep(tmp_path, "base", fold, 0.9)
     keep(tmp_path, "base", 10, 0.9)
-    assert publish.view2(tmp_path, STAGE) is None and publish.view2(tmp_path / "nothing", STAGE) is None
-    assert len(publish.view2(tmp_path, "base")[0]) == 10
+    assert readme_blocks.view2(tmp_path, STAGE) is None and readme_blocks.view2(tmp_path / "nothing", STAGE) is None
+    assert len(readme_blocks.view2(tmp_path, "base")[0]) == 10
 
 
-@pytest.mark.parametrize("stage", publish.VIEW2)
+@pytest.mark.parametrize("stage", readme_blocks.VIEW2)
 def test_kept_folds_are_found(stage):
-    assert len(publish.view2(publish.VIEW2[stage], stage)[0]) == 10
+    assert len(readme_blocks.view2(readme_blocks.VIEW2[stage], stage)[0]) == 10

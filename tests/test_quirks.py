@@ -4,12 +4,12 @@ import time
 import numpy as np
 import pytest
 
-from lfwstudy.bank import ImageBank
+from lfwstudy.data.bank import ImageBank
 from lfwstudy.config import DataConfig
-from lfwstudy.datasets import StudyPairs, load_pairs, prepare_bank
-from lfwstudy.demo import draw_face
-from lfwstudy.pairs import Pairs
-from lfwstudy.quirks import near_duplicates, odd_pairs, surest_errors
+from lfwstudy.data.registry import StudyPairs, load_pairs, prepare_bank
+from lfwstudy.data.demo import draw_face
+from lfwstudy.data.pairs import Pairs
+from lfwstudy.data.duplicates import near_duplicates, odd_pairs, surest_errors
 
 
 def bank_of(pictures):

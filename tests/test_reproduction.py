@@ -2,12 +2,14 @@ import numpy as np
 import pytest
 from test_load import made_up_predictions, made_up_run
 
-from lfwstudy import findings, plots, tables
-from lfwstudy.files import write_csv
-from lfwstudy.history import COLUMNS
-from lfwstudy.reproduction import compare, published_histories
-from lfwstudy.stages import LADDERS, base_config
-from lfwstudy.study import Candidate, Rung, Settings, Study
+from lfwstudy.report import sections
+from lfwstudy.report import figures
+from lfwstudy.report import tables
+from lfwstudy.system.files import write_csv
+from lfwstudy.training.decisions import COLUMNS
+from lfwstudy.ladder.reproduction import compare, published_histories
+from lfwstudy.ladder.stage import LADDERS, base_config
+from lfwstudy.study.study import Candidate, Rung, Settings, Study
 from lfwstudy.widgets import runs
 
 BASE = published_histories()["base", "base"]
@@ -30,7 +32,7 @@ def test_published_histories_are_of_variants_of_the_ladder_and_end_where_the_rep
 
 def test_published_checkpoints_are_those_of_the_lowest_total_validation_loss():
     """What the report prints as the best epoch follows from the histories and the configuration, where the period was 5."""
-    from lfwstudy.history import best_checkpoint, should_stop
+    from lfwstudy.training.decisions import best_checkpoint, should_stop
     configs = LADDERS["published"].path(base_config("report", "published"))
     printed = {(s.id, v.id): v.published for s in LADDERS["published"].stages for v in s.variants if v.published}
     checked = 0
@@ -62,7 +64,7 @@ def test_runs_too_short_to_compare_say_nothing():
 @pytest.fixture
 def finished(tmp_path, monkeypatch):
     """A study of the ladder `published` in the profile `report` with a made-up base run: its history is the published one times a factor."""
-    monkeypatch.setattr("lfwstudy.findings.is_demo", lambda study: False)
+    monkeypatch.setattr("lfwstudy.report.sections.is_demo", lambda study: False)
 
     def make(factor=1.1, epochs=200, ladder="published"):
         study = Study(Settings(out=str(tmp_path / ladder), ladder=ladder, profile="report", stages="base", precision="float32"))
@@ -83,28 +85,28 @@ def finished(tmp_path, monkeypatch):
 @pytest.mark.parametrize("factor, word", [(1.1, "yes"), (1.3, "no")])
 def test_the_report_says_per_variant_whether_it_reproduces(finished, factor, word):
     study, rungs = finished(factor)
-    told = findings.reproduced(study, rungs).data
+    told = sections.reproduced(study, rungs).data
     assert f"<td>{word}</td>" in told and f"{100 * (factor - 1):.0f} % at" in told
     assert f"{BASE[0]['val_loss']:.3g} | {factor * BASE[0]['val_loss']:.3g}" in told and "LFW-a" in told
-    assert "ladder `published`" in findings.reproduced(Study(Settings(out=str(study.out / "x"))), []).data
+    assert "ladder `published`" in sections.reproduced(Study(Settings(out=str(study.out / "x"))), []).data
 
 
 def test_epochs_of_a_scaled_profile_are_not_compared(tmp_path, monkeypatch):
-    monkeypatch.setattr("lfwstudy.findings.is_demo", lambda study: False)
+    monkeypatch.setattr("lfwstudy.report.sections.is_demo", lambda study: False)
     study = Study(Settings(out=str(tmp_path), ladder="published", profile="cpu"))
-    assert "Epochs times 0.15" in findings.reproduced(study, study.climb()).data
+    assert "Epochs times 0.15" in sections.reproduced(study, study.climb()).data
     last = tables.published_rows(study, [("base", "base")])["base", "base"][-1]
     assert last["epoch"] == pytest.approx(30) and last["val_loss"] == BASE[-1]["val_loss"]
 
 
 def test_the_clock_is_told_from_the_histories(finished):
     study, rungs = finished(1.0)
-    told = findings.clock(study, rungs).data
+    told = sections.clock(study, rungs).data
     fall = BASE[4]["val_loss"] - BASE[-1]["val_loss"]
     assert f"falls by {fall:.1f}" in told and f"by {0.9 * fall:.1f}" in told and "lowest at epoch 1." in told
     (rows, marks), = tables.watched_runs(study, rungs).values()
     assert marks == {"stop": None, "evaluated": 200, "learning rate / 10": None}
-    drawn = plots.captioned(plots.watched(tables.watched_runs(study, rungs), "source"), "caption").data
+    drawn = figures.captioned(figures.watched(tables.watched_runs(study, rungs), "source"), "caption").data
     assert all(name in drawn for name in ("total validation loss", "penalty of the last unit", "validation cross-entropy"))
 
 
@@ -112,7 +114,7 @@ def test_published_curves_lie_under_ours_in_figures_and_explorers(finished):
     study, rungs = finished()
     published = tables.published_curves(study, rungs)
     assert [row["val_loss"] for row in published["base"]] == [row["val_loss"] for row in BASE]
-    drawn = plots.captioned(plots.learning_curves(tables.curves(study, rungs), "source", published), "caption").data
+    drawn = figures.captioned(figures.learning_curves(tables.curves(study, rungs), "source", published), "caption").data
     assert "published, validation" in drawn and "total loss" in drawn and "in orange" in tables.curves_caption(study, rungs)
     rows = [{"stage": "base", "variant": "base", "seed": "0", "fold": "", "carried_forward": "true", "run": rungs[0].candidates[0].specs[0].run}]
     assert "published, base/base" in runs._figure(study, rows, "loss") and "published" not in runs._figure(study, rows, "cross_entropy")

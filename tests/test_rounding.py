@@ -5,9 +5,10 @@ import math
 import numpy as np
 import pytest
 
-from lfwstudy import publish, tables
-from lfwstudy.files import cell
-from lfwstudy.rounding import percent, signed_points
+from tools import readme_blocks
+from lfwstudy.report import tables
+from lfwstudy.system.files import cell
+from lfwstudy.system.rounding import percent, signed_points
 from lfwstudy.widgets import runs
 
 
@@ -31,7 +32,7 @@ def test_a_mean_reads_the_same_from_every_source(seeds):
         for right in range(0, pairs, 7):
             shares = [min(right + seed * seed, pairs) / pairs for seed in range(seeds)]
             rows = [{"test_accuracy": cell(share)} for share in shares]
-            told = {publish._mean(rows, "test_accuracy", 100), percent(sum(shares) / seeds), percent(np.mean(shares)),
+            told = {readme_blocks._mean(rows, "test_accuracy", 100), percent(sum(shares) / seeds), percent(np.mean(shares)),
                     percent(math.fsum(reversed(shares)) / seeds), percent(tables.mean_of([{"a": s} for s in shares], "a")),
                     percent(np.mean([float(row["test_accuracy"]) for row in rows]))}
             assert len(told) == 1, (shares, told)

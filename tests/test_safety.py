@@ -17,12 +17,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lfwstudy import executors, report, tables
-from lfwstudy.bank import load_bank
+from lfwstudy.runs import local
+from lfwstudy.report import pages
+from lfwstudy.report import tables
+from lfwstudy.data.bank import load_bank
 from lfwstudy.errors import DataError, StudyError, one_line
-from lfwstudy.files import cell, locked, write_csv, write_json
-from lfwstudy.pairs import is_name
-from lfwstudy.study import Settings, Study
+from lfwstudy.system.files import cell, locked, write_csv, write_json
+from lfwstudy.data.pairs import is_name
+from lfwstudy.study.study import Settings, Study
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -47,7 +49,7 @@ def test_papermill_parameters_stay_in_their_cell(value):
 
 @pytest.mark.parametrize("value", HOSTILE)
 def test_csv_fields_come_back_as_they_were(tmp_path, value):
-    from lfwstudy.files import read_csv
+    from lfwstudy.system.files import read_csv
     write_csv(tmp_path / "x.csv", ["a", "b"], [{"a": value, "b": 1}])
     assert read_csv(tmp_path / "x.csv") == [{"a": value, "b": "1"}]
     assert cell(True) == "true" and cell(None) == "" and cell(float("nan")) == "nan"
@@ -73,7 +75,7 @@ def test_a_bank_is_never_unpickled(tmp_path):
 
 
 def test_a_resume_state_is_never_unpickled(tmp_path):
-    from lfwstudy.callbacks import load_resume
+    from lfwstudy.training.recorder import load_resume
     from lfwstudy.config import TrainingConfig
     from lfwstudy.errors import RunError
     (tmp_path / "resume.npz").write_bytes(pickle.dumps(Bomb(tmp_path / "exploded")))
@@ -85,7 +87,7 @@ def test_a_resume_state_is_never_unpickled(tmp_path):
 def test_a_network_with_code_in_it_is_refused(tmp_path):
     import keras
 
-    from lfwstudy.verify import load_model
+    from lfwstudy.verify.photos import load_model
     model = keras.Sequential([keras.Input((2,)), keras.layers.Lambda(lambda x: x + 1)])
     model.save(tmp_path / "model.keras")
     with pytest.raises(StudyError, match="not a loadable network"):
@@ -134,7 +136,7 @@ def test_hostile_names_go_through_a_whole_study_and_do_nothing(tmp_path):
     """Half of the people are called by what injects elsewhere; their pictures are on disk under these names."""
     from test_bad_data import NAMES
 
-    from lfwstudy import demo
+    from lfwstudy.data import demo
     demo.make_demo(tmp_path, people=60, train_people=40, train_pairs=20, test_pairs=10, fold_pairs=2, seed=5)
     (tmp_path / "demo").rename(tmp_path / "lfw2")
     hostile = [*(name for name in NAMES.values() if len(name) < 90), *(name for name in HOSTILE if is_name(name)), "$^$x", "<b>"]
@@ -174,12 +176,12 @@ def test_notebooks_of_somebody_else_act_in_no_report(tmp_path, monkeypatch, host
     code = {"cell_type": "code", "metadata": {}, "source": "", "execution_count": 1,
             "outputs": [] if kind == "markdown cell" else [output]}
     cells = [{"cell_type": "markdown", "metadata": {}, "source": hostile if kind == "markdown cell" else "x"}, code, code]
-    page = report.Page("x", "x", hostile, "x.ipynb", {})
-    monkeypatch.setattr(report, "all_pages", lambda study: [page])
-    report.notebook_path(study, page).parent.mkdir()
-    write_json(report.notebook_path(study, page), {"cells": cells, "metadata": {"lfwstudy_gap": hostile}, "nbformat": 4,
+    page = pages.Page("x", "x", hostile, "x.ipynb", {})
+    monkeypatch.setattr(pages, "all_pages", lambda study: [page])
+    pages.notebook_path(study, page).parent.mkdir()
+    write_json(pages.notebook_path(study, page), {"cells": cells, "metadata": {"lfwstudy_gap": hostile}, "nbformat": 4,
                                                    "nbformat_minor": 4})
-    html = report.render(study).read_text()
+    html = pages.render(study).read_text()
     body = html[html.index("<body"):]
     assert not re.search(r"<(script|iframe|meta|form|base|object|embed|link|style|video|set)\b|<[^>]+\son\w+=|<[^>]+(java\s*script:|url\()"
                          r"|<[^>]+(position:|\\72|(src|xlink:href)=.https://)|<image[^>]+https://", body)
@@ -197,7 +199,7 @@ def test_links_in_a_folder_of_somebody_else_are_not_written_through(tmp_path, mo
             pass
     job = {"task": "train", "config": {"none": 1}, "run": "0" * 16, "folder": str(tmp_path / "run"), "threads": 1, "seed": 0, "data_dir": ""}
     with pytest.raises(StudyError):
-        executors.train_in_process(job)
+        local.train_in_process(job)
     assert mine.read_text() == "precious"
 
 

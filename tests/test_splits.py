@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from lfwstudy.errors import DataError
-from lfwstudy.pairs import Pairs, read_people, read_view1
-from lfwstudy.splits import audit, component_labels, make_split, subsample
+from lfwstudy.data.pairs import Pairs, read_people, read_view1
+from lfwstudy.data.splits import audit, component_labels, make_split, subsample
 
 
 def random_pairs(rng, people=400, per_class=150):

@@ -4,12 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from lfwstudy import tables
+from lfwstudy.report import tables
 from lfwstudy.errors import ConfigError
-from lfwstudy.history import learning_rate
-from lfwstudy.stages import (LADDERS, PROFILES, REPORT_LADDER, Ladder, Profile, Stage, Variant, base_config, get_ladder,
-                             get_stage, in_order, scale, seeds_of)
-from lfwstudy.study import Settings, Study
+from lfwstudy.training.decisions import learning_rate
+from lfwstudy.ladder.stage import (LADDERS, PROFILES, REPORT_LADDER, Ladder, Profile, Stage, Variant, base_config, get_ladder, get_stage, in_order, scale, seeds_of)
+from lfwstudy.study.study import Settings, Study
 
 CONTRACT = {
     "base": ["base"], "stride": ["pool1-stride1"], "early-stopping": ["patience5", "patience5-cross-entropy"],

@@ -4,13 +4,14 @@ import json
 import numpy as np
 import pytest
 
-from lfwstudy import conduct, executors
+from lfwstudy import workflow
+from lfwstudy.runs import local
 from lfwstudy.errors import ConfigError, DataError, StudyError
-from lfwstudy.files import read_csv, read_json, write_csv, write_json
-from lfwstudy.history import COLUMNS
-from lfwstudy.stages import PROFILES, Profile, get_stage
-from lfwstudy.study import RESULT_COLUMNS, Candidate, Rung, Settings, Study, open_study
-from lfwstudy.train import PREDICTION_COLUMNS
+from lfwstudy.system.files import read_csv, read_json, write_csv, write_json
+from lfwstudy.training.decisions import COLUMNS
+from lfwstudy.ladder.stage import PROFILES, Profile, get_stage
+from lfwstudy.study.study import RESULT_COLUMNS, Candidate, Rung, Settings, Study, open_study
+from lfwstudy.training.trainer import PREDICTION_COLUMNS
 
 CONTRACT = ("ladder, stage, variant, seed, fold, profile, dataset, protocol, split, select, precision, backend, device, "
             "parameters, epochs_run, epochs_max, evaluated_epoch, best_epoch, train_accuracy, train_loss, "
@@ -32,7 +33,7 @@ def trained(monkeypatch):
             finish_run(job, score, entropy)
         return {}
 
-    monkeypatch.setattr(executors, "run", run)
+    monkeypatch.setattr(local, "run", run)
     return done, scores
 
 
@@ -77,7 +78,7 @@ def test_columns_are_the_agreed_ones():
 def in_turns(monkeypatch):
     """Stands in for training as `trained` does; returns the list of what was trained together, by stage."""
     calls = []
-    monkeypatch.setattr(executors, "run", lambda jobs, cluster="", show=None: calls.append(
+    monkeypatch.setattr(local, "run", lambda jobs, cluster="", show=None: calls.append(
         [job["title"].split("/")[0] for job in jobs]) or [finish_run(job, 0.6, 0.65) for job in jobs] and {})
     return calls
 
@@ -101,8 +102,8 @@ def test_what_depends_on_a_run_given_up_is_trained_from_the_choice_without_it(tm
     in_turns(monkeypatch)
     opened = study(tmp_path, "base,early-stopping,lr-schedule")
     stopping = opened.certain()[1].run
-    finish = executors.run
-    monkeypatch.setattr(executors, "run", lambda jobs, *others: {**finish(
+    finish = local.run
+    monkeypatch.setattr(local, "run", lambda jobs, *others: {**finish(
         [job for job in jobs if job["run"] != stopping]), **{j["run"]: "failed" for j in jobs if j["run"] == stopping}})
     assert opened.train_all() == {stopping: "failed"}
     rungs = opened.climb()
@@ -287,14 +288,14 @@ def test_pruning_keeps_the_best_variants_weights_only(tmp_path, trained):
 
 
 def test_failed_runs_leave_the_rest_standing(tmp_path, trained, monkeypatch):
-    run = executors.run
+    run = local.run
 
     def fail_one(jobs, cluster="", show=None):
         bad = [job for job in jobs if "before-activation" in job["title"]]
         run([job for job in jobs if job not in bad])
         return {job["run"]: f"{job['title']}: out of memory" for job in bad}
 
-    monkeypatch.setattr(executors, "run", fail_one)
+    monkeypatch.setattr(local, "run", fail_one)
     rungs = study(tmp_path, "batchnorm,lr-schedule").climb(train=True)
     assert list(rungs[1].failures.values()) == ["batchnorm/before-activation, seed 0: out of memory"]
     assert not rungs[1].complete() and rungs[2].complete()
@@ -335,7 +336,7 @@ def test_the_reports_path_exists_on_the_reports_ladder_only(tmp_path):
 
 
 def test_a_stage_may_have_more_seeds_than_the_study(tmp_path, monkeypatch):
-    monkeypatch.setattr("lfwstudy.study.get_stage", lambda ladder, name: dataclasses.replace(get_stage(ladder, name), seeds=3))
+    monkeypatch.setattr("lfwstudy.study.study.get_stage", lambda ladder, name: dataclasses.replace(get_stage(ladder, name), seeds=3))
     own = study(tmp_path, stages="base", profile="cpu")
     own.ask(["base"])
     assert [s.seed for s in own.certain()] == [0, 1, 2] and own.seeds() == 1
@@ -386,7 +387,7 @@ def test_a_stage_that_is_only_shown_trains_and_asks_for_nothing(tmp_path, traine
 
 
 @pytest.mark.parametrize("stand_in", [lambda monkeypatch: monkeypatch.setattr(Study, "train", lambda self, specs, show=None: {}),
-                                      lambda monkeypatch: monkeypatch.setattr(executors, "run", lambda *_: {})],
+                                      lambda monkeypatch: monkeypatch.setattr(local, "run", lambda *_: {})],
                          ids=["train", "executors.run"])
 def test_training_ends_where_a_round_trains_nothing(tmp_path, monkeypatch, stand_in):
     opened = study(tmp_path, "base,early-stopping")
@@ -395,9 +396,9 @@ def test_training_ends_where_a_round_trains_nothing(tmp_path, monkeypatch, stand
     stand_in(monkeypatch)
     opened.train_all()
     rounds.clear()
-    monkeypatch.setattr(conduct, "_render_pages", lambda *_: [])
-    monkeypatch.setattr(conduct._Desk, "finish", lambda self: None)
-    conduct._climb(opened, {})
+    monkeypatch.setattr(workflow, "_render_pages", lambda *_: [])
+    monkeypatch.setattr(workflow._Desk, "finish", lambda self: None)
+    workflow._climb(opened, {})
 
 
 def assert_few(rounds):
@@ -407,15 +408,15 @@ def assert_few(rounds):
 @pytest.mark.parametrize("keep, kept", [("best", 1), ("none", 0), ("all", None)])
 def test_training_alone_keeps_the_weights_that_the_command_says(tmp_path, trained, monkeypatch, keep, kept):
     opened = study(tmp_path, "base,early-stopping", keep=keep)
-    write, stand_in = opened.store.folder, executors.run
+    write, stand_in = opened.store.folder, local.run
 
     def with_weights(jobs, *more):
         failures = stand_in(jobs, *more)
         for job in jobs:
             (write(job["run"]) / "model.keras").write_bytes(b"network")
         return failures
-    monkeypatch.setattr(executors, "run", with_weights)
-    assert conduct.train_only(opened) == 0
+    monkeypatch.setattr(local, "run", with_weights)
+    assert workflow.train_only(opened) == 0
     runs = opened.store.ids()
     assert len(runs) > 1 and sum(map(opened.store.has_weights, runs)) == (len(runs) if kept is None else kept)
 

@@ -15,10 +15,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lfwstudy import conduct, machine, plots, report
+from lfwstudy import workflow
+from lfwstudy.system import machine
+from lfwstudy.report import figures
+from lfwstudy.report import pages
 from lfwstudy.cli import main
 from lfwstudy.errors import ConfigError
-from lfwstudy.study import Settings, Study, default_root
+from lfwstudy.study.study import Settings, Study, default_root
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -40,7 +43,7 @@ def command(*arguments, **options):
 def test_our_processes_import_nothing_from_the_current_folder(tmp_path, monkeypatch, path):
     poison(tmp_path, "random", "json", "lfwstudy", "sitecustomize", "usercustomize")
     monkeypatch.setenv("PYTHONPATH", path.format(os.environ["PYTHONPATH"]))
-    done = subprocess.run([sys.executable, "-c", "import json, random, lfwstudy.machine; print('fine')"], cwd=tmp_path, text=True,
+    done = subprocess.run([sys.executable, "-c", "import json, random, lfwstudy.system.machine; print('fine')"], cwd=tmp_path, text=True,
                           capture_output=True, env=machine.environment())
     assert done.stdout == "fine\n", done.stderr
 
@@ -74,7 +77,7 @@ def test_python_m_takes_nothing_from_the_current_folder(tmp_path):
 
 
 def test_workers_on_this_machine_take_nothing_from_the_current_folder(tmp_path, monkeypatch):
-    cluster = pytest.importorskip("lfwstudy.cluster")
+    cluster = pytest.importorskip("lfwstudy.runs.cluster.client")
     poison(tmp_path, "tempfile", "random", "multiprocessing", "distributed")
     monkeypatch.chdir(tmp_path)
     for name in ("PYTHONSAFEPATH", "PYTHONPATH"):  # the tests' own path imports much before the current folder is on it
@@ -94,21 +97,21 @@ def notebook(path, *cells):
 
 
 @pytest.fixture
-def pages(tmp_path, monkeypatch):
+def executed(tmp_path, monkeypatch):
     """Executes notebooks of the given cells as pages of a study in a folder below tmp_path; returns failures and the report."""
     def execute(*cells, folder="study", books="books"):
         study = Study(Settings(out=str(tmp_path / folder), precision="float32"))
-        page = report.Page("page", "page", "A page", "page.ipynb", {})
+        page = pages.Page("page", "page", "A page", "page.ipynb", {})
         notebook(tmp_path / books / "page.ipynb", *cells)
-        monkeypatch.setattr(report, "NOTEBOOKS", tmp_path / books)
-        monkeypatch.setattr(report, "all_pages", lambda study: [page])
-        failures = conduct._render_pages(study, [page])
-        return failures, report.render(study).read_text()
+        monkeypatch.setattr(pages, "NOTEBOOKS", tmp_path / books)
+        monkeypatch.setattr(pages, "all_pages", lambda study: [page])
+        failures = workflow._render_pages(study, [page])
+        return failures, pages.render(study).read_text()
     return execute
 
 
 @pytest.mark.notebook
-def test_pages_come_out_the_same_whatever_the_surroundings(pages, tmp_path, monkeypatch):
+def test_pages_come_out_the_same_whatever_the_surroundings(executed, tmp_path, monkeypatch):
     books = "books {0} %s"
     (tmp_path / books).mkdir()
     poison(tmp_path / books, "colorsys", "numpy")
@@ -126,7 +129,7 @@ def test_pages_come_out_the_same_whatever_the_surroundings(pages, tmp_path, monk
                         "PYTHONSTARTUP": tmp_path / "startup.py", "MATPLOTLIBRC": tmp_path / "matplotlibrc", "PYTHONINSPECT": "1",
                         "JUPYTER_RUNTIME_DIR": "/dev/null/runtime", "PYTHONWARNINGS": "error"}.items():
         monkeypatch.setenv(name, str(value))
-    failures, page = pages("import colorsys, random, sys, numpy, matplotlib\nprint(sys.executable, '' in sys.path, '.' in sys.path)",
+    failures, page = executed("import colorsys, random, sys, numpy, matplotlib\nprint(sys.executable, '' in sys.path, '.' in sys.path)",
                            "print('started', 'started' in dir(__builtins__))\nprint(matplotlib.rcParams['axes.facecolor'])",
                            folder="run{1} {out} %d 'q' \"Łódź\"", books=books)
     assert failures == []
@@ -134,21 +137,21 @@ def test_pages_come_out_the_same_whatever_the_surroundings(pages, tmp_path, monk
 
 
 @pytest.mark.notebook
-def test_templates_of_the_user_or_the_current_folder_do_not_make_the_report(pages, tmp_path, monkeypatch):
+def test_templates_of_the_user_or_the_current_folder_do_not_make_the_report(executed, tmp_path, monkeypatch):
     for folder in (tmp_path / "here" / "basic", tmp_path / "jupyter" / "nbconvert" / "templates" / "basic"):
         folder.mkdir(parents=True)
         (folder / "conf.json").write_text('{"mimetypes": {"text/html": true}}')
         (folder / "index.html.j2").write_text("{{ 'taken' }} from elsewhere")
     monkeypatch.chdir(tmp_path / "here")
     monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "jupyter"))
-    page = pages("print('as it is')")[1]
+    page = executed("print('as it is')")[1]
     assert "as it is" in page and "from elsewhere" not in page
 
 
 @pytest.mark.notebook
-def test_no_home_folder_stands_in_the_report(pages, tmp_path, monkeypatch):
+def test_no_home_folder_stands_in_the_report(executed, tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
-    failures, page = pages(f"print({str(tmp_path / 'printed.txt')!r})", f"raise OSError(2, 'gone', {str(tmp_path / 'lost.txt')!r})")
+    failures, page = executed(f"print({str(tmp_path / 'printed.txt')!r})", f"raise OSError(2, 'gone', {str(tmp_path / 'lost.txt')!r})")
     assert "lost.txt" in failures[0]
     assert page.count("~/lost.txt") >= 2 and "~/printed.txt" in page and str(tmp_path) not in page
 
@@ -157,7 +160,7 @@ def test_an_older_notebook_does_not_stand_for_one_that_was_not_written(tmp_path)
     (tmp_path / "page.ipynb").write_text('{"older": 1}')
     (tmp_path / "job.json").write_text(json.dumps({"source": "x/y.ipynb", "target": str(tmp_path / "page.ipynb"), "parameters": {}}))
     silent = "import sys, papermill; papermill.execute_notebook = lambda *_, **__: None\n" \
-             "from lfwstudy import executors, report; executors.end_with_parent = lambda: None; sys.exit(report.main(sys.argv[1]))"
+             "from lfwstudy.report import pages; from lfwstudy.runs import local; local.end_with_parent = lambda: None; sys.exit(pages.main(sys.argv[1]))"
     done = subprocess.run([sys.executable, "-c", silent, str(tmp_path / "job.json")], capture_output=True, text=True)
     assert done.returncode == 1 and "page.ipynb: papermill ended without writing it" in done.stderr
 
@@ -170,7 +173,7 @@ def test_a_page_whose_process_leaves_no_notebook_failed_and_says_why(tmp_path, s
     failures = []
     with open(tmp_path / "log", "w+") as log:
         log.write(text)
-        conduct._finish(study, report.Page("page", "page", "A page", "page.ipynb", {}), log, SimpleNamespace(returncode=status), failures)
+        workflow._finish(study, pages.Page("page", "page", "A page", "page.ipynb", {}), log, SimpleNamespace(returncode=status), failures)
     assert len(failures) == 1 and failures[0].endswith(told)
 
 
@@ -189,7 +192,7 @@ def test_a_parameter_that_cannot_be_meant_is_refused(given, told):
     namespace = {"In": ["", DECLARED, f"# Parameters\n{given}\n", "%matplotlib inline", "check_parameters(globals())"]}
     exec(DECLARED + given, namespace)
     with pytest.raises(ConfigError, match=told):
-        report.check_parameters(namespace)
+        pages.check_parameters(namespace)
 
 
 @pytest.mark.parametrize("given", ['stage = "stride"\nrate = 1', "", "number = -3"])
@@ -197,8 +200,8 @@ def test_parameters_of_their_kinds_are_taken(given):
     namespace = {"In": ["", "import os", DECLARED, *([f"# Parameters\n{given}\n"] if given else []), "x: int = 1; y = 2",
                         "mine: list[int] = []", "# Parameters of mine\nimport sys"]}
     exec(DECLARED + given, namespace)
-    report.check_parameters(namespace)
-    report.check_parameters({})
+    pages.check_parameters(namespace)
+    pages.check_parameters({})
 
 
 @pytest.mark.notebook
@@ -206,7 +209,7 @@ def test_parameters_of_their_kinds_are_taken(given):
     ("01_stage", ["-p", "stag", "batchnorm"], "ConfigError: unknown parameter 'stag'; did you mean 'stage'?"),
     ("03_explore", ["-p", "number", "one"], "ConfigError: number must be a whole number, got 'one'")])
 def test_a_bare_papermill_is_told_at_the_first_cell(tmp_path, name, options, told):
-    done = subprocess.run([sys.executable, "-m", "papermill", "--no-progress-bar", report.NOTEBOOKS / f"{name}.ipynb", "out.ipynb", *options],
+    done = subprocess.run([sys.executable, "-m", "papermill", "--no-progress-bar", pages.NOTEBOOKS / f"{name}.ipynb", "out.ipynb", *options],
                           cwd=tmp_path, capture_output=True, text=True, env={**os.environ, "JUPYTER_PREFER_ENV_PATH": "1"})
     assert done.returncode and told in done.stderr
     executed = [c for c in json.loads((tmp_path / "out.ipynb").read_text())["cells"] if c.get("execution_count")]
@@ -250,7 +253,7 @@ def test_keras_computes_alike_whatever_keras_json_says(tmp_path, monkeypatch, ou
     """In processes of ours and in a user's own, a notebook by hand."""
     (tmp_path / "keras.json").write_text(json.dumps({"floatx": "float16", "epsilon": 0.1, "image_data_format": "channels_first"}))
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
-    asked = "import lfwstudy.model, keras; c = keras.config; print(c.floatx(), c.epsilon(), c.image_data_format())"
+    asked = "import lfwstudy.network.siamese, keras; c = keras.config; print(c.floatx(), c.epsilon(), c.image_data_format())"
     done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, env=machine.environment() if ours else None)
     assert done.stdout == "float32 1e-07 channels_last\n", done.stderr
 
@@ -259,21 +262,21 @@ def test_processes_of_ours_start_whatever_keras_cannot_read(tmp_path, monkeypatc
     (tmp_path / "keras.json").write_text(json.dumps({"floatx": "float8", "epsilon": 1, "backend": "tensorflow"}))
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     monkeypatch.setenv("KERAS_MAX_EPOCHS", "1")
-    done = subprocess.run([sys.executable, "-c", "from lfwstudy.machine import import_keras; print(import_keras().config.max_epochs())"],
+    done = subprocess.run([sys.executable, "-c", "from lfwstudy.system.machine import import_keras; print(import_keras().config.max_epochs())"],
                           capture_output=True, text=True, env=machine.environment())
     assert done.stdout == "None\n", done.stderr
-    done = subprocess.run([sys.executable, "-c", "from lfwstudy.machine import import_keras; import_keras()"], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", "from lfwstudy.system.machine import import_keras; import_keras()"], capture_output=True, text=True)
     assert f"ConfigError: {tmp_path}/keras.json: Keras cannot start with it" in done.stderr.splitlines()[-1]
 
 
 # -- figures ----------------------------------------------------------------------------------------------------------
 
 def test_figures_are_the_same_whatever_the_user_s_matplotlibrc_says(monkeypatch):
-    monkeypatch.setitem(plots._STYLE, "svg.hashsalt", "the same names twice")
+    monkeypatch.setitem(figures._STYLE, "svg.hashsalt", "the same names twice")
 
     def drawn():
         row = {"epoch": 1, "accuracy": 0.5, "val_accuracy": 0.5, "cross_entropy": 0.7, "val_cross_entropy": 0.7}
-        return plots.captioned(plots.learning_curves({"base": [[row, {**row, "epoch": 2}]]}, "source"), "caption").data
+        return figures.captioned(figures.learning_curves({"base": [[row, {**row, "epoch": 2}]]}, "source"), "caption").data
 
     plain = drawn()
     with matplotlib.rc_context({"text.usetex": True, "axes.facecolor": "black", "text.color": "yellow", "font.family": "serif",
@@ -289,7 +292,7 @@ def test_a_terminal_without_a_letter_gets_another(tmp_path, encoding):
     done = command("data", "--data-dir", tmp_path / "Łódź", "--dataset", "lfw", encoding=encoding,
                    env={**os.environ, "PYTHONIOENCODING": encoding})
     assert done.returncode == 2 and "no such folder" in done.stderr and done.stderr.count("\n") == 1
-    done = subprocess.run([sys.executable, "-c", "import argparse; from lfwstudy import cli, describe\n"
+    done = subprocess.run([sys.executable, "-c", "import argparse; from lfwstudy import cli; from lfwstudy.data import summary as describe\n"
                            "describe.describe_data = lambda *_: ['report: Łódź']\nraise SystemExit(cli.main(['data']))"],
                           capture_output=True, encoding=encoding, env={**os.environ, "PYTHONIOENCODING": encoding})
     assert done.returncode == 0 and done.stdout.startswith("report: ") and done.stdout.count("\n") == 1, done.stderr
@@ -327,7 +330,7 @@ def test_an_installed_package_has_the_notebooks(tmp_path):
     assert done.returncode == 0, done.stderr
     with zipfile.ZipFile(next(tmp_path.glob("*.whl"))) as wheel:
         wheel.extractall(tmp_path / "installed")
-    asked = "from lfwstudy import report; print(report.NOTEBOOKS, *sorted(path.name for path in report.NOTEBOOKS.iterdir()))"
+    asked = "from lfwstudy.report import pages; print(pages.NOTEBOOKS, *sorted(path.name for path in pages.NOTEBOOKS.iterdir()))"
     done = subprocess.run([sys.executable, "-P", "-c", asked], cwd=tmp_path, capture_output=True, text=True,
                           env={**os.environ, "PYTHONPATH": str(tmp_path / "installed")})
     names = sorted(path.name for path in (ROOT / "notebooks").glob("*.ipynb"))

@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 from test_study import study, trained  # noqa: F401 (fixture)
 
-from lfwstudy import augment, report, tables
+from lfwstudy.training import augment
+from lfwstudy.report import pages
+from lfwstudy.report import tables
 from lfwstudy.config import TrainingConfig
-from lfwstudy.stages import LADDERS, REPORT_LADDER, Ladder
-from lfwstudy.study import Settings, Study
+from lfwstudy.ladder.stage import LADDERS, REPORT_LADDER, Ladder
+from lfwstudy.study.study import Settings, Study
 
 
 def outcome(tmp_path, trained, stages, scores, **settings):  # noqa: F811
@@ -64,15 +66,15 @@ def augmentation_part(ladder, out, monkeypatch):
     """What the data notebook shows from its section on augmentation on: texts, and what the figure is made of."""
     shown, drawn = [], []
     monkeypatch.setattr(tables, "display", shown.append)
-    monkeypatch.setattr("lfwstudy.plots.augmented", lambda *parts: drawn.append(parts))
-    monkeypatch.setattr("lfwstudy.plots.captioned", lambda figure, text: None)
-    cells = json.loads((report.NOTEBOOKS / "00_data.ipynb").read_text())["cells"]
+    monkeypatch.setattr("lfwstudy.report.figures.augmented", lambda *parts: drawn.append(parts))
+    monkeypatch.setattr("lfwstudy.report.figures.captioned", lambda figure, text: None)
+    cells = json.loads((pages.NOTEBOOKS / "00_data.ipynb").read_text())["cells"]
     at = next(i for i, cell in enumerate(cells) if "## Augmentation" in "".join(cell["source"]))
     end = next(i for i, cell in enumerate(cells) if "## The network" in "".join(cell["source"]))
     opened = Study(Settings(out=str(out), ladder=ladder, precision="float32"))
     bank, pairs, _ = opened.data(opened.first().data)
     names = {"study": opened, "bank": bank, "pairs": pairs, "source": "", "tables": tables}
-    exec("from lfwstudy import plots", names)
+    exec("from lfwstudy.report import figures", names)
     for cell in cells[at:end]:
         source = "".join(cell["source"])
         if cell["cell_type"] == "markdown":

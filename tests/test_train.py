@@ -13,18 +13,22 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from lfwstudy import callbacks, evaluate, files, train as training, verify
-from lfwstudy.callbacks import weights_path
+from lfwstudy.training import recorder as callbacks
+from lfwstudy.evaluation import metrics
+from lfwstudy.system import files
+from lfwstudy.training import trainer as training
+from lfwstudy.verify import photos
+from lfwstudy.training.recorder import weights_path
 from lfwstudy.config import ModelConfig, TrainingConfig
-from lfwstudy.datasets import load_pairs, prepare_bank
+from lfwstudy.data.registry import load_pairs, prepare_bank
 from lfwstudy.errors import DataError, RunError
-from lfwstudy.files import read_csv, read_json
-from lfwstudy.fused import untuned
-from lfwstudy.model import build_siamese
-from lfwstudy.pairs import person_of
-from lfwstudy.runs import Store
-from lfwstudy.stages import base_config
-from lfwstudy.train import Batches, PairTrainer, Scorer, build_trainer, gather_parts, training_batches
+from lfwstudy.system.files import read_csv, read_json
+from lfwstudy.network.tensorflow_ops import untuned
+from lfwstudy.network.siamese import build_siamese
+from lfwstudy.data.pairs import person_of
+from lfwstudy.runs.store import Store
+from lfwstudy.ladder.stage import base_config
+from lfwstudy.training.trainer import Batches, PairTrainer, Scorer, build_trainer, gather_parts, training_batches
 
 
 @pytest.fixture(scope="session")
@@ -57,8 +61,8 @@ def test_result_agrees_with_predictions_and_history(finished, data):
     for part, pairs in data[1].parts():
         scored = store.predictions("run", part)
         assert scored["left"].tolist() == pairs.left.tolist() and scored["pair"].tolist() == pairs.line.tolist()
-        assert result[f"{part}_accuracy"] == evaluate.accuracy(scored["label"], scored["score"])
-        assert result[f"{part}_accuracy_at_best"] == evaluate.accuracy(scored["label"], scored["score_at_best"])
+        assert result[f"{part}_accuracy"] == metrics.accuracy(scored["label"], scored["score"])
+        assert result[f"{part}_accuracy_at_best"] == metrics.accuracy(scored["label"], scored["score_at_best"])
     rows = store.history("run")
     assert result["epochs_run"] == result["evaluated_epoch"] == 3
     assert result["val_accuracy"] == pytest.approx(rows[-1]["val_accuracy"])
@@ -262,7 +266,7 @@ def test_diverging_run_stops_and_is_recorded_as_such(tiny, data, tmp_path):
 
 
 def test_saved_network_takes_pictures_and_loads_in_safe_mode(finished, data, tiny):
-    from lfwstudy.verify import load_model
+    from lfwstudy.verify.photos import load_model
     model = load_model(finished / "model.keras")
     bank, pairs = data
     left, right = (bank.images[bank.rows(names)].astype(np.float32)[..., None] / 255
@@ -276,7 +280,7 @@ def test_process_refuses_changed_data_with_one_line(tiny, tmp_path):
     job = {"task": "train", "config": tiny.to_dict(), "seed": 0, "precision": "float32", "run": "0" * 16,
            "data_dir": "", "folder": str(tmp_path / "run"), "score_test": True, "keep_weights": False}
     (tmp_path / "job.json").write_text(json.dumps(job))
-    done = subprocess.run([sys.executable, "-m", "lfwstudy.train", str(tmp_path / "job.json")], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-m", "lfwstudy.training.trainer", str(tmp_path / "job.json")], capture_output=True, text=True)
     assert done.returncode == 2 and "error: run 0000000000000000" in done.stderr
     assert not (tmp_path / "run").exists()
 
@@ -466,7 +470,7 @@ def test_everything_beyond_trains_and_goes_on_after_an_interruption(beyond, tmp_
 
 def test_a_kept_cosine_network_gives_the_scores_of_the_run(beyond):
     config, data, folder = beyond
-    kept = verify.load_model(folder / "model.keras")
+    kept = photos.load_model(folder / "model.keras")
     images, parts = gather_parts(*data)
     left, right, _ = (values[:20] for values in parts["test"])
     pictures = [images.images[rows].astype(np.float32)[..., None] / 255 for rows in (left, right)]
@@ -486,7 +490,7 @@ def test_a_cohort_is_of_training_people_and_does_not_change_the_training(beyond,
     without, with_cohort = (read_csv(path / "history.csv") for path in (tmp_path, folder))
     assert [row["loss"] for row in without] == [row["loss"] for row in with_cohort]
     assert [row["val_loss"] for row in without] != [row["val_loss"] for row in with_cohort]
-    kept = verify.load_model(folder / "model.keras").get_layer("head").get_layer("cosine")
+    kept = photos.load_model(folder / "model.keras").get_layer("head").get_layer("cosine")
     assert np.allclose(np.linalg.norm(kept.cohort, axis=1), 1, atol=1e-4)
 
 

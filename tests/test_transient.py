@@ -19,13 +19,21 @@ import pytest
 from test_fuzz import run_files
 from test_load import fill
 
-from lfwstudy import bank as bank_module, callbacks, cli, conduct, datasets, errors, report, study as study_module, train as training
-from lfwstudy.bank import ImageBank, load_bank
+from lfwstudy.data import bank as bank_module
+from lfwstudy.training import recorder
+from lfwstudy import cli
+from lfwstudy import workflow
+from lfwstudy.data import registry
+from lfwstudy import errors
+from lfwstudy.report import pages
+from lfwstudy.study import study as study_module
+from lfwstudy.training import trainer as training
+from lfwstudy.data.bank import ImageBank, load_bank
 from lfwstudy.config import DataConfig, TrainingConfig
 from lfwstudy.errors import DamageError, DataError
-from lfwstudy.files import read_json, write_json
-from lfwstudy.runs import FILES, Store
-from lfwstudy.study import Settings, Study
+from lfwstudy.system.files import read_json, write_json
+from lfwstudy.runs.store import FILES, Store
+from lfwstudy.study.study import Settings, Study
 
 FAILURES = {"too many open files": OSError(errno.EMFILE, "Too many open files"), "a failing disk": OSError(errno.EIO, "Input/output error"),
             "no permission": PermissionError(errno.EACCES, "Permission denied"), "no memory": MemoryError()}
@@ -99,7 +107,7 @@ def weighed(tmp_path):
     network.build((None, 2))
     folder = tmp_path / "runs" / "run"
     folder.mkdir(parents=True)
-    callbacks.save_weights(folder, network, 1)
+    recorder.save_weights(folder, network, 1)
     for name in ("resume.npz", "result.json", "history.csv", "config.json", "log.txt"):
         (folder / name).write_text(name)
     return network, folder
@@ -117,19 +125,19 @@ def test_weights_that_cannot_be_loaded_now_stay_with_all_beside_them(weighed, mo
     with monkeypatch.context() as patch:
         patch.setattr(network, "load_weights", fails)
         with pytest.raises((OSError, MemoryError)) as raised:
-            callbacks.load_weights(folder, network, 1)
+            recorder.load_weights(folder, network, 1)
     assert not isinstance(raised.value, DamageError) and content(folder.parent) == before
     with no_more_files(), pytest.raises(OSError, match="Too many open files"):
-        callbacks.load_weights(folder, network, 1)
+        recorder.load_weights(folder, network, 1)
     assert content(folder.parent) == before
-    callbacks.load_weights(folder, network, 1)
+    recorder.load_weights(folder, network, 1)
 
 
 def test_weights_that_are_missing_damage_nothing(weighed):
     network, folder = weighed
     before = content(folder.parent)
     with pytest.raises(FileNotFoundError):
-        callbacks.load_weights(folder, network, 2)
+        recorder.load_weights(folder, network, 2)
     assert content(folder.parent) == before
 
 
@@ -146,11 +154,11 @@ def of_another_network(path):
     ids=["cut short", "empty", "no HDF5", "a block of zeros", "of another network"])
 def test_damaged_weights_are_set_aside_with_their_run_and_nothing_is_deleted(weighed, damage):
     network, folder = weighed
-    damage(callbacks.weights_path(folder, 1))
+    damage(recorder.weights_path(folder, 1))
     before = content(folder)
     for number in (1, 2):
         with pytest.raises(DamageError, match=f"damaged weights.*set aside with the run as run.damaged-{number}"):
-            callbacks.load_weights(folder, network, 1)
+            recorder.load_weights(folder, network, 1)
         assert content(folder.with_name(f"run.damaged-{number}")) == {name: text for name, text in before.items() if name != "log.txt"}
         assert sorted(path.name for path in folder.iterdir()) == ["config.json", "log.txt"]
         for name, text in before.items():
@@ -171,8 +179,8 @@ ROWS = [{"epoch": 1, "val_accuracy": 0.5, "val_loss": 1.0, "val_cross_entropy": 
 def test_a_resume_state_that_cannot_be_read_now_stays(tmp_path, monkeypatch, failure, where):
     folder = tmp_path / "run"
     folder.mkdir()
-    callbacks.save_resume(folder, model_of((3, 2)), ROWS)
-    callbacks.weights_path(folder, 1).write_bytes(b"weights")
+    recorder.save_resume(folder, model_of((3, 2)), ROWS)
+    recorder.weights_path(folder, 1).write_bytes(b"weights")
     before = content(tmp_path)
 
     def fails(*_, **__):
@@ -183,9 +191,9 @@ def test_a_resume_state_that_cannot_be_read_now_stays(tmp_path, monkeypatch, fai
         else:
             patch.setattr(np, "load", fails)
         with pytest.raises(type(failure)):
-            callbacks.load_resume(folder, model_of((3, 2)), TrainingConfig())
+            recorder.load_resume(folder, model_of((3, 2)), TrainingConfig())
     assert content(tmp_path) == before
-    assert callbacks.load_resume(folder, model_of((3, 2)), TrainingConfig()) == ROWS
+    assert recorder.load_resume(folder, model_of((3, 2)), TrainingConfig()) == ROWS
 
 
 def asks_for_a_terabyte(path):
@@ -196,18 +204,18 @@ def asks_for_a_terabyte(path):
 
 @pytest.mark.parametrize("damage", [
     lambda path: path.write_bytes(path.read_bytes()[:-100]), lambda path: path.write_bytes(path.read_bytes().replace(b"epoch", b"epoxh")),
-    lambda path: path.write_bytes(b""), asks_for_a_terabyte, lambda path: callbacks.weights_path(path.parent, 1).unlink(),
-    lambda path: callbacks.save_resume(path.parent, model_of((5, 5)), ROWS)],
+    lambda path: path.write_bytes(b""), asks_for_a_terabyte, lambda path: recorder.weights_path(path.parent, 1).unlink(),
+    lambda path: recorder.save_resume(path.parent, model_of((5, 5)), ROWS)],
     ids=["cut short", "one letter", "empty", "a header that asks for terabytes", "its weights missing", "of another network"])
 def test_a_damaged_resume_state_is_set_aside_and_nothing_is_deleted(tmp_path, damage):
     folder = tmp_path / "run"
     folder.mkdir()
-    callbacks.save_resume(folder, model_of((3, 2)), ROWS)
-    callbacks.weights_path(folder, 1).write_bytes(b"weights")
+    recorder.save_resume(folder, model_of((3, 2)), ROWS)
+    recorder.weights_path(folder, 1).write_bytes(b"weights")
     damage(folder / "resume.npz")
     before = content(folder)
     with pytest.raises(DamageError, match="unusable resume state.*set aside as run.damaged-1"):
-        callbacks.load_resume(folder, model_of((3, 2)), TrainingConfig())
+        recorder.load_resume(folder, model_of((3, 2)), TrainingConfig())
     assert content(tmp_path / "run.damaged-1") == before and not content(folder)
 
 
@@ -255,8 +263,8 @@ def cached(faces, tmp_path, monkeypatch):
     """A small data set's bank in a cache of its own: what prepares it again, and its file."""
     monkeypatch.setenv("LFWSTUDY_CACHE", str(tmp_path))
     config = DataConfig(dataset="lfw-a", side=20)
-    datasets.prepare_bank(config, str(faces))
-    return lambda: datasets.prepare_bank(config, str(faces)), *tmp_path.glob("banks/*.npz")
+    registry.prepare_bank(config, str(faces))
+    return lambda: registry.prepare_bank(config, str(faces)), *tmp_path.glob("banks/*.npz")
 
 
 @failures
@@ -287,7 +295,7 @@ def test_a_picture_is_not_called_unreadable_where_memory_is_short(monkeypatch):
 @pytest.fixture
 def paged(tmp_path):
     """A study of one page, and that page with its notebook."""
-    page = report.Page("00_data", "data", "The data", "00_data.ipynb", {})
+    page = pages.Page("00_data", "data", "The data", "00_data.ipynb", {})
     path = tmp_path / "notebooks" / "00_data.ipynb"
     path.parent.mkdir()
     write_json(path, {"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 4})
@@ -298,13 +306,13 @@ def paged(tmp_path):
 def test_a_notebook_that_cannot_be_read_now_stays(paged, monkeypatch, failure):
     study, page, path = paged
     before = path.read_bytes()
-    monkeypatch.setattr(report, "all_pages", lambda study: [page])
-    for call in (lambda: report.mark_gap(study, page, "failed"), lambda: report.render(study)):
+    monkeypatch.setattr(pages, "all_pages", lambda study: [page])
+    for call in (lambda: pages.mark_gap(study, page, "failed"), lambda: pages.render(study)):
         with monkeypatch.context() as patch, pytest.raises(type(failure)):
             cannot_open(patch, path.name, failure)
             call()
     assert path.read_bytes() == before
-    report.mark_gap(study, page, "failed")
+    pages.mark_gap(study, page, "failed")
     assert read_json(path)["metadata"] == {"lfwstudy_gap": "failed"}
 
 
@@ -312,10 +320,10 @@ def test_a_damaged_notebook_is_left_where_it_is(paged):
     study, page, path = paged
     for text in ("{", "[]", "{}", ""):
         path.write_text(text)
-        report.mark_gap(study, page, "failed")
+        pages.mark_gap(study, page, "failed")
         assert path.read_text() == text
     path.unlink()
-    report.mark_gap(study, page, "failed")
+    pages.mark_gap(study, page, "failed")
     assert not path.exists()
 
 
@@ -350,8 +358,8 @@ def test_a_study_that_cannot_be_read_now_is_not_begun_again(out, monkeypatch, fa
 def test_results_that_are_no_csv_are_written_again_from_the_runs(out, monkeypatch, capsys):
     (out / "results.csv").write_text('stage,run\n"' + "x" * 200_000 + '"\n')
     with pytest.raises(csv.Error):
-        conduct.read_csv(out / "results.csv")
-    assert conduct._known_runs(Study(Settings(out=str(out), precision="float32"))) == {}
+        workflow.read_csv(out / "results.csv")
+    assert workflow._known_runs(Study(Settings(out=str(out), precision="float32"))) == {}
     assert "damaged" in capsys.readouterr().err
 
 

@@ -11,13 +11,15 @@ from pathlib import Path
 import pytest
 from conftest import serious_findings
 
-from lfwstudy import card, report, verify
+from tools import model_card
+from lfwstudy.report import pages
+from lfwstudy.verify import photos
 from lfwstudy.errors import ConfigError, StudyError
-from lfwstudy.files import read_csv, read_json
-from lfwstudy.study import open_study
+from lfwstudy.system.files import read_csv, read_json
+from lfwstudy.study.study import open_study
 
 pytestmark = pytest.mark.notebook
-NOTEBOOKS = report.NOTEBOOKS
+NOTEBOOKS = pages.NOTEBOOKS
 VERDICT = r"(same person|different people): P\(same\) [01]\.\d\d, threshold 0\.50 \(network: [a-z0-9-]+: [a-z0-9-]+, seed 0\)\n"
 STUDY = ("run", "--profile", "tiny", "--stages", "early-stopping")
 
@@ -124,22 +126,22 @@ def test_weights_of_the_best_variant_stay_and_verify_uses_them(out, cache):
 
 def test_network_of_a_study_can_be_handed_out_with_its_card(out, cache, tmp_path, monkeypatch):
     with pytest.raises(StudyError, match="drawn faces"):
-        card.ship(out, tmp_path / "shipped")
-    monkeypatch.setattr(card.tables, "is_demo", lambda study: False)
-    run = card.ship(out, tmp_path / "shipped")
+        model_card.ship(out, tmp_path / "shipped")
+    monkeypatch.setattr(model_card.tables, "is_demo", lambda study: False)
+    run = model_card.ship(out, tmp_path / "shipped")
     assert sorted(p.name for p in (tmp_path / "shipped").iterdir()) == ["CARD.md", "model.keras", "roc.png", "run.json"]
     result = read_json(out / "runs" / run / "result.json")
     told = (tmp_path / "shipped" / "CARD.md").read_text(encoding="utf-8")
     assert run in told and f"| accuracy | {100 * result['test_accuracy_at_best']:.1f} % [" in told and "{" not in told
-    monkeypatch.setattr(verify, "SHIPPED", tmp_path / "shipped")
+    monkeypatch.setattr(photos, "SHIPPED", tmp_path / "shipped")
     pictures = sorted((cache / "demo-1" / "demo").rglob("*.jpg"))[:2]
     boxes = [(70, 70, 180, 180)] * 2
-    own = verify.verify_photos(*pictures, str(out), *boxes)
-    shipped = verify.verify_photos(*pictures, "", *boxes)
+    own = photos.verify_photos(*pictures, str(out), *boxes)
+    shipped = photos.verify_photos(*pictures, "", *boxes)
     assert (own.score, own.is_demo, shipped.network) == (shipped.score, True, "shipped with lfwstudy")
-    monkeypatch.setattr(card, "LARGEST", 1000)
+    monkeypatch.setattr(model_card, "LARGEST", 1000)
     with pytest.raises(StudyError, match="at most 0 are handed out"):
-        card.ship(out, tmp_path / "other")
+        model_card.ship(out, tmp_path / "other")
     assert not (tmp_path / "other").exists()
 
 
@@ -184,21 +186,21 @@ def test_bare_papermill_runs_one_stage(tmp_path):
 def test_papermill_explains_every_parameter(notebook):
     done = subprocess.run([sys.executable, "-m", "papermill", "--help-notebook", str(NOTEBOOKS / f"{notebook}.ipynb")],
                           capture_output=True, text=True, check=True)
-    for name in report.notebook_parameters(NOTEBOOKS / f"{notebook}.ipynb"):
+    for name in pages.notebook_parameters(NOTEBOOKS / f"{notebook}.ipynb"):
         assert re.search(rf"{name}: (str|int|bool) \(default .*\)\s+\S.{{5,}}", done.stdout), name
 
 
 def test_unknown_parameters_are_refused_before_anything_runs(out):
     study = open_study(out)[0]
-    page = report.all_pages(study)[0]
+    page = pages.all_pages(study)[0]
     page.parameters["colour"] = "red"
     with pytest.raises(ConfigError, match="02_report.ipynb has no parameter 'colour'. It has: dataset"):
-        report.execute(study, page, None)
+        pages.execute(study, page, None)
 
 
 @pytest.mark.parametrize("command", [("report",), STUDY])
 def test_second_study_in_the_same_folder_is_turned_away_and_changes_nothing(out, command):
-    from lfwstudy.conduct import _lock
+    from lfwstudy.workflow import _lock
     with _lock(Path(out)):
         before = {path: path.stat().st_ctime_ns for path in out.rglob("*")}
         done = lfwstudy(*command, "--out", out)
@@ -210,7 +212,7 @@ def test_missing_notebook_shows_as_a_gap(out):
     study = open_study(out)[0]
     (out / "notebooks" / "01_stage-base.ipynb").rename(out / "hidden.ipynb")
     try:
-        assert "was not executed" in report.render(study).read_text()
+        assert "was not executed" in pages.render(study).read_text()
     finally:
         (out / "hidden.ipynb").rename(out / "notebooks" / "01_stage-base.ipynb")
-        report.render(study)
+        pages.render(study)

@@ -15,12 +15,12 @@ import pytest
 
 from lfwstudy import widgets
 from lfwstudy.config import DataConfig
-from lfwstudy.files import read_csv, write_csv
-from lfwstudy.plots import picture_uri
-from lfwstudy.runs import Store
-from lfwstudy.study import RESULT_COLUMNS, Study, open_study
-from lfwstudy.train import PREDICTION_COLUMNS
-from lfwstudy.verify import Network
+from lfwstudy.system.files import read_csv, write_csv
+from lfwstudy.report.figures import picture_uri
+from lfwstudy.runs.store import Store
+from lfwstudy.study.study import RESULT_COLUMNS, Study, open_study
+from lfwstudy.training.trainer import PREDICTION_COLUMNS
+from lfwstudy.verify.photos import Network
 from lfwstudy.widgets import drawing, occlusion, one_second, pairs, scored
 from lfwstudy.widgets.augmentation import vary_copies, vary_online
 
@@ -210,7 +210,7 @@ def test_kept_network_gives_the_scores_that_are_stored(study):
 
 def test_network_of_the_ladder_beyond_gives_its_own_scores(copied, rng):
     from lfwstudy.config import ModelConfig
-    from lfwstudy.model import build_siamese
+    from lfwstudy.network.siamese import build_siamese
     model = build_siamese(ModelConfig(architecture="compact", head="cosine", flip_average=True, width=0.25, l2=0.0), 69)
     model.get_layer("head").get_layer("calibration").set_weights([np.float32(0.5), np.float32(0.25)])
     (copied.store.root / "beyond").mkdir()
@@ -353,8 +353,8 @@ def upload(place, name, content):
 
 
 def test_own_photos_are_scored_as_the_command_scores_them(study, cache, tmp_path, monkeypatch):
-    from lfwstudy.verify import verify_photos
-    monkeypatch.setattr("lfwstudy.verify.SHIPPED", tmp_path)
+    from lfwstudy.verify.photos import verify_photos
+    monkeypatch.setattr("lfwstudy.verify.photos.SHIPPED", tmp_path)
     widget = widgets.try_your_own(study)
     photos = sorted((cache / "demo-1" / "demo").rglob("*.jpg"))[:2]
     for place, photo in zip((widget.parts.left, widget.parts.right), photos):
@@ -439,7 +439,7 @@ def test_network_that_scores_own_photos_is_named_and_chosen(study, monkeypatch):
 
 
 def test_photo_decoded_smaller_takes_boxes_in_its_own_pixels(study, monkeypatch):
-    monkeypatch.setattr("lfwstudy.verify._WORKING_PIXELS", 600)
+    monkeypatch.setattr("lfwstudy.verify.photos._WORKING_PIXELS", 600)
     widget = widgets.try_your_own(study)
     upload(widget.parts.left, "wall.png", photo_of("L", 90))
     assert (widget.parts.left_box.width, widget.parts.left_box.height) == (60, 40)

@@ -7,15 +7,15 @@ kept weights) is said in a sentence within the widget.
 import dataclasses
 from pathlib import Path
 
-from ..study import Settings, Study, open_study
-from .augmentation import bench_augmentation
-from .occlusion import look_at_parts
-from .one_second import one_second_test
-from .own import try_your_own
-from .pairs import browse_pairs
-from .runs import browse_runs
-from .threshold import move_threshold
-from .training import train_live
+from lfwstudy.study.study import Settings, Study, open_study
+from lfwstudy.widgets.augmentation import bench_augmentation
+from lfwstudy.widgets.occlusion import look_at_parts
+from lfwstudy.widgets.one_second import one_second_test
+from lfwstudy.widgets.own import try_your_own
+from lfwstudy.widgets.pairs import browse_pairs
+from lfwstudy.widgets.runs import browse_runs
+from lfwstudy.widgets.threshold import move_threshold
+from lfwstudy.widgets.training import train_live
 
 __all__ = ["bench_augmentation", "browse_pairs", "browse_runs", "find_study", "look_at_parts", "move_threshold",
            "one_second_test", "train_live", "try_your_own"]

@@ -5,14 +5,13 @@ from functools import partial
 
 import numpy as np
 
-from ..augment import blank, draw_copies, draw_online, draw_rectangles, vary
-from ..config import TrainingConfig
-from ..machine import start_keras_quietly
-from ..plots import picture_uri
-from ..stages import get_ladder
-from .controls import (Gallery, Slider, button, dropdown, explorer, guarded, message, panel, row, text_field,
-                       when_changed)
-from .scored import Pictures, config_of, finished_rows, spoken
+from lfwstudy.training.augment import blank, draw_copies, draw_online, draw_rectangles, vary
+from lfwstudy.config import TrainingConfig
+from lfwstudy.system.machine import start_keras_quietly
+from lfwstudy.report.figures import picture_uri
+from lfwstudy.ladder.stage import get_ladder
+from lfwstudy.widgets.controls import (Gallery, Slider, button, dropdown, explorer, guarded, message, panel, row, text_field, when_changed)
+from lfwstudy.widgets.scored import Pictures, config_of, finished_rows, spoken
 
 _COPIES = 12
 _CHOICES = 200

@@ -9,7 +9,7 @@ import anywidget
 import ipywidgets
 import traitlets
 
-from ..errors import RunError, StudyError
+from lfwstudy.errors import RunError, StudyError
 
 _HERE = Path(__file__).parent
 _STYLE = _HERE / "style.css"

@@ -5,11 +5,11 @@ import math
 
 from matplotlib.colors import to_hex
 
-from .. import plots
+from lfwstudy.report import figures
 
 # The colours of the report's figures, by role.
-TRAIN, VALIDATION, WRONG = "#737373", to_hex(plots.VALIDATION), to_hex(plots.WRONG)
-MEASURED, PUBLISHED = to_hex(plots.MEASURED), to_hex(plots.PUBLISHED)
+TRAIN, VALIDATION, WRONG = "#737373", to_hex(figures.VALIDATION), to_hex(figures.WRONG)
+MEASURED, PUBLISHED = to_hex(figures.MEASURED), to_hex(figures.PUBLISHED)
 # Matched and mismatched pairs: two more of the same colour-blind-safe palette; they also stand above and below a line.
 MATCHED, MISMATCHED = "#cc78bc", "#56b4e9"
 LINES = ("#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc", "#ca9161", "#949494", "#56b4e9")
@@ -96,7 +96,7 @@ def curves(lines, measure, title, width=720, height=320):
     Validation is drawn in the line's colour with a dot at its best epoch; training is thin and grey. Rows that lack the measure,
     as those of published histories may, are left out.
     """
-    from ..history import best_epoch
+    from lfwstudy.training.decisions import best_epoch
     lines = [line for line in lines if all(measure in row for row in line[1])]
     values = [row[key] for _, rows, *_ in lines for row in rows for key in (measure, f"val_{measure}")
               if math.isfinite(row[key])]

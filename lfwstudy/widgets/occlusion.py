@@ -7,9 +7,9 @@ import io
 import numpy as np
 from PIL import Image
 
-from .controls import Slider, button, explorer, guarded, markup, message, panel, row, tell
-from .pairs import choose_pairs
-from .scored import Network, sigmoid, spoken
+from lfwstudy.widgets.controls import Slider, button, explorer, guarded, markup, message, panel, row, tell
+from lfwstudy.widgets.pairs import choose_pairs
+from lfwstudy.widgets.scored import Network, sigmoid, spoken
 
 # Blue where hiding a part makes the faces more alike to the network, orange where it makes them less alike.
 _MORE, _LESS = np.array([0x01, 0x73, 0xb2]), np.array([0xde, 0x8f, 0x05])

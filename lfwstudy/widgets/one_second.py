@@ -10,9 +10,9 @@ import anywidget
 import numpy as np
 import traitlets
 
-from .. import evaluate
-from .controls import checkbox, button, dropdown, explorer, guarded, markup, message, panel, row, whole_number
-from .scored import Pictures, bank_of, run_options, scored_pairs
+from lfwstudy.evaluation import metrics
+from lfwstudy.widgets.controls import (checkbox, button, dropdown, explorer, guarded, markup, message, panel, row, whole_number)
+from lfwstudy.widgets.scored import Pictures, bank_of, run_options, scored_pairs
 
 _HERE = Path(__file__).parent
 FEWEST, MOST = 20, 100
@@ -128,5 +128,5 @@ def to_csv(trials):
 
 
 def _percent(right, total):
-    low, high = evaluate.wilson(right, total)
+    low, high = metrics.wilson(right, total)
     return f"{100 * right / total:.0f} % [{100 * low:.0f}, {100 * high:.0f}]"

@@ -6,12 +6,12 @@ import io
 import ipywidgets
 import numpy as np
 
-from .. import verify
-from ..bank import frame
-from ..errors import DataError
-from ..plots import picture_uri
-from ..verify import THRESHOLD, find_face, frame_face, full_size, load_best_model, read_photo
-from .controls import BoxPicker, Gallery, button, dropdown, explorer, guarded, markup, message, panel, row, tell
+from lfwstudy.verify import photos as verification
+from lfwstudy.data.bank import frame
+from lfwstudy.errors import DataError
+from lfwstudy.report.figures import picture_uri
+from lfwstudy.verify.photos import THRESHOLD, find_face, frame_face, full_size, load_best_model, read_photo
+from lfwstudy.widgets.controls import (BoxPicker, Gallery, button, dropdown, explorer, guarded, markup, message, panel, row, tell)
 
 _PREVIEW = 600
 _SIDES = ("left", "right")
@@ -29,7 +29,7 @@ def try_your_own(study):
     boxes = {side: BoxPicker(label=f"{side.capitalize()} photo") for side in _SIDES}
     messages = {side: markup("3.2em") for side in _SIDES}
     networks = [("this study's best network", str(study.out))]
-    if (verify.SHIPPED / "model.keras").is_file():
+    if (verification.SHIPPED / "model.keras").is_file():
         networks.append(("the network that comes with the package", ""))
     network = dropdown("Network", networks)
     score = button("Same person?")

@@ -5,11 +5,10 @@ import html
 
 import numpy as np
 
-from ..errors import StudyError
-from ..pairs import person_of
-from .controls import (Gallery, Slider, button, dropdown, explorer, guarded, markup, message, panel, row, tell,
-                       text_field, when_changed)
-from .scored import SETS, Network, Pictures, bank_of, run_options, scored_pairs, spoken
+from lfwstudy.errors import StudyError
+from lfwstudy.data.pairs import person_of
+from lfwstudy.widgets.controls import (Gallery, Slider, button, dropdown, explorer, guarded, markup, message, panel, row, tell, text_field, when_changed)
+from lfwstudy.widgets.scored import SETS, Network, Pictures, bank_of, run_options, scored_pairs, spoken
 
 _KINDS = [("matched and mismatched", ""), ("matched (one person)", "1"), ("mismatched (two people)", "0")]
 _OUTCOMES = [("right and wrong", ""), ("judged wrongly", "wrong"), ("judged rightly", "right")]

@@ -2,11 +2,11 @@
 
 import html
 
-from ..rounding import percent
-from ..tables import differences_in_words, published_rows
-from . import drawing
-from .controls import Table, dropdown, explorer, guarded, markup, message, panel, row, several, when_changed
-from .scored import config_of, finished_rows, history_of, run_title
+from lfwstudy.system.rounding import percent
+from lfwstudy.report.tables import differences_in_words, published_rows
+from lfwstudy.widgets import drawing
+from lfwstudy.widgets.controls import (Table, dropdown, explorer, guarded, markup, message, panel, row, several, when_changed)
+from lfwstudy.widgets.scored import config_of, finished_rows, history_of, run_title
 
 # Heading, column of results.csv, what it holds, digits shown.
 _COLUMNS = (("stage", "stage", str, 0), ("variant", "variant", str, 0), ("seed", "seed", int, 0), ("fold", "fold", int, 0),

@@ -4,14 +4,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..best import best_run
-from ..config import RunConfig
-from ..errors import RunError
-from ..files import read_csv, read_json
-from ..pairs import person_of
-from ..plots import picture_uri
-from ..verify import load_model
-from .controls import require
+from lfwstudy.study.best import best_run
+from lfwstudy.config import RunConfig
+from lfwstudy.errors import RunError
+from lfwstudy.system.files import read_csv, read_json
+from lfwstudy.data.pairs import person_of
+from lfwstudy.report.figures import picture_uri
+from lfwstudy.verify.photos import load_model
+from lfwstudy.widgets.controls import require
 
 SETS = [("test", "test"), ("validation", "val"), ("training", "train")]
 _BATCH = 64

@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from .. import evaluate
-from ..rounding import percent
-from . import drawing
-from .controls import Gallery, Slider, dropdown, explorer, guarded, markup, message, panel, row, when_changed
-from .pairs import pair_card
-from .scored import SETS, Pictures, bank_of, run_options, scored_pairs
+from lfwstudy.evaluation import metrics
+from lfwstudy.system.rounding import percent
+from lfwstudy.widgets import drawing
+from lfwstudy.widgets.controls import (Gallery, Slider, dropdown, explorer, guarded, markup, message, panel, row, when_changed)
+from lfwstudy.widgets.pairs import pair_card
+from lfwstudy.widgets.scored import SETS, Pictures, bank_of, run_options, scored_pairs
 
 _BINS = 40
 _EITHER_SIDE = 4
@@ -60,7 +60,7 @@ class _Figure:
 
     def __init__(self, scored):
         self.score, self.label = scored.score, scored.label > 0.5
-        false_positive, true_positive, _ = evaluate.roc(scored.label, scored.score)
+        false_positive, true_positive, _ = metrics.roc(scored.label, scored.score)
         self.roc = drawing.Axes((56, 26, 286, 246), (0, 1), (0, 1))
         counts = [np.histogram(self.score[self.label == same], _BINS, (0, 1))[0] for same in (True, False)]
         top = max(1, *(c.max() for c in counts))
@@ -75,8 +75,8 @@ class _Figure:
 
     def at(self, threshold):
         """The figure with a threshold marked."""
-        true_positive, true_negative = evaluate.rates(self.label, self.score, threshold)
-        right = evaluate.accuracy(self.label, self.score, threshold)
+        true_positive, true_negative = metrics.rates(self.label, self.score, threshold)
+        right = metrics.accuracy(self.label, self.score, threshold)
         x = self.bars.x(threshold)
         words = (f"threshold {threshold:.3f}: {percent(true_positive)} % of the matched pairs called same, "
                  f"{percent(1 - true_negative)} % of the mismatched ones; {percent(right)} % of all right")
@@ -97,7 +97,7 @@ def _confusion(scored, threshold):
     same, called = scored.label > 0.5, scored.score > threshold
     cells = [[int((same & called).sum()), int((same & ~called).sum())], [int((~same & called).sum()), int((~same & ~called).sum())]]
     right = cells[0][0] + cells[1][1]
-    low, high = evaluate.wilson(right, len(scored))
+    low, high = metrics.wilson(right, len(scored))
     lines = "".join(f'<tr><th scope="row">{name}</th><td>{a}</td><td>{b}</td></tr>'
                     for name, (a, b) in zip(("matched", "mismatched"), cells))
     return (f'<table class="lfw-plain"><caption>{right} of {len(scored):,} pairs right: {percent(right / len(scored))} % '
@@ -113,6 +113,6 @@ def _card(scored, at, pictures, threshold):
 
 def _advice(study, run):
     held = scored_pairs(study, run, "val")
-    best = evaluate.best_threshold(held.label, held.score)
+    best = metrics.best_threshold(held.label, held.score)
     return (f"The validation pairs would choose {best:.3f}. A threshold moved by hand to suit the test pairs flatters the "
             "network: results are always given at 0.5.")

@@ -2,13 +2,13 @@
 
 import threading
 
-from .. import executors
-from ..errors import StudyError
-from ..rounding import percent
-from ..runs import Store
-from ..stages import get_ladder, get_stage, scale
-from . import drawing
-from .controls import Slider, button, dropdown, explorer, guarded, markup, message, panel, row, sentence, tell, when_changed
+from lfwstudy.runs import local
+from lfwstudy.errors import StudyError
+from lfwstudy.system.rounding import percent
+from lfwstudy.runs.store import Store
+from lfwstudy.ladder.stage import get_ladder, get_stage, scale
+from lfwstudy.widgets import drawing
+from lfwstudy.widgets.controls import (Slider, button, dropdown, explorer, guarded, markup, message, panel, row, sentence, tell, when_changed)
 
 FOLDER = "live"
 
@@ -65,7 +65,7 @@ def train_live(study):
                 tell(told, text)
 
         try:
-            failures = executors.run([job], show=show)
+            failures = local.run([job], show=show)
             draw(job)
             tell(told, "; ".join(failures.values()) if failures else _finished(study, job))
         except _Stopped:
@@ -118,7 +118,7 @@ def small_config(study, stage, variant, epochs, pairs, width):
 
 
 def live_job(study, title, config, seed=0):
-    """A job as executors.run takes it, in the study's folder for live runs."""
+    """A job as local.run takes it, in the study's folder for live runs."""
     config = config.change({"data.fold": study.folds()[0]})
     run = config.identify(seed, study.precision, study.data(config.data)[2])
     return {"task": "train", "run": run, "config": config.to_dict(), "seed": seed, "precision": study.precision,

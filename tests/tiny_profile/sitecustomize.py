@@ -3,13 +3,13 @@
 import os
 import sys
 
-from lfwstudy import stages
+from lfwstudy.ladder import stage
 
-stages.PROFILES["tiny"] = stages.Profile(
+stage.PROFILES["tiny"] = stage.Profile(
     "tiny", "a sliver of the network, for tests", 0.04,
     {"model.width": 0.05, "data.side": 69, "data.pairs_per_class": 40, "training.learning_rate": 0.003}, threads=1)
-stages.PROFILES["speck"] = stages.Profile(
-    "speck", "one epoch, where only the number of runs counts", 0.005, stages.PROFILES["tiny"].changes, threads=1)
+stage.PROFILES["speck"] = stage.Profile(
+    "speck", "one epoch, where only the number of runs counts", 0.005, stage.PROFILES["tiny"].changes, threads=1)
 
 
 def note(event, arguments=()):
@@ -26,7 +26,7 @@ if os.environ.get("LFWSTUDY_TEST_CONNECTIONS"):
     sys.addaudithook(note)
 
 if os.environ.get("LFWSTUDY_TEST_STAND_IN"):
-    from lfwstudy import executors
+    from lfwstudy.runs import local
 
-    run = executors.run
-    executors.run = lambda jobs, *more: run([{**job, "program": "stand_in"} for job in jobs], *more)
+    run = local.run
+    local.run = lambda jobs, *more: run([{**job, "program": "stand_in"} for job in jobs], *more)

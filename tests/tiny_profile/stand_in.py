@@ -7,17 +7,17 @@ import shutil
 import sys
 from pathlib import Path
 
-from lfwstudy.files import read_json, write_json
+from lfwstudy.system.files import read_json, write_json
 
 
 def main(path):
-    """Do what train.main does for a run of the same configuration as a finished one beside it."""
+    """Do what trainer.main does for a run of the same configuration as a finished one beside it."""
     job = read_json(path)
     folder = Path(job["folder"])
     other = next((found.parent for found in folder.parent.glob("*/result.json")), None)
     if other is None:
-        from lfwstudy import train
-        return train.main(path)
+        from lfwstudy.training import trainer
+        return trainer.main(path)
     own = {name: job[name] for name in ("run", "seed")}
     for name in ("history.csv", "predictions.csv"):
         shutil.copy(other / name, folder / name)

@@ -1,0 +1,331 @@
+"""How are pictures held? Every picture decoded once, cropped and resized, as one uint8 array with its cache file."""
+
+import hashlib
+import io
+import json
+import mmap
+import math
+import os
+import warnings
+import zipfile
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from lfwstudy.errors import DataError, one_line, proves_damage
+from lfwstudy.data.filetypes import name_foreign
+from lfwstudy.system.machine import cores
+from lfwstudy.data.pairs import composed
+
+BANK_FORMAT = 1
+SOURCE_SIDE = 250
+# What a picture may be saved as; Pillow tells the suffixes of each.
+FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "PPM", "GIF")
+_FILTERS = {"nearest": Image.Resampling.NEAREST, "box": Image.Resampling.BOX, "bilinear": Image.Resampling.BILINEAR,
+            "bicubic": Image.Resampling.BICUBIC, "lanczos": Image.Resampling.LANCZOS}
+_SAVE = "save it with 8 bits per channel"
+
+
+@dataclass(frozen=True)
+class ImageBank:
+    """All pictures of a data set (or those that some pairs name), decoded.
+
+    images: uint8 array of shape (n, side, side), grey levels 0..255, possibly memory-mapped and read-only.
+    names: str array of shape (n,), sorted, `NAME_0001`.
+    sha256: uint8 array of shape (n, 32), digests of the source files.
+    """
+
+    images: np.ndarray
+    names: np.ndarray
+    sha256: np.ndarray
+    dataset: str
+    crop: int
+    side: int
+    filter: str
+    origin: str = ""
+    notes: tuple = field(default=())
+
+    def __len__(self):
+        return len(self.names)
+
+    def rows(self, names):
+        """Row numbers of the pictures called `names`: int array. Raises DataError naming the first missing one."""
+        names = np.array([composed(name) for name in np.ravel(names).tolist()], np.str_)
+        at = np.searchsorted(self.names, names)
+        at[at == len(self.names)] = 0
+        missing = self.names[at] != names
+        if missing.any():
+            raise DataError(f"picture {names[missing][0]} is not among the {len(self):,} pictures of "
+                            f"{self.dataset} in {self.origin} ({int(missing.sum())} missing)")
+        return at
+
+    def digest(self, names):
+        """SHA-256 (hex) over the source digests of the pictures, sorted by name, with crop, side and filter."""
+        total = hashlib.sha256(f"{self.crop} {self.side} {self.filter}".encode())
+        for row in np.unique(self.rows(names)):
+            total.update(self.names[row].encode() + b"\0" + self.sha256[row].tobytes())
+        return total.hexdigest()
+
+    def subset(self, names):
+        """A bank of only the pictures called `names`."""
+        rows = np.unique(self.rows(names))
+        images = np.ascontiguousarray(self.images[rows])
+        _hand_back(self.images)
+        return ImageBank(images, self.names[rows], self.sha256[rows], self.dataset, self.crop,
+                         self.side, self.filter, self.origin, self.notes)
+
+    def save(self, path):
+        """Write the bank as an uncompressed .npz, atomically."""
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        meta = {"format": BANK_FORMAT, "dataset": self.dataset, "crop": self.crop, "side": self.side,
+                "filter": self.filter, "origin": self.origin, "notes": list(self.notes)}
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        try:
+            with open(temporary, "wb") as file:
+                np.savez(file, images=self.images, names=np.char.encode(self.names, "utf-8"), sha256=self.sha256,
+                         meta=np.frombuffer(json.dumps(meta).encode(), np.uint8))
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def load_bank(path):
+    """Open a bank file; its pictures are memory-mapped, not read. Raises DataError where it is none, OSError or MemoryError
+    where it cannot be read now."""
+    path = Path(path)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if any(member.compress_type != zipfile.ZIP_STORED or member.flag_bits & 1 for member in archive.infolist()):
+                raise ValueError("its arrays are compressed")  # so that none is larger than the file
+            meta, names, sha256 = (_read_member(archive, name) for name in ("meta", "names", "sha256"))
+        meta, names = json.loads(meta.tobytes()), np.char.decode(names, "utf-8")
+        if meta["format"] != BANK_FORMAT:
+            raise DataError(f"{path}: bank format {meta['format']}, this program reads {BANK_FORMAT}; make it anew")
+        images = _map_member(path, "images.npy")
+        bank = ImageBank(images, names, sha256, str(meta["dataset"]), int(meta["crop"]), int(meta["side"]),
+                         str(meta["filter"]), str(meta["origin"]), tuple(meta["notes"]))
+        shape = (len(names), bank.side, bank.side)
+        if images.dtype != np.uint8 or images.shape != shape or sha256.shape != (len(names), 32) \
+                or sha256.dtype != np.uint8 or (names[1:] <= names[:-1]).any():
+            raise ValueError(f"arrays do not fit together: images {images.dtype} {images.shape}")
+        return _with_composed_names(bank)
+    except DataError:
+        raise
+    except Exception as error:
+        if not proves_damage(error) and not isinstance(error, (FileNotFoundError, IsADirectoryError)):
+            raise
+        raise DataError(f"{path}: not a readable bank of pictures ({one_line(error)[:200]})") from error
+
+
+def _with_composed_names(bank):
+    """The same bank where its names are composed (all that this program writes are), else one in their order, in memory."""
+    names = np.array([composed(name) for name in bank.names.tolist()], bank.names.dtype)
+    if (names == bank.names).all():
+        return bank
+    names, order = np.unique(names, return_index=True)
+    if len(names) < len(bank):
+        raise ValueError("a name is there twice, with its accents composed and not")
+    return replace(bank, images=bank.images[order], names=names, sha256=bank.sha256[order])
+
+
+def build_bank(pictures, dataset, crop, side, filter, origin, notes=(), progress=None, total=None):
+    """Decode pictures into a bank, on all cores.
+
+    pictures: iterable of (name, file content as bytes), names unique.
+    progress: called with the number of pictures done so far, now and then.
+    Raises DataError naming the picture that cannot be decoded, or where there is none at all.
+    """
+    names, images, digests, pending = [], [], [], deque()
+
+    def collect():
+        name, future = pending.popleft()
+        try:
+            image, digest = future.result()
+        except DataError as error:
+            raise DataError(f"{origin}: {error}") from error
+        names.append(name)
+        images.append(image)
+        digests.append(digest)
+        if progress and len(names) % 200 == 0:
+            progress(len(names))
+
+    workers = cores()
+    with ThreadPoolExecutor(workers) as pool:
+        for name, content in pictures:
+            pending.append((name, pool.submit(_decode_and_hash, content, name, crop, side, filter)))
+            # Bounded, so that a fast archive reader does not fill the memory with undecoded files.
+            while len(pending) > 32 * workers:
+                collect()
+        while pending:
+            collect()
+    if not names:
+        raise DataError(f"{origin}: no picture NAME/NAME_0001.jpg found")
+    order = np.argsort(np.array(names, np.str_), kind="stable")
+    names = np.array(names, np.str_)[order]
+    twice = names[1:][names[1:] == names[:-1]]
+    if len(twice):
+        raise DataError(f"{origin}: picture {twice[0]} is there twice; remove one of the files")
+    stacked = np.empty((len(names), side, side), np.uint8)
+    for to, at in enumerate(order):
+        stacked[to] = images[at]
+        images[at] = None
+    return ImageBank(stacked, names, np.array(digests, np.uint8)[order], dataset, crop, side, filter, str(origin),
+                     tuple(notes))
+
+
+@cache
+def suffixes() -> frozenset[str]:
+    """Suffixes, in lower case, of the files that `decode` reads."""
+    return frozenset(suffix for suffix, format in Image.registered_extensions().items() if format in FORMATS)
+
+
+def decode(content, name, crop, side, filter, source_side=SOURCE_SIDE):
+    """One picture file (bytes) as a uint8 array of shape (side, side): grey, central crop, resized.
+
+    Grey is the luma of ITU-R BT.601, as Pillow has it. Raises DataError for what is no picture of
+    `source_side` pixels a side.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            image = Image.open(io.BytesIO(content), formats=FORMATS)
+            if image.size != (source_side, source_side):
+                raise DataError(f"picture {name}: {image.size[0]}x{image.size[1]} pixels, "
+                                f"{source_side}x{source_side} expected")
+            if image.format == "JPEG":
+                # The luma plane alone: the same grey for a quarter less work.
+                image.draft("L", image.size)
+            grey = to_grey(image)
+    except (DataError, MemoryError):
+        raise
+    except Exception as error:  # Pillow's decoders raise many kinds for damaged files
+        told = one_line(error)[:200]
+        if isinstance(error, UnidentifiedImageError):
+            told = f"no picture: {name_foreign(content)}" if name_foreign(content) else "no picture"
+        what = "empty file" if not content else f"not a readable picture ({told})"
+        raise DataError(f"picture {name}: {what}") from error
+    return frame(grey, crop, side, filter)
+
+
+def to_grey(image: Image.Image) -> Image.Image:
+    """A Pillow image, not loaded yet, as 8-bit grey; transparency is laid on mid-grey.
+
+    Deeper values are scaled by their range (`_white`), never by their own maximum. Raises ValueError where it is unknown.
+    """
+    sixteen_bit_colour = ";16" in str(image.tile)  # Pillow keeps the upper half of each value
+    if image.mode.startswith("I;16") or image.mode in ("I", "F"):
+        return _deep_to_grey(image)
+    if sixteen_bit_colour and (peak := max(high for _, high in image.convert("RGB").getextrema())) < 64:
+        raise ValueError(f"16-bit colours up to {256 * peak + 255} of 65535: too dark, or their range is another; {_SAVE}")
+    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        layer = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", image.size, (128, 128, 128, 255)), layer).convert("L")
+    return image.convert("L")
+
+
+def _deep_to_grey(image):
+    values = np.asarray(image, np.float32)
+    known = np.isfinite(values)
+    if not known.any():
+        raise ValueError("none of its values is a number")
+    low, peak = float(values.min(where=known, initial=np.inf)), float(values.max(where=known, initial=-np.inf))
+    white = _white(image, low, peak)
+    values = np.nan_to_num(values, nan=0, posinf=white, neginf=0)
+    grey = Image.fromarray(np.clip(np.round(values * (255 / white)), 0, 255).astype(np.uint8))
+    # Pillow inverts what TIFF calls WhiteIsZero at 8 bits only.
+    return ImageOps.invert(grey) if _tiff_tag(image, 262) == 0 else grey
+
+
+def _white(image, low, peak):
+    """The value that is white in an image of integers of more than 8 bits or of floats whose values lie in `low`..`peak`.
+
+    The file tells, or its format. Else floats are 0 to 1 or 0 to 255, and 16-bit values have 16 bits or 12, whichever makes
+    a photo of it: one whose brightest pixel reaches a quarter of white.
+    """
+    over = 1.1 if image.mode == "F" else 1  # sharpening and resizing leave floats a little beyond black and white
+    declared = _declared_white(image)
+    if declared:
+        found = [white for white in (declared,) if peak <= over * white]
+    elif image.mode == "F":
+        found = [white for white, least in ((1, 0), (255, 64)) if least <= peak <= over * white]
+    elif image.mode == "I":
+        found = []  # of 32 bits or signed: no convention says what is white
+    else:
+        found = [white for white in (4095, 65535) if white / 4 <= peak <= white]
+    if not found or low < (1 - over) * found[0]:
+        kind = {"F": "floats", "I": "32-bit or signed values"}.get(image.mode, "16-bit values")
+        raise ValueError(f"{kind} from {low:g} to {peak:g}, of which it is unknown what is white; {_SAVE}")
+    return found[0]
+
+
+def _declared_white(image):
+    if image.format == "PPM" and image.mode == "I":
+        return 65535  # Pillow has scaled them from the maximum that the header names
+    bits = _tiff_tag(image, 258)
+    if bits and 8 < bits < 16:
+        return 2 ** bits - 1
+    # MaxSampleValue or SMaxSampleValue. Some programs write the largest value there is instead: the range around it.
+    largest = _tiff_tag(image, 281) or _tiff_tag(image, 341) or 0
+    return next((white for white in (1, 255, 1023, 4095, 16383, 65535) if 0 < largest <= white), None)
+
+
+def _tiff_tag(image, tag):
+    """A TIFF file's tag, the first of its values; None where there is none."""
+    values = np.ravel(getattr(image, "tag_v2", {}).get(tag, ()))
+    return values[0].item() if values.size and values.dtype.kind in "iuf" else None
+
+
+def frame(grey, crop, side, filter):
+    """Central square of `crop` pixels of a grey Pillow image, resized to `side`: uint8 array (side, side)."""
+    left, top = (grey.width - crop) // 2, (grey.height - crop) // 2
+    box = (left, top, left + crop, top + crop)
+    return np.asarray(grey.resize((side, side), _FILTERS[filter], box=box), np.uint8)
+
+
+def _decode_and_hash(content, name, crop, side, filter):
+    digest = np.frombuffer(hashlib.sha256(content).digest(), np.uint8)
+    return decode(content, name, crop, side, filter), digest
+
+
+def _map_member(path, member):
+    """Memory-map an uncompressed .npy inside a zip file, which numpy itself does not offer."""
+    with zipfile.ZipFile(path) as archive:
+        info = archive.getinfo(member)
+    with open(path, "rb") as file:
+        file.seek(info.header_offset)
+        header = file.read(30)
+        file.seek(int.from_bytes(header[26:28], "little") + int.from_bytes(header[28:30], "little"), os.SEEK_CUR)
+        shape, dtype = _read_header(file, member)
+        return np.memmap(path, dtype, "r", file.tell(), shape)
+
+
+def _read_member(archive, name):
+    """An array of a zip file, its checksum verified before its header is believed: that may ask for any amount of memory."""
+    file = io.BytesIO(archive.read(f"{name}.npy"))
+    shape, dtype = _read_header(file, name)
+    return np.frombuffer(file.read(), dtype, math.prod(shape)).reshape(shape)
+
+
+def _read_header(file, name):
+    """Shape and dtype of the .npy that begins where a file stands."""
+    version = np.lib.format.read_magic(file)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, fortran, dtype = read(file)
+    if fortran or dtype.hasobject:
+        raise ValueError(f"{name} has an unexpected layout")
+    return shape, dtype
+
+
+def _hand_back(images):
+    """Let the system take the pages of a mapped file that were read: they count as this process's memory until then."""
+    mapped = getattr(images, "_mmap", None)
+    if mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
+        mapped.madvise(mmap.MADV_DONTNEED)

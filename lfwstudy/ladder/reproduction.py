@@ -1,0 +1,94 @@
+"""Do runs of the ladder `published` reproduce the published ones? The published histories, epoch by epoch, and the comparison.
+
+The histories are facts of the published code's saved runs (github.com/MaorSagi/SiameseCNN): total loss and accuracy of
+training and validation. `augmentation: before-activation-patience10` is a trial that the report does not print.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from lfwstudy.system.files import read_csv
+
+# A validation loss is compared from this epoch on, until both are below LEARNED: what follows is mostly cross-entropy.
+FROM_EPOCH, LEARNED = 5, 2.0
+# Validation losses and stopping epochs may differ by this share.
+TOLERANCE = 0.2
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """A run beside the published run of the same variant.
+
+    farthest: the largest deviation of its total validation loss in the epochs compared, as a share of the published one, and
+    at_epoch where; epochs, published_epochs: how many each ran.
+    """
+
+    farthest: float
+    at_epoch: int
+    epochs: int
+    published_epochs: int
+
+    @property
+    def reproduced(self) -> bool:
+        """Whether losses and stopping epoch are both within TOLERANCE."""
+        return self.farthest <= TOLERANCE and abs(self.epochs - self.published_epochs) <= TOLERANCE * self.published_epochs
+
+
+@cache
+def published_histories() -> dict[tuple[str, str], tuple[dict, ...]]:
+    """The published runs' rows (epoch, loss, accuracy, val_loss, val_accuracy) by stage and variant."""
+    found: dict[tuple[str, str], list[dict]] = {}
+    for row in read_csv(Path(__file__).with_name("published_histories.csv")):
+        numbers = {name: float(row[name]) for name in ("loss", "accuracy", "val_loss", "val_accuracy")}
+        found.setdefault((row["stage"], row["variant"]), []).append({"epoch": int(row["epoch"]), **numbers})
+    return {key: tuple(rows) for key, rows in found.items()}
+
+
+def compare(rows: Sequence[dict], published: Sequence[dict]) -> Reproduction | None:
+    """Compare a run's history with the published one. None where it has no epoch in common from FROM_EPOCH on."""
+    farthest, at_epoch = -1.0, 0
+    for ours, theirs in zip(rows[FROM_EPOCH - 1:], published[FROM_EPOCH - 1:]):
+        if max(ours["val_loss"], theirs["val_loss"]) < LEARNED:
+            break
+        deviation = abs(ours["val_loss"] / theirs["val_loss"] - 1)
+        if not deviation <= farthest:  # a diverged loss, which is not a number, is farthest of all
+            farthest, at_epoch = deviation, theirs["epoch"]
+    return Reproduction(farthest, at_epoch, len(rows), len(published)) if at_epoch else None
+
+
+def scaled(rows: Sequence[dict], factor: float) -> list[dict]:
+    """A published history with its epochs as a profile scales them, to lie under the curves of runs of that profile."""
+    return [{**row, "epoch": row["epoch"] * factor} for row in rows]
+
+
+LOSS_EPOCHS, ACCURACY_EPOCHS = (1, 2, 3, 5, 10, 20, 60, 100, 150), (20, 40, 80, 150)
+CAPTION = (f"Total validation loss and training accuracy after some epochs, published (LFW-a) | measured. Reproduced: the validation loss "
+           f"stays within {100 * TOLERANCE:.0f} % of the published one from epoch {FROM_EPOCH} on until both are below {LEARNED:g}, and "
+           f"the number of epochs is within {100 * TOLERANCE:.0f} %, too. Published histories: github.com/MaorSagi/SiameseCNN.")
+
+
+def rows(ours: dict[tuple[str, str], tuple[list[dict], bool]]) -> list[dict]:
+    """A row per variant that has a published history: both histories beside each other, and whether they agree.
+
+    ours: by (stage, variant), the history of a run and whether it is finished. Runs too short to compare are left out.
+    """
+    found = []
+    for key, (history, finished) in ours.items():
+        theirs = published_histories().get(key)
+        compared = compare(history, theirs) if theirs else None
+        if not theirs or not history or compared is None and not finished:
+            continue
+
+        def beside(name, form, at):
+            return " | ".join(form.format(h[at(h) - 1][name]) if at(h) <= len(h) else "–" for h in (theirs, history))
+        found.append({
+            "stage": key[0], "variant": key[1],
+            **{f"loss at {e}": beside("val_loss", "{:.3g}", lambda _, e=e: e) for e in LOSS_EPOCHS},
+            **{f"accuracy at {e}": beside("accuracy", "{:.2f}", lambda _, e=e: e) for e in ACCURACY_EPOCHS},
+            "accuracy at the end": beside("accuracy", "{:.2f}", len),
+            "epochs": f"{len(theirs)} | {len(history)}" + ("" if finished else " so far"),
+            "farthest apart": f"{100 * compared.farthest:.0f} % at {compared.at_epoch}" if compared else "",
+            "reproduced": "not finished" if not finished else "yes" if compared and compared.reproduced else "no"})
+    return found

@@ -1,0 +1,19 @@
+"""The server that small trainings are forked from (see forking.py): what it imports is imported once for all of them."""
+
+import sys
+
+from lfwstudy.system.machine import quiet_stderr
+
+with quiet_stderr():
+    from lfwstudy.training import trainer
+# What a run's results are measured with, and a checkpoint is written with.
+import h5py  # noqa: F401
+import scipy.stats  # noqa: F401
+import setproctitle  # noqa: F401
+import sklearn.linear_model  # noqa: F401
+import sklearn.metrics  # noqa: F401
+
+from lfwstudy.runs.forked import serve
+
+if __name__ == "__main__":
+    sys.exit(trainer.main(serve()))

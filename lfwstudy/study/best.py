@@ -1,0 +1,106 @@
+"""Which configuration of a study is best, and which of its runs? Decided by validation alone, once for all who ask."""
+
+import math
+
+import numpy as np
+
+from lfwstudy.evaluation import metrics
+from lfwstudy.errors import StudyError
+
+# What tells one ladder's rows from another's within results.csv.
+LADDER_COLUMNS = ("ladder", "protocol", "split", "select")
+# One digit fewer than results.csv has: a mean over its rows ties where the mean over result.json does.
+_DIGITS = 8
+
+
+def score(results) -> tuple[float, float]:
+    """Score of a configuration on validation: the larger, the better; equal scores are ties.
+
+    Parameters
+    ----------
+    results : iterable of dict
+        A result.json or a row of results.csv for each seed (and fold).
+
+    Returns
+    -------
+    tuple of float
+        Mean accuracy at the best epoch (0 to 1) and minus the mean cross-entropy (nats). NaN where a seed diverged.
+
+    Raises
+    ------
+    StudyError
+        Where a number is missing or is not one.
+    """
+    numbers = [[_number(result, name) for name in ("val_accuracy_at_best", "val_cross_entropy")] for result in results]
+    accuracy, entropy = np.mean(numbers, axis=0)
+    return round(float(accuracy), _DIGITS), -round(float(entropy), _DIGITS)
+
+
+def best_rows(rows) -> list[dict]:
+    """Rows of the best configuration, a row for each seed and fold; [] where nothing is carried forward.
+
+    Among the configurations that the ladders in `rows` carried forward, the best has the highest `score`; of equals it
+    is the first one.
+
+    Parameters
+    ----------
+    rows : iterable of dict
+        Rows of results.csv, as read from the file or from `Study.rows`, of one ladder or several.
+
+    Raises
+    ------
+    StudyError
+        Where a row carried forward lacks a number.
+    """
+    return next(iter(_ranked(rows)), [])
+
+
+def best_run(rows, store, need_weights=False) -> dict | None:
+    """The row of the best configuration's best run: the one with the lowest validation cross-entropy.
+
+    Parameters
+    ----------
+    rows : iterable of dict
+        As for `best_rows`.
+    store : Store
+        Where the runs are. The cross-entropy is that of the best epoch's weights, which are the ones kept.
+    need_weights : bool
+        Look only at runs whose network is kept, and at the next configuration where none of the best one's is.
+
+    Returns
+    -------
+    dict or None
+        None where no such run is finished.
+    """
+    for configuration in _ranked(rows):
+        runs = [row for row in configuration if store.is_finished(row["run"])
+                and (not need_weights or store.has_weights(row["run"]))]
+        if len(runs) > 1:
+            runs.sort(key=lambda row: _cross_entropy(store.scores(row["run"], "val")))
+        if runs:
+            return runs[0]
+    return None
+
+
+def _ranked(rows):
+    """The configurations carried forward, best first: lists of rows."""
+    groups = {}
+    for row in rows:
+        if row["carried_forward"] in (True, "true"):
+            key = *(row[name] for name in LADDER_COLUMNS), row["stage"], row["variant"]
+            groups.setdefault(key, []).append(row)
+    scored = [(score(group), group) for group in groups.values()]
+    usable = [(found, group) for found, group in scored if all(map(math.isfinite, found))]
+    return [group for _, group in sorted(usable, key=lambda pair: pair[0], reverse=True)]  # stable: equals keep their order
+
+
+def _number(result, name):
+    try:
+        return float(result[name])
+    except (KeyError, TypeError, ValueError):
+        raise StudyError(f"run {result.get('run')}: {name} is {str(result.get(name))[:80]!r}, not a number; "
+                         "`lfwstudy run` writes results.csv again") from None
+
+
+def _cross_entropy(scored):
+    return metrics.cross_entropy(scored["label"], scored["score_at_best"])

@@ -1,0 +1,135 @@
+"""How do time and memory grow: with the pairs, with the side of the pictures, with the runs of a study?
+
+`lfwstudy bench --growth` trains a sliver of the network on drawn faces, each measurement in a process of its own as
+a study's runs are, and tabulates studies of made-up runs. What grows as n^k has slope k: 1 is linear, less is better.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from lfwstudy.data import demo
+from lfwstudy.runs import local
+from lfwstudy.config import TRAINING_VERSION, RunConfig
+from lfwstudy.data.registry import cache_folder, load_pairs, prepare_bank
+from lfwstudy.errors import RunError
+from lfwstudy.system.files import locked, read_json, write_json
+from lfwstudy.system.machine import cpu_name, environment, versions
+from lfwstudy.study.study import Settings, Study
+
+PAIRS = (250, 500, 1000, 2200, 20_000)
+SIDES = (69, 90, 105, 150, 210)
+SEEDS = (5, 50, 500)  # of the six variants of three stages
+# Enough people for 20,000 different pairs, with about as many pictures as LFW has.
+_PEOPLE = 6000
+_SLIVER = {"model.width": 0.05, "data.side": 69, "training.epochs": 2}
+
+_TABULATE = """
+import sys, time
+began = time.perf_counter()
+from lfwstudy.machine import peak_memory_mb
+from lfwstudy.study import open_study
+study = open_study(sys.argv[1])[0]
+study.set_aside_damaged(print)
+study.write_results()
+print(time.perf_counter() - began, peak_memory_mb())
+"""
+
+
+def growth(show=print, pairs=PAIRS, sides=SIDES, seeds=SEEDS, people=_PEOPLE):
+    """Measure and return a JSON-ready dict: `machine`, `versions`, `curves`; `show` is called with lines on the way.
+
+    curves: per cause ("pairs", "pixels", "runs") the sizes `n`, the `seconds` (of an epoch, or to tabulate a study), the
+    `memory_mb` at the peak of the process, and the slopes of both between the two largest sizes.
+    """
+    faces = _many_faces(pairs[-1] // 2, people, show)
+    curves = {"pairs": ([], [], []), "pixels": ([], [], []), "runs": ([], [], [])}
+
+    def measured(cause, n, seconds, memory):
+        show(f"{n:7,} {cause:6s} {seconds:8.2f} s {memory:7,.0f} MiB")
+        for values, value in zip(curves[cause], (n, seconds, memory)):
+            values.append(value)
+
+    with tempfile.TemporaryDirectory() as folder:
+        for count in pairs:
+            measured("pairs", count, *_train(faces, {"data.pairs_per_class": count // 2}, Path(folder)))
+        for side in sides:
+            changes = {"data.pairs_per_class": pairs[0] // 2, "data.side": side}
+            measured("pixels", side**2, *_train(faces, changes, Path(folder)))
+        template = next(Path(folder).iterdir())
+        for count in seeds:
+            measured("runs", *_tabulate(Path(folder) / f"study-{count}", count, template))
+    result = {"machine": cpu_name(), "versions": versions(), "network": "a twentieth of the filters, drawn faces",
+            "curves": {cause: {"n": n, "seconds": seconds, "memory_mb": memory, "seconds_slope": _slope(n, seconds),
+                               "memory_slope": _slope(n, memory)} for cause, (n, seconds, memory) in curves.items()}}
+    for line in table(result):
+        show(line)
+    return result
+
+
+def table(result):
+    """The slopes as lines for a person."""
+    return [f"{result['machine']}; growth as n^slope between the two largest sizes",
+            *(f"{cause:6s}: time ^{c['seconds_slope']:.2f}, memory ^{c['memory_slope']:.2f}, up to n = {c['n'][-1]:,}"
+              for cause, c in result["curves"].items())]
+
+
+def _slope(n, values):
+    return round(float(np.log(values[-1] / values[-2]) / np.log(n[-1] / n[-2])), 3)
+
+
+def _many_faces(per_class, people, show):
+    """A folder with drawn faces of many people, made on first use: a data folder in LFW-a's layout."""
+    folder = cache_folder() / f"growth-{demo.DEMO_VERSION}-{people}-{per_class}"
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with locked(folder.parent / f".{folder.name}.lock", patience=600):
+        if not folder.is_dir():
+            show(f"drawing the faces of {people:,} people, once")
+            temporary = folder.with_name(f".{folder.name}")
+            shutil.rmtree(temporary, ignore_errors=True)
+            demo.make_demo(temporary, people=people, train_people=int(0.8 * people), train_pairs=per_class,
+                           test_pairs=max(10, per_class // 10), fold_pairs=2, seed=7)
+            (temporary / "demo").rename(temporary / "lfw2")
+            os.replace(temporary, folder)
+    return str(folder)
+
+
+def _train(faces, changes, folder):
+    """Seconds of an epoch and peak memory in MiB of a training process of its own."""
+    config = RunConfig().change({"data.dataset": "lfw-a", **_SLIVER, **changes})
+    bank, pairs = prepare_bank(config.data, faces), load_pairs(config.data, faces)
+    run = config.identify(0, "float32", pairs.digest(bank))
+    local.train_in_process({
+        "task": "train", "run": run, "config": config.to_dict(), "seed": 0, "precision": "float32", "data_dir": faces,
+        "folder": str(folder / run), "score_test": True, "keep_weights": False, "threads": 0})
+    result = read_json(folder / run / "result.json")
+    return result["seconds_per_epoch"], result["peak_memory_mb"]
+
+
+def _tabulate(out, seeds, template):
+    """Number of runs, seconds and peak memory in MiB of a process that opens a study of finished runs and writes its
+    table. template: the folder of a run whose histories and scores all of them get."""
+    study = Study(Settings(out=str(out), seeds=seeds, stages="base,early-stopping,batchnorm", precision="float32"))
+    study.ask(study.settings.stage_ids())
+    result, count, digest = read_json(template / "result.json"), 0, study.data(study.base().data)[2]
+    for stage in study.stages():
+        for spec in [spec for candidate in study.climb(upto=stage)[-1].candidates for spec in candidate.specs]:
+            folder = study.store.folder(spec.run)
+            folder.mkdir(parents=True)
+            for name in ("history.csv", "predictions.csv"):
+                os.link(template / name, folder / name)
+            identity = {"run": spec.run, "seed": spec.seed}
+            write_json(folder / "config.json", {**identity, "version": TRAINING_VERSION, "config": spec.config.to_dict(),
+                                                "precision": "float32", "data_digest": digest})
+            write_json(folder / "result.json", {**result, **identity})
+            count += 1
+    done = subprocess.run([sys.executable, "-c", _TABULATE, str(out)], capture_output=True, text=True,
+                          env=environment())
+    if done.returncode:
+        raise RunError(f"growth: a study of {count} runs could not be tabulated: {done.stderr[-600:]}")
+    return count, *map(float, done.stdout.split()[-2:])

@@ -1,0 +1,99 @@
+"""Does rounding cost accuracy? The base network in float32, with its convolutions in bfloat16, and with everything in it.
+
+`python -m tools.precision --dataset lfw-deepfunneled --data-dir DIR --out DIR --json FILE` trains it from the same seeds in
+each. In bfloat16's eight bits of mantissa a sigmoid near 0 or 1 is exactly 0 or 1 and passes no gradient: that is why only
+the convolutions compute in it. What was trained already is not trained again.
+"""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from lfwstudy.evaluation import intervals
+from tools.measurement import command, finish, job
+from lfwstudy.config import ALL_BFLOAT16, PRECISIONS
+from lfwstudy.data.registry import DATASETS, load_pairs
+from lfwstudy.system.machine import cpu_name, has_bfloat16
+from lfwstudy.system.rounding import percent, signed_points
+from lfwstudy.runs.store import Store
+from lfwstudy.data.splits import component_labels
+from lfwstudy.ladder.stage import base_config
+
+EPOCHS = 10
+FROM_EPOCH = 6  # training accuracy is compared as its mean over this epoch and those after it
+# More than this between two precisions' training accuracy is a cost.
+TOLERANCE = 0.03
+# About a quarter of the full network's arithmetic.
+STAND_IN = {"model.width": 0.5, "training.epochs": EPOCHS}
+
+
+def precision(dataset, data_dir, out, seeds=3, show=print, changes=None):
+    """Train and compare; returns a JSON-ready dict. Accuracies in 0..1, cross-entropies in nats.
+
+    networks: by precision, means over seeds of `accuracy` (of training, over the epochs from `from_epoch` on), by seed
+    `accuracies`, `loss` (total, of training, last epoch), and but for float32's own `difference` (of `accuracy` to
+    float32's), `within` (whether it is at most `tolerance`) and `entropy` (validation cross-entropy after the last epoch
+    minus float32's on the same pairs and seeds: [mean, low, high]). changes: to the stand-in. Raises RunError where a run
+    fails.
+    """
+    config, store = base_config("report", dataset=dataset).change({**STAND_IN, **(changes or {})}), Store(Path(out) / "runs")
+    first = min(FROM_EPOCH, config.training.epochs)
+    jobs = {(name, seed): job(config, seed, name, data_dir, store, f"{name}, seed {seed}")
+            for seed in range(seeds) for name in (*PRECISIONS, ALL_BFLOAT16)}
+    finish(jobs.values(), store, show)
+    components = component_labels(load_pairs(config.data, data_dir).validation)
+    networks, entropies = {}, {}
+    for name in (*PRECISIONS, ALL_BFLOAT16):
+        runs = [jobs[name, seed]["run"] for seed in range(seeds)]
+        histories = [store.history(run) for run in runs]
+        each = [float(np.mean([row["accuracy"] for row in rows if row["epoch"] >= first])) for rows in histories]
+        entropies[name] = np.stack([_entropy(store.scores(run, "val")) for run in runs])
+        networks[name] = {"accuracy": float(np.mean(each)), "accuracies": each,
+                          "loss": float(np.mean([rows[-1]["loss"] for rows in histories]))}
+        if name == "float32":
+            continue
+        difference = networks[name]["accuracy"] - networks["float32"]["accuracy"]
+        found = intervals.compare([(entropies[name], entropies["float32"])], components)[0]
+        networks[name].update(difference=difference, within=abs(difference) <= TOLERANCE,
+                              entropy=[found.difference, found.low, found.high])
+    return {"dataset": DATASETS[dataset].title, "machine": cpu_name(), "emulated": not has_bfloat16(), "seeds": seeds,
+            "width": config.model.width, "side": config.data.side, "epochs": config.training.epochs, "from_epoch": first,
+            "tolerance": TOLERANCE, "networks": networks}
+
+
+def table(result):
+    """The comparison as lines of Markdown."""
+    lines = ["| computed in bfloat16 | training accuracy | minus float32's, points | at most "
+             f"{100 * result['tolerance']:g} | validation cross-entropy minus float32's [95 %] | total loss |", "|---|---|---|---|---|---|"]
+    titles = {"float32": "nothing", "bfloat16": "the convolutions, and the gradient that they get", ALL_BFLOAT16: "everything"}
+    for name, n in result["networks"].items():
+        shown = ("", "", "") if name == "float32" else (
+            signed_points(n['difference'], 2), "yes" if n["within"] else "no", "{:+.4f} [{:+.4f}, {:+.4f}]".format(*n["entropy"]))
+        lines.append(f"| {titles[name]} | {percent(n['accuracy'])} | {' | '.join(shown)} | {n['loss']:.1f} |")
+    filters = "" if result["width"] == 1 else f" with {result['width']:g} of its filters"
+    how = "emulated: sums in float32, what layers hand on rounded" if result["emulated"] else "in the hardware"
+    return "\n".join([*lines, "", f"{result['dataset']}, the base network{filters}, {result['side']}x{result['side']} "
+                      f"pixels, {result['epochs']} epochs, the same {result['seeds']} seeds in each; accuracy in "
+                      f"percent over epochs {result['from_epoch']} to {result['epochs']} and seeds; {result['machine']}, bfloat16 "
+                      f"{how}. Intervals: over connected components of people and seeds."])
+
+
+def _entropy(scores):
+    """Cross-entropy of each pair, in nats: float (pairs,)."""
+    same, score = scores["label"] > 0.5, np.clip(scores["score"], 1e-7, 1 - 1e-7)
+    return -np.log(np.where(same, score, 1 - score))
+
+
+def main(arguments=None):
+    """The command; returns the exit status."""
+    def measure(*given):
+        result = precision(*given)
+        print(table(result))
+        return result
+    return command(measure, "Does rounding to bfloat16 cost accuracy?", arguments,
+                   ("seeds", 3, "runs in each precision, at least 2"))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
