@@ -24,8 +24,17 @@ import numpy as np
 from lfwstudy.config import PRECISIONS, RunConfig
 from lfwstudy.data.registry import load_pairs, prepare_bank
 from lfwstudy.errors import RunError
+from lfwstudy.network.cost import matrix_product_gflops
 from lfwstudy.system.files import replacing, write_json
-from lfwstudy.system.machine import (cpu_name, environment, large_pages, peak_memory_mb, precision_warning, resolve_precision, versions)
+from lfwstudy.system.machine import (
+    cpu_name,
+    environment,
+    large_pages,
+    peak_memory_mb,
+    precision_warning,
+    resolve_precision,
+    versions,
+)
 
 BATCH, ROUNDS = 64, 5
 # Timed steps in a round. An accelerator is given all of them ahead, and asked for the last one's result alone.
@@ -67,7 +76,13 @@ def bench(show=print, config=RunConfig()):
         finally:
             for contestant in (ceiling, *contestants.values()):
                 contestant.kill()
-    result = summary(ceiling.told["gflops"] | {precision: round(float(np.median(ceilings)), 1)}, ceilings, seconds, measured, precision)
+    result = summary(
+        ceiling.told["gflops"] | {precision: round(float(np.median(ceilings)), 1)},
+        ceilings,
+        seconds,
+        measured,
+        precision,
+    )
     for line in table(result):
         show(line)
     return result
@@ -86,21 +101,31 @@ def summary(ceiling, ceilings, seconds, measured, precision):
     def ratio(name):
         return float(np.median([other / own for own, other in zip(seconds[OURS], seconds[name])]))
 
-    return {"machine": cpu_name(), "device": ours["device"], "backend": ours["backend"], "precision": precision,
-            "warning": precision_warning(precision), "versions": versions(), "rounds": len(seconds[OURS]),
-            "ceiling_gflops": ceiling, "step_gflop": round(ours["step_gflop"], 1),
-            "step_seconds": {name: round(value, 6) for name, value in step.items()},
-            "share_of_ceiling": round(float(np.median(shares)), 3), "shares_of_ceiling": [round(share, 3) for share in shares],
-            "ours_to_bare_keras": round(1 / ratio(BARE), 3), "plain_script_to_ours": round(ratio(PLAIN), 3),
-            "pictures_share_of_step": round(ours["pictures_seconds"] / step[OURS], 4),
-            "first_step_seconds": {name: round(m["first_step_seconds"], 2) for name, m in measured.items()},
-            "score_seconds_per_pair": round(ours["score_seconds_per_pair"], 7),
-            "plain_score_seconds_per_pair": round(plain["score_seconds_per_pair"], 7),
-            "plain_score_to_ours": round(plain["score_seconds_per_pair"] / ours["score_seconds_per_pair"], 2),
-            "checkpoint_seconds": round(ours["checkpoint_seconds"], 3),
-            "checkpoint_file_seconds": round(ours["checkpoint_file_seconds"], 3),
-            "plain_write_seconds": round(ours["plain_write_seconds"], 3),
-            "peak_memory_mb": {name: m["peak_memory_mb"] for name, m in measured.items()}}
+    return {
+        "machine": cpu_name(),
+        "device": ours["device"],
+        "backend": ours["backend"],
+        "precision": precision,
+        "warning": precision_warning(precision),
+        "versions": versions(),
+        "rounds": len(seconds[OURS]),
+        "ceiling_gflops": ceiling,
+        "step_gflop": round(ours["step_gflop"], 1),
+        "step_seconds": {name: round(value, 6) for name, value in step.items()},
+        "share_of_ceiling": round(float(np.median(shares)), 3),
+        "shares_of_ceiling": [round(share, 3) for share in shares],
+        "ours_to_bare_keras": round(1 / ratio(BARE), 3),
+        "plain_script_to_ours": round(ratio(PLAIN), 3),
+        "pictures_share_of_step": round(ours["pictures_seconds"] / step[OURS], 4),
+        "first_step_seconds": {name: round(m["first_step_seconds"], 2) for name, m in measured.items()},
+        "score_seconds_per_pair": round(ours["score_seconds_per_pair"], 7),
+        "plain_score_seconds_per_pair": round(plain["score_seconds_per_pair"], 7),
+        "plain_score_to_ours": round(plain["score_seconds_per_pair"] / ours["score_seconds_per_pair"], 2),
+        "checkpoint_seconds": round(ours["checkpoint_seconds"], 3),
+        "checkpoint_file_seconds": round(ours["checkpoint_file_seconds"], 3),
+        "plain_write_seconds": round(ours["plain_write_seconds"], 3),
+        "peak_memory_mb": {name: m["peak_memory_mb"] for name, m in measured.items()},
+    }
 
 
 def table(result):
@@ -109,46 +134,31 @@ def table(result):
     first = result["first_step_seconds"]
     spread = f" ({100 * min(shares):.0f} to {100 * max(shares):.0f} % in {len(shares)} rounds)" if shares else ""
     whole = result.get("checkpoint_file_seconds")
-    disk = f"its file is on the disk after {whole:.2f} s, as many plain bytes" if whole else "as many plain bytes are on the disk"
-    return [f"a training step of {BATCH} pairs takes {result['step_gflop']:,.0f} GFLOP; seconds, and peak memory of its process:",
-            *(f"  {name:16s} {_short(seconds)} {memory[name]:7,.0f} MiB" for name, seconds in step.items()),
-            f"the first step begins {first[OURS]:.1f} s after the start of its process ({BARE} {first[BARE]:.1f} s, {PLAIN} "
-            f"{first[PLAIN]:.1f} s)",
-            f"ours takes {result['ours_to_bare_keras']:.3f} times the time of a bare Keras fit",
-            f"ours is {result['plain_script_to_ours']:.2f} times as fast as the plain script",
-            f"ours does a step's arithmetic, as direct convolutions have it, at {100 * result['share_of_ceiling']:.0f} % of the "
-            f"ceiling{spread}",
-            f"gathering, scaling and varying pictures take {100 * result['pictures_share_of_step']:.1f} % of a step",
-            f"scoring test pairs: {1000 * result['score_seconds_per_pair']:.3g} ms a pair, plain script "
-            f"{1000 * result['plain_score_seconds_per_pair']:.3g} ms ({result['plain_score_to_ours']:.1f} times as fast)",
-            f"a checkpoint stops training for {result['checkpoint_seconds']:.2f} s; {disk} after {result['plain_write_seconds']:.2f} s",
-            *([f"warning: {result['warning']}"] if result["warning"] else [])]
+    disk = (
+        f"its file is on the disk after {whole:.2f} s, as many plain bytes"
+        if whole
+        else "as many plain bytes are on the disk"
+    )
+    return [
+        f"a training step of {BATCH} pairs takes {result['step_gflop']:,.0f} GFLOP; seconds, and peak memory of its process:",
+        *(f"  {name:16s} {_short(seconds)} {memory[name]:7,.0f} MiB" for name, seconds in step.items()),
+        f"the first step begins {first[OURS]:.1f} s after the start of its process ({BARE} {first[BARE]:.1f} s, {PLAIN} "
+        f"{first[PLAIN]:.1f} s)",
+        f"ours takes {result['ours_to_bare_keras']:.3f} times the time of a bare Keras fit",
+        f"ours is {result['plain_script_to_ours']:.2f} times as fast as the plain script",
+        f"ours does a step's arithmetic, as direct convolutions have it, at {100 * result['share_of_ceiling']:.0f} % of the "
+        f"ceiling{spread}",
+        f"gathering, scaling and varying pictures take {100 * result['pictures_share_of_step']:.1f} % of a step",
+        f"scoring test pairs: {1000 * result['score_seconds_per_pair']:.3g} ms a pair, plain script "
+        f"{1000 * result['plain_score_seconds_per_pair']:.3g} ms ({result['plain_score_to_ours']:.1f} times as fast)",
+        f"a checkpoint stops training for {result['checkpoint_seconds']:.2f} s; {disk} after {result['plain_write_seconds']:.2f} s",
+        *([f"warning: {result['warning']}"] if result["warning"] else []),
+    ]
 
 
 def _short(seconds):
     """Seconds of a step in seven characters and a unit."""
     return f"{seconds:7.3f} s " if seconds >= 0.1 else f"{1000 * seconds:7.2f} ms"
-
-
-def matrix_product_gflops(dtype, size=2048, repeats=8, queued=1):
-    """Best of several square matrix products in a precision, in GFLOP/s; `queued` of them are asked for at once, one after
-    the other, that an accelerator does not wait for this process between them."""
-    from keras import ops
-    a = ops.cast(np.random.default_rng(0).standard_normal((size, size)) / np.sqrt(size), dtype)
-
-    def products():
-        product = a
-        for _ in range(queued):
-            product = ops.matmul(a, product)
-        np.asarray(ops.cast(product[0, 0], "float32"))
-
-    products()
-    seconds = []
-    for _ in range(repeats):
-        seconds.append(_seconds(products) / queued)
-        if sum(seconds) > 4:  # a precision that is only emulated
-            break
-    return 2 * size**3 / min(seconds) / 1e9
 
 
 class _Contestant:
@@ -163,9 +173,13 @@ class _Contestant:
         ours = self.name in (OURS, CEILING)
         own = large_pages() if ours else {"TF_CPU_ALLOCATOR_USE_BFC": "false", "TF_DETERMINISTIC_OPS": "0"}
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "lfwstudy.bench", self.name, str(self.job)], stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE, stderr=self.errors, text=True,
-            env=environment(**own, LFWSTUDY_BENCH_BEGAN=str(time.time())))
+            [sys.executable, "-m", "lfwstudy.bench", self.name, str(self.job)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self.errors,
+            text=True,
+            env=environment(**own, LFWSTUDY_BENCH_BEGAN=str(time.time())),
+        )
         self.told = self._answer()
 
     def go(self):
@@ -201,24 +215,27 @@ def main(name, job):
     config, precision = RunConfig.from_dict(job["config"]), job["precision"]
     # Imported here: the settings above must be in the environment before TensorFlow is.
     from lfwstudy.training import trainer as training
+
     accelerated = training.device_name() != cpu_name()
     steps = (STEPS_QUEUED if accelerated else STEPS) + 1  # the first one's end starts the clock
     if name == CEILING:
         large = {"size": 8192, "queued": 20} if accelerated else {}
-        _tell(gflops={p: round(matrix_product_gflops(p, **large), 1) for p in PRECISIONS}, device=training.device_name())
+        _tell(
+            gflops={p: round(matrix_product_gflops(p, **large), 1) for p in PRECISIONS}, device=training.device_name()
+        )
         for _ in sys.stdin:
             _tell(gflops=matrix_product_gflops(precision, **large))
         return
     training.keep_compiled(training.cache_folder() / "compiled")
     if name != OURS and training.keras.backend.backend() == "tensorflow":
         from lfwstudy.network import tensorflow_ops
+
         tensorflow_ops.FOURIER_PAYS = float("inf")  # others have Keras' own convolutions
     training.keras.utils.set_random_seed(0)
     bank, pairs = prepare_bank(config.data), load_pairs(config.data)
     images, parts = training.gather_parts(bank, pairs)
     parts["train"] = [np.resize(values, steps * BATCH) for values in parts["train"]]  # no batch is a partial one
-    run, finish = (_ours if name == OURS else _theirs)(
-        training, config, images, parts, precision, name == PLAIN)
+    run, finish = (_ours if name == OURS else _theirs)(training, config, images, parts, precision, name == PLAIN)
     clock = _step_clock()
     run(clock, 1)
     _tell(first_step_seconds=clock.first_began - began)
@@ -237,44 +254,66 @@ def _ours(training, config, images, parts, precision, _):
 
     def finish():
         from lfwstudy.network.siamese import multiply_adds
+
         scorer = training.Scorer(trainer, parts)
         if training.device_name() != cpu_name():
-            scorer.scores("test")  # compiles each batch shape; on a processor, one shape's share of the seconds is small
-        scorer.embed(np.unique(parts["test"][0])[:training.EMBED_BATCH])
+            scorer.scores(
+                "test"
+            )  # compiles each batch shape; on a processor, one shape's share of the seconds is small
+        scorer.embed(np.unique(parts["test"][0])[: training.EMBED_BATCH])
         scoring = _seconds(lambda: scorer.scores("test")) / len(parts["test"][2])
         side = {name: values[:BATCH] for name, values in batches[0][0].items()}
         pictures, queued = _compiled(training.keras, trainer, side)
         pictures()
-        return {"step_gflop": 6 * 2 * BATCH * multiply_adds(trainer.siamese) / 1e9, "score_seconds_per_pair": scoring,
-                "pictures_seconds": min(_seconds(pictures) for _ in range(5)) / queued, "device": training.device_name(),
-                "backend": training.keras.backend.backend(), **_checkpoint(trainer.siamese)}
+        return {
+            "step_gflop": 6 * 2 * BATCH * multiply_adds(trainer.siamese) / 1e9,
+            "score_seconds_per_pair": scoring,
+            "pictures_seconds": min(_seconds(pictures) for _ in range(5)) / queued,
+            "device": training.device_name(),
+            "backend": training.keras.backend.backend(),
+            **_checkpoint(trainer.siamese),
+        }
+
     return run, finish
 
 
 def _theirs(training, config, images, parts, precision, plain):
     from lfwstudy.network.siamese import build_siamese
+
     left, right, label = parts["train"]
     arrays = [images.images[rows].astype(np.float32)[..., None] / 255 for rows in (left, right)]
     targets = label.astype(np.float32)[:, None]
-    model = _plain_siamese(training.keras, config, images.side) if plain else build_siamese(config.model, images.side, precision)
-    model.compile(optimizer=training.keras.optimizers.Adam(0.001), loss="binary_crossentropy", metrics=["accuracy"],
-                  jit_compile=training.keras.backend.backend() != "tensorflow")
+    model = (
+        _plain_siamese(training.keras, config, images.side)
+        if plain
+        else build_siamese(config.model, images.side, precision)
+    )
+    model.compile(
+        optimizer=training.keras.optimizers.Adam(0.001),
+        loss="binary_crossentropy",
+        metrics=["accuracy"],
+        jit_compile=training.keras.backend.backend() != "tensorflow",
+    )
 
     def run(clock, steps):
-        given = [a[:steps * BATCH] for a in arrays]
-        model.fit(given, targets[:steps * BATCH], batch_size=BATCH, verbose=0, shuffle=False, callbacks=[clock])
+        given = [a[: steps * BATCH] for a in arrays]
+        model.fit(given, targets[: steps * BATCH], batch_size=BATCH, verbose=0, shuffle=False, callbacks=[clock])
 
     def finish():
         left, right, _ = (values[:192] for values in parts["test"])
         given = [images.images[rows].astype(np.float32)[..., None] / 255 for rows in (left, right)]
         model.predict([a[:BATCH] for a in given], batch_size=BATCH, verbose=0)
-        return {"score_seconds_per_pair": _seconds(lambda: model.predict(given, batch_size=BATCH, verbose=0)) / len(left)}
+        return {
+            "score_seconds_per_pair": _seconds(lambda: model.predict(given, batch_size=BATCH, verbose=0)) / len(left)
+        }
+
     return run, finish
 
 
 def _plain_siamese(keras, config, side):
     """The network as the published study calls it: one tower, called twice, in float32."""
     from lfwstudy.network.siamese import build_tower
+
     tower = build_tower(config.model, side, "float32")
     left, right = keras.Input((side, side, 1)), keras.Input((side, side, 1))
     distance = keras.ops.absolute(tower(left) - tower(right))
@@ -284,6 +323,7 @@ def _plain_siamese(keras, config, side):
 def _compiled(keras, trainer, inputs):
     """A function that gathers, scales and varies a batch's pictures as the training step does, and waits for them; and how
     many times it does so: once on TensorFlow, often on JAX, whose pictures stay on the device."""
+
     class Pictures(keras.Model):
         def __init__(self):
             super().__init__()
@@ -295,10 +335,13 @@ def _compiled(keras, trainer, inputs):
     model = Pictures()
     if keras.backend.backend() == "jax":
         import jax
+
         model(inputs)  # builds it
         pictures = jax.jit(lambda bank, inputs: model.stateless_call([], [bank], inputs)[0])
         inputs = jax.device_put(inputs)
-        return lambda: jax.block_until_ready([pictures(trainer.bank.value, inputs) for _ in range(STEPS_QUEUED)]), STEPS_QUEUED
+        return lambda: jax.block_until_ready(
+            [pictures(trainer.bank.value, inputs) for _ in range(STEPS_QUEUED)]
+        ), STEPS_QUEUED
     model.compile(jit_compile=keras.backend.backend() != "tensorflow")
     return lambda: model.predict_on_batch(inputs), 1
 
@@ -306,6 +349,7 @@ def _compiled(keras, trainer, inputs):
 def _checkpoint(siamese):
     """Seconds that keeping the weights stops training for, until their file is on the disk, and that as many plain bytes take."""
     from lfwstudy.training.recorder import begin_weights, weights_path
+
     with tempfile.TemporaryDirectory() as folder:
         keep, whole, write, folder = [], [], [], Path(folder)
         for _ in range(3):
@@ -342,6 +386,7 @@ def _step_clock():
                 float(logs["loss"])
                 self.last = time.perf_counter()
                 self.first = self.last if batch == 0 else self.first
+
     return StepClock()
 
 

@@ -66,6 +66,7 @@ def main(arguments=None):
 def data(options):
     """`lfwstudy data`: find or download, verify, count, prepare; with --audit also what the splits share."""
     from lfwstudy.data.summary import describe_audit, describe_data
+
     if options.all_pictures and not options.pack:
         raise ConfigError("--all-pictures goes with --pack DIR")
     config = DataConfig(dataset=options.dataset, crop=options.crop, side=options.side, filter=options.filter)
@@ -76,20 +77,33 @@ def data(options):
             print(line)
     if options.pack:
         from lfwstudy.data.registry import pack
+
         print(f"packed: {pack(config, options.data_dir, options.pack, options.all_pictures)}")
 
 
 def run(options):
     """`lfwstudy run`: the study, or with --dry-run what it would do."""
-    from lfwstudy.workflow import conduct, dry_run, train_only
     from lfwstudy.study.study import Settings, Study
+    from lfwstudy.workflow import conduct, dry_run, train_only
+
     if options.protocol == "view2" and options.split is not None:
         raise ConfigError("--split does not go with --protocol view2: its validation is the fold after the tested one")
     settings = Settings(
-        dataset=options.dataset, data_dir=options.data_dir, profile=options.profile, ladder=options.ladder,
-        stages=options.stages, seeds=options.seeds, split=options.split or "", protocol=options.protocol,
-        select=options.select or "", precision=options.precision, keep=options.keep, test=not options.no_test,
-        cluster=options.cluster, out=options.out)
+        dataset=options.dataset,
+        data_dir=options.data_dir,
+        profile=options.profile,
+        ladder=options.ladder,
+        stages=options.stages,
+        seeds=options.seeds,
+        split=options.split or "",
+        protocol=options.protocol,
+        select=options.select or "",
+        precision=options.precision,
+        keep=options.keep,
+        test=not options.no_test,
+        cluster=options.cluster,
+        out=options.out,
+    )
     study = Study(settings)
     if options.dry_run:
         print("\n".join(dry_run(study)))
@@ -99,8 +113,9 @@ def run(options):
 
 def report(options):
     """`lfwstudy report`: execute the notebooks on the finished runs and render the HTML again."""
-    from lfwstudy.workflow import conduct
     from lfwstudy.study.study import default_root, open_study
+    from lfwstudy.workflow import conduct
+
     out = Path(options.out) if options.out else default_root() / "runs" / "demo-quick"
     return conduct(open_study(out)[0], train=False)
 
@@ -108,9 +123,13 @@ def report(options):
 def verify(options):
     """`lfwstudy verify`: are two photos of the same person?"""
     from lfwstudy.verify.photos import verify_photos
+
     answer = verify_photos(options.left, options.right, options.out, options.left_box, options.right_box)
     if answer.is_demo:
-        print("warning: this network was trained on drawn faces; what it says of real people means nothing", file=sys.stderr)
+        print(
+            "warning: this network was trained on drawn faces; what it says of real people means nothing",
+            file=sys.stderr,
+        )
     print(one_line(answer))
 
 
@@ -118,6 +137,7 @@ def bench(options):
     """`lfwstudy bench`: speed and memory of this machine, or with --growth how both grow."""
     from lfwstudy.system.files import write_json
     from lfwstudy.system.machine import keras_backend
+
     keras_backend()  # one that cannot train is named before anything is measured
     if options.growth:
         from tools.growth import growth as measure
@@ -132,8 +152,10 @@ def bench(options):
 
 def _parser():
     parser = argparse.ArgumentParser(
-        prog="lfwstudy", description="How far does a siamese convolutional network get at telling whether two face "
-        "pictures show the same person, and what does each training choice add?")
+        prog="lfwstudy",
+        description="How far does a siamese convolutional network get at telling whether two face "
+        "pictures show the same person, and what does each training choice add?",
+    )
     parser.add_argument("--version", action="version", version=f"lfwstudy {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _data_command(commands)
@@ -141,10 +163,18 @@ def _parser():
     command = _command(commands, "report", report, "render the HTML of a study again")
     command.add_argument("--out", default="", help="the study's folder (default: runs/demo-quick)")
     _verify_command(commands)
-    command = _command(commands, "bench", bench, "measure speed and memory of this machine, in at most three minutes and with about 8 GB")
+    command = _command(
+        commands,
+        "bench",
+        bench,
+        "measure speed and memory of this machine, in at most three minutes and with about 8 GB",
+    )
     command.add_argument("--json", default="", metavar="FILE", help="write the measurements to a file, too")
-    command.add_argument("--growth", action="store_true",
-                         help="instead: how time and memory grow with pairs, pixels and runs; takes longer")
+    command.add_argument(
+        "--growth",
+        action="store_true",
+        help="instead: how time and memory grow with pairs, pixels and runs; takes longer",
+    )
     return parser
 
 
@@ -152,42 +182,75 @@ def _data_command(commands):
     command = _command(commands, "data", data, "find or download the pictures, verify, count and prepare them")
     _data_options(command)
     command.add_argument("--audit", action="store_true", help="what do training and validation share under each split?")
-    command.add_argument("--pack", default="", metavar="DIR",
-                         help="write the pictures that the View 1 pairs name, as a bank file, and the pair files to DIR: a "
-                              "--data-dir for another machine; once more for each crop and side that stages use")
-    command.add_argument("--all-pictures", action="store_true",
-                         help="with --pack: all pictures, for what learns from all training people and for View 2")
+    command.add_argument(
+        "--pack",
+        default="",
+        metavar="DIR",
+        help="write the pictures that the View 1 pairs name, as a bank file, and the pair files to DIR: a "
+        "--data-dir for another machine; once more for each crop and side that stages use",
+    )
+    command.add_argument(
+        "--all-pictures",
+        action="store_true",
+        help="with --pack: all pictures, for what learns from all training people and for View 2",
+    )
     command.add_argument("--crop", type=int, default=250, metavar="N", help="central square kept, in pixels of 250")
     command.add_argument("--side", type=int, default=105, metavar="N", help="side it is resized to, in pixels")
-    command.add_argument("--filter", default="bilinear", choices=FILTERS,
-                         help="resize filter; all but nearest average over the pixels they shrink")
+    command.add_argument(
+        "--filter",
+        default="bilinear",
+        choices=FILTERS,
+        help="resize filter; all but nearest average over the pixels they shrink",
+    )
 
 
 def _run_command(commands):
     command = _command(commands, "run", run, "run the study, or go on with it")
     _data_options(command)
     add = command.add_argument
-    add("--profile", default="quick", metavar="NAME",
-        help="quick (minutes, narrow network), cpu (a night on 2 cores) or report (the report's own numbers)")
-    add("--ladder", default="report", metavar="NAME",
+    add(
+        "--profile",
+        default="quick",
+        metavar="NAME",
+        help="quick (minutes, narrow network), cpu (a night on 2 cores) or report (the report's own numbers)",
+    )
+    add(
+        "--ladder",
+        default="report",
+        metavar="NAME",
         help="which ladder of stages: report (as the report describes itself), published (what its code did) or beyond (other "
-             "networks, trained in other ways)")
+        "networks, trained in other ways)",
+    )
     add("--stages", default="", metavar="A,B,..", help="stages to add to this study (default: all of the ladder)")
     add("--seeds", type=int, default=1, metavar="N", help="runs per variant, seeds 0 to N-1")
-    add("--split", choices=SPLITS, help="who is in validation (default: components, person-disjoint, no pair lost; for the "
-        "ladder published what its code did: sequential)")
+    add(
+        "--split",
+        choices=SPLITS,
+        help="who is in validation (default: components, person-disjoint, no pair lost; for the "
+        "ladder published what its code did: sequential)",
+    )
     add("--protocol", default="view1", choices=PROTOCOLS, help="LFW's View 1 (development) or View 2 (ten folds)")
-    add("--select", choices=("validation", "report"),
+    add(
+        "--select",
+        choices=("validation", "report"),
         help="carry the best variant on validation forward (default), or follow the report's own choices (default for the ladder "
-             "published)")
+        "published)",
+    )
     add("--precision", default="auto", choices=("auto", *PRECISIONS), help="of the convolutions; kept in study.json")
     add("--keep", default="best", choices=("best", "all", "none"), help="whose weights stay when the study ends")
     add("--no-test", action="store_true", help="do not score the test pairs (a later command without it adds them)")
-    add("--no-report", action="store_true",
-        help="train only: needs no notebook packages; a later command without it makes the notebooks and the report")
+    add(
+        "--no-report",
+        action="store_true",
+        help="train only: needs no notebook packages; a later command without it makes the notebooks and the report",
+    )
     add("--dry-run", action="store_true", help="print runs, time and disk needed; train nothing")
-    add("--cluster", default="", metavar="ADDRESS",
-        help="hand the runs to many machines: a Dask scheduler, tcp://HOST:PORT, or local:N for N workers here")
+    add(
+        "--cluster",
+        default="",
+        metavar="ADDRESS",
+        help="hand the runs to many machines: a Dask scheduler, tcp://HOST:PORT, or local:N for N workers here",
+    )
     add("--out", default="", metavar="DIR", help="the study's folder (default: runs/<dataset>-<profile>)")
 
 
@@ -195,22 +258,44 @@ def _verify_command(commands):
     command = _command(commands, "verify", verify, "same person? score two photos with the best model")
     command.add_argument("left", help="a photo")
     command.add_argument("right", help="another photo")
-    command.add_argument("--out", default="", metavar="DIR", help="study whose best model is used (default: the network that comes with the package)")
+    command.add_argument(
+        "--out",
+        default="",
+        metavar="DIR",
+        help="study whose best model is used (default: the network that comes with the package)",
+    )
     for side in ("left", "right"):
-        command.add_argument(f"--{side}-box", type=_box, metavar="L,T,R,B",
-                             help=f"where the face is in the {side} photo: left, top, right, bottom in pixels of the upright photo")
+        command.add_argument(
+            f"--{side}-box",
+            type=_box,
+            metavar="L,T,R,B",
+            help=f"where the face is in the {side} photo: left, top, right, bottom in pixels of the upright photo",
+        )
 
 
 def _data_options(command):
-    command.add_argument("--dataset", default="demo", metavar="NAME",
-                         help="demo (drawn faces), lfw, lfw-funneled, lfw-deepfunneled or lfw-a")
-    command.add_argument("--data-dir", default="", metavar="DIR",
-                         help="folder with your copy: archive, unpacked folder or bank file (default: $LFWSTUDY_DATA)")
+    command.add_argument(
+        "--dataset",
+        default="demo",
+        metavar="NAME",
+        help="demo (drawn faces), lfw, lfw-funneled, lfw-deepfunneled or lfw-a",
+    )
+    command.add_argument(
+        "--data-dir",
+        default="",
+        metavar="DIR",
+        help="folder with your copy: archive, unpacked folder or bank file (default: $LFWSTUDY_DATA)",
+    )
 
 
 def _command(commands, name, call, text):
-    command = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".",
-                                  epilog=EXAMPLES.get(name), formatter_class=argparse.RawDescriptionHelpFormatter)
+    command = commands.add_parser(
+        name,
+        help=text,
+        description=text[0].upper() + text[1:] + ".",
+        epilog=EXAMPLES.get(name),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     command.set_defaults(call=call)
     return command
 
@@ -218,9 +303,13 @@ def _command(commands, name, call, text):
 def _cache_hint(error):
     """What to do where an OSError is about the data cache."""
     from lfwstudy.data.registry import cache_folder
+
     folder = cache_folder()
-    of_cache = isinstance(error.filename, str) and (Path(error.filename) == folder or folder in Path(error.filename).parents
-                                                    or Path(error.filename) in folder.parents)
+    of_cache = isinstance(error.filename, str) and (
+        Path(error.filename) == folder
+        or folder in Path(error.filename).parents
+        or Path(error.filename) in folder.parents
+    )
     return f"; {folder} is the data cache: set LFWSTUDY_CACHE to a folder that can be written" if of_cache else ""
 
 

@@ -65,8 +65,10 @@ class DataConfig:
         if self.fold is not None:
             _require_int("fold", self.fold, 1, 10)
         if (self.fold is None) != (self.protocol == "view1"):
-            raise ConfigError(f"fold {self.fold} does not go with protocol {self.protocol}: "
-                              "view2 needs a fold from 1 to 10, view1 has none")
+            raise ConfigError(
+                f"fold {self.fold} does not go with protocol {self.protocol}: "
+                "view2 needs a fold from 1 to 10, view1 has none"
+            )
         if self.pairs_per_class is not None:
             _require_int("pairs_per_class", self.pairs_per_class, 10)
 
@@ -208,8 +210,15 @@ class TrainingConfig:
         choose_one("monitored value", self.monitor, MONITORS)
         for name in ("flip", "stretch_copies", "separate_twins"):
             _require_bool(name, getattr(self, name))
-        for name, high in (("weight_decay", 1), ("shift", 0.5), ("online_zoom", 0.5), ("rotation", 90),
-                           ("online_brightness", 0.9), ("erase", 1), ("contrast", 100)):
+        for name, high in (
+            ("weight_decay", 1),
+            ("shift", 0.5),
+            ("online_zoom", 0.5),
+            ("rotation", 90),
+            ("online_brightness", 0.9),
+            ("erase", 1),
+            ("contrast", 100),
+        ):
             _require_number(name, getattr(self, name), 0, high)
         _require_number("temperature", self.temperature, 0.001, 10)
         for name in ("patience", "checkpoint_period", "lr_drop_epoch", "drawn_people"):
@@ -227,8 +236,9 @@ class TrainingConfig:
 
     def varies_online(self):
         """Whether pictures are varied anew in every epoch."""
-        return self.flip or any(getattr(self, name) for name in
-                                ("shift", "online_zoom", "rotation", "online_brightness", "erase"))
+        return self.flip or any(
+            getattr(self, name) for name in ("shift", "online_zoom", "rotation", "online_brightness", "erase")
+        )
 
 
 @dataclass(frozen=True)
@@ -247,8 +257,10 @@ class RunConfig:
             if name not in _SETTINGS.get(section, ()):
                 raise UnknownSettingError(f"unknown setting {key!r}")
             sections.setdefault(section, {})[name] = value
-        return dataclasses.replace(self, **{
-            section: dataclasses.replace(getattr(self, section), **values) for section, values in sections.items()})
+        return dataclasses.replace(
+            self,
+            **{section: dataclasses.replace(getattr(self, section), **values) for section, values in sections.items()},
+        )
 
     def to_dict(self):
         """Nested plain dict, every setting present; the inverse of `from_dict`."""
@@ -258,7 +270,9 @@ class RunConfig:
     def from_dict(cls, content):
         """Rebuild from `to_dict`'s result. Raises ConfigError for unknown sections, fields and values."""
         if not isinstance(content, dict) or set(content) - set(_SECTIONS):
-            raise ConfigError(f"not a run configuration: sections {sorted(content) if isinstance(content, dict) else content!r}")
+            raise ConfigError(
+                f"not a run configuration: sections {sorted(content) if isinstance(content, dict) else content!r}"
+            )
         flat = {}
         try:
             for section, values in content.items():
@@ -283,7 +297,13 @@ class RunConfig:
         default leaves the names of older runs alone.
         """
         choose_one("precision", precision, (*PRECISIONS, ALL_BFLOAT16))
-        identity = {"config": _changes(self), "seed": seed, "precision": precision, "data": data_digest, "version": TRAINING_VERSION}
+        identity = {
+            "config": _changes(self),
+            "seed": seed,
+            "precision": precision,
+            "data": data_digest,
+            "version": TRAINING_VERSION,
+        }
         return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
 
 

@@ -9,16 +9,27 @@ import zipfile
 import zlib
 
 # What is found under the name of a data file that is none, by its first bytes.
-_MISTAKEN = tuple((re.compile(start, re.IGNORECASE), what) for start, what in (
-    (rb"<(!doctype|html|head|body|script|\?xml|!--)", "a web page in place of the file; download it again in a browser"),
-    (rb"version https://git-lfs\.github\.com/spec/",
-     "a Git LFS pointer in place of the file; run `git lfs pull` where it was cloned, or get the file itself"),
-    (rb"(\.\./)*(\.git|/annex)/\S*(annex|objects)/",
-     "a git-annex pointer in place of the file; run `git annex get` where it was cloned"),
-    (rb"\{\s*\"(\w+)\"\s*:", "a server's JSON answer in place of the file; download it again in a browser"),
-    (rb"PK\x03\x04|\x1f\x8b|BZh|\xfd7zXZ", "a compressed file; unpack it"),
-    (rb"Rar!\x1a|7z\xbc\xaf|\x28\xb5\x2f\xfd", "a RAR, 7-Zip or Zstandard archive, which is not read; unpack it"),
-    (rb"%PDF-|\{\\rtf|\xd0\xcf\x11\xe0", "a PDF, RTF or Office document; save it as plain text")))
+_MISTAKEN = tuple(
+    (re.compile(start, re.IGNORECASE), what)
+    for start, what in (
+        (
+            rb"<(!doctype|html|head|body|script|\?xml|!--)",
+            "a web page in place of the file; download it again in a browser",
+        ),
+        (
+            rb"version https://git-lfs\.github\.com/spec/",
+            "a Git LFS pointer in place of the file; run `git lfs pull` where it was cloned, or get the file itself",
+        ),
+        (
+            rb"(\.\./)*(\.git|/annex)/\S*(annex|objects)/",
+            "a git-annex pointer in place of the file; run `git annex get` where it was cloned",
+        ),
+        (rb"\{\s*\"(\w+)\"\s*:", "a server's JSON answer in place of the file; download it again in a browser"),
+        (rb"PK\x03\x04|\x1f\x8b|BZh|\xfd7zXZ", "a compressed file; unpack it"),
+        (rb"Rar!\x1a|7z\xbc\xaf|\x28\xb5\x2f\xfd", "a RAR, 7-Zip or Zstandard archive, which is not read; unpack it"),
+        (rb"%PDF-|\{\\rtf|\xd0\xcf\x11\xe0", "a PDF, RTF or Office document; save it as plain text"),
+    )
+)
 
 
 class StudyError(Exception):
@@ -46,8 +57,22 @@ class DamageError(RunError):
 
 
 # What readers raise over a file's content. Not RuntimeError or ImportError: a machine short of threads or files raises them, too.
-_OF_CONTENT = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, EOFError, NotImplementedError,
-               RecursionError, RunError, csv.Error, struct.error, zlib.error, lzma.LZMAError, zipfile.BadZipFile)
+_OF_CONTENT = (
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    ArithmeticError,
+    EOFError,
+    NotImplementedError,
+    RecursionError,
+    RunError,
+    csv.Error,
+    struct.error,
+    zlib.error,
+    lzma.LZMAError,
+    zipfile.BadZipFile,
+)
 
 
 def proves_damage(error: BaseException) -> bool:
@@ -62,7 +87,7 @@ def proves_damage(error: BaseException) -> bool:
 
 def is_the_machines(error: BaseException) -> bool:
     """Whether the machine failed (memory, open files, permission, a failing disk), whatever a reader says of the file."""
-    return isinstance(error, MemoryError) or isinstance(error, OSError) and not proves_damage(error)
+    return isinstance(error, MemoryError) or (isinstance(error, OSError) and not proves_damage(error))
 
 
 def one_line(text):
@@ -74,7 +99,7 @@ def quoted(value: object, most: int = 80) -> str:
     """A user's value as it is shown in a message: its `repr`, cut to `most` characters."""
     shown = repr(value[:most] if isinstance(value, str) else value)
     whole = len(shown) <= most and (not isinstance(value, str) or len(value) <= most)
-    return shown if whole else f"{shown[:most - 4]}...{shown[-1]}"
+    return shown if whole else f"{shown[: most - 4]}...{shown[-1]}"
 
 
 def mistaken(content: bytes) -> str:
@@ -88,6 +113,7 @@ def choose_one(kind, value, known):
     if value in known:
         return value
     import difflib
+
     names = {str(k).lower(): str(k) for k in known}
     near = difflib.get_close_matches(str(value)[:80].lower(), names, n=1)
     hint = f"; did you mean {names[near[0]]!r}?" if near else "."

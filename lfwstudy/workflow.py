@@ -6,14 +6,14 @@ import tempfile
 import time
 from contextlib import contextmanager
 
-from lfwstudy.report import pages
 from lfwstudy.data.registry import DATASETS, pair_file, people_files
 from lfwstudy.errors import RunError, StudyError, one_line
+from lfwstudy.ladder.stage import LADDERS, get_stage, in_order, scale
+from lfwstudy.network.cost import matrix_product_gflops, tower_cost, training_memory
+from lfwstudy.report import pages
 from lfwstudy.runs.local import clock, load_cluster
 from lfwstudy.system.files import locked, read_csv, sweep
 from lfwstudy.system.machine import cores, precision_warning
-from lfwstudy.network.cost import tower_cost, training_memory
-from lfwstudy.ladder.stage import LADDERS, get_stage, in_order, scale
 
 _POLL_SECONDS = 0.3
 
@@ -32,8 +32,10 @@ def conduct(study, train=True):
         for folder in (study.out, study.out / "notebooks", study.out / "html"):
             sweep(folder)
         if train:
-            _say(f"study: {DATASETS[study.settings.dataset].title}, profile {study.settings.profile}, "
-                 f"{study.settings.ladder} ladder, in {study.out}")
+            _say(
+                f"study: {DATASETS[study.settings.dataset].title}, profile {study.settings.profile}, "
+                f"{study.settings.ladder} ladder, in {study.out}"
+            )
             if warning := precision_warning(study.precision):
                 _say(f"warning: {warning}")
         study.set_aside_damaged(_say)
@@ -92,9 +94,11 @@ def dry_run(study):
             parameters = tower_cost(config.model, config.data.side)[1]
             largest = max(largest, parameters)
             memory = training_memory(config.model, config.data.side, config.training.batch_size)
-            lines.append(f"{name:16s} {variant.id:26s} {count:4d} run{'s' if count != 1 else ' '}  at most "
-                         f"{config.training.epochs:3d} epochs  at most {clock(seconds):>9s}  at most "
-                         f"{memory / 2**30:4.1f} GiB of memory")
+            lines.append(
+                f"{name:16s} {variant.id:26s} {count:4d} run{'s' if count != 1 else ' '}  at most "
+                f"{config.training.epochs:3d} epochs  at most {clock(seconds):>9s}  at most "
+                f"{memory / 2**30:4.1f} GiB of memory"
+            )
             total, disk = total + seconds, disk + count * 0.5
         if name in known and known[name].complete() and known[name].after:
             incumbent = known[name].after.config
@@ -106,9 +110,13 @@ def dry_run(study):
                 incumbent = incumbent.change(chosen.changes)
     best = max(study.seeds_of(get_stage(study.settings.ladder, name)) for name in stages) * len(study.folds())
     kept = {"none": 0, "best": best, "all": len(planned)}[study.settings.keep] * largest * 4 / 2**20
-    lines.append(f"in all: {len(planned)} runs to train, at most {clock(total)} ({source}); early stopping makes it shorter")
-    lines.append(f"disk: about {disk + kept:,.0f} MiB when finished, {disk + kept + largest * 28 / 2**20:,.0f} MiB "
-                 "while training")
+    lines.append(
+        f"in all: {len(planned)} runs to train, at most {clock(total)} ({source}); early stopping makes it shorter"
+    )
+    lines.append(
+        f"disk: about {disk + kept:,.0f} MiB when finished, {disk + kept + largest * 28 / 2**20:,.0f} MiB "
+        "while training"
+    )
     if warning := precision_warning(study.precision):
         lines.append(f"warning: {warning}")
     expected = "the report's own choices were" if LADDERS[study.settings.ladder].has_path() else "each stage was"
@@ -148,8 +156,9 @@ def _climb(study, before):
     # Tables that compare splits or selections stand in the summaries of the other ladders, too.
     mine = _own_pages(study)["02_report.ipynb"]
     summaries = [page for page in pages.all_pages(study) if page.notebook == "02_report.ipynb"]
-    return desk.failures + _render_pages(study, [p for p in summaries if p.stem == mine.stem
-                                                 or pages.notebook_path(study, p).is_file()])
+    return desk.failures + _render_pages(
+        study, [p for p in summaries if p.stem == mine.stem or pages.notebook_path(study, p).is_file()]
+    )
 
 
 class _Desk:
@@ -169,8 +178,10 @@ class _Desk:
     def expect(self, specs):
         """These runs are trained next: say why runs known before are trained anew, and show a bar over their epochs."""
         for stage, reason in dict.fromkeys(
-                (s.stage, self.study.why_anew(s, known)) for s in specs
-                if (known := self.before.get(s.stage, {}).get((s.variant, s.seed, s.fold), s.run)) != s.run):
+            (s.stage, self.study.why_anew(s, known))
+            for s in specs
+            if (known := self.before.get(s.stage, {}).get((s.variant, s.seed, s.fold), s.run)) != s.run
+        ):
             _say(f"stage {stage} runs anew: {reason}")
         self.bar = _Bar(self.study, specs)
 
@@ -241,8 +252,11 @@ def _try(failures, call, *arguments):
 def _own_pages(study):
     """Pages of this combination's ladder, by stage; the others by their notebook's name."""
     values = study.settings.combination()
-    return {page.parameters.get("stage", page.notebook): page for page in pages.all_pages(study)
-            if all(page.parameters[key] == value for key, value in values.items())}
+    return {
+        page.parameters.get("stage", page.notebook): page
+        for page in pages.all_pages(study)
+        if all(page.parameters[key] == value for key, value in values.items())
+    }
 
 
 def _render_pages(study, pages):
@@ -291,11 +305,17 @@ class _Bar:
 
     def __init__(self, study, specs):
         from tqdm import tqdm
+
         self.study, self.specs, self.left = study, specs, list(specs)
         self.is_terminal = sys.stderr.isatty()
-        self.bar = tqdm(total=sum(s.config.training.epochs for s in specs), desc=f"{len(specs)} runs", leave=False,
-                        disable=not self.is_terminal, unit="epoch",
-                        bar_format="{desc}: {percentage:3.0f}%|{bar}| {elapsed}, at most {remaining} left{postfix}")
+        self.bar = tqdm(
+            total=sum(s.config.training.epochs for s in specs),
+            desc=f"{len(specs)} runs",
+            leave=False,
+            disable=not self.is_terminal,
+            unit="epoch",
+            bar_format="{desc}: {percentage:3.0f}%|{bar}| {elapsed}, at most {remaining} left{postfix}",
+        )
 
     def update(self):
         """Show how far the runs are."""
@@ -303,8 +323,10 @@ class _Bar:
             self.left.remove(spec)
             if not self.is_terminal:
                 fold = f", fold {spec.fold}" if spec.fold else ""
-                _say(f"- {spec.stage}/{spec.variant}, seed {spec.seed}{fold}: done, "
-                     f"{len(self.specs) - len(self.left)} of {len(self.specs)}")
+                _say(
+                    f"- {spec.stage}/{spec.variant}, seed {spec.seed}{fold}: done, "
+                    f"{len(self.specs) - len(self.left)} of {len(self.specs)}"
+                )
         if self.is_terminal:
             epochs = {spec: len(self.study.store.history(spec.run)) for spec in self.left}
             current = [f"{spec.stage}/{spec.variant} epoch {count}" for spec, count in epochs.items() if count]
@@ -326,8 +348,11 @@ def _known_runs(study):
     try:
         for row in read_csv(path) if path.is_file() else ():
             # Under View 2 there is no split to tell ladders apart by.
-            if all(row[key] == value for key, value in study.settings.combination().items()
-                   if (key, study.settings.protocol) != ("split", "view2")):
+            if all(
+                row[key] == value
+                for key, value in study.settings.combination().items()
+                if (key, study.settings.protocol) != ("split", "view2")
+            ):
                 fold = int(row["fold"]) if row["fold"] else None
                 known.setdefault(row["stage"], {})[row["variant"], int(row["seed"]), fold] = row["run"]
     except (ValueError, KeyError, TypeError, csv.Error) as error:
@@ -358,8 +383,8 @@ def _rate(study):
     if done:
         return operations / done, f"at {operations / done / 1e9:,.0f} GFLOP/s, as the runs finished here"
     from lfwstudy.system.machine import start_keras_quietly
+
     start_keras_quietly()
-    from lfwstudy.bench import matrix_product_gflops
     # Narrow networks spend more of a step outside the products.
     rate = matrix_product_gflops(study.precision) * 1e9 * (0.85 if study.base().model.width >= 0.5 else 0.25)
     return rate, f"at {rate / 1e9:,.0f} GFLOP/s, guessed from a matrix product on this machine"
@@ -374,6 +399,7 @@ def _now_and_then(say, seconds=30):
         if time.monotonic() - last >= seconds:
             last = time.monotonic()
             say(text)
+
     return sometimes
 
 

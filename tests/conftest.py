@@ -10,8 +10,8 @@ import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from lfwstudy.data import demo
 from lfwstudy.config import RunConfig
+from lfwstudy.data import demo
 
 # The profile `tiny`, in this process and in those that tests start.
 _ROOT = str(Path(__file__).resolve().parents[1])
@@ -59,9 +59,16 @@ def faces(tmp_path_factory):
 @pytest.fixture(scope="session")
 def tiny():
     """A configuration that trains in seconds: 40 demo pairs per class, a sliver of the network."""
-    return RunConfig().change({
-        "data.side": 69, "data.pairs_per_class": 40, "model.width": 0.05, "training.epochs": 3,
-        "training.batch_size": 24, "training.learning_rate": 0.003})
+    return RunConfig().change(
+        {
+            "data.side": 69,
+            "data.pairs_per_class": 40,
+            "model.width": 0.05,
+            "training.epochs": 3,
+            "training.batch_size": 24,
+            "training.learning_rate": 0.003,
+        }
+    )
 
 
 @pytest.fixture
@@ -72,26 +79,46 @@ def rng():
 @pytest.fixture(scope="session")
 def played(tiny, tmp_path_factory):
     """A small finished study to play with: two trained runs, the second one augmented, carried forward and kept."""
-    from lfwstudy.training import trainer as training
     from lfwstudy.data.registry import load_pairs, prepare_bank
-    from lfwstudy.system.files import read_json, write_csv, write_json
     from lfwstudy.study.study import RESULT_COLUMNS, Settings
+    from lfwstudy.system.files import read_json, write_csv, write_json
+    from lfwstudy.training import trainer as training
+
     out = tmp_path_factory.mktemp("played") / "study"
     combination = Settings().combination()
     rows = []
     for stage, variant, changes in (
-            ("base", "base", {}),
-            ("augmentation", "impatient", {"training.augmented_copies": 1, "model.batchnorm": "before-activation"})):
+        ("base", "base", {}),
+        ("augmentation", "impatient", {"training.augmented_copies": 1, "model.batchnorm": "before-activation"}),
+    ):
         config = tiny.change({"data.side": 73, "training.epochs": 2, **changes})
         bank, pairs = prepare_bank(config.data), load_pairs(config.data)
         run = config.identify(0, "float32", pairs.digest(bank))
         best = stage == "augmentation"
         training.train(config, 0, "float32", bank, pairs, out / "runs" / run, run, keep_weights=best)
-        rows.append({**read_json(out / "runs" / run / "result.json"), **combination, "stage": stage, "variant": variant,
-                     "seed": 0, "run": run, "carried_forward": best, "dataset": "demo", "profile": "quick"})
+        rows.append(
+            {
+                **read_json(out / "runs" / run / "result.json"),
+                **combination,
+                "stage": stage,
+                "variant": variant,
+                "seed": 0,
+                "run": run,
+                "carried_forward": best,
+                "dataset": "demo",
+                "profile": "quick",
+            }
+        )
     write_csv(out / "results.csv", RESULT_COLUMNS, rows)
-    write_json(out / "study.json", {"dataset": "demo", "profile": "quick", "precision": "float32", "combinations": [
-        {**combination, "seeds": 1, "stages": ["base", "augmentation"]}]})
+    write_json(
+        out / "study.json",
+        {
+            "dataset": "demo",
+            "profile": "quick",
+            "precision": "float32",
+            "combinations": [{**combination, "seeds": 1, "stages": ["base", "augmentation"]}],
+        },
+    )
     return out
 
 
@@ -110,6 +137,8 @@ def chromium():
 
 def serious_findings(page, context=None):
     """What axe finds in a page (or the part of it that a selector names) that is serious or critical."""
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed").Axe()
+    axe = pytest.importorskip(
+        "axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed"
+    ).Axe()
     found = axe.run(page, context=context).response["violations"]
     return [(v["id"], v["nodes"][0]["html"][:200]) for v in found if v["impact"] in ("serious", "critical")]

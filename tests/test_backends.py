@@ -10,16 +10,29 @@ import sys
 import numpy as np
 import pytest
 
-from lfwstudy.data.bank import load_bank
 from lfwstudy.cli import main
+from lfwstudy.data.bank import load_bank
 from lfwstudy.data.registry import load_pairs, prepare_bank
-from lfwstudy.system.files import read_csv, read_json
 from lfwstudy.runs.store import Store
 from lfwstudy.study.study import Settings, Study
+from lfwstudy.system.files import read_csv, read_json
 
 # Packages that such a machine does not have: importing them fails as it would there.
-_ABSENT = ("tensorflow", "pandas", "matplotlib", "seaborn", "IPython", "papermill", "nbconvert", "nbformat", "statsmodels",
-           "cv2", "jinja2", "ipywidgets", "tqdm")
+_ABSENT = (
+    "tensorflow",
+    "pandas",
+    "matplotlib",
+    "seaborn",
+    "IPython",
+    "papermill",
+    "nbconvert",
+    "nbformat",
+    "statsmodels",
+    "cv2",
+    "jinja2",
+    "ipywidgets",
+    "tqdm",
+)
 _RUN = """
 import sys
 
@@ -40,27 +53,65 @@ needs_jax = pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="
 def on_such_a_machine(module, arguments, *argv):
     """Run a module's main on JAX where the packages are absent."""
     code = _RUN.format(absent=_ABSENT, module=module, arguments=arguments)
-    done = subprocess.run([sys.executable, "-c", code, *map(str, argv)], text=True, capture_output=True,
-                          env={**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"})
+    done = subprocess.run(
+        [sys.executable, "-c", code, *map(str, argv)],
+        text=True,
+        capture_output=True,
+        env={**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"},
+    )
     assert done.returncode == 0, done.stderr
 
 
 @needs_jax
-@pytest.mark.parametrize("changes", [
-    {"training.augmented_copies": 1, "model.batchnorm": "before-activation", "model.head_l2": 0.01, "training.separate_twins": True,
-     "training.stretch_copies": True},
-    {"model.architecture": "compact", "model.head": "cosine", "training.contrast": 1.0, "training.flip": True,
-     "training.drawn_people": 16, "training.batch_size": 8, "training.optimizer": "adamw", "model.cohort": 12, "model.flip_average": True,
-     "model.pooling": "generalised-mean"},
-    {"model.architecture": "shallow", "model.head": "cosine", "training.contrast": 1.0, "training.drawn_people": 16,
-     "training.batch_size": 8, "training.pairs_per_person": 2, "training.least_pictures": 2}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {
+            "training.augmented_copies": 1,
+            "model.batchnorm": "before-activation",
+            "model.head_l2": 0.01,
+            "training.separate_twins": True,
+            "training.stretch_copies": True,
+        },
+        {
+            "model.architecture": "compact",
+            "model.head": "cosine",
+            "training.contrast": 1.0,
+            "training.flip": True,
+            "training.drawn_people": 16,
+            "training.batch_size": 8,
+            "training.optimizer": "adamw",
+            "model.cohort": 12,
+            "model.flip_average": True,
+            "model.pooling": "generalised-mean",
+        },
+        {
+            "model.architecture": "shallow",
+            "model.head": "cosine",
+            "training.contrast": 1.0,
+            "training.drawn_people": 16,
+            "training.batch_size": 8,
+            "training.pairs_per_person": 2,
+            "training.least_pictures": 2,
+        },
+    ],
+)
 def test_jax_trains_without_tensorflow_and_its_run_counts(tiny, tmp_path, changes):
     config = tiny.change(changes)
     bank, pairs = prepare_bank(config.data), load_pairs(config.data)
     run = config.identify(0, "float32", pairs.digest(bank))
     folder = tmp_path / "runs" / run
-    job = {"task": "train", "config": config.to_dict(), "seed": 0, "precision": "float32", "run": run, "data_dir": "",
-           "folder": str(folder), "score_test": True, "keep_weights": False}
+    job = {
+        "task": "train",
+        "config": config.to_dict(),
+        "seed": 0,
+        "precision": "float32",
+        "run": run,
+        "data_dir": "",
+        "folder": str(folder),
+        "score_test": True,
+        "keep_weights": False,
+    }
     (tmp_path / "job.json").write_text(json.dumps(job))
     on_such_a_machine("train", "sys.argv[1]", tmp_path / "job.json")
     assert read_json(folder / "result.json")["backend"] == "jax"
@@ -94,7 +145,9 @@ assert Pooling.from_config(Pooling(1, name="p").get_config()).strides == (1, 1)
 
 @needs_jax
 def test_pooling_on_jax_is_that_of_keras_without_a_scatter():
-    subprocess.run([sys.executable, "-c", _POOLING], check=True, env={**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"})
+    subprocess.run(
+        [sys.executable, "-c", _POOLING], check=True, env={**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
+    )
 
 
 _CACHE = """
@@ -113,32 +166,52 @@ jax.jit(lambda x: (x @ x).sum())(jax.numpy.ones((64, 64)))
 
 @needs_jax
 def test_an_accelerator_keeps_its_programs(tmp_path):
-    subprocess.run([sys.executable, "-c", _CACHE, str(tmp_path)], check=True,
-                   env={**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"})
+    subprocess.run(
+        [sys.executable, "-c", _CACHE, str(tmp_path)],
+        check=True,
+        env={**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"},
+    )
     assert list(tmp_path.iterdir())
 
 
 @needs_jax
 def test_the_bench_measures_our_step_on_jax(tiny, tmp_path):
     (tmp_path / "job.json").write_text(json.dumps({"config": tiny.to_dict(), "precision": "float32"}))
-    done = subprocess.run([sys.executable, "-m", "lfwstudy.bench", "ours", str(tmp_path / "job.json")], input="go\n", text=True,
-                          capture_output=True, env={**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"})
+    done = subprocess.run(
+        [sys.executable, "-m", "lfwstudy.bench", "ours", str(tmp_path / "job.json")],
+        input="go\n",
+        text=True,
+        capture_output=True,
+        env={**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"},
+    )
     assert done.returncode == 0, done.stderr
     told = {key: value for line in done.stdout.splitlines() for key, value in json.loads(line).items()}
     assert told["backend"] == "jax" and told["step_seconds"] > 0 and told["pictures_seconds"] > 0
 
 
 def test_all_pictures_are_packed_where_wanted(faces, tmp_path, capsys):
-    packed, command = tmp_path / "packed", ["data", "--dataset", "lfw-a", "--data-dir", str(faces), "--crop", "144", "--side", "32"]
+    packed, command = (
+        tmp_path / "packed",
+        ["data", "--dataset", "lfw-a", "--data-dir", str(faces), "--crop", "144", "--side", "32"],
+    )
     assert main([*command, "--pack", str(packed), "--all-pictures"]) == 0
     assert len(load_bank(packed / "lfw-a-144-32-bilinear.npz")) == len(list(faces.glob("lfw2/*/*.jpg")))
-    assert {path.name for path in packed.glob("*.txt")} == {"pairsDevTrain.txt", "pairsDevTest.txt", "people.txt", "peopleDevTrain.txt",
-                                                            "pairs.txt"}
+    assert {path.name for path in packed.glob("*.txt")} == {
+        "pairsDevTrain.txt",
+        "pairsDevTest.txt",
+        "people.txt",
+        "peopleDevTrain.txt",
+        "pairs.txt",
+    }
     assert main([*command, "--all-pictures"]) == 2 and "--pack" in capsys.readouterr().err
 
 
 def test_what_is_not_all_pictures_is_not_packed_as_such(faces, tmp_path, capsys):
-    some, all_of_them, command = tmp_path / "some", tmp_path / "all", ["data", "--dataset", "lfw-a", "--crop", "144", "--side", "32"]
+    some, all_of_them, command = (
+        tmp_path / "some",
+        tmp_path / "all",
+        ["data", "--dataset", "lfw-a", "--crop", "144", "--side", "32"],
+    )
     assert main([*command, "--data-dir", str(faces), "--pack", str(some)]) == 0
     packing = [*command, "--data-dir", str(some), "--pack", str(all_of_them), "--all-pictures"]
     for name in ("pairs.txt", "peopleDevTrain.txt"):
@@ -155,8 +228,22 @@ def test_a_ladder_trained_elsewhere_from_packed_pictures_is_only_rendered_here(f
     assert main(["data", "--dataset", "lfw-a", "--data-dir", str(faces), "--side", "69", "--pack", str(packed)]) == 0
     named = load_bank(packed / "lfw-a-250-69-bilinear.npz")
     assert 0 < len(named) < len(list(faces.glob("lfw2/*/*.jpg")))
-    on_such_a_machine("cli", "sys.argv[1:]", "run", "--dataset", "lfw-a", "--data-dir", packed, "--profile", "tiny",
-                      "--stages", "base", "--no-report", "--out", out)
+    on_such_a_machine(
+        "cli",
+        "sys.argv[1:]",
+        "run",
+        "--dataset",
+        "lfw-a",
+        "--data-dir",
+        packed,
+        "--profile",
+        "tiny",
+        "--stages",
+        "base",
+        "--no-report",
+        "--out",
+        out,
+    )
     # The same runs as from all pictures, finished; nothing is left to train.
     study = Study(Settings(dataset="lfw-a", data_dir=str(faces), profile="tiny", stages="base", out=str(out)))
     [rung] = study.climb()

@@ -17,16 +17,16 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from lfwstudy.data import registry
-from lfwstudy.verify import photos
-from lfwstudy.data.bank import SOURCE_SIDE, decode
 from lfwstudy.cli import main
 from lfwstudy.config import DataConfig
-from lfwstudy.data.registry import load_pairs, prepare_bank
+from lfwstudy.data import registry
+from lfwstudy.data.bank import SOURCE_SIDE, decode
 from lfwstudy.data.demo import draw_face
-from lfwstudy.errors import DataError, one_line
 from lfwstudy.data.filetypes import name_foreign
 from lfwstudy.data.pairs import read_people, read_view1, read_view2
+from lfwstudy.data.registry import load_pairs, prepare_bank
+from lfwstudy.errors import DataError, one_line
+from lfwstudy.verify import photos
 from lfwstudy.verify.photos import find_face, frame_face, full_size, load_photo, read_photo
 
 CONFIG = DataConfig(dataset="lfw-a", side=40)
@@ -60,23 +60,40 @@ def bomb():
 
 JPEG, PNG = saved(), saved(format="PNG")
 PICTURES = {
-    "jpeg": (JPEG, None), "png": (PNG, None), "progressive jpeg": (saved(progressive=True), None),
-    "grey ppm": (saved(format="PPM"), None), "bmp": (saved(format="BMP"), None),
-    "colour jpeg": (saved(FACE.convert("RGB")), None), "cmyk jpeg": (saved(FACE.convert("CMYK")), None),
-    "palette png": (saved(FACE.convert("P"), "PNG"), None), "1-bit png": (saved(FACE.convert("1"), "PNG"), None),
-    "alpha png": (saved(FACE.convert("RGBA"), "PNG"), None), "grey and alpha png": (saved(FACE.convert("LA"), "PNG"), None),
+    "jpeg": (JPEG, None),
+    "png": (PNG, None),
+    "progressive jpeg": (saved(progressive=True), None),
+    "grey ppm": (saved(format="PPM"), None),
+    "bmp": (saved(format="BMP"), None),
+    "colour jpeg": (saved(FACE.convert("RGB")), None),
+    "cmyk jpeg": (saved(FACE.convert("CMYK")), None),
+    "palette png": (saved(FACE.convert("P"), "PNG"), None),
+    "1-bit png": (saved(FACE.convert("1"), "PNG"), None),
+    "alpha png": (saved(FACE.convert("RGBA"), "PNG"), None),
+    "grey and alpha png": (saved(FACE.convert("LA"), "PNG"), None),
     "transparent colour png": (saved(FACE.convert("RGB"), "PNG", transparency=(0, 0, 0)), None),
-    "16-bit png": (sixteen_bit(), None), "interlaced-looking trailing bytes": (JPEG + b"trailing", None),
-    "turned by exif": (turned(6), None), "mirrored by exif": (turned(2), None),
-    "empty": (b"", "empty file"), "text": (b"hello\n", "no picture"), "html error page": (b"<html>404</html>", "a web page"),
-    "zeros": (bytes(5000), "no picture"), "gif": (saved(format="GIF"), None), "tiff": (saved(format="TIFF"), None),
-    "webp": (saved(format="WEBP"), None), "git lfs pointer": (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "git lfs pull"),
-    "jpeg without its end": (JPEG[:-200], "not a readable"), "half a jpeg": (JPEG[:len(JPEG) // 2], "not a readable"),
-    "header of a jpeg": (JPEG[:20], "no picture|not a readable"), "half a png": (PNG[:len(PNG) // 2], "not a readable"),
+    "16-bit png": (sixteen_bit(), None),
+    "interlaced-looking trailing bytes": (JPEG + b"trailing", None),
+    "turned by exif": (turned(6), None),
+    "mirrored by exif": (turned(2), None),
+    "empty": (b"", "empty file"),
+    "text": (b"hello\n", "no picture"),
+    "html error page": (b"<html>404</html>", "a web page"),
+    "zeros": (bytes(5000), "no picture"),
+    "gif": (saved(format="GIF"), None),
+    "tiff": (saved(format="TIFF"), None),
+    "webp": (saved(format="WEBP"), None),
+    "git lfs pointer": (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "git lfs pull"),
+    "jpeg without its end": (JPEG[:-200], "not a readable"),
+    "half a jpeg": (JPEG[: len(JPEG) // 2], "not a readable"),
+    "header of a jpeg": (JPEG[:20], "no picture|not a readable"),
+    "half a png": (PNG[: len(PNG) // 2], "not a readable"),
     "png with a damaged header": (PNG[:20] + b"\xff" * 8 + PNG[28:], "not a readable|no picture|pixels"),
     "png with a damaged body": (PNG[:200] + bytes(100) + PNG[300:], "not a readable"),
-    "one pixel short": (resized(249, 250), "249x250 pixels, 250x250 expected"), "one pixel": (resized(1, 1), "1x1"),
-    "one row": (resized(250, 1), "250x1"), "twice as large": (resized(500, 500), "500x500"),
+    "one pixel short": (resized(249, 250), "249x250 pixels, 250x250 expected"),
+    "one pixel": (resized(1, 1), "1x1"),
+    "one row": (resized(250, 1), "250x1"),
+    "twice as large": (resized(500, 500), "500x500"),
     "decompression bomb": (bomb(), "20000x20000|decompression bomb|limit"),
 }
 
@@ -95,7 +112,7 @@ def test_picture(content, words):
 def test_pictures_cut_short_anywhere_are_read_whole_or_refused():
     whole = {kind: decode(content, "A_0001", 250, 40, "bilinear") for kind, content in (("jpeg", JPEG), ("png", PNG))}
     for kind, content in (("jpeg", JPEG), ("png", PNG)):
-        for end in [*range(0, 64), *range(64, len(content), max(1, len(content) // 150)), len(content) - 1]:
+        for end in [*range(64), *range(64, len(content), max(1, len(content) // 150)), len(content) - 1]:
             try:
                 image = decode(content[:end], "A_0001", 250, 40, "bilinear")
             except DataError as error:
@@ -111,43 +128,105 @@ def test_grey_values_survive_every_mode():
 
 
 BODY = "1\nAda\t1\t2\nAda\t1\tBo\t1\n"
-NAMES = {"space": "Ada Lovelace", "accent": "Ren\u00e9e", "combined accent": "Andre\u0301", "quote": "O'Hara", "double quote": 'A "B" C',
-         "angle brackets": "<img src=x onerror=alert(1)>", "dots": "J.R.R.", "ampersand": "A&B", "other script": "\u738b\u82b3",
-         "percent": "100%s", "braces": "{{7*7}}", "backtick": "`id`", "dollar": "$(id)", "comma": "Smith, John", "long": "x" * 200}
-BAD_NAMES = {"leading dash": "-rf", "formula": "=1+1", "plus": "+1", "at": "@SUM(A1)", "full-width formula": "\uff1d1",
-             "formula after a separator": "A;=1+1", "formula after a comma": "A, =1", "slash": "A/B", "backslash": "A\\B",
-             "up": "..", "here": ".", "empty": "", "blank": " ", "trailing blank": "A ", "escape sequence": "A\x1b[31m",
-             "newline-like": "A\x0bB", "bell": "A\x07", "null": "A\x00B", "line separator": "A\u2028B", "right-to-left": "A\u202eB",
-             "zero width": "A\u200bB", "non-breaking blank": "A\u00a0B", "endless": "x" * 201}
+NAMES = {
+    "space": "Ada Lovelace",
+    "accent": "Ren\u00e9e",
+    "combined accent": "Andre\u0301",
+    "quote": "O'Hara",
+    "double quote": 'A "B" C',
+    "angle brackets": "<img src=x onerror=alert(1)>",
+    "dots": "J.R.R.",
+    "ampersand": "A&B",
+    "other script": "\u738b\u82b3",
+    "percent": "100%s",
+    "braces": "{{7*7}}",
+    "backtick": "`id`",
+    "dollar": "$(id)",
+    "comma": "Smith, John",
+    "long": "x" * 200,
+}
+BAD_NAMES = {
+    "leading dash": "-rf",
+    "formula": "=1+1",
+    "plus": "+1",
+    "at": "@SUM(A1)",
+    "full-width formula": "\uff1d1",
+    "formula after a separator": "A;=1+1",
+    "formula after a comma": "A, =1",
+    "slash": "A/B",
+    "backslash": "A\\B",
+    "up": "..",
+    "here": ".",
+    "empty": "",
+    "blank": " ",
+    "trailing blank": "A ",
+    "escape sequence": "A\x1b[31m",
+    "newline-like": "A\x0bB",
+    "bell": "A\x07",
+    "null": "A\x00B",
+    "line separator": "A\u2028B",
+    "right-to-left": "A\u202eB",
+    "zero width": "A\u200bB",
+    "non-breaking blank": "A\u00a0B",
+    "endless": "x" * 201,
+}
 PAIR_FILES = {
-    "as published": (BODY, None), "windows line ends": (BODY.replace("\n", "\r\n"), None), "no last newline": (BODY.rstrip(), None),
-    "blank lines at the end": (BODY + "\n\n", None), "byte order mark": ("\ufeff" + BODY, None),
-    "blanks around numbers": (BODY.replace("\t2", "\t 2 "), None), "leading zeros": (BODY.replace("\t2", "\t0002"), None),
-    "old mac line ends": (BODY.replace("\n", "\r"), None), "line ends converted twice": (BODY.replace("\n", "\r\r\n"), None),
+    "as published": (BODY, None),
+    "windows line ends": (BODY.replace("\n", "\r\n"), None),
+    "no last newline": (BODY.rstrip(), None),
+    "blank lines at the end": (BODY + "\n\n", None),
+    "byte order mark": ("\ufeff" + BODY, None),
+    "blanks around numbers": (BODY.replace("\t2", "\t 2 "), None),
+    "leading zeros": (BODY.replace("\t2", "\t0002"), None),
+    "old mac line ends": (BODY.replace("\n", "\r"), None),
+    "line ends converted twice": (BODY.replace("\n", "\r\r\n"), None),
     "padded with tabs": ("".join(line + "\t" * (4 - line.count("\t")) + "\n" for line in BODY.splitlines()), None),
-    "padded with blanks": (BODY.replace("\n", "  \t \n"), None), "mixed line ends": (BODY.replace("\n", "\r", 1), None),
-    "one long line": ("x" * 300_000, "line 1.*'xxx"), "long name": (BODY.replace("Bo", "B" * 5000), "line 3.*'BBB"),
-    "long number": (BODY.replace("\t2", "\t" + "2" * 5000), "line 2.*'222"), "long header": ("\t" * 5000 + "1\n", "line 1"),
-    "long control characters": (BODY.replace("Bo", "\x07" * 500), "line 3"), "long line after the end": (BODY + "y" * 5000, "line 4.*'yyy"),
+    "padded with blanks": (BODY.replace("\n", "  \t \n"), None),
+    "mixed line ends": (BODY.replace("\n", "\r", 1), None),
+    "one long line": ("x" * 300_000, "line 1.*'xxx"),
+    "long name": (BODY.replace("Bo", "B" * 5000), "line 3.*'BBB"),
+    "long number": (BODY.replace("\t2", "\t" + "2" * 5000), "line 2.*'222"),
+    "long header": ("\t" * 5000 + "1\n", "line 1"),
+    "long control characters": (BODY.replace("Bo", "\x07" * 500), "line 3"),
+    "long line after the end": (BODY + "y" * 5000, "line 4.*'yyy"),
     "web page": ("\n" * 6 + "<!DOCTYPE html>\n<html></html>\n", "web page.*download it again"),
-    "web page in upper case": ("\ufeff<HTML><BODY>", "web page"), "error of a store": ('<?xml version="1.0"?><Error>', "web page"),
+    "web page in upper case": ("\ufeff<HTML><BODY>", "web page"),
+    "error of a store": ('<?xml version="1.0"?><Error>', "web page"),
     "git lfs pointer": ("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 5\n", "Git LFS.*git lfs pull"),
-    "git-annex pointer": ("/annex/objects/SHA256E-s56--0.txt\n", "git annex get"), "json": ('{"error": "not found"}', "JSON"),
-    "zipped": (b"PK\x03\x04" + bytes(90), "unpack"), "gzipped": (b"\x1f\x8b" + bytes(90), "unpack"),
-    "rich text": (b"{\\rtf1 1\\par}", "plain text"), "office": (b"\xd0\xcf\x11\xe0" + bytes(90), "plain text"), "spaces for tabs": (BODY.replace("\t", " "), "line 2.*separated by tabs"),
-    "two tabs": (BODY.replace("\t1\t2", "\t1\t\t2"), "line 2.*'Ada"), "blank line inside": (BODY.replace("\nAda\t1\tBo", "\n\nAda\t1\tBo"), "line 3"),
-    "too few announced": (BODY + "Ada\t1\tBo\t2\n", "line 4.*goes on"), "too many announced": (BODY.replace("1\n", "2\n", 1), "line 3|line 4"),
-    "nothing announced": ("0\n", "line 1.*'0'"), "no number": ("pairs\n", "line 1.*'pairs'"), "huge number": ("9" * 400 + "\n", "line 1"),
-    "view 2 read as view 1": ("1\t1\nA\t1\t2\nA\t1\tB\t1\n", "line 1"), "comma separated": (BODY.replace("\t", ","), "line 2"),
+    "git-annex pointer": ("/annex/objects/SHA256E-s56--0.txt\n", "git annex get"),
+    "json": ('{"error": "not found"}', "JSON"),
+    "zipped": (b"PK\x03\x04" + bytes(90), "unpack"),
+    "gzipped": (b"\x1f\x8b" + bytes(90), "unpack"),
+    "rich text": (b"{\\rtf1 1\\par}", "plain text"),
+    "office": (b"\xd0\xcf\x11\xe0" + bytes(90), "plain text"),
+    "spaces for tabs": (BODY.replace("\t", " "), "line 2.*separated by tabs"),
+    "two tabs": (BODY.replace("\t1\t2", "\t1\t\t2"), "line 2.*'Ada"),
+    "blank line inside": (BODY.replace("\nAda\t1\tBo", "\n\nAda\t1\tBo"), "line 3"),
+    "too few announced": (BODY + "Ada\t1\tBo\t2\n", "line 4.*goes on"),
+    "too many announced": (BODY.replace("1\n", "2\n", 1), "line 3|line 4"),
+    "nothing announced": ("0\n", "line 1.*'0'"),
+    "no number": ("pairs\n", "line 1.*'pairs'"),
+    "huge number": ("9" * 400 + "\n", "line 1"),
+    "view 2 read as view 1": ("1\t1\nA\t1\t2\nA\t1\tB\t1\n", "line 1"),
+    "comma separated": (BODY.replace("\t", ","), "line 2"),
     "picture with itself": (BODY.replace("\t2", "\t1"), "line 2.*itself.*'Ada_0001'"),
     "mismatched pair of one person": (BODY.replace("Bo", "Ada"), "line 3.*one person"),
-    "number 0": (BODY.replace("\t2", "\t0"), "line 2.*'0'"), "number below 0": (BODY.replace("\t2", "\t-1"), "line 2.*'-1'"),
-    "fraction": (BODY.replace("\t2", "\t1.5"), "line 2.*'1.5'"), "separators before a number": ("\x1c\x1c" + BODY, "line 1"),
+    "number 0": (BODY.replace("\t2", "\t0"), "line 2.*'0'"),
+    "number below 0": (BODY.replace("\t2", "\t-1"), "line 2.*'-1'"),
+    "fraction": (BODY.replace("\t2", "\t1.5"), "line 2.*'1.5'"),
+    "separators before a number": ("\x1c\x1c" + BODY, "line 1"),
     "other digits": (BODY.replace("\t2", "\t\u0662"), "line 2"),
-    "latin-1": (BODY.replace("Bo", "B\u00f6").encode("latin-1"), "not UTF-8.*0xf6"), "utf-16": (BODY.encode("utf-16"), "not UTF-8"),
-    "a picture": (JPEG, "not UTF-8"), "empty": ("", "empty"), "only blanks": (" \n\t\n", "empty"), "null bytes": (b"\0" * 40, "line 1"),
+    "latin-1": (BODY.replace("Bo", "B\u00f6").encode("latin-1"), "not UTF-8.*0xf6"),
+    "utf-16": (BODY.encode("utf-16"), "not UTF-8"),
+    "a picture": (JPEG, "not UTF-8"),
+    "empty": ("", "empty"),
+    "only blanks": (" \n\t\n", "empty"),
+    "null bytes": (b"\0" * 40, "line 1"),
     **{f"name with {kind}": (BODY.replace("Bo", name), None) for kind, name in NAMES.items()},
-    **{f"name: {kind}": (BODY.replace("Bo", name), "line 3.*(no person's name|expected)") for kind, name in BAD_NAMES.items()},
+    **{
+        f"name: {kind}": (BODY.replace("Bo", name), "line 3.*(no person's name|expected)")
+        for kind, name in BAD_NAMES.items()
+    },
 }
 
 
@@ -163,11 +242,19 @@ def test_pair_file(tmp_path, content, words):
         assert one_line(error.value) == str(error.value) and len(str(error.value)) < 300 + len(str(path))
 
 
-@pytest.mark.parametrize("read, text, words", [
-    (read_view2, "2\t1\nA\t1\t2\nA\t1\tB\t1\nC\t1\t2\n", "line 5.*fold 2"), (read_view2, "10\n", "line 1.*folds"),
-    (read_view2, "1\t1\nA\t1\t2\nA\t1\tB\t1\nC\t1\tD\t1\n", "line 4.*goes on"), (read_people, "2\nA\t1\nA\t2\n", "line 3.*line 2"),
-    (read_people, "2\n1\nA\t1\n", "line 4"), (read_people, "1\nA\t0\n", "line 2.*'0'"), (read_people, "1\n=A\t1\n", "line 2.*'=A'"),
-    (read_people, "2\n1\nA 1\n1\nB\t1\n", "line 3.*'A 1'")])
+@pytest.mark.parametrize(
+    "read, text, words",
+    [
+        (read_view2, "2\t1\nA\t1\t2\nA\t1\tB\t1\nC\t1\t2\n", "line 5.*fold 2"),
+        (read_view2, "10\n", "line 1.*folds"),
+        (read_view2, "1\t1\nA\t1\t2\nA\t1\tB\t1\nC\t1\tD\t1\n", "line 4.*goes on"),
+        (read_people, "2\nA\t1\nA\t2\n", "line 3.*line 2"),
+        (read_people, "2\n1\nA\t1\n", "line 4"),
+        (read_people, "1\nA\t0\n", "line 2.*'0'"),
+        (read_people, "1\n=A\t1\n", "line 2.*'=A'"),
+        (read_people, "2\n1\nA 1\n1\nB\t1\n", "line 3.*'A 1'"),
+    ],
+)
 def test_other_files_of_the_data_set(tmp_path, read, text, words):
     (tmp_path / "people.txt").write_text(text)
     with pytest.raises(DataError, match=f"people.txt, {words}"):
@@ -181,8 +268,11 @@ def test_unknown_people_are_named_with_their_line(faces, tmp_path):
     first = (faces / "pairsDevTest.txt").read_text().splitlines()[1].split("\t")[0]
     text = (faces / "pairsDevTest.txt").read_text().replace(first, "Nobody Known", 1)
     (tmp_path / "pairsDevTest.txt").write_text(text)
-    done = subprocess.run([sys.executable, "-m", "lfwstudy.cli", "data", "--dataset", "lfw-a", "--data-dir", tmp_path],
-                          capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "lfwstudy.cli", "data", "--dataset", "lfw-a", "--data-dir", tmp_path],
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 2 and done.stderr.count("\n") == 1, done.stderr
     assert "pairsDevTest.txt, line 2: picture Nobody Known_000" in done.stderr
 
@@ -219,11 +309,15 @@ def zip_link(name):
 
 GOOD = member("lfw2/A/A_0001.jpg", JPEG)
 TARS = {
-    "absolute path": ([member("/tmp/A/A_0001.jpg", JPEG)], "points out"), "dots": ([member("lfw2/../../A/A_0001.jpg", JPEG)], "points out"),
+    "absolute path": ([member("/tmp/A/A_0001.jpg", JPEG)], "points out"),
+    "dots": ([member("lfw2/../../A/A_0001.jpg", JPEG)], "points out"),
     "dots in a name that is skipped": ([GOOD, member("../README", b"x")], "points out"),
     "backslashes": ([member("lfw2\\A\\A_0001.jpg", JPEG)], "points out"),
     "symbolic link": ([member("lfw2/A/A_0001.jpg", type=tarfile.SYMTYPE, linkname="/etc/passwd")], "link or a device"),
-    "hard link": ([GOOD, member("lfw2/A/A_0002.jpg", type=tarfile.LNKTYPE, linkname="/etc/passwd")], "link or a device"),
+    "hard link": (
+        [GOOD, member("lfw2/A/A_0002.jpg", type=tarfile.LNKTYPE, linkname="/etc/passwd")],
+        "link or a device",
+    ),
     "linked folder": ([member("lfw2", type=tarfile.SYMTYPE, linkname="/")], "link or a device"),
     "character device": ([member("lfw2/A/A_0001.jpg", type=tarfile.CHRTYPE)], "link or a device"),
     "block device": ([member("lfw2/A/A_0001.jpg", type=tarfile.BLKTYPE)], "link or a device"),
@@ -235,10 +329,12 @@ TARS = {
     "newline": ([member("lfw2/A\nB/A\nB_0001.jpg", JPEG)], "no person's name"),
     "damaged picture": ([member("lfw2/A/A_0001.jpg", JPEG[:500])], "picture A_0001"),
     "long name": ([member("/" + "x" * 5000, JPEG)], "points out"),
-    "twice": ([GOOD, member("lfw2/A/A_0001.jpg", JPEG)], "there twice"), "no pictures": ([member("lfw2/README", b"x")], "no picture"),
+    "twice": ([GOOD, member("lfw2/A/A_0001.jpg", JPEG)], "there twice"),
+    "no pictures": ([member("lfw2/README", b"x")], "no picture"),
 }
 ZIPS = {
-    "absolute path": ([("/tmp/A/A_0001.jpg", JPEG)], "points out"), "dots": ([("lfw2/../../A/A_0001.jpg", JPEG)], "points out"),
+    "absolute path": ([("/tmp/A/A_0001.jpg", JPEG)], "points out"),
+    "dots": ([("lfw2/../../A/A_0001.jpg", JPEG)], "points out"),
     "symbolic link": ([(zip_link("lfw2/A/A_0001.jpg"), b"/etc/passwd")], "link or a device"),
     "large member": ([("lfw2/A/A_0001.jpg", bytes(9 << 20))], "more than an archive of faces"),
     "formula": ([("lfw2/=A/=A_0001.jpg", JPEG)], "'=A' is no person's name"),
@@ -284,7 +380,9 @@ def test_bombs_are_refused_by_their_ratio(tmp_path, kind):
     if kind == "tar":
         write_tar(tmp_path / "lfwa.tar.gz", *(member(f"lfw2/README{n}", zeros) for n in range(20)))
     else:
-        write_zip(tmp_path / "lfwa.zip", *((f"lfw2/README{n}", zeros) for n in range(20)), compression=zipfile.ZIP_DEFLATED)
+        write_zip(
+            tmp_path / "lfwa.zip", *((f"lfw2/README{n}", zeros) for n in range(20)), compression=zipfile.ZIP_DEFLATED
+        )
     assert next(tmp_path.iterdir()).stat().st_size < 200_000
     refused(tmp_path, "more than an archive of faces")
 
@@ -324,8 +422,11 @@ def test_unusual_names_go_all_the_way(tmp_path):
     """Names that are legal are so in archives, banks, pairs and the digest, too."""
     names = [name for name in NAMES.values() if len(name) < 90]
     write_zip(tmp_path / "lfwa.zip", *((f"lfw2/{name}/{name}_{n:04d}.jpg", JPEG) for name in names for n in (1, 2)))
-    lines = [f"{len(names)}", *(f"{name}\t1\t2" for name in names),
-             *(f"{name}\t1\t{other}\t2" for name, other in zip(names, [*names[1:], names[0]]))]
+    lines = [
+        f"{len(names)}",
+        *(f"{name}\t1\t2" for name in names),
+        *(f"{name}\t1\t{other}\t2" for name, other in zip(names, [*names[1:], names[0]])),
+    ]
     for file in ("pairsDevTrain.txt", "pairsDevTest.txt"):
         (tmp_path / file).write_text("\n".join(lines))
     pairs, bank = load_pairs(replace(CONFIG, split="random"), str(tmp_path)), prepare_bank(CONFIG, str(tmp_path))
@@ -335,10 +436,23 @@ def test_unusual_names_go_all_the_way(tmp_path):
 # -- photos of one's own -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind, words", [
-    ("jpeg", None), ("cmyk jpeg", None), ("alpha png", None), ("16-bit png", None), ("gif", None), ("tiff", None), ("one pixel", None),
-    ("turned by exif", None), ("empty", "empty file"), ("text", "not a readable"), ("half a jpeg", "not a readable"),
-    ("decompression bomb", "too many|limit")])
+@pytest.mark.parametrize(
+    "kind, words",
+    [
+        ("jpeg", None),
+        ("cmyk jpeg", None),
+        ("alpha png", None),
+        ("16-bit png", None),
+        ("gif", None),
+        ("tiff", None),
+        ("one pixel", None),
+        ("turned by exif", None),
+        ("empty", "empty file"),
+        ("text", "not a readable"),
+        ("half a jpeg", "not a readable"),
+        ("decompression bomb", "too many|limit"),
+    ],
+)
 def test_photo(tmp_path, kind, words):
     path = tmp_path / "photo.jpg"
     path.write_bytes(PICTURES[kind][0])
@@ -358,7 +472,7 @@ def test_photos_are_turned_upright(tmp_path):
 def test_a_photo_with_damaged_metadata_is_read_without_a_word(tmp_path, recwarn):
     content = bytearray(saved(format="TIFF", description="a face"))
     at = content.index((270).to_bytes(2, "little"), int.from_bytes(content[4:8], "little"))
-    content[at + 4:at + 8] = b"\xff\xff\xff\x00"  # the description's length, far beyond the file's end
+    content[at + 4 : at + 8] = b"\xff\xff\xff\x00"  # the description's length, far beyond the file's end
     (tmp_path / "photo.tiff").write_bytes(content)
     assert load_photo(tmp_path / "photo.tiff").size == (SOURCE_SIDE, SOURCE_SIDE) and not recwarn.list
 
@@ -381,25 +495,42 @@ def tiff_with(**tags):
 
 
 FOREIGN = {
-    "heic": (box_file(b"heic"), "HEIC.*save it as JPEG or PNG"), "heic of another camera": (box_file(b"mif1", b"heic"), "HEIC"),
-    "heic of ten bits": (box_file(b"heix"), "HEIC"), "avif": (box_file(b"avif"), "AVIF.*save it as JPEG or PNG"),
-    "avif by its second name": (box_file(b"mif1", b"avif"), "AVIF"), "moving avif": (box_file(b"avis"), "AVIF"),
-    "video": (box_file(b"isom"), "a video.*one of its frames"), "iphone video": (box_file(b"qt  "), "a video"),
-    "canon raw": (box_file(b"crx "), "raw photo.*develop it"), "older canon raw": (b"II*\0\x10\0\0\0CR\2\0" + bytes(999), "raw photo"),
-    "fuji raw": (b"FUJIFILMCCD-RAW 0201" + bytes(999), "raw photo"), "olympus raw": (b"IIRO\x08\0\0\0" + bytes(999), "raw photo"),
-    "panasonic raw": (b"IIU\0\x08\0\0\0" + bytes(999), "raw photo"), "nikon raw": (tiff_with(t254=1), "raw photo"),
-    "adobe raw": (tiff_with(t50706=b"\1\4\0\0"), "raw photo"), "jpeg xl": (b"\xff\x0a" + bytes(999), "JPEG XL"),
+    "heic": (box_file(b"heic"), "HEIC.*save it as JPEG or PNG"),
+    "heic of another camera": (box_file(b"mif1", b"heic"), "HEIC"),
+    "heic of ten bits": (box_file(b"heix"), "HEIC"),
+    "avif": (box_file(b"avif"), "AVIF.*save it as JPEG or PNG"),
+    "avif by its second name": (box_file(b"mif1", b"avif"), "AVIF"),
+    "moving avif": (box_file(b"avis"), "AVIF"),
+    "video": (box_file(b"isom"), "a video.*one of its frames"),
+    "iphone video": (box_file(b"qt  "), "a video"),
+    "canon raw": (box_file(b"crx "), "raw photo.*develop it"),
+    "older canon raw": (b"II*\0\x10\0\0\0CR\2\0" + bytes(999), "raw photo"),
+    "fuji raw": (b"FUJIFILMCCD-RAW 0201" + bytes(999), "raw photo"),
+    "olympus raw": (b"IIRO\x08\0\0\0" + bytes(999), "raw photo"),
+    "panasonic raw": (b"IIU\0\x08\0\0\0" + bytes(999), "raw photo"),
+    "nikon raw": (tiff_with(t254=1), "raw photo"),
+    "adobe raw": (tiff_with(t50706=b"\1\4\0\0"), "raw photo"),
+    "jpeg xl": (b"\xff\x0a" + bytes(999), "JPEG XL"),
     "jpeg xl in boxes": (b"\0\0\0\x0cJXL \r\n\x87\n" + bytes(999), "JPEG XL"),
-    "jpeg 2000": (b"\0\0\0\x0cjP  \r\n\x87\n" + bytes(999), "JPEG 2000"), "pdf": (b"%PDF-1.7\n" + bytes(999), "PDF"),
-    "svg": (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "SVG"), "photoshop": (b"8BPS\0\1" + bytes(999), "Photoshop"),
-    "svg with a prolog": (b"\xef\xbb\xbf<?xml version='1.0'?>\n<!-- drawn -->\n<!DOCTYPE svg PUBLIC 'x'>\n<svg/>", "SVG"),
+    "jpeg 2000": (b"\0\0\0\x0cjP  \r\n\x87\n" + bytes(999), "JPEG 2000"),
+    "pdf": (b"%PDF-1.7\n" + bytes(999), "PDF"),
+    "svg": (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "SVG"),
+    "photoshop": (b"8BPS\0\1" + bytes(999), "Photoshop"),
+    "svg with a prolog": (
+        b"\xef\xbb\xbf<?xml version='1.0'?>\n<!-- drawn -->\n<!DOCTYPE svg PUBLIC 'x'>\n<svg/>",
+        "SVG",
+    ),
     "web page": (b"\n\n <!DOCTYPE html><title>Sign in</title>", "web page.*download the image itself"),
     "web page in capitals": (b"<HTML><BODY>404</BODY></HTML>", "web page"),
     "lfs pointer": (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n", "git lfs pull"),
-    "annex pointer": (b"/annex/objects/SHA256E-s9--00.jpg\n", "git annex get"), "empty": (b"", "empty file"),
-    "mac's notes": (b"\0\5\x16\7\0\2\0\0Mac OS X" + bytes(999), r"without \._"), "zeros": (bytes(4000), "zeros"),
-    "archive": (b"PK\3\4" + bytes(999), "unpack"), "unknown": (b"no picture", "none of JPEG, PNG"), "half a tiff": (
-        saved(format="TIFF")[:9], "damaged")}
+    "annex pointer": (b"/annex/objects/SHA256E-s9--00.jpg\n", "git annex get"),
+    "empty": (b"", "empty file"),
+    "mac's notes": (b"\0\5\x16\7\0\2\0\0Mac OS X" + bytes(999), r"without \._"),
+    "zeros": (bytes(4000), "zeros"),
+    "archive": (b"PK\3\4" + bytes(999), "unpack"),
+    "unknown": (b"no picture", "none of JPEG, PNG"),
+    "half a tiff": (saved(format="TIFF")[:9], "damaged"),
+}
 
 
 @pytest.mark.parametrize("name", ["photo.jpg", "IMG_0001.HEIC"])
@@ -424,7 +555,9 @@ def test_such_a_file_in_a_data_set_is_named_too(kind):
 
 @pytest.mark.parametrize("format", photos.FORMATS)
 def test_what_is_read_is_not_taken_for_another_format(format):
-    assert name_foreign(saved(format=format)) == "" and read_photo(io.BytesIO(saved(format=format)), "x").size == FACE.size
+    assert (
+        name_foreign(saved(format=format)) == "" and read_photo(io.BytesIO(saved(format=format)), "x").size == FACE.size
+    )
 
 
 def test_a_long_run_of_comments_takes_no_time():
@@ -451,8 +584,15 @@ BOX = (300, 250, 600, 550)
 TURNED = {1: BOX, 3: (300, 250, 600, 550), 6: (250, 300, 550, 600), 8: (250, 300, 550, 600)}
 
 
-@pytest.mark.parametrize("orientation, options", [
-    *((orientation, {}) for orientation in TURNED), (1, {"format": "PNG"}), (6, {"format": "TIFF"}), (8, {"format": "WEBP"})])
+@pytest.mark.parametrize(
+    "orientation, options",
+    [
+        *((orientation, {}) for orientation in TURNED),
+        (1, {"format": "PNG"}),
+        (6, {"format": "TIFF"}),
+        (8, {"format": "WEBP"}),
+    ],
+)
 @pytest.mark.parametrize("pixels", [400_000, 100_000, 30_000])
 def test_a_large_photo_is_decoded_smaller_and_boxes_stay_in_its_own_pixels(monkeypatch, orientation, options, pixels):
     exif = Image.Exif()
@@ -462,7 +602,7 @@ def test_a_large_photo_is_decoded_smaller_and_boxes_stay_in_its_own_pixels(monke
     wanted = np.asarray(frame_face(whole, TURNED[orientation]).resize((50, 50)), int)
     monkeypatch.setattr(photos, "_WORKING_PIXELS", pixels)
     photo = read_photo(io.BytesIO(content), "x")
-    assert photo.width * photo.height <= pixels and whole.size == (900, 800)[::-1 if orientation > 4 else 1]
+    assert photo.width * photo.height <= pixels and whole.size == (900, 800)[:: -1 if orientation > 4 else 1]
     assert np.abs(np.subtract(full_size(photo), whole.size)).max() < photo.info["reduced"]
     assert np.abs(np.asarray(frame_face(photo, TURNED[orientation]).resize((50, 50)), int) - wanted).mean() < 4
     with pytest.raises(DataError, match=f"outside the photo of {whole.width // 100}"):
@@ -471,8 +611,12 @@ def test_a_large_photo_is_decoded_smaller_and_boxes_stay_in_its_own_pixels(monke
 
 def test_a_face_found_in_a_photo_decoded_smaller_is_told_in_its_own_pixels(monkeypatch):
     import cv2
-    monkeypatch.setattr(cv2, "CascadeClassifier", lambda _: SimpleNamespace(
-        detectMultiScale=lambda *_, **__: np.array([(10, 20, 30, 40)] * found)))
+
+    monkeypatch.setattr(
+        cv2,
+        "CascadeClassifier",
+        lambda _: SimpleNamespace(detectMultiScale=lambda *_, **__: np.array([(10, 20, 30, 40)] * found)),
+    )
     photo = Image.new("L", (100, 100))
     photo.info["reduced"], found = 4, 1
     assert find_face(photo, "x", "left") == (40, 80, 160, 240)
@@ -484,26 +628,50 @@ def test_a_face_found_in_a_photo_decoded_smaller_is_told_in_its_own_pixels(monke
 @pytest.mark.parametrize("size", [(8160, 6144), (16320, 12240)])
 def test_a_phones_photo_of_50_and_of_200_megapixels_is_read(size):
     photo = read_photo(io.BytesIO(saved(Image.new("L", size, 77))), "x")
-    assert photo.width * photo.height <= photos._WORKING_PIXELS and full_size(photo) == size and photo.getextrema() == (77, 77)
+    assert (
+        photo.width * photo.height <= photos._WORKING_PIXELS
+        and full_size(photo) == size
+        and photo.getextrema() == (77, 77)
+    )
 
 
-@pytest.mark.parametrize("content", [
-    bomb(), saved(Image.new("1", (10_001, 10_000)), "PNG"), JPEG.replace(b"\x08\0\xfa\0\xfa", b"\x08\xff\xf0\xff\xf0", 1)],
-    ids=["png", "png below Pillow's limit", "jpeg"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        bomb(),
+        saved(Image.new("1", (10_001, 10_000)), "PNG"),
+        JPEG.replace(b"\x08\0\xfa\0\xfa", b"\x08\xff\xf0\xff\xf0", 1),
+    ],
+    ids=["png", "png below Pillow's limit", "jpeg"],
+)
 def test_a_decompression_bomb_is_refused_before_it_is_decoded(content, monkeypatch):
     monkeypatch.setattr(photos, "to_grey", None)
     with pytest.raises(DataError, match="^x: too many pixels .*save it smaller$"):
         read_photo(io.BytesIO(content), "x")
 
 
-@pytest.mark.parametrize("kind", ["jpeg", "progressive jpeg", "colour jpeg", "cmyk jpeg", "turned by exif", "mirrored by exif", "png", "palette png"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "jpeg",
+        "progressive jpeg",
+        "colour jpeg",
+        "cmyk jpeg",
+        "turned by exif",
+        "mirrored by exif",
+        "png",
+        "palette png",
+    ],
+)
 def test_an_ordinary_photo_is_decoded_as_ever(kind):
     content = PICTURES[kind][0]
     wanted = ImageOps.exif_transpose(Image.open(io.BytesIO(content))).convert("L")
     assert (np.asarray(read_photo(io.BytesIO(content), "x")) == np.asarray(wanted)).all()
 
 
-@pytest.mark.parametrize("box, words", [((300, 0, 400, 100), "outside"), ((-600, -600, 600, 600), "larger than the photo")])
+@pytest.mark.parametrize(
+    "box, words", [((300, 0, 400, 100), "outside"), ((-600, -600, 600, 600), "larger than the photo")]
+)
 def test_boxes_that_cannot_be(box, words):
     with pytest.raises(DataError, match=words):
         frame_face(FACE, box)
@@ -519,7 +687,19 @@ def test_a_people_file_that_a_later_stage_needs_is_missed_before_anything_is_tra
     data, out = tmp_path / "data", tmp_path / "study"
     shutil.copytree(faces, data)
     (data / "peopleDevTrain.txt").unlink()
-    command = ["run", "--dataset", "lfw-a", "--data-dir", str(data), "--ladder", "beyond", "--stages", "base,all-people",
-               "--out", str(out), *more]
+    command = [
+        "run",
+        "--dataset",
+        "lfw-a",
+        "--data-dir",
+        str(data),
+        "--ladder",
+        "beyond",
+        "--stages",
+        "base,all-people",
+        "--out",
+        str(out),
+        *more,
+    ]
     assert main(command) == 2 and "peopleDevTrain.txt is needed" in capsys.readouterr().err
     assert not list(out.glob("runs/*"))

@@ -12,7 +12,8 @@ from lfwstudy.errors import DataError
 def picture(value=128, mode="RGB", size=(250, 250), format="PNG"):
     content = io.BytesIO()
     Image.new(mode, size, value if mode in ("L", "I;16") else (value,) * len(Image.new(mode, (1, 1)).getbands())).save(
-        content, format)
+        content, format
+    )
     return content.getvalue()
 
 
@@ -62,9 +63,16 @@ def test_grey_is_the_luma_of_colour():
     assert decode(content.getvalue(), "x", 250, 8, "box").max() == 76
 
 
-@pytest.mark.parametrize("content, words", [
-    (b"", "empty"), (b"hello", "not a readable"), (picture(size=(249, 250)), "249x250"),
-    (gradient()[:-60], "not a readable"), (b"<html>", "web page")])
+@pytest.mark.parametrize(
+    "content, words",
+    [
+        (b"", "empty"),
+        (b"hello", "not a readable"),
+        (picture(size=(249, 250)), "249x250"),
+        (gradient()[:-60], "not a readable"),
+        (b"<html>", "web page"),
+    ],
+)
 def test_damaged_pictures_are_named(content, words):
     with pytest.raises(DataError, match="A_0001.*" + words):
         build([("A_0001", content)])
@@ -75,8 +83,21 @@ def test_sixteen_bit_and_transparent_pictures_are_read():
     assert decode(picture(0, "RGBA"), "x", 250, 8, "box").max() == 128
 
 
-@pytest.mark.parametrize("format, suffix", [("JPEG", ".jpeg"), ("PNG", ".png"), ("WEBP", ".webp"), ("TIFF", ".tif"), ("TIFF", ".tiff"),
-                                            ("BMP", ".bmp"), ("PPM", ".ppm"), ("PPM", ".pgm"), ("GIF", ".gif"), ("JPEG", ".jfif")])
+@pytest.mark.parametrize(
+    "format, suffix",
+    [
+        ("JPEG", ".jpeg"),
+        ("PNG", ".png"),
+        ("WEBP", ".webp"),
+        ("TIFF", ".tif"),
+        ("TIFF", ".tiff"),
+        ("BMP", ".bmp"),
+        ("PPM", ".ppm"),
+        ("PPM", ".pgm"),
+        ("GIF", ".gif"),
+        ("JPEG", ".jfif"),
+    ],
+)
 def test_what_is_decoded_is_found_by_its_suffix(format, suffix):
     assert suffix in suffixes() and decode(picture(90, "L", format=format), "x", 250, 8, "box").max() in (89, 90, 91)
 
@@ -84,15 +105,23 @@ def test_what_is_decoded_is_found_by_its_suffix(format, suffix):
 def test_names_are_compared_composed(tmp_path):
     """A bank written before, or elsewhere, may hold decomposed names, which are in another order."""
     nfd, nfc = "Rene\u0301e_0001", "Ren\u00e9e_0001"
-    ImageBank(np.arange(3, dtype=np.uint8)[:, None, None], np.array([nfd, "Reng_0001", "Z_0001"]),
-              np.arange(96, dtype=np.uint8).reshape(3, 32), "lfw-a", 250, 1, "box").save(tmp_path / "bank.npz")
+    ImageBank(
+        np.arange(3, dtype=np.uint8)[:, None, None],
+        np.array([nfd, "Reng_0001", "Z_0001"]),
+        np.arange(96, dtype=np.uint8).reshape(3, 32),
+        "lfw-a",
+        250,
+        1,
+        "box",
+    ).save(tmp_path / "bank.npz")
     bank = load_bank(tmp_path / "bank.npz")
     assert bank.names.tolist() == ["Reng_0001", nfc, "Z_0001"]
     for name in (nfd, nfc):
         assert bank.images[bank.rows([name])[0]] == 0 and bank.sha256[bank.rows([name])[0], 0] == 0
         assert bank.subset([name]).names.tolist() == [nfc] and bank.digest([name]) == bank.digest([nfc, nfd])
-    ImageBank(np.zeros((2, 1, 1), np.uint8), np.array(sorted([nfd, nfc])), np.zeros((2, 32), np.uint8), "lfw-a", 250, 1,
-              "box").save(tmp_path / "twice.npz")
+    ImageBank(
+        np.zeros((2, 1, 1), np.uint8), np.array(sorted([nfd, nfc])), np.zeros((2, 32), np.uint8), "lfw-a", 250, 1, "box"
+    ).save(tmp_path / "twice.npz")
     with pytest.raises(DataError, match="twice.npz.*there twice"):
         load_bank(tmp_path / "twice.npz")
 
@@ -105,9 +134,18 @@ def tiff(values, order="<", **tags):
     values = np.asarray(values)
     channels = values.shape[2] if values.ndim == 3 else 1
     body = values.astype(values.dtype.newbyteorder(order)).tobytes()
-    entries = {256: values.shape[1], 257: values.shape[0], 258: 8 * values.itemsize, 262: 2 if channels == 3 else 1, 273: 8,
-               277: channels, 278: values.shape[0], 279: len(body), 339: {"u": 1, "i": 2, "f": 3}[values.dtype.kind],
-               **{int(name[1:]): value for name, value in tags.items()}}
+    entries = {
+        256: values.shape[1],
+        257: values.shape[0],
+        258: 8 * values.itemsize,
+        262: 2 if channels == 3 else 1,
+        273: 8,
+        277: channels,
+        278: values.shape[0],
+        279: len(body),
+        339: {"u": 1, "i": 2, "f": 3}[values.dtype.kind],
+        **{int(name[1:]): value for name, value in tags.items()},
+    }
     bits = entries.pop(258)
     start = 8 + len(body)
     rows = [struct.pack(order + "HHII", tag, 4, 1, value) for tag, value in entries.items()]
@@ -115,9 +153,17 @@ def tiff(values, order="<", **tags):
         rows.append(struct.pack(order + "HHIHH", 258, 3, 1, bits, 0))
     else:
         rows.append(struct.pack(order + "HHII", 258, 3, 3, start + 6 + 12 * (len(rows) + 1)))
-    directory = struct.pack(order + "H", len(rows)) + b"".join(sorted(rows, key=lambda row: struct.unpack(order + "H", row[:2])))
-    return (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(order + "I", start) + body + directory + bytes(4) \
+    directory = struct.pack(order + "H", len(rows)) + b"".join(
+        sorted(rows, key=lambda row: struct.unpack(order + "H", row[:2]))
+    )
+    return (
+        (b"II*\0" if order == "<" else b"MM\0*")
+        + struct.pack(order + "I", start)
+        + body
+        + directory
+        + bytes(4)
         + struct.pack(order + "HHH", bits, bits, bits)
+    )
 
 
 def png(values):
@@ -137,26 +183,42 @@ def grey_of(content):
 
 def with_values(values, *extra):
     values = np.array(values)
-    values[0, :len(extra)] = extra
+    values[0, : len(extra)] = extra
     return values
 
 
 FLOATS, WIDE = RAMP / np.float32(255), RAMP.astype(np.uint16)
 PACKED = np.packbits(np.unpackbits((WIDE * 16).astype(">u2").view(np.uint8)).reshape(-1, 16)[:, 4:]).reshape(250, 375)
 DEEP = {
-    "floats of 0 to 1": tiff(FLOATS), "floats of 0 to 255": tiff(RAMP.astype(np.float32)),
-    "dark floats": (tiff(FLOATS / 25), RAMP / 25), "floats a little beyond 0 and 1": tiff(with_values(FLOATS, -0.04, 1.05)),
+    "floats of 0 to 1": tiff(FLOATS),
+    "floats of 0 to 255": tiff(RAMP.astype(np.float32)),
+    "dark floats": (tiff(FLOATS / 25), RAMP / 25),
+    "floats a little beyond 0 and 1": tiff(with_values(FLOATS, -0.04, 1.05)),
     "floats of which some are none": tiff(with_values(FLOATS, np.nan, np.inf, -np.inf)),
-    "16-bit png": png(WIDE * 257), "16-bit tiff": tiff(WIDE * 257), "16-bit tiff, big end first": tiff(WIDE * 257, ">"),
-    "dim 16-bit tiff": (tiff(WIDE // 3 * 257), RAMP // 3), "16-bit tiff, white is zero": tiff((255 - WIDE) * 257, t262=0),
-    "floats, white is zero": tiff(1 - FLOATS, t262=0), "16-bit colour": tiff(np.stack([WIDE * 257] * 3, 2)),
-    "12 of 16 bits in a tiff": tiff(WIDE * 16), "12 of 16 bits in a png": png(WIDE * 16),
-    "dim 12 of 16 bits": (tiff(WIDE // 3 * 16), RAMP // 3), "12 packed bits": tiff(PACKED, t256=250, t258=12),
-    "10 of 16 bits, told": tiff(WIDE * 4, t281=1023), "14 of 16 bits, told": tiff(WIDE * 64, t281=16383),
-    "8 of 16 bits, told": tiff(WIDE, t281=255), "12 of 16 bits, the largest value told": tiff(WIDE * 16, t281=3984),
+    "16-bit png": png(WIDE * 257),
+    "16-bit tiff": tiff(WIDE * 257),
+    "16-bit tiff, big end first": tiff(WIDE * 257, ">"),
+    "dim 16-bit tiff": (tiff(WIDE // 3 * 257), RAMP // 3),
+    "16-bit tiff, white is zero": tiff((255 - WIDE) * 257, t262=0),
+    "floats, white is zero": tiff(1 - FLOATS, t262=0),
+    "16-bit colour": tiff(np.stack([WIDE * 257] * 3, 2)),
+    "12 of 16 bits in a tiff": tiff(WIDE * 16),
+    "12 of 16 bits in a png": png(WIDE * 16),
+    "dim 12 of 16 bits": (tiff(WIDE // 3 * 16), RAMP // 3),
+    "12 packed bits": tiff(PACKED, t256=250, t258=12),
+    "10 of 16 bits, told": tiff(WIDE * 4, t281=1023),
+    "14 of 16 bits, told": tiff(WIDE * 64, t281=16383),
+    "8 of 16 bits, told": tiff(WIDE, t281=255),
+    "12 of 16 bits, the largest value told": tiff(WIDE * 16, t281=3984),
     "8 of 32 bits, told": tiff(RAMP.astype(np.uint32), t281=255),
-    "16-bit pgm": pgm(WIDE * 257, 65535), "12-bit pgm": pgm(WIDE * 16, 4080), "dark 16-bit pgm": (pgm(WIDE // 25 * 257, 65535), RAMP // 25),
-    "dark 16-bit ppm": (b"P6 250 250 65535\n" + np.stack([WIDE // 25 * 257] * 3, 2).astype(">u2").tobytes(), RAMP // 25)}
+    "16-bit pgm": pgm(WIDE * 257, 65535),
+    "12-bit pgm": pgm(WIDE * 16, 4080),
+    "dark 16-bit pgm": (pgm(WIDE // 25 * 257, 65535), RAMP // 25),
+    "dark 16-bit ppm": (
+        b"P6 250 250 65535\n" + np.stack([WIDE // 25 * 257] * 3, 2).astype(">u2").tobytes(),
+        RAMP // 25,
+    ),
+}
 
 
 @pytest.mark.parametrize("kind", DEEP)
@@ -166,13 +228,26 @@ def test_deeper_pixels_are_the_same_picture(kind):
     assert kind != "floats of which some are none" or grey_of(content)[0, :3].tolist() == [0, 255, 0]
 
 
-@pytest.mark.parametrize("content, words", [
-    (tiff(2 * FLOATS - 1), "floats from -1 to 0.95"), (tiff(10 * FLOATS), "floats from 0 to 9.7"), (tiff(4000 * FLOATS), "floats"),
-    (tiff(FLOATS * np.nan), "none of its values"), (tiff(WIDE), "16-bit values from 0 to 249"), (png(WIDE), "16-bit values from 0 to 249"),
-    (tiff(WIDE * 4), "16-bit"), (tiff(WIDE * 32), "16-bit"), (tiff(WIDE * 257, t281=255), "16-bit"), (png(WIDE * 0), "16-bit values from 0 to 0"),
-    (tiff(RAMP.astype(np.int32)), "32-bit or signed"), (tiff(RAMP.astype(np.uint32) << 24), "32-bit or signed"),
-    (tiff(RAMP.astype(np.int16) * 100), "32-bit or signed"), (tiff(RAMP.astype(np.int16) - 100, t281=255), "32-bit or signed"),
-    (tiff(np.stack([WIDE * 16] * 3, 2)), "16-bit colours")])
+@pytest.mark.parametrize(
+    "content, words",
+    [
+        (tiff(2 * FLOATS - 1), "floats from -1 to 0.95"),
+        (tiff(10 * FLOATS), "floats from 0 to 9.7"),
+        (tiff(4000 * FLOATS), "floats"),
+        (tiff(FLOATS * np.nan), "none of its values"),
+        (tiff(WIDE), "16-bit values from 0 to 249"),
+        (png(WIDE), "16-bit values from 0 to 249"),
+        (tiff(WIDE * 4), "16-bit"),
+        (tiff(WIDE * 32), "16-bit"),
+        (tiff(WIDE * 257, t281=255), "16-bit"),
+        (png(WIDE * 0), "16-bit values from 0 to 0"),
+        (tiff(RAMP.astype(np.int32)), "32-bit or signed"),
+        (tiff(RAMP.astype(np.uint32) << 24), "32-bit or signed"),
+        (tiff(RAMP.astype(np.int16) * 100), "32-bit or signed"),
+        (tiff(RAMP.astype(np.int16) - 100, t281=255), "32-bit or signed"),
+        (tiff(np.stack([WIDE * 16] * 3, 2)), "16-bit colours"),
+    ],
+)
 def test_pixels_of_unknown_range_are_refused(content, words):
     with pytest.raises(ValueError, match=f"{words}.*") as error:
         grey_of(content)
@@ -212,7 +287,9 @@ def test_missing_duplicate_and_no_pictures_are_errors():
         build([("A_0001", gradient())]).rows(["A_0001", "Z_0009"])
 
 
-@pytest.mark.parametrize("damage", [lambda b: b[:-200], lambda b: b"PK\x03\x04" + b[4:200], lambda b: b"", lambda b: b"x" * 500])
+@pytest.mark.parametrize(
+    "damage", [lambda b: b[:-200], lambda b: b"PK\x03\x04" + b[4:200], lambda b: b"", lambda b: b"x" * 500]
+)
 def test_damaged_bank_files_are_refused(tmp_path, damage):
     path = tmp_path / "bank.npz"
     build([("A_0001", gradient())]).save(path)

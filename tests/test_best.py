@@ -3,19 +3,18 @@
 import shutil
 
 import pytest
-
 from test_study import finish_run
 
-from tools import model_card
-from lfwstudy.report import tables
-from lfwstudy.verify import photos
-from lfwstudy.study.best import best_rows, best_run, score
 from lfwstudy.errors import StudyError
-from lfwstudy.system.files import read_csv, read_json, write_csv, write_json
-from tools.readme_blocks import ROOT, SHALLOW
+from lfwstudy.report import tables
 from lfwstudy.runs.store import FILES, Store
+from lfwstudy.study.best import best_rows, best_run, score
 from lfwstudy.study.study import RESULT_COLUMNS, Settings, Study
+from lfwstudy.system.files import read_csv, read_json, write_csv, write_json
 from lfwstudy.training.trainer import PREDICTION_COLUMNS
+from lfwstudy.verify import photos
+from tools import model_card
+from tools.readme_blocks import ROOT, SHALLOW
 
 REPORT = dict(ladder="report", stage="batchnorm", variant="before-activation", accuracy=0.68)
 BEYOND = dict(ladder="beyond", stage="all-people-shallow", variant="shallow", accuracy=0.941)
@@ -28,8 +27,14 @@ def make_run(root, run, confidence=0.9, weights=True):
     for name in FILES:
         (folder / name).write_text("{}\n")
     pair = {"set": "val", "pair": 2, "left": "A_0001", "right": "A_0002"}
-    write_csv(folder / "predictions.csv", PREDICTION_COLUMNS, [
-        {**pair, "label": label, "score": 0.5, "score_at_best": confidence if label else 1 - confidence} for label in (1, 0)])
+    write_csv(
+        folder / "predictions.csv",
+        PREDICTION_COLUMNS,
+        [
+            {**pair, "label": label, "score": 0.5, "score_at_best": confidence if label else 1 - confidence}
+            for label in (1, 0)
+        ],
+    )
     if weights:
         (folder / "model.keras").write_bytes(b"weights")
 
@@ -49,11 +54,26 @@ def rows_of(tmp_path):
                 entropy = more.get("entropy", 0.6)
                 make_run(tmp_path / "runs", run, more.get("confidence", 0.9), more.get("weights", True))
                 # The evaluated weights' cross-entropy says the opposite of the kept ones': it must not pick the seed.
-                rows.append({"ladder": ladder, "protocol": "view1", "split": "components", "select": "validation", "stage": stage,
-                             "variant": variant, "seed": seed, "fold": None, "carried_forward": True, "run": run,
-                             "val_accuracy_at_best": more.get("accuracy", accuracy), "val_cross_entropy": entropy,
-                             "test_accuracy": 1 - accuracy, "test_accuracy_at_best": 1 - accuracy})
+                rows.append(
+                    {
+                        "ladder": ladder,
+                        "protocol": "view1",
+                        "split": "components",
+                        "select": "validation",
+                        "stage": stage,
+                        "variant": variant,
+                        "seed": seed,
+                        "fold": None,
+                        "carried_forward": True,
+                        "run": run,
+                        "val_accuracy_at_best": more.get("accuracy", accuracy),
+                        "val_cross_entropy": entropy,
+                        "test_accuracy": 1 - accuracy,
+                        "test_accuracy_at_best": 1 - accuracy,
+                    }
+                )
         return rows, Store(tmp_path / "runs")
+
     return call
 
 
@@ -102,8 +122,10 @@ def test_ties_go_to_the_lower_cross_entropy_then_to_the_first(rows_of):
 
 
 def test_equal_means_tie_whatever_order_their_seeds_are_added_in():
-    one, other = ([{"val_accuracy_at_best": a, "val_cross_entropy": 0.5} for a in accuracies]
-                  for accuracies in ((0.1, 0.2, 0.3), (0.3, 0.2, 0.1)))
+    one, other = (
+        [{"val_accuracy_at_best": a, "val_cross_entropy": 0.5} for a in accuracies]
+        for accuracies in ((0.1, 0.2, 0.3), (0.3, 0.2, 0.1))
+    )
     assert sum((0.1, 0.2, 0.3)) != sum((0.3, 0.2, 0.1)) and score(one) == score(other)
 
 
@@ -133,7 +155,10 @@ def finish(study, spec, accuracy):
     """A finished run of a study, with weights."""
     folder = study.store.folder(spec.run)
     finish_run(study._job(spec, "train"), accuracy, 0.5)
-    write_json(folder / "result.json", {**read_json(folder / "result.json"), "test_accuracy_at_best": 1.0, "test_tpr": 1.0, "test_tnr": 1.0})
+    write_json(
+        folder / "result.json",
+        {**read_json(folder / "result.json"), "test_accuracy_at_best": 1.0, "test_tpr": 1.0, "test_tnr": 1.0},
+    )
     (folder / "model.keras").write_bytes(b"weights")
 
 
@@ -145,8 +170,16 @@ def two_ladders(tmp_path):
     def call(report, beyond, first="report"):
         accuracy = {"report": report, "beyond": beyond}
         for ladder in sorted(accuracy, key=lambda name: name != first):
-            study = Study(Settings(out=str(out), ladder=ladder, stages="base", seeds=5 if ladder == "beyond" else 1,
-                                   precision="float32", select="validation"))
+            study = Study(
+                Settings(
+                    out=str(out),
+                    ladder=ladder,
+                    stages="base",
+                    seeds=5 if ladder == "beyond" else 1,
+                    precision="float32",
+                    select="validation",
+                )
+            )
             study.ask(["base"])
             for spec in study.climb()[0].candidates[0].specs:
                 finish(study, spec, accuracy[ladder])
@@ -156,6 +189,7 @@ def two_ladders(tmp_path):
                 write_csv(path, PREDICTION_COLUMNS, [{**row, "score_at_best": sure} for row in read_csv(path)])
         study.write_results()
         return study
+
     return call
 
 
@@ -170,7 +204,9 @@ def test_verify_the_card_and_the_report_agree(two_ladders, tmp_path, monkeypatch
     photos.load_best_model(str(tmp_path / "out"))
     monkeypatch.setattr(tables, "is_demo", lambda study: False)
     monkeypatch.setattr(model_card, "card", lambda study, candidate, at: "")
-    monkeypatch.setattr(model_card.figures, "roc", lambda *_: type("", (), {"savefig": lambda self, path, **_: path.write_bytes(b"")})())
+    monkeypatch.setattr(
+        model_card.figures, "roc", lambda *_: type("", (), {"savefig": lambda self, path, **_: path.write_bytes(b"")})()
+    )
     assert loaded == [expected] == [model_card.ship(tmp_path / "out", tmp_path / "shipped")]
     monkeypatch.setattr(tables, "_with_interval", lambda *_: "")  # the made-up test pair is not the data's
     for ladder in study.combinations():

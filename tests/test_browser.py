@@ -17,8 +17,16 @@ from conftest import serious_findings
 ROOT = Path(__file__).resolve().parents[1]
 TOKEN = "a-token-for-this-test"
 PATIENCE = 60_000  # milliseconds
-HEADINGS = ("Run browser", "Pair browser", "Threshold and ROC", "Augmentation bench", "What the network looks at", "Try your own",
-            "The one-second test", "Live training")
+HEADINGS = (
+    "Run browser",
+    "Pair browser",
+    "Threshold and ROC",
+    "Augmentation bench",
+    "What the network looks at",
+    "Try your own",
+    "The one-second test",
+    "Live training",
+)
 
 pytestmark = pytest.mark.browser
 
@@ -30,23 +38,43 @@ def lab(chromium, played, tmp_path_factory):
     work = home / "work"
     work.mkdir()
     notebook = json.loads((ROOT / "notebooks" / "03_explore.ipynb").read_text())
-    notebook["cells"][1]["source"] = [line if not line.startswith("out:") else f"out: str = {str(played)!r}\n"
-                                      for line in notebook["cells"][1]["source"]]
+    notebook["cells"][1]["source"] = [
+        line if not line.startswith("out:") else f"out: str = {str(played)!r}\n"
+        for line in notebook["cells"][1]["source"]
+    ]
     (work / "03_explore.ipynb").write_text(json.dumps(notebook))
     config = home / "config" / "labconfig"
     config.mkdir(parents=True)
     # The question about news would lie over the notebook.
-    (config / "page_config.json").write_text(json.dumps(
-        {"disabledExtensions": {"@jupyterlab/apputils-extension:announcements": True}}))
-    environment = {**os.environ, "JUPYTER_RUNTIME_DIR": str(home / "runtime"), "JUPYTER_CONFIG_DIR": str(home / "config"),
-                   "JUPYTERLAB_SETTINGS_DIR": str(home / "settings"), "JUPYTERLAB_WORKSPACES_DIR": str(home / "workspaces"),
-                   "JUPYTER_PREFER_ENV_PATH": "1", "PYTHONPATH": os.pathsep.join(
-                       filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))}
+    (config / "page_config.json").write_text(
+        json.dumps({"disabledExtensions": {"@jupyterlab/apputils-extension:announcements": True}})
+    )
+    environment = {
+        **os.environ,
+        "JUPYTER_RUNTIME_DIR": str(home / "runtime"),
+        "JUPYTER_CONFIG_DIR": str(home / "config"),
+        "JUPYTERLAB_SETTINGS_DIR": str(home / "settings"),
+        "JUPYTERLAB_WORKSPACES_DIR": str(home / "workspaces"),
+        "JUPYTER_PREFER_ENV_PATH": "1",
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
+    }
     with open(home / "log.txt", "w") as log:
         server = subprocess.Popen(
-            [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--expose-app-in-browser", "--port=0",
-             f"--IdentityProvider.token={TOKEN}", f"--ServerApp.root_dir={work}"],
-            stdout=log, stderr=log, env=environment)
+            [
+                sys.executable,
+                "-m",
+                "jupyterlab",
+                "--no-browser",
+                "--allow-root",
+                "--expose-app-in-browser",
+                "--port=0",
+                f"--IdentityProvider.token={TOKEN}",
+                f"--ServerApp.root_dir={work}",
+            ],
+            stdout=log,
+            stderr=log,
+            env=environment,
+        )
     try:
         until = time.monotonic() + 60
         while not (found := re.search(r"http://127\.0\.0\.1:\d+/", (home / "log.txt").read_text())):
@@ -75,11 +103,17 @@ def page(lab, chromium):
 
 def explorer(page, heading):
     """The explorer below a heading of the notebook, scrolled to and drawn."""
-    at = page.evaluate("""heading => window.jupyterapp.shell.currentWidget.content.widgets.findIndex(
-        cell => cell.model.sharedModel.getSource().startsWith('## ' + heading))""", heading)
+    at = page.evaluate(
+        """heading => window.jupyterapp.shell.currentWidget.content.widgets.findIndex(
+        cell => cell.model.sharedModel.getSource().startsWith('## ' + heading))""",
+        heading,
+    )
     assert at > 0, heading
-    page.evaluate("""async at => { const notebook = window.jupyterapp.shell.currentWidget.content;
-        notebook.activeCellIndex = at + 1; await notebook.scrollToItem(at + 1, 'start'); }""", at)
+    page.evaluate(
+        """async at => { const notebook = window.jupyterapp.shell.currentWidget.content;
+        notebook.activeCellIndex = at + 1; await notebook.scrollToItem(at + 1, 'start'); }""",
+        at,
+    )
     found = page.locator(f".jp-Cell[data-windowed-list-index='{at + 1}'] .lfw-explorer").first
     found.wait_for()
     return found
@@ -155,7 +189,8 @@ def test_slider_moves_the_threshold_at_once_and_nothing_jumps(page):
     waits = []
     slider.focus()
     for _ in range(12):
-        waits.append(slider.evaluate("""slider => new Promise(done => {
+        waits.append(
+            slider.evaluate("""slider => new Promise(done => {
             const place = slider.closest('.lfw-explorer'), from = performance.now();
             const watcher = new MutationObserver(() => {
                 const words = place.querySelector('svg').getAttribute('aria-label');
@@ -163,7 +198,8 @@ def test_slider_moves_the_threshold_at_once_and_nothing_jumps(page):
                     watcher.disconnect(); done(performance.now() - from); }});
             watcher.observe(place, {subtree: true, childList: true});
             slider.stepUp(5); slider.dispatchEvent(new Event('input'));
-        })"""))
+        })""")
+        )
     print("threshold moves, milliseconds:", [round(w) for w in waits])
     assert found.locator("svg").first.get_attribute("aria-label") != before
     assert found.bounding_box()["height"] == pytest.approx(height, abs=2)
@@ -184,8 +220,10 @@ def test_augmentation_follows_its_sliders(page):
     assert stage.replace("\u00a0", " ") == "augmentation: impatient"
     before = found.locator("img").nth(3).get_attribute("src")
     found.get_by_role("slider", name="Shear, degrees").fill("30")
-    page.wait_for_function("([image, before]) => !image.isConnected || image.src !== before",
-                           arg=[found.locator("img").nth(3).element_handle(), before])
+    page.wait_for_function(
+        "([image, before]) => !image.isConnected || image.src !== before",
+        arg=[found.locator("img").nth(3).element_handle(), before],
+    )
     keep(found, "augmentation")
 
 
@@ -224,9 +262,14 @@ def test_two_own_photos_with_boxes_drawn_by_hand(page, cache):
     keep(found, "own")
     with page.expect_file_chooser() as chooser:
         found.get_by_role("button", name="Choose left photo").click()
-    chooser.value.set_files({"name": "holiday.heic", "mimeType": "image/heic", "buffer": b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"})
+    chooser.value.set_files(
+        {"name": "holiday.heic", "mimeType": "image/heic", "buffer": b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"}
+    )
     found.get_by_text("holiday.heic: a HEIC image").wait_for()
-    assert not found.locator(".lfw-box-area img").first.is_visible() and not found.locator(".lfw-box-frame").first.is_visible()
+    assert (
+        not found.locator(".lfw-box-area img").first.is_visible()
+        and not found.locator(".lfw-box-frame").first.is_visible()
+    )
 
 
 def test_one_second_test_taken_to_its_end(page):

@@ -5,13 +5,13 @@ import re
 import numpy as np
 import pytest
 
-from tools import model_card
-from lfwstudy.verify import photos
 from lfwstudy.config import RunConfig
 from lfwstudy.data.registry import prepare_bank
-from lfwstudy.system.files import read_json
-from tools.readme_blocks import SHALLOW, ROOT
 from lfwstudy.runs.store import Store
+from lfwstudy.system.files import read_json
+from lfwstudy.verify import photos
+from tools import model_card
+from tools.readme_blocks import ROOT, SHALLOW
 
 
 def test_network_that_comes_with_the_package_is_small_and_of_a_run_in_results():
@@ -28,7 +28,9 @@ def test_two_photos_are_scored_without_any_study(faces, tmp_path, monkeypatch):
     photo = next(faces.rglob("*.jpg"))
     monkeypatch.chdir(tmp_path)
     answer = photos.verify_photos(photo, photo, left_box=(70, 70, 180, 180), right_box=(70, 70, 180, 180))
-    assert re.fullmatch(r"same person: P\(same\) [01]\.\d\d, threshold 0\.50 \(network: shipped with lfwstudy\)", str(answer))
+    assert re.fullmatch(
+        r"same person: P\(same\) [01]\.\d\d, threshold 0\.50 \(network: shipped with lfwstudy\)", str(answer)
+    )
     assert not answer.is_demo
 
 
@@ -38,6 +40,10 @@ def test_network_that_comes_with_the_package_gives_the_scores_in_results(lfw_dir
     config = RunConfig.from_dict(known["config"])
     told = Store(ROOT / SHALLOW / "runs").predictions(known["run"], "test")
     rows, bank = np.linspace(0, len(told["label"]) - 1, 40).astype(int), prepare_bank(config.data, lfw_dir)
-    left, right = (bank.images[bank.rows(told[side][rows])][..., None].astype(np.float32) / 255 for side in ("left", "right"))
+    left, right = (
+        bank.images[bank.rows(told[side][rows])][..., None].astype(np.float32) / 255 for side in ("left", "right")
+    )
     model = photos.load_best_model().model
-    np.testing.assert_allclose(np.asarray(model([left, right], training=False))[:, 0], told["score_at_best"][rows], atol=2e-3)
+    np.testing.assert_allclose(
+        np.asarray(model([left, right], training=False))[:, 0], told["score_at_best"][rows], atol=2e-3
+    )

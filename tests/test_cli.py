@@ -31,13 +31,24 @@ def test_data_counts_what_is_there(capsys):
     assert "components: 240 + 240 training, 60 + 60 validation" in out and "bilinear" in out
 
 
-@pytest.mark.parametrize("arguments, word", [
-    (("data", "--dataset", "dmeo"), "did you mean 'demo'"), (("data", "--data-dir", "/nowhere", "--dataset", "lfw"), "/nowhere"),
-    (("data", "--crop", "0"), "crop"), (("run", "--stages", "bsae"), "did you mean 'base'"), (("run", "--profile", "x"), "quick"),
-    (("run", "--ladder", "x"), "report"), (("run", "--protocol", "view2", "--split", "folds"), "--split"),
-    (("run", "--seeds", "0"), "seeds"), (("run", "--split", "x"), "components"), (("report", "--out", "/nowhere"), "study.json"),
-    (("verify", "/nowhere/a.jpg", "b.jpg"), "no such file"), (("verify", "a", "b", "--left-box", "1,2,3"), "L,T,R,B"),
-    (("frobnicate",), "invalid choice")])
+@pytest.mark.parametrize(
+    "arguments, word",
+    [
+        (("data", "--dataset", "dmeo"), "did you mean 'demo'"),
+        (("data", "--data-dir", "/nowhere", "--dataset", "lfw"), "/nowhere"),
+        (("data", "--crop", "0"), "crop"),
+        (("run", "--stages", "bsae"), "did you mean 'base'"),
+        (("run", "--profile", "x"), "quick"),
+        (("run", "--ladder", "x"), "report"),
+        (("run", "--protocol", "view2", "--split", "folds"), "--split"),
+        (("run", "--seeds", "0"), "seeds"),
+        (("run", "--split", "x"), "components"),
+        (("report", "--out", "/nowhere"), "study.json"),
+        (("verify", "/nowhere/a.jpg", "b.jpg"), "no such file"),
+        (("verify", "a", "b", "--left-box", "1,2,3"), "L,T,R,B"),
+        (("frobnicate",), "invalid choice"),
+    ],
+)
 def test_wrong_use_exits_with_2_and_says_what_to_do(capsys, arguments, word):
     status, out, err = run(capsys, *arguments)
     assert status == 2 and word in err and "Traceback" not in err and out == ""
@@ -45,12 +56,16 @@ def test_wrong_use_exits_with_2_and_says_what_to_do(capsys, arguments, word):
 
 def test_bad_data_leave_no_study_behind(capsys, tmp_path, faces):
     (tmp_path / "data").mkdir()
-    status, _, err = run(capsys, "run", "--dataset", "lfw-a", "--data-dir", tmp_path / "data", "--out", tmp_path / "out")
+    status, _, err = run(
+        capsys, "run", "--dataset", "lfw-a", "--data-dir", tmp_path / "data", "--out", tmp_path / "out"
+    )
     assert status == 2 and "lfw2/" in err and not (tmp_path / "out").exists()
     for file in faces.glob("*.txt"):
         (tmp_path / "data" / file.name).write_text(file.read_text().replace("\t1\t", "\tone\t"))
     (tmp_path / "data" / "lfw2").symlink_to(faces / "lfw2")
-    status, _, err = run(capsys, "run", "--dataset", "lfw-a", "--data-dir", tmp_path / "data", "--out", tmp_path / "out")
+    status, _, err = run(
+        capsys, "run", "--dataset", "lfw-a", "--data-dir", tmp_path / "data", "--out", tmp_path / "out"
+    )
     assert status == 2 and "pairsDevTrain.txt, line 2" in err and "'one'" in err and not (tmp_path / "out").exists()
 
 
@@ -68,18 +83,24 @@ def test_dry_run_trains_nothing(capsys, tmp_path):
 
 
 def test_reckoned_time_counts_every_pair_of_a_person_and_every_mirrored_picture(tmp_path):
-    from lfwstudy.workflow import _operations
     from lfwstudy.study.study import Settings, Study
+    from lfwstudy.workflow import _operations
+
     study = Study(Settings(out=str(tmp_path), ladder="beyond", precision="float32"))
     once = study.first().change({"training.drawn_people": 1000})
     twice, mirrored = once.change({"training.pairs_per_person": 2}), once.change({"model.flip_average": True})
     validation = len(study.data(once.data)[1].validation)
-    assert _operations(study, twice) / _operations(study, once) == pytest.approx((12000 + 2 * validation) / (6000 + 2 * validation))
-    assert _operations(study, mirrored) / _operations(study, once) == pytest.approx((6000 + 4 * validation) / (6000 + 2 * validation))
+    assert _operations(study, twice) / _operations(study, once) == pytest.approx(
+        (12000 + 2 * validation) / (6000 + 2 * validation)
+    )
+    assert _operations(study, mirrored) / _operations(study, once) == pytest.approx(
+        (6000 + 4 * validation) / (6000 + 2 * validation)
+    )
 
 
 def test_a_damaged_run_is_one_line_for_commands_that_only_read(capsys, tmp_path):
     from lfwstudy.study.study import Settings, Study
+
     study = Study(Settings(out=str(tmp_path), precision="float32"))
     study.ask(["base"])
     folder = study.store.folder(study.climb()[0].candidates[0].specs[0].run)
@@ -92,6 +113,7 @@ def test_a_damaged_run_is_one_line_for_commands_that_only_read(capsys, tmp_path)
 
 def test_faces_are_asked_for_where_none_is_found(capsys, tmp_path):
     from PIL import Image
+
     for name in "ab":
         Image.new("L", (300, 300), 90).save(tmp_path / f"{name}.png")
     status, _, err = run(capsys, "verify", tmp_path / "a.png", tmp_path / "b.png")
@@ -103,6 +125,7 @@ def test_box_is_enlarged_about_its_centre():
     from PIL import Image
 
     from lfwstudy.verify.photos import frame_face
+
     face = Image.fromarray(draw_face([1], [2]))
     large = Image.new("L", (1000, 800), 77)
     large.paste(face.resize((500, 500)), (300, 100))

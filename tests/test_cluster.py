@@ -19,15 +19,15 @@ from types import SimpleNamespace
 
 import pytest
 
-from lfwstudy.runs.cluster import worker
-from lfwstudy.runs import local
-from tools.cluster_load import RESUME_EPOCHS, jobs
 from lfwstudy.config import DataConfig, RunConfig
 from lfwstudy.data.registry import load_pairs, prepare_bank
 from lfwstudy.errors import ConfigError, RunError
-from lfwstudy.system.files import read_csv
 from lfwstudy.network.cost import least_memory
+from lfwstudy.runs import local
+from lfwstudy.runs.cluster import worker
 from lfwstudy.runs.store import FILES, Store
+from lfwstudy.system.files import read_csv
+from tools.cluster_load import RESUME_EPOCHS, jobs
 
 cluster = pytest.importorskip("lfwstudy.runs.cluster.client", reason="--cluster needs the package distributed")
 dask = pytest.importorskip("dask")
@@ -38,9 +38,22 @@ GIB = 2**30
 # -- without a cluster -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("address", ["tcp://host", "host:8786", "local:0", "local:", "tcp://:8786", "ucx://host:1",
-                                     "tcp://host:8786/x", "local:2 ", "tcp://host:0", "tcp://host:65536",
-                                     "http://host:8787/status"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        "tcp://host",
+        "host:8786",
+        "local:0",
+        "local:",
+        "tcp://:8786",
+        "ucx://host:1",
+        "tcp://host:8786/x",
+        "local:2 ",
+        "tcp://host:0",
+        "tcp://host:65536",
+        "http://host:8787/status",
+    ],
+)
 def test_malformed_addresses_are_refused(address):
     with pytest.raises(ConfigError, match="tcp://HOST:PORT"):
         local.check_cluster(address)
@@ -60,9 +73,11 @@ def test_a_malformed_address_is_quoted_in_part():
 @contextmanager
 def listening(talk):
     """A server on loopback; yields its port. talk: called with each connection."""
+
     class Handler(socketserver.BaseRequestHandler):
         def handle(self):
             talk(self.request)
+
     with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
         server.daemon_threads = True
         threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -70,12 +85,16 @@ def listening(talk):
         server.shutdown()
 
 
-@pytest.mark.parametrize("talk, named", [
-    (lambda taken: taken.recv(9) and taken.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n"), "a web server"),
-    (lambda taken: taken.sendall(b"SSH-2.0-OpenSSH_9.6\r\n") or taken.recv(99), "does not answer as a scheduler"),
-    (lambda taken: taken.recv(99) and taken.sendall(b"\x15\x03\x01\x00\x02\x02\x46"), "requires TLS"),
-    (lambda taken: taken.close(), "does not answer as a scheduler"),
-    (lambda taken: time.sleep(30), "does not answer as a scheduler")])
+@pytest.mark.parametrize(
+    "talk, named",
+    [
+        (lambda taken: taken.recv(9) and taken.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n"), "a web server"),
+        (lambda taken: taken.sendall(b"SSH-2.0-OpenSSH_9.6\r\n") or taken.recv(99), "does not answer as a scheduler"),
+        (lambda taken: taken.recv(99) and taken.sendall(b"\x15\x03\x01\x00\x02\x02\x46"), "requires TLS"),
+        (lambda taken: taken.close(), "does not answer as a scheduler"),
+        (lambda taken: time.sleep(30), "does not answer as a scheduler"),
+    ],
+)
 def test_what_listens_in_a_schedulers_place_is_named_in_a_line(talk, named, tmp_path, monkeypatch):
     monkeypatch.setattr(cluster, "CONNECT_SECONDS", 1)
     with listening(talk) as port, pytest.raises(ConfigError, match=named) as refused:
@@ -95,6 +114,7 @@ def test_unreachable_scheduler_is_wrong_use(tmp_path, monkeypatch):
 def test_a_machine_that_does_not_answer_is_named(monkeypatch):
     def connect(*_, **__):
         raise TimeoutError
+
     monkeypatch.setattr(socket, "create_connection", connect)
     assert "host does not answer" in cluster._what_listens("tcp://192.0.2.1:8786")
 
@@ -103,11 +123,15 @@ def test_other_code_and_other_versions_are_told_apart(tmp_path, monkeypatch):
     here = worker.versions_here()
     assert worker.difference(here) == ""
     assert worker.difference({**here, "Python": "2.7", "Keras": "1.0"}) == (
-        f"Python is {here['Python']} instead of 2.7, Keras is {here['Keras']} instead of 1.0")
+        f"Python is {here['Python']} instead of 2.7, Keras is {here['Keras']} instead of 1.0"
+    )
     monkeypatch.setattr(worker.importlib.resources, "files", lambda name: tmp_path / "lfwstudy")
     shutil.copytree(ROOT / "lfwstudy", tmp_path / "lfwstudy", ignore=shutil.ignore_patterns("__pycache__"))
     assert worker.versions_here() == here
-    for change in (lambda path: path.write_text(path.read_text() + "\n"), lambda path: path.rename(path.with_name("other.py"))):
+    for change in (
+        lambda path: path.write_text(path.read_text() + "\n"),
+        lambda path: path.rename(path.with_name("other.py")),
+    ):
         change(tmp_path / "lfwstudy" / "model.py")
         assert "lfwstudy is" in worker.difference(here)
         (tmp_path / "lfwstudy" / "other.py").unlink(missing_ok=True)
@@ -131,7 +155,9 @@ def test_code_that_changed_after_the_worker_was_asked_sets_the_machine_aside():
 def test_what_travels_has_all_that_a_run_on_all_people_needs(protocol, fold, faces, tmp_path):
     config = DataConfig("lfw-a", protocol, pictures="all-people", fold=fold, side=32)
     cluster._make_bundle(replace(config, fold=fold and 1), str(faces), tmp_path / "bundle")
-    there, here = (load_pairs(config, folder).digest(prepare_bank(config, folder)) for folder in (tmp_path / "bundle", str(faces)))
+    there, here = (
+        load_pairs(config, folder).digest(prepare_bank(config, folder)) for folder in (tmp_path / "bundle", str(faces))
+    )
     assert there == here
 
 
@@ -144,8 +170,10 @@ def test_missing_package_says_what_to_install(monkeypatch):
 
 
 def test_nothing_of_dask_is_imported_without_cluster():
-    code = ("import sys, lfwstudy.cli, lfwstudy.workflow, lfwstudy.runs.local; "
-            "sys.exit(any(m.split('.')[0] in ('dask', 'distributed') for m in sys.modules))")
+    code = (
+        "import sys, lfwstudy.cli, lfwstudy.workflow, lfwstudy.runs.local; "
+        "sys.exit(any(m.split('.')[0] in ('dask', 'distributed') for m in sys.modules))"
+    )
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
 
 
@@ -153,11 +181,22 @@ def described(nthreads=1, memory=8 * GIB, **resources):
     return {"nthreads": nthreads, "memory_limit": memory, "resources": resources}
 
 
-@pytest.mark.parametrize("worker, threads, memory, at_once", [
-    (described(4), 1, GIB, 4), (described(4), 0, GIB, 1), (described(4), 1, 3 * GIB, 2), (described(1), 1, 9 * GIB, 0),
-    (described(8, CORES=4), 2, GIB, 2), (described(8, CORES=4), 0, GIB, 1), (described(8, CORES=4), 8, GIB, 0),
-    (described(4, 64 * GIB, GPU=4), 0, GIB, 4), (described(4, 64 * GIB, GPU=2, CORES=16), 0, GIB, 2),
-    (described(4, 64 * GIB, MEMORY=4e9), 1, 3e9, 1), (described(4, 0), 1, 50 * GIB, 4)])
+@pytest.mark.parametrize(
+    "worker, threads, memory, at_once",
+    [
+        (described(4), 1, GIB, 4),
+        (described(4), 0, GIB, 1),
+        (described(4), 1, 3 * GIB, 2),
+        (described(1), 1, 9 * GIB, 0),
+        (described(8, CORES=4), 2, GIB, 2),
+        (described(8, CORES=4), 0, GIB, 1),
+        (described(8, CORES=4), 8, GIB, 0),
+        (described(4, 64 * GIB, GPU=4), 0, GIB, 4),
+        (described(4, 64 * GIB, GPU=2, CORES=16), 0, GIB, 2),
+        (described(4, 64 * GIB, MEMORY=4e9), 1, 3e9, 1),
+        (described(4, 0), 1, 50 * GIB, 4),
+    ],
+)
 def test_workers_are_not_overcommitted(worker, threads, memory, at_once):
     job = {"threads": threads, "memory": memory}
     need = cluster.need_on(job, worker)
@@ -168,8 +207,10 @@ def test_workers_are_not_overcommitted(worker, threads, memory, at_once):
     assert len(taken) == at_once
 
 
-@pytest.mark.parametrize("placement, peak_mb", [
-    ("none", 2977.9), ("after-activation", 4347.6), ("before-activation", 4350.4), ("activation-and-pooling", 2519.6)])
+@pytest.mark.parametrize(
+    "placement, peak_mb",
+    [("none", 2977.9), ("after-activation", 4347.6), ("before-activation", 4350.4), ("activation-and-pooling", 2519.6)],
+)
 def test_memory_set_aside_covers_what_runs_took(placement, peak_mb):
     """Peaks of full networks in batches of 64, convolutions in bfloat16, on two cores of an AMD EPYC."""
     config, peak = RunConfig().change({"model.batchnorm": placement}), peak_mb * 2**20
@@ -200,23 +241,64 @@ class Machines:
             self.start_scheduler()
 
     def start_scheduler(self, before=(), **settings):
-        environment = {"DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "6s", "DASK_DISTRIBUTED__COMM__TIMEOUTS__TCP": "15s", **settings}
-        self.scheduler = self._start([*before, sys.executable, "-m", "distributed.cli.dask_scheduler", "--host", self.host,
-                                      "--port", self.port, "--protocol", self.protocol, "--no-dashboard"], "scheduler",
-                                     environment)
+        environment = {
+            "DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "6s",
+            "DASK_DISTRIBUTED__COMM__TIMEOUTS__TCP": "15s",
+            **settings,
+        }
+        self.scheduler = self._start(
+            [
+                *before,
+                sys.executable,
+                "-m",
+                "distributed.cli.dask_scheduler",
+                "--host",
+                self.host,
+                "--port",
+                self.port,
+                "--protocol",
+                self.protocol,
+                "--no-dashboard",
+            ],
+            "scheduler",
+            environment,
+        )
 
     def start_worker(self, name, *options, before=(), **settings):
-        environment = {"LFWSTUDY_CACHE": str(self.folder / f"cache-{name}"),
-                       "DASK_DISTRIBUTED__COMM__TIMEOUTS__TCP": "15s", **settings}
-        return self._start([*before, sys.executable, "-m", "distributed.cli.dask_worker", self.address, "--name", name,
-                            "--no-nanny", "--no-dashboard", "--local-directory", self.folder / f"dask-{name}",
-                            *(() if "--nthreads" in options else ("--nthreads", 1)), *options], f"worker-{name}", environment)
+        environment = {
+            "LFWSTUDY_CACHE": str(self.folder / f"cache-{name}"),
+            "DASK_DISTRIBUTED__COMM__TIMEOUTS__TCP": "15s",
+            **settings,
+        }
+        return self._start(
+            [
+                *before,
+                sys.executable,
+                "-m",
+                "distributed.cli.dask_worker",
+                self.address,
+                "--name",
+                name,
+                "--no-nanny",
+                "--no-dashboard",
+                "--local-directory",
+                self.folder / f"dask-{name}",
+                *(() if "--nthreads" in options else ("--nthreads", 1)),
+                *options,
+            ],
+            f"worker-{name}",
+            environment,
+        )
 
     def _start(self, command, name, environment):
         with open(self.folder / f"{name}.log", "a") as log:
-            process = subprocess.Popen([str(part) for part in command], stdout=log, stderr=log, cwd=ROOT,
-                                       env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{os.environ['PYTHONPATH']}",
-                                            **environment})
+            process = subprocess.Popen(
+                [str(part) for part in command],
+                stdout=log,
+                stderr=log,
+                cwd=ROOT,
+                env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{os.environ['PYTHONPATH']}", **environment},
+            )
         self.processes.append(process)
         return process
 
@@ -255,10 +337,12 @@ def own_machines(tmp_path):
 @pytest.fixture
 def unshared(monkeypatch):
     """Workers do not see the study's folder: they look for another one."""
+
     @contextmanager
     def mark(self):
         self.root.mkdir(parents=True, exist_ok=True)
         yield str(self.root / ".nowhere"), "nothing"
+
     monkeypatch.setattr(cluster._Handout, "_mark", mark)
 
 
@@ -331,8 +415,12 @@ def test_results_and_resume_state_travel_where_no_folder_is_shared(machines, tmp
 def test_process_that_hangs_is_ended_and_tried_again(machines, tmp_path):
     machines.start_worker("a")
     root, trace = tmp_path / "runs", tmp_path / "trace"
-    assert local.run(jobs(root, 1, 3, 0.1, trace=str(trace), hang=str(tmp_path / "hangs"), stall_seconds=2),
-                         machines.address) == {}
+    assert (
+        local.run(
+            jobs(root, 1, 3, 0.1, trace=str(trace), hang=str(tmp_path / "hangs"), stall_seconds=2), machines.address
+        )
+        == {}
+    )
     assert_all_finished(root, 1, trace, repeated=1)
 
 
@@ -355,8 +443,10 @@ def test_scheduler_restarted_and_workers_back(own_machines, tmp_path):
 def test_client_killed_and_back_trains_nothing_twice(machines, tmp_path):
     machines.start_worker("a")
     root, trace = tmp_path / "runs", tmp_path / "trace"
-    code = (f"from lfwstudy.runs import local\nfrom tools import cluster_load\n"
-            f"local.run(cluster_load.jobs({str(root)!r}, 2, 8, 0.3, trace={str(trace)!r}), {machines.address!r})")
+    code = (
+        f"from lfwstudy.runs import local\nfrom tools import cluster_load\n"
+        f"local.run(cluster_load.jobs({str(root)!r}, 2, 8, 0.3, trace={str(trace)!r}), {machines.address!r})"
+    )
     client = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stderr=subprocess.DEVNULL)
     until(lambda: epochs_of(root, 1) >= 2)
     client.kill()
@@ -402,15 +492,25 @@ def foreign(tmp_path):
         shutil.copytree(ROOT / "lfwstudy", tmp_path / name / "lfwstudy", ignore=shutil.ignore_patterns("__pycache__"))
     with open(tmp_path / "other" / "lfwstudy" / "train.py", "a") as file:
         file.write("# another revision\n")
-    (tmp_path / "older" / "lfwstudy" / "cluster_worker.py").write_text("def train_here(job, attempt, topic, mark): pass\n")
+    (tmp_path / "older" / "lfwstudy" / "cluster_worker.py").write_text(
+        "def train_here(job, attempt, topic, mark): pass\n"
+    )
     (tmp_path / "python").mkdir()
     (tmp_path / "python" / "sitecustomize.py").write_text(
-        "import platform\nplatform.python_version_tuple = lambda: ('3', '99', '0')\n")
-    paths = {r"lfwstudy is \S+ \(code \w{8}\) instead of \S+ \(code \w{8}\)": "other",
-             "has no attribute|Can't get attribute": "older", r"Python is 3\.99 instead of 3\.1": "python"}
-    return {"No module named 'lfwstudy'": without_package(tmp_path / "without"),
-            **{said: {"PYTHONPATH": f"{tmp_path / name}{os.pathsep}{ROOT}", "PYTHONSAFEPATH": "1"}
-               for said, name in paths.items()}}
+        "import platform\nplatform.python_version_tuple = lambda: ('3', '99', '0')\n"
+    )
+    paths = {
+        r"lfwstudy is \S+ \(code \w{8}\) instead of \S+ \(code \w{8}\)": "other",
+        "has no attribute|Can't get attribute": "older",
+        r"Python is 3\.99 instead of 3\.1": "python",
+    }
+    return {
+        "No module named 'lfwstudy'": without_package(tmp_path / "without"),
+        **{
+            said: {"PYTHONPATH": f"{tmp_path / name}{os.pathsep}{ROOT}", "PYTHONSAFEPATH": "1"}
+            for said, name in paths.items()
+        },
+    }
 
 
 def test_workers_with_another_package_are_named_and_get_no_run(machines, foreign, tmp_path):
@@ -434,7 +534,9 @@ def test_a_scheduler_that_lacks_the_package_is_named(tmp_path):
     machines = Machines(tmp_path, port=free_port())
     machines.start_scheduler(**without_package(tmp_path / "without"))
     try:
-        with pytest.raises(ConfigError, match="the scheduler at .* cannot run this study's tasks .*No module named 'lfwstudy'"):
+        with pytest.raises(
+            ConfigError, match="the scheduler at .* cannot run this study's tasks .*No module named 'lfwstudy'"
+        ):
             local.run(jobs(tmp_path / "runs", 1), machines.address)
     finally:
         machines.stop()
@@ -485,8 +587,10 @@ def test_declared_memory_bounds_how_many_run_at_once_the_stride_stage_included(m
     """Networks of 304 M parameters: never on the small worker, two at once on one with four threads and 24 GB."""
     monkeypatch.setattr(cluster, "PATIENCE_SECONDS", 2)
     wide = RunConfig().change({"model.pool1_stride": 1, "training.epochs": 12})
-    made = [{name: value for name, value in job.items() if name != "memory"}
-            for job in jobs(tmp_path / "runs", 5, 12, 0.3, config=wide.to_dict())]
+    made = [
+        {name: value for name, value in job.items() if name != "memory"}
+        for job in jobs(tmp_path / "runs", 5, 12, 0.3, config=wide.to_dict())
+    ]
     machines.start_worker("small", "--nthreads", 4, "--resources", "MEMORY=4e9 CORES=4")
     until(lambda: "Registered to" in (tmp_path / "worker-small.log").read_text())
     failures = local.run(made[:1], machines.address)
@@ -518,12 +622,20 @@ def certificates(tmp_path):
         pytest.skip("certificates are made with openssl, which is not installed here")
     folder = tmp_path / "tls"
     folder.mkdir()
-    for command in ("req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out ca.pem -days 2 -subj /CN=authority",
-                    "req -newkey rsa:2048 -nodes -keyout node.key -out node.csr -subj /CN=node",
-                    "x509 -req -in node.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -out node.pem"):
+    for command in (
+        "req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out ca.pem -days 2 -subj /CN=authority",
+        "req -newkey rsa:2048 -nodes -keyout node.key -out node.csr -subj /CN=node",
+        "x509 -req -in node.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -out node.pem",
+    ):
         subprocess.run(["openssl", *command.split()], cwd=folder, check=True, capture_output=True)
-    return {"ca-file": str(folder / "ca.pem"), **{f"{role}.{part}": str(folder / f"node.{end}")
-            for role in ("scheduler", "worker", "client") for part, end in (("cert", "pem"), ("key", "key"))}}
+    return {
+        "ca-file": str(folder / "ca.pem"),
+        **{
+            f"{role}.{part}": str(folder / f"node.{end}")
+            for role in ("scheduler", "worker", "client")
+            for part, end in (("cert", "pem"), ("key", "key"))
+        },
+    }
 
 
 @pytest.mark.long
@@ -555,12 +667,26 @@ def numbers(folder):
 
 
 @pytest.mark.long
-def test_training_killed_with_its_worker_ends_with_the_numbers_of_an_undisturbed_one(machines, tmp_path, tiny, unshared):
+def test_training_killed_with_its_worker_ends_with_the_numbers_of_an_undisturbed_one(
+    machines, tmp_path, tiny, unshared
+):
     config = tiny.change({"training.epochs": 14})
     digest = load_pairs(config.data).digest(prepare_bank(config.data))
     run = config.identify(0, "float32", digest)
-    job = {"task": "train", "run": run, "config": config.to_dict(), "seed": 0, "precision": "float32", "data_dir": "",
-           "data_digest": digest, "score_test": True, "keep_weights": False, "title": "real", "epochs": 14, "threads": 1}
+    job = {
+        "task": "train",
+        "run": run,
+        "config": config.to_dict(),
+        "seed": 0,
+        "precision": "float32",
+        "data_dir": "",
+        "data_digest": digest,
+        "score_test": True,
+        "keep_weights": False,
+        "title": "real",
+        "epochs": 14,
+        "threads": 1,
+    }
     here, there = ({**job, "folder": str(tmp_path / place / "runs" / run)} for place in ("here", "there"))
     first = machines.start_worker("a")
     value = in_background(lambda: local.run([there], machines.address))
@@ -584,17 +710,43 @@ def test_whole_study_on_a_local_cluster_equals_the_one_without(tmp_path):
     told = {}
     for name, path, options in (("one", str(tmp_path / "blocked"), ()), ("two", "", ("--cluster", "local:2"))):
         done = subprocess.run(
-            [sys.executable, "-m", "lfwstudy.cli", "run", "--profile", "tiny", "--stages", "early-stopping", "--seeds", "2",
-             "--out", str(tmp_path / name), *options], cwd=ROOT, capture_output=True, text=True, timeout=900,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), path, os.environ["PYTHONPATH"]]))})
+            [
+                sys.executable,
+                "-m",
+                "lfwstudy.cli",
+                "run",
+                "--profile",
+                "tiny",
+                "--stages",
+                "early-stopping",
+                "--seeds",
+                "2",
+                "--out",
+                str(tmp_path / name),
+                *options,
+            ],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=900,
+            env={
+                **os.environ,
+                "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), path, os.environ["PYTHONPATH"]])),
+            },
+        )
         assert done.returncode == 0, done.stderr
         assert (tmp_path / name / "report.html").stat().st_size > 1e5
         told[name] = done.stderr
     assert "cluster: 2 workers on 1 machine" in told["two"] and "dashboard: http://127.0.0.1:" in told["two"]
     assert "4 of 4 runs done" in (tmp_path / "two" / "cluster.txt").read_text()
     assert not (tmp_path / "one" / "cluster.txt").exists() and "dashboard" not in told["one"]
-    one, two = ([{name: value for name, value in row.items() if "seconds" not in name and name != "peak_memory_mb"}
-                 for row in read_csv(tmp_path / name / "results.csv")] for name in ("one", "two"))
+    one, two = (
+        [
+            {name: value for name, value in row.items() if "seconds" not in name and name != "peak_memory_mb"}
+            for row in read_csv(tmp_path / name / "results.csv")
+        ]
+        for name in ("one", "two")
+    )
     assert one == two and len(one) == 4
     for row in one:
         assert numbers(tmp_path / "one" / "runs" / row["run"]) == numbers(tmp_path / "two" / "runs" / row["run"])
@@ -607,8 +759,10 @@ def may(*command):
     return subprocess.run(command, capture_output=True).returncode == 0
 
 
-needs_namespaces = pytest.mark.skipif(not may("unshare", "--mount", "true") or not may("ip", "netns", "list"),
-                                      reason="no namespaces of one's own may be made here")
+needs_namespaces = pytest.mark.skipif(
+    not may("unshare", "--mount", "true") or not may("ip", "netns", "list"),
+    reason="no namespaces of one's own may be made here",
+)
 
 
 @needs_namespaces
@@ -618,9 +772,18 @@ def test_full_disk_on_one_worker_leaves_the_runs_to_the_others(machines, tmp_pat
     root.mkdir()
     hidden = tmp_path / "cache-full"
     hidden.mkdir()
-    full = machines.start_worker("full", before=(
-        "unshare", "--mount", "bash", "-c", f"mount -t tmpfs tmpfs {root}; mount -t tmpfs -o size=4k tmpfs {hidden}; "
-        f"yes 2>/dev/null > {hidden}/filler; exec \"$@\"", "worker"))
+    full = machines.start_worker(
+        "full",
+        before=(
+            "unshare",
+            "--mount",
+            "bash",
+            "-c",
+            f"mount -t tmpfs tmpfs {root}; mount -t tmpfs -o size=4k tmpfs {hidden}; "
+            f'yes 2>/dev/null > {hidden}/filler; exec "$@"',
+            "worker",
+        ),
+    )
     machines.start_worker("good")
     until(lambda: all("Registered to" in (tmp_path / f"worker-{name}.log").read_text() for name in ("full", "good")))
     assert local.run(jobs(root, 3, 2, 0.2, trace=str(trace)), machines.address) == {}
@@ -634,21 +797,47 @@ def test_two_workers_of_a_machine_receive_the_pictures_once_and_train_the_same(m
     """Neither the pictures nor the study's folder are on the machine; the local executor's numbers come out."""
     config = tiny.change({"data.dataset": "lfw-a", "data.pairs_per_class": 16, "training.batch_size": 8})
     pairs, bank = load_pairs(config.data, str(faces)), prepare_bank(config.data, str(faces))
-    made = [{"task": "train", "run": config.identify(seed, "float32", pairs.digest(bank)), "config": config.to_dict(),
-             "seed": seed, "precision": "float32", "data_dir": str(faces), "data_digest": pairs.digest(bank),
-             "score_test": True, "keep_weights": True, "title": f"seed {seed}", "epochs": 3, "threads": 1} for seed in (0, 1)]
-    here, there = ([{**job, "folder": str(tmp_path / place / "runs" / job["run"])} for job in made]
-                   for place in ("here", "there"))
+    made = [
+        {
+            "task": "train",
+            "run": config.identify(seed, "float32", pairs.digest(bank)),
+            "config": config.to_dict(),
+            "seed": seed,
+            "precision": "float32",
+            "data_dir": str(faces),
+            "data_digest": pairs.digest(bank),
+            "score_test": True,
+            "keep_weights": True,
+            "title": f"seed {seed}",
+            "epochs": 3,
+            "threads": 1,
+        }
+        for seed in (0, 1)
+    ]
+    here, there = (
+        [{**job, "folder": str(tmp_path / place / "runs" / job["run"])} for job in made] for place in ("here", "there")
+    )
     (tmp_path / "there" / "runs").mkdir(parents=True)
     for name in "ab":
-        machines.start_worker(name, LFWSTUDY_CACHE=str(tmp_path / "cache"), before=(
-            "unshare", "--mount", "bash", "-c",
-            f"mount -t tmpfs tmpfs {faces}; mount -t tmpfs tmpfs {tmp_path / 'there'}; exec \"$@\"", "worker"))
+        machines.start_worker(
+            name,
+            LFWSTUDY_CACHE=str(tmp_path / "cache"),
+            before=(
+                "unshare",
+                "--mount",
+                "bash",
+                "-c",
+                f'mount -t tmpfs tmpfs {faces}; mount -t tmpfs tmpfs {tmp_path / "there"}; exec "$@"',
+                "worker",
+            ),
+        )
     assert local.run(there, machines.address) == {}
     assert local.run(here) == {}
     for one, other in zip(here, there):
         assert one["run"] == other["run"] and Path(other["folder"], "model.keras").stat().st_size > 0
-        assert Path(one["folder"], "predictions.csv").read_bytes() == Path(other["folder"], "predictions.csv").read_bytes()
+        assert (
+            Path(one["folder"], "predictions.csv").read_bytes() == Path(other["folder"], "predictions.csv").read_bytes()
+        )
         first, second = (read_csv(Path(job["folder"], "history.csv")) for job in (one, other))
         assert [{**row, "seconds": ""} for row in first] == [{**row, "seconds": ""} for row in second]
     assert [p.name for p in (tmp_path / "cache" / "cluster" / "runs").iterdir()] == []
@@ -674,9 +863,15 @@ def test_worker_that_stands_still_loses_its_run_to_another(machines, tmp_path):
 def network():
     """A network namespace joined to ours by one link: (its name, our address, our end of the link)."""
     name = f"lfw{os.getpid()}"
-    for command in (f"netns add {name}", f"link add {name} type veth peer name inner netns {name}",
-                    f"addr add 10.231.7.1/24 dev {name}", f"link set {name} up",
-                    f"-n {name} addr add 10.231.7.2/24 dev inner", f"-n {name} link set inner up", f"-n {name} link set lo up"):
+    for command in (
+        f"netns add {name}",
+        f"link add {name} type veth peer name inner netns {name}",
+        f"addr add 10.231.7.1/24 dev {name}",
+        f"link set {name} up",
+        f"-n {name} addr add 10.231.7.2/24 dev inner",
+        f"-n {name} link set inner up",
+        f"-n {name} link set lo up",
+    ):
         subprocess.run(["ip", *command.split()], check=True)
     yield name, "10.231.7.1", name
     subprocess.run(["ip", "link", "delete", name])

@@ -5,8 +5,14 @@ from lfwstudy.errors import ConfigError
 
 
 def test_json_round_trip_keeps_everything():
-    config = RunConfig().change({"model.batchnorm": "before-activation", "training.zoom": (0.9, 1.1),
-                                 "training.patience": 7, "data.dataset": "lfw"})
+    config = RunConfig().change(
+        {
+            "model.batchnorm": "before-activation",
+            "training.zoom": (0.9, 1.1),
+            "training.patience": 7,
+            "data.dataset": "lfw",
+        }
+    )
     assert RunConfig.from_dict(config.to_dict()) == config
 
 
@@ -21,21 +27,58 @@ def test_id_depends_on_seed_precision_and_data(change):
 
 
 def test_id_depends_on_every_setting():
-    other = {"data.dataset": "lfw", "data.crop": 200, "data.side": 96, "data.filter": "box", "data.split": "random",
-             "data.pairs_per_class": 50, "model.pool1_stride": 1, "model.batchnorm": "after-activation",
-             "model.width": 0.5, "model.l2": 0.0, "model.initializer": "he-fan-in", "training.epochs": 3,
-             "training.batch_size": 32, "training.learning_rate": 0.01, "training.patience": 5,
-             "training.checkpoint_period": 5, "training.augmented_copies": 2, "training.zoom": (1.0, 1.0),
-             "training.brightness": (1.0, 1.0), "training.shear": 0.0, "training.label_epsilon_copies": 0.03,
-             "training.label_epsilon_originals": 0.01, "training.lr_drop_epoch": 40, "data.split_seed": 1,
-             "data.pictures": "all-people", "model.architecture": "compact", "model.head": "cosine", "model.dropout": 0.1,
-             "model.stem_stride": 2, "model.pooling": "generalised-mean",
-             "model.flip_average": True, "training.optimizer": "adamw", "training.schedule": "cosine", "training.warmup": 1,
-             "training.weight_decay": 0.1, "training.flip": True, "training.shift": 0.1, "training.online_zoom": 0.1,
-             "training.rotation": 5.0, "training.online_brightness": 0.1, "training.erase": 0.5, "training.contrast": 1.0,
-             "training.temperature": 0.2, "training.drawn_people": 100, "training.pairs_per_person": 2, "training.least_pictures": 2,
-             "model.head_l2": 0.01, "training.monitor": "val_cross_entropy", "training.stretch_copies": True,
-             "training.separate_twins": True}
+    other = {
+        "data.dataset": "lfw",
+        "data.crop": 200,
+        "data.side": 96,
+        "data.filter": "box",
+        "data.split": "random",
+        "data.pairs_per_class": 50,
+        "model.pool1_stride": 1,
+        "model.batchnorm": "after-activation",
+        "model.width": 0.5,
+        "model.l2": 0.0,
+        "model.initializer": "he-fan-in",
+        "training.epochs": 3,
+        "training.batch_size": 32,
+        "training.learning_rate": 0.01,
+        "training.patience": 5,
+        "training.checkpoint_period": 5,
+        "training.augmented_copies": 2,
+        "training.zoom": (1.0, 1.0),
+        "training.brightness": (1.0, 1.0),
+        "training.shear": 0.0,
+        "training.label_epsilon_copies": 0.03,
+        "training.label_epsilon_originals": 0.01,
+        "training.lr_drop_epoch": 40,
+        "data.split_seed": 1,
+        "data.pictures": "all-people",
+        "model.architecture": "compact",
+        "model.head": "cosine",
+        "model.dropout": 0.1,
+        "model.stem_stride": 2,
+        "model.pooling": "generalised-mean",
+        "model.flip_average": True,
+        "training.optimizer": "adamw",
+        "training.schedule": "cosine",
+        "training.warmup": 1,
+        "training.weight_decay": 0.1,
+        "training.flip": True,
+        "training.shift": 0.1,
+        "training.online_zoom": 0.1,
+        "training.rotation": 5.0,
+        "training.online_brightness": 0.1,
+        "training.erase": 0.5,
+        "training.contrast": 1.0,
+        "training.temperature": 0.2,
+        "training.drawn_people": 100,
+        "training.pairs_per_person": 2,
+        "training.least_pictures": 2,
+        "model.head_l2": 0.01,
+        "training.monitor": "val_cross_entropy",
+        "training.stretch_copies": True,
+        "training.separate_twins": True,
+    }
     settings = {f"{section}.{name}" for section, values in RunConfig().to_dict().items() for name in values}
     # These four go only with others.
     assert settings - set(other) == {"data.protocol", "data.fold", "training.evaluated", "model.cohort"}
@@ -46,20 +89,29 @@ def test_id_depends_on_every_setting():
     assert RunConfig().identify(0, "float32", "d") not in ids
 
 
-@pytest.mark.parametrize("make, word", [
-    (lambda: DataConfig(split="sideways"), "sideways"), (lambda: DataConfig(crop=0), "crop"),
-    (lambda: DataConfig(side="105"), "side"), (lambda: DataConfig(protocol="view2"), "fold"),
-    (lambda: DataConfig(fold=3), "fold"), (lambda: DataConfig(filter="nearset"), "did you mean 'nearest'"),
-    (lambda: ModelConfig(pool1_stride=3), "pool1_stride"), (lambda: ModelConfig(batchnorm=""), "batch-norm"),
-    (lambda: ModelConfig(cohort=64), "cosine head"), (lambda: ModelConfig(cohort=-1), "cohort"),
-    (lambda: TrainingConfig(epochs=0), "epochs"), (lambda: TrainingConfig(zoom=(1.1, 0.9)), "zoom"),
-    (lambda: TrainingConfig(evaluated="best-checkpoint"), "checkpoint_period"),
-    (lambda: TrainingConfig(learning_rate=True), "learning_rate"),
-    (lambda: TrainingConfig(batch_size=8, pairs_per_person=5), "pairs_per_person"),
-    (lambda: TrainingConfig(least_pictures=0), "least_pictures"),
-    (lambda: RunConfig().change({"training.epoch": 3}), "training.epoch"),
-    (lambda: RunConfig.from_dict({"extra": {}}), "extra"),
-])
+@pytest.mark.parametrize(
+    "make, word",
+    [
+        (lambda: DataConfig(split="sideways"), "sideways"),
+        (lambda: DataConfig(crop=0), "crop"),
+        (lambda: DataConfig(side="105"), "side"),
+        (lambda: DataConfig(protocol="view2"), "fold"),
+        (lambda: DataConfig(fold=3), "fold"),
+        (lambda: DataConfig(filter="nearset"), "did you mean 'nearest'"),
+        (lambda: ModelConfig(pool1_stride=3), "pool1_stride"),
+        (lambda: ModelConfig(batchnorm=""), "batch-norm"),
+        (lambda: ModelConfig(cohort=64), "cosine head"),
+        (lambda: ModelConfig(cohort=-1), "cohort"),
+        (lambda: TrainingConfig(epochs=0), "epochs"),
+        (lambda: TrainingConfig(zoom=(1.1, 0.9)), "zoom"),
+        (lambda: TrainingConfig(evaluated="best-checkpoint"), "checkpoint_period"),
+        (lambda: TrainingConfig(learning_rate=True), "learning_rate"),
+        (lambda: TrainingConfig(batch_size=8, pairs_per_person=5), "pairs_per_person"),
+        (lambda: TrainingConfig(least_pictures=0), "least_pictures"),
+        (lambda: RunConfig().change({"training.epoch": 3}), "training.epoch"),
+        (lambda: RunConfig.from_dict({"extra": {}}), "extra"),
+    ],
+)
 def test_wrong_settings_are_refused_by_name(make, word):
     with pytest.raises(ConfigError, match=word):
         make()

@@ -14,9 +14,9 @@ from dataclasses import replace
 import pytest
 from PIL import Image
 
+from lfwstudy.config import DataConfig
 from lfwstudy.data import registry
 from lfwstudy.data.bank import load_bank
-from lfwstudy.config import DataConfig
 from lfwstudy.data.registry import Download, StudyPairs, load_pairs, prepare_bank
 from lfwstudy.errors import ConfigError, DataError
 
@@ -38,7 +38,9 @@ def csv_files(faces):
             texts[f"matchpairs{part}.csv"] = "\n".join(["name,imagenum1,imagenum2", *rows[:half]])
             texts[f"mismatchpairs{part}.csv"] = "\n".join(["name,imagenum1,name,imagenum2", *rows[half:]])
         elif file.name == "pairs.txt":
-            texts["pairs.csv"] = "\n".join(["name,imagenum1,imagenum2,", *(row + "," * (row.count(",") < 3) for row in rows)])
+            texts["pairs.csv"] = "\n".join(
+                ["name,imagenum1,imagenum2,", *(row + "," * (row.count(",") < 3) for row in rows)]
+            )
         else:
             texts[f"{file.stem}.csv"] = "\n".join(["name,images", *(row for row in rows if "," in row)])
     return texts
@@ -60,7 +62,7 @@ def pack(faces, folder, kind):
                     archive.write(file, "lfw2" / file.relative_to(source.parent))
                 for name, text in csv_files(faces).items():
                     archive.writestr(name, text)
-        return
+        return None
     if kind == "upper case":
         for file in source.rglob("*.jpg"):
             (folder / "LFW2" / file.parent.name).mkdir(parents=True, exist_ok=True)
@@ -68,17 +70,17 @@ def pack(faces, folder, kind):
             (folder / "LFW2" / file.parent.name / f"{file.stem}.txt").write_text("notes beside a picture")
         for file in faces.glob("*.txt"):
             shutil.copy(file, folder / file.name.upper())
-        return
+        return None
     if kind == "half-unpacked beside archive":
         pack(faces, folder, "tgz")
         pack(faces, folder, "folder")
         for person in sorted((folder / "lfw2").iterdir())[::2]:
             shutil.rmtree(person)
-        return
+        return None
     if kind == "archive under another name":
         pack(faces, folder, "zip")
         (folder / "lfwa.zip").rename(folder / "Download (1).ZIP")
-        return
+        return None
     if kind == "folder beside a web page":
         (folder / "lfwa.tar.gz").write_text("<!DOCTYPE html>")
         return pack(faces, folder, "folder")
@@ -101,8 +103,23 @@ def pack(faces, folder, kind):
     copy_pair_files(faces, folder)
 
 
-@pytest.mark.parametrize("kind", ["folder", "nested folder", "flat folder", "tgz", "zip", "bank", "kaggle folder", "kaggle zip", "upper case",
-                                  "half-unpacked beside archive", "archive under another name", "folder beside a web page"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "folder",
+        "nested folder",
+        "flat folder",
+        "tgz",
+        "zip",
+        "bank",
+        "kaggle folder",
+        "kaggle zip",
+        "upper case",
+        "half-unpacked beside archive",
+        "archive under another name",
+        "folder beside a web page",
+    ],
+)
 def test_every_form_of_a_copy_gives_the_same_data(faces, tmp_path, kind):
     pack(faces, tmp_path, kind)
     pairs = load_pairs(CONFIG, str(tmp_path))
@@ -110,8 +127,17 @@ def test_every_form_of_a_copy_gives_the_same_data(faces, tmp_path, kind):
     assert pairs.digest(prepare_bank(CONFIG, str(tmp_path))) == expected
 
 
-@pytest.mark.parametrize("kind, name", [("tgz", "lfwa.tar.gz"), ("zip", "lfwa.zip"), ("bank", "my-bank.npz"), ("kaggle zip", "archive.zip"),
-                                        ("kaggle folder", "archive/lfw2/lfw2"), ("archive under another name", "Download (1).ZIP")])
+@pytest.mark.parametrize(
+    "kind, name",
+    [
+        ("tgz", "lfwa.tar.gz"),
+        ("zip", "lfwa.zip"),
+        ("bank", "my-bank.npz"),
+        ("kaggle zip", "archive.zip"),
+        ("kaggle folder", "archive/lfw2/lfw2"),
+        ("archive under another name", "Download (1).ZIP"),
+    ],
+)
 def test_an_archive_or_bank_file_itself_may_be_given(faces, tmp_path, kind, name):
     pack(faces, tmp_path, kind)
     given = str(tmp_path / name)
@@ -121,8 +147,12 @@ def test_an_archive_or_bank_file_itself_may_be_given(faces, tmp_path, kind, name
 
 def test_csv_copies_give_every_view_and_line(faces, tmp_path):
     pack(faces, tmp_path, "kaggle folder")
-    for changes in ({"protocol": "view2", "fold": 3}, {"split": "folds"}, {"pictures": "all-people"},
-                    {"protocol": "view2", "fold": 3, "pictures": "all-people"}):
+    for changes in (
+        {"protocol": "view2", "fold": 3},
+        {"split": "folds"},
+        {"pictures": "all-people"},
+        {"protocol": "view2", "fold": 3, "pictures": "all-people"},
+    ):
         ours, theirs = (load_pairs(replace(CONFIG, **changes), str(folder)) for folder in (faces, tmp_path))
         assert [part.content() for _, part in ours.parts()] == [part.content() for _, part in theirs.parts()]
         assert ours.test.line.tolist() == theirs.test.line.tolist() and set(ours.extra) == set(theirs.extra)
@@ -173,12 +203,20 @@ def test_every_suffix_that_is_decoded_is_found(tmp_path, suffix):
     assert prepare_bank(CONFIG, str(tmp_path)).names.tolist() == ["Ada_0001", "Bo_0001"]
 
 
-@pytest.mark.parametrize("where, root, given, asked, real", [
-    (".", "lfw-deepfunneled", "lfw-deepfunneled", "lfw", "lfw-deepfunneled"), ("lfw.tgz", "lfw-deepfunneled", ".", "lfw", "lfw-deepfunneled"),
-    (".", "LFW_Funneled", ".", "lfw", "lfw-funneled"), ("lfw.zip", "lfw2", ".", "lfw", "lfw-a"), (".", "lfw", "lfw", "lfw-a", "lfw"),
-    ("lfw-deepfunneled.tgz", "lfw", ".", "lfw-deepfunneled", "lfw"), ("lfw.tgz", "x/lfw-deepfunneled/images", "lfw.tgz", "lfw", "lfw-deepfunneled"),
-    ("lfw-deepfunneled (1).zip", "images", "lfw-deepfunneled (1).zip", "lfw", "lfw-deepfunneled"),
-    ("archive.zip", "lfw-deepfunneled/lfw-deepfunneled", ".", "lfw-funneled", "lfw-deepfunneled")])
+@pytest.mark.parametrize(
+    "where, root, given, asked, real",
+    [
+        (".", "lfw-deepfunneled", "lfw-deepfunneled", "lfw", "lfw-deepfunneled"),
+        ("lfw.tgz", "lfw-deepfunneled", ".", "lfw", "lfw-deepfunneled"),
+        (".", "LFW_Funneled", ".", "lfw", "lfw-funneled"),
+        ("lfw.zip", "lfw2", ".", "lfw", "lfw-a"),
+        (".", "lfw", "lfw", "lfw-a", "lfw"),
+        ("lfw-deepfunneled.tgz", "lfw", ".", "lfw-deepfunneled", "lfw"),
+        ("lfw.tgz", "x/lfw-deepfunneled/images", "lfw.tgz", "lfw", "lfw-deepfunneled"),
+        ("lfw-deepfunneled (1).zip", "images", "lfw-deepfunneled (1).zip", "lfw", "lfw-deepfunneled"),
+        ("archive.zip", "lfw-deepfunneled/lfw-deepfunneled", ".", "lfw-funneled", "lfw-deepfunneled"),
+    ],
+)
 def test_another_variant_is_refused_by_its_name(tmp_path, where, root, given, asked, real):
     write_people(tmp_path / where, root)
     with pytest.raises(DataError, match=f"no pictures of {asked} found, but .*use --dataset {real}$"):
@@ -194,11 +232,19 @@ def test_a_link_does_not_hide_another_variant(tmp_path):
         prepare_bank(replace(CONFIG, dataset="lfw"), str(tmp_path / "elsewhere"))
 
 
-@pytest.mark.parametrize("name, content, words", [
-    ("lfwa.tar.gz", b"\n<!DOCTYPE html>", "lfwa.tar.gz is a web page"), ("lfwa.tgz", b"version https://git-lfs.github.com/spec/v1", "git lfs pull"),
-    ("lfw2.zip", b"", "lfw2.zip is an empty file"), ("lfwa.zip", b"Rar!\x1a\x07", "RAR.*unpack"), ("lfwa.zip", bytes(900), "not an archive"),
-    ("a/b/c/Ada_0001.jpg", b"", "a/b/c/ is a folder of pictures such as 'Ada_0001.jpg'"), ("Ada/1.JPG", b"", "Ada/ is .*'1.JPG'"),
-    ("x" * 200 + "/1.jpg", b"", "xxx/ is a folder of pictures")])
+@pytest.mark.parametrize(
+    "name, content, words",
+    [
+        ("lfwa.tar.gz", b"\n<!DOCTYPE html>", "lfwa.tar.gz is a web page"),
+        ("lfwa.tgz", b"version https://git-lfs.github.com/spec/v1", "git lfs pull"),
+        ("lfw2.zip", b"", "lfw2.zip is an empty file"),
+        ("lfwa.zip", b"Rar!\x1a\x07", "RAR.*unpack"),
+        ("lfwa.zip", bytes(900), "not an archive"),
+        ("a/b/c/Ada_0001.jpg", b"", "a/b/c/ is a folder of pictures such as 'Ada_0001.jpg'"),
+        ("Ada/1.JPG", b"", "Ada/ is .*'1.JPG'"),
+        ("x" * 200 + "/1.jpg", b"", "xxx/ is a folder of pictures"),
+    ],
+)
 def test_what_is_there_instead_is_named(tmp_path, name, content, words):
     (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / name).write_bytes(content)
@@ -207,7 +253,10 @@ def test_what_is_there_instead_is_named(tmp_path, name, content, words):
     assert len(str(error.value)) < 300 + len(str(tmp_path))
 
 
-@pytest.mark.parametrize("where, root, told", [("faces.zip", "images", "faces.zip"), (".", "images", "images"), ("faces.tgz", "images", "faces.tgz")])
+@pytest.mark.parametrize(
+    "where, root, told",
+    [("faces.zip", "images", "faces.zip"), (".", "images", "images"), ("faces.tgz", "images", "faces.tgz")],
+)
 def test_pictures_without_a_telling_name_are_taken_where_they_are_given(tmp_path, where, root, told):
     write_people(tmp_path / where, root)
     with pytest.raises(DataError, match=f"{told}/? may hold lfw-a: if so, give it as --data-dir"):
@@ -242,8 +291,15 @@ def test_a_damaged_pair_file_in_a_zip_is_one_line(faces, tmp_path):
             registry.pair_file(name, "lfw-a", str(tmp_path))
 
 
-@pytest.mark.parametrize("name, content, words", [("Ada_0001.JPG", b"x", "a picture"), ("lfwa.tgz", b"<html>", "a web page"),
-                                                  ("pairs.txt", b"10\t300\n", "not an archive"), ("x.tgz", b"", "an empty file")])
+@pytest.mark.parametrize(
+    "name, content, words",
+    [
+        ("Ada_0001.JPG", b"x", "a picture"),
+        ("lfwa.tgz", b"<html>", "a web page"),
+        ("pairs.txt", b"10\t300\n", "not an archive"),
+        ("x.tgz", b"", "an empty file"),
+    ],
+)
 def test_a_file_that_is_no_archive_is_named(tmp_path, name, content, words):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(DataError, match=f"{name}: {words}.*--data-dir is a folder"):
@@ -381,7 +437,9 @@ def test_download_with_another_digest_is_refused(server, tmp_path, monkeypatch):
     found = hashlib.sha256(b"changed\n").hexdigest()
     with pytest.raises(DataError, match=f"x.txt.*{found}.*0000.*--data-dir"):
         registry.fetch("x.txt", Download(f"{url}/x.txt", "sha256:" + "0" * 64))
-    assert [p.name for p in (tmp_path / "cache" / "downloads").iterdir() if not p.name.startswith(".")] == ["x.txt.refused"]
+    assert [p.name for p in (tmp_path / "cache" / "downloads").iterdir() if not p.name.startswith(".")] == [
+        "x.txt.refused"
+    ]
 
 
 def test_damaged_download_in_the_cache_is_fetched_anew(server, tmp_path, monkeypatch):
@@ -446,23 +504,38 @@ def test_real_images_are_all_there(lfw_dir):
     bank = prepare_bank(config, lfw_dir)
     assert bank.images.shape == (13_233, 105, 105) and len(set(n.rpartition("_")[0] for n in bank.names)) == 5_749
     assert bank.images.nbytes < 150e6 and load_pairs(config, lfw_dir).digest(bank)
-    cached, = (path for path in registry.cache_folder().glob("banks/lfw-deepfunneled-250-105-bilinear-*.npz") if len(load_bank(path)) > 100)
+    (cached,) = (
+        path
+        for path in registry.cache_folder().glob("banks/lfw-deepfunneled-250-105-bilinear-*.npz")
+        if len(load_bank(path)) > 100
+    )
     assert cached.stat().st_size < 150e6 and len(load_bank(cached)) == 13_233
 
 
-@pytest.mark.parametrize("changes, names", [
-    ({}, []), ({"split": "folds"}, ["people.txt"]), ({"pictures": "all-people"}, ["peopleDevTrain.txt"]),
-    ({"pictures": "all-people", "split": "folds"}, ["people.txt", "peopleDevTrain.txt"]),
-    ({"protocol": "view2", "fold": 1}, []), ({"protocol": "view2", "fold": 1, "pictures": "all-people"}, ["people.txt"])])
+@pytest.mark.parametrize(
+    "changes, names",
+    [
+        ({}, []),
+        ({"split": "folds"}, ["people.txt"]),
+        ({"pictures": "all-people"}, ["peopleDevTrain.txt"]),
+        ({"pictures": "all-people", "split": "folds"}, ["people.txt", "peopleDevTrain.txt"]),
+        ({"protocol": "view2", "fold": 1}, []),
+        ({"protocol": "view2", "fold": 1, "pictures": "all-people"}, ["people.txt"]),
+    ],
+)
 def test_people_files_are_asked_for_where_they_are_read(changes, names):
     assert registry.people_files(DataConfig(**changes)) == names
 
 
-@pytest.mark.parametrize("name, content, told", [
-    ("lfw-deepfunneled.7z", b"7z\xbc\xaf\x27\x1c" + bytes(600), "lfw-deepfunneled.7z"),
-    ("lfw-deepfunneled.rar", b"Rar!\x1a\x07\x01" + bytes(600), "lfw-deepfunneled.rar"),
-    ("lfw-deepfunneled.tar.zst", b"\x28\xb5\x2f\xfd" + bytes(600), "lfw-deepfunneled.tar.zst"),
-    ("lfw-deepfunneled/Ada_Crane/Ada_Crane_0001.heic", b"\0\0\0\x18ftypheic" + bytes(600), "HEIC image")])
+@pytest.mark.parametrize(
+    "name, content, told",
+    [
+        ("lfw-deepfunneled.7z", b"7z\xbc\xaf\x27\x1c" + bytes(600), "lfw-deepfunneled.7z"),
+        ("lfw-deepfunneled.rar", b"Rar!\x1a\x07\x01" + bytes(600), "lfw-deepfunneled.rar"),
+        ("lfw-deepfunneled.tar.zst", b"\x28\xb5\x2f\xfd" + bytes(600), "lfw-deepfunneled.tar.zst"),
+        ("lfw-deepfunneled/Ada_Crane/Ada_Crane_0001.heic", b"\0\0\0\x18ftypheic" + bytes(600), "HEIC image"),
+    ],
+)
 def test_what_is_there_in_a_form_that_is_not_read_is_named(tmp_path, name, content, told):
     (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / name).write_bytes(content)
@@ -489,6 +562,7 @@ def test_an_error_of_the_machine_is_not_told_as_a_damaged_archive(faces, tmp_pat
 
     def failing(source):
         raise error
+
     monkeypatch.setattr(registry, "_archive_files", failing)
     with pytest.raises(type(error)):
         list(registry._pictures(tmp_path / "lfwa.zip"))
@@ -499,6 +573,7 @@ def test_an_error_of_the_machine_is_not_told_as_a_damaged_photo(faces, monkeypat
 
     def failing(image):
         raise MemoryError
+
     monkeypatch.setattr(photos, "_decode", failing)
     with pytest.raises(MemoryError):
         photos.load_photo(next(faces.rglob("*.jpg")))

@@ -1,9 +1,9 @@
 import numpy as np
 
-from lfwstudy.data import demo
 from lfwstudy.config import DataConfig
-from lfwstudy.data.registry import prepare_bank
+from lfwstudy.data import demo
 from lfwstudy.data.pairs import person_of, read_people, read_view1, read_view2
+from lfwstudy.data.registry import prepare_bank
 
 
 def test_faces_are_the_same_every_time():
@@ -33,7 +33,8 @@ def test_pair_files_hold_together(faces):
     pictures = {path.stem for path in (faces / "lfw2").rglob("*.jpg")}
     assert set(train.names()) | set(test.names()) | set(view2.names()) <= pictures
     assert {p: n for s in sets for p, n in s.items()} == {
-        str(p): int(n) for p, n in zip(*np.unique(person_of(sorted(pictures)), return_counts=True))}
+        str(p): int(n) for p, n in zip(*np.unique(person_of(sorted(pictures)), return_counts=True))
+    }
 
 
 def test_demo_data_set_is_made_once_and_reused(cache):

@@ -39,7 +39,10 @@ def test_pairs_of_one_class_have_no_curve_and_no_traceback(label, rates):
     score = np.linspace(0.1, 0.9, 8)
     found = metrics.summarise(label, score)
     np.testing.assert_equal([found["tpr"], found["tnr"]], rates)
-    assert found["accuracy"] == 0.5 and np.isnan([found["auc"], found["eer"], metrics.true_accept_rate(label, score, 0.01)]).all()
+    assert (
+        found["accuracy"] == 0.5
+        and np.isnan([found["auc"], found["eer"], metrics.true_accept_rate(label, score, 0.01)]).all()
+    )
     assert metrics.platt(label, score) == (1.0, 0.0)
 
 

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from lfwstudy.ladder.claims import CLAIMS, published, published_inconsistencies, replicates, verdict
 from lfwstudy.evaluation.intervals import Difference, compare, holm, mcnemar_exact, mean_interval, seeds_needed
+from lfwstudy.ladder.claims import CLAIMS, published, published_inconsistencies, replicates, verdict
 
 
 def simulate(rng, seeds, components=300, size=2, gain=0.0, seed_spread=0.02):
@@ -133,8 +133,12 @@ def test_holm_is_the_worked_example_and_no_stricter_than_bonferroni():
 
 def test_no_gain_is_supported_where_the_interval_ends_below_a_point():
     against = next(c for c in CLAIMS if c.expects == "no gain")
-    for low, high, word, expected in ((-0.02, 0.009, "inside the noise", "supported"), (-0.02, 0.02, "inside the noise", "inside the noise"),
-                                      (0.005, 0.03, "better", "contradicted"), (-0.05, -0.01, "worse", "supported")):
+    for low, high, word, expected in (
+        (-0.02, 0.009, "inside the noise", "supported"),
+        (-0.02, 0.02, "inside the noise", "inside the noise"),
+        (0.005, 0.03, "better", "contradicted"),
+        (-0.05, -0.01, "worse", "supported"),
+    ):
         assert verdict(against, Difference((low + high) / 2, low, high, 0.1, 3, 1e-4, 1e-4, 0.1, word)) == expected
     gain = next(c for c in CLAIMS if c.expects == "better")
     assert verdict(gain, Difference(0, -0.02, 0.009, 0.9, 3, 1e-4, 1e-4, 1.0, "inside the noise")) == "inside the noise"
@@ -146,11 +150,12 @@ def test_replicates_of_one_network_spread_as_far_as_the_published_gains():
     assert (round(found.mean, 3), round(found.deviation, 3)) == (0.689, 0.012)
     resting = [c.text for c in CLAIMS if found.include(c)]
     assert resting == ["Early stopping with checkpoints raises accuracy", "Batch-norm after the activation helps"]
-    assert 0.712 < found.mean + 2 * found.deviation
+    assert found.mean + 2 * found.deviation > 0.712
 
 
 def test_claims_name_variants_that_exist():
     from lfwstudy.ladder.stage import REPORT_LADDER
+
     known = {(s.id, v.id) for s in REPORT_LADDER for v in s.variants}
     assert all({c.variant, c.incumbent} <= known for c in CLAIMS)
     assert published("augmentation", "after-activation").accuracy == 0.712
@@ -159,9 +164,18 @@ def test_claims_name_variants_that_exist():
 def test_published_rows_that_do_not_add_up_are_found():
     found = published_inconsistencies()
     totals = {(stage, variant) for stage, variant, what in found if "total" in what}
-    assert totals == {("batchnorm", "activation-and-pooling"), ("batchnorm", "after-activation"),
-                      ("batchnorm", "before-activation"), ("augmentation", "impatient")}
+    assert totals == {
+        ("batchnorm", "activation-and-pooling"),
+        ("batchnorm", "after-activation"),
+        ("batchnorm", "before-activation"),
+        ("augmentation", "impatient"),
+    }
     assert {(s, v) for s, v, what in found if "ended early" in what} == {
-        ("label-clipping", "copies-and-originals"), ("lr-schedule", "drop40")}
+        ("label-clipping", "copies-and-originals"),
+        ("lr-schedule", "drop40"),
+    }
     assert {(s, v) for s, v, what in found if "also printed for" in what} == {
-        ("early-stopping", "patience5"), ("batchnorm", "before-activation"), ("augmentation", "after-activation")}
+        ("early-stopping", "patience5"),
+        ("batchnorm", "before-activation"),
+        ("augmentation", "after-activation"),
+    }

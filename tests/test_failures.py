@@ -13,12 +13,12 @@ import psutil
 import pytest
 
 from lfwstudy import workflow
-from lfwstudy.runs import local
-from lfwstudy.report import pages
 from lfwstudy.errors import RunError
-from lfwstudy.system.files import read_csv
+from lfwstudy.report import pages
+from lfwstudy.runs import local
 from lfwstudy.runs.store import Store
 from lfwstudy.study.study import Settings, Study
+from lfwstudy.system.files import read_csv
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def test_a_full_disk_is_named(faces, small_disk):
 
 
 def test_a_full_disk_is_one_line_of_the_command(faces, small_disk):
-    (small_disk / "filler").write_bytes(bytes(1 << 20)[:(1 << 20) - 4096])
+    (small_disk / "filler").write_bytes(bytes(1 << 20)[: (1 << 20) - 4096])
     with pytest.raises(OSError):
         (small_disk / "more").write_bytes(bytes(8192))
     done = command(faces, small_disk / "out", "--stages", "base")
@@ -106,7 +106,9 @@ def test_a_variant_that_needs_too_much_memory_fails_alone(faces, tmp_path):
     """A network of some sixty GiB under a limit of twelve, next to one that fits."""
     study = study_of(faces, tmp_path / "out")
     jobs = [job_of(study, **{"model.width": 4.0, "model.pool1_stride": 1, "data.side": 105}), job_of(study)]
-    done = subprocess.run([sys.executable, "-c", LIMITED], input=json.dumps(jobs), capture_output=True, text=True, timeout=300)
+    done = subprocess.run(
+        [sys.executable, "-c", LIMITED], input=json.dumps(jobs), capture_output=True, text=True, timeout=300
+    )
     assert done.returncode == 0, done.stderr
     failures = json.loads(done.stdout)
     assert list(failures) == [jobs[0]["run"]] and "memory" in failures[jobs[0]["run"]], failures
@@ -114,10 +116,23 @@ def test_a_variant_that_needs_too_much_memory_fails_alone(faces, tmp_path):
 
 
 def notebook(folder, name, *cells):
-    cells = [{"cell_type": "markdown", "metadata": {}, "source": "# Title"},
-             *({"cell_type": "code", "metadata": {}, "source": cell, "outputs": [], "execution_count": None} for cell in cells)]
-    (folder / name).write_text(json.dumps({"cells": cells, "metadata": {"kernelspec": {
-        "name": "python3", "display_name": "Python 3", "language": "python"}}, "nbformat": 4, "nbformat_minor": 4}))
+    cells = [
+        {"cell_type": "markdown", "metadata": {}, "source": "# Title"},
+        *(
+            {"cell_type": "code", "metadata": {}, "source": cell, "outputs": [], "execution_count": None}
+            for cell in cells
+        ),
+    ]
+    (folder / name).write_text(
+        json.dumps(
+            {
+                "cells": cells,
+                "metadata": {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}},
+                "nbformat": 4,
+                "nbformat_minor": 4,
+            }
+        )
+    )
 
 
 def test_a_kernel_that_dies_leaves_a_gap_that_says_so(faces, tmp_path, monkeypatch):
@@ -137,8 +152,27 @@ def test_a_kernel_that_dies_leaves_a_gap_that_says_so(faces, tmp_path, monkeypat
 
 
 def command(faces, out, *arguments, before=()):
-    return subprocess.run([*before, sys.executable, "-m", "lfwstudy.cli", "run", "--dataset", "lfw-a", "--data-dir", str(faces),
-                           "--precision", "float32", "--out", str(out), *arguments], capture_output=True, text=True, timeout=600)
+    return subprocess.run(
+        [
+            *before,
+            sys.executable,
+            "-m",
+            "lfwstudy.cli",
+            "run",
+            "--dataset",
+            "lfw-a",
+            "--data-dir",
+            str(faces),
+            "--precision",
+            "float32",
+            "--out",
+            str(out),
+            *arguments,
+        ],
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
 
 
 @pytest.mark.long
@@ -146,8 +180,25 @@ def test_a_killed_variant_shows_as_a_gap_and_the_rest_goes_on(faces, tmp_path):
     """The training of one variant is killed, as a kernel without memory does, whenever it starts; then once more without."""
     log = open(tmp_path / "log", "w+")
     stages = ("--profile", "tiny", "--stages", "stride,early-stopping")
-    process = subprocess.Popen([sys.executable, "-m", "lfwstudy.cli", "run", "--dataset", "lfw-a", "--data-dir", str(faces),
-                                *stages, "--precision", "float32", "--out", str(tmp_path / "out")], stdout=log, stderr=log)
+    process = subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "lfwstudy.cli",
+            "run",
+            "--dataset",
+            "lfw-a",
+            "--data-dir",
+            str(faces),
+            *stages,
+            "--precision",
+            "float32",
+            "--out",
+            str(tmp_path / "out"),
+        ],
+        stdout=log,
+        stderr=log,
+    )
     while process.poll() is None:
         for child in psutil.Process(process.pid).children(recursive=True):
             try:
@@ -175,15 +226,18 @@ def test_a_disk_that_fills_up_keeps_what_is_finished(faces, tmp_path):
         pytest.skip("a small file system can only be mounted by root")
     try:
         assert command(faces, folder / "out", "--stages", "base").returncode == 0
-        before = {run: (folder / "out" / "runs" / run / "predictions.csv").read_text() for run in Store(folder / "out" / "runs").ids()}
+        before = {
+            run: (folder / "out" / "runs" / run / "predictions.csv").read_text()
+            for run in Store(folder / "out" / "runs").ids()
+        }
         free = os.statvfs(folder)
         (folder / "filler").write_bytes(bytes(free.f_bavail * free.f_bsize - (300 << 10)))
         done = command(faces, folder / "out", "--stages", "early-stopping")
         assert done.returncode == 1 and "No space left" in done.stderr and "Traceback" not in done.stderr
         (folder / "filler").unlink()
         assert command(faces, folder / "out", "--stages", "early-stopping").returncode == 0
-        assert all((folder / "out" / "runs" / run / "predictions.csv").read_text() == text for run, text in before.items())
+        assert all(
+            (folder / "out" / "runs" / run / "predictions.csv").read_text() == text for run, text in before.items()
+        )
     finally:
         subprocess.run(["umount", "--lazy", folder], check=True)
-
-

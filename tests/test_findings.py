@@ -3,11 +3,11 @@ from sklearn.metrics import roc_auc_score
 from test_load import made_up_history, made_up_run
 
 from lfwstudy.ladder.claims import CLAIMS
-from lfwstudy.system.files import write_csv
-from lfwstudy.report.sections import claim_verdicts, contamination, left_out, measured_contamination, wider_gap
 from lfwstudy.ladder.stage import get_stage
-from lfwstudy.study.study import Candidate, Rung, Settings, Study
+from lfwstudy.report.sections import claim_verdicts, contamination, left_out, measured_contamination, wider_gap
 from lfwstudy.report.tables import published_beside_measured
+from lfwstudy.study.study import Candidate, Rung, Settings, Study
+from lfwstudy.system.files import write_csv
 from lfwstudy.training.trainer import PREDICTION_COLUMNS, measure
 
 
@@ -19,14 +19,36 @@ def made_up_base(out, split, right, seeds=4):
     labels = {name: part.label for name, part in pairs.parts()}
     for spec in study.climb()[0].candidates[0].specs:
         rng, path = np.random.default_rng([spec.seed, len(split)]), out / f".{split}-{spec.seed}"
-        scores = {name: np.where((rng.random(len(label)) < right[name]) == (label > 0.5), 0.8, 0.2)
-                  for name, label in labels.items()}
-        write_csv(path, PREDICTION_COLUMNS, [
-            {"set": name, "pair": int(part.line[i]), "left": part.left[i], "right": part.right[i], "label": int(part.label[i]),
-             "score": scores[name][i], "score_at_best": scores[name][i]} for name, part in pairs.parts() for i in range(len(part))])
+        scores = {
+            name: np.where((rng.random(len(label)) < right[name]) == (label > 0.5), 0.8, 0.2)
+            for name, label in labels.items()
+        }
+        write_csv(
+            path,
+            PREDICTION_COLUMNS,
+            [
+                {
+                    "set": name,
+                    "pair": int(part.line[i]),
+                    "left": part.left[i],
+                    "right": part.right[i],
+                    "label": int(part.label[i]),
+                    "score": scores[name][i],
+                    "score_at_best": scores[name][i],
+                }
+                for name, part in pairs.parts()
+                for i in range(len(part))
+            ],
+        )
         history = made_up_history(out / f".history-{split}-{spec.seed}", spec.config.training.epochs, rng)
-        made_up_run(study.store.folder(spec.run), spec, digest, history, path,
-                    measure(labels, {"score": scores, "score_at_best": scores}, 1.0))
+        made_up_run(
+            study.store.folder(spec.run),
+            spec,
+            digest,
+            history,
+            path,
+            measure(labels, {"score": scores, "score_at_best": scores}, 1.0),
+        )
     return study
 
 
@@ -56,6 +78,7 @@ def test_claims_are_judged_along_the_reports_path_wherever_it_stands_in_the_fold
 
 def test_heads_of_the_second_ladder_are_compared_at_the_threshold_that_validation_calibrates(tmp_path):
     """A distance head may order pairs well and have them all below 0.5: that is its threshold's fault."""
+
     def shifted(out, ladder):
         study = Study(Settings(out=str(out), ladder=ladder, stages="base", precision="float32"))
         study.ask(["base"])
@@ -65,14 +88,35 @@ def test_heads_of_the_second_ladder_are_compared_at_the_threshold_that_validatio
         rng = np.random.default_rng(0)
         scores = {name: 1 / (1 + np.exp(4 - rng.normal(3.0 * label, 0.5))) for name, label in labels.items()}
         (tmp_path / "scores").unlink(missing_ok=True)
-        write_csv(tmp_path / "scores", PREDICTION_COLUMNS, [
-            {"set": name, "pair": int(part.line[i]), "left": part.left[i], "right": part.right[i], "label": int(part.label[i]),
-             "score": scores[name][i], "score_at_best": scores[name][i]} for name, part in pairs.parts() for i in range(len(part))])
+        write_csv(
+            tmp_path / "scores",
+            PREDICTION_COLUMNS,
+            [
+                {
+                    "set": name,
+                    "pair": int(part.line[i]),
+                    "left": part.left[i],
+                    "right": part.right[i],
+                    "label": int(part.label[i]),
+                    "score": scores[name][i],
+                    "score_at_best": scores[name][i],
+                }
+                for name, part in pairs.parts()
+                for i in range(len(part))
+            ],
+        )
         history = made_up_history(tmp_path / "history", candidate.specs[0].config.training.epochs, rng)
-        made_up_run(study.store.folder(candidate.specs[0].run), candidate.specs[0], digest, history, tmp_path / "scores",
-                    measure(labels, {"score": scores, "score_at_best": scores}, 1.0))
+        made_up_run(
+            study.store.folder(candidate.specs[0].run),
+            candidate.specs[0],
+            digest,
+            history,
+            tmp_path / "scores",
+            measure(labels, {"score": scores, "score_at_best": scores}, 1.0),
+        )
         rungs = study.climb()
         return study.correct(rungs[0].candidates[0]).mean(), published_beside_measured(study, rungs).data
+
     plain, table = shifted(tmp_path / "report", "report")
     assert plain < 0.6 and "AUC" not in table
     fair, table = shifted(tmp_path / "beyond", "beyond")

@@ -15,15 +15,14 @@ from pathlib import Path
 import psutil
 import pytest
 
-from lfwstudy.runs import local
-from lfwstudy.runs import forked
-from lfwstudy.system import machine
-from lfwstudy.training.recorder import RESUME_EPOCHS
 from lfwstudy.config import RunConfig
 from lfwstudy.data.registry import load_pairs, prepare_bank
 from lfwstudy.errors import RunError
-from lfwstudy.system.files import read_csv, read_json
+from lfwstudy.runs import forked, local
 from lfwstudy.study.study import Settings, Study
+from lfwstudy.system import machine
+from lfwstudy.system.files import read_csv, read_json
+from lfwstudy.training.recorder import RESUME_EPOCHS
 
 # What is waited for comes when the machine has got to it; a test that waits longer than this has failed.
 DEADLINE = 600
@@ -39,9 +38,14 @@ def job_of(faces, out):
 
 def of_a_run(folder):
     """What a run measured, less its times and memory."""
-    history = [{name: value for name, value in row.items() if name != "seconds"} for row in read_csv(folder / "history.csv")]
-    result = {name: value for name, value in read_json(folder / "result.json").items()
-              if "second" not in name and name != "peak_memory_mb"}
+    history = [
+        {name: value for name, value in row.items() if name != "seconds"} for row in read_csv(folder / "history.csv")
+    ]
+    result = {
+        name: value
+        for name, value in read_json(folder / "result.json").items()
+        if "second" not in name and name != "peak_memory_mb"
+    }
     return history, result, (folder / "predictions.csv").read_text()
 
 
@@ -93,8 +97,16 @@ def test_forked_trainings_side_by_side_and_one_that_is_killed(faces, tmp_path):
 PARENT = "import json, sys; from lfwstudy.runs import local; local.train_in_process(json.loads(sys.argv[1]))"
 
 
-@pytest.mark.parametrize("who, number, told", [(0, signal.SIGKILL, ""), (1, signal.SIGKILL, "signal 9"), (2, signal.SIGKILL, "signal 9"),
-                                               (2, signal.SIGTERM, "signal 15"), (None, signal.SIGINT, "KeyboardInterrupt")])
+@pytest.mark.parametrize(
+    "who, number, told",
+    [
+        (0, signal.SIGKILL, ""),
+        (1, signal.SIGKILL, "signal 9"),
+        (2, signal.SIGKILL, "signal 9"),
+        (2, signal.SIGTERM, "signal 15"),
+        (None, signal.SIGINT, "KeyboardInterrupt"),
+    ],
+)
 def test_a_training_its_server_and_its_parent_end_with_each_other(faces, tmp_path, who, number, told):
     """Whichever of a study's processes ends, no other trains on; what trained goes on from its resume state."""
     job = endless(job_of(faces, tmp_path / "out"))
@@ -108,8 +120,9 @@ def test_a_training_its_server_and_its_parent_end_with_each_other(faces, tmp_pat
 
     @contextmanager
     def started():
-        parent = subprocess.Popen([sys.executable, "-c", PARENT, json.dumps(job)], stderr=subprocess.PIPE, text=True,
-                                  start_new_session=True)
+        parent = subprocess.Popen(
+            [sys.executable, "-c", PARENT, json.dumps(job)], stderr=subprocess.PIPE, text=True, start_new_session=True
+        )
         try:
             yield parent
         finally:
@@ -121,7 +134,7 @@ def test_a_training_its_server_and_its_parent_end_with_each_other(faces, tmp_pat
         family = [psutil.Process(parent.pid), *psutil.Process(parent.pid).children(recursive=True)]
         _, server, training = family
         assert training.ppid() == server.pid and server.ppid() == parent.pid
-        assert " ".join(training.cmdline()).rstrip().endswith(f"-m lfwstudy.training.trainer {folder}/job.json")
+        assert " ".join(training.cmdline()).rstrip().endswith(f"-m lfwstudy.runs.training_process {folder}/job.json")
         if who is None:
             os.killpg(parent.pid, number)  # Ctrl-C goes to all of a terminal's foreground group
         else:
@@ -149,7 +162,9 @@ def test_a_server_waits_for_no_training_that_is_still_ending(tmp_path, monkeypat
     """One that has closed its files and does not end, as where a disk holds it: others begin and end, and so does the server."""
     ours, theirs = socket.socketpair()
     with open(tmp_path / "log.txt", "w+") as log, ThreadPoolExecutor(1) as pool:
-        server = subprocess.Popen([sys.executable, "-c", SERVER], stdin=theirs, stdout=log, stderr=log, env=machine.environment())
+        server = subprocess.Popen(
+            [sys.executable, "-c", SERVER], stdin=theirs, stdout=log, stderr=log, env=machine.environment()
+        )
         try:
             theirs.close()
             monkeypatch.setattr(forked, "_server", server)
@@ -165,7 +180,10 @@ def test_a_server_waits_for_no_training_that_is_still_ending(tmp_path, monkeypat
             first = pool.submit(begin).result(DEADLINE)
             second = pool.submit(begin).result(60)
             assert first.pid != second.pid and first.poll() is second.poll() is None
-            for training, ask, status in ((second, second.kill, -signal.SIGKILL), (first, first.terminate, -signal.SIGTERM)):
+            for training, ask, status in (
+                (second, second.kill, -signal.SIGKILL),
+                (first, first.terminate, -signal.SIGTERM),
+            ):
                 ask()
                 assert training.wait(DEADLINE) == training.poll() == status
             last = psutil.Process(pool.submit(begin).result(DEADLINE).pid)
@@ -178,8 +196,10 @@ def test_a_server_waits_for_no_training_that_is_still_ending(tmp_path, monkeypat
 
 def test_a_script_without_the_usual_guard_is_not_imported_by_its_trainings(faces, tmp_path):
     script = tmp_path / "script.py"
-    script.write_text("import json, sys\nfrom lfwstudy.runs import forked, local\njob = json.loads(sys.argv[1])\n"
-                      "print('once', forked.pays(job), local.run([job]))\n")
+    script.write_text(
+        "import json, sys\nfrom lfwstudy.runs import forked, local\njob = json.loads(sys.argv[1])\n"
+        "print('once', forked.pays(job), local.run([job]))\n"
+    )
     job = job_of(faces, tmp_path / "out")
     done = subprocess.run([sys.executable, script, json.dumps(job)], capture_output=True, text=True, timeout=DEADLINE)
     assert done.stdout == "once True {}\n" and (Path(job["folder"]) / "result.json").exists(), done.stderr
@@ -206,4 +226,8 @@ def endless(job):
     """The job with epochs without end."""
     config = RunConfig.from_dict(job["config"]).change({"training.epochs": 10**5})
     bank, pairs = prepare_bank(config.data, job["data_dir"]), load_pairs(config.data, job["data_dir"])
-    return {**job, "config": config.to_dict(), "run": config.identify(job["seed"], job["precision"], pairs.digest(bank))}
+    return {
+        **job,
+        "config": config.to_dict(),
+        "run": config.identify(job["seed"], job["precision"], pairs.digest(bank)),
+    }

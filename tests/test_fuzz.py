@@ -17,18 +17,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
+from lfwstudy.config import RunConfig
 from lfwstudy.data import registry
 from lfwstudy.data.bank import build_bank, decode, load_bank
-from lfwstudy.config import RunConfig
-from lfwstudy.errors import StudyError
-from lfwstudy.system.files import write_csv, write_json
-from lfwstudy.training.decisions import COLUMNS
 from lfwstudy.data.pairs import from_csv, read_people, read_view1, read_view2
+from lfwstudy.errors import StudyError
 from lfwstudy.runs.store import FILES, Store
 from lfwstudy.study.study import open_study
+from lfwstudy.system.files import write_csv, write_json
+from lfwstudy.training.decisions import COLUMNS
 from lfwstudy.training.trainer import PREDICTION_COLUMNS
 from lfwstudy.verify.photos import load_photo
 
@@ -63,14 +64,35 @@ def run_files(folder):
     run = RunConfig().identify(0, "float32", "0")
     folder = Path(folder) / run
     folder.mkdir()
-    write_json(folder / "config.json", {"run": run, "version": 1, "config": RunConfig().to_dict(), "seed": 0,
-                                        "precision": "float32", "data_digest": "0"})
-    write_csv(folder / "history.csv", COLUMNS, [{name: 0.5 for name in COLUMNS} | {"epoch": 1}])
+    write_json(
+        folder / "config.json",
+        {
+            "run": run,
+            "version": 1,
+            "config": RunConfig().to_dict(),
+            "seed": 0,
+            "precision": "float32",
+            "data_digest": "0",
+        },
+    )
+    write_csv(folder / "history.csv", COLUMNS, [dict.fromkeys(COLUMNS, 0.5) | {"epoch": 1}])
     pair = {"pair": 2, "left": 'A,"B"_0001', "right": "A_0002", "label": 1, "score": 0.9, "score_at_best": 0.9}
     write_csv(folder / "predictions.csv", PREDICTION_COLUMNS, [{"set": s, **pair} for s in ("train", "val", "test")])
-    write_json(folder / "result.json", {"run": run, "status": "finished", "epochs_run": 1, "best_epoch": 1, "evaluated_epoch": 1,
-                                        "val_accuracy_at_best": 1.0, "val_cross_entropy": 0.1, "train_accuracy": 1.0,
-                                        "val_accuracy": 1.0, "test_accuracy": 1.0})
+    write_json(
+        folder / "result.json",
+        {
+            "run": run,
+            "status": "finished",
+            "epochs_run": 1,
+            "best_epoch": 1,
+            "evaluated_epoch": 1,
+            "val_accuracy_at_best": 1.0,
+            "val_cross_entropy": 0.1,
+            "train_accuracy": 1.0,
+            "val_accuracy": 1.0,
+            "test_accuracy": 1.0,
+        },
+    )
     return folder
 
 
@@ -85,11 +107,13 @@ def read_from_file(read, name):
             path = Path(folder) / name
             path.write_bytes(content)
             read(path)
+
     return call
 
 
 def read_run(name):
     """A damaged run is set aside, whatever the damage: nothing at all is raised."""
+
     def call(content):
         with tempfile.TemporaryDirectory() as folder:
             run = run_files(folder)
@@ -97,10 +121,11 @@ def read_run(name):
             store = Store(folder)
             if store.set_aside_if_damaged(run.name) is None:
                 store.result(run.name), store.history(run.name), store.scores(run.name, "val"), store.record(run.name)
+
     return call
 
 
-VIEW1 = "2\nAda\t1\t2\nBo\t1\t3\nAda\t1\tBo\t2\nBo\t1\tCy_D\t1\n".encode()
+VIEW1 = b"2\nAda\t1\t2\nBo\t1\t3\nAda\t1\tBo\t2\nBo\t1\tCy_D\t1\n"
 READERS = {
     "jpeg": (picture("JPEG"), lambda content: decode(content, "A_0001", 250, 8, "box")),
     "png": (picture("PNG"), lambda content: decode(content, "A_0001", 250, 8, "box")),
@@ -108,17 +133,40 @@ READERS = {
     "view1": (VIEW1, read_from_file(read_view1, "pairs.txt")),
     "view2": (b"2\t1\nA\t1\t2\nA\t1\tB\t1\nC\t1\t2\nC\t1\tD\t1\n", read_from_file(read_view2, "pairs.txt")),
     "people": (b"2\n1\nA\t1\n2\nB\t4\nC\t1\n", read_from_file(read_people, "people.txt")),
-    "csv pairs": (b"name,imagenum1,imagenum2,\nA,1,2,\nA,1,B,1\nC,1,2,\nC,1,D,1\n",
-                  lambda content: from_csv("pairs.txt", [("pairs.csv", content)])),
+    "csv pairs": (
+        b"name,imagenum1,imagenum2,\nA,1,2,\nA,1,B,1\nC,1,2,\nC,1,D,1\n",
+        lambda content: from_csv("pairs.txt", [("pairs.csv", content)]),
+    ),
     "csv people": (b"name,images\nA,1\nC,2\nB,4\n", lambda content: from_csv("people.txt", [("people.csv", content)])),
     "bank": (bank(), read_from_file(load_bank, "bank.npz")),
-    **{kind: (archive(kind), read_from_file(lambda path: list(registry._pictures(path)), "lfwa"))
-       for kind in ("zip", "w", "w:gz", "w:bz2", "w:xz")},
-    "configuration": (json.dumps(RunConfig().to_dict()).encode(), read_from_file(
-        lambda path: RunConfig.from_dict(json.loads(path.read_bytes())), "config.json")),
-    "study": (json.dumps({"dataset": "demo", "profile": "quick", "precision": "float32", "combinations": [
-        {"ladder": "report", "protocol": "view1", "split": "components", "select": "validation", "seeds": 1,
-         "stages": ["base"]}]}).encode(), read_from_file(lambda path: open_study(path.parent), "study.json")),
+    **{
+        kind: (archive(kind), read_from_file(lambda path: list(registry._pictures(path)), "lfwa"))
+        for kind in ("zip", "w", "w:gz", "w:bz2", "w:xz")
+    },
+    "configuration": (
+        json.dumps(RunConfig().to_dict()).encode(),
+        read_from_file(lambda path: RunConfig.from_dict(json.loads(path.read_bytes())), "config.json"),
+    ),
+    "study": (
+        json.dumps(
+            {
+                "dataset": "demo",
+                "profile": "quick",
+                "precision": "float32",
+                "combinations": [
+                    {
+                        "ladder": "report",
+                        "protocol": "view1",
+                        "split": "components",
+                        "select": "validation",
+                        "seeds": 1,
+                        "stages": ["base"],
+                    }
+                ],
+            }
+        ).encode(),
+        read_from_file(lambda path: open_study(path.parent), "study.json"),
+    ),
     **{name: (seed_of_run_file(name), read_run(name)) for name in FILES},
 }
 
@@ -141,17 +189,34 @@ def mutated(content, rng):
         at, length = rng.randrange(len(content) + 1), rng.choice((1, 2, 4, 16, 200))
         kind = rng.randrange(6)
         if kind == 0:
-            content[at:at + length] = rng.randbytes(length)
+            content[at : at + length] = rng.randbytes(length)
         elif kind == 1:
-            del content[at:at + length]
+            del content[at : at + length]
         elif kind == 2:
-            content[at:at] = rng.choice((b"\0", b"\t", b"\n", b"\r\n", b",", b'"', b"-1", b"1e999", b"nan", b"{", b"[", b"null",
-                                         b"\xff\xff\xff\xff", b"9" * 30, b"\xe2\x80\xae"))
+            content[at:at] = rng.choice(
+                (
+                    b"\0",
+                    b"\t",
+                    b"\n",
+                    b"\r\n",
+                    b",",
+                    b'"',
+                    b"-1",
+                    b"1e999",
+                    b"nan",
+                    b"{",
+                    b"[",
+                    b"null",
+                    b"\xff\xff\xff\xff",
+                    b"9" * 30,
+                    b"\xe2\x80\xae",
+                )
+            )
         elif kind == 3:
-            content[at:at] = content[at:at + length]
+            content[at:at] = content[at : at + length]
         elif kind == 4:
             content = content[:at]
-        elif content[at:at + 1]:
+        elif content[at : at + 1]:
             content[at] ^= 1 << rng.randrange(8)
     return bytes(content)
 
@@ -195,7 +260,17 @@ def test_many_mutations_raise_only_the_librarys_errors(name):
 def test_coverage_guided_fuzzing_raises_only_the_librarys_errors(name, tmp_path):
     if not importlib.util.find_spec("atheris"):
         pytest.skip("atheris is not installed: make fuzz")
-    done = subprocess.run([sys.executable, str(Path(__file__).with_name("fuzz.py")), name, "-max_total_time=20", "-timeout=60",
-                           f"-artifact_prefix={tmp_path}/"],
-                          capture_output=True, text=True, timeout=300)
+    done = subprocess.run(
+        [
+            sys.executable,
+            str(Path(__file__).with_name("fuzz.py")),
+            name,
+            "-max_total_time=20",
+            "-timeout=60",
+            f"-artifact_prefix={tmp_path}/",
+        ],
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]

@@ -7,13 +7,12 @@ import shutil
 import pytest
 from test_study import finish_run, study, trained  # noqa: F401 (fixture)
 
-from lfwstudy.runs import local
-from lfwstudy.report import pages
-from lfwstudy.report import tables
 from lfwstudy.errors import StudyError
+from lfwstudy.report import pages, tables
+from lfwstudy.runs import local
+from lfwstudy.study.study import Study
 from lfwstudy.system.files import write_csv
 from lfwstudy.training.decisions import COLUMNS
-from lfwstudy.study.study import Study
 
 
 def page_of(stage, opened, monkeypatch):
@@ -24,7 +23,13 @@ def page_of(stage, opened, monkeypatch):
     sources = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
     names = {}
     exec(sources[0], names)
-    names |= {"stage": stage, "train": False, "out": str(opened.out), "precision": "float32", "ladder": opened.settings.ladder}
+    names |= {
+        "stage": stage,
+        "train": False,
+        "out": str(opened.out),
+        "precision": "float32",
+        "ladder": opened.settings.ladder,
+    }
     for source in sources[1:]:
         *body, last = ast.parse(source).body
         exec(compile(ast.Module(body, []), "cell", "exec"), names)
@@ -35,14 +40,21 @@ def page_of(stage, opened, monkeypatch):
     return "\n".join(str(getattr(item, "data", item)) for item in shown)
 
 
-@pytest.mark.parametrize("ladder, later", [("report", ("stride", "batchnorm", "lr-schedule")), ("beyond", ("crop", "people"))])
+@pytest.mark.parametrize(
+    "ladder, later", [("report", ("stride", "batchnorm", "lr-schedule")), ("beyond", ("crop", "people"))]
+)
 def test_later_pages_say_that_the_first_stage_is_not_finished_and_why(tmp_path, monkeypatch, ladder, later):
     opened = study(tmp_path, ladder=ladder, stages=",".join(later))
     variant = opened.climb()[0].candidates[0].variant
     for stage in later:
         told = page_of(stage, opened, monkeypatch)
-        assert f"Not finished: stage {stage} could not be reached: stage base is not finished ({variant}: never started)." in told
-        assert f"# {stage}: " in told and f"No run of {stage} is finished" in told and "200 epochs, the last" not in told
+        assert (
+            f"Not finished: stage {stage} could not be reached: stage base is not finished ({variant}: never started)."
+            in told
+        )
+        assert (
+            f"# {stage}: " in told and f"No run of {stage} is finished" in told and "200 epochs, the last" not in told
+        )
         assert "The first stage" not in told
     told = page_of("base", opened, monkeypatch)
     assert f"Not finished: {variant}: never started." in told and "The first stage" in told
@@ -51,7 +63,9 @@ def test_later_pages_say_that_the_first_stage_is_not_finished_and_why(tmp_path, 
 def test_a_stage_that_cannot_be_trained_says_why(tmp_path, monkeypatch):
     opened = study(tmp_path, "batchnorm")
     monkeypatch.setattr(local, "run", lambda jobs, *_: {job["run"]: "base/base, seed 0: no memory" for job in jobs})
-    with pytest.raises(StudyError, match=r"batchnorm could not be reached: stage base is not finished \(base: .*no memory\)"):
+    with pytest.raises(
+        StudyError, match=r"batchnorm could not be reached: stage base is not finished \(base: .*no memory\)"
+    ):
         Study(opened.settings).stage("batchnorm")
 
 
@@ -62,15 +76,18 @@ def leave(opened, spec, what):
         folder.mkdir(parents=True)
         (folder / "job.json").write_text("{}")
     if what in ("failed", "interrupted late"):
-        write_csv(folder / "history.csv", COLUMNS, [{name: 0.5 for name in COLUMNS} | {"epoch": n} for n in (1, 2, 3)])
+        write_csv(folder / "history.csv", COLUMNS, [dict.fromkeys(COLUMNS, 0.5) | {"epoch": n} for n in (1, 2, 3)])
     if what == "failed":
         (folder / "log.txt").write_text(f"warning: x\nerror: its process failed with status 1: <b>{folder}</b> broke\n")
         return f"its process failed with status 1: &lt;b&gt;out/runs/{spec.run}&lt;/b&gt; broke"
     if what == "damaged":
         folder.rename(folder.with_name(f"{spec.run}.damaged-1"))
         return f"it was damaged and set aside as {spec.run}.damaged-1"
-    return {"never": "never started", "interrupted late": "interrupted after epoch 3 of at most 15; the same command resumes it",
-            "interrupted early": "interrupted before its first epoch ended"}[what]
+    return {
+        "never": "never started",
+        "interrupted late": "interrupted after epoch 3 of at most 15; the same command resumes it",
+        "interrupted early": "interrupted before its first epoch ended",
+    }[what]
 
 
 WHAT = ["never", "failed", "interrupted late", "interrupted early", "damaged"]

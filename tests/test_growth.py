@@ -11,12 +11,19 @@ def test_growth_is_measured_for_each_cause():
     said = []
     result = growth(said.append, pairs=(40, 80), sides=(69, 90), seeds=(1, 3), people=120)
     assert json.loads(json.dumps(result)) == result
-    assert [result["curves"][cause]["n"] for cause in ("pairs", "pixels", "runs")] == [[40, 80], [69**2, 90**2], [6, 18]]
-    assert all(value > 0 for curve in result["curves"].values() for name in ("seconds", "memory_mb") for value in curve[name])
+    assert [result["curves"][cause]["n"] for cause in ("pairs", "pixels", "runs")] == [
+        [40, 80],
+        [69**2, 90**2],
+        [6, 18],
+    ]
+    assert all(
+        value > 0 for curve in result["curves"].values() for name in ("seconds", "memory_mb") for value in curve[name]
+    )
     assert said[-4:] == table(result)
 
 
 def test_a_slope_is_that_of_the_last_step():
     from tools.growth import _slope
+
     assert _slope([10, 100, 1000], [7.0, 2.0, 20.0]) == 1.0
     assert _slope([10, 1000], [3.0, 30.0]) == 0.5

@@ -2,13 +2,21 @@ from math import inf, nan
 
 import pytest
 
-from lfwstudy.training import decisions
 from lfwstudy.config import TrainingConfig
+from lfwstudy.training import decisions
 
 
 def rows(losses, accuracies=None, entropies=None):
-    return [{"epoch": i + 1, "loss": loss, "val_loss": loss, "val_accuracy": (accuracies or [0.5] * 99)[i],
-             "val_cross_entropy": (entropies or [0.7] * 99)[i]} for i, loss in enumerate(losses)]
+    return [
+        {
+            "epoch": i + 1,
+            "loss": loss,
+            "val_loss": loss,
+            "val_accuracy": (accuracies or [0.5] * 99)[i],
+            "val_cross_entropy": (entropies or [0.7] * 99)[i],
+        }
+        for i, loss in enumerate(losses)
+    ]
 
 
 def test_best_epoch_is_highest_accuracy_then_lower_entropy_then_earlier():
@@ -25,9 +33,19 @@ def test_checkpoints_are_kept_every_period_and_the_lowest_total_loss_wins():
     assert decisions.best_checkpoint(rows([1, nan, 1, 7]), every_two) == 4
 
 
-@pytest.mark.parametrize("losses, patience, stops", [
-    ([3, 2, 1], 1, False), ([3, 2, 2], 1, True), ([3, 2, 2.5, 1.9], 2, False), ([1, 2, 3], 2, True),
-    ([1, 2, 3], None, False), ([1, 1, 1, 1, 1, 1], 5, True), ([nan, nan], 2, True), ([], 1, False)])
+@pytest.mark.parametrize(
+    "losses, patience, stops",
+    [
+        ([3, 2, 1], 1, False),
+        ([3, 2, 2], 1, True),
+        ([3, 2, 2.5, 1.9], 2, False),
+        ([1, 2, 3], 2, True),
+        ([1, 2, 3], None, False),
+        ([1, 1, 1, 1, 1, 1], 5, True),
+        ([nan, nan], 2, True),
+        ([], 1, False),
+    ],
+)
 def test_stopping_counts_epochs_without_a_lower_loss(losses, patience, stops):
     assert decisions.should_stop(rows(losses), TrainingConfig(patience=patience)) is stops
 
@@ -35,7 +53,9 @@ def test_stopping_counts_epochs_without_a_lower_loss(losses, patience, stops):
 def test_what_is_monitored_decides_on_stopping_and_checkpoints():
     """A penalty that falls and falls hides that the network has been getting worse since its second epoch."""
     seen = rows([9, 8, 7, 6], entropies=[0.7, 0.5, 0.6, 0.65])
-    total, own = (TrainingConfig(monitor=name, patience=2, checkpoint_period=1) for name in ("val_loss", "val_cross_entropy"))
+    total, own = (
+        TrainingConfig(monitor=name, patience=2, checkpoint_period=1) for name in ("val_loss", "val_cross_entropy")
+    )
     assert not decisions.should_stop(seen, total) and decisions.should_stop(seen, own)
     assert (decisions.best_checkpoint(seen, total), decisions.best_checkpoint(seen, own)) == (4, 2)
 

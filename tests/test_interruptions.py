@@ -12,8 +12,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from lfwstudy.training.recorder import RESUME_EPOCHS
 from lfwstudy.system.files import read_csv, read_json
+from lfwstudy.training.recorder import RESUME_EPOCHS
 
 # What is waited for comes when the machine has got to it; a test that waits longer than this has failed.
 DEADLINE = 600
@@ -37,8 +37,24 @@ def brief(faces, out):
 
 def command(faces, out, stages):
     """The whole command on the small drawn data set: notebooks and report."""
-    return [sys.executable, "-m", "lfwstudy.cli", "run", "--dataset", "lfw-a", "--data-dir", str(faces), "--profile", "tiny",
-            "--stages", stages, "--precision", "float32", "--out", str(out)]
+    return [
+        sys.executable,
+        "-m",
+        "lfwstudy.cli",
+        "run",
+        "--dataset",
+        "lfw-a",
+        "--data-dir",
+        str(faces),
+        "--profile",
+        "tiny",
+        "--stages",
+        stages,
+        "--precision",
+        "float32",
+        "--out",
+        str(out),
+    ]
 
 
 def start(arguments, log):
@@ -48,11 +64,15 @@ def start(arguments, log):
 
 def numbers(out):
     """All that a study measured, but the times."""
+
     def without(path):
         return [{key: value for key, value in row.items() if key not in TIMES} for row in read_csv(path)]
+
     runs = sorted(p.name for p in (out / "runs").iterdir() if (p / "result.json").exists())
-    return without(out / "results.csv"), {run: (without(out / "runs" / run / "history.csv"),
-                                                (out / "runs" / run / "predictions.csv").read_text()) for run in runs}
+    return without(out / "results.csv"), {
+        run: (without(out / "runs" / run / "history.csv"), (out / "runs" / run / "predictions.csv").read_text())
+        for run in runs
+    }
 
 
 def tree(process):
@@ -118,7 +138,9 @@ def _read(path):
         read_json(path)
     elif path.suffix == ".csv":
         rows = read_csv(path)
-        assert (rows or path.name == "results.csv") and all(None not in row and None not in row.values() for row in rows), path
+        assert (rows or path.name == "results.csv") and all(
+            None not in row and None not in row.values() for row in rows
+        ), path
     elif path.suffix == ".html":
         assert path.read_text().rstrip().endswith("</html>"), path
 
@@ -133,8 +155,11 @@ def test_three_kills_change_nothing(faces, tmp_path):
         for how, epochs in (("one process killed", 1), ("machine gone", 6), ("terminated", 11)):
             process = start(brief(faces, out), log)
             until = time.monotonic() + DEADLINE
-            while process.poll() is None and time.monotonic() < until and \
-                    max((len(read_csv(p)) for p in out.glob("runs/*/history.csv")), default=0) < epochs:
+            while (
+                process.poll() is None
+                and time.monotonic() < until
+                and max((len(read_csv(p)) for p in out.glob("runs/*/history.csv")), default=0) < epochs
+            ):
                 no_file_is_half_written(out)  # nor for those who read while it runs
                 time.sleep(0.02)
             processes = tree(process)
@@ -151,18 +176,31 @@ def test_three_kills_change_nothing(faces, tmp_path):
 # What 25 kills of three studies hit, in the order in which a study comes by: what runs, or the page whose notebook is
 # executed. Ways to end a study are dealt out by chance.
 ONE_STAGE = ("00_data", "training", "checkpointing", "evaluation", "01_stage-base", "02_report", "rendering")
-TWO_STAGES = ("checkpointing", "training", "evaluation", "01_stage-base", "training", "checkpointing", "training", "checkpointing",
-              "01_stage-early-stopping", "02_report", "rendering")
+TWO_STAGES = (
+    "checkpointing",
+    "training",
+    "evaluation",
+    "01_stage-base",
+    "training",
+    "checkpointing",
+    "training",
+    "checkpointing",
+    "01_stage-early-stopping",
+    "02_report",
+    "rendering",
+)
 # A kill comes so many seconds at most after its moment began: where in it is left to chance.
 SECONDS = {"training": 0.5, "checkpointing": 0, "evaluation": 0.5, "rendering": 1.5}
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("number, stages, moments", [(1, "base", ONE_STAGE), (2, "base", ONE_STAGE), (3, "early-stopping", TWO_STAGES)])
+@pytest.mark.parametrize(
+    "number, stages, moments", [(1, "base", ONE_STAGE), (2, "base", ONE_STAGE), (3, "early-stopping", TWO_STAGES)]
+)
 def test_twenty_five_kills_at_random_moments_change_nothing(faces, tmp_path, number, stages, moments):
     """The whole command, notebooks and report included. What was hit is printed (pytest -s)."""
     rng = random.Random(10 * int(os.environ.get("LFWSTUDY_KILL_SEED", "1")) + number)
-    ways = (HOW * len(moments))[:len(moments)]
+    ways = (HOW * len(moments))[: len(moments)]
     rng.shuffle(ways)
     whole, studies, complete = tmp_path / "whole", 1, False
     with open(tmp_path / "log", "w+") as log:
@@ -170,14 +208,18 @@ def test_twenty_five_kills_at_random_moments_change_nothing(faces, tmp_path, num
         for kill, (moment, how) in enumerate(zip(moments, ways)):
             hit = False
             while not hit:
-                studies += complete  # over before it came by the moment, or only what ends by itself was hit: begin anew
+                studies += (
+                    complete  # over before it came by the moment, or only what ends by itself was hit: begin anew
+                )
                 assert studies <= len(moments), f"never came by {moment}"
                 out = tmp_path / f"killed-{studies}"
                 before, since, process = _epochs(out), time.time(), start(command(faces, out, stages), log)
                 if hit := _wait_for(moment, process, out, since):
                     time.sleep(rng.uniform(0, SECONDS.get(moment, 3)))
                     processes = tree(process)
-                    print(f"kill {kill + 1}, {moment}: {how}: {end(process, how, rng)}; epochs {_epochs(out)}", flush=True)
+                    print(
+                        f"kill {kill + 1}, {moment}: {how}: {end(process, how, rng)}; epochs {_epochs(out)}", flush=True
+                    )
                     no_file_is_half_written(out)
                     wait_for_all(process, processes)
                 _repeats_no_more_than_a_period(out, before, since)
@@ -205,13 +247,20 @@ def _is_at(moment, process, out, since):
         return bool(_newer(since, *out.glob("runs/*/.[0-9]*.npz"), *out.glob("runs/*/.[0-9]*.h5")))
     if moment in ("training", "evaluation"):
         lines = r"epoch +([0-9]+)/\1 " if moment == "evaluation" else "epoch "
-        return any(re.search(lines, log.read_text()) and not (log.parent / "result.json").exists()
-                   for log in _newer(since, *out.glob("runs/*/log.txt")))
+        return any(
+            re.search(lines, log.read_text()) and not (log.parent / "result.json").exists()
+            for log in _newer(since, *out.glob("runs/*/log.txt"))
+        )
     running = [" ".join(line) for line in map(_command_line, tree(process))]
     if moment == "rendering":
-        return bool(_newer(since, out / "notebooks" / "02_report.ipynb")) and not any("lfwstudy.report.pages" in line for line in running)
-    return any(line.endswith(f".{moment}.json") for line in running) and any("ipykernel" in line for line in running) \
-        and not any("lfwstudy.training.trainer" in line for line in running)
+        return bool(_newer(since, out / "notebooks" / "02_report.ipynb")) and not any(
+            "lfwstudy.report.pages" in line for line in running
+        )
+    return (
+        any(line.endswith(f".{moment}.json") for line in running)
+        and any("ipykernel" in line for line in running)
+        and not any("lfwstudy.runs.training_process" in line for line in running)
+    )
 
 
 def _newer(since, *paths):
@@ -236,7 +285,9 @@ def _repeats_no_more_than_a_period(out, before, since):
     for log in _newer(since, *out.glob("runs/*/log.txt")):
         first = re.search(r"epoch +([0-9]+)/", log.read_text())
         if first and log.parent.name in before:
-            assert int(first[1]) > before[log.parent.name] - RESUME_EPOCHS, f"{log}: more than one period was trained again"
+            assert int(first[1]) > before[log.parent.name] - RESUME_EPOCHS, (
+                f"{log}: more than one period was trained again"
+            )
 
 
 def _epochs(out):

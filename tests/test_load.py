@@ -11,9 +11,9 @@ import psutil
 import pytest
 
 from lfwstudy.config import TRAINING_VERSION
+from lfwstudy.study.study import Settings, Study
 from lfwstudy.system.files import read_csv, write_csv
 from lfwstudy.training.decisions import COLUMNS
-from lfwstudy.study.study import Settings, Study
 from lfwstudy.training.trainer import PREDICTION_COLUMNS, measure
 
 TABULATE = """
@@ -50,20 +50,47 @@ def fill(out, seeds, stages=""):
 def made_up_predictions(path, pairs, rng):
     """A predictions.csv with scores that are right more often than not; returns its path and what it measures."""
     labels = {name: part.label for name, part in pairs.parts()}
-    scores = {name: np.clip(0.5 + 0.06 * (2.0 * label - 1) + 0.2 * rng.standard_normal(len(label)), 0.01, 0.99)
-              for name, label in labels.items()}
-    rows = [{"set": name, "pair": int(part.line[i]), "left": part.left[i], "right": part.right[i],
-             "label": int(part.label[i]), "score": scores[name][i], "score_at_best": scores[name][i]}
-            for name, part in pairs.parts() for i in range(len(part))]
+    scores = {
+        name: np.clip(0.5 + 0.06 * (2.0 * label - 1) + 0.2 * rng.standard_normal(len(label)), 0.01, 0.99)
+        for name, label in labels.items()
+    }
+    rows = [
+        {
+            "set": name,
+            "pair": int(part.line[i]),
+            "left": part.left[i],
+            "right": part.right[i],
+            "label": int(part.label[i]),
+            "score": scores[name][i],
+            "score_at_best": scores[name][i],
+        }
+        for name, part in pairs.parts()
+        for i in range(len(part))
+    ]
     write_csv(path, PREDICTION_COLUMNS, rows)
     return path, measure(labels, {"score": scores, "score_at_best": scores}, 1.0)
 
 
 def made_up_history(path, epochs, rng):
     curve = 0.5 + 0.2 * (1 - np.exp(-np.arange(1, epochs + 1) / 5)) + 0.02 * rng.standard_normal(epochs)
-    write_csv(path, COLUMNS, [
-        {"epoch": e + 1, "loss": 2 - c, "cross_entropy": 1 - c, "accuracy": c, "val_loss": 2 - c, "val_cross_entropy": 1 - c,
-         "val_accuracy": c, "learning_rate": 0.001, "seconds": 1.0} for e, c in enumerate(map(float, curve))])
+    write_csv(
+        path,
+        COLUMNS,
+        [
+            {
+                "epoch": e + 1,
+                "loss": 2 - c,
+                "cross_entropy": 1 - c,
+                "accuracy": c,
+                "val_loss": 2 - c,
+                "val_cross_entropy": 1 - c,
+                "val_accuracy": c,
+                "learning_rate": 0.001,
+                "seconds": 1.0,
+            }
+            for e, c in enumerate(map(float, curve))
+        ],
+    )
     return path
 
 
@@ -72,14 +99,41 @@ def made_up_run(folder, spec, digest, history, predictions, measured):
     os.link(predictions, folder / "predictions.csv")
     os.link(history, folder / "history.csv")
     epochs = spec.config.training.epochs
-    (folder / "config.json").write_text(json.dumps({
-        "run": spec.run, "version": TRAINING_VERSION, "config": spec.config.to_dict(), "seed": spec.seed,
-        "precision": "float32", "data_digest": digest}))
-    (folder / "result.json").write_text(json.dumps({
-        "run": spec.run, "seed": spec.seed, "precision": "float32", "backend": "tensorflow", "device": "none",
-        "status": "finished", "epochs_run": epochs, "epochs_max": epochs, "evaluated_epoch": epochs, "best_epoch": epochs,
-        "seconds_per_epoch": 1.0, "seconds_total": float(epochs), "seconds_to_best": float(epochs), "parameters": 10 ** 6,
-        "peak_memory_mb": 700.0, "versions": {"python": "3"}, **measured}))
+    (folder / "config.json").write_text(
+        json.dumps(
+            {
+                "run": spec.run,
+                "version": TRAINING_VERSION,
+                "config": spec.config.to_dict(),
+                "seed": spec.seed,
+                "precision": "float32",
+                "data_digest": digest,
+            }
+        )
+    )
+    (folder / "result.json").write_text(
+        json.dumps(
+            {
+                "run": spec.run,
+                "seed": spec.seed,
+                "precision": "float32",
+                "backend": "tensorflow",
+                "device": "none",
+                "status": "finished",
+                "epochs_run": epochs,
+                "epochs_max": epochs,
+                "evaluated_epoch": epochs,
+                "best_epoch": epochs,
+                "seconds_per_epoch": 1.0,
+                "seconds_total": float(epochs),
+                "seconds_to_best": float(epochs),
+                "parameters": 10**6,
+                "peak_memory_mb": 700.0,
+                "versions": {"python": "3"},
+                **measured,
+            }
+        )
+    )
 
 
 # A process of its own, so that the largest of its children is the command's and no other test's.
@@ -93,8 +147,12 @@ print(used.ru_maxrss, used.ru_utime + used.ru_stime)"""
 def timed(arguments, limit):
     """Seconds and peak memory in MiB, of the largest process, of a command that succeeds; prints its processor time."""
     began = time.monotonic()
-    done = subprocess.run([sys.executable, "-c", MEASURE, sys.executable, *map(str, arguments)], capture_output=True,
-                          text=True, timeout=limit)
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURE, sys.executable, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=limit,
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     memory, seconds = done.stdout.split()
     print(f"processor time {float(seconds):.1f} s", flush=True)
@@ -134,11 +192,29 @@ def resident(process):
 @pytest.mark.parametrize("stand_in", ["1", ""], ids=["stand-ins", "trained"])
 def test_a_hundred_seeds_do_not_make_their_parents_grow(tmp_path, stand_in):
     """The command, papermill, and the kernel that starts the hundred processes, which train or copy another's run."""
-    command = [sys.executable, "-m", "lfwstudy.cli", "run", "--profile", "speck", "--stages", "base", "--seeds", "100", "--precision",
-               "float32", "--keep", "none", "--out", str(tmp_path / "out")]
+    command = [
+        sys.executable,
+        "-m",
+        "lfwstudy.cli",
+        "run",
+        "--profile",
+        "speck",
+        "--stages",
+        "base",
+        "--seeds",
+        "100",
+        "--precision",
+        "float32",
+        "--keep",
+        "none",
+        "--out",
+        str(tmp_path / "out"),
+    ]
     sizes = {"command": {}, "papermill": {}, "kernel": {}}
     with open(tmp_path / "log", "w+") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, "LFWSTUDY_TEST_STAND_IN": stand_in})
+        process = subprocess.Popen(
+            command, stdout=log, stderr=log, env={**os.environ, "LFWSTUDY_TEST_STAND_IN": stand_in}
+        )
         while process.poll() is None:
             finished = len(list(tmp_path.glob("out/runs/*/result.json")))
             for role, parent in parents(process, "01_stage-base").items():
@@ -148,8 +224,10 @@ def test_a_hundred_seeds_do_not_make_their_parents_grow(tmp_path, stand_in):
         assert process.returncode == 0, log.read()
     assert len(read_csv(tmp_path / "out" / "results.csv")) == 100
     for role, measured in sizes.items():
-        early, late = (np.median([size for done in span for size in measured.get(done, [])])
-                       for span in (range(10, 30), range(80, 100)))
+        early, late = (
+            np.median([size for done in span for size in measured.get(done, [])])
+            for span in (range(10, 30), range(80, 100))
+        )
         print(f"{role}: {early:.1f} MiB after ten to thirty runs, {late:.1f} MiB after eighty", flush=True)
         assert late - early < 5
 

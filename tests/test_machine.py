@@ -8,22 +8,26 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lfwstudy.errors import DataError
 from lfwstudy.runs import local
 from lfwstudy.system import machine
-from lfwstudy.errors import DataError
 
 
 @pytest.fixture
 def processor(monkeypatch):
     """Lets a test say which feature flags the processor has; no accelerator."""
+
     def have(*flags):
         monkeypatch.setattr(machine, "cpu_flags", lambda: set(flags))
         monkeypatch.setattr(machine, "_has_device_file", lambda: False)
+
     return have
 
 
-@pytest.mark.parametrize("flags, precision", [((), "float32"), (("avx2", "avx512f"), "float32"),
-                                              (("avx512_bf16",), "bfloat16"), (("amx_bf16",), "bfloat16")])
+@pytest.mark.parametrize(
+    "flags, precision",
+    [((), "float32"), (("avx2", "avx512f"), "float32"), (("avx512_bf16",), "bfloat16"), (("amx_bf16",), "bfloat16")],
+)
 def test_auto_takes_bfloat16_where_the_processor_computes_in_it(processor, flags, precision):
     processor(*flags)
     assert machine.resolve_precision("auto") == precision
@@ -51,9 +55,11 @@ def test_an_accelerator_that_the_backend_does_not_see_does_not_count(processor, 
 def test_free_memory_is_what_the_machine_and_the_control_group_leave(tmp_path, monkeypatch):
     monkeypatch.setattr(machine, "Path", lambda path: tmp_path / path.lstrip("/"))
     assert machine.free_memory() is None
-    for name, text in (("proc/meminfo", "MemTotal:  16777216 kB\nMemAvailable:  8388608 kB\n"),
-                       ("sys/fs/cgroup/memory.stat", f"anon {2**30}\nfile {2**33}\n"),
-                       ("sys/fs/cgroup/memory.max", "max\n")):
+    for name, text in (
+        ("proc/meminfo", "MemTotal:  16777216 kB\nMemAvailable:  8388608 kB\n"),
+        ("sys/fs/cgroup/memory.stat", f"anon {2**30}\nfile {2**33}\n"),
+        ("sys/fs/cgroup/memory.max", "max\n"),
+    ):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
     assert machine.free_memory() == 8 * 2**30
@@ -67,20 +73,31 @@ def test_what_is_left_out_is_there_again_afterwards():
         with pytest.raises(ImportError):
             import wave
     import wave
+
     assert wave.open
 
 
 def test_training_process_starts_without_what_it_does_not_need():
-    asked = ("import lfwstudy.training.trainer, sys; print([name for name in ('IPython', 'matplotlib', 'pandas', 'sklearn') "
-             "if name in sys.modules])")
+    asked = (
+        "import lfwstudy.training.trainer, sys; print([name for name in ('IPython', 'matplotlib', 'pandas', 'sklearn') "
+        "if name in sys.modules])"
+    )
     done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, env=machine.environment())
     assert done.stdout == "[]\n", done.stdout + done.stderr
 
 
 def test_peak_memory_is_this_process_s_own():
     held = np.ones((300, 2**17))  # 300 MiB, which a child's peak must not count
-    told = subprocess.run([sys.executable, "-c", "from lfwstudy.system.machine import peak_memory_mb as p; a = p(); b = bytearray(50 << 20); "
-                           "print(a, p())"], capture_output=True, text=True, check=True).stdout
+    told = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "from lfwstudy.system.machine import peak_memory_mb as p; a = p(); b = bytearray(50 << 20); print(a, p())",
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
     before, after = map(float, told.split())
     assert before < 250 < machine.peak_memory_mb() and held.nbytes == 300 << 20
     assert 40 < after - before < 70
@@ -100,36 +117,61 @@ def test_training_process_asks_for_large_pages_where_the_user_s_settings_do_not_
 @pytest.fixture
 def grouped(tmp_path, monkeypatch):
     """Lets a test say in which control groups this process is and what they grant; a machine of eight cores."""
+
     def write(own, **files):
         monkeypatch.setattr(machine, "usable_cores", lambda: 8)
-        monkeypatch.setattr(machine, "Path", lambda path: Path(path) if str(path).startswith(str(tmp_path)) else tmp_path / path.lstrip("/"))
+        monkeypatch.setattr(
+            machine,
+            "Path",
+            lambda path: Path(path) if str(path).startswith(str(tmp_path)) else tmp_path / path.lstrip("/"),
+        )
         for name, text in {"proc/self/cgroup": own, **files}.items():
             (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / name).write_text(text)
         return machine.cores(str(tmp_path / "groups"))
+
     return write
 
 
 V1 = "4:memory:/docker/ab\n2:cpu,cpuacct:/docker/ab\n1:cpuset:/\n"
 
 
-@pytest.mark.parametrize("own, files, cores", [
-    ("0::/\n", {}, 8), ("0::/\n", {"groups/cpu.max": "max 100000\n"}, 8), ("0::/\n", {"groups/cpu.max": "200000 100000\n"}, 2),
-    ("0::/\n", {"groups/cpu.max": "150000 100000\n"}, 2), ("0::/\n", {"groups/cpu.max": "10000 100000\n"}, 1),
-    ("0::/\n", {"groups/cpu.max": "9900000 100000\n"}, 8), ("0::/\n", {"groups/cpu.max": "no number\n"}, 8),
-    ("0::/user/job\n", {"groups/user/job/cpu.max": "max 100000\n", "groups/user/cpu.max": "300000 100000\n"}, 3),
-    ("0::/docker/of/the/host\n", {"groups/cpu.max": "100000 50000\n"}, 2),
-    (V1, {"groups/cpu,cpuacct/cpu.cfs_quota_us": "-1\n", "groups/cpu,cpuacct/cpu.cfs_period_us": "100000\n"}, 8),
-    (V1, {"groups/cpu,cpuacct/cpu.cfs_quota_us": "250000\n", "groups/cpu,cpuacct/cpu.cfs_period_us": "100000\n"}, 3),
-    (V1, {"groups/cpu,cpuacct/docker/ab/cpu.cfs_quota_us": "50000\n", "groups/cpu,cpuacct/docker/ab/cpu.cfs_period_us": "50000\n"}, 1),
-    ("", {"groups/cpu/cpu.cfs_quota_us": "400000\n", "groups/cpu/cpu.cfs_period_us": "100000\n"}, 4)])
+@pytest.mark.parametrize(
+    "own, files, cores",
+    [
+        ("0::/\n", {}, 8),
+        ("0::/\n", {"groups/cpu.max": "max 100000\n"}, 8),
+        ("0::/\n", {"groups/cpu.max": "200000 100000\n"}, 2),
+        ("0::/\n", {"groups/cpu.max": "150000 100000\n"}, 2),
+        ("0::/\n", {"groups/cpu.max": "10000 100000\n"}, 1),
+        ("0::/\n", {"groups/cpu.max": "9900000 100000\n"}, 8),
+        ("0::/\n", {"groups/cpu.max": "no number\n"}, 8),
+        ("0::/user/job\n", {"groups/user/job/cpu.max": "max 100000\n", "groups/user/cpu.max": "300000 100000\n"}, 3),
+        ("0::/docker/of/the/host\n", {"groups/cpu.max": "100000 50000\n"}, 2),
+        (V1, {"groups/cpu,cpuacct/cpu.cfs_quota_us": "-1\n", "groups/cpu,cpuacct/cpu.cfs_period_us": "100000\n"}, 8),
+        (
+            V1,
+            {"groups/cpu,cpuacct/cpu.cfs_quota_us": "250000\n", "groups/cpu,cpuacct/cpu.cfs_period_us": "100000\n"},
+            3,
+        ),
+        (
+            V1,
+            {
+                "groups/cpu,cpuacct/docker/ab/cpu.cfs_quota_us": "50000\n",
+                "groups/cpu,cpuacct/docker/ab/cpu.cfs_period_us": "50000\n",
+            },
+            1,
+        ),
+        ("", {"groups/cpu/cpu.cfs_quota_us": "400000\n", "groups/cpu/cpu.cfs_period_us": "100000\n"}, 4),
+    ],
+)
 def test_cores_are_those_that_the_control_groups_grant(grouped, own, files, cores):
     assert grouped(own, **files) == cores
 
 
 def test_pictures_are_decoded_and_drawn_on_as_many_threads_as_there_are_cores(monkeypatch, tmp_path):
-    from lfwstudy.data import bank
-    from lfwstudy.data import demo
+    from lfwstudy.data import bank, demo
+
     asked = []
 
     class Pool(ThreadPoolExecutor):
@@ -153,7 +195,9 @@ def test_a_run_of_the_whole_machine_computes_with_as_many_threads_as_its_share_o
         assert local._thread_limits(threads).get("TF_NUM_INTRAOP_THREADS") == limit
 
 
-@pytest.mark.parametrize("threads", [[1, 1, 0, 1, 1], [0, 0, 1, 0], [0, 1], [3, 2, 2, 1, 0, 9, 1], [0, 0], [2, 2, 2], []])
+@pytest.mark.parametrize(
+    "threads", [[1, 1, 0, 1, 1], [0, 0, 1, 0], [0, 1], [3, 2, 2, 1, 0, 9, 1], [0, 0], [2, 2, 2], []]
+)
 def test_runs_share_the_cores_and_one_of_the_whole_machine_runs_alone(threads, monkeypatch, tmp_path):
     running, seen, lock, began = [], [], threading.Lock(), []
 
@@ -168,8 +212,13 @@ def test_runs_share_the_cores_and_one_of_the_whole_machine_runs_alone(threads, m
 
     monkeypatch.setattr(local, "train_in_process", stand_in)
     monkeypatch.setattr(local, "cores", lambda: 4)
-    jobs = [{"run": str(n), "threads": t, "folder": str(tmp_path / str(n)), "title": str(n), "epochs": 1} for n, t in enumerate(threads)]
+    jobs = [
+        {"run": str(n), "threads": t, "folder": str(tmp_path / str(n)), "title": str(n), "epochs": 1}
+        for n, t in enumerate(threads)
+    ]
     assert local.run(jobs) == {}
     assert sorted(began) == [job["run"] for job in jobs]
-    assert all(len(at_once) == 1 or sum(at_once) <= 4 and 0 not in at_once for at_once in seen)
-    assert max(map(len, seen), default=0) == (2 if threads not in ([0, 1], [0, 0], [0, 0, 1, 0], []) else len(threads) > 0)
+    assert all(len(at_once) == 1 or (sum(at_once) <= 4 and 0 not in at_once) for at_once in seen)
+    assert max(map(len, seen), default=0) == (
+        2 if threads not in ([0, 1], [0, 0], [0, 0, 1, 0], []) else len(threads) > 0
+    )

@@ -4,12 +4,22 @@ import pytest
 import tensorflow as tf
 from keras import layers, ops
 
-from lfwstudy.network import tensorflow_ops
 from lfwstudy.config import BATCHNORM, ModelConfig
 from lfwstudy.errors import ConfigError
-from lfwstudy.network.tensorflow_ops import first_blocks, fourier_convolution
-from lfwstudy.network.siamese import (L2, Convolution, Dense, FusedBatchNormalization, GeneralisedMean, LocalCosine, build_siamese, layer_table, multiply_adds)
+from lfwstudy.network import tensorflow_ops
 from lfwstudy.network.cost import tower_cost
+from lfwstudy.network.siamese import (
+    L2,
+    Convolution,
+    Dense,
+    FusedBatchNormalization,
+    GeneralisedMean,
+    LocalCosine,
+    build_siamese,
+    layer_table,
+    multiply_adds,
+)
+from lfwstudy.network.tensorflow_ops import first_blocks, fourier_convolution
 
 
 @pytest.fixture(scope="module")
@@ -25,8 +35,21 @@ def test_base_network_is_the_published_one(base):
     assert base.count_params() == 38_951_745
     assert 908e6 < multiply_adds(base) < 910e6
     shapes = [tuple(layer.output.shape[1:]) for layer in base.get_layer("tower").layers[1:]]
-    assert shapes == [(96, 96, 64), (96, 96, 64), (48, 48, 64), (42, 42, 128), (42, 42, 128), (21, 21, 128),
-                      (18, 18, 128), (18, 18, 128), (9, 9, 128), (6, 6, 256), (6, 6, 256), (9216,), (4096,)]
+    assert shapes == [
+        (96, 96, 64),
+        (96, 96, 64),
+        (48, 48, 64),
+        (42, 42, 128),
+        (42, 42, 128),
+        (21, 21, 128),
+        (18, 18, 128),
+        (18, 18, 128),
+        (9, 9, 128),
+        (6, 6, 256),
+        (6, 6, 256),
+        (9216,),
+        (4096,),
+    ]
 
 
 def test_the_penalty_begins_where_the_published_one_does():
@@ -38,12 +61,30 @@ def test_the_penalty_begins_where_the_published_one_does():
     assert build_siamese(ModelConfig(width=0.05), 69).get_layer("head").losses == []
 
 
-@pytest.mark.parametrize("placement, parameters, norms", [
-    ("before-activation", 38_954_049, ["norm1_linear", "norm2_linear", "norm3_linear", "norm4_linear"]),
-    ("after-activation", 38_954_049, ["norm1_activation", "norm2_activation", "norm3_activation", "norm4_activation"]),
-    ("activation-and-pooling", 38_955_329, ["norm1_activation", "norm1_pooling", "norm2_activation", "norm2_pooling",
-                                            "norm3_activation", "norm3_pooling", "norm4_activation"]),
-])
+@pytest.mark.parametrize(
+    "placement, parameters, norms",
+    [
+        ("before-activation", 38_954_049, ["norm1_linear", "norm2_linear", "norm3_linear", "norm4_linear"]),
+        (
+            "after-activation",
+            38_954_049,
+            ["norm1_activation", "norm2_activation", "norm3_activation", "norm4_activation"],
+        ),
+        (
+            "activation-and-pooling",
+            38_955_329,
+            [
+                "norm1_activation",
+                "norm1_pooling",
+                "norm2_activation",
+                "norm2_pooling",
+                "norm3_activation",
+                "norm3_pooling",
+                "norm4_activation",
+            ],
+        ),
+    ],
+)
 def test_batch_norm_stands_exactly_where_it_says(placement, parameters, norms):
     model = build_siamese(ModelConfig(batchnorm=placement), 105)
     assert model.count_params() == parameters
@@ -71,9 +112,12 @@ def test_fused_batch_norm_is_keras_own():
         results[norm] = [trained, norm.moving_mean, *tape.gradient(loss, [source, norm.gamma.value, norm.beta.value])]
     for ours, keras_own in zip(results[fused], results[single]):
         np.testing.assert_allclose(np.asarray(ours), np.asarray(keras_own), rtol=1e-4, atol=2e-5)
-    np.testing.assert_allclose(np.asarray(tensorflow_ops.moving_variance), np.asarray(single.moving_variance), rtol=1e-5)
-    np.testing.assert_allclose(np.asarray(fused(x, training=False)), np.asarray(single(x, training=False)), rtol=1e-4,
-                               atol=2e-5)
+    np.testing.assert_allclose(
+        np.asarray(tensorflow_ops.moving_variance), np.asarray(single.moving_variance), rtol=1e-5
+    )
+    np.testing.assert_allclose(
+        np.asarray(fused(x, training=False)), np.asarray(single(x, training=False)), rtol=1e-4, atol=2e-5
+    )
 
 
 @pytest.mark.parametrize("count, stride", [(1, 1), (1, 2), (2, 1), (2, 2)])
@@ -90,7 +134,9 @@ def test_first_block_in_slices_is_at_least_as_exact_in_bfloat16(monkeypatch):
     (ours, *our_gradients), (plain, *plain_gradients) = _first_blocks("bfloat16", 2, 1, monkeypatch)
     # Not value for value: on some processors single outputs are a rounding apart.
     np.testing.assert_allclose(ours, plain, rtol=2**-7, atol=2**-9 * np.abs(plain).max())
-    for ours, plain, exact in zip([ours, *our_gradients], [plain, *plain_gradients], _first_blocks("float32", 2, 1, monkeypatch)[1]):
+    for ours, plain, exact in zip(
+        [ours, *our_gradients], [plain, *plain_gradients], _first_blocks("float32", 2, 1, monkeypatch)[1]
+    ):
         assert np.linalg.norm(ours - exact) < 1.1 * np.linalg.norm(plain - exact) < np.linalg.norm(exact)
 
 
@@ -107,16 +153,20 @@ def test_first_block_with_pixels_as_channels_is_the_layers_own(stride, side, mon
 @pytest.mark.parametrize("side, size, pictures", [(24, 7, 3), (23, 4, 33), (9, 9, 1)])
 def test_convolution_by_fourier_is_the_direct_one(side, size, pictures):
     rng = np.random.default_rng(0)
-    given = [tf.constant(rng.normal(size=shape), tf.float32) for shape in
-             ((pictures, side, side, 3), (size, size, 3, 5), (pictures, side - size + 1, side - size + 1, 5))]
+    given = [
+        tf.constant(rng.normal(size=shape), tf.float32)
+        for shape in ((pictures, side, side, 3), (size, size, 3, 5), (pictures, side - size + 1, side - size + 1, 5))
+    ]
     results = []
     for convolution in (fourier_convolution, lambda x, kernel: tf.nn.conv2d(x, kernel, 1, "VALID")):
+
         @tf.function
         def run(x, kernel, upstream):
             with tf.GradientTape() as tape:
                 tape.watch([x, kernel])
                 y = convolution(x, kernel)
             return y, *tape.gradient(y, [x, kernel], upstream)
+
         results.append(run(*given))
     for ours, direct in zip(*results):
         np.testing.assert_allclose(ours, direct, atol=1e-5 * np.abs(direct).max())
@@ -125,7 +175,12 @@ def test_convolution_by_fourier_is_the_direct_one(side, size, pictures):
 def test_only_wide_convolutions_with_large_kernels_go_by_fourier(monkeypatch):
     def those(config, side, precision):
         tower = build_siamese(config, side, precision).get_layer("tower")
-        return [number for number in (1, 2, 3, 4) if (layer := tower.get_layer(f"conv{number}")).by_fourier(layer.input.shape)]
+        return [
+            number
+            for number in (1, 2, 3, 4)
+            if (layer := tower.get_layer(f"conv{number}")).by_fourier(layer.input.shape)
+        ]
+
     assert those(ModelConfig(width=0.5), 105, "float32") == [2] and not those(ModelConfig(width=0.125), 65, "float32")
     for there in (False, True):
         monkeypatch.setattr("lfwstudy.network.siamese.has_bfloat16", lambda there=there: there)
@@ -142,10 +197,14 @@ def _first_blocks(precision, stride, count, monkeypatch, side=65):
     weight = tf.constant(rng.normal(size=(70, *blocks[-1][-1].output.shape[1:])).astype(np.float32))
     weights = [value.value for convolution, *_ in blocks for value in (convolution.kernel, convolution.bias)]
     results = []
-    for pays, run in ((0.8, tf.function(lambda: first_blocks(blocks, pictures))),
-                      (np.inf, keras.Model(tower.input, blocks[-1][-1].output).call)):
+    for pays, run in (
+        (0.8, tf.function(lambda: first_blocks(blocks, pictures))),
+        (np.inf, keras.Model(tower.input, blocks[-1][-1].output).call),
+    ):
         monkeypatch.setattr(tensorflow_ops, "FOURIER_PAYS", pays)
-        assert [convolution.by_fourier(convolution.input.shape) for convolution, *_ in blocks] == [False, pays < 1][:count]
+        assert [convolution.by_fourier(convolution.input.shape) for convolution, *_ in blocks] == [False, pays < 1][
+            :count
+        ]
         with tf.GradientTape() as tape:
             outputs = run() if pays < 1 else run(pictures)
             loss = tf.reduce_sum(tf.cast(outputs, "float32") * weight)
@@ -158,8 +217,10 @@ def test_bfloat16_without_the_processors_own_rounds_as_it_would(monkeypatch):
     monkeypatch.setattr("lfwstudy.network.siamese.has_bfloat16", lambda: False)
     rng = np.random.default_rng(0)
     x, kernel = (rng.normal(size=shape).astype(np.float32) for shape in ((2, 9, 9, 3), (3, 3, 3, 4)))
-    ours, plain = (kind(4, 3, dtype="mixed_bfloat16", kernel_initializer=lambda *_, **__: ops.convert_to_tensor(kernel))
-                   for kind in (Convolution, layers.Conv2D))
+    ours, plain = (
+        kind(4, 3, dtype="mixed_bfloat16", kernel_initializer=lambda *_, **__: ops.convert_to_tensor(kernel))
+        for kind in (Convolution, layers.Conv2D)
+    )
     rounded = [ops.cast(ops.cast(value, "bfloat16"), "float32") for value in (x, kernel)]
     exact = np.asarray(ops.conv(*rounded, padding="valid"))
     for layer in (ours, plain):
@@ -180,10 +241,16 @@ def test_cost_formula_agrees_with_the_built_network():
             config = ModelConfig(batchnorm=placement, width=width, pool1_stride=stride)
             model = build_siamese(config, side)
             assert tower_cost(config, side) == (multiply_adds(model), model.count_params())
-    for head, stride, side, cohort, pooling in (("distance", 1, 96, 0, "mean"), ("cosine", 1, 96, 0, "generalised-mean"),
-                                                ("cosine", 2, 95, 0, "mean"), ("cosine", 1, 96, 20, "mean")):
+    for head, stride, side, cohort, pooling in (
+        ("distance", 1, 96, 0, "mean"),
+        ("cosine", 1, 96, 0, "generalised-mean"),
+        ("cosine", 2, 95, 0, "mean"),
+        ("cosine", 1, 96, 20, "mean"),
+    ):
         for architecture in ("compact", "shallow"):
-            config = ModelConfig(architecture=architecture, head=head, width=0.25, stem_stride=stride, cohort=cohort, pooling=pooling)
+            config = ModelConfig(
+                architecture=architecture, head=head, width=0.25, stem_stride=stride, cohort=cohort, pooling=pooling
+            )
             model = build_siamese(config, side)
             assert tower_cost(config, side) == (multiply_adds(model), model.count_params())
     assert tower_cost(ModelConfig(pool1_stride=1), 105) == (4_133_756_928, 304_241_473)
@@ -193,8 +260,12 @@ def test_the_shallow_networks_last_features_see_half_of_a_face():
     """What a feature in the middle depends on: 63 of 128 pixels a side, as the stage says; all of them in the compact network."""
     seen = {}
     for architecture in ("shallow", "compact"):
-        tower = build_siamese(ModelConfig(architecture=architecture, head="cosine", width=0.1, stem_stride=2), 128).get_layer("tower")
-        features = keras.Model(tower.input, [layer for layer in tower.layers if layer.name.startswith("relu")][-1].output)
+        tower = build_siamese(
+            ModelConfig(architecture=architecture, head="cosine", width=0.1, stem_stride=2), 128
+        ).get_layer("tower")
+        features = keras.Model(
+            tower.input, [layer for layer in tower.layers if layer.name.startswith("relu")][-1].output
+        )
         picture = tf.Variable(np.full((1, 128, 128, 1), 0.5, np.float32))
         with tf.GradientTape() as tape:
             # Seen by batch-norm in inference mode, and by sums of absolute weights: no path may be cut by a ReLU.
@@ -220,8 +291,10 @@ def test_generalised_mean_is_that_of_a_worked_example():
 @pytest.mark.parametrize("channels", [24, 32])
 def test_batch_norm_of_bfloat16_is_that_of_float32_for_any_number_of_channels(rng, channels):
     x = rng.normal(1, 2, (8, 6, 6, channels)).astype(np.float32)
-    normed = [np.asarray(FusedBatchNormalization(dtype=policy)(x, training=True), np.float32)
-              for policy in ("float32", "mixed_bfloat16")]
+    normed = [
+        np.asarray(FusedBatchNormalization(dtype=policy)(x, training=True), np.float32)
+        for policy in ("float32", "mixed_bfloat16")
+    ]
     assert np.abs(normed[0] - normed[1]).max() < 0.05
 
 
@@ -247,8 +320,10 @@ def test_initial_spread_follows_fan_out(base):
 
 
 def test_penalty_is_on_convolutions_and_dense_layer_only(base):
-    kernels = [np.asarray(base.get_layer("tower").get_layer(n).kernel, np.float64)
-               for n in ("conv1", "conv2", "conv3", "conv4", "dense")]
+    kernels = [
+        np.asarray(base.get_layer("tower").get_layer(n).kernel, np.float64)
+        for n in ("conv1", "conv2", "conv3", "conv4", "dense")
+    ]
     expected = 0.01 * sum((k**2).sum() for k in kernels)
     assert sum(float(value) for value in base.losses) == pytest.approx(expected, rel=1e-4)
     assert build_siamese(ModelConfig(width=0.05, l2=0.0), 69).losses == []
@@ -270,11 +345,13 @@ def test_score_is_a_probability_and_does_not_depend_on_the_side(rng):
     model = build_siamese(ModelConfig(width=0.1), 69, seed=1)
     a, b = rng.random((2, 5, 69, 69, 1)).astype(np.float32)
     forth, back = np.asarray(model([a, b])), np.asarray(model([b, a]))
-    assert np.allclose(forth, back, atol=1e-6) and ((0 < forth) & (forth < 1)).all()
+    assert np.allclose(forth, back, atol=1e-6) and ((forth > 0) & (forth < 1)).all()
 
 
 def test_seed_decides_the_weights():
-    first, same, other = (np.asarray(build_siamese(ModelConfig(width=0.1), 69, seed=s).get_weights()[0]) for s in (1, 1, 2))
+    first, same, other = (
+        np.asarray(build_siamese(ModelConfig(width=0.1), 69, seed=s).get_weights()[0]) for s in (1, 1, 2)
+    )
     assert (first == same).all() and (first != other).any()
 
 
@@ -308,9 +385,15 @@ def test_dense_layer_after_bfloat16_is_exact_but_for_the_gradient_that_it_hands_
 
 
 def test_weights_of_either_dense_layer_are_the_other_s(tmp_path):
-    plain, mixed = (build_siamese(ModelConfig(width=0.05), 69, precision, seed)
-                    for seed, precision in enumerate(("float32", "bfloat16")))
-    assert type(mixed.get_layer("tower").get_layer("dense")) is Dense is not type(plain.get_layer("tower").get_layer("dense"))
+    plain, mixed = (
+        build_siamese(ModelConfig(width=0.05), 69, precision, seed)
+        for seed, precision in enumerate(("float32", "bfloat16"))
+    )
+    assert (
+        type(mixed.get_layer("tower").get_layer("dense"))
+        is Dense
+        is not type(plain.get_layer("tower").get_layer("dense"))
+    )
     plain.save_weights(tmp_path / "plain.weights.h5")
     mixed.load_weights(tmp_path / "plain.weights.h5")
     assert all((one == other).all() for one, other in zip(plain.get_weights(), mixed.get_weights()))

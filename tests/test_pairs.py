@@ -2,10 +2,11 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from lfwstudy.errors import DataError
 from lfwstudy.data.pairs import from_csv, person_of, read_people, read_view1, read_view2
+from lfwstudy.errors import DataError
 
 VIEW1 = "2\nAda\t1\t2\nBo\t1\t3\nAda\t1\tBo\t2\nBo\t1\tCy_D\t1\n"
 
@@ -25,8 +26,10 @@ def test_view1_reads_matched_then_mismatched(tmp_path):
     assert pairs.people().tolist()[3] == ["Bo", "Cy_D"]
 
 
-@pytest.mark.parametrize("change", [lambda t: t.rstrip("\n"), lambda t: t.replace("\n", "\r\n"), lambda t: t + "\n\n",
-                                    lambda t: "\ufeff" + t])
+@pytest.mark.parametrize(
+    "change",
+    [lambda t: t.rstrip("\n"), lambda t: t.replace("\n", "\r\n"), lambda t: t + "\n\n", lambda t: "\ufeff" + t],
+)
 def test_line_ends_do_not_matter(tmp_path, change):
     assert read_view1(write(tmp_path, change(VIEW1))).content() == read_view1(write(tmp_path, VIEW1)).content()
 
@@ -42,17 +45,35 @@ def test_people_of_one_and_of_several_sets(tmp_path):
     assert read_people(write(tmp_path, "2\n1\nA\t1\n2\nB\t4\nC\t1\n")) == [{"A": 1}, {"B": 4, "C": 1}]
 
 
-@pytest.mark.parametrize("text, line, value", [
-    ("", None, "empty"), ("x\n", 1, "'x'"), ("2\nAda\t1\t2\n", 3, "ends"), ("1\t2\nA\t1\t2\n", 1, "1\\\\t2"),
-    ("1\nAda 1 2\nA\t1\tB\t1\n", 2, "tabs"), ("1\nA\t1\t2\nA\t1\tB\n", 3, "NAME"),
-    ("1\nA\t1\t1\nA\t1\tB\t1\n", 2, "itself"), ("1\nA\t0\t1\nA\t1\tB\t1\n", 2, "'0'"),
-    ("1\nA\t1\t-2\nA\t1\tB\t1\n", 2, "'-2'"), ("1\nA\t1\t2\nA\t1\tA\t2\n", 3, "one person"),
-    ("1\nA\t1\t2\nA\t1\tB\t1\nC\t1\t2\n", 4, "goes on"), ("1\n../A\t1\t2\nA\t1\tB\t1\n", 2, "name"),
-    ("1\n\t1\t2\nA\t1\tB\t1\n", 2, "name"), ("1\n=A\t1\t2\nA\t1\tB\t1\n", 2, "=A"), ("1\n-A\t1\t2\nA\t1\tB\t1\n", 2, "-A"),
-    ("1\nA/B\t1\t2\nA\t1\tB\t1\n", 2, "A/B"), ("1\n..\t1\t2\nA\t1\tB\t1\n", 2, "name"),
-    ("1\nA\x07\t1\t2\nA\t1\tB\t1\n", 2, "name"), ("1\nA\t99999999\t2\nA\t1\tB\t1\n", 2, "99999999"),
-    ("1\nA\t\u0661\t2\nA\t1\tB\t1\n", 2, "whole number"), ("-1\n", 1, "-1"), ("0\n", 1, "'0'"), ("1e3\n", 1, "1e3"), ("1\nA\t1\t2.5\nA\t1\tB\t1\n", 2, "2.5"),
-])
+@pytest.mark.parametrize(
+    "text, line, value",
+    [
+        ("", None, "empty"),
+        ("x\n", 1, "'x'"),
+        ("2\nAda\t1\t2\n", 3, "ends"),
+        ("1\t2\nA\t1\t2\n", 1, "1\\\\t2"),
+        ("1\nAda 1 2\nA\t1\tB\t1\n", 2, "tabs"),
+        ("1\nA\t1\t2\nA\t1\tB\n", 3, "NAME"),
+        ("1\nA\t1\t1\nA\t1\tB\t1\n", 2, "itself"),
+        ("1\nA\t0\t1\nA\t1\tB\t1\n", 2, "'0'"),
+        ("1\nA\t1\t-2\nA\t1\tB\t1\n", 2, "'-2'"),
+        ("1\nA\t1\t2\nA\t1\tA\t2\n", 3, "one person"),
+        ("1\nA\t1\t2\nA\t1\tB\t1\nC\t1\t2\n", 4, "goes on"),
+        ("1\n../A\t1\t2\nA\t1\tB\t1\n", 2, "name"),
+        ("1\n\t1\t2\nA\t1\tB\t1\n", 2, "name"),
+        ("1\n=A\t1\t2\nA\t1\tB\t1\n", 2, "=A"),
+        ("1\n-A\t1\t2\nA\t1\tB\t1\n", 2, "-A"),
+        ("1\nA/B\t1\t2\nA\t1\tB\t1\n", 2, "A/B"),
+        ("1\n..\t1\t2\nA\t1\tB\t1\n", 2, "name"),
+        ("1\nA\x07\t1\t2\nA\t1\tB\t1\n", 2, "name"),
+        ("1\nA\t99999999\t2\nA\t1\tB\t1\n", 2, "99999999"),
+        ("1\nA\t\u0661\t2\nA\t1\tB\t1\n", 2, "whole number"),
+        ("-1\n", 1, "-1"),
+        ("0\n", 1, "'0'"),
+        ("1e3\n", 1, "1e3"),
+        ("1\nA\t1\t2.5\nA\t1\tB\t1\n", 2, "2.5"),
+    ],
+)
 def test_malformed_lines_name_file_line_and_value(tmp_path, text, line, value):
     with pytest.raises(DataError, match=value) as error:
         read_view1(write(tmp_path, text))
@@ -75,29 +96,55 @@ def test_names_are_composed(tmp_path):
         read_view1(write(tmp_path, f"1\nA\t1\t2\n{nfd}\t1\t{nfc}\t1\n"))
 
 
-MATCHED, MISMATCHED = "name,imagenum1,imagenum2\nAda,1,2\nBo,1,3\n", "name,imagenum1,name,imagenum2\nAda,1,Bo,2\nBo,1,Cy_D,1\n"
+MATCHED, MISMATCHED = (
+    "name,imagenum1,imagenum2\nAda,1,2\nBo,1,3\n",
+    "name,imagenum1,name,imagenum2\nAda,1,Bo,2\nBo,1,Cy_D,1\n",
+)
 FOLDS = "name,imagenum1,imagenum2,\nA,1,2,\nA,1,B,1\nC,1,2,\nC,1,D,1\n"
 
 
-@pytest.mark.parametrize("name, tables, text", [
-    ("pairsDevTrain.txt", [MATCHED, MISMATCHED], VIEW1), ("pairsDevTest.txt", [MATCHED + MISMATCHED.partition("\n")[2]], VIEW1),
-    ("pairsDevTest.txt", [MATCHED.replace(",", ";").replace("\n", "\r\n"), "\ufeff" + MISMATCHED.replace("\n", ",,\n\n")], VIEW1),
-    ("pairs.txt", [FOLDS], "2\t1\nA\t1\t2\nA\t1\tB\t1\nC\t1\t2\nC\t1\tD\t1\n"),
-    ("pairsDevTrain.txt", ['"Smith, John",1,2\n"Smith, John",1,B,1\n'], "1\nSmith, John\t1\t2\nSmith, John\t1\tB\t1\n"),
-    ("peopleDevTrain.txt", ["name,images\nA,1\nB,4\n"], "2\nA\t1\nB\t4\n"),
-    ("people.txt", ["name,images,\nA,1\nC,2,\nB,4\n"], "2\n2\nA\t1\nC\t2\n1\nB\t4\n"),
-    ("people.txt", ["10,\n1,\nA,1\n2,\nB,4\nC,1\n"], "2\n1\nA\t1\n2\nB\t4\nC\t1\n")])
+@pytest.mark.parametrize(
+    "name, tables, text",
+    [
+        ("pairsDevTrain.txt", [MATCHED, MISMATCHED], VIEW1),
+        ("pairsDevTest.txt", [MATCHED + MISMATCHED.partition("\n")[2]], VIEW1),
+        (
+            "pairsDevTest.txt",
+            [MATCHED.replace(",", ";").replace("\n", "\r\n"), "\ufeff" + MISMATCHED.replace("\n", ",,\n\n")],
+            VIEW1,
+        ),
+        ("pairs.txt", [FOLDS], "2\t1\nA\t1\t2\nA\t1\tB\t1\nC\t1\t2\nC\t1\tD\t1\n"),
+        (
+            "pairsDevTrain.txt",
+            ['"Smith, John",1,2\n"Smith, John",1,B,1\n'],
+            "1\nSmith, John\t1\t2\nSmith, John\t1\tB\t1\n",
+        ),
+        ("peopleDevTrain.txt", ["name,images\nA,1\nB,4\n"], "2\nA\t1\nB\t4\n"),
+        ("people.txt", ["name,images,\nA,1\nC,2,\nB,4\n"], "2\n2\nA\t1\nC\t2\n1\nB\t4\n"),
+        ("people.txt", ["10,\n1,\nA,1\n2,\nB,4\nC,1\n"], "2\n1\nA\t1\n2\nB\t4\nC\t1\n"),
+    ],
+)
 def test_csv_files_become_the_published_text(name, tables, text):
     assert from_csv(name, [("some.csv", table.encode()) for table in tables]) == text
 
 
-@pytest.mark.parametrize("name, table, words", [
-    ("pairsDevTrain.txt", "name,a,b\nAda,1,x\n", "some.csv, line 2.*'x'"), ("pairsDevTrain.txt", MATCHED, "some.csv.*matched"),
-    ("pairsDevTrain.txt", MISMATCHED, "some.csv, line 2.*matched pairs come first"), ("pairsDevTrain.txt", FOLDS, "one set"),
-    ("pairs.txt", MATCHED + MISMATCHED, "some.csv"), ("pairsDevTrain.txt", "name,a,b\n", "no rows"), ("people.txt", "A,1\nB,1\n", "several sets"),
-    ("people.txt", "A,1,2\n", "line 1.*'A,1,2'"), ("peopleDevTrain.txt", "B,1\nA,x\n", "line 2.*'x'"),
-    ("pairsDevTrain.txt", "<html>", "web page"), ("pairsDevTrain.txt", "=A,1,2\n", "line 1.*'=A'"),
-    ("pairsDevTrain.txt", "y" * 200_000, "some.csv, line 1")])
+@pytest.mark.parametrize(
+    "name, table, words",
+    [
+        ("pairsDevTrain.txt", "name,a,b\nAda,1,x\n", "some.csv, line 2.*'x'"),
+        ("pairsDevTrain.txt", MATCHED, "some.csv.*matched"),
+        ("pairsDevTrain.txt", MISMATCHED, "some.csv, line 2.*matched pairs come first"),
+        ("pairsDevTrain.txt", FOLDS, "one set"),
+        ("pairs.txt", MATCHED + MISMATCHED, "some.csv"),
+        ("pairsDevTrain.txt", "name,a,b\n", "no rows"),
+        ("people.txt", "A,1\nB,1\n", "several sets"),
+        ("people.txt", "A,1,2\n", "line 1.*'A,1,2'"),
+        ("peopleDevTrain.txt", "B,1\nA,x\n", "line 2.*'x'"),
+        ("pairsDevTrain.txt", "<html>", "web page"),
+        ("pairsDevTrain.txt", "=A,1,2\n", "line 1.*'=A'"),
+        ("pairsDevTrain.txt", "y" * 200_000, "some.csv, line 1"),
+    ],
+)
 def test_malformed_csv_names_file_line_and_value(name, table, words):
     with pytest.raises(DataError, match=words) as error:
         from_csv(name, [("some.csv", table.encode())])
@@ -118,7 +165,9 @@ def test_official_files_have_the_published_sizes(lfw_dir):
     assert [len(s) for s in read_people(f"{lfw_dir}/people.txt")] == [601, 555, 552, 560, 567, 527, 597, 601, 580, 609]
 
 
-@pytest.mark.parametrize("name", ["Ren\u00e9e O'Hara", 'A "B" C', "<b>Bo", "J.R.", "\u738b\u82b3", "A_B_0001", "x" * 200])
+@pytest.mark.parametrize(
+    "name", ["Ren\u00e9e O'Hara", 'A "B" C', "<b>Bo", "J.R.", "\u738b\u82b3", "A_B_0001", "x" * 200]
+)
 def test_unusual_names_are_names(tmp_path, name):
     pairs = read_view1(write(tmp_path, f"1\n{name}\t1\t2\n{name}\t1\tB\t1\n"))
     assert pairs.people().tolist() == [[name, name], [name, "B"]]
@@ -137,7 +186,13 @@ def test_readers_raise_only_their_own_errors_on_bytes(content):
                 assert "pairs.txt" in str(error) and "\n" not in str(error)
 
 
-@given(st.lists(st.lists(st.sampled_from(["A", "B", "1", "2", "0", "", " ", "\u2028", "-1", "10"]), max_size=5), max_size=8))
+@given(
+    st.lists(
+        st.lists(st.sampled_from(["A", "B", "1", "2", "0", "", " ", "\u2028", "-1", "10"]), max_size=5), max_size=8
+    )
+)
 @settings(max_examples=300, deadline=None)
 def test_readers_raise_only_their_own_errors_on_lines(lines):
-    test_readers_raise_only_their_own_errors_on_bytes.hypothesis.inner_test("\n".join("\t".join(f) for f in lines).encode())
+    test_readers_raise_only_their_own_errors_on_bytes.hypothesis.inner_test(
+        "\n".join("\t".join(f) for f in lines).encode()
+    )

@@ -10,8 +10,10 @@ from tools.precision import main, precision, table
 
 def test_all_of_it_in_bfloat16_rounds_where_the_rule_does_not(rng):
     pictures = rng.random((2, 3, 69, 69, 1)).astype(np.float32)
-    towers = {name: build_siamese(ModelConfig(width=0.05), 69, name, seed=3).get_layer("tower")
-              for name in ("float32", "bfloat16", ALL_BFLOAT16)}
+    towers = {
+        name: build_siamese(ModelConfig(width=0.05), 69, name, seed=3).get_layer("tower")
+        for name in ("float32", "bfloat16", ALL_BFLOAT16)
+    }
     exact, rule, rounded = (np.asarray(tower(pictures[0])).astype(np.float32) for tower in towers.values())
     assert rounded == pytest.approx(exact, abs=0.1) and rule == pytest.approx(exact, abs=0.1)
     bits = rounded.view(np.uint32) & 0xFFFF
@@ -36,7 +38,9 @@ def test_same_seeds_are_compared_and_what_is_finished_is_not_trained_again(tmp_p
 
 
 def test_bad_input_is_one_line(tmp_path, capsys):
-    assert main(["--dataset", "lfw", "--data-dir", "/nowhere", "--out", str(tmp_path), "--json", str(tmp_path / "x")]) == 2
+    assert (
+        main(["--dataset", "lfw", "--data-dir", "/nowhere", "--out", str(tmp_path), "--json", str(tmp_path / "x")]) == 2
+    )
     assert capsys.readouterr().err == "error: /nowhere: no such folder or archive (given as --data-dir)\n"
     with pytest.raises(SystemExit):
         main(["--out", str(tmp_path), "--json", "x", "--seeds", "1"])

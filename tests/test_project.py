@@ -16,7 +16,9 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
 def test_notebooks_have_the_same_parameters_in_the_same_order():
     """A stage's has two more, before the others: which stage, and whether it trains."""
-    blocks = {path.stem: json.loads(path.read_text())["cells"][1]["source"] for path in NOTEBOOKS if path.stem != "03_explore"}
+    blocks = {
+        path.stem: json.loads(path.read_text())["cells"][1]["source"] for path in NOTEBOOKS if path.stem != "03_explore"
+    }
     stage, train, *shared = blocks["01_stage"]
     assert stage.startswith("stage: str") and train.startswith("train: bool = True")
     assert shared == blocks["00_data"] == blocks["02_report"]
@@ -48,7 +50,10 @@ def test_parameters_stand_after_the_title_as_typed_commented_literals(path):
     source = "".join(cell["source"])
     for line, node in zip(source.splitlines(), ast.parse(source).body, strict=True):
         assert isinstance(node, ast.AnnAssign) and isinstance(node.value, ast.Constant)
-        assert node.annotation.id in ("str", "int", "float", "bool") and type(node.value.value).__name__ == node.annotation.id
+        assert (
+            node.annotation.id in ("str", "int", "float", "bool")
+            and type(node.value.value).__name__ == node.annotation.id
+        )
         assert "  # " in line
 
 
@@ -63,13 +68,18 @@ def test_training_path_names_no_backend():
     # What only TensorFlow has stands in `fused`, which test_backends.py shows not to be needed elsewhere.
     for name in ("augment", "model", "model_cost", "callbacks", "train", "history", "files", "bank", "pairs", "splits"):
         tree = ast.parse((ROOT / "lfwstudy" / f"{name}.py").read_text())
-        imported = {alias.name.split(".")[0] for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
-        imported |= {node.module.split(".")[0] for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module}
+        imported = {
+            alias.name.split(".")[0] for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names
+        }
+        imported |= {
+            node.module.split(".")[0] for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module
+        }
         assert not imported & {"tensorflow", "jax", "torch", "pandas", "matplotlib", "IPython"}, name
 
 
 def test_measured_figures_in_the_readmes_are_those_of_the_results():
     from tools.readme_blocks import PLACES, published_text
+
     for readme, folder in PLACES:
         text = (ROOT / readme).read_text()
         assert text == published_text(text, folder), f"{readme}: run `python -m tools.readme_blocks`"
@@ -77,8 +87,9 @@ def test_measured_figures_in_the_readmes_are_those_of_the_results():
 
 def test_committed_runs_are_whole_and_can_be_picked_up():
     from lfwstudy.config import RunConfig
-    from lfwstudy.system.files import read_csv
     from lfwstudy.runs.store import Store
+    from lfwstudy.system.files import read_csv
+
     for results in ROOT.glob("results/*/results.csv"):
         store = Store(results.parent / "runs")
         assert {row["run"] for row in read_csv(results)} == set(store.ids())
@@ -91,25 +102,44 @@ def test_committed_runs_are_whole_and_can_be_picked_up():
 
 def test_networks_on_two_cores_are_means_over_their_seeds(monkeypatch):
     from tools import readme_blocks
+
     label, wrong = np.arange(100) < 50, (66, 65, 64)  # the pairs from 50 on that are called matched end there
-    runs = [{"stage": "s", "seed": seed, "stage_epochs": 2, "epoch_seconds": [60.0, 60.0 * seed], "test_accuracy": 1 - (wrong[seed] - 50) / 100,
-             "score": np.where(np.arange(100) < wrong[seed], 0.9, 0.1), "label": label, "components": np.arange(100), "elsewhere": 0.9,
-             "machine": "m"} for seed in (1, 0, 2)]
+    runs = [
+        {
+            "stage": "s",
+            "seed": seed,
+            "stage_epochs": 2,
+            "epoch_seconds": [60.0, 60.0 * seed],
+            "test_accuracy": 1 - (wrong[seed] - 50) / 100,
+            "score": np.where(np.arange(100) < wrong[seed], 0.9, 0.1),
+            "label": label,
+            "components": np.arange(100),
+            "elsewhere": 0.9,
+            "machine": "m",
+        }
+        for seed in (1, 0, 2)
+    ]
     begun = {**runs[0], "seed": 3, "epoch_seconds": [30.0], "test_accuracy": None}
     monkeypatch.setattr(readme_blocks, "two_cores", lambda _: [*runs, begun, {**begun, "stage": "t"}])
     each, together, other = readme_blocks.two_cores_table(())[2:5]
     interval = r"\[7\d\.\d, 9\d\.\d\]"
-    assert re.fullmatch(rf"\| s \| 0, 1, 2 \| 2 of 2 \| 2\.0 \(at most 3\.0\) \| 85\.0 {interval} \| 90\.0 \|", each), each
+    assert re.fullmatch(rf"\| s \| 0, 1, 2 \| 2 of 2 \| 2\.0 \(at most 3\.0\) \| 85\.0 {interval} \| 90\.0 \|", each), (
+        each
+    )
     assert re.fullmatch(rf"\| s: mean of 3 networks' logits \| \| \| \| 85\.0 {interval} \| \|", together), together
     assert other == "| t | 3 | 1 of 2 | 1.0 for all, reckoned | | |"
 
 
-@pytest.mark.parametrize("folder", sorted(path.parent for path in ROOT.glob("results/*/study.json") if "beyond" in path.read_text()),
-                         ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "folder",
+    sorted(path.parent for path in ROOT.glob("results/*/study.json") if "beyond" in path.read_text()),
+    ids=lambda path: path.name,
+)
 def test_committed_runs_of_the_second_ladder_are_those_that_it_asks_for(folder, monkeypatch):
     from lfwstudy.config import RunConfig
-    from lfwstudy.system.files import read_csv
     from lfwstudy.study.study import Study, open_study
+    from lfwstudy.system.files import read_csv
+
     studies = open_study(folder)
     records = [studies[0].store.record(run)[0] for run in studies[0].store.ids()]
     digests = {RunConfig.from_dict(record["config"]).data: record["data_digest"] for record in records}

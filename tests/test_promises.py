@@ -11,18 +11,17 @@ import numpy as np
 import pytest
 from test_load import fill
 
-from lfwstudy import workflow
-from lfwstudy import config
-from lfwstudy.data import registry
-from lfwstudy.system import files
-from lfwstudy.study import study as study_module
-from lfwstudy.report import tables
-from lfwstudy.training import trainer as training
+from lfwstudy import config, workflow
 from lfwstudy.config import DataConfig
+from lfwstudy.data import registry
 from lfwstudy.data.registry import load_pairs, prepare_bank
-from lfwstudy.system.files import read_csv, read_json, write_json, write_text
+from lfwstudy.report import tables
 from lfwstudy.runs.store import FILES, Store
+from lfwstudy.study import study as study_module
 from lfwstudy.study.study import Settings, Study
+from lfwstudy.system import files
+from lfwstudy.system.files import read_csv, read_json, write_json, write_text
+from lfwstudy.training import trainer as training
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +51,7 @@ def replace(name, old, new):
         text = (folder / name).read_text()
         (folder / name).unlink()  # the copies share nothing, but links might
         (folder / name).write_text(text.replace(old, new, 1))
+
     return call
 
 
@@ -59,18 +59,25 @@ def cut(name):
     def call(folder):
         content = (folder / name).read_bytes()
         (folder / name).unlink()
-        (folder / name).write_bytes(content[:len(content) // 2])
+        (folder / name).write_bytes(content[: len(content) // 2])
+
     return call
 
 
 DAMAGE = {
-    **{f"{name} cut short": cut(name) for name in FILES}, **{f"{name} empty": lambda f, n=name: (f / n).write_text("") for name in FILES},
-    "another configuration": change("config.json", seed=7), "another run's result": change("result.json", run="0" * 16),
-    "text for a number": change("result.json", val_accuracy_at_best="high"), "a status that does not exist": change("result.json", status="ok"),
+    **{f"{name} cut short": cut(name) for name in FILES},
+    **{f"{name} empty": lambda f, n=name: (f / n).write_text("") for name in FILES},
+    "another configuration": change("config.json", seed=7),
+    "another run's result": change("result.json", run="0" * 16),
+    "text for a number": change("result.json", val_accuracy_at_best="high"),
+    "a status that does not exist": change("result.json", status="ok"),
     "a list for a result": lambda folder: (folder / "result.json").write_text("[]"),
     "an accuracy that predictions deny": change("result.json", test_accuracy=0.99),
-    "a changed score": replace("predictions.csv", "\nval,", "\nvalue,"), "not text": lambda f: (f / "history.csv").write_bytes(b"\xff\xfe\0"),
-    "an epoch lost": lambda f: (f / "history.csv").write_text("\n".join((f / "history.csv").read_text().split("\n")[:-2]) + "\n"),
+    "a changed score": replace("predictions.csv", "\nval,", "\nvalue,"),
+    "not text": lambda f: (f / "history.csv").write_bytes(b"\xff\xfe\0"),
+    "an epoch lost": lambda f: (f / "history.csv").write_text(
+        "\n".join((f / "history.csv").read_text().split("\n")[:-2]) + "\n"
+    ),
     "a network cut short": lambda folder: (folder / "model.keras").write_bytes(b"PK\x03\x04" + bytes(100)),
 }
 
@@ -121,7 +128,7 @@ def test_a_missing_file_makes_a_run_unfinished(out):
     for spec, name in zip(specs, FILES, strict=False):
         (study.store.folder(spec.run) / name).unlink()
         assert not study.store.is_finished(spec.run)
-    assert study.missing(specs) == specs[:len(FILES)]
+    assert study.missing(specs) == specs[: len(FILES)]
 
 
 def pretend_all_runs_fail_at_once(monkeypatch):
@@ -136,10 +143,11 @@ def test_runs_that_do_not_match_are_not_reused_and_the_reason_is_printed(out, mo
     pretend_all_runs_fail_at_once(monkeypatch)
     told = {}
     for name, prepare in (
-            ("same", lambda: None),
-            ("version", lambda: [monkeypatch.setattr(m, "TRAINING_VERSION", 2) for m in (config, study_module)]),
-            ("precision", lambda: change("study.json", precision="bfloat16")(out)),
-            ("data", lambda: monkeypatch.setattr(registry.StudyPairs, "digest", lambda self, bank: "f" * 64))):
+        ("same", lambda: None),
+        ("version", lambda: [monkeypatch.setattr(m, "TRAINING_VERSION", 2) for m in (config, study_module)]),
+        ("precision", lambda: change("study.json", precision="bfloat16")(out)),
+        ("data", lambda: monkeypatch.setattr(registry.StudyPairs, "digest", lambda self, bank: "f" * 64)),
+    ):
         with monkeypatch.context():
             prepare()
             study_module._load_data.cache_clear()
@@ -189,9 +197,16 @@ print(load_pairs(config, sys.argv[2]).digest(prepare_bank(config, sys.argv[2])))
 
 @pytest.mark.parametrize("dataset", ["lfw-a", pytest.param("demo", marks=pytest.mark.long)])
 def test_two_that_start_with_one_empty_cache_share_it(faces, tmp_path, dataset):
-    environment, folder = {**os.environ, "LFWSTUDY_CACHE": str(tmp_path / "cache")}, "" if dataset == "demo" else str(faces)
-    both = [subprocess.Popen([sys.executable, "-c", FILL_CACHE, dataset, folder], env=environment, stdout=subprocess.PIPE, text=True)
-            for _ in range(2)]
+    environment, folder = (
+        {**os.environ, "LFWSTUDY_CACHE": str(tmp_path / "cache")},
+        "" if dataset == "demo" else str(faces),
+    )
+    both = [
+        subprocess.Popen(
+            [sys.executable, "-c", FILL_CACHE, dataset, folder], env=environment, stdout=subprocess.PIPE, text=True
+        )
+        for _ in range(2)
+    ]
     told = [process.communicate(timeout=120)[0] for process in both]
     data = DataConfig(dataset=dataset, side=41)
     assert told == [load_pairs(data, folder).digest(prepare_bank(data, folder)) + "\n"] * 2
@@ -223,7 +238,9 @@ def test_tables_show_a_diverged_run_and_nothing_starts_from_it(out, select):
     study.ask(["early-stopping"])
     run = study.climb()[1].candidates[0].specs[1].run  # one seed of two
     nothing = dict.fromkeys(("val_accuracy", "val_loss", "val_cross_entropy", "test_accuracy", "test_loss"), "nan")
-    change("result.json", status="diverged", best_epoch=None, val_accuracy_at_best="nan", **nothing)(study.store.folder(run))
+    change("result.json", status="diverged", best_epoch=None, val_accuracy_at_best="nan", **nothing)(
+        study.store.folder(run)
+    )
     rungs = study.climb()
     assert (rungs[1].after.stage, rungs[1].after.variant) == ("base", "base") and rungs[1].complete()
     study.write_results()

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from tools import readme_blocks
 from lfwstudy.errors import StudyError
-from lfwstudy.system.files import write_json
-from lfwstudy.runs.store import FILES
 from lfwstudy.ladder.stage import base_config, get_stage
+from lfwstudy.runs.store import FILES
+from lfwstudy.system.files import write_json
+from tools import readme_blocks
 
 STAGE = "all-people-shallow"
 
@@ -15,7 +15,8 @@ STAGE = "all-people-shallow"
 def keep(root, stage, fold, accuracy, seed=0, protocol="view2", **changes):
     """A finished run of a stage, as a folder below results/ keeps it; None for an accuracy: not scored."""
     config = base_config("cpu", "beyond", dataset="lfw-deepfunneled", protocol=protocol, fold=fold).change(
-        {**get_stage("beyond", stage).variants[0].changes, **changes})
+        {**get_stage("beyond", stage).variants[0].changes, **changes}
+    )
     folder = root / "runs" / config.identify(seed, "bfloat16", "")
     folder.mkdir(parents=True)
     for name in FILES:
@@ -34,14 +35,18 @@ def ten(tmp_path):
     return tmp_path, (pytest.approx(np.mean(accuracies)), pytest.approx(np.std(accuracies, ddof=1) / np.sqrt(10)))
 
 
-@pytest.mark.parametrize("others", [
-    lambda root: [keep(root, "base", fold, 0.6) for fold in range(1, 11)],
-    lambda root: [keep(root, "all-people-larger", fold, 0.8) for fold in range(1, 11)],
-    lambda root: keep(root, STAGE, None, 0.5, protocol="view1"),
-    lambda root: keep(root, STAGE, 3, 0.5, **{"training.weight_decay": 0.1}),
-    lambda root: keep(root, STAGE, 3, None, seed=1),
-    lambda root: (keep(root, "base", 4, 0.5) / "result.json").unlink(),
-], ids=["the base network", "another stage", "view 1", "another configuration", "not scored", "not finished"])
+@pytest.mark.parametrize(
+    "others",
+    [
+        lambda root: [keep(root, "base", fold, 0.6) for fold in range(1, 11)],
+        lambda root: [keep(root, "all-people-larger", fold, 0.8) for fold in range(1, 11)],
+        lambda root: keep(root, STAGE, None, 0.5, protocol="view1"),
+        lambda root: keep(root, STAGE, 3, 0.5, **{"training.weight_decay": 0.1}),
+        lambda root: keep(root, STAGE, 3, None, seed=1),
+        lambda root: (keep(root, "base", 4, 0.5) / "result.json").unlink(),
+    ],
+    ids=["the base network", "another stage", "view 1", "another configuration", "not scored", "not finished"],
+)
 def test_mean_of_view_2_is_of_the_stages_own_folds(ten, others):
     folder, expected = ten
     others(folder)

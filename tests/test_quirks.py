@@ -4,18 +4,19 @@ import time
 import numpy as np
 import pytest
 
-from lfwstudy.data.bank import ImageBank
 from lfwstudy.config import DataConfig
-from lfwstudy.data.registry import StudyPairs, load_pairs, prepare_bank
+from lfwstudy.data.bank import ImageBank
 from lfwstudy.data.demo import draw_face
-from lfwstudy.data.pairs import Pairs
 from lfwstudy.data.duplicates import near_duplicates, odd_pairs, surest_errors
+from lfwstudy.data.pairs import Pairs
+from lfwstudy.data.registry import StudyPairs, load_pairs, prepare_bank
 
 
 def bank_of(pictures):
     names = np.array(sorted(pictures))
-    return ImageBank(np.stack([pictures[n] for n in names]), names, np.zeros((len(names), 32), np.uint8), "lfw-a", 250, 250,
-                     "box")
+    return ImageBank(
+        np.stack([pictures[n] for n in names]), names, np.zeros((len(names), 32), np.uint8), "lfw-a", 250, 250, "box"
+    )
 
 
 def pair(left, right, label):
@@ -30,8 +31,11 @@ def test_a_photograph_under_two_names_is_found_and_its_pairs_are_flagged():
     assert [d.two_names() for d in sorted(found, key=lambda d: d.left)] == [True, False]
     pairs = StudyPairs(pair("P0_0001", "P2_0001", 0), pair("P1_0001", "P1_0002", 1), pair("Q_0001", "P3_0001", 0))
     flagged = {(o.part, o.why.split(",")[0]) for o in odd_pairs(found, pairs)}
-    assert flagged == {("train", "P0_0001 is the photograph of Q_0001"), ("val", "nearly one picture twice"),
-                       ("test", "Q_0001 is the photograph of P0_0001")}
+    assert flagged == {
+        ("train", "P0_0001 is the photograph of Q_0001"),
+        ("val", "nearly one picture twice"),
+        ("test", "Q_0001 is the photograph of P0_0001"),
+    }
 
 
 def test_images_that_no_pair_names_count_as_training():
@@ -42,7 +46,8 @@ def test_images_that_no_pair_names_count_as_training():
     assert odd_pairs(found, pairs) == []
     wider = dataclasses.replace(pairs, extra=np.array(["P0_0001"]))
     assert [(o.part, o.why) for o in odd_pairs(found, wider)] == [
-        ("test", "Q_0001 is the photograph of P0_0001, which is in train")]
+        ("test", "Q_0001 is the photograph of P0_0001, which is in train")
+    ]
 
 
 def test_demo_faces_have_no_doubles():
@@ -63,9 +68,12 @@ def test_the_five_known_photographs_and_no_others(lfw_dir):
     found = near_duplicates(bank)
     assert time.monotonic() - began < 60
     assert {(d.left, d.right) for d in found if d.two_names()} == {
-        ("Bart_Hendricks_0001", "Ricky_Ray_0001"), ("Emmy_Rossum_0001", "Eva_Amurri_0001"),
-        ("Gabrielle_Rose_0001", "Martha_Bowen_0002"), ("Andrew_Caldecott_0001", "Andrew_Gilligan_0001"),
-        ("Carlos_Beltran_0001", "Raul_Ibanez_0001")}
+        ("Bart_Hendricks_0001", "Ricky_Ray_0001"),
+        ("Emmy_Rossum_0001", "Eva_Amurri_0001"),
+        ("Gabrielle_Rose_0001", "Martha_Bowen_0002"),
+        ("Andrew_Caldecott_0001", "Andrew_Gilligan_0001"),
+        ("Carlos_Beltran_0001", "Raul_Ibanez_0001"),
+    }
     pairs = load_pairs(config, lfw_dir)
     lines = {(o.part, int(dict(pairs.parts())[o.part].line[o.row])) for o in odd_pairs(found, pairs)}
     assert {("train", 1195), ("test", 545)} <= lines and len(lines) <= 5

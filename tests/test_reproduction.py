@@ -2,14 +2,12 @@ import numpy as np
 import pytest
 from test_load import made_up_predictions, made_up_run
 
-from lfwstudy.report import sections
-from lfwstudy.report import figures
-from lfwstudy.report import tables
-from lfwstudy.system.files import write_csv
-from lfwstudy.training.decisions import COLUMNS
 from lfwstudy.ladder.reproduction import compare, published_histories
 from lfwstudy.ladder.stage import LADDERS, base_config
+from lfwstudy.report import figures, sections, tables
 from lfwstudy.study.study import Candidate, Rung, Settings, Study
+from lfwstudy.system.files import write_csv
+from lfwstudy.training.decisions import COLUMNS
 from lfwstudy.widgets import runs
 
 BASE = published_histories()["base", "base"]
@@ -17,7 +15,10 @@ BASE = published_histories()["base", "base"]
 
 def history_of(factor=1.0, epochs=200, start=1):
     """A run whose validation loss is `factor` times the published one from an epoch on."""
-    return [{"epoch": row["epoch"], "val_loss": row["val_loss"] * (factor if row["epoch"] >= start else 1)} for row in BASE[:epochs]]
+    return [
+        {"epoch": row["epoch"], "val_loss": row["val_loss"] * (factor if row["epoch"] >= start else 1)}
+        for row in BASE[:epochs]
+    ]
 
 
 def test_published_histories_are_of_variants_of_the_ladder_and_end_where_the_report_says():
@@ -33,6 +34,7 @@ def test_published_histories_are_of_variants_of_the_ladder_and_end_where_the_rep
 def test_published_checkpoints_are_those_of_the_lowest_total_validation_loss():
     """What the report prints as the best epoch follows from the histories and the configuration, where the period was 5."""
     from lfwstudy.training.decisions import best_checkpoint, should_stop
+
     configs = LADDERS["published"].path(base_config("report", "published"))
     printed = {(s.id, v.id): v.published for s in LADDERS["published"].stages for v in s.variants if v.published}
     checked = 0
@@ -41,15 +43,27 @@ def test_published_checkpoints_are_those_of_the_lowest_total_validation_loss():
         if p and p.best_epoch and p.best_epoch % 5 == 0:
             training = configs[key].training
             assert best_checkpoint(rows, training) == p.best_epoch, key
-            assert len(rows) == training.epochs or should_stop(rows, training) and not should_stop(rows[:-1], training), key
+            assert len(rows) == training.epochs or (
+                should_stop(rows, training) and not should_stop(rows[:-1], training)
+            ), key
             checked += 1
     assert checked == 8
 
 
-@pytest.mark.parametrize("rows, farthest, reproduced", [
-    (history_of(), 0.0, True), (history_of(1.19), 0.19, True), (history_of(0.82), 0.18, True), (history_of(1.21), 0.21, False),
-    (history_of(1.5, start=150), None, True), (history_of(2.0)[:4] + history_of()[4:], 0.0, True), (history_of(epochs=170), 0.0, True), (history_of(epochs=150), 0.0, False),
-    (history_of(np.nan, start=50), np.nan, False)])
+@pytest.mark.parametrize(
+    "rows, farthest, reproduced",
+    [
+        (history_of(), 0.0, True),
+        (history_of(1.19), 0.19, True),
+        (history_of(0.82), 0.18, True),
+        (history_of(1.21), 0.21, False),
+        (history_of(1.5, start=150), None, True),
+        (history_of(2.0)[:4] + history_of()[4:], 0.0, True),
+        (history_of(epochs=170), 0.0, True),
+        (history_of(epochs=150), 0.0, False),
+        (history_of(np.nan, start=50), np.nan, False),
+    ],
+)
 def test_a_run_reproduces_within_a_fifth_until_both_have_learned(rows, farthest, reproduced):
     found = compare(rows, BASE)
     assert found.reproduced is reproduced
@@ -67,18 +81,34 @@ def finished(tmp_path, monkeypatch):
     monkeypatch.setattr("lfwstudy.report.sections.is_demo", lambda study: False)
 
     def make(factor=1.1, epochs=200, ladder="published"):
-        study = Study(Settings(out=str(tmp_path / ladder), ladder=ladder, profile="report", stages="base", precision="float32"))
+        study = Study(
+            Settings(out=str(tmp_path / ladder), ladder=ladder, profile="report", stages="base", precision="float32")
+        )
         study.ask(["base"])
         spec = study.climb()[0].candidates[0].specs[0]
         pairs, digest = study.data(spec.config.data)[1:]
         predictions, measured = made_up_predictions(tmp_path / f"{ladder}.csv", pairs, np.random.default_rng(0))
         history = tmp_path / f"{ladder}-history.csv"
-        write_csv(history, COLUMNS, [
-            {**row, "val_loss": factor * row["val_loss"], "val_cross_entropy": 0.6 + 0.001 * row["epoch"], "cross_entropy": 0.1,
-             "learning_rate": 0.001, "seconds": 1.0, "penalty": factor * row["val_loss"], "head_penalty": 0.9 * row["val_loss"]}
-            for row in BASE[:epochs]])
+        write_csv(
+            history,
+            COLUMNS,
+            [
+                {
+                    **row,
+                    "val_loss": factor * row["val_loss"],
+                    "val_cross_entropy": 0.6 + 0.001 * row["epoch"],
+                    "cross_entropy": 0.1,
+                    "learning_rate": 0.001,
+                    "seconds": 1.0,
+                    "penalty": factor * row["val_loss"],
+                    "head_penalty": 0.9 * row["val_loss"],
+                }
+                for row in BASE[:epochs]
+            ],
+        )
         made_up_run(study.store.folder(spec.run), spec, digest, history, predictions, measured)
         return study, study.climb()
+
     return make
 
 
@@ -104,10 +134,12 @@ def test_the_clock_is_told_from_the_histories(finished):
     told = sections.clock(study, rungs).data
     fall = BASE[4]["val_loss"] - BASE[-1]["val_loss"]
     assert f"falls by {fall:.1f}" in told and f"by {0.9 * fall:.1f}" in told and "lowest at epoch 1." in told
-    (rows, marks), = tables.watched_runs(study, rungs).values()
+    ((rows, marks),) = tables.watched_runs(study, rungs).values()
     assert marks == {"stop": None, "evaluated": 200, "learning rate / 10": None}
     drawn = figures.captioned(figures.watched(tables.watched_runs(study, rungs), "source"), "caption").data
-    assert all(name in drawn for name in ("total validation loss", "penalty of the last unit", "validation cross-entropy"))
+    assert all(
+        name in drawn for name in ("total validation loss", "penalty of the last unit", "validation cross-entropy")
+    )
 
 
 def test_published_curves_lie_under_ours_in_figures_and_explorers(finished):
@@ -115,9 +147,24 @@ def test_published_curves_lie_under_ours_in_figures_and_explorers(finished):
     published = tables.published_curves(study, rungs)
     assert [row["val_loss"] for row in published["base"]] == [row["val_loss"] for row in BASE]
     drawn = figures.captioned(figures.learning_curves(tables.curves(study, rungs), "source", published), "caption").data
-    assert "published, validation" in drawn and "total loss" in drawn and "in orange" in tables.curves_caption(study, rungs)
-    rows = [{"stage": "base", "variant": "base", "seed": "0", "fold": "", "carried_forward": "true", "run": rungs[0].candidates[0].specs[0].run}]
-    assert "published, base/base" in runs._figure(study, rows, "loss") and "published" not in runs._figure(study, rows, "cross_entropy")
+    assert (
+        "published, validation" in drawn
+        and "total loss" in drawn
+        and "in orange" in tables.curves_caption(study, rungs)
+    )
+    rows = [
+        {
+            "stage": "base",
+            "variant": "base",
+            "seed": "0",
+            "fold": "",
+            "carried_forward": "true",
+            "run": rungs[0].candidates[0].specs[0].run,
+        }
+    ]
+    assert "published, base/base" in runs._figure(study, rows, "loss") and "published" not in runs._figure(
+        study, rows, "cross_entropy"
+    )
     # The report's own ladder was never run by the published code.
     assert tables.published_curves(*finished(ladder="report")) == {}
 
@@ -137,7 +184,11 @@ def test_published_figures_stand_beside_the_configuration_that_the_report_descri
             if carried:
                 start = start.change(next(v.changes for v in stage.variants if v.id == carried))
         return {key for key, p in found.items() if p}
+
     everything = {(s.id, v.id) for s in LADDERS["report"].stages for v in s.variants if v.published}
     assert figures(ladder="report", select="report") == figures(ladder="published") == everything
-    assert {stage for stage, _ in everything - figures(ladder="report", select="validation")} == {"label-clipping", "lr-schedule"}
+    assert {stage for stage, _ in everything - figures(ladder="report", select="validation")} == {
+        "label-clipping",
+        "lr-schedule",
+    }
     assert figures(ladder="beyond") == set()

@@ -5,22 +5,39 @@ import math
 import numpy as np
 import pytest
 
-from tools import readme_blocks
 from lfwstudy.report import tables
 from lfwstudy.system.files import cell
 from lfwstudy.system.rounding import percent, signed_points
 from lfwstudy.widgets import runs
+from tools import readme_blocks
 
 
-@pytest.mark.parametrize("share, shown", [
-    (0.8125, "81.3"), (0.8115, "81.2"), (0.8105, "81.1"), (0.57250, "57.3"), (0.81249, "81.2"), (0.0, "0.0"), (1.0, "100.0"),
-    (None, ""), (float("nan"), "nan"), ("0.8125", "81.3"), (np.float64(0.8125), "81.3"), (0.07125, "7.1"), (1e-9, "0.0")])
+@pytest.mark.parametrize(
+    "share, shown",
+    [
+        (0.8125, "81.3"),
+        (0.8115, "81.2"),
+        (0.8105, "81.1"),
+        (0.57250, "57.3"),
+        (0.81249, "81.2"),
+        (0.0, "0.0"),
+        (1.0, "100.0"),
+        (None, ""),
+        (float("nan"), "nan"),
+        ("0.8125", "81.3"),
+        (np.float64(0.8125), "81.3"),
+        (0.07125, "7.1"),
+        (1e-9, "0.0"),
+    ],
+)
 def test_halves_are_rounded_up_whatever_binary_makes_of_them(share, shown):
     assert percent(share) == shown
 
 
-@pytest.mark.parametrize("share, shown", [
-    (0.0125, "+1.3"), (-0.0125, "-1.3"), (0.0, "+0.0"), (-0.0004, "+0.0"), (0.0004, "+0.0"), (-0.001, "-0.1")])
+@pytest.mark.parametrize(
+    "share, shown",
+    [(0.0125, "+1.3"), (-0.0125, "-1.3"), (0.0, "+0.0"), (-0.0004, "+0.0"), (0.0004, "+0.0"), (-0.001, "-0.1")],
+)
 def test_points_carry_a_sign_and_zero_has_one(share, shown):
     assert signed_points(share) == shown
 
@@ -32,9 +49,14 @@ def test_a_mean_reads_the_same_from_every_source(seeds):
         for right in range(0, pairs, 7):
             shares = [min(right + seed * seed, pairs) / pairs for seed in range(seeds)]
             rows = [{"test_accuracy": cell(share)} for share in shares]
-            told = {readme_blocks._mean(rows, "test_accuracy", 100), percent(sum(shares) / seeds), percent(np.mean(shares)),
-                    percent(math.fsum(reversed(shares)) / seeds), percent(tables.mean_of([{"a": s} for s in shares], "a")),
-                    percent(np.mean([float(row["test_accuracy"]) for row in rows]))}
+            told = {
+                readme_blocks._mean(rows, "test_accuracy", 100),
+                percent(sum(shares) / seeds),
+                percent(np.mean(shares)),
+                percent(math.fsum(reversed(shares)) / seeds),
+                percent(tables.mean_of([{"a": s} for s in shares], "a")),
+                percent(np.mean([float(row["test_accuracy"]) for row in rows])),
+            }
             assert len(told) == 1, (shares, told)
 
 

@@ -17,19 +17,29 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lfwstudy.runs import local
-from lfwstudy.report import pages
-from lfwstudy.report import tables
 from lfwstudy.data.bank import load_bank
-from lfwstudy.errors import DataError, StudyError, one_line
-from lfwstudy.system.files import cell, locked, write_csv, write_json
 from lfwstudy.data.pairs import is_name
+from lfwstudy.errors import DataError, StudyError, one_line
+from lfwstudy.report import pages, tables
+from lfwstudy.runs import local
 from lfwstudy.study.study import Settings, Study
+from lfwstudy.system.files import cell, locked, write_csv, write_json
 
 ROOT = Path(__file__).resolve().parents[1]
 
-HOSTILE = ['<script>alert(1)</script>', '"><img src=x onerror=alert(1)>', "'; import os; os.abort() #", '"""', "\\", "{{7*7}}",
-           "a\nimport os", "`id`", "$(id)", "&amp;", "%(x)s"]
+HOSTILE = [
+    "<script>alert(1)</script>",
+    '"><img src=x onerror=alert(1)>',
+    "'; import os; os.abort() #",
+    '"""',
+    "\\",
+    "{{7*7}}",
+    "a\nimport os",
+    "`id`",
+    "$(id)",
+    "&amp;",
+    "%(x)s",
+]
 
 
 @pytest.mark.parametrize("name", HOSTILE)
@@ -42,6 +52,7 @@ def test_names_are_escaped_in_tables(name):
 @pytest.mark.parametrize("value", HOSTILE)
 def test_papermill_parameters_stay_in_their_cell(value):
     from papermill.translators import PythonTranslator
+
     code = PythonTranslator.codify({"out": value})
     statements = [node for node in ast.parse(code).body]
     assert len(statements) == 1 and ast.literal_eval(statements[0].value) == value
@@ -50,6 +61,7 @@ def test_papermill_parameters_stay_in_their_cell(value):
 @pytest.mark.parametrize("value", HOSTILE)
 def test_csv_fields_come_back_as_they_were(tmp_path, value):
     from lfwstudy.system.files import read_csv
+
     write_csv(tmp_path / "x.csv", ["a", "b"], [{"a": value, "b": 1}])
     assert read_csv(tmp_path / "x.csv") == [{"a": value, "b": "1"}]
     assert cell(True) == "true" and cell(None) == "" and cell(float("nan")) == "nan"
@@ -75,9 +87,10 @@ def test_a_bank_is_never_unpickled(tmp_path):
 
 
 def test_a_resume_state_is_never_unpickled(tmp_path):
-    from lfwstudy.training.recorder import load_resume
     from lfwstudy.config import TrainingConfig
     from lfwstudy.errors import RunError
+    from lfwstudy.training.recorder import load_resume
+
     (tmp_path / "resume.npz").write_bytes(pickle.dumps(Bomb(tmp_path / "exploded")))
     with pytest.raises(RunError, match="unusable resume state"):
         load_resume(tmp_path, None, TrainingConfig())
@@ -88,6 +101,7 @@ def test_a_network_with_code_in_it_is_refused(tmp_path):
     import keras
 
     from lfwstudy.verify.photos import load_model
+
     model = keras.Sequential([keras.Input((2,)), keras.layers.Lambda(lambda x: x + 1)])
     model.save(tmp_path / "model.keras")
     with pytest.raises(StudyError, match="not a loadable network"):
@@ -97,8 +111,15 @@ def test_a_network_with_code_in_it_is_refused(tmp_path):
         archive.writestr("config.json", '{"module": "os", "class_name": "system", "config": "true"}')
         archive.writestr("metadata.json", "{}")
     (tmp_path / "secret").write_text("a\nb\n")
-    keras.Sequential([keras.Input((1,), dtype="string"), keras.layers.StringLookup(vocabulary=["a"])]).save(tmp_path / "reader.keras")
-    _replace_in_member(tmp_path / "reader.keras", "config.json", b'"vocabulary": ["a"]', f'"vocabulary": "{tmp_path / "secret"}"'.encode())
+    keras.Sequential([keras.Input((1,), dtype="string"), keras.layers.StringLookup(vocabulary=["a"])]).save(
+        tmp_path / "reader.keras"
+    )
+    _replace_in_member(
+        tmp_path / "reader.keras",
+        "config.json",
+        b'"vocabulary": ["a"]',
+        f'"vocabulary": "{tmp_path / "secret"}"'.encode(),
+    )
     for name in ("zip.keras", "other.keras", "reader.keras"):
         with pytest.raises(StudyError, match=name):
             load_model(tmp_path / name)
@@ -113,21 +134,27 @@ def _replace_in_member(path, member, old, new):
             archive.writestr(name, content.replace(old, new) if name == member else content)
 
 
-@pytest.mark.parametrize("value", ["=1+1", "+1", "-1+1", "@SUM(A1)", "\t=1", " =1", "\uff1d1", '"=1', ";=1", "=cmd|' /C calc'!A0"])
+@pytest.mark.parametrize(
+    "value", ["=1+1", "+1", "-1+1", "@SUM(A1)", "\t=1", " =1", "\uff1d1", '"=1', ";=1", "=cmd|' /C calc'!A0"]
+)
 def test_no_cell_becomes_a_formula(tmp_path, value):
     write_csv(tmp_path / "x.csv", ["a", "b"], [{"a": value, "b": -1.5}])
     text = (tmp_path / "x.csv").read_text()
     assert re.match(r"""a,b\n"?'""", text) and text.endswith(",-1.5\n")
 
 
-@pytest.mark.parametrize("text", ["two\nlines", "colour \x1b[31m", "bell\x07", "back\rwards", "\u202eturned", "c1 \x9b31m"])
+@pytest.mark.parametrize(
+    "text", ["two\nlines", "colour \x1b[31m", "bell\x07", "back\rwards", "\u202eturned", "c1 \x9b31m"]
+)
 def test_what_is_printed_is_one_line_of_printable_characters(text):
     assert one_line(text).isprintable() and len(one_line(text)) > len(text)
 
 
 def test_names_do_not_reach_the_terminal_as_commands(tmp_path):
     folder = tmp_path / "a\x1b[31m\nerror: all is well"
-    done = subprocess.run([sys.executable, "-m", "lfwstudy.cli", "report", "--out", str(folder)], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "lfwstudy.cli", "report", "--out", str(folder)], capture_output=True, text=True
+    )
     assert done.returncode == 2 and done.stderr.count("\n") == 1 and "\x1b" not in done.stderr
 
 
@@ -137,9 +164,15 @@ def test_hostile_names_go_through_a_whole_study_and_do_nothing(tmp_path):
     from test_bad_data import NAMES
 
     from lfwstudy.data import demo
+
     demo.make_demo(tmp_path, people=60, train_people=40, train_pairs=20, test_pairs=10, fold_pairs=2, seed=5)
     (tmp_path / "demo").rename(tmp_path / "lfw2")
-    hostile = [*(name for name in NAMES.values() if len(name) < 90), *(name for name in HOSTILE if is_name(name)), "$^$x", "<b>"]
+    hostile = [
+        *(name for name in NAMES.values() if len(name) < 90),
+        *(name for name in HOSTILE if is_name(name)),
+        "$^$x",
+        "<b>",
+    ]
     new = dict(zip(sorted(os.listdir(tmp_path / "lfw2"))[::2], dict.fromkeys(hostile)))
     for old, name in new.items():
         folder = (tmp_path / "lfw2" / old).rename(tmp_path / "lfw2" / name)
@@ -148,8 +181,28 @@ def test_hostile_names_go_through_a_whole_study_and_do_nothing(tmp_path):
     for file in tmp_path.glob("*.txt"):
         lines = [line.split("\t") for line in file.read_text().split("\n")]
         file.write_text("\n".join("\t".join(new.get(field, field) for field in line) for line in lines))
-    done = subprocess.run([sys.executable, "-m", "lfwstudy.cli", "run", "--dataset", "lfw-a", "--data-dir", tmp_path, "--profile", "tiny",
-                           "--stages", "base", "--precision", "float32", "--out", tmp_path / "out"], capture_output=True, text=True)
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "lfwstudy.cli",
+            "run",
+            "--dataset",
+            "lfw-a",
+            "--data-dir",
+            tmp_path,
+            "--profile",
+            "tiny",
+            "--stages",
+            "base",
+            "--precision",
+            "float32",
+            "--out",
+            tmp_path / "out",
+        ],
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0 and "Traceback" not in done.stderr, done.stderr
     scored = "".join(path.read_text() for path in (tmp_path / "out" / "runs").rglob("predictions.csv"))
     assert sum(name.replace('"', '""') in scored for name in new.values()) > 5
@@ -158,33 +211,63 @@ def test_hostile_names_go_through_a_whole_study_and_do_nothing(tmp_path):
         assert not re.search(r"<script\b|<[^>]+\sonerror=|<img[^>]+src=(?!\"data:)", body), page
 
 
-HOSTILE_CELLS = ["<script>alert(1)</script>", "<img src='data:image/png;base64,AA' onerror='alert(1)'>", "<svg onload=alert(1)></svg>",
-                 "<a href=' javascript:alert(1)'>x</a>", "<iframe src='https://x'></iframe>", "<meta http-equiv=refresh content=0>",
-                 "<form action='https://x'><input></form>", "<p style='background:url(https://x)'>x</p>", "<base href='https://x'>",
-                 "<a href='java\nscript:alert(1)'>x</a>", "<p style='background:\nurl(https://x)'>x</p>",
-                 "<style>.demo { display: none }</style>", "<!--><img src=x onerror=alert(1)>-->", "<p style='position:fixed;inset:0'>x</p>",
-                 "<svg><a><set attributeName='href' to='javascript:alert(1)'/></a></svg>", "<video src='https://x'></video>",
-                 "<svg><image href='https://x/y.png'/></svg>", "<p style='background:u\\72l(https://x)'>x</p>"]
+HOSTILE_CELLS = [
+    "<script>alert(1)</script>",
+    "<img src='data:image/png;base64,AA' onerror='alert(1)'>",
+    "<svg onload=alert(1)></svg>",
+    "<a href=' javascript:alert(1)'>x</a>",
+    "<iframe src='https://x'></iframe>",
+    "<meta http-equiv=refresh content=0>",
+    "<form action='https://x'><input></form>",
+    "<p style='background:url(https://x)'>x</p>",
+    "<base href='https://x'>",
+    "<a href='java\nscript:alert(1)'>x</a>",
+    "<p style='background:\nurl(https://x)'>x</p>",
+    "<style>.demo { display: none }</style>",
+    "<!--><img src=x onerror=alert(1)>-->",
+    "<p style='position:fixed;inset:0'>x</p>",
+    "<svg><a><set attributeName='href' to='javascript:alert(1)'/></a></svg>",
+    "<video src='https://x'></video>",
+    "<svg><image href='https://x/y.png'/></svg>",
+    "<p style='background:u\\72l(https://x)'>x</p>",
+]
 
 
 @pytest.mark.parametrize("hostile", HOSTILE_CELLS)
 @pytest.mark.parametrize("kind", ["text/html", "text/markdown", "markdown cell", "error"])
 def test_notebooks_of_somebody_else_act_in_no_report(tmp_path, monkeypatch, hostile, kind):
     study = Study(Settings(out=str(tmp_path), precision="float32"))
-    output = {"output_type": "error", "ename": hostile, "evalue": hostile, "traceback": [hostile]} if kind == "error" else {
-        "output_type": "display_data", "metadata": {}, "data": {kind: hostile}}
-    code = {"cell_type": "code", "metadata": {}, "source": "", "execution_count": 1,
-            "outputs": [] if kind == "markdown cell" else [output]}
-    cells = [{"cell_type": "markdown", "metadata": {}, "source": hostile if kind == "markdown cell" else "x"}, code, code]
+    output = (
+        {"output_type": "error", "ename": hostile, "evalue": hostile, "traceback": [hostile]}
+        if kind == "error"
+        else {"output_type": "display_data", "metadata": {}, "data": {kind: hostile}}
+    )
+    code = {
+        "cell_type": "code",
+        "metadata": {},
+        "source": "",
+        "execution_count": 1,
+        "outputs": [] if kind == "markdown cell" else [output],
+    }
+    cells = [
+        {"cell_type": "markdown", "metadata": {}, "source": hostile if kind == "markdown cell" else "x"},
+        code,
+        code,
+    ]
     page = pages.Page("x", "x", hostile, "x.ipynb", {})
     monkeypatch.setattr(pages, "all_pages", lambda study: [page])
     pages.notebook_path(study, page).parent.mkdir()
-    write_json(pages.notebook_path(study, page), {"cells": cells, "metadata": {"lfwstudy_gap": hostile}, "nbformat": 4,
-                                                   "nbformat_minor": 4})
+    write_json(
+        pages.notebook_path(study, page),
+        {"cells": cells, "metadata": {"lfwstudy_gap": hostile}, "nbformat": 4, "nbformat_minor": 4},
+    )
     html = pages.render(study).read_text()
-    body = html[html.index("<body"):]
-    assert not re.search(r"<(script|iframe|meta|form|base|object|embed|link|style|video|set)\b|<[^>]+\son\w+=|<[^>]+(java\s*script:|url\()"
-                         r"|<[^>]+(position:|\\72|(src|xlink:href)=.https://)|<image[^>]+https://", body)
+    body = html[html.index("<body") :]
+    assert not re.search(
+        r"<(script|iframe|meta|form|base|object|embed|link|style|video|set)\b|<[^>]+\son\w+=|<[^>]+(java\s*script:|url\()"
+        r"|<[^>]+(position:|\\72|(src|xlink:href)=.https://)|<image[^>]+https://",
+        body,
+    )
     assert "Content-Security-Policy" in html and "default-src 'none'" in html
 
 
@@ -194,10 +277,17 @@ def test_links_in_a_folder_of_somebody_else_are_not_written_through(tmp_path, mo
     (tmp_path / "run").mkdir()
     for name in (".lock", "log.txt", "job.json", "result.json"):
         (tmp_path / "run" / name).symlink_to(mine)
-    with pytest.raises(OSError):
-        with locked(tmp_path / "run" / ".lock"):
-            pass
-    job = {"task": "train", "config": {"none": 1}, "run": "0" * 16, "folder": str(tmp_path / "run"), "threads": 1, "seed": 0, "data_dir": ""}
+    with pytest.raises(OSError), locked(tmp_path / "run" / ".lock"):
+        pass
+    job = {
+        "task": "train",
+        "config": {"none": 1},
+        "run": "0" * 16,
+        "folder": str(tmp_path / "run"),
+        "threads": 1,
+        "seed": 0,
+        "data_dir": "",
+    }
     with pytest.raises(StudyError):
         local.train_in_process(job)
     assert mine.read_text() == "precious"
@@ -207,7 +297,9 @@ def test_the_code_unpickles_and_evaluates_nothing():
     for path in (ROOT / "lfwstudy").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, (ast.Import, ast.ImportFrom)):
-                names = {alias.name.split(".")[0] for alias in node.names} | {(getattr(node, "module", "") or "").split(".")[0]}
+                names = {alias.name.split(".")[0] for alias in node.names} | {
+                    (getattr(node, "module", "") or "").split(".")[0]
+                }
                 assert not names & {"pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve", "yaml"}, path
             if isinstance(node, ast.Call):
                 name, given = ast.unparse(node.func), {k.arg: ast.unparse(k.value) for k in node.keywords}
@@ -223,23 +315,44 @@ def test_every_dependency_has_bounds():
 
 
 def test_the_developers_commands_include_a_check_for_known_vulnerabilities():
-    assert "tests/audit.py" in subprocess.run(["make", "-n", "audit"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert (
+        "tests/audit.py"
+        in subprocess.run(["make", "-n", "audit"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    )
 
 
 SOUND, PASSED_OVER = {"name": "a", "version": "1", "vulns": []}, {"name": "b", "skip_reason": "not found on PyPI"}
 WEAK = {"name": "c", "version": "2", "vulns": [{"id": "CVE-1", "fix_versions": ["3"]}]}
 
 
-@pytest.mark.parametrize("packages, status, words", [
-    ([SOUND, {"name": "d", "skip_reason": "distribution marked as editable"}], 0, "no known vulnerabilities in 1 packages"),
-    ([SOUND, WEAK], 1, "c 2: CVE-1, mended in 3"), ([SOUND, PASSED_OVER], 2, "1 of 2 packages were not checked: b"),
-    ([PASSED_OVER], 2, "nothing was checked: .* none of 1 packages"), (None, 2, "nothing was checked, .*: no such host")])
+@pytest.mark.parametrize(
+    "packages, status, words",
+    [
+        (
+            [SOUND, {"name": "d", "skip_reason": "distribution marked as editable"}],
+            0,
+            "no known vulnerabilities in 1 packages",
+        ),
+        ([SOUND, WEAK], 1, "c 2: CVE-1, mended in 3"),
+        ([SOUND, PASSED_OVER], 2, "1 of 2 packages were not checked: b"),
+        ([PASSED_OVER], 2, "nothing was checked: .* none of 1 packages"),
+        (None, 2, "nothing was checked, .*: no such host"),
+    ],
+)
 def test_an_audit_that_checked_nothing_is_no_clean_one(tmp_path, packages, status, words):
     """A stand-in for pip-audit, which itself ends well where its service answers for no package."""
-    said = "import sys; sys.exit('no such host')" if packages is None else f"print({json.dumps(json.dumps({'dependencies': packages}))})"
+    said = (
+        "import sys; sys.exit('no such host')"
+        if packages is None
+        else f"print({json.dumps(json.dumps({'dependencies': packages}))})"
+    )
     (tmp_path / "pip_audit.py").write_text(said)
-    done = subprocess.run([sys.executable, ROOT / "tests" / "audit.py"], capture_output=True, text=True,
-                          env={**os.environ, "PYTHONPATH": str(tmp_path)})
+    done = subprocess.run(
+        [sys.executable, ROOT / "tests" / "audit.py"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+    )
     assert done.returncode == status and re.search(words, done.stdout), done.stdout + done.stderr
     assert all(line.startswith("audit: ") for line in done.stdout.splitlines())
 
@@ -250,12 +363,18 @@ def test_jupyterlab_keeps_token_and_origin_checks(tmp_path):
     assert line.split() == ["$(BIN)/jupyter", "lab", "notebooks"]
     assert not [p for p in ROOT.rglob("jupyter*config*") if ".venv" not in p.parts]
     port, home = 18000 + os.getpid() % 1000, {**os.environ, "HOME": str(tmp_path), "JUPYTER_TOKEN": "secret"}
-    server = subprocess.Popen([sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", f"--port={port}", str(ROOT / "notebooks")],
-                              env=home, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    server = subprocess.Popen(
+        [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", f"--port={port}", str(ROOT / "notebooks")],
+        env=home,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     try:
         assert _answer(port, "/api/contents") == 403
         assert _answer(port, "/api/contents", Authorization="token secret") == 200
-        assert _answer(port, "/api/contents", Authorization="token secret", Origin="https://evil.example", Host="evil.example") in (403, 404)
+        assert _answer(
+            port, "/api/contents", Authorization="token secret", Origin="https://evil.example", Host="evil.example"
+        ) in (403, 404)
     finally:
         server.terminate()
         server.wait(30)

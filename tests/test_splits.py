@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from lfwstudy.errors import DataError
 from lfwstudy.data.pairs import Pairs, read_people, read_view1
 from lfwstudy.data.splits import audit, component_labels, make_split, subsample
+from lfwstudy.errors import DataError
 
 
 def random_pairs(rng, people=400, per_class=150):
@@ -11,8 +11,13 @@ def random_pairs(rng, people=400, per_class=150):
     mismatched = [tuple(rng.choice(people // 20, 2, replace=False) + 20 * (i % 20)) for i in range(per_class)]
     ends = np.array(matched + mismatched)
     count = len(ends)
-    return Pairs(np.array([f"P{a}_0001" for a in ends[:, 0]]), np.array([f"P{b}_0002" for b in ends[:, 1]]),
-                 np.repeat([1, 0], per_class).astype(np.uint8), np.arange(count) + 2, np.zeros(count, int))
+    return Pairs(
+        np.array([f"P{a}_0001" for a in ends[:, 0]]),
+        np.array([f"P{b}_0002" for b in ends[:, 1]]),
+        np.repeat([1, 0], per_class).astype(np.uint8),
+        np.arange(count) + 2,
+        np.zeros(count, int),
+    )
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -27,8 +32,13 @@ def test_components_split_shares_nobody_and_loses_no_pair(seed):
 
 def test_components_follow_chains_of_people():
     names = [("A", "B"), ("B", "C"), ("D", "E"), ("F", "F")]
-    pairs = Pairs(np.array([f"{a}_0001" for a, _ in names]), np.array([f"{b}_0002" for _, b in names]),
-                  np.array([0, 0, 0, 1], np.uint8), np.arange(4), np.zeros(4, int))
+    pairs = Pairs(
+        np.array([f"{a}_0001" for a, _ in names]),
+        np.array([f"{b}_0002" for _, b in names]),
+        np.array([0, 0, 0, 1], np.uint8),
+        np.arange(4),
+        np.zeros(4, int),
+    )
     labels = component_labels(pairs)
     assert labels[0] == labels[1] and len(set(labels)) == 3
 
@@ -69,10 +79,22 @@ def test_official_pairs_split_as_measured(lfw_dir):
     people = read_people(f"{lfw_dir}/people.txt")
     labels = component_labels(pairs)
     assert (labels.max() + 1, np.bincount(labels).max()) == (1032, 21)
-    keys = ("train_matched", "train_mismatched", "validation_matched", "validation_mismatched", "pairs_dropped",
-            "shared_people", "validation_people", "shared_images", "validation_images", "touched_pairs")
-    found = {name: [audit(pairs, make_split(name, pairs, people))[key] for key in keys]
-             for name in ("components", "sequential", "folds")}
+    keys = (
+        "train_matched",
+        "train_mismatched",
+        "validation_matched",
+        "validation_mismatched",
+        "pairs_dropped",
+        "shared_people",
+        "validation_people",
+        "shared_images",
+        "validation_images",
+        "touched_pairs",
+    )
+    found = {
+        name: [audit(pairs, make_split(name, pairs, people))[key] for key in keys]
+        for name in ("components", "sequential", "folds")
+    }
     assert found["components"][:6] == [880, 880, 220, 220, 0, 0]
     assert found["sequential"] == [880, 880, 220, 220, 0, 129, 492, 107, 739, 143]
     assert found["folds"][:6] == [883, 721, 217, 30, 349, 0]

@@ -4,17 +4,35 @@ from pathlib import Path
 
 import pytest
 
-from lfwstudy.report import tables
 from lfwstudy.errors import ConfigError
-from lfwstudy.training.decisions import learning_rate
-from lfwstudy.ladder.stage import (LADDERS, PROFILES, REPORT_LADDER, Ladder, Profile, Stage, Variant, base_config, get_ladder, get_stage, in_order, scale, seeds_of)
+from lfwstudy.ladder.stage import (
+    LADDERS,
+    PROFILES,
+    REPORT_LADDER,
+    Ladder,
+    Profile,
+    Stage,
+    Variant,
+    base_config,
+    get_ladder,
+    get_stage,
+    in_order,
+    scale,
+    seeds_of,
+)
+from lfwstudy.report import tables
 from lfwstudy.study.study import Settings, Study
+from lfwstudy.training.decisions import learning_rate
 
 CONTRACT = {
-    "base": ["base"], "stride": ["pool1-stride1"], "early-stopping": ["patience5", "patience5-cross-entropy"],
+    "base": ["base"],
+    "stride": ["pool1-stride1"],
+    "early-stopping": ["patience5", "patience5-cross-entropy"],
     "batchnorm": ["activation-and-pooling", "after-activation", "after-activation-patient", "before-activation"],
     "augmentation": ["impatient", "before-activation", "after-activation"],
-    "label-clipping": ["copies", "copies-and-originals"], "lr-schedule": ["drop40", "drop50", "drop60"]}
+    "label-clipping": ["copies", "copies-and-originals"],
+    "lr-schedule": ["drop40", "drop50", "drop60"],
+}
 
 
 @pytest.mark.parametrize("ladder", ["report", "published"])
@@ -40,8 +58,9 @@ def test_report_profile_changes_no_epoch(ladder):
 
 
 def test_scaling_rounds_half_up_and_stays_at_least_one():
-    config = base_config("cpu").change({"training.patience": 10, "training.checkpoint_period": 5,
-                                        "training.lr_drop_epoch": 50, "training.epochs": 300})
+    config = base_config("cpu").change(
+        {"training.patience": 10, "training.checkpoint_period": 5, "training.lr_drop_epoch": 50, "training.epochs": 300}
+    )
     scaled = scale(config, "cpu").training
     assert (scaled.patience, scaled.checkpoint_period, scaled.lr_drop_epoch, scaled.epochs) == (2, 1, 8, 45)
 
@@ -54,15 +73,27 @@ def test_learning_rate_reaches_its_value_in_every_stage_and_falls_along_a_cosine
     for training in {scale(start.change(v.changes), profile, ladder).training for start in starts for v in variants}:
         rates = [learning_rate(training, epoch) for epoch in range(1, training.epochs + 1)]
         assert max(rates) == pytest.approx(training.learning_rate), training
-        after = rates[training.warmup:]
+        after = rates[training.warmup :]
         if training.schedule == "cosine" and len(after) > 1:
             assert after == sorted(after, reverse=True) and after[-1] < 0.51 * after[0], training
         assert training.epochs > 1 or training.warmup == 0
 
 
-@pytest.mark.parametrize("epochs, warmup, factor, scaled", [
-    (44, 2, 0.075, (3, 1)), (20, 2, 0.075, (2, 1)), (4, 1, 0.075, (1, 0)), (20, 0, 0.075, (2, 0)), (200, 20, 0.15, (30, 3)),
-    (44, 2, 1.0, (44, 2)), (4, 1, 1.0, (4, 1)), (1, 2, 1.0, (1, 0)), (100, 90, 0.05, (5, 4)), (10, 1, 2.0, (20, 2))])
+@pytest.mark.parametrize(
+    "epochs, warmup, factor, scaled",
+    [
+        (44, 2, 0.075, (3, 1)),
+        (20, 2, 0.075, (2, 1)),
+        (4, 1, 0.075, (1, 0)),
+        (20, 0, 0.075, (2, 0)),
+        (200, 20, 0.15, (30, 3)),
+        (44, 2, 1.0, (44, 2)),
+        (4, 1, 1.0, (4, 1)),
+        (1, 2, 1.0, (1, 0)),
+        (100, 90, 0.05, (5, 4)),
+        (10, 1, 2.0, (20, 2)),
+    ],
+)
 def test_warm_up_is_scaled_like_the_epochs_and_leaves_one_of_them(monkeypatch, epochs, warmup, factor, scaled):
     monkeypatch.setitem(PROFILES, "scaled", Profile("scaled", "", factor, beyond_factor=factor))
     config = base_config("scaled").change({"training.epochs": epochs, "training.warmup": warmup})
@@ -72,7 +103,11 @@ def test_warm_up_is_scaled_like_the_epochs_and_leaves_one_of_them(monkeypatch, e
 
 
 def test_the_stage_that_the_readme_adds_is_one_and_does_what_it_says(tmp_path, monkeypatch):
-    text = (Path(__file__).resolve().parents[1] / "README.md").read_text(encoding="utf-8").partition("## Adding a stage")[2]
+    text = (
+        (Path(__file__).resolve().parents[1] / "README.md")
+        .read_text(encoding="utf-8")
+        .partition("## Adding a stage")[2]
+    )
     code = re.search("```python\n(.*?)```", text, re.S)[1]
     (stage,) = eval(code, {"Stage": Stage, "Variant": Variant})  # an entry of a ladder, its comma included
     assert stage.id not in {other.id for ladder in LADDERS for other in get_ladder(ladder)}
@@ -83,7 +118,10 @@ def test_the_stage_that_the_readme_adds_is_one_and_does_what_it_says(tmp_path, m
     for variant in stage.variants:
         for key, old, new in start.change(variant.changes).differences(start):
             # What is changed is what the stage is called, and the values are those of the title.
-            assert key == f"training.{stage.id.replace('-', '_')}" and f"{stage.id.replace('-', ' ')} {new:g} instead of {old:g}" == variant.title
+            assert (
+                key == f"training.{stage.id.replace('-', '_')}"
+                and f"{stage.id.replace('-', ' ')} {new:g} instead of {old:g}" == variant.title
+            )
     study.ask(study.settings.stage_ids())
     assert study.stages() == ["base", stage.id] and [s.stage for s in study.certain()] == ["base", stage.id, stage.id]
     assert stage.title in tables.stage_heading(study, stage.id).data
@@ -94,7 +132,13 @@ def test_report_path_is_the_published_one():
     config = found["augmentation", "after-activation"]
     t = config.training
     assert (config.model.batchnorm, t.patience, t.epochs, t.augmented_copies, t.checkpoint_period, t.evaluated) == (
-        "after-activation", 20, 200, 2, 5, "best-checkpoint")
+        "after-activation",
+        20,
+        200,
+        2,
+        5,
+        "best-checkpoint",
+    )
     assert config.model.pool1_stride == 2 and t.label_epsilon_copies == 0 and t.lr_drop_epoch is None
     assert found["lr-schedule", "drop40"] == config.change({"training.patience": 30, "training.lr_drop_epoch": 40})
     assert {c.training.monitor for (_, v), c in found.items() if v != "patience5-cross-entropy"} == {"val_loss"}
@@ -107,18 +151,31 @@ def test_the_published_ladder_does_what_the_published_code_did():
     for (stage, variant), config in found.items():
         t = config.training
         assert (config.model.head_l2, config.data.filter, t.shear, t.stretch_copies, t.separate_twins) == (
-            0.01, "nearest", 0, True, True)
+            0.01,
+            "nearest",
+            0,
+            True,
+            True,
+        )
         # No batch-norm after the activation, and hence none in what is built on it.
-        norms = {"activation-and-pooling": "activation-and-pooling", "before-activation": "before-activation",
-                 "impatient": "before-activation"}
+        norms = {
+            "activation-and-pooling": "activation-and-pooling",
+            "before-activation": "before-activation",
+            "impatient": "before-activation",
+        }
         assert config.model.batchnorm == norms.get(variant, "none"), variant
-    clipped, dropped = (found[key].training for key in (("label-clipping", "copies-and-originals"), ("lr-schedule", "drop40")))
+    clipped, dropped = (
+        found[key].training for key in (("label-clipping", "copies-and-originals"), ("lr-schedule", "drop40"))
+    )
     assert (clipped.label_epsilon_copies, clipped.label_epsilon_originals, clipped.augmented_copies) == (0.03, 0.01, 2)
     assert [learning_rate(dropped, epoch) for epoch in (41, 42)] == pytest.approx([0.001, 0.0001])
     settings = Settings(ladder="published")
     assert (settings.split, settings.select) == ("sequential", "report")
     told = {(s.id, v.id): v.title for s in get_ladder("published") for v in s.variants}
-    assert all(("no batch-norm layer in the published code" in told[key]) == (key[1].startswith("after-activation")) for key in told)
+    assert all(
+        ("no batch-norm layer in the published code" in told[key]) == (key[1].startswith("after-activation"))
+        for key in told
+    )
     assert "not in the published code" in told["early-stopping", "patience5-cross-entropy"]
 
 

@@ -5,20 +5,57 @@ import numpy as np
 import pytest
 
 from lfwstudy import workflow
-from lfwstudy.runs import local
 from lfwstudy.errors import ConfigError, DataError, StudyError
+from lfwstudy.ladder.stage import PROFILES, Profile, get_stage
+from lfwstudy.runs import local
+from lfwstudy.study.study import RESULT_COLUMNS, Candidate, Rung, Settings, Study, open_study
 from lfwstudy.system.files import read_csv, read_json, write_csv, write_json
 from lfwstudy.training.decisions import COLUMNS
-from lfwstudy.ladder.stage import PROFILES, Profile, get_stage
-from lfwstudy.study.study import RESULT_COLUMNS, Candidate, Rung, Settings, Study, open_study
 from lfwstudy.training.trainer import PREDICTION_COLUMNS
 
-CONTRACT = ("ladder, stage, variant, seed, fold, profile, dataset, protocol, split, select, precision, backend, device, "
-            "parameters, epochs_run, epochs_max, evaluated_epoch, best_epoch, train_accuracy, train_loss, "
-            "train_cross_entropy, val_accuracy, val_loss, val_cross_entropy, test_accuracy, test_loss, "
-            "test_cross_entropy, val_accuracy_at_best, test_accuracy_at_best, test_auc, test_eer, test_tpr, test_tnr, "
-            "test_ci_low, test_ci_high, seconds_per_epoch, seconds_total, seconds_to_best, peak_memory_mb, "
-            "carried_forward, run").split(", ")
+CONTRACT = [
+    "ladder",
+    "stage",
+    "variant",
+    "seed",
+    "fold",
+    "profile",
+    "dataset",
+    "protocol",
+    "split",
+    "select",
+    "precision",
+    "backend",
+    "device",
+    "parameters",
+    "epochs_run",
+    "epochs_max",
+    "evaluated_epoch",
+    "best_epoch",
+    "train_accuracy",
+    "train_loss",
+    "train_cross_entropy",
+    "val_accuracy",
+    "val_loss",
+    "val_cross_entropy",
+    "test_accuracy",
+    "test_loss",
+    "test_cross_entropy",
+    "val_accuracy_at_best",
+    "test_accuracy_at_best",
+    "test_auc",
+    "test_eer",
+    "test_tpr",
+    "test_tnr",
+    "test_ci_low",
+    "test_ci_high",
+    "seconds_per_epoch",
+    "seconds_total",
+    "seconds_to_best",
+    "peak_memory_mb",
+    "carried_forward",
+    "run",
+]
 
 
 @pytest.fixture
@@ -40,26 +77,42 @@ def trained(monkeypatch):
 def finish_run(job, score, entropy):
     """A finished run's four files, with as little in them as there has to be."""
     from pathlib import Path
+
     folder = Path(job["folder"])
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "config.json", {"run": job["run"], "config": job["config"], "seed": job["seed"]})
-    row = {name: 0.5 for name in COLUMNS} | {"epoch": 1}
+    row = dict.fromkeys(COLUMNS, 0.5) | {"epoch": 1}
     write_csv(folder / "history.csv", COLUMNS, [row])
     pair = {"pair": 2, "left": "A_0001", "right": "A_0002", "label": 1, "score": 0.9, "score_at_best": 0.9}
     sets = ["train", "val"] + (["test"] if job["score_test"] else [])
     write_csv(folder / "predictions.csv", PREDICTION_COLUMNS, [{"set": s, **pair} for s in sets])
     accuracy = {f"{s}_accuracy": 1.0 for s in sets} | ({} if job["score_test"] else {"test_accuracy": None})
-    write_json(folder / "result.json", {
-        "run": job["run"], "seed": job["seed"], "status": "finished", "epochs_run": 1, "best_epoch": 1, "evaluated_epoch": 1,
-        "val_accuracy_at_best": score, "val_cross_entropy": entropy, "val_loss": 1.0, "seconds_total": 1.0,
-        "backend": "tensorflow", "device": "none", **accuracy})
+    write_json(
+        folder / "result.json",
+        {
+            "run": job["run"],
+            "seed": job["seed"],
+            "status": "finished",
+            "epochs_run": 1,
+            "best_epoch": 1,
+            "evaluated_epoch": 1,
+            "val_accuracy_at_best": score,
+            "val_cross_entropy": entropy,
+            "val_loss": 1.0,
+            "seconds_total": 1.0,
+            "backend": "tensorflow",
+            "device": "none",
+            **accuracy,
+        },
+    )
     if not job["score_test"]:
         (folder / "epoch-0001.weights.h5").write_bytes(b"weights")
 
 
 def study(tmp_path, stages="", **settings):
-    opened = Study(Settings(out=str(tmp_path / "out"), precision=settings.pop("precision", "float32"), stages=stages,
-                            **settings))
+    opened = Study(
+        Settings(out=str(tmp_path / "out"), precision=settings.pop("precision", "float32"), stages=stages, **settings)
+    )
     opened.ask(opened.settings.stage_ids())
     return opened
 
@@ -69,17 +122,34 @@ def path_of(rungs):
 
 
 def test_columns_are_the_agreed_ones():
-    assert RESULT_COLUMNS[:len(CONTRACT)] == CONTRACT
+    assert RESULT_COLUMNS[: len(CONTRACT)] == CONTRACT
     assert PREDICTION_COLUMNS == ("set", "pair", "left", "right", "label", "score", "score_at_best")
-    assert COLUMNS == ("epoch", "loss", "cross_entropy", "accuracy", "val_loss", "val_cross_entropy", "val_accuracy",
-                       "learning_rate", "seconds", "penalty", "head_penalty")
+    assert COLUMNS == (
+        "epoch",
+        "loss",
+        "cross_entropy",
+        "accuracy",
+        "val_loss",
+        "val_cross_entropy",
+        "val_accuracy",
+        "learning_rate",
+        "seconds",
+        "penalty",
+        "head_penalty",
+    )
 
 
 def in_turns(monkeypatch):
     """Stands in for training as `trained` does; returns the list of what was trained together, by stage."""
     calls = []
-    monkeypatch.setattr(local, "run", lambda jobs, cluster="", show=None: calls.append(
-        [job["title"].split("/")[0] for job in jobs]) or [finish_run(job, 0.6, 0.65) for job in jobs] and {})
+    monkeypatch.setattr(
+        local,
+        "run",
+        lambda jobs, cluster="", show=None: (
+            calls.append([job["title"].split("/")[0] for job in jobs])
+            or ([finish_run(job, 0.6, 0.65) for job in jobs] and {})
+        ),
+    )
     return calls
 
 
@@ -103,8 +173,14 @@ def test_what_depends_on_a_run_given_up_is_trained_from_the_choice_without_it(tm
     opened = study(tmp_path, "base,early-stopping,lr-schedule")
     stopping = opened.certain()[1].run
     finish = local.run
-    monkeypatch.setattr(local, "run", lambda jobs, *others: {**finish(
-        [job for job in jobs if job["run"] != stopping]), **{j["run"]: "failed" for j in jobs if j["run"] == stopping}})
+    monkeypatch.setattr(
+        local,
+        "run",
+        lambda jobs, *others: {
+            **finish([job for job in jobs if job["run"] != stopping]),
+            **{j["run"]: "failed" for j in jobs if j["run"] == stopping},
+        },
+    )
     assert opened.train_all() == {stopping: "failed"}
     rungs = opened.climb()
     assert path_of(rungs)[:2] == ["base/base"] * 2 and not rungs[1].complete() and rungs[2].complete()
@@ -117,8 +193,15 @@ def test_a_long_ladder_is_looked_at_no_further_than_it_is_certain(tmp_path, monk
 
 def test_best_on_validation_is_carried_forward_and_the_incumbent_competes(tmp_path, trained):
     _, scores = trained
-    scores.update({"base/base": (0.65, 0.6), "stride/pool1-stride1": (0.9, 0.1), "early-stopping/patience5": (0.64, 0.6),
-                   "batchnorm/after-activation": (0.7, 0.6), "batchnorm/before-activation": (0.7, 0.5)})
+    scores.update(
+        {
+            "base/base": (0.65, 0.6),
+            "stride/pool1-stride1": (0.9, 0.1),
+            "early-stopping/patience5": (0.64, 0.6),
+            "batchnorm/after-activation": (0.7, 0.6),
+            "batchnorm/before-activation": (0.7, 0.5),
+        }
+    )
     rungs = study(tmp_path).climb(train=True)
     assert path_of(rungs) == ["base/base", "base/base", "base/base"] + ["batchnorm/before-activation"] * 4
     assert rungs[4].candidates[0].config.differences(rungs[3].after.config)
@@ -127,7 +210,10 @@ def test_best_on_validation_is_carried_forward_and_the_incumbent_competes(tmp_pa
 def test_ties_go_to_lower_entropy_then_to_the_incumbent(tmp_path, trained):
     _, scores = trained
     scores.update({"base/base": (0.65, 0.6), "early-stopping/patience5": (0.65, 0.5)})
-    assert path_of(study(tmp_path, "base,early-stopping").climb(train=True)) == ["base/base", "early-stopping/patience5"]
+    assert path_of(study(tmp_path, "base,early-stopping").climb(train=True)) == [
+        "base/base",
+        "early-stopping/patience5",
+    ]
     scores["early-stopping/patience5"] = (0.65, 0.6)
     assert path_of(study(tmp_path / "b", "early-stopping").climb(train=True)) == ["base/base", "base/base"]
 
@@ -136,9 +222,15 @@ def test_report_path_does_not_look_at_scores(tmp_path, trained):
     _, scores = trained
     scores["batchnorm/before-activation"] = (0.99, 0.1)
     rungs = study(tmp_path, select="report").climb(train=True)
-    assert path_of(rungs) == ["base/base", "base/base", "early-stopping/patience5", "batchnorm/after-activation-patient",
-                              "augmentation/after-activation", "augmentation/after-activation",
-                              "augmentation/after-activation"]
+    assert path_of(rungs) == [
+        "base/base",
+        "base/base",
+        "early-stopping/patience5",
+        "batchnorm/after-activation-patient",
+        "augmentation/after-activation",
+        "augmentation/after-activation",
+        "augmentation/after-activation",
+    ]
 
 
 def test_test_scores_choose_nothing(tmp_path, trained):
@@ -199,8 +291,11 @@ def test_combinations_stand_apart_in_results(tmp_path, trained):
 
 def test_a_folder_keeps_its_data_set_profile_and_precision(tmp_path, trained):
     study(tmp_path, "base")
-    for other, word in (({"profile": "cpu"}, "profile quick"), ({"precision": "bfloat16"}, "float32"),
-                        ({"dataset": "lfw"}, "demo")):
+    for other, word in (
+        ({"profile": "cpu"}, "profile quick"),
+        ({"precision": "bfloat16"}, "float32"),
+        ({"dataset": "lfw"}, "demo"),
+    ):
         with pytest.raises(ConfigError, match=word):
             study(tmp_path, "base", **other)
     assert study(tmp_path, "base", precision="auto").precision == "float32"
@@ -260,7 +355,9 @@ def test_bad_data_are_found_before_the_study_is_written(tmp_path, faces):
 
 
 def test_a_split_that_few_pairs_cannot_have_is_left_out_of_the_audit(tmp_path, monkeypatch):
-    monkeypatch.setitem(PROFILES, "few", Profile("few", "a handful of pairs", 0.04, {"data.side": 69, "data.pairs_per_class": 10}))
+    monkeypatch.setitem(
+        PROFILES, "few", Profile("few", "a handful of pairs", 0.04, {"data.side": 69, "data.pairs_per_class": 10})
+    )
     found = Study(Settings(profile="few", precision="float32", out=str(tmp_path))).audits()
     assert "folds" not in found and "components" in found
 
@@ -299,15 +396,29 @@ def test_failed_runs_leave_the_rest_standing(tmp_path, trained, monkeypatch):
     rungs = study(tmp_path, "batchnorm,lr-schedule").climb(train=True)
     assert list(rungs[1].failures.values()) == ["batchnorm/before-activation, seed 0: out of memory"]
     assert not rungs[1].complete() and rungs[2].complete()
-    assert "before-activation" not in {r["variant"] for r in read_csv(tmp_path / "out" / "results.csv")
-                                       if r["stage"] == "batchnorm"}
+    assert "before-activation" not in {
+        r["variant"] for r in read_csv(tmp_path / "out" / "results.csv") if r["stage"] == "batchnorm"
+    }
 
 
-@pytest.mark.parametrize("settings, word", [
-    ({"dataset": "dmeo"}, "did you mean 'demo'"), ({"profile": "fast"}, "profile"), ({"stages": "base,stide"}, "stride"),
-    ({"split": "half"}, "split"), ({"seeds": 0}, "seeds"), ({"seeds": True}, "seeds"), ({"select": "test"}, "select"),
-    ({"ladder": "up"}, "ladder"), ({"keep": "some"}, "keep"), ({"precision": "float16"}, "precision"),
-    ({"test": "no"}, "test"), ({"protocol": "view2", "split": "random"}, "view2"), ({"cluster": "tcp://x"}, "local")])
+@pytest.mark.parametrize(
+    "settings, word",
+    [
+        ({"dataset": "dmeo"}, "did you mean 'demo'"),
+        ({"profile": "fast"}, "profile"),
+        ({"stages": "base,stide"}, "stride"),
+        ({"split": "half"}, "split"),
+        ({"seeds": 0}, "seeds"),
+        ({"seeds": True}, "seeds"),
+        ({"select": "test"}, "select"),
+        ({"ladder": "up"}, "ladder"),
+        ({"keep": "some"}, "keep"),
+        ({"precision": "float16"}, "precision"),
+        ({"test": "no"}, "test"),
+        ({"protocol": "view2", "split": "random"}, "view2"),
+        ({"cluster": "tcp://x"}, "local"),
+    ],
+)
 def test_wrong_settings_are_refused_by_name(settings, word):
     with pytest.raises(ConfigError, match=word):
         Settings(**settings)
@@ -336,7 +447,9 @@ def test_the_reports_path_exists_on_the_reports_ladder_only(tmp_path):
 
 
 def test_a_stage_may_have_more_seeds_than_the_study(tmp_path, monkeypatch):
-    monkeypatch.setattr("lfwstudy.study.study.get_stage", lambda ladder, name: dataclasses.replace(get_stage(ladder, name), seeds=3))
+    monkeypatch.setattr(
+        "lfwstudy.study.study.get_stage", lambda ladder, name: dataclasses.replace(get_stage(ladder, name), seeds=3)
+    )
     own = study(tmp_path, stages="base", profile="cpu")
     own.ask(["base"])
     assert [s.seed for s in own.certain()] == [0, 1, 2] and own.seeds() == 1
@@ -347,8 +460,10 @@ def test_a_stage_may_have_more_seeds_than_the_study(tmp_path, monkeypatch):
 
 def test_difference_to_a_stage_of_fewer_seeds_is_that_of_the_seeds_both_have(tmp_path):
     own = study(tmp_path)
-    correct = {"one": np.array([[True, False, True, True]]),
-               "two": np.array([[True, True, True, True], [False, False, False, False]])}
+    correct = {
+        "one": np.array([[True, False, True, True]]),
+        "two": np.array([[True, True, True, True], [False, False, False, False]]),
+    }
     own.correct = lambda candidate: correct[candidate.variant]
     own.test_components = lambda: np.arange(4)
     one, two = (Candidate("base", variant, None, ()) for variant in correct)
@@ -377,7 +492,9 @@ def test_a_stage_that_is_only_shown_trains_and_asks_for_nothing(tmp_path, traine
     opened.train_all()
     for name in ("batchnorm", "early-stopping"):
         rung = opened.stage(name, train=False)
-        assert not rung.candidates and rung.failures == {name: f"stage {name} could not be reached: this study was not asked for it"}
+        assert not rung.candidates and rung.failures == {
+            name: f"stage {name} could not be reached: this study was not asked for it"
+        }
     assert opened.stages() == ["base"]
     opened.ask(["early-stopping"])
     assert not opened.stage("early-stopping", train=False).complete() and len(done) == 1
@@ -386,13 +503,20 @@ def test_a_stage_that_is_only_shown_trains_and_asks_for_nothing(tmp_path, traine
     assert len(done) == 1 and opened.stage("early-stopping").complete()
 
 
-@pytest.mark.parametrize("stand_in", [lambda monkeypatch: monkeypatch.setattr(Study, "train", lambda self, specs, show=None: {}),
-                                      lambda monkeypatch: monkeypatch.setattr(local, "run", lambda *_: {})],
-                         ids=["train", "executors.run"])
+@pytest.mark.parametrize(
+    "stand_in",
+    [
+        lambda monkeypatch: monkeypatch.setattr(Study, "train", lambda self, specs, show=None: {}),
+        lambda monkeypatch: monkeypatch.setattr(local, "run", lambda *_: {}),
+    ],
+    ids=["train", "executors.run"],
+)
 def test_training_ends_where_a_round_trains_nothing(tmp_path, monkeypatch, stand_in):
     opened = study(tmp_path, "base,early-stopping")
     rounds, of_all = [], Study.next_runs
-    monkeypatch.setattr(Study, "next_runs", lambda self, given_up=(): rounds.append(1) or assert_few(rounds) or of_all(self, given_up))
+    monkeypatch.setattr(
+        Study, "next_runs", lambda self, given_up=(): rounds.append(1) or assert_few(rounds) or of_all(self, given_up)
+    )
     stand_in(monkeypatch)
     opened.train_all()
     rounds.clear()
@@ -415,6 +539,7 @@ def test_training_alone_keeps_the_weights_that_the_command_says(tmp_path, traine
         for job in jobs:
             (write(job["run"]) / "model.keras").write_bytes(b"network")
         return failures
+
     monkeypatch.setattr(local, "run", with_weights)
     assert workflow.train_only(opened) == 0
     runs = opened.store.ids()
@@ -447,7 +572,7 @@ def test_runs_of_another_version_of_the_settings_keep_their_rows(tmp_path, train
     opened = study(tmp_path, "base")
     opened.climb(train=True)
     opened.write_results()
-    run, = opened.store.ids()
+    (run,) = opened.store.ids()
     text = (opened.out / "results.csv").read_text().replace(run, "0" * 16)
     opened.store.folder(run).rename(opened.store.folder("0" * 16))
     (opened.out / "results.csv").write_text(text)

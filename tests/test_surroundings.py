@@ -16,12 +16,11 @@ import pytest
 from PIL import Image
 
 from lfwstudy import workflow
-from lfwstudy.system import machine
-from lfwstudy.report import figures
-from lfwstudy.report import pages
 from lfwstudy.cli import main
 from lfwstudy.errors import ConfigError
+from lfwstudy.report import figures, pages
 from lfwstudy.study.study import Settings, Study, default_root
+from lfwstudy.system import machine
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -33,18 +32,29 @@ def poison(folder, *names):
 
 
 def command(*arguments, **options):
-    return subprocess.run([sys.executable, "-m", "lfwstudy.cli", *map(str, arguments)], capture_output=True, text=True, timeout=300,
-                          **options)
+    return subprocess.run(
+        [sys.executable, "-m", "lfwstudy.cli", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        **options,
+    )
 
 
 # -- the current folder -----------------------------------------------------------------------------------------------
+
 
 @pytest.mark.parametrize("path", ["", ":", "{}:", ".:{}"])
 def test_our_processes_import_nothing_from_the_current_folder(tmp_path, monkeypatch, path):
     poison(tmp_path, "random", "json", "lfwstudy", "sitecustomize", "usercustomize")
     monkeypatch.setenv("PYTHONPATH", path.format(os.environ["PYTHONPATH"]))
-    done = subprocess.run([sys.executable, "-c", "import json, random, lfwstudy.system.machine; print('fine')"], cwd=tmp_path, text=True,
-                          capture_output=True, env=machine.environment())
+    done = subprocess.run(
+        [sys.executable, "-c", "import json, random, lfwstudy.system.machine; print('fine')"],
+        cwd=tmp_path,
+        text=True,
+        capture_output=True,
+        env=machine.environment(),
+    )
     assert done.stdout == "fine\n", done.stderr
 
 
@@ -57,13 +67,21 @@ def test_every_process_of_ours_has_that_environment():
                 assert given.startswith("environment(") or given == "variables", f"{source.name}:{call.lineno}"
 
 
-@pytest.mark.parametrize("origin, found", [
-    ({"url": ROOT.as_uri(), "dir_info": {"editable": True}}, True), ({"url": ROOT.as_uri(), "dir_info": {}}, False),
-    ({"url": "file:///elsewhere", "dir_info": {"editable": True}}, False), (None, False)])
+@pytest.mark.parametrize(
+    "origin, found",
+    [
+        ({"url": ROOT.as_uri(), "dir_info": {"editable": True}}, True),
+        ({"url": ROOT.as_uri(), "dir_info": {}}, False),
+        ({"url": "file:///elsewhere", "dir_info": {"editable": True}}, False),
+        (None, False),
+    ],
+)
 def test_a_checkout_is_on_the_path_only_where_it_is_not_installed(tmp_path, monkeypatch, origin, found):
     if origin:
         (tmp_path / "lfwstudy-0.1.0.dist-info").mkdir()
-        (tmp_path / "lfwstudy-0.1.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: lfwstudy\nVersion: 0.1.0\n")
+        (tmp_path / "lfwstudy-0.1.0.dist-info" / "METADATA").write_text(
+            "Metadata-Version: 2.1\nName: lfwstudy\nVersion: 0.1.0\n"
+        )
         (tmp_path / "lfwstudy-0.1.0.dist-info" / "direct_url.json").write_text(json.dumps(origin))
     monkeypatch.setattr(machine.site, "getsitepackages", lambda: [str(tmp_path)])
     monkeypatch.setattr(machine.site, "getusersitepackages", lambda: str(tmp_path / "none"))
@@ -89,16 +107,28 @@ def test_workers_on_this_machine_take_nothing_from_the_current_folder(tmp_path, 
 
 # -- pages ------------------------------------------------------------------------------------------------------------
 
+
 def notebook(path, *cells):
     path.parent.mkdir(parents=True, exist_ok=True)
-    cells = [{"cell_type": "code", "metadata": {}, "source": cell, "outputs": [], "execution_count": None} for cell in cells]
-    path.write_text(json.dumps({"cells": cells, "nbformat": 4, "nbformat_minor": 4, "metadata": {"kernelspec": {
-        "name": "python3", "display_name": "Python 3", "language": "python"}}}))
+    cells = [
+        {"cell_type": "code", "metadata": {}, "source": cell, "outputs": [], "execution_count": None} for cell in cells
+    ]
+    path.write_text(
+        json.dumps(
+            {
+                "cells": cells,
+                "nbformat": 4,
+                "nbformat_minor": 4,
+                "metadata": {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}},
+            }
+        )
+    )
 
 
 @pytest.fixture
 def executed(tmp_path, monkeypatch):
     """Executes notebooks of the given cells as pages of a study in a folder below tmp_path; returns failures and the report."""
+
     def execute(*cells, folder="study", books="books"):
         study = Study(Settings(out=str(tmp_path / folder), precision="float32"))
         page = pages.Page("page", "page", "A page", "page.ipynb", {})
@@ -107,6 +137,7 @@ def executed(tmp_path, monkeypatch):
         monkeypatch.setattr(pages, "all_pages", lambda study: [page])
         failures = workflow._render_pages(study, [page])
         return failures, pages.render(study).read_text()
+
     return execute
 
 
@@ -119,19 +150,31 @@ def test_pages_come_out_the_same_whatever_the_surroundings(executed, tmp_path, m
     monkeypatch.chdir(tmp_path)
     other = tmp_path / "jupyter" / "kernels" / "python3"
     other.mkdir(parents=True)
-    (other / "kernel.json").write_text(json.dumps({"argv": ["false"], "display_name": "Python 3", "language": "python"}))
+    (other / "kernel.json").write_text(
+        json.dumps({"argv": ["false"], "display_name": "Python 3", "language": "python"})
+    )
     startup = tmp_path / "ipython" / "profile_default" / "startup"
     startup.mkdir(parents=True)
     (startup / "00.py").write_text("raised = 1\nimport builtins; builtins.started = 1")
     (tmp_path / "startup.py").write_text("import builtins; builtins.started = 1")
     (tmp_path / "matplotlibrc").write_text("axes.facecolor: black\n")
-    for name, value in {"JUPYTER_PATH": tmp_path / "jupyter", "IPYTHONDIR": tmp_path / "ipython", "MPLBACKEND": "nonsense",
-                        "PYTHONSTARTUP": tmp_path / "startup.py", "MATPLOTLIBRC": tmp_path / "matplotlibrc", "PYTHONINSPECT": "1",
-                        "JUPYTER_RUNTIME_DIR": "/dev/null/runtime", "PYTHONWARNINGS": "error"}.items():
+    for name, value in {
+        "JUPYTER_PATH": tmp_path / "jupyter",
+        "IPYTHONDIR": tmp_path / "ipython",
+        "MPLBACKEND": "nonsense",
+        "PYTHONSTARTUP": tmp_path / "startup.py",
+        "MATPLOTLIBRC": tmp_path / "matplotlibrc",
+        "PYTHONINSPECT": "1",
+        "JUPYTER_RUNTIME_DIR": "/dev/null/runtime",
+        "PYTHONWARNINGS": "error",
+    }.items():
         monkeypatch.setenv(name, str(value))
-    failures, page = executed("import colorsys, random, sys, numpy, matplotlib\nprint(sys.executable, '' in sys.path, '.' in sys.path)",
-                           "print('started', 'started' in dir(__builtins__))\nprint(matplotlib.rcParams['axes.facecolor'])",
-                           folder="run{1} {out} %d 'q' \"Łódź\"", books=books)
+    failures, page = executed(
+        "import colorsys, random, sys, numpy, matplotlib\nprint(sys.executable, '' in sys.path, '.' in sys.path)",
+        "print('started', 'started' in dir(__builtins__))\nprint(matplotlib.rcParams['axes.facecolor'])",
+        folder="run{1} {out} %d 'q' \"Łódź\"",
+        books=books,
+    )
     assert failures == []
     assert f"{sys.executable} False False" in page and "started False" in page and "white" in page
 
@@ -151,29 +194,51 @@ def test_templates_of_the_user_or_the_current_folder_do_not_make_the_report(exec
 @pytest.mark.notebook
 def test_no_home_folder_stands_in_the_report(executed, tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
-    failures, page = executed(f"print({str(tmp_path / 'printed.txt')!r})", f"raise OSError(2, 'gone', {str(tmp_path / 'lost.txt')!r})")
+    failures, page = executed(
+        f"print({str(tmp_path / 'printed.txt')!r})", f"raise OSError(2, 'gone', {str(tmp_path / 'lost.txt')!r})"
+    )
     assert "lost.txt" in failures[0]
     assert page.count("~/lost.txt") >= 2 and "~/printed.txt" in page and str(tmp_path) not in page
 
 
 def test_an_older_notebook_does_not_stand_for_one_that_was_not_written(tmp_path):
     (tmp_path / "page.ipynb").write_text('{"older": 1}')
-    (tmp_path / "job.json").write_text(json.dumps({"source": "x/y.ipynb", "target": str(tmp_path / "page.ipynb"), "parameters": {}}))
-    silent = "import sys, papermill; papermill.execute_notebook = lambda *_, **__: None\n" \
-             "from lfwstudy.report import pages; from lfwstudy.runs import local; local.end_with_parent = lambda: None; sys.exit(pages.main(sys.argv[1]))"
+    (tmp_path / "job.json").write_text(
+        json.dumps({"source": "x/y.ipynb", "target": str(tmp_path / "page.ipynb"), "parameters": {}})
+    )
+    silent = (
+        "import sys, papermill; papermill.execute_notebook = lambda *_, **__: None\n"
+        "from lfwstudy.report import pages; from lfwstudy.runs import local; local.end_with_parent = lambda: None; sys.exit(pages.main(sys.argv[1]))"
+    )
     done = subprocess.run([sys.executable, "-c", silent, str(tmp_path / "job.json")], capture_output=True, text=True)
     assert done.returncode == 1 and "page.ipynb: papermill ended without writing it" in done.stderr
 
 
-@pytest.mark.parametrize("status, text, told", [
-    (1, "Traceback\nModuleNotFoundError: No module named 'papermill'\n\n", "status 1: ModuleNotFoundError: No module named 'papermill'"),
-    (-9, "", "status -9: no output"), (0, "odd\n", "status 0: odd"), (1, "noise\nerror: told\nnoise\n", "page: told")])
+@pytest.mark.parametrize(
+    "status, text, told",
+    [
+        (
+            1,
+            "Traceback\nModuleNotFoundError: No module named 'papermill'\n\n",
+            "status 1: ModuleNotFoundError: No module named 'papermill'",
+        ),
+        (-9, "", "status -9: no output"),
+        (0, "odd\n", "status 0: odd"),
+        (1, "noise\nerror: told\nnoise\n", "page: told"),
+    ],
+)
 def test_a_page_whose_process_leaves_no_notebook_failed_and_says_why(tmp_path, status, text, told):
     study = Study(Settings(out=str(tmp_path), precision="float32"))
     failures = []
     with open(tmp_path / "log", "w+") as log:
         log.write(text)
-        workflow._finish(study, pages.Page("page", "page", "A page", "page.ipynb", {}), log, SimpleNamespace(returncode=status), failures)
+        workflow._finish(
+            study,
+            pages.Page("page", "page", "A page", "page.ipynb", {}),
+            log,
+            SimpleNamespace(returncode=status),
+            failures,
+        )
     assert len(failures) == 1 and failures[0].endswith(told)
 
 
@@ -182,12 +247,22 @@ def test_a_page_whose_process_leaves_no_notebook_failed_and_says_why(tmp_path, s
 DECLARED = 'stage: str = "base"  # which\nnumber: int = 1  # whole\nrate: float = 0.5  # a part\ntest: bool = True  # yes or no\n'
 
 
-@pytest.mark.parametrize("given, told", [
-    ("out = 20240101", "did you mean|Known: stage, number, rate, test"), ('stag = "batchnorm"', "did you mean 'stage'"),
-    ("stage = 20240101", r"stage must be text, got 20240101; .* -r stage TEXT"), ('stage = ["base"]', "must be text, got ..base"),
-    ("stage = None", "must be text, got None"), ('number = "one"', "number must be a whole number, got 'one'; .* -p number 1"),
-    ("number = True", "whole number, got True"), ("number = 2.0", "whole number, got 2.0"), ('rate = "half"', "rate must be a number"),
-    ("test = 1", "test must be true or false, got 1"), (f'number = "{"x" * 999}"', r"got 'x{79}; ")])
+@pytest.mark.parametrize(
+    "given, told",
+    [
+        ("out = 20240101", "did you mean|Known: stage, number, rate, test"),
+        ('stag = "batchnorm"', "did you mean 'stage'"),
+        ("stage = 20240101", r"stage must be text, got 20240101; .* -r stage TEXT"),
+        ('stage = ["base"]', "must be text, got ..base"),
+        ("stage = None", "must be text, got None"),
+        ('number = "one"', "number must be a whole number, got 'one'; .* -p number 1"),
+        ("number = True", "whole number, got True"),
+        ("number = 2.0", "whole number, got 2.0"),
+        ('rate = "half"', "rate must be a number"),
+        ("test = 1", "test must be true or false, got 1"),
+        (f'number = "{"x" * 999}"', r"got 'x{79}; "),
+    ],
+)
 def test_a_parameter_that_cannot_be_meant_is_refused(given, told):
     namespace = {"In": ["", DECLARED, f"# Parameters\n{given}\n", "%matplotlib inline", "check_parameters(globals())"]}
     exec(DECLARED + given, namespace)
@@ -197,26 +272,53 @@ def test_a_parameter_that_cannot_be_meant_is_refused(given, told):
 
 @pytest.mark.parametrize("given", ['stage = "stride"\nrate = 1', "", "number = -3"])
 def test_parameters_of_their_kinds_are_taken(given):
-    namespace = {"In": ["", "import os", DECLARED, *([f"# Parameters\n{given}\n"] if given else []), "x: int = 1; y = 2",
-                        "mine: list[int] = []", "# Parameters of mine\nimport sys"]}
+    namespace = {
+        "In": [
+            "",
+            "import os",
+            DECLARED,
+            *([f"# Parameters\n{given}\n"] if given else []),
+            "x: int = 1; y = 2",
+            "mine: list[int] = []",
+            "# Parameters of mine\nimport sys",
+        ]
+    }
     exec(DECLARED + given, namespace)
     pages.check_parameters(namespace)
     pages.check_parameters({})
 
 
 @pytest.mark.notebook
-@pytest.mark.parametrize("name, options, told", [
-    ("01_stage", ["-p", "stag", "batchnorm"], "ConfigError: unknown parameter 'stag'; did you mean 'stage'?"),
-    ("03_explore", ["-p", "number", "one"], "ConfigError: number must be a whole number, got 'one'")])
+@pytest.mark.parametrize(
+    "name, options, told",
+    [
+        ("01_stage", ["-p", "stag", "batchnorm"], "ConfigError: unknown parameter 'stag'; did you mean 'stage'?"),
+        ("03_explore", ["-p", "number", "one"], "ConfigError: number must be a whole number, got 'one'"),
+    ],
+)
 def test_a_bare_papermill_is_told_at_the_first_cell(tmp_path, name, options, told):
-    done = subprocess.run([sys.executable, "-m", "papermill", "--no-progress-bar", pages.NOTEBOOKS / f"{name}.ipynb", "out.ipynb", *options],
-                          cwd=tmp_path, capture_output=True, text=True, env={**os.environ, "JUPYTER_PREFER_ENV_PATH": "1"})
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "papermill",
+            "--no-progress-bar",
+            pages.NOTEBOOKS / f"{name}.ipynb",
+            "out.ipynb",
+            *options,
+        ],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "JUPYTER_PREFER_ENV_PATH": "1"},
+    )
     assert done.returncode and told in done.stderr
     executed = [c for c in json.loads((tmp_path / "out.ipynb").read_text())["cells"] if c.get("execution_count")]
     assert len(executed) <= 3  # parameters, those given, and the first that uses them
 
 
 # -- Keras ------------------------------------------------------------------------------------------------------------
+
 
 @pytest.mark.parametrize("backend", ["theano", "torch", "numpy", "openvino", "cntk", "x" * 200, "TensorFlow"])
 @pytest.mark.parametrize("place", ["file", "variable"])
@@ -232,14 +334,30 @@ def test_a_backend_that_cannot_train_is_named_with_where_it_is_set(tmp_path, mon
     assert len(str(caught.value)) < 300 + len(str(tmp_path)) * 2
 
 
-@pytest.mark.parametrize("arguments", [("run", "--stages", "base"), ("run", "--dry-run"), ("report", "--out", "{study}"), ("bench",),
-                                       ("verify", "a.png", "a.png", "--left-box", "60,60,190,190", "--right-box", "60,60,190,190")])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("run", "--stages", "base"),
+        ("run", "--dry-run"),
+        ("report", "--out", "{study}"),
+        ("bench",),
+        ("verify", "a.png", "a.png", "--left-box", "60,60,190,190", "--right-box", "60,60,190,190"),
+    ],
+)
 def test_every_command_that_uses_keras_names_a_backend_that_cannot_train(tmp_path, monkeypatch, capsys, arguments):
     monkeypatch.chdir(tmp_path)
     study = tmp_path / "study"
     study.mkdir()
-    (study / "study.json").write_text(json.dumps({"dataset": "demo", "profile": "quick", "precision": "float32", "combinations": [
-        {**Settings().combination(), "seeds": 1, "stages": ["base"]}]}))
+    (study / "study.json").write_text(
+        json.dumps(
+            {
+                "dataset": "demo",
+                "profile": "quick",
+                "precision": "float32",
+                "combinations": [{**Settings().combination(), "seeds": 1, "stages": ["base"]}],
+            }
+        )
+    )
     monkeypatch.setenv("KERAS_BACKEND", "theano")
     Image.fromarray(np.full((250, 250), 128, np.uint8)).save("a.png")
     assert main([argument.format(study=study) for argument in arguments]) == 2
@@ -251,10 +369,14 @@ def test_every_command_that_uses_keras_names_a_backend_that_cannot_train(tmp_pat
 @pytest.mark.parametrize("ours", [True, False])
 def test_keras_computes_alike_whatever_keras_json_says(tmp_path, monkeypatch, ours):
     """In processes of ours and in a user's own, a notebook by hand."""
-    (tmp_path / "keras.json").write_text(json.dumps({"floatx": "float16", "epsilon": 0.1, "image_data_format": "channels_first"}))
+    (tmp_path / "keras.json").write_text(
+        json.dumps({"floatx": "float16", "epsilon": 0.1, "image_data_format": "channels_first"})
+    )
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     asked = "import lfwstudy.network.siamese, keras; c = keras.config; print(c.floatx(), c.epsilon(), c.image_data_format())"
-    done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, env=machine.environment() if ours else None)
+    done = subprocess.run(
+        [sys.executable, "-c", asked], capture_output=True, text=True, env=machine.environment() if ours else None
+    )
     assert done.stdout == "float32 1e-07 channels_last\n", done.stderr
 
 
@@ -262,45 +384,95 @@ def test_processes_of_ours_start_whatever_keras_cannot_read(tmp_path, monkeypatc
     (tmp_path / "keras.json").write_text(json.dumps({"floatx": "float8", "epsilon": 1, "backend": "tensorflow"}))
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     monkeypatch.setenv("KERAS_MAX_EPOCHS", "1")
-    done = subprocess.run([sys.executable, "-c", "from lfwstudy.system.machine import import_keras; print(import_keras().config.max_epochs())"],
-                          capture_output=True, text=True, env=machine.environment())
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "from lfwstudy.system.machine import import_keras; print(import_keras().config.max_epochs())",
+        ],
+        capture_output=True,
+        text=True,
+        env=machine.environment(),
+    )
     assert done.stdout == "None\n", done.stderr
-    done = subprocess.run([sys.executable, "-c", "from lfwstudy.system.machine import import_keras; import_keras()"], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", "from lfwstudy.system.machine import import_keras; import_keras()"],
+        capture_output=True,
+        text=True,
+    )
     assert f"ConfigError: {tmp_path}/keras.json: Keras cannot start with it" in done.stderr.splitlines()[-1]
 
 
 # -- figures ----------------------------------------------------------------------------------------------------------
+
 
 def test_figures_are_the_same_whatever_the_user_s_matplotlibrc_says(monkeypatch):
     monkeypatch.setitem(figures._STYLE, "svg.hashsalt", "the same names twice")
 
     def drawn():
         row = {"epoch": 1, "accuracy": 0.5, "val_accuracy": 0.5, "cross_entropy": 0.7, "val_cross_entropy": 0.7}
-        return figures.captioned(figures.learning_curves({"base": [[row, {**row, "epoch": 2}]]}, "source"), "caption").data
+        return figures.captioned(
+            figures.learning_curves({"base": [[row, {**row, "epoch": 2}]]}, "source"), "caption"
+        ).data
 
     plain = drawn()
-    with matplotlib.rc_context({"text.usetex": True, "axes.facecolor": "black", "text.color": "yellow", "font.family": "serif",
-                                "font.size": 20, "lines.linewidth": 9, "savefig.facecolor": "red", "svg.fonttype": "none"}):
+    with matplotlib.rc_context(
+        {
+            "text.usetex": True,
+            "axes.facecolor": "black",
+            "text.color": "yellow",
+            "font.family": "serif",
+            "font.size": 20,
+            "lines.linewidth": 9,
+            "savefig.facecolor": "red",
+            "svg.fonttype": "none",
+        }
+    ):
         assert drawn() == plain
         assert matplotlib.rcParams["font.size"] == 20
 
 
 # -- terminal, folders, installation ----------------------------------------------------------------------------------
 
+
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
 def test_a_terminal_without_a_letter_gets_another(tmp_path, encoding):
-    done = command("data", "--data-dir", tmp_path / "Łódź", "--dataset", "lfw", encoding=encoding,
-                   env={**os.environ, "PYTHONIOENCODING": encoding})
+    done = command(
+        "data",
+        "--data-dir",
+        tmp_path / "Łódź",
+        "--dataset",
+        "lfw",
+        encoding=encoding,
+        env={**os.environ, "PYTHONIOENCODING": encoding},
+    )
     assert done.returncode == 2 and "no such folder" in done.stderr and done.stderr.count("\n") == 1
-    done = subprocess.run([sys.executable, "-c", "import argparse; from lfwstudy import cli; from lfwstudy.data import summary as describe\n"
-                           "describe.describe_data = lambda *_: ['report: Łódź']\nraise SystemExit(cli.main(['data']))"],
-                          capture_output=True, encoding=encoding, env={**os.environ, "PYTHONIOENCODING": encoding})
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "import argparse; from lfwstudy import cli; from lfwstudy.data import summary as describe\n"
+            "describe.describe_data = lambda *_: ['report: Łódź']\nraise SystemExit(cli.main(['data']))",
+        ],
+        capture_output=True,
+        encoding=encoding,
+        env={**os.environ, "PYTHONIOENCODING": encoding},
+    )
     assert done.returncode == 0 and done.stdout.startswith("report: ") and done.stdout.count("\n") == 1, done.stderr
 
 
-@pytest.mark.parametrize("text, ours", [("[project]\n", False), ('[project]\nname = "thesis"\n', False), ("[[[", False), ("", False),
-                                        ('[tool.poetry]\nname = "lfwstudy"\n', False), ('project = "lfwstudy"', False),
-                                        ('[project]\nname = "lfwstudy"\n', True)])
+@pytest.mark.parametrize(
+    "text, ours",
+    [
+        ("[project]\n", False),
+        ('[project]\nname = "thesis"\n', False),
+        ("[[[", False),
+        ("", False),
+        ('[tool.poetry]\nname = "lfwstudy"\n', False),
+        ('project = "lfwstudy"', False),
+        ('[project]\nname = "lfwstudy"\n', True),
+    ],
+)
 def test_a_checkout_is_known_by_its_name(tmp_path, monkeypatch, text, ours):
     (tmp_path / "pyproject.toml").write_text(text)
     (tmp_path / "notes").mkdir()
@@ -322,22 +494,45 @@ def test_an_installed_package_has_the_notebooks(tmp_path):
     for name in ("pyproject.toml", "README.md", "LICENSE", "lfwstudy", "notebooks"):
         subprocess.run(["cp", "-r", ROOT / name, source], check=True)
     # The setuptools at hand may be older than the licence's notation.
-    (source / "pyproject.toml").write_text(re.sub("^license.*\n", "", (source / "pyproject.toml").read_text(), flags=re.M))
-    done = subprocess.run([sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", tmp_path, source],
-                          capture_output=True, text=True)
+    (source / "pyproject.toml").write_text(
+        re.sub("^license.*\n", "", (source / "pyproject.toml").read_text(), flags=re.M)
+    )
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "pip",
+            "wheel",
+            "--quiet",
+            "--no-deps",
+            "--no-build-isolation",
+            "--wheel-dir",
+            tmp_path,
+            source,
+        ],
+        capture_output=True,
+        text=True,
+    )
     if "Cannot import 'setuptools" in done.stderr:
         pytest.skip("setuptools is not installed")
     assert done.returncode == 0, done.stderr
     with zipfile.ZipFile(next(tmp_path.glob("*.whl"))) as wheel:
         wheel.extractall(tmp_path / "installed")
     asked = "from lfwstudy.report import pages; print(pages.NOTEBOOKS, *sorted(path.name for path in pages.NOTEBOOKS.iterdir()))"
-    done = subprocess.run([sys.executable, "-P", "-c", asked], cwd=tmp_path, capture_output=True, text=True,
-                          env={**os.environ, "PYTHONPATH": str(tmp_path / "installed")})
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", asked],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(tmp_path / "installed")},
+    )
     names = sorted(path.name for path in (ROOT / "notebooks").glob("*.ipynb"))
     assert done.stdout.split() == [str(tmp_path / "installed" / "lfwstudy" / "notebooks"), *names], done.stderr
 
 
-@pytest.mark.parametrize("version, right", [((3, 10, 9), False), ((3, 11, 0), True), ((3, 13, 5), True), ((3, 14, 0), False)])
+@pytest.mark.parametrize(
+    "version, right", [((3, 10, 9), False), ((3, 11, 0), True), ((3, 13, 5), True), ((3, 14, 0), False)]
+)
 def test_make_asks_for_a_python_that_tensorflow_has_and_begins_again_while_it_is_not_ready(tmp_path, version, right):
     (tmp_path / "Makefile").write_text((ROOT / "Makefile").read_text())
     (tmp_path / "pyproject.toml").write_text("")

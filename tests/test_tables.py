@@ -6,12 +6,11 @@ import numpy as np
 import pytest
 from test_study import study, trained  # noqa: F401 (fixture)
 
-from lfwstudy.training import augment
-from lfwstudy.report import pages
-from lfwstudy.report import tables
 from lfwstudy.config import TrainingConfig
 from lfwstudy.ladder.stage import LADDERS, REPORT_LADDER, Ladder
+from lfwstudy.report import pages, tables
 from lfwstudy.study.study import Settings, Study
+from lfwstudy.training import augment
 
 
 def outcome(tmp_path, trained, stages, scores, **settings):  # noqa: F811
@@ -23,27 +22,62 @@ def outcome(tmp_path, trained, stages, scores, **settings):  # noqa: F811
 BASE, DROPS = "base/base", ["lr-schedule/drop40", "lr-schedule/drop50", "lr-schedule/drop60"]
 
 
-@pytest.mark.parametrize("scores, told, not_told", [
-    # A tie with the incumbent, won and lost by cross-entropy, or by order alone.
-    ([(0.81, 0.6), (0.7, 0.5), (0.81, 0.5), (0.8, 0.1)], ["**drop50**", "the same as the incumbent's",
-     "for its validation cross-entropy: at the same accuracy as the incumbent."], ["0.0 points", "for its validation accuracy"]),
-    ([(0.81, 0.5), (0.7, 0.5), (0.81, 0.6), (0.8, 0.1)], ["The incumbent stays", "no variant is better",
-     "(at the same accuracy as `drop50`, cross-entropy decided)"], ["0.0 points"]),
-    ([(0.81, 0.5), (0.7, 0.5), (0.81, 0.5), (0.8, 0.1)], ["The incumbent stays", "cross-entropy and order decided"], ["0.0 points"]),
-    # A tie between variants above the incumbent.
-    ([(0.7, 0.5), (0.81, 0.5), (0.81, 0.4), (0.81, 0.6)], ["11.0 points above", "cross-entropy: at the same accuracy as `drop40` and `drop60`."], []),
-    # No tie.
-    ([(0.7, 0.5), (0.8, 0.5), (0.81, 0.4), (0.7, 0.6)], ["for its validation accuracy."], ["same accuracy"]),
-    ([(0.7, 0.5), (0.7004, 0.5), (0.6, 0.4), (0.6, 0.6)], ["less than 0.1 points above", "for its validation accuracy."], ["0.0 points"]),
-    ([(0.7, 0.5), (0.6, 0.5), (0.65, 0.4), (0.6, 0.6)], ["5.0 points below", "no variant is better on validation."], ["decided"]),
-])
+@pytest.mark.parametrize(
+    "scores, told, not_told",
+    [
+        # A tie with the incumbent, won and lost by cross-entropy, or by order alone.
+        (
+            [(0.81, 0.6), (0.7, 0.5), (0.81, 0.5), (0.8, 0.1)],
+            [
+                "**drop50**",
+                "the same as the incumbent's",
+                "for its validation cross-entropy: at the same accuracy as the incumbent.",
+            ],
+            ["0.0 points", "for its validation accuracy"],
+        ),
+        (
+            [(0.81, 0.5), (0.7, 0.5), (0.81, 0.6), (0.8, 0.1)],
+            [
+                "The incumbent stays",
+                "no variant is better",
+                "(at the same accuracy as `drop50`, cross-entropy decided)",
+            ],
+            ["0.0 points"],
+        ),
+        (
+            [(0.81, 0.5), (0.7, 0.5), (0.81, 0.5), (0.8, 0.1)],
+            ["The incumbent stays", "cross-entropy and order decided"],
+            ["0.0 points"],
+        ),
+        # A tie between variants above the incumbent.
+        (
+            [(0.7, 0.5), (0.81, 0.5), (0.81, 0.4), (0.81, 0.6)],
+            ["11.0 points above", "cross-entropy: at the same accuracy as `drop40` and `drop60`."],
+            [],
+        ),
+        # No tie.
+        ([(0.7, 0.5), (0.8, 0.5), (0.81, 0.4), (0.7, 0.6)], ["for its validation accuracy."], ["same accuracy"]),
+        (
+            [(0.7, 0.5), (0.7004, 0.5), (0.6, 0.4), (0.6, 0.6)],
+            ["less than 0.1 points above", "for its validation accuracy."],
+            ["0.0 points"],
+        ),
+        (
+            [(0.7, 0.5), (0.6, 0.5), (0.65, 0.4), (0.6, 0.6)],
+            ["5.0 points below", "no variant is better on validation."],
+            ["decided"],
+        ),
+    ],
+)
 def test_what_decided_is_said(tmp_path, trained, scores, told, not_told):  # noqa: F811
     text = outcome(tmp_path, trained, "lr-schedule", dict(zip([BASE, *DROPS], scores)))
     assert all(words in text for words in told) and not any(words in text for words in not_told), text
 
 
 def test_the_reports_path_is_not_said_to_follow_a_tie(tmp_path, trained):  # noqa: F811
-    text = outcome(tmp_path, trained, "early-stopping", {BASE: (0.7, 0.5), "early-stopping/patience5": (0.7, 0.4)}, select="report")
+    text = outcome(
+        tmp_path, trained, "early-stopping", {BASE: (0.7, 0.5), "early-stopping/patience5": (0.7, 0.4)}, select="report"
+    )
     assert "**patience5** is carried forward, as the report did." in text and "cross-entropy" not in text
 
 
@@ -53,7 +87,10 @@ def test_standard_error_is_that_of_the_measured_accuracy(tmp_path, trained, accu
     opened = study(tmp_path, "base")
     pairs = len(opened.data(opened.climb()[0].candidates[0].specs[0].config.data)[1].validation)
     error = 100 * np.sqrt(accuracy * (1 - accuracy) / pairs)
-    assert f"With {pairs} validation pairs, one standard error of an accuracy of {100 * accuracy:.1f} % is {error:.1f} points" in text
+    assert (
+        f"With {pairs} validation pairs, one standard error of an accuracy of {100 * accuracy:.1f} % is {error:.1f} points"
+        in text
+    )
     assert "one run of each variant" in text
 
 
@@ -86,11 +123,29 @@ def augmentation_part(ladder, out, monkeypatch):
     return " ".join(str(getattr(item, "data", item)) for item in shown), drawn
 
 
-@pytest.mark.parametrize("ladder, told, not_told, rows", [
-    ("report", ["`augmentation`", "2 varied copies", "shear: 5;", "Clipped labels", "epsilon"], ["online", "stretched"], "first copies"),
-    ("published", ["2 varied copies", "grey levels of copies stretched: yes", "Clipped labels"], ["online", "shear"], "first copies"),
-    ("beyond", ["`online-augmentation`", "varied online", "mirrored at random: yes", "rotation in degrees, at most: 8"],
-     ["copies", "lipp", "epsilon", "erased"], "one epoch")])
+@pytest.mark.parametrize(
+    "ladder, told, not_told, rows",
+    [
+        (
+            "report",
+            ["`augmentation`", "2 varied copies", "shear: 5;", "Clipped labels", "epsilon"],
+            ["online", "stretched"],
+            "first copies",
+        ),
+        (
+            "published",
+            ["2 varied copies", "grey levels of copies stretched: yes", "Clipped labels"],
+            ["online", "shear"],
+            "first copies",
+        ),
+        (
+            "beyond",
+            ["`online-augmentation`", "varied online", "mirrored at random: yes", "rotation in degrees, at most: 8"],
+            ["copies", "lipp", "epsilon", "erased"],
+            "one epoch",
+        ),
+    ],
+)
 def test_data_notebook_shows_how_the_ladder_at_hand_varies_images(tmp_path, monkeypatch, ladder, told, not_told, rows):
     text, ((originals, varied, captions, _),) = augmentation_part(ladder, tmp_path, monkeypatch)
     assert all(words in text for words in told) and not any(words in text for words in not_told), text
@@ -105,14 +160,25 @@ def test_a_ladder_that_varies_nothing_says_so(tmp_path, monkeypatch):
     assert "No stage of this ladder varies its training images." in text and "Clipped" not in text and not drawn
 
 
-@pytest.mark.parametrize("training", [TrainingConfig(flip=True), TrainingConfig(shift=0.1), TrainingConfig(erase=1.0), TrainingConfig(
-    augmented_copies=1, zoom=(0.8, 0.9))])
+@pytest.mark.parametrize(
+    "training",
+    [
+        TrainingConfig(flip=True),
+        TrainingConfig(shift=0.1),
+        TrainingConfig(erase=1.0),
+        TrainingConfig(augmented_copies=1, zoom=(0.8, 0.9)),
+    ],
+)
 def test_examples_are_varied_as_training_varies(training):
     images = np.random.default_rng(0).integers(0, 256, (16, 40, 40), np.uint8)
     for varied in augment.examples(images, training, 2):
         changed = [not np.allclose(one, image / 255, atol=1e-4) for one, image in zip(varied, images)]
         assert varied.min() >= 0 and varied.max() <= 1 and sum(changed) > 4
         if training.flip:
-            assert all(np.allclose(one, image[:, ::-1] / 255, atol=1e-4) for one, image, new in zip(varied, images, changed) if new)
+            assert all(
+                np.allclose(one, image[:, ::-1] / 255, atol=1e-4)
+                for one, image, new in zip(varied, images, changed)
+                if new
+            )
         if training.erase:
             assert (varied == 0.5).any()

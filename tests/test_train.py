@@ -13,22 +13,23 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from lfwstudy.training import recorder as callbacks
-from lfwstudy.evaluation import metrics
-from lfwstudy.system import files
-from lfwstudy.training import trainer as training
-from lfwstudy.verify import photos
-from lfwstudy.training.recorder import weights_path
 from lfwstudy.config import ModelConfig, TrainingConfig
+from lfwstudy.data.pairs import person_of
 from lfwstudy.data.registry import load_pairs, prepare_bank
 from lfwstudy.errors import DataError, RunError
-from lfwstudy.system.files import read_csv, read_json
-from lfwstudy.network.tensorflow_ops import untuned
-from lfwstudy.network.siamese import build_siamese
-from lfwstudy.data.pairs import person_of
-from lfwstudy.runs.store import Store
+from lfwstudy.evaluation import metrics
 from lfwstudy.ladder.stage import base_config
+from lfwstudy.network.siamese import build_siamese
+from lfwstudy.network.tensorflow_ops import untuned
+from lfwstudy.runs import training_process
+from lfwstudy.runs.store import Store
+from lfwstudy.system import files
+from lfwstudy.system.files import read_csv, read_json
+from lfwstudy.training import recorder as callbacks
+from lfwstudy.training import trainer as training
+from lfwstudy.training.recorder import weights_path
 from lfwstudy.training.trainer import Batches, PairTrainer, Scorer, build_trainer, gather_parts, training_batches
+from lfwstudy.verify import photos
 
 
 @pytest.fixture(scope="session")
@@ -51,8 +52,13 @@ def numbers(folder):
 
 
 def test_a_run_is_four_files_and_the_network(finished):
-    assert {p.name for p in finished.iterdir()} == {"config.json", "history.csv", "predictions.csv", "result.json",
-                                                    "model.keras"}
+    assert {p.name for p in finished.iterdir()} == {
+        "config.json",
+        "history.csv",
+        "predictions.csv",
+        "result.json",
+        "model.keras",
+    }
     assert Store(finished.parent).set_aside_if_damaged("run") is None
 
 
@@ -80,9 +86,16 @@ def test_same_seed_gives_the_same_history(finished, tiny, data, tmp_path):
 
 
 def test_interrupted_run_goes_on_to_the_same_numbers(tiny, data, tmp_path, monkeypatch):
-    config = tiny.change({"training.epochs": 4, "training.checkpoint_period": 1, "model.batchnorm": "before-activation",
-                          "training.evaluated": "best-checkpoint", "training.augmented_copies": 1,
-                          "training.lr_drop_epoch": 2})
+    config = tiny.change(
+        {
+            "training.epochs": 4,
+            "training.checkpoint_period": 1,
+            "model.batchnorm": "before-activation",
+            "training.evaluated": "best-checkpoint",
+            "training.augmented_copies": 1,
+            "training.lr_drop_epoch": 2,
+        }
+    )
     training.train(config, 0, "float32", *data, tmp_path / "whole", "run")
     monkeypatch.setattr(callbacks, "RESUME_EPOCHS", 2)
     original = callbacks.Recorder.on_epoch_begin
@@ -105,7 +118,9 @@ def test_interrupted_run_goes_on_to_the_same_numbers(tiny, data, tmp_path, monke
 def test_a_resume_state_that_is_slow_to_write_is_written_less_often(tiny, data, tmp_path, monkeypatch):
     clock, written = [0.0], []
     monkeypatch.setattr(callbacks, "RESUME_EPOCHS", 1)
-    monkeypatch.setattr(callbacks, "time", types.SimpleNamespace(monotonic=lambda: clock[0], perf_counter=time.perf_counter))
+    monkeypatch.setattr(
+        callbacks, "time", types.SimpleNamespace(monotonic=lambda: clock[0], perf_counter=time.perf_counter)
+    )
 
     def save(folder, model, rows):
         written.append(len(rows))
@@ -124,8 +139,9 @@ def test_a_resume_state_that_is_slow_to_write_is_written_less_often(tiny, data, 
     assert written == [1, 5, 9, 12]
 
 
-@pytest.mark.parametrize("damage", [lambda f: (f / "resume.npz").write_bytes(b"PK"),
-                                    lambda f: [p.unlink() for p in f.glob("epoch-*")]])
+@pytest.mark.parametrize(
+    "damage", [lambda f: (f / "resume.npz").write_bytes(b"PK"), lambda f: [p.unlink() for p in f.glob("epoch-*")]]
+)
 def test_unusable_resume_state_starts_the_run_anew(finished, tiny, data, tmp_path, monkeypatch, capsys, damage):
     monkeypatch.setattr(callbacks, "RESUME_EPOCHS", 1)
     monkeypatch.setattr(training, "finish", lambda *args: None)
@@ -166,12 +182,19 @@ def test_fit_sees_every_batch_of_every_epoch_in_order(tiny, data, tmp_path, monk
     trainer = build_trainer(tiny, images, "float32", 0)
     batches = training_batches(tiny, parts["train"], images, 0)
     seen, original = [], PairTrainer.call
-    monkeypatch.setattr(PairTrainer, "call", lambda self, inputs, training=False: seen.append(
-        np.asarray(inputs["left"])) or original(self, inputs, training=training) if training else original(self, inputs))
+    monkeypatch.setattr(
+        PairTrainer,
+        "call",
+        lambda self, inputs, training=False: (
+            seen.append(np.asarray(inputs["left"])) or original(self, inputs, training=training)
+            if training
+            else original(self, inputs)
+        ),
+    )
     trainer.run_eagerly = True
     training.fit(tiny.training, trainer, Scorer(trainer, parts), batches, tmp_path)
     # The first calls build the network on a symbolic batch.
-    seen = [rows for rows in seen if len(rows)][-3 * batches.steps:]
+    seen = [rows for rows in seen if len(rows)][-3 * batches.steps :]
     for i, rows in enumerate(seen):
         assert rows.tolist() == batches[i][0]["left"].tolist()
 
@@ -204,7 +227,9 @@ def test_pictures_are_gathered_and_scaled_inside_the_network(tiny, data):
     images, parts = gather_parts(*data)
     trainer = build_trainer(tiny, images, "float32", 0)
     left, right, _ = parts["val"]
-    direct = trainer.siamese([rows.astype(np.float32)[..., None] / 255 for rows in (images.images[left], images.images[right])])
+    direct = trainer.siamese(
+        [rows.astype(np.float32)[..., None] / 255 for rows in (images.images[left], images.images[right])]
+    )
     scored = Scorer(trainer, parts).scores("val")
     indexed = trainer({"left": left.astype(np.int32), "right": right.astype(np.int32)})
     assert np.allclose(scored, np.asarray(direct)[:, 0], atol=1e-5)
@@ -222,7 +247,9 @@ def test_what_follows_the_first_blocks_is_the_towers_own(precision):
         with tf.GradientTape() as tape:
             tape.watch(given)
             outputs = model(given)
-        results.append([outputs, *tape.gradient(outputs, [given, *(weight.value for weight in model.trainable_weights)])])
+        results.append(
+            [outputs, *tape.gradient(outputs, [given, *(weight.value for weight in model.trainable_weights)])]
+        )
     assert [layer.name for layer in rest.layers[1:4]] == ["conv2", "pool2", "relu2"]
     for ours, own in zip(*results, strict=True):
         np.testing.assert_array_equal(tf.cast(ours, "float32"), tf.cast(own, "float32"))
@@ -237,8 +264,14 @@ def test_validation_leaves_batch_norm_statistics_alone(tiny, data):
 
 
 def test_best_checkpoint_is_evaluated_not_the_last_epoch(tiny, data, tmp_path, monkeypatch):
-    config = tiny.change({"training.epochs": 6, "training.checkpoint_period": 1, "training.learning_rate": 0.05,
-                          "training.evaluated": "best-checkpoint"})
+    config = tiny.change(
+        {
+            "training.epochs": 6,
+            "training.checkpoint_period": 1,
+            "training.learning_rate": 0.05,
+            "training.evaluated": "best-checkpoint",
+        }
+    )
     training.train(config, 0, "float32", *data, tmp_path, "run")
     rows, result = Store(tmp_path.parent).history(tmp_path.name), read_json(tmp_path / "result.json")
     lowest = min(rows, key=lambda r: r["val_loss"])
@@ -260,47 +293,76 @@ def test_diverging_run_stops_and_is_recorded_as_such(tiny, data, tmp_path):
     images, parts = gather_parts(*data)
     trainer = build_trainer(config, images, "float32", 0)
     trainer.siamese.get_layer("head").get_layer("logit").bias.assign([np.nan])
-    recorded = training.fit(config.training, trainer, Scorer(trainer, parts),
-                            training_batches(config, parts["train"], images, 0), tmp_path)
+    recorded = training.fit(
+        config.training, trainer, Scorer(trainer, parts), training_batches(config, parts["train"], images, 0), tmp_path
+    )
     assert len(recorded) == 1 and training.history.diverged(recorded)
 
 
 def test_saved_network_takes_pictures_and_loads_in_safe_mode(finished, data, tiny):
     from lfwstudy.verify.photos import load_model
+
     model = load_model(finished / "model.keras")
     bank, pairs = data
-    left, right = (bank.images[bank.rows(names)].astype(np.float32)[..., None] / 255
-                   for names in (pairs.test.left, pairs.test.right))
+    left, right = (
+        bank.images[bank.rows(names)].astype(np.float32)[..., None] / 255
+        for names in (pairs.test.left, pairs.test.right)
+    )
     scored = Store(finished.parent).predictions("run", "test")["score_at_best"]
     assert np.allclose(np.asarray(model([left, right]))[:, 0], scored, atol=1e-4)
     assert model.count_params() < bank.images.size
 
 
 def test_process_refuses_changed_data_with_one_line(tiny, tmp_path):
-    job = {"task": "train", "config": tiny.to_dict(), "seed": 0, "precision": "float32", "run": "0" * 16,
-           "data_dir": "", "folder": str(tmp_path / "run"), "score_test": True, "keep_weights": False}
+    job = {
+        "task": "train",
+        "config": tiny.to_dict(),
+        "seed": 0,
+        "precision": "float32",
+        "run": "0" * 16,
+        "data_dir": "",
+        "folder": str(tmp_path / "run"),
+        "score_test": True,
+        "keep_weights": False,
+    }
     (tmp_path / "job.json").write_text(json.dumps(job))
-    done = subprocess.run([sys.executable, "-m", "lfwstudy.training.trainer", str(tmp_path / "job.json")], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "lfwstudy.runs.training_process", str(tmp_path / "job.json")],
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 2 and "error: run 0000000000000000" in done.stderr
     assert not (tmp_path / "run").exists()
 
 
 def test_what_cannot_fit_into_memory_is_said_before_it_starts(tiny, data, tmp_path, monkeypatch, capsys):
     stride = tiny.change({"model.pool1_stride": 1, "model.width": 1.0, "data.side": 105})
-    monkeypatch.setattr(training, "free_memory", lambda: 2 * 2**30)
-    training.require_memory(tiny)
-    monkeypatch.setattr(training, "prepare_bank", lambda *args: data[0])
+    monkeypatch.setattr(training_process, "free_memory", lambda: 2 * 2**30)
+    training_process.require_memory(tiny)
+    monkeypatch.setattr(training_process, "prepare_bank", lambda *args: data[0])
     run = stride.identify(0, "float32", data[1].digest(data[0]))
-    job = {"task": "train", "config": stride.to_dict(), "seed": 0, "precision": "float32", "run": run, "data_dir": "",
-           "folder": str(tmp_path / "run"), "score_test": True, "keep_weights": False}
+    job = {
+        "task": "train",
+        "config": stride.to_dict(),
+        "seed": 0,
+        "precision": "float32",
+        "run": run,
+        "data_dir": "",
+        "folder": str(tmp_path / "run"),
+        "score_test": True,
+        "keep_weights": False,
+    }
     (tmp_path / "job.json").write_text(json.dumps(job))
-    assert training.main(tmp_path / "job.json") == 1
+    assert training_process.main(tmp_path / "job.json") == 1
     told = capsys.readouterr().err
-    assert re.fullmatch(rf"error: run {run}: out of memory: a network of 304,241,473 parameters needs at least \d+\.\d GiB "
-                        r"to be trained, 2\.0 GiB are free on this machine\n", told), told
+    assert re.fullmatch(
+        rf"error: run {run}: out of memory: a network of 304,241,473 parameters needs at least \d+\.\d GiB "
+        r"to be trained, 2\.0 GiB are free on this machine\n",
+        told,
+    ), told
     assert not (tmp_path / "run" / "config.json").exists()
-    monkeypatch.setattr(training, "free_memory", lambda: None)
-    training.require_memory(stride)
+    monkeypatch.setattr(training_process, "free_memory", lambda: None)
+    training_process.require_memory(stride)
 
 
 @pytest.mark.long
@@ -319,7 +381,8 @@ def test_the_optimisers_in_one_operation_are_keras_own(changes):
     settings = TrainingConfig(learning_rate=0.01, **changes)
     ours = training.build_optimizer(settings)
     own = {"adam": keras.optimizers.Adam, "adamw": keras.optimizers.AdamW}[settings.optimizer](
-        **{key: ours.get_config()[key] for key in ("learning_rate", "weight_decay", "beta_1", "beta_2", "epsilon")})
+        **{key: ours.get_config()[key] for key in ("learning_rate", "weight_decay", "beta_1", "beta_2", "epsilon")}
+    )
     assert isinstance(ours, type(own)) and ours.beta_2 == 0.999 and (ours.weight_decay or 0) == settings.weight_decay
     rng, values = np.random.default_rng(0), []
     gradients = rng.normal(size=(5, 3, 4)).astype(np.float32) * 10.0 ** -np.arange(5)[:, None, None]
@@ -355,8 +418,10 @@ def test_damaged_weights_are_set_aside_and_the_run_starts_anew(finished, tiny, d
 
 def test_a_view1_network_is_refused_on_view2_pairs(finished, tiny, data, tmp_path):
     view2 = load_pairs(tiny.change({"data.protocol": "view2", "data.fold": 1}).data)
-    for call in (lambda: training.train(tiny, 0, "float32", data[0], view2, tmp_path / "run"),
-                 lambda: training.score_test_pairs(tiny, data[0], view2, finished)):
+    for call in (
+        lambda: training.train(tiny, 0, "float32", data[0], view2, tmp_path / "run"),
+        lambda: training.score_test_pairs(tiny, data[0], view2, finished),
+    ):
         with pytest.raises(DataError, match="view1 cannot be trained or scored.*--protocol view2"):
             call()
     assert not (tmp_path / "run").exists()
@@ -372,10 +437,23 @@ def test_damaged_runs_are_set_aside(finished, tmp_path):
 
 
 COMPACT = {"model.architecture": "compact", "model.width": 0.1, "model.l2": 0.0, "data.side": 48, "data.crop": 144}
-BEYOND = {**COMPACT, "model.head": "cosine", "model.flip_average": True, "model.cohort": 30, "training.optimizer": "adamw",
-          "training.weight_decay": 0.05, "training.schedule": "cosine", "training.warmup": 1, "training.flip": True,
-          "training.shift": 0.04, "training.rotation": 8.0, "training.erase": 0.5, "training.contrast": 1.0,
-          "model.dropout": 0.2, "training.epochs": 4}
+BEYOND = {
+    **COMPACT,
+    "model.head": "cosine",
+    "model.flip_average": True,
+    "model.cohort": 30,
+    "training.optimizer": "adamw",
+    "training.weight_decay": 0.05,
+    "training.schedule": "cosine",
+    "training.warmup": 1,
+    "training.flip": True,
+    "training.shift": 0.04,
+    "training.rotation": 8.0,
+    "training.erase": 0.5,
+    "training.contrast": 1.0,
+    "model.dropout": 0.2,
+    "training.epochs": 4,
+}
 
 
 def melted(weights, rate, steps, l2):
@@ -415,7 +493,9 @@ def test_separate_twins_are_normalised_each_by_itself(tiny, data, separate):
 
 
 def test_only_copies_are_stretched_to_the_full_range(tiny, data):
-    config = tiny.change({"training.augmented_copies": 2, "training.stretch_copies": True, "training.brightness": (1.0, 1.0)})
+    config = tiny.change(
+        {"training.augmented_copies": 2, "training.stretch_copies": True, "training.brightness": (1.0, 1.0)}
+    )
     images, parts = gather_parts(*data)
     trainer = build_trainer(config, images, "float32", 0)
     inputs, _ = training.with_copies(config.training, parts["train"], images.side, 0)
@@ -504,8 +584,14 @@ def test_contrast_loss_is_that_of_a_worked_example():
 
 
 def test_drawn_people_are_training_people_and_different_in_a_batch(tiny):
-    config = tiny.change({"data.pictures": "all-people", "training.drawn_people": 75, "training.batch_size": 32,
-                          "data.pairs_per_class": None})
+    config = tiny.change(
+        {
+            "data.pictures": "all-people",
+            "training.drawn_people": 75,
+            "training.batch_size": 32,
+            "data.pairs_per_class": None,
+        }
+    )
     bank, pairs = prepare_bank(config.data), load_pairs(config.data)
     images, parts = gather_parts(bank, pairs)
     rows = training.training_rows(config, images, pairs)
@@ -533,8 +619,16 @@ def test_people_with_more_pictures_are_drawn_more_often_by_the_square_root():
 
 
 def test_several_pairs_of_a_person_in_a_batch_are_never_told_from_each_other(tiny):
-    config = tiny.change({"data.pictures": "all-people", "training.drawn_people": 40, "training.batch_size": 32,
-                          "training.pairs_per_person": 2, "training.least_pictures": 2, "data.pairs_per_class": None})
+    config = tiny.change(
+        {
+            "data.pictures": "all-people",
+            "training.drawn_people": 40,
+            "training.batch_size": 32,
+            "training.pairs_per_person": 2,
+            "training.least_pictures": 2,
+            "data.pairs_per_class": None,
+        }
+    )
     bank, pairs = prepare_bank(config.data), load_pairs(config.data)
     images, parts = gather_parts(bank, pairs)
     rows, people = training.training_rows(config, images, pairs), training.people_of(images)
@@ -556,7 +650,9 @@ def test_a_drawn_pair_is_told_from_its_neighbour(tiny):
     bank, pairs = prepare_bank(config.data), load_pairs(config.data)
     images, parts = gather_parts(bank, pairs)
     trainer = build_trainer(config, images, "float32", 0)
-    inputs, targets = training_batches(config, parts["train"], images, 0, training.training_rows(config, images, pairs))[0]
+    inputs, targets = training_batches(
+        config, parts["train"], images, 0, training.training_rows(config, images, pairs)
+    )[0]
     logit = np.asarray(trainer(inputs, training=True))
     strangers = {"left": inputs["left"], "right": np.roll(inputs["right"], 1)}
     assert logit.shape == (8, 2, 1) and targets.shape == (8, 2, 2)
@@ -588,8 +684,14 @@ def test_nothing_sleeps_when_the_batches_are_over(tiny_batches):
 def tiny_batches():
     def arrays(epoch):
         rng = np.random.default_rng(epoch)
-        return ({"left": rng.integers(9, size=10).astype(np.int32), "left_warp": rng.normal(size=(10, 8)).astype(np.float32)},
-                rng.normal(size=(10, 2)).astype(np.float32))
+        return (
+            {
+                "left": rng.integers(9, size=10).astype(np.int32),
+                "left_warp": rng.normal(size=(10, 8)).astype(np.float32),
+            },
+            rng.normal(size=(10, 2)).astype(np.float32),
+        )
+
     return Batches(arrays, 10, 4)
 
 
@@ -615,6 +717,7 @@ def test_the_disk_does_not_hold_training_but_the_resume_state_waits_for_it(tmp_p
 
     def full(path):
         raise OSError(errno.ENOSPC, "no space left")
+
     monkeypatch.setattr(files, "_flush", full)
     recorder._save_weights()
     with pytest.raises(OSError, match="no space"):

@@ -19,24 +19,26 @@ import pytest
 from test_fuzz import run_files
 from test_load import fill
 
-from lfwstudy.data import bank as bank_module
-from lfwstudy.training import recorder
-from lfwstudy import cli
-from lfwstudy import workflow
-from lfwstudy.data import registry
-from lfwstudy import errors
-from lfwstudy.report import pages
-from lfwstudy.study import study as study_module
-from lfwstudy.training import trainer as training
-from lfwstudy.data.bank import ImageBank, load_bank
+from lfwstudy import cli, errors, workflow
 from lfwstudy.config import DataConfig, TrainingConfig
+from lfwstudy.data import bank as bank_module
+from lfwstudy.data import registry
+from lfwstudy.data.bank import ImageBank, load_bank
 from lfwstudy.errors import DamageError, DataError
-from lfwstudy.system.files import read_json, write_json
+from lfwstudy.report import pages
 from lfwstudy.runs.store import FILES, Store
+from lfwstudy.study import study as study_module
 from lfwstudy.study.study import Settings, Study
+from lfwstudy.system.files import read_json, write_json
+from lfwstudy.training import recorder
+from lfwstudy.training import trainer as training
 
-FAILURES = {"too many open files": OSError(errno.EMFILE, "Too many open files"), "a failing disk": OSError(errno.EIO, "Input/output error"),
-            "no permission": PermissionError(errno.EACCES, "Permission denied"), "no memory": MemoryError()}
+FAILURES = {
+    "too many open files": OSError(errno.EMFILE, "Too many open files"),
+    "a failing disk": OSError(errno.EIO, "Input/output error"),
+    "no permission": PermissionError(errno.EACCES, "Permission denied"),
+    "no memory": MemoryError(),
+}
 failures = pytest.mark.parametrize("failure", FAILURES.values(), ids=FAILURES)
 
 
@@ -59,12 +61,15 @@ def cannot_open(monkeypatch, name, failure):
         if not isinstance(path, int) and os.path.basename(path) == name:
             raise failure
         return opened(path, *more, **named)
+
     monkeypatch.setattr(io, "open", fails)
     monkeypatch.setattr(builtins, "open", fails)
 
 
 def content(folder):
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(Path(folder).rglob("*")) if path.is_file()}
+    return {
+        str(path.relative_to(folder)): path.read_bytes() for path in sorted(Path(folder).rglob("*")) if path.is_file()
+    }
 
 
 @failures
@@ -95,6 +100,7 @@ def test_a_run_is_not_trained_again_because_the_system_cannot_tell_whether_it_is
         if str(path).endswith(name):
             raise OSError(errno.EIO, "Input/output error", str(path))
         return asked(path, *more, **named)
+
     monkeypatch.setattr(os, "stat", fails)
     with pytest.raises(OSError, match="Input/output"):
         Store(tmp_path).is_finished(run.name)
@@ -113,8 +119,11 @@ def weighed(tmp_path):
     return network, folder
 
 
-@pytest.mark.parametrize("failure", [*FAILURES.values(), ValueError("A total of 2 objects could not be loaded"), RuntimeError("no thread")],
-                         ids=str)
+@pytest.mark.parametrize(
+    "failure",
+    [*FAILURES.values(), ValueError("A total of 2 objects could not be loaded"), RuntimeError("no thread")],
+    ids=str,
+)
 def test_weights_that_cannot_be_loaded_now_stay_with_all_beside_them(weighed, monkeypatch, failure):
     """Keras makes a ValueError of whatever stops it."""
     network, folder = weighed
@@ -122,6 +131,7 @@ def test_weights_that_cannot_be_loaded_now_stay_with_all_beside_them(weighed, mo
 
     def fails(path):
         raise failure
+
     with monkeypatch.context() as patch:
         patch.setattr(network, "load_weights", fails)
         with pytest.raises((OSError, MemoryError)) as raised:
@@ -148,10 +158,17 @@ def of_another_network(path):
     other.save_weights(path)
 
 
-@pytest.mark.parametrize("damage", [
-    lambda path: path.write_bytes(path.read_bytes()[:1000]), lambda path: path.write_bytes(b""), lambda path: path.write_bytes(b"x" * 3000),
-    lambda path: path.write_bytes(path.read_bytes()[:512] + bytes(512) + path.read_bytes()[1024:]), of_another_network],
-    ids=["cut short", "empty", "no HDF5", "a block of zeros", "of another network"])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda path: path.write_bytes(path.read_bytes()[:1000]),
+        lambda path: path.write_bytes(b""),
+        lambda path: path.write_bytes(b"x" * 3000),
+        lambda path: path.write_bytes(path.read_bytes()[:512] + bytes(512) + path.read_bytes()[1024:]),
+        of_another_network,
+    ],
+    ids=["cut short", "empty", "no HDF5", "a block of zeros", "of another network"],
+)
 def test_damaged_weights_are_set_aside_with_their_run_and_nothing_is_deleted(weighed, damage):
     network, folder = weighed
     damage(recorder.weights_path(folder, 1))
@@ -159,7 +176,9 @@ def test_damaged_weights_are_set_aside_with_their_run_and_nothing_is_deleted(wei
     for number in (1, 2):
         with pytest.raises(DamageError, match=f"damaged weights.*set aside with the run as run.damaged-{number}"):
             recorder.load_weights(folder, network, 1)
-        assert content(folder.with_name(f"run.damaged-{number}")) == {name: text for name, text in before.items() if name != "log.txt"}
+        assert content(folder.with_name(f"run.damaged-{number}")) == {
+            name: text for name, text in before.items() if name != "log.txt"
+        }
         assert sorted(path.name for path in folder.iterdir()) == ["config.json", "log.txt"]
         for name, text in before.items():
             (folder / name).write_bytes(text)
@@ -185,6 +204,7 @@ def test_a_resume_state_that_cannot_be_read_now_stays(tmp_path, monkeypatch, fai
 
     def fails(*_, **__):
         raise failure
+
     with monkeypatch.context() as patch:
         if where == "opened":
             cannot_open(patch, "resume.npz", failure)
@@ -202,11 +222,25 @@ def asks_for_a_terabyte(path):
     path.write_bytes(text.replace(b"(3, 2), }".ljust(len(asked)), asked, 1))
 
 
-@pytest.mark.parametrize("damage", [
-    lambda path: path.write_bytes(path.read_bytes()[:-100]), lambda path: path.write_bytes(path.read_bytes().replace(b"epoch", b"epoxh")),
-    lambda path: path.write_bytes(b""), asks_for_a_terabyte, lambda path: recorder.weights_path(path.parent, 1).unlink(),
-    lambda path: recorder.save_resume(path.parent, model_of((5, 5)), ROWS)],
-    ids=["cut short", "one letter", "empty", "a header that asks for terabytes", "its weights missing", "of another network"])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda path: path.write_bytes(path.read_bytes()[:-100]),
+        lambda path: path.write_bytes(path.read_bytes().replace(b"epoch", b"epoxh")),
+        lambda path: path.write_bytes(b""),
+        asks_for_a_terabyte,
+        lambda path: recorder.weights_path(path.parent, 1).unlink(),
+        lambda path: recorder.save_resume(path.parent, model_of((5, 5)), ROWS),
+    ],
+    ids=[
+        "cut short",
+        "one letter",
+        "empty",
+        "a header that asks for terabytes",
+        "its weights missing",
+        "of another network",
+    ],
+)
 def test_a_damaged_resume_state_is_set_aside_and_nothing_is_deleted(tmp_path, damage):
     folder = tmp_path / "run"
     folder.mkdir()
@@ -231,7 +265,15 @@ def test_a_resume_state_stays_where_its_folder_s_config_cannot_be_read_now(tmp_p
 
 
 def small_bank(path):
-    ImageBank(np.zeros((2, 4, 4), np.uint8), np.array(["A_0001", "B_0001"]), np.zeros((2, 32), np.uint8), "demo", 250, 4, "box").save(path)
+    ImageBank(
+        np.zeros((2, 4, 4), np.uint8),
+        np.array(["A_0001", "B_0001"]),
+        np.zeros((2, 32), np.uint8),
+        "demo",
+        250,
+        4,
+        "box",
+    ).save(path)
     return path
 
 
@@ -248,7 +290,9 @@ def test_a_bank_whose_header_asks_for_more_than_the_file_has_is_refused(tmp_path
     path = small_bank(tmp_path / "bank.npz")
     arrays = dict(np.load(path))
     header = io.BytesIO()
-    np.lib.format.write_array_header_1_0(header, {"descr": arrays[name].dtype.str, "fortran_order": False, "shape": (2**44, 2)})
+    np.lib.format.write_array_header_1_0(
+        header, {"descr": arrays[name].dtype.str, "fortran_order": False, "shape": (2**44, 2)}
+    )
     with zipfile.ZipFile(path, "w") as archive:
         for member, array in arrays.items():
             file = io.BytesIO()
@@ -287,6 +331,7 @@ def test_a_damaged_cached_bank_is_made_again(cached):
 def test_a_picture_is_not_called_unreadable_where_memory_is_short(monkeypatch):
     def fails(*_, **__):
         raise MemoryError
+
     monkeypatch.setattr(bank_module.Image, "open", fails)
     with pytest.raises(MemoryError):
         bank_module.decode(b"x", "A_0001", 250, 8, "box")
@@ -351,6 +396,7 @@ def test_a_study_that_cannot_be_read_now_is_not_begun_again(out, monkeypatch, fa
         if str(path).endswith("study.json"):
             raise OSError(errno.EIO, "Input/output error")
         return asked(path, *more, **named)
+
     monkeypatch.setattr(os, "stat", fails)
     assert Study(Settings(out=str(out), precision="float32")).stages() == ["base"]
 
@@ -378,11 +424,24 @@ def test_the_command_ends_with_one_line_and_everything_in_place(out, monkeypatch
     assert {name: after[name] for name in before} == before
 
 
-@pytest.mark.parametrize("error, is_damage", [
-    (json.JSONDecodeError("no", "", 0), True), (zipfile.BadZipFile(), True), (csv.Error(), True), (EOFError(), True), (KeyError("a"), True),
-    (OSError("truncated file"), True), (OSError(errno.EINVAL, "Invalid argument"), True), (errors.RunError("damaged"), True),
-    (OSError(errno.ENFILE, ""), False), (TimeoutError(errno.ETIMEDOUT, ""), False), (RuntimeError("can't start new thread"), False),
-    (ImportError("cannot open shared object file: Too many open files"), False), (np._core._exceptions._ArrayMemoryError((9,), np.dtype("f4")), False)],
-    ids=repr)
+@pytest.mark.parametrize(
+    "error, is_damage",
+    [
+        (json.JSONDecodeError("no", "", 0), True),
+        (zipfile.BadZipFile(), True),
+        (csv.Error(), True),
+        (EOFError(), True),
+        (KeyError("a"), True),
+        (OSError("truncated file"), True),
+        (OSError(errno.EINVAL, "Invalid argument"), True),
+        (errors.RunError("damaged"), True),
+        (OSError(errno.ENFILE, ""), False),
+        (TimeoutError(errno.ETIMEDOUT, ""), False),
+        (RuntimeError("can't start new thread"), False),
+        (ImportError("cannot open shared object file: Too many open files"), False),
+        (np._core._exceptions._ArrayMemoryError((9,), np.dtype("f4")), False),
+    ],
+    ids=repr,
+)
 def test_what_proves_damage(error, is_damage):
     assert errors.proves_damage(error) is is_damage

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 from conftest import serious_findings
 
-from tools import model_card
-from lfwstudy.report import pages
-from lfwstudy.verify import photos
 from lfwstudy.errors import ConfigError, StudyError
-from lfwstudy.system.files import read_csv, read_json
+from lfwstudy.report import pages
 from lfwstudy.study.study import open_study
+from lfwstudy.system.files import read_csv, read_json
+from lfwstudy.verify import photos
+from tools import model_card
 
 pytestmark = pytest.mark.notebook
 NOTEBOOKS = pages.NOTEBOOKS
@@ -25,8 +25,13 @@ STUDY = ("run", "--profile", "tiny", "--stages", "early-stopping")
 
 
 def lfwstudy(*arguments, **options):
-    return subprocess.run([sys.executable, "-m", "lfwstudy.cli", *map(str, arguments)], capture_output=True, text=True,
-                          timeout=500, **options)
+    return subprocess.run(
+        [sys.executable, "-m", "lfwstudy.cli", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=500,
+        **options,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -45,11 +50,17 @@ def test_study_leaves_the_agreed_files(out):
     assert sorted(p.name for p in (out / "html").iterdir()) == [f"{n}.html" for n in names]
     rows = read_csv(out / "results.csv")
     assert [(r["stage"], r["variant"], r["dataset"], r["profile"]) for r in rows] == [
-        ("base", "base", "demo", "tiny"), ("early-stopping", "patience5", "demo", "tiny"),
-        ("early-stopping", "patience5-cross-entropy", "demo", "tiny")]
+        ("base", "base", "demo", "tiny"),
+        ("early-stopping", "patience5", "demo", "tiny"),
+        ("early-stopping", "patience5-cross-entropy", "demo", "tiny"),
+    ]
     for row in rows:
         assert {p.name for p in (out / "runs" / row["run"]).iterdir()} - {"model.keras", "log.txt", ".lock"} == {
-            "config.json", "history.csv", "predictions.csv", "result.json"}
+            "config.json",
+            "history.csv",
+            "predictions.csv",
+            "result.json",
+        }
 
 
 def test_report_is_one_file_without_network_or_paths(out):
@@ -96,7 +107,9 @@ def test_everything_made_from_demo_faces_says_so(out):
         page = path.read_text()
         assert all("demo" in heading for heading in re.findall(r"<h1[^>]*>(.*?)</h1>", page, re.S)[1:])
         # A drawn figure says it within itself.
-        captions = re.findall(r"<figcaption>(.*?)</figcaption>", re.sub(r"</svg>\s*</div><figcaption>.*?</figcaption>", "", page), re.S)
+        captions = re.findall(
+            r"<figcaption>(.*?)</figcaption>", re.sub(r"</svg>\s*</div><figcaption>.*?</figcaption>", "", page), re.S
+        )
         # These three are not made from the faces.
         others = ("onfiguration in full", "figures were made from", "Published figures that do not add up")
         assert captions and all("emo faces" in c or any(words in c for words in others) for c in captions)
@@ -148,11 +161,15 @@ def test_network_of_a_study_can_be_handed_out_with_its_card(out, cache, tmp_path
 def numbers(folder):
     """All that a study measured, but the times."""
     times = {"seconds", "seconds_per_epoch", "seconds_total", "seconds_to_best", "peak_memory_mb"}
+
     def without(path):
         return [{k: v for k, v in row.items() if k not in times} for row in read_csv(path)]
+
     runs = sorted(p.name for p in (folder / "runs").iterdir() if (p / "result.json").exists())
-    return without(folder / "results.csv"), {r: (without(folder / "runs" / r / "history.csv"),
-                                                 read_csv(folder / "runs" / r / "predictions.csv")) for r in runs}
+    return without(folder / "results.csv"), {
+        r: (without(folder / "runs" / r / "history.csv"), read_csv(folder / "runs" / r / "predictions.csv"))
+        for r in runs
+    }
 
 
 @pytest.mark.long
@@ -173,9 +190,32 @@ def test_killed_study_goes_on_to_the_same_numbers(out, tmp_path):
 
 def test_bare_papermill_runs_one_stage(tmp_path):
     target = tmp_path / "executed.ipynb"
-    subprocess.run([sys.executable, "-m", "papermill", str(NOTEBOOKS / "01_stage.ipynb"), str(target), "-p", "stage", "base",
-                    "-p", "dataset", "demo", "-p", "profile", "tiny", "-p", "out", "here"], check=True, timeout=400,
-                   cwd=tmp_path, capture_output=True, env={**os.environ, "JUPYTER_PREFER_ENV_PATH": "1"})
+    subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "papermill",
+            str(NOTEBOOKS / "01_stage.ipynb"),
+            str(target),
+            "-p",
+            "stage",
+            "base",
+            "-p",
+            "dataset",
+            "demo",
+            "-p",
+            "profile",
+            "tiny",
+            "-p",
+            "out",
+            "here",
+        ],
+        check=True,
+        timeout=400,
+        cwd=tmp_path,
+        capture_output=True,
+        env={**os.environ, "JUPYTER_PREFER_ENV_PATH": "1"},
+    )
     cells = json.loads(target.read_text())["cells"]
     outputs = [o for cell in cells for o in cell.get("outputs", [])]
     assert any("<svg" in "".join(o.get("data", {}).get("text/html", "")) for o in outputs)
@@ -184,8 +224,12 @@ def test_bare_papermill_runs_one_stage(tmp_path):
 
 @pytest.mark.parametrize("notebook", ["00_data", "01_stage", "02_report", "03_explore"])
 def test_papermill_explains_every_parameter(notebook):
-    done = subprocess.run([sys.executable, "-m", "papermill", "--help-notebook", str(NOTEBOOKS / f"{notebook}.ipynb")],
-                          capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "papermill", "--help-notebook", str(NOTEBOOKS / f"{notebook}.ipynb")],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     for name in pages.notebook_parameters(NOTEBOOKS / f"{notebook}.ipynb"):
         assert re.search(rf"{name}: (str|int|bool) \(default .*\)\s+\S.{{5,}}", done.stdout), name
 
@@ -201,10 +245,13 @@ def test_unknown_parameters_are_refused_before_anything_runs(out):
 @pytest.mark.parametrize("command", [("report",), STUDY])
 def test_second_study_in_the_same_folder_is_turned_away_and_changes_nothing(out, command):
     from lfwstudy.workflow import _lock
+
     with _lock(Path(out)):
         before = {path: path.stat().st_ctime_ns for path in out.rglob("*")}
         done = lfwstudy(*command, "--out", out)
-        assert done.returncode == 2 and "another lfwstudy works" in done.stderr and done.stderr.count("\n") == 1, done.stderr
+        assert done.returncode == 2 and "another lfwstudy works" in done.stderr and done.stderr.count("\n") == 1, (
+            done.stderr
+        )
         assert {path: path.stat().st_ctime_ns for path in out.rglob("*")} == before
 
 

@@ -15,10 +15,10 @@ import pytest
 
 from lfwstudy import widgets
 from lfwstudy.config import DataConfig
-from lfwstudy.system.files import read_csv, write_csv
 from lfwstudy.report.figures import picture_uri
 from lfwstudy.runs.store import Store
 from lfwstudy.study.study import RESULT_COLUMNS, Study, open_study
+from lfwstudy.system.files import read_csv, write_csv
 from lfwstudy.training.trainer import PREDICTION_COLUMNS
 from lfwstudy.verify.photos import Network
 from lfwstudy.widgets import drawing, occlusion, one_second, pairs, scored
@@ -49,6 +49,7 @@ def told(widget, name="message"):
 
 # -- what is missing ---------------------------------------------------------------------------------------------------
 
+
 @pytest.mark.parametrize("build", EXPLORERS, ids=lambda f: f.__name__)
 def test_study_without_a_run_shows_a_sentence(build, tmp_path):
     widget = build(widgets.find_study(out=str(tmp_path / "none")))
@@ -57,9 +58,18 @@ def test_study_without_a_run_shows_a_sentence(build, tmp_path):
         assert "No run is finished yet" in told(widget) and "lfwstudy run" in told(widget)
 
 
-@pytest.mark.parametrize("build", [widgets.browse_pairs, widgets.move_threshold, widgets.bench_augmentation,
-                                   widgets.look_at_parts, widgets.one_second_test, widgets.train_live],
-                         ids=lambda f: f.__name__)
+@pytest.mark.parametrize(
+    "build",
+    [
+        widgets.browse_pairs,
+        widgets.move_threshold,
+        widgets.bench_augmentation,
+        widgets.look_at_parts,
+        widgets.one_second_test,
+        widgets.train_live,
+    ],
+    ids=lambda f: f.__name__,
+)
 def test_missing_pictures_show_a_sentence(build, copied, tmp_path, monkeypatch):
     monkeypatch.setattr(scored, "RunConfig", _OfDeepFunneled)
     elsewhere = Study(replace(copied.settings, out=str(copied.out)))
@@ -74,6 +84,7 @@ class _OfDeepFunneled:
     @staticmethod
     def from_dict(content):
         from lfwstudy.config import RunConfig
+
         return RunConfig.from_dict(content).change({"data.dataset": "lfw-deepfunneled"})
 
 
@@ -133,11 +144,13 @@ def test_explorers_are_stills_where_there_is_no_kernel(build, study):
     assert "VBox" not in still and "<script" not in still
     if build not in (widgets.try_your_own, widgets.one_second_test):
         assert "<img" in still or "<svg" in still
-    assert ("Run: augmentation: impatient" in still) == (build in (widgets.browse_pairs, widgets.look_at_parts,
-                                                                   widgets.move_threshold))
+    assert ("Run: augmentation: impatient" in still) == (
+        build in (widgets.browse_pairs, widgets.look_at_parts, widgets.move_threshold)
+    )
 
 
 # -- run browser -------------------------------------------------------------------------------------------------------
+
 
 def test_run_browser_follows_the_choice(study):
     widget = widgets.browse_runs(study)
@@ -152,13 +165,16 @@ def test_run_browser_follows_the_choice(study):
 
 
 def test_curves_survive_values_that_are_no_numbers():
-    rows = [{"epoch": e, "accuracy": 0.5, "val_accuracy": 0.5, "cross_entropy": v, "val_cross_entropy": v}
-            for e, v in ((1, 0.7), (2, float("inf")), (3, float("nan")))]
+    rows = [
+        {"epoch": e, "accuracy": 0.5, "val_accuracy": 0.5, "cross_entropy": v, "val_cross_entropy": v}
+        for e, v in ((1, 0.7), (2, float("inf")), (3, float("nan")))
+    ]
     drawn = drawing.curves([("run", rows, "#000000", "")], "cross_entropy", "title")
     assert "nan" not in drawn and "inf" not in drawn
 
 
 # -- pair browser ------------------------------------------------------------------------------------------------------
+
 
 def test_pairs_are_filtered_and_sorted(study):
     widget = widgets.browse_pairs(study)
@@ -211,6 +227,7 @@ def test_kept_network_gives_the_scores_that_are_stored(study):
 def test_network_of_the_ladder_beyond_gives_its_own_scores(copied, rng):
     from lfwstudy.config import ModelConfig
     from lfwstudy.network.siamese import build_siamese
+
     model = build_siamese(ModelConfig(architecture="compact", head="cosine", flip_average=True, width=0.25, l2=0.0), 69)
     model.get_layer("head").get_layer("calibration").set_weights([np.float32(0.5), np.float32(0.25)])
     (copied.store.root / "beyond").mkdir()
@@ -220,11 +237,13 @@ def test_network_of_the_ladder_beyond_gives_its_own_scores(copied, rng):
     network = scored.Network(copied, "beyond")
     rows = network.embed(images)
     assert scored.sigmoid(network.log_odds(rows[:2], rows[2:])) == pytest.approx(
-        np.asarray(model([scaled[:2], scaled[2:]], training=False))[:, 0], abs=1e-5)
+        np.asarray(model([scaled[:2], scaled[2:]], training=False))[:, 0], abs=1e-5
+    )
     assert occlusion.occlusion_maps(network, images[:2], 0.3, steps=2)[0].shape == (2, 2, 2)
 
 
 # -- threshold ---------------------------------------------------------------------------------------------------------
+
 
 def test_threshold_moves_counts_and_examples_together(study):
     widget = widgets.move_threshold(study)
@@ -247,8 +266,9 @@ def test_slider_moves_answer_within_a_tenth_of_a_second_with_a_thousand_pairs(co
     tested = [row for row in rows if row["set"] == "test"]
     more = [{**row, "score_at_best": float(row["score_at_best"]) * 0.99} for row in (tested * 4)[:1000]]
     write_csv(path, PREDICTION_COLUMNS, [row for row in rows if row["set"] != "test"] + more)
-    threshold, browser, bench = (build(copied) for build in (widgets.move_threshold, widgets.browse_pairs,
-                                                             widgets.bench_augmentation))
+    threshold, browser, bench = (
+        build(copied) for build in (widgets.move_threshold, widgets.browse_pairs, widgets.bench_augmentation)
+    )
     for slider in (threshold.parts.threshold, browser.parts.low, bench.parts.shear, bench.parts.zoom_low):
         slider.value = slider.value + 0.01  # what is loaded at the first move
         seconds = []
@@ -261,6 +281,7 @@ def test_slider_moves_answer_within_a_tenth_of_a_second_with_a_thousand_pairs(co
 
 
 # -- augmentation and occlusion ----------------------------------------------------------------------------------------
+
 
 def test_bench_begins_with_the_stages_ranges_and_returns_to_them(study):
     widget = widgets.bench_augmentation(study)
@@ -285,8 +306,13 @@ def test_bench_keeps_the_ends_of_a_range_in_order(study, name):
     assert (low.value, high.value) == (0.7, 0.7)
     high.value = 1.1
     assert (low.value, high.value) == (0.7, 1.1)
-    shown = [float(factor) for card in widget.parts.copies.cards for factor in re.findall(
-        r"[\d.]+", re.search(r"zoom (.*)|$" if name == "zoom" else r"brightness (.*)|$", card["text"]).group())]
+    shown = [
+        float(factor)
+        for card in widget.parts.copies.cards
+        for factor in re.findall(
+            r"[\d.]+", re.search(r"zoom (.*)|$" if name == "zoom" else r"brightness (.*)|$", card["text"]).group()
+        )
+    ]
     assert len(shown) >= 12 and min(shown) >= 0.7 and max(shown) <= 1.1
     low.value = 1.5
     widget.parts.back.click()
@@ -295,7 +321,9 @@ def test_bench_keeps_the_ends_of_a_range_in_order(study, name):
 
 def test_ranges_of_nothing_leave_the_picture_as_it_is(rng):
     image = rng.integers(0, 256, (21, 21), dtype=np.uint8)
-    copied, _ = vary_copies(image, 0, {"zoom_low": 1, "zoom_high": 1, "brightness_low": 1, "brightness_high": 1, "shear": 0}, 2)
+    copied, _ = vary_copies(
+        image, 0, {"zoom_low": 1, "zoom_high": 1, "brightness_low": 1, "brightness_high": 1, "shear": 0}, 2
+    )
     nothing = {"flip": 0, "shift": 0, "online_zoom": 0, "rotation": 0, "online_brightness": 0, "erase": 0}
     online, _ = vary_online(image, 0, nothing, 2)
     for varied in (copied, online):
@@ -347,13 +375,22 @@ def test_occlusion_map_is_drawn_for_an_opened_pair(study):
 
 # -- own photos --------------------------------------------------------------------------------------------------------
 
+
 def upload(place, name, content):
-    place.value = ({"name": name, "type": "image/jpeg", "size": len(content), "content": memoryview(content),
-                    "last_modified": datetime.now()},)
+    place.value = (
+        {
+            "name": name,
+            "type": "image/jpeg",
+            "size": len(content),
+            "content": memoryview(content),
+            "last_modified": datetime.now(),
+        },
+    )
 
 
 def test_own_photos_are_scored_as_the_command_scores_them(study, cache, tmp_path, monkeypatch):
     from lfwstudy.verify.photos import verify_photos
+
     monkeypatch.setattr("lfwstudy.verify.photos.SHIPPED", tmp_path)
     widget = widgets.try_your_own(study)
     photos = sorted((cache / "demo-1" / "demo").rglob("*.jpg"))[:2]
@@ -380,13 +417,17 @@ def test_what_is_no_photo_and_what_has_no_face_is_said(study):
 
 def photo_of(mode, color, size=(60, 40)):
     from PIL import Image
+
     file = io.BytesIO()
     Image.new(mode, size, color).save(file, "PNG")
     return file.getvalue()
 
 
-@pytest.mark.parametrize("content", [b"", b"no picture", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", b"<html></html>", photo_of("L", 9)[:50]],
-                         ids=["empty", "text", "heic", "web page", "half an image"])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"no picture", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", b"<html></html>", photo_of("L", 9)[:50]],
+    ids=["empty", "text", "heic", "web page", "half an image"],
+)
 def test_of_a_photo_that_is_followed_by_a_bad_file_nothing_stays(study, content):
     widget = widgets.try_your_own(study)
     parts = widget.parts
@@ -412,7 +453,10 @@ def test_of_an_upload_that_is_taken_back_nothing_stays(study):
 
 def test_what_is_hidden_in_an_explorer_is_not_shown():
     """`display` of an author's style wins over the attribute `hidden`, by which box.js and others hide."""
-    assert ".lfw-explorer [hidden] { display: none !important; }" in (Path(widgets.__file__).parent / "style.css").read_text()
+    assert (
+        ".lfw-explorer [hidden] { display: none !important; }"
+        in (Path(widgets.__file__).parent / "style.css").read_text()
+    )
 
 
 def test_network_that_scores_own_photos_is_named_and_chosen(study, monkeypatch):
@@ -447,6 +491,7 @@ def test_photo_decoded_smaller_takes_boxes_in_its_own_pixels(study, monkeypatch)
 
 # -- one-second test ---------------------------------------------------------------------------------------------------
 
+
 def test_trials_are_balanced_in_random_order_and_repeat_with_their_number(study):
     found = scored.scored_pairs(study, kept_run(study), "test")
     rows = one_second.choose_trials(found, 40, seed=1)
@@ -464,8 +509,16 @@ def test_result_stands_beside_the_networks_on_the_same_pairs(study):
     rows = one_second.choose_trials(found, 20)
     assert len(widget.parts.flasher.trials) == 20
     assert "label" not in widget.parts.flasher.trials[0]  # the browser is not told the answers
-    answers = [{"trial": i, "same": bool(found.label[row]) if i < 15 else not found.label[row], "shown_ms": 500.2,
-                "response_ms": 700 + i, "undisturbed": i > 0} for i, row in enumerate(rows)]
+    answers = [
+        {
+            "trial": i,
+            "same": bool(found.label[row]) if i < 15 else not found.label[row],
+            "shown_ms": 500.2,
+            "response_ms": 700 + i,
+            "undisturbed": i > 0,
+        }
+        for i, row in enumerate(rows)
+    ]
     widget.parts.flasher.answers, widget.parts.flasher.done = answers, True
     text = widget.parts.result.value
     network = int(found.right_answer()[rows].sum())
@@ -487,6 +540,7 @@ def test_new_order_is_a_new_test(study):
 
 # -- live training -----------------------------------------------------------------------------------------------------
 
+
 def wait_for(condition, seconds=60):
     until = time.monotonic() + seconds
     while not condition():
@@ -507,7 +561,7 @@ def test_live_training_stops_goes_on_and_leaves_the_study_alone(copied):
     parts.stop.click()
     widget.wait(30)
     assert "Stopped" in told(widget) and not parts.start.disabled
-    run, = live.ids()
+    (run,) = live.ids()
     assert 5 <= len(live.history(run)) < 10 and "accuracy over" in parts.figure.value
     parts.start.click()
     widget.wait(90)
@@ -522,6 +576,7 @@ def test_variants_follow_the_stage(study):
 
 
 # -- the study that is opened ------------------------------------------------------------------------------------------
+
 
 def test_study_is_found_as_its_folder_says(played, tmp_path):
     found = widgets.find_study(out=str(played), data_dir=str(tmp_path))

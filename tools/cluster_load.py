@@ -21,8 +21,8 @@ from pathlib import Path
 from lfwstudy.config import RunConfig
 from lfwstudy.runs.local import end, end_with_parent, run
 from lfwstudy.system.files import locked, read_json, replacing, write_csv, write_json
-from lfwstudy.training.decisions import COLUMNS
 from lfwstudy.system.machine import cpu_name, environment, peak_memory_mb
+from lfwstudy.training.decisions import COLUMNS
 
 RESUME_EPOCHS = 5
 RESULTS = Path(__file__).resolve().parents[1] / "results" / "cluster.json"
@@ -50,16 +50,35 @@ def stand_in(path):
 def jobs(root, count, epochs=4, pause=0.05, **more):
     """Jobs of stand-in trainings, each a run in the folder `root`."""
     config = RunConfig().change({"model.width": 0.05, "data.side": 69, "training.epochs": epochs})
-    return [{"task": "train", "run": f"{number:016x}", "config": config.to_dict(), "seed": number, "precision": "float32",
-             "data_dir": "", "data_digest": "", "folder": str(Path(root) / f"{number:016x}"), "score_test": True,
-             "keep_weights": False, "title": f"stand-in {number}", "epochs": epochs, "threads": 1, "memory": 0,
-             "program": "tools.cluster_load", "pause": pause, **more} for number in range(count)]
+    return [
+        {
+            "task": "train",
+            "run": f"{number:016x}",
+            "config": config.to_dict(),
+            "seed": number,
+            "precision": "float32",
+            "data_dir": "",
+            "data_digest": "",
+            "folder": str(Path(root) / f"{number:016x}"),
+            "score_test": True,
+            "keep_weights": False,
+            "title": f"stand-in {number}",
+            "epochs": epochs,
+            "threads": 1,
+            "memory": 0,
+            "program": "tools.cluster_load",
+            "pause": pause,
+            **more,
+        }
+        for number in range(count)
+    ]
 
 
 def _pretend(job, folder):
     rows = []
     if (folder / "resume.npz").exists():
         import numpy as np  # only where needed: a thousand stand-ins should start fast
+
         with np.load(folder / "resume.npz", allow_pickle=False) as content:
             rows = json.loads(content["rows"].tobytes())
     write_json(folder / "config.json", {"run": job["run"], "config": job["config"], "seed": job["seed"]})
@@ -68,20 +87,34 @@ def _pretend(job, folder):
             Path(job["hang"]).touch()
             time.sleep(3600)
         time.sleep(job["pause"])
-        rows.append({name: 0.5 for name in COLUMNS} | {"epoch": len(rows) + 1})
+        rows.append(dict.fromkeys(COLUMNS, 0.5) | {"epoch": len(rows) + 1})
         _trace(job, len(rows))
         write_csv(folder / "history.csv", COLUMNS, rows)
         if len(rows) % RESUME_EPOCHS == 0:
             import numpy as np
+
             with replacing(folder / "resume.npz") as temporary, open(temporary, "wb") as file:
                 np.savez(file, rows=np.frombuffer(json.dumps(rows).encode(), np.uint8))
-    scored = [{"set": name, "pair": 2, "left": "A_0001", "right": "A_0002", "label": 1, "score": 0.9, "score_at_best": 0.9}
-              for name in ("train", "val", "test")]
+    scored = [
+        {"set": name, "pair": 2, "left": "A_0001", "right": "A_0002", "label": 1, "score": 0.9, "score_at_best": 0.9}
+        for name in ("train", "val", "test")
+    ]
     write_csv(folder / "predictions.csv", list(scored[0]), scored)
-    write_json(folder / "result.json", {
-        "run": job["run"], "seed": job["seed"], "status": "finished", "epochs_run": len(rows), "best_epoch": 1,
-        "evaluated_epoch": 1, "val_accuracy_at_best": 0.6, "val_cross_entropy": 0.6, "seconds_total": 1.0,
-        **{f"{name}_accuracy": 1.0 for name in ("train", "val", "test")}})
+    write_json(
+        folder / "result.json",
+        {
+            "run": job["run"],
+            "seed": job["seed"],
+            "status": "finished",
+            "epochs_run": len(rows),
+            "best_epoch": 1,
+            "evaluated_epoch": 1,
+            "val_accuracy_at_best": 0.6,
+            "val_cross_entropy": 0.6,
+            "seconds_total": 1.0,
+            **{f"{name}_accuracy": 1.0 for name in ("train", "val", "test")},
+        },
+    )
     (folder / "resume.npz").unlink(missing_ok=True)
 
 
@@ -95,8 +128,9 @@ def main(arguments):
     """Entry point."""
     if len(arguments) == 1 and arguments[0].endswith(".json"):
         return stand_in(arguments[0])
-    parser = argparse.ArgumentParser(prog="python -m tools.cluster_load", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m tools.cluster_load", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--runs", type=int, default=1000)
     parser.add_argument("--workers", type=int, default=50)
     parser.add_argument("--json", default=str(RESULTS), metavar="FILE", help="where the measurements go")
@@ -118,8 +152,21 @@ def measure(runs, workers):
         address = f"tcp://127.0.0.1:{_free_port()}"
         own = [sys.executable, "-m", "tools.cluster_load", "--runs", str(runs), "--workers", str(workers)]
         with open(folder / "log", "w") as log:
-            scheduler = subprocess.Popen([sys.executable, "-m", "distributed.cli.dask_scheduler", "--host", "127.0.0.1",
-                                          "--port", address.rpartition(":")[2], "--no-dashboard"], stdout=log, stderr=log, env=environment())
+            scheduler = subprocess.Popen(
+                [
+                    sys.executable,
+                    "-m",
+                    "distributed.cli.dask_scheduler",
+                    "--host",
+                    "127.0.0.1",
+                    "--port",
+                    address.rpartition(":")[2],
+                    "--no-dashboard",
+                ],
+                stdout=log,
+                stderr=log,
+                env=environment(),
+            )
             serving = subprocess.Popen([*own, "--workers-at", address], stdout=log, stderr=log, env=environment())
             try:
                 client = [*own, "--client", f"{address},{folder}"]
@@ -137,6 +184,7 @@ def overhead(count=8, epochs=10, pause=2.0):
     """
     from lfwstudy.runs.cluster.client import started
     from lfwstudy.system.machine import cores
+
     taken = {"local": 0.0, "cluster": 0.0}
     with tempfile.TemporaryDirectory() as folder, started(f"local:{cores()}") as address:
         run(jobs(Path(folder) / "warm-up" / "runs", cores(), 1), address)
@@ -144,12 +192,18 @@ def overhead(count=8, epochs=10, pause=2.0):
             began = time.monotonic()
             run(jobs(Path(folder) / str(turn) / "runs", count, epochs, pause), address if name == "cluster" else "")
             taken[name] += time.monotonic() - began
-    return {"overhead_runs": 2 * count, "overhead_run_seconds": epochs * pause, "overhead_at_once": cores(),
-            "local_seconds": taken["local"], "cluster_seconds": taken["cluster"]}
+    return {
+        "overhead_runs": 2 * count,
+        "overhead_run_seconds": epochs * pause,
+        "overhead_at_once": cores(),
+        "local_seconds": taken["local"],
+        "cluster_seconds": taken["cluster"],
+    }
 
 
 def _measured(client, scheduler, folder, runs, workers):
     import psutil
+
     scheduler = psutil.Process(scheduler.pid)
     while len(scheduler.net_connections()) < workers:  # all of them are there
         time.sleep(1)
@@ -169,13 +223,21 @@ def _measured(client, scheduler, folder, runs, workers):
     resumed = time.monotonic() - began
     told = json.loads(second.communicate()[0])
     wall = time.monotonic() - began
-    return {"machine": cpu_name(), "runs": runs, "workers": workers, "finished_at_kill": half,
-            "finished": _finished(folder), "trained_twice": _trained_twice(folder),
-            "runs_per_second": (runs - half) / wall,
-            "seconds_to_resume": resumed,
-            "scheduler_cpu_ms_per_run": 1000 * (sum(scheduler.cpu_times()[:2]) - used) / runs,
-            "scheduler_memory_idle_mb": idle / 2**20, "scheduler_memory_mb": scheduler.memory_info().rss / 2**20,
-            "client_cpu_ms_per_run": 1000 * told["cpu"] / (runs - half), "client_memory_mb": told["memory_mb"]}
+    return {
+        "machine": cpu_name(),
+        "runs": runs,
+        "workers": workers,
+        "finished_at_kill": half,
+        "finished": _finished(folder),
+        "trained_twice": _trained_twice(folder),
+        "runs_per_second": (runs - half) / wall,
+        "seconds_to_resume": resumed,
+        "scheduler_cpu_ms_per_run": 1000 * (sum(scheduler.cpu_times()[:2]) - used) / runs,
+        "scheduler_memory_idle_mb": idle / 2**20,
+        "scheduler_memory_mb": scheduler.memory_info().rss / 2**20,
+        "client_cpu_ms_per_run": 1000 * told["cpu"] / (runs - half),
+        "client_memory_mb": told["memory_mb"],
+    }
 
 
 def _client(address, folder, runs):
@@ -183,6 +245,7 @@ def _client(address, folder, runs):
     root = Path(folder) / "runs"
     root.mkdir(exist_ok=True)
     from lfwstudy.runs.store import Store
+
     store = Store(root)
     missing = [job for job in jobs(root, runs, trace=str(Path(folder) / "trace")) if not store.is_finished(job["run"])]
     started = sum(os.times()[:2])
@@ -194,6 +257,7 @@ def _client(address, folder, runs):
 async def _serve(address, count):
     """Many workers in one process: what they do here is to wait for the processes they start."""
     from distributed import Worker
+
     workers = [Worker(address, nthreads=1, memory_limit=0, name=f"w{number}") for number in range(count)]
     await asyncio.gather(*workers)
     await asyncio.gather(*(worker.finished() for worker in workers))

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
-from tools.measurement import command, finish, job
 from lfwstudy.config import RunConfig
 from lfwstudy.data.registry import DATASETS, audit_split
-from lfwstudy.system.machine import cpu_name
-from lfwstudy.runs.store import Store
 from lfwstudy.ladder.stage import base_config
+from lfwstudy.runs.store import Store
+from lfwstudy.system.machine import cpu_name
+from tools.measurement import command, finish, job
 
 SPLITS = ("components", "random")
 # The base network with an eighth of the filters and smaller pictures: all pairs, until most training pairs are known.
@@ -29,26 +29,60 @@ def contamination(dataset, data_dir, out, repeats=10, show=print, changes=None):
     `validation` and `test` accuracy, `gap`, validation minus test with its interval, and `runs`, the accuracies of each repeat. wider: the gap under `random` minus
     that under `components`, with its interval. changes: to the stand-in. Raises RunError where a run fails.
     """
-    base, store = base_config("report", dataset=dataset).change({**STAND_IN, **(changes or {})}), Store(Path(out) / "runs")
-    jobs = {(split, seed): job(base.change({"data.split": split, "data.split_seed": seed}), seed, "float32", data_dir, store,
-                               f"{split}, split {seed}") for seed in range(repeats) for split in SPLITS}
+    base, store = (
+        base_config("report", dataset=dataset).change({**STAND_IN, **(changes or {})}),
+        Store(Path(out) / "runs"),
+    )
+    jobs = {
+        (split, seed): job(
+            base.change({"data.split": split, "data.split_seed": seed}),
+            seed,
+            "float32",
+            data_dir,
+            store,
+            f"{split}, split {seed}",
+        )
+        for seed in range(repeats)
+        for split in SPLITS
+    }
     finish(jobs.values(), store, show)
     splits, gaps = {}, {}
     for split in SPLITS:
         results = [store.result(jobs[split, seed]["run"]) for seed in range(repeats)]
-        audits = [audit_split(RunConfig.from_dict(jobs[split, seed]["config"]).data, data_dir) for seed in range(repeats)]
-        validation, test, train = (np.array([r[name] for r in results]) for name in (
-            "val_accuracy_at_best", "test_accuracy_at_best", "train_accuracy_at_best"))
+        audits = [
+            audit_split(RunConfig.from_dict(jobs[split, seed]["config"]).data, data_dir) for seed in range(repeats)
+        ]
+        validation, test, train = (
+            np.array([r[name] for r in results])
+            for name in ("val_accuracy_at_best", "test_accuracy_at_best", "train_accuracy_at_best")
+        )
         gaps[split] = validation - test
         share = audits[0]["validation_pairs"] / (audits[0]["train_matched"] + audits[0]["train_mismatched"])
-        splits[split] = {"touched": float(np.mean([a["touched_pairs"] / a["validation_pairs"] for a in audits])),
-                         "train": float(train.mean()), "validation": float(validation.mean()), "test": float(test.mean()),
-                         "gap": resampled_interval(gaps[split], share),
-                         "runs": [{"train": r["train_accuracy_at_best"], "validation": r["val_accuracy_at_best"],
-                                   "test": r["test_accuracy_at_best"]} for r in results]}
-    return {"dataset": DATASETS[dataset].title, "repeats": repeats, "machine": cpu_name(), "epochs": base.training.epochs,
-            "width": base.model.width, "side": base.data.side, "splits": splits,
-            "wider": resampled_interval(gaps["random"] - gaps["components"], share)}
+        splits[split] = {
+            "touched": float(np.mean([a["touched_pairs"] / a["validation_pairs"] for a in audits])),
+            "train": float(train.mean()),
+            "validation": float(validation.mean()),
+            "test": float(test.mean()),
+            "gap": resampled_interval(gaps[split], share),
+            "runs": [
+                {
+                    "train": r["train_accuracy_at_best"],
+                    "validation": r["val_accuracy_at_best"],
+                    "test": r["test_accuracy_at_best"],
+                }
+                for r in results
+            ],
+        }
+    return {
+        "dataset": DATASETS[dataset].title,
+        "repeats": repeats,
+        "machine": cpu_name(),
+        "epochs": base.training.epochs,
+        "width": base.model.width,
+        "side": base.data.side,
+        "splits": splits,
+        "wider": resampled_interval(gaps["random"] - gaps["components"], share),
+    }
 
 
 def resampled_interval(values, share, level=0.95):
@@ -58,6 +92,7 @@ def resampled_interval(values, share, level=0.95):
     Nadeau and Bengio (2003), equation 9, adds the share.
     """
     from scipy import stats
+
     values = np.asarray(values, float)
     error = np.sqrt((1 / len(values) + share) * values.var(ddof=1))
     half = stats.t.ppf((1 + level) / 2, len(values) - 1) * error
@@ -66,8 +101,12 @@ def resampled_interval(values, share, level=0.95):
 
 def main(arguments=None):
     """The command; returns the exit status."""
-    return command(contamination, "What are people on both sides of a split worth?", arguments,
-                   ("repeats", 10, "splits drawn of each kind, at least 2"))
+    return command(
+        contamination,
+        "What are people on both sides of a split worth?",
+        arguments,
+        ("repeats", 10, "splits drawn of each kind, at least 2"),
+    )
 
 
 if __name__ == "__main__":

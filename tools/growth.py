@@ -13,14 +13,14 @@ from pathlib import Path
 
 import numpy as np
 
-from lfwstudy.data import demo
-from lfwstudy.runs import local
 from lfwstudy.config import TRAINING_VERSION, RunConfig
+from lfwstudy.data import demo
 from lfwstudy.data.registry import cache_folder, load_pairs, prepare_bank
 from lfwstudy.errors import RunError
+from lfwstudy.runs import local
+from lfwstudy.study.study import Settings, Study
 from lfwstudy.system.files import locked, read_json, write_json
 from lfwstudy.system.machine import cpu_name, environment, versions
-from lfwstudy.study.study import Settings, Study
 
 PAIRS = (250, 500, 1000, 2200, 20_000)
 SIDES = (69, 90, 105, 150, 210)
@@ -64,9 +64,21 @@ def growth(show=print, pairs=PAIRS, sides=SIDES, seeds=SEEDS, people=_PEOPLE):
         template = next(Path(folder).iterdir())
         for count in seeds:
             measured("runs", *_tabulate(Path(folder) / f"study-{count}", count, template))
-    result = {"machine": cpu_name(), "versions": versions(), "network": "a twentieth of the filters, drawn faces",
-            "curves": {cause: {"n": n, "seconds": seconds, "memory_mb": memory, "seconds_slope": _slope(n, seconds),
-                               "memory_slope": _slope(n, memory)} for cause, (n, seconds, memory) in curves.items()}}
+    result = {
+        "machine": cpu_name(),
+        "versions": versions(),
+        "network": "a twentieth of the filters, drawn faces",
+        "curves": {
+            cause: {
+                "n": n,
+                "seconds": seconds,
+                "memory_mb": memory,
+                "seconds_slope": _slope(n, seconds),
+                "memory_slope": _slope(n, memory),
+            }
+            for cause, (n, seconds, memory) in curves.items()
+        },
+    }
     for line in table(result):
         show(line)
     return result
@@ -74,9 +86,13 @@ def growth(show=print, pairs=PAIRS, sides=SIDES, seeds=SEEDS, people=_PEOPLE):
 
 def table(result):
     """The slopes as lines for a person."""
-    return [f"{result['machine']}; growth as n^slope between the two largest sizes",
-            *(f"{cause:6s}: time ^{c['seconds_slope']:.2f}, memory ^{c['memory_slope']:.2f}, up to n = {c['n'][-1]:,}"
-              for cause, c in result["curves"].items())]
+    return [
+        f"{result['machine']}; growth as n^slope between the two largest sizes",
+        *(
+            f"{cause:6s}: time ^{c['seconds_slope']:.2f}, memory ^{c['memory_slope']:.2f}, up to n = {c['n'][-1]:,}"
+            for cause, c in result["curves"].items()
+        ),
+    ]
 
 
 def _slope(n, values):
@@ -92,8 +108,15 @@ def _many_faces(per_class, people, show):
             show(f"drawing the faces of {people:,} people, once")
             temporary = folder.with_name(f".{folder.name}")
             shutil.rmtree(temporary, ignore_errors=True)
-            demo.make_demo(temporary, people=people, train_people=int(0.8 * people), train_pairs=per_class,
-                           test_pairs=max(10, per_class // 10), fold_pairs=2, seed=7)
+            demo.make_demo(
+                temporary,
+                people=people,
+                train_people=int(0.8 * people),
+                train_pairs=per_class,
+                test_pairs=max(10, per_class // 10),
+                fold_pairs=2,
+                seed=7,
+            )
             (temporary / "demo").rename(temporary / "lfw2")
             os.replace(temporary, folder)
     return str(folder)
@@ -104,9 +127,20 @@ def _train(faces, changes, folder):
     config = RunConfig().change({"data.dataset": "lfw-a", **_SLIVER, **changes})
     bank, pairs = prepare_bank(config.data, faces), load_pairs(config.data, faces)
     run = config.identify(0, "float32", pairs.digest(bank))
-    local.train_in_process({
-        "task": "train", "run": run, "config": config.to_dict(), "seed": 0, "precision": "float32", "data_dir": faces,
-        "folder": str(folder / run), "score_test": True, "keep_weights": False, "threads": 0})
+    local.train_in_process(
+        {
+            "task": "train",
+            "run": run,
+            "config": config.to_dict(),
+            "seed": 0,
+            "precision": "float32",
+            "data_dir": faces,
+            "folder": str(folder / run),
+            "score_test": True,
+            "keep_weights": False,
+            "threads": 0,
+        }
+    )
     result = read_json(folder / run / "result.json")
     return result["seconds_per_epoch"], result["peak_memory_mb"]
 
@@ -124,12 +158,21 @@ def _tabulate(out, seeds, template):
             for name in ("history.csv", "predictions.csv"):
                 os.link(template / name, folder / name)
             identity = {"run": spec.run, "seed": spec.seed}
-            write_json(folder / "config.json", {**identity, "version": TRAINING_VERSION, "config": spec.config.to_dict(),
-                                                "precision": "float32", "data_digest": digest})
+            write_json(
+                folder / "config.json",
+                {
+                    **identity,
+                    "version": TRAINING_VERSION,
+                    "config": spec.config.to_dict(),
+                    "precision": "float32",
+                    "data_digest": digest,
+                },
+            )
             write_json(folder / "result.json", {**result, **identity})
             count += 1
-    done = subprocess.run([sys.executable, "-c", _TABULATE, str(out)], capture_output=True, text=True,
-                          env=environment())
+    done = subprocess.run(
+        [sys.executable, "-c", _TABULATE, str(out)], capture_output=True, text=True, env=environment()
+    )
     if done.returncode:
         raise RunError(f"growth: a study of {count} runs could not be tabulated: {done.stderr[-600:]}")
     return count, *map(float, done.stdout.split()[-2:])

@@ -12,10 +12,23 @@ from lfwstudy.system.files import write_json
 
 def job(config, seed, precision, data_dir, store, title):
     """What an executor trains: a RunConfig on one thread, as many side by side as there are cores."""
-    run = config.identify(seed, precision, load_pairs(config.data, data_dir).digest(prepare_bank(config.data, data_dir)))
-    return {"task": "train", "run": run, "config": config.to_dict(), "seed": seed, "precision": precision,
-            "data_dir": str(Path(data_dir).absolute()) if data_dir else "", "folder": str(store.folder(run)),
-            "score_test": True, "keep_weights": False, "title": title, "epochs": config.training.epochs, "threads": 1}
+    run = config.identify(
+        seed, precision, load_pairs(config.data, data_dir).digest(prepare_bank(config.data, data_dir))
+    )
+    return {
+        "task": "train",
+        "run": run,
+        "config": config.to_dict(),
+        "seed": seed,
+        "precision": precision,
+        "data_dir": str(Path(data_dir).absolute()) if data_dir else "",
+        "folder": str(store.folder(run)),
+        "score_test": True,
+        "keep_weights": False,
+        "title": title,
+        "epochs": config.training.epochs,
+        "threads": 1,
+    }
 
 
 def finish(jobs, store, show):
@@ -48,6 +61,7 @@ def command(measure, description, arguments=None, repeats=("repeats", 10, "")):
         if text.partition(";")[0] not in said:  # a line per finished run
             said.append(text.partition(";")[0])
             print(one_line(text), file=sys.stderr, flush=True)
+
     try:
         result = measure(options.dataset, options.data_dir, options.out, count, show)
     except StudyError as error:

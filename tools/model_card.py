@@ -8,18 +8,16 @@ import sys
 
 import numpy as np
 
-from lfwstudy.evaluation import metrics
-from lfwstudy.evaluation import intervals
-from lfwstudy.report import figures
-from lfwstudy.report import tables
-from lfwstudy.study.best import best_run
 from lfwstudy.config import RunConfig
+from lfwstudy.data.pairs import person_of
 from lfwstudy.data.registry import load_pairs
 from lfwstudy.errors import StudyError
-from lfwstudy.system.files import replacing, write_json, write_text
-from lfwstudy.data.pairs import person_of
-from lfwstudy.system.rounding import percent
+from lfwstudy.evaluation import intervals, metrics
+from lfwstudy.report import figures, tables
+from lfwstudy.study.best import best_run
 from lfwstudy.study.study import open_study
+from lfwstudy.system.files import replacing, write_json, write_text
+from lfwstudy.system.rounding import percent
 from lfwstudy.verify.photos import SHIPPED
 
 LARGEST = 10 * 2**20
@@ -98,15 +96,25 @@ def ship(out, folder=SHIPPED):
     if not model.is_file():
         raise StudyError(f"{out}: the weights of run {spec.run} are not kept; run the study with --keep best")
     if model.stat().st_size > LARGEST:
-        raise StudyError(f"{model}: {model.stat().st_size / 2**20:.1f} MiB, at most {LARGEST / 2**20:.0f} are handed out")
+        raise StudyError(
+            f"{model}: {model.stat().st_size / 2**20:.1f} MiB, at most {LARGEST / 2**20:.0f} are handed out"
+        )
     folder.mkdir(exist_ok=True)
     write_text(folder / "CARD.md", card(study, best, at))
     scores = study.store.scores(spec.run)
     with replacing(folder / "roc.png") as temporary:
         figures.roc([(scores["label"], scores["score_at_best"])], tables.source_line(study)).savefig(
-            temporary, format="png", dpi=100)
-    write_json(folder / "run.json", {"run": spec.run, "seed": spec.seed, "config": spec.config.to_dict(),
-                                     "test_accuracy": result["test_accuracy_at_best"]})
+            temporary, format="png", dpi=100
+        )
+    write_json(
+        folder / "run.json",
+        {
+            "run": spec.run,
+            "seed": spec.seed,
+            "config": spec.config.to_dict(),
+            "test_accuracy": result["test_accuracy_at_best"],
+        },
+    )
     with replacing(folder / "model.keras") as temporary:
         shutil.copyfile(model, temporary)
     return spec.run
@@ -127,25 +135,58 @@ def card(study, candidate, at):
     people, counts = np.unique([p for p in person_of(names) if p not in set(held)], return_counts=True)
     tpr, tnr = metrics.rates(label, score)
     tar = metrics.true_accept_rate(label, score, 0.01)
-    recipe = "\n".join(f"- {line}" for line in tables.differences_in_words(config, RunConfig()) if "data.dataset" not in line)
+    recipe = "\n".join(
+        f"- {line}" for line in tables.differences_in_words(config, RunConfig()) if "data.dataset" not in line
+    )
     return _CARD.format(
-        run=spec.run, ladder=study.settings.ladder, stage=candidate.stage, variant=candidate.variant, seed=spec.seed,
-        chosen=f": of {len(of_seeds)} seeds the one with the lowest validation cross-entropy" if len(of_seeds) > 1 else "",
+        run=spec.run,
+        ladder=study.settings.ladder,
+        stage=candidate.stage,
+        variant=candidate.variant,
+        seed=spec.seed,
+        chosen=f": of {len(of_seeds)} seeds the one with the lowest validation cross-entropy"
+        if len(of_seeds) > 1
+        else "",
         all_seeds=f"| all {len(of_seeds)} seeds of this recipe | {percent(of_seeds.mean())} % on average, {percent(of_seeds.min())} to "
-        f"{percent(of_seeds.max())} % |\n" if len(of_seeds) > 1 else "", alignment={"lfw-deepfunneled": "The deep-funneled", "lfw-a": "The aligned (LFW-a)"}.get(
-            config.data.dataset, "The"),
-        pictures=f"{counts.sum():,}", people=f"{len(people):,}", class_=tables.PICTURE_CLASSES[config.data.pictures],
-        single=f"{(counts == 1).sum():,}", validation=len(pairs.validation),
-        validation_people=len(np.unique(pairs.validation.people())), test=f"{len(pairs.test):,}",
-        test_people=len(np.unique(pairs.test.people())), parameters=result["parameters"], recipe=recipe,
+        f"{percent(of_seeds.max())} % |\n"
+        if len(of_seeds) > 1
+        else "",
+        alignment={"lfw-deepfunneled": "The deep-funneled", "lfw-a": "The aligned (LFW-a)"}.get(
+            config.data.dataset, "The"
+        ),
+        pictures=f"{counts.sum():,}",
+        people=f"{len(people):,}",
+        class_=tables.PICTURE_CLASSES[config.data.pictures],
+        single=f"{(counts == 1).sum():,}",
+        validation=len(pairs.validation),
+        validation_people=len(np.unique(pairs.validation.people())),
+        test=f"{len(pairs.test):,}",
+        test_people=len(np.unique(pairs.test.people())),
+        parameters=result["parameters"],
+        recipe=recipe,
         cohort=f", among them the embeddings of {config.model.cohort} pictures of training people, without their names,"
-        if config.model.cohort else "",
-        precision=result["precision"], epochs=result["epochs_run"], seconds=result["seconds_total"], device=result["device"],
-        backend=result["backend"], best=result["best_epoch"], accuracy=percent(right.mean()), low=percent(low), high=percent(high),
-        tpr=percent(tpr), tnr=percent(tnr),
-        auc=metrics.auc(label, score), eer=percent(metrics.equal_error_rate(label, score)), tar=percent(tar),
-        ece=percent(metrics.calibration(label, score)[0]), val=percent(result["val_accuracy_at_best"]),
-        wrong=1 / max(1 - right.mean(), 1e-9), missed=100 * (1 - tar), share=100 * (counts == 1).mean())
+        if config.model.cohort
+        else "",
+        precision=result["precision"],
+        epochs=result["epochs_run"],
+        seconds=result["seconds_total"],
+        device=result["device"],
+        backend=result["backend"],
+        best=result["best_epoch"],
+        accuracy=percent(right.mean()),
+        low=percent(low),
+        high=percent(high),
+        tpr=percent(tpr),
+        tnr=percent(tnr),
+        auc=metrics.auc(label, score),
+        eer=percent(metrics.equal_error_rate(label, score)),
+        tar=percent(tar),
+        ece=percent(metrics.calibration(label, score)[0]),
+        val=percent(result["val_accuracy_at_best"]),
+        wrong=1 / max(1 - right.mean(), 1e-9),
+        missed=100 * (1 - tar),
+        share=100 * (counts == 1).mean(),
+    )
 
 
 if __name__ == "__main__":

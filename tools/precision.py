@@ -10,15 +10,15 @@ from pathlib import Path
 
 import numpy as np
 
-from lfwstudy.evaluation import intervals
-from tools.measurement import command, finish, job
 from lfwstudy.config import ALL_BFLOAT16, PRECISIONS
 from lfwstudy.data.registry import DATASETS, load_pairs
+from lfwstudy.data.splits import component_labels
+from lfwstudy.evaluation import intervals
+from lfwstudy.ladder.stage import base_config
+from lfwstudy.runs.store import Store
 from lfwstudy.system.machine import cpu_name, has_bfloat16
 from lfwstudy.system.rounding import percent, signed_points
-from lfwstudy.runs.store import Store
-from lfwstudy.data.splits import component_labels
-from lfwstudy.ladder.stage import base_config
+from tools.measurement import command, finish, job
 
 EPOCHS = 10
 FROM_EPOCH = 6  # training accuracy is compared as its mean over this epoch and those after it
@@ -37,10 +37,16 @@ def precision(dataset, data_dir, out, seeds=3, show=print, changes=None):
     minus float32's on the same pairs and seeds: [mean, low, high]). changes: to the stand-in. Raises RunError where a run
     fails.
     """
-    config, store = base_config("report", dataset=dataset).change({**STAND_IN, **(changes or {})}), Store(Path(out) / "runs")
+    config, store = (
+        base_config("report", dataset=dataset).change({**STAND_IN, **(changes or {})}),
+        Store(Path(out) / "runs"),
+    )
     first = min(FROM_EPOCH, config.training.epochs)
-    jobs = {(name, seed): job(config, seed, name, data_dir, store, f"{name}, seed {seed}")
-            for seed in range(seeds) for name in (*PRECISIONS, ALL_BFLOAT16)}
+    jobs = {
+        (name, seed): job(config, seed, name, data_dir, store, f"{name}, seed {seed}")
+        for seed in range(seeds)
+        for name in (*PRECISIONS, ALL_BFLOAT16)
+    }
     finish(jobs.values(), store, show)
     components = component_labels(load_pairs(config.data, data_dir).validation)
     networks, entropies = {}, {}
@@ -49,34 +55,69 @@ def precision(dataset, data_dir, out, seeds=3, show=print, changes=None):
         histories = [store.history(run) for run in runs]
         each = [float(np.mean([row["accuracy"] for row in rows if row["epoch"] >= first])) for rows in histories]
         entropies[name] = np.stack([_entropy(store.scores(run, "val")) for run in runs])
-        networks[name] = {"accuracy": float(np.mean(each)), "accuracies": each,
-                          "loss": float(np.mean([rows[-1]["loss"] for rows in histories]))}
+        networks[name] = {
+            "accuracy": float(np.mean(each)),
+            "accuracies": each,
+            "loss": float(np.mean([rows[-1]["loss"] for rows in histories])),
+        }
         if name == "float32":
             continue
         difference = networks[name]["accuracy"] - networks["float32"]["accuracy"]
         found = intervals.compare([(entropies[name], entropies["float32"])], components)[0]
-        networks[name].update(difference=difference, within=abs(difference) <= TOLERANCE,
-                              entropy=[found.difference, found.low, found.high])
-    return {"dataset": DATASETS[dataset].title, "machine": cpu_name(), "emulated": not has_bfloat16(), "seeds": seeds,
-            "width": config.model.width, "side": config.data.side, "epochs": config.training.epochs, "from_epoch": first,
-            "tolerance": TOLERANCE, "networks": networks}
+        networks[name].update(
+            difference=difference,
+            within=abs(difference) <= TOLERANCE,
+            entropy=[found.difference, found.low, found.high],
+        )
+    return {
+        "dataset": DATASETS[dataset].title,
+        "machine": cpu_name(),
+        "emulated": not has_bfloat16(),
+        "seeds": seeds,
+        "width": config.model.width,
+        "side": config.data.side,
+        "epochs": config.training.epochs,
+        "from_epoch": first,
+        "tolerance": TOLERANCE,
+        "networks": networks,
+    }
 
 
 def table(result):
     """The comparison as lines of Markdown."""
-    lines = ["| computed in bfloat16 | training accuracy | minus float32's, points | at most "
-             f"{100 * result['tolerance']:g} | validation cross-entropy minus float32's [95 %] | total loss |", "|---|---|---|---|---|---|"]
-    titles = {"float32": "nothing", "bfloat16": "the convolutions, and the gradient that they get", ALL_BFLOAT16: "everything"}
+    lines = [
+        "| computed in bfloat16 | training accuracy | minus float32's, points | at most "
+        f"{100 * result['tolerance']:g} | validation cross-entropy minus float32's [95 %] | total loss |",
+        "|---|---|---|---|---|---|",
+    ]
+    titles = {
+        "float32": "nothing",
+        "bfloat16": "the convolutions, and the gradient that they get",
+        ALL_BFLOAT16: "everything",
+    }
     for name, n in result["networks"].items():
-        shown = ("", "", "") if name == "float32" else (
-            signed_points(n['difference'], 2), "yes" if n["within"] else "no", "{:+.4f} [{:+.4f}, {:+.4f}]".format(*n["entropy"]))
+        shown = (
+            ("", "", "")
+            if name == "float32"
+            else (
+                signed_points(n["difference"], 2),
+                "yes" if n["within"] else "no",
+                "{:+.4f} [{:+.4f}, {:+.4f}]".format(*n["entropy"]),
+            )
+        )
         lines.append(f"| {titles[name]} | {percent(n['accuracy'])} | {' | '.join(shown)} | {n['loss']:.1f} |")
     filters = "" if result["width"] == 1 else f" with {result['width']:g} of its filters"
     how = "emulated: sums in float32, what layers hand on rounded" if result["emulated"] else "in the hardware"
-    return "\n".join([*lines, "", f"{result['dataset']}, the base network{filters}, {result['side']}x{result['side']} "
-                      f"pixels, {result['epochs']} epochs, the same {result['seeds']} seeds in each; accuracy in "
-                      f"percent over epochs {result['from_epoch']} to {result['epochs']} and seeds; {result['machine']}, bfloat16 "
-                      f"{how}. Intervals: over connected components of people and seeds."])
+    return "\n".join(
+        [
+            *lines,
+            "",
+            f"{result['dataset']}, the base network{filters}, {result['side']}x{result['side']} "
+            f"pixels, {result['epochs']} epochs, the same {result['seeds']} seeds in each; accuracy in "
+            f"percent over epochs {result['from_epoch']} to {result['epochs']} and seeds; {result['machine']}, bfloat16 "
+            f"{how}. Intervals: over connected components of people and seeds.",
+        ]
+    )
 
 
 def _entropy(scores):
@@ -87,12 +128,18 @@ def _entropy(scores):
 
 def main(arguments=None):
     """The command; returns the exit status."""
+
     def measure(*given):
         result = precision(*given)
         print(table(result))
         return result
-    return command(measure, "Does rounding to bfloat16 cost accuracy?", arguments,
-                   ("seeds", 3, "runs in each precision, at least 2"))
+
+    return command(
+        measure,
+        "Does rounding to bfloat16 cost accuracy?",
+        arguments,
+        ("seeds", 3, "runs in each precision, at least 2"),
+    )
 
 
 if __name__ == "__main__":

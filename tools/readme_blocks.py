@@ -10,23 +10,22 @@ from pathlib import Path
 import numpy as np
 
 from lfwstudy import bench
-from lfwstudy.evaluation import metrics
-from lfwstudy.evaluation import intervals
-from tools import precision
-from lfwstudy.ladder import reproduction
-from lfwstudy.study.best import LADDER_COLUMNS
-from lfwstudy.ladder.claims import published
 from lfwstudy.config import RunConfig
-from lfwstudy.errors import StudyError
-from lfwstudy.system.files import read_csv, read_json, write_text
-from lfwstudy.report.sections import report_points
-from lfwstudy.network.cost import tower_cost
 from lfwstudy.data.pairs import Pairs
-from lfwstudy.system.rounding import percent, signed_points
-from lfwstudy.runs.store import Store
 from lfwstudy.data.splits import component_labels
+from lfwstudy.errors import StudyError
+from lfwstudy.evaluation import intervals, metrics
+from lfwstudy.ladder import reproduction
+from lfwstudy.ladder.claims import published
 from lfwstudy.ladder.stage import LADDERS, base_config, get_ladder, get_stage, scale
+from lfwstudy.network.cost import tower_cost
+from lfwstudy.report.sections import report_points
 from lfwstudy.report.tables import PICTURE_CLASSES
+from lfwstudy.runs.store import Store
+from lfwstudy.study.best import LADDER_COLUMNS
+from lfwstudy.system.files import read_csv, read_json, write_text
+from lfwstudy.system.rounding import percent, signed_points
+from tools import precision
 
 ROOT = Path(__file__).resolve().parents[1]
 BEYOND = "results/lfw-deepfunneled-beyond"
@@ -34,7 +33,10 @@ SHALLOW, LARGER = "results/lfw-deepfunneled-shallow", "results/lfw-deepfunneled-
 PRECISION, CONTAMINATION = ("results/precision.json", "results/precision-full.json"), "results/contamination.json"
 BENCHES = ("results/bench.json", "results/bench-avx2.json")
 # View 2's folds of a stage.
-VIEW2 = {"all-people-shallow": "results/lfw-deepfunneled-shallow-view2", "all-people-larger": "results/lfw-deepfunneled-view2"}
+VIEW2 = {
+    "all-people-shallow": "results/lfw-deepfunneled-shallow-view2",
+    "all-people-larger": "results/lfw-deepfunneled-view2",
+}
 # Both of the report's ladders with its hyperparameters; empty until they are trained.
 REPORT = "results/lfw-deepfunneled"
 PLACES = (("README.md", REPORT), *([(f"{REPORT}/README.md", REPORT)] if (ROOT / REPORT).is_dir() else []))
@@ -59,12 +61,16 @@ def ladders(folder):
 def curves(folder):
     """The learning curves of the same runs, as a Figure."""
     from lfwstudy.report import figures
+
     rows, store, histories = first_ladder(folder), Store(ROOT / folder / "runs"), {}
     for row in rows:
         histories.setdefault(f"{row['stage']}: {row['variant']}", []).append(store.history(row["run"]))
     first = rows[0]
-    return figures.small_multiples(histories, f"{first['dataset']}, profile {first['profile']}, split {first['split']}, "
-                                            f"seed{_seeds(rows)}, {first['precision']}, {first['device']}")
+    return figures.small_multiples(
+        histories,
+        f"{first['dataset']}, profile {first['profile']}, split {first['split']}, "
+        f"seed{_seeds(rows)}, {first['precision']}, {first['device']}",
+    )
 
 
 def headline_block(folder=REPORT, beyond=SHALLOW):
@@ -78,6 +84,7 @@ def headline_block(folder=REPORT, beyond=SHALLOW):
         scored = [store.scores(row["run"]) for row in runs]
         together = (metrics.ensemble(np.stack([s["score"] for s in scored])) > 0.5) == (scored[0]["label"] > 0.5)
         return f"**{_mean(runs, 'test_accuracy', 100)} %** (mean of {len(runs)} seeds; {percent(together.mean())} % for their ensemble)"
+
     told = f"The report's best network classified {percent(most)} % of the test pairs correctly, on LFW-a and without using names. "
     for rows in ladders(folder):
         of_variant = {}
@@ -85,15 +92,22 @@ def headline_block(folder=REPORT, beyond=SHALLOW):
             if row["test_accuracy"] not in ("", "nan"):
                 of_variant.setdefault((row["stage"], row["variant"]), []).append(float(row["test_accuracy"]))
         base, *others = (np.mean(values) for values in of_variant.values())
-        told += (f"With the report's hyperparameters, on `{rows[0]['dataset']}`, the base network of `--ladder {rows[0]['ladder']}` reaches "
-                 f"{percent(base)} %" + (f", the other variants {percent(min(others))} to {percent(max(others))} %. " if others else ". "))
-    told += (f"A small network trained in another way, on the deep-funneled images and with the people's names, reaches "
-             f"{reached('shallow')} from the images listed in the training pairs, and {reached('all-people-shallow')} from all images of "
-             "the training people")
+        told += (
+            f"With the report's hyperparameters, on `{rows[0]['dataset']}`, the base network of `--ladder {rows[0]['ladder']}` reaches "
+            f"{percent(base)} %"
+            + (f", the other variants {percent(min(others))} to {percent(max(others))} %. " if others else ". ")
+        )
+    told += (
+        f"A small network trained in another way, on the deep-funneled images and with the people's names, reaches "
+        f"{reached('shallow')} from the images listed in the training pairs, and {reached('all-people-shallow')} from all images of "
+        "the training people"
+    )
     if folds := view2(VIEW2["all-people-shallow"], "all-people-shallow"):
-        told += (f"; under View 2, LFW's protocol for reported figures, **{percent(folds[1])} ± {percent(folds[2])} %** (mean of ten folds "
-                 "and its standard error). Its recipe was chosen on View 1's training people, who are among View 2's test people, as the "
-                 "protocol allows")
+        told += (
+            f"; under View 2, LFW's protocol for reported figures, **{percent(folds[1])} ± {percent(folds[2])} %** (mean of ten folds "
+            "and its standard error). Its recipe was chosen on View 1's training people, who are among View 2's test people, as the "
+            "protocol allows"
+        )
     return told + "."
 
 
@@ -107,11 +121,14 @@ def view2(folder, stage):
         config = RunConfig.from_dict(store.record(run)[0]["config"])
         # What is trained under View 2 is written out in full: it starts from the base configuration, whatever came before.
         if config.data.protocol == "view2" and config == base_config(
-                "cpu", "beyond", dataset=config.data.dataset, protocol="view2", fold=config.data.fold).change(variant.changes):
+            "cpu", "beyond", dataset=config.data.dataset, protocol="view2", fold=config.data.fold
+        ).change(variant.changes):
             folds.setdefault(config.data.fold, []).append(run)
     for fold, runs in folds.items():
         if len(runs) > 1:
-            raise StudyError(f"{store.root}: fold {fold} of {stage} has {len(runs)} runs, {_listed(runs)}; keep one of them here")
+            raise StudyError(
+                f"{store.root}: fold {fold} of {stage} has {len(runs)} runs, {_listed(runs)}; keep one of them here"
+            )
     if len(folds) < 10:
         return None
     results = [store.result(run) for fold in sorted(folds) for run in folds[fold]]
@@ -122,38 +139,68 @@ def block(folder):
     """The Markdown tables of the ladders in a folder's results.csv, a row per variant, means over seeds."""
     return "\n\n".join(_ladder(rows, Store(ROOT / folder / "runs")) for rows in ladders(folder)) or (
         "No run of the report's ladders is kept yet: earlier ones lacked the penalty on the last unit, so that their network was not the "
-        "report's.")
+        "report's."
+    )
 
 
 def _ladder(rows, store):
-    lines = [f"`--ladder {rows[0]['ladder']} --select {rows[0]['select']}`:", "", "| stage | variant | published (LFW-a) | measured [95 %] | at best epoch | validation at best | TPR / TNR | "
-             "epochs | seconds per epoch | seeds |", "|---|---|---|---|---|---|---|---|---|---|"]
+    lines = [
+        f"`--ladder {rows[0]['ladder']} --select {rows[0]['select']}`:",
+        "",
+        "| stage | variant | published (LFW-a) | measured [95 %] | at best epoch | validation at best | TPR / TNR | "
+        "epochs | seconds per epoch | seeds |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
     groups = {}
     for row in rows:
         groups.setdefault((row["stage"], row["variant"]), []).append(row)
     for (stage, variant), runs in groups.items():
         p = published(stage, variant) if _as_described(runs[0], store) else None
         scored = [store.scores(row["run"]) for row in runs if row["test_accuracy"] not in ("", "nan")]
-        measured = _with_interval(np.stack([(s["score"] > 0.5) == (s["label"] > 0.5) for s in scored]),
-                                  _components(store.predictions(runs[0]["run"], "test"))) if scored else ""
-        lines.append(" | ".join([
-            f"| {stage}", variant + (" ►" if runs[0]["carried_forward"] == "true" else ""),
-            percent(p.accuracy) if p else "", measured,
-            _mean(runs, "test_accuracy_at_best", 100), _mean(runs, "val_accuracy_at_best", 100),
-            f"{_mean(runs, 'test_tpr', 100)} / {_mean(runs, 'test_tnr', 100)}",
-            f"{_mean(runs, 'epochs_run', 1, 0)} of {runs[0]['epochs_max']}", _mean(runs, "seconds_per_epoch", 1),
-            f"{len(runs)} |"]))
+        measured = (
+            _with_interval(
+                np.stack([(s["score"] > 0.5) == (s["label"] > 0.5) for s in scored]),
+                _components(store.predictions(runs[0]["run"], "test")),
+            )
+            if scored
+            else ""
+        )
+        lines.append(
+            " | ".join(
+                [
+                    f"| {stage}",
+                    variant + (" ►" if runs[0]["carried_forward"] == "true" else ""),
+                    percent(p.accuracy) if p else "",
+                    measured,
+                    _mean(runs, "test_accuracy_at_best", 100),
+                    _mean(runs, "val_accuracy_at_best", 100),
+                    f"{_mean(runs, 'test_tpr', 100)} / {_mean(runs, 'test_tnr', 100)}",
+                    f"{_mean(runs, 'epochs_run', 1, 0)} of {runs[0]['epochs_max']}",
+                    _mean(runs, "seconds_per_epoch", 1),
+                    f"{len(runs)} |",
+                ]
+            )
+        )
     first = rows[0]
-    lines.append(f"\n{first['dataset']}, profile `{first['profile']}`, split `{first['split']}`, convolutions in "
-                 f"{first['precision']}, seed{_seeds(rows)}, {first['backend']} on {first['device']}. "
-                 f"Accuracy in percent of the test pairs of {first['protocol']}; TPR and TNR are the shares of matched and of "
-                 f"mismatched pairs classified correctly; ► is carried forward by {first['select']}. Intervals: bootstrap over connected "
-                 "components of people and, where there are several, over seeds.")
+    lines.append(
+        f"\n{first['dataset']}, profile `{first['profile']}`, split `{first['split']}`, convolutions in "
+        f"{first['precision']}, seed{_seeds(rows)}, {first['backend']} on {first['device']}. "
+        f"Accuracy in percent of the test pairs of {first['protocol']}; TPR and TNR are the shares of matched and of "
+        f"mismatched pairs classified correctly; ► is carried forward by {first['select']}. Intervals: bootstrap over connected "
+        "components of people and, where there are several, over seeds."
+    )
     if same := _same_weights(rows, store):
-        lines.append("\nTrained alike until their best epochs, and there the same weights: "
-                     + "; ".join(_listed(f"`{name}`" for name in names) for names in same) + ".")
-    missing = [f"{stage.id}: {v.id}" for stage in get_ladder(first["ladder"]) for v in stage.variants
-               if (stage.id, v.id) not in groups and any(stage.id == row["stage"] for row in rows)]
+        lines.append(
+            "\nTrained alike until their best epochs, and there the same weights: "
+            + "; ".join(_listed(f"`{name}`" for name in names) for names in same)
+            + "."
+        )
+    missing = [
+        f"{stage.id}: {v.id}"
+        for stage in get_ladder(first["ladder"])
+        for v in stage.variants
+        if (stage.id, v.id) not in groups and any(stage.id == row["stage"] for row in rows)
+    ]
     if missing:
         lines.append(f"\nNot finished yet: {', '.join(missing)}; what is carried forward may change with it.")
     return "\n".join(lines)
@@ -170,19 +217,36 @@ def _as_described(row, store):
 def reproduction_block(folder=REPORT):
     """Markdown on the published histories beside those of the ladder that does what the published code did."""
     store = Store(ROOT / folder / "runs")
-    ours = {(row["stage"], row["variant"]): (store.history(row["run"]), True) for rows in ladders(folder) for row in reversed(rows)
-            if row["ladder"] == "published" and row["profile"] == "report"}
+    ours = {
+        (row["stage"], row["variant"]): (store.history(row["run"]), True)
+        for rows in ladders(folder)
+        for row in reversed(rows)
+        if row["ladder"] == "published" and row["profile"] == "report"
+    }
     rows = reproduction.rows(ours)
     if not rows:
         return "The ladder `published` is not trained yet."
-    cells = [" | ".join(cell.replace("|", "\\|") for cell in row.values()) for row in (dict(zip(rows[0], rows[0])), *rows)]
-    return "\n".join([f"| {cells[0]} |", "|---" * len(rows[0]) + "|", *(f"| {cell} |" for cell in cells[1:]), "", reproduction.CAPTION])
+    cells = [
+        " | ".join(cell.replace("|", "\\|") for cell in row.values()) for row in (dict(zip(rows[0], rows[0])), *rows)
+    ]
+    return "\n".join(
+        [
+            f"| {cells[0]} |",
+            "|---" * len(rows[0]) + "|",
+            *(f"| {cell} |" for cell in cells[1:]),
+            "",
+            reproduction.CAPTION,
+        ]
+    )
 
 
 def beyond_block(folder=BEYOND):
     """Markdown on the second ladder: a row per variant with its interval over seeds and people, and the ensembles."""
-    lines = ["| stage | what changes | trained on | test accuracy [95 %] | AUC | at best epoch | validation at best | training seconds | "
-             "parameters | seeds |", "|---|---|---|---|---|---|---|---|---|---|"]
+    lines = [
+        "| stage | what changes | trained on | test accuracy [95 %] | AUC | at best epoch | validation at best | training seconds | "
+        "parameters | seeds |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
     groups, store = beyond_groups(folder), Store(ROOT / folder / "runs")
     titles = {(stage.id, v.id): v.title for stage in get_ladder("beyond") for v in stage.variants}
     together = []
@@ -195,24 +259,35 @@ def beyond_block(folder=BEYOND):
         config = store.record(rows[0]["run"])[0]["config"]
         at_best = np.mean([(s["score_at_best"] > 0.5) == label for s in scored])
         low, high = intervals.mean_interval((scores > 0.5) == label, components)
-        lines.append(f"| {stage}{_mark(rows)} | {_cell(titles[stage, variant])} | {PICTURE_CLASSES[config['data']['pictures']]} | "
-                     f"{percent(((scores > 0.5) == label).mean())} [{percent(low)}, {percent(high)}] | {_mean(rows, 'test_auc', 1, 3)} | "
-                     f"{percent(at_best)} | {_mean(rows, 'val_accuracy_at_best', 100)} | {_mean(rows, 'seconds_total', 1, 0)}{_threads(rows, store)} | "
-                     f"{int(rows[0]['parameters']):,} | {len(rows)} |")
+        lines.append(
+            f"| {stage}{_mark(rows)} | {_cell(titles[stage, variant])} | {PICTURE_CLASSES[config['data']['pictures']]} | "
+            f"{percent(((scores > 0.5) == label).mean())} [{percent(low)}, {percent(high)}] | {_mean(rows, 'test_auc', 1, 3)} | "
+            f"{percent(at_best)} | {_mean(rows, 'val_accuracy_at_best', 100)} | {_mean(rows, 'seconds_total', 1, 0)}{_threads(rows, store)} | "
+            f"{int(rows[0]['parameters']):,} | {len(rows)} |"
+        )
         if len(rows) > 2:
             right = (metrics.ensemble(scores) > 0.5) == label
-            together.append(f"| {stage}: mean of {len(rows)} networks' logits | | {PICTURE_CLASSES[config['data']['pictures']]} | "
-                            f"{_with_interval(right[None], components)} | | | | | | |")
+            together.append(
+                f"| {stage}: mean of {len(rows)} networks' logits | | {PICTURE_CLASSES[config['data']['pictures']]} | "
+                f"{_with_interval(right[None], components)} | | | | | | |"
+            )
     first = next(iter(groups.values()))[0]
-    return "\n".join([*lines, *together, "",
-                      f"{first['dataset']}, split `{first['split']}`, {first['precision']}, {first['backend']} on {first['device']}"
-                      f"{ceiling(first['device'], first['precision'])}. "
-                      "Accuracy in percent of View 1's test pairs, mean over seeds, scores calibrated on validation whatever the head, with the checkpoint of the lowest validation "
-                      "loss; beside it with the epoch of the highest validation accuracy, by which ► is carried forward. Intervals: bootstrap over connected components of people "
-                      "and, where there are several, over seeds: with one they know nothing of the spread between seeds. Training "
-                      "seconds include validation after every epoch, without start and compilation; where a network had one of the two "
-                      "cores to itself, while another trained on the other, they say so.",
-                      "", f"![Accuracy against training seconds]({folder}/seconds.png)"])
+    return "\n".join(
+        [
+            *lines,
+            *together,
+            "",
+            f"{first['dataset']}, split `{first['split']}`, {first['precision']}, {first['backend']} on {first['device']}"
+            f"{ceiling(first['device'], first['precision'])}. "
+            "Accuracy in percent of View 1's test pairs, mean over seeds, scores calibrated on validation whatever the head, with the checkpoint of the lowest validation "
+            "loss; beside it with the epoch of the highest validation accuracy, by which ► is carried forward. Intervals: bootstrap over connected components of people "
+            "and, where there are several, over seeds: with one they know nothing of the spread between seeds. Training "
+            "seconds include validation after every epoch, without start and compilation; where a network had one of the two "
+            "cores to itself, while another trained on the other, they say so.",
+            "",
+            f"![Accuracy against training seconds]({folder}/seconds.png)",
+        ]
+    )
 
 
 def left_out_block(folder=BEYOND):
@@ -229,19 +304,30 @@ def left_out_block(folder=BEYOND):
     components = _components(store.predictions(runs["whole"][0]["run"], "test"))
     others = [variant for variant in runs if variant != "whole"]
     shared = [min(len(correct["whole"]), len(correct[variant])) for variant in others]
-    found = intervals.compare([(correct["whole"][:n], correct[variant][:n]) for n, variant in zip(shared, others)], components,
-                             len(others))
-    lines = [f"| left out | test accuracy at best epoch | AUC | worth [95 %] | p, corrected for {len(others)} | seeds |",
-             "|---|---|---|---|---|---|",
-             f"| nothing | {percent(correct['whole'].mean())} | {areas['whole']:.3f} | | | {len(runs['whole'])} |"]
+    found = intervals.compare(
+        [(correct["whole"][:n], correct[variant][:n]) for n, variant in zip(shared, others)], components, len(others)
+    )
+    lines = [
+        f"| left out | test accuracy at best epoch | AUC | worth [95 %] | p, corrected for {len(others)} | seeds |",
+        "|---|---|---|---|---|---|",
+        f"| nothing | {percent(correct['whole'].mean())} | {areas['whole']:.3f} | | | {len(runs['whole'])} |",
+    ]
     for variant, n, d in zip(others, shared, found):
         p = "" if d.seeds < 2 else f"{d.corrected_p:.3f}" if d.corrected_p >= 0.001 else "< .001"
-        lines.append(f"| {variant.removeprefix('without-')} | {percent(correct[variant].mean())} | {areas[variant]:.3f} | "
-                     f"{_points((d.difference, d.low, d.high))} | {p} | {n} |")
+        lines.append(
+            f"| {variant.removeprefix('without-')} | {percent(correct[variant].mean())} | {areas[variant]:.3f} | "
+            f"{_points((d.difference, d.low, d.high))} | {p} | {n} |"
+        )
     clear = sum(d.corrected_p < 0.05 for d in found)
-    return "\n".join([*lines, "", "Worth: points of test accuracy that the recipe on small images has more with the factor than "
-                      "without it; every head's scores are calibrated on validation. p: Holm's correction; "
-                      f"{clear or 'none'} of the {len(others)} is below .05 with so few seeds."])
+    return "\n".join(
+        [
+            *lines,
+            "",
+            "Worth: points of test accuracy that the recipe on small images has more with the factor than "
+            "without it; every head's scores are calibrated on validation. p: Holm's correction; "
+            f"{clear or 'none'} of the {len(others)} is below .05 with so few seeds.",
+        ]
+    )
 
 
 def _scores(store, run):
@@ -252,8 +338,10 @@ def _scores(store, run):
 
 def larger_block(folders=(SHALLOW, LARGER), folds=VIEW2):
     """Markdown on the second ladder's stages that were trained on an accelerator: View 1 by seeds, View 2 by folds."""
-    lines = ["| stage | trained on | protocol | networks | test accuracy [95 %] | at best epoch | validation at best | training seconds | parameters |",
-             "|---|---|---|---|---|---|---|---|---|"]
+    lines = [
+        "| stage | trained on | protocol | networks | test accuracy [95 %] | at best epoch | validation at best | training seconds | parameters |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
     devices = {}
     for folder in folders:
         store = Store(ROOT / folder / "runs")
@@ -264,20 +352,32 @@ def larger_block(folders=(SHALLOW, LARGER), folds=VIEW2):
             label, scores = scored[0]["label"] > 0.5, np.stack([s["score"] for s in scored])
             components = _components(store.predictions(runs[0]["run"], "test"))
             first = f"| {stage} | {PICTURE_CLASSES[store.record(runs[0]['run'])[0]['config']['data']['pictures']]} | View 1 | "
-            for named, right, end in ((f"mean of {len(runs)} seeds", (scores > 0.5) == label, _ends(runs)),
-                                      (f"mean of {len(runs)} networks' logits", ((metrics.ensemble(scores) > 0.5) == label)[None], " | | | ")):
+            for named, right, end in (
+                (f"mean of {len(runs)} seeds", (scores > 0.5) == label, _ends(runs)),
+                (f"mean of {len(runs)} networks' logits", ((metrics.ensemble(scores) > 0.5) == label)[None], " | | | "),
+            ):
                 lines.append(f"{first}{named} | {_with_interval(right, components)} | {end} |")
             devices.setdefault(_device(runs), []).append(f"`{stage}`")
     for stage, folder in folds.items():
         if found := view2(folder, stage):
             runs, mean, error = found
-            lines.append(f"| {stage} | eight sets of people.txt | View 2 | {len(runs)} folds, a network each | {percent(mean)} "
-                         f"± {percent(error)} (standard error) | {_ends(runs)} |")
+            lines.append(
+                f"| {stage} | eight sets of people.txt | View 2 | {len(runs)} folds, a network each | {percent(mean)} "
+                f"± {percent(error)} (standard error) | {_ends(runs)} |"
+            )
             devices.setdefault(_device(runs), []).append(f"View 2's `{stage}`")
     on = "; ".join(f"{_listed(stages)} on {device}" for device, stages in devices.items())
-    return "\n".join([*lines, "", f"lfw-deepfunneled, convolutions in bfloat16: {on}. Training seconds are those "
-                      "of up to six networks side by side on a card, or of two cores, where some stood still at times. Accuracy in percent with the checkpoint of the lowest validation loss; at best "
-                      "epoch: of the highest validation accuracy.", "", *two_cores_table(folders)])
+    return "\n".join(
+        [
+            *lines,
+            "",
+            f"lfw-deepfunneled, convolutions in bfloat16: {on}. Training seconds are those "
+            "of up to six networks side by side on a card, or of two cores, where some stood still at times. Accuracy in percent with the checkpoint of the lowest validation loss; at best "
+            "epoch: of the highest validation accuracy.",
+            "",
+            *two_cores_table(folders),
+        ]
+    )
 
 
 def two_cores(folders=(SHALLOW, LARGER)):
@@ -289,12 +389,21 @@ def two_cores(folders=(SHALLOW, LARGER)):
         elsewhere, store = {row["run"]: row for row in first_ladder(folder)}, Store(ROOT / folder / "two-cores")
         for run in store.ids():
             result, there, scored = store.result(run), elsewhere[run], store.scores(run)
-            found.append({"stage": there["stage"], "seed": result["seed"], "stage_epochs": result["epochs_max"],
-                          "epoch_seconds": [float(row["seconds"]) for row in store.history(run)],
-                          "test_accuracy": result["test_accuracy"], "score": scored["score"], "label": scored["label"] > 0.5,
-                          "components": _components(store.predictions(run, "test")), "elsewhere": float(there["test_accuracy"]),
-                          "machine": f"{result['device']} ({result['backend']}, {result['precision']})"
-                                     f"{ceiling(result['device'], result['precision'])}"})
+            found.append(
+                {
+                    "stage": there["stage"],
+                    "seed": result["seed"],
+                    "stage_epochs": result["epochs_max"],
+                    "epoch_seconds": [float(row["seconds"]) for row in store.history(run)],
+                    "test_accuracy": result["test_accuracy"],
+                    "score": scored["score"],
+                    "label": scored["label"] > 0.5,
+                    "components": _components(store.predictions(run, "test")),
+                    "elsewhere": float(there["test_accuracy"]),
+                    "machine": f"{result['device']} ({result['backend']}, {result['precision']})"
+                    f"{ceiling(result['device'], result['precision'])}",
+                }
+            )
         if (path := ROOT / folder / "two-cores.json").is_file():
             found += [{"test_accuracy": None, **run} for run in read_json(path)]
     return sorted(found, key=lambda run: len(run["epoch_seconds"]) < run["stage_epochs"])
@@ -310,8 +419,10 @@ def ceiling(device, precision, files=BENCHES):
 
 def two_cores_table(folders):
     """The same as lines of a Markdown table, a row per stage: means over its seeds."""
-    lines = ["| on two cores | seeds | epochs | minutes of training, without start and compilation | test accuracy [95 %] | of the same seeds on the card |",
-             "|---|---|---|---|---|---|"]
+    lines = [
+        "| on two cores | seeds | epochs | minutes of training, without start and compilation | test accuracy [95 %] | of the same seeds on the card |",
+        "|---|---|---|---|---|---|",
+    ]
     stages = by_stage(two_cores(folders))
     for stage, runs in stages.items():
         trained, epochs = [len(run["epoch_seconds"]) for run in runs], runs[0]["stage_epochs"]
@@ -322,14 +433,22 @@ def two_cores_table(folders):
             lines.append(f"{first}{took} for all, reckoned | | |")
             continue
         label, scores = runs[0]["label"], np.stack([run["score"] for run in runs])
-        lines.append(f"{first}{took} | {_with_interval((scores > 0.5) == label, runs[0]['components'])} | "
-                     f"{percent(np.mean([run['elsewhere'] for run in runs]))} |")
+        lines.append(
+            f"{first}{took} | {_with_interval((scores > 0.5) == label, runs[0]['components'])} | "
+            f"{percent(np.mean([run['elsewhere'] for run in runs]))} |"
+        )
         if len(runs) > 2:
             right = (metrics.ensemble(scores) > 0.5) == label
-            lines.append(f"| {stage}: mean of {len(runs)} networks' logits | | | | {_with_interval(right[None], runs[0]['components'])} | |")
+            lines.append(
+                f"| {stage}: mean of {len(runs)} networks' logits | | | | {_with_interval(right[None], runs[0]['components'])} | |"
+            )
     machines = dict.fromkeys(run["machine"] for runs in stages.values() for run in runs if run["test_accuracy"])
-    return [*lines, "", f"{_listed(machines)}. The same seed ends elsewhere there: sums are taken in another order. Where there are several, "
-            "means over the seeds."]
+    return [
+        *lines,
+        "",
+        f"{_listed(machines)}. The same seed ends elsewhere there: sums are taken in another order. Where there are several, "
+        "means over the seeds.",
+    ]
 
 
 def _with_interval(right, components):
@@ -343,14 +462,22 @@ def by_stage(runs):
     stages = {}
     for run in runs:
         stages.setdefault(run["stage"], []).append(run)
-    return {stage: sorted((run for run in runs if run["test_accuracy"]), key=lambda run: run["seed"]) or runs
-            for stage, runs in stages.items()}
+    return {
+        stage: sorted((run for run in runs if run["test_accuracy"]), key=lambda run: run["seed"]) or runs
+        for stage, runs in stages.items()
+    }
 
 
 def _ends(runs):
     """The last cells of a row of `larger_block`."""
-    return " | ".join((_mean(runs, "test_accuracy_at_best", 100), _mean(runs, "val_accuracy_at_best", 100), _mean(runs, "seconds_total", 1, 0),
-                       f"{int(runs[0]['parameters']):,}"))
+    return " | ".join(
+        (
+            _mean(runs, "test_accuracy_at_best", 100),
+            _mean(runs, "val_accuracy_at_best", 100),
+            _mean(runs, "seconds_total", 1, 0),
+            f"{int(runs[0]['parameters']):,}",
+        )
+    )
 
 
 def _device(runs):
@@ -378,6 +505,7 @@ def seconds_figure(folder=BEYOND, later=(SHALLOW, LARGER)):
     later: folders of stages trained on an accelerator: shown are the networks of each that were trained on two cores, too.
     """
     from lfwstudy.report import figures
+
     points, store, groups = [], Store(ROOT / folder / "runs"), beyond_groups(folder)
 
     def point(stage, rows, store, alone=None):
@@ -385,33 +513,47 @@ def seconds_figure(folder=BEYOND, later=(SHALLOW, LARGER)):
         # The usual class needs no label: the figure says whose it is where it is another.
         label = stage if pictures == "pairs" else f"{stage} ({PICTURE_CLASSES[pictures]})"
         scored = [_scores(store, row["run"]) for row in rows]
-        mean = {"accuracy": np.mean([metrics.accuracy(s["label"], s["score"]) for s in scored]),
-                "seconds": np.mean([float(row["seconds_total"]) for row in rows])}
-        points.append({"label": label, "published": False, "carried": not alone and bool(_mark(rows)),
-                       **(alone or mean)})
+        mean = {
+            "accuracy": np.mean([metrics.accuracy(s["label"], s["score"]) for s in scored]),
+            "seconds": np.mean([float(row["seconds_total"]) for row in rows]),
+        }
+        points.append(
+            {"label": label, "published": False, "carried": not alone and bool(_mark(rows)), **(alone or mean)}
+        )
+
     for (stage, _), rows in groups.items():
         if stage != "leave-one-out":
             point(stage, rows, store)
     for elsewhere in later:
-        whole = {stage: {"accuracy": np.mean([run["test_accuracy"] for run in runs]),
-                         "seconds": np.mean([sum(run["epoch_seconds"]) for run in runs])}
-                 for stage, runs in by_stage(two_cores([elsewhere])).items() if runs[0]["test_accuracy"]}
+        whole = {
+            stage: {
+                "accuracy": np.mean([run["test_accuracy"] for run in runs]),
+                "seconds": np.mean([sum(run["epoch_seconds"]) for run in runs]),
+            }
+            for stage, runs in by_stage(two_cores([elsewhere])).items()
+            if runs[0]["test_accuracy"]
+        }
         for (stage, _), rows in beyond_groups(elsewhere).items():
             if stage in whole:
                 point(stage, rows, Store(ROOT / elsewhere / "runs"), whole[stage])
     first = next(iter(groups.values()))[0]
-    return figures.accuracy_against_time(points + report_points(),
-                                       f"{first['dataset']}, {first['precision']}, {first['device']}, mean over seeds; shallow stages: "
-                                       "bfloat16, an Intel Xeon's 2 cores",
-                                       "measured here, best checkpoint, pairs only unless said")
+    return figures.accuracy_against_time(
+        points + report_points(),
+        f"{first['dataset']}, {first['precision']}, {first['device']}, mean over seeds; shallow stages: "
+        "bfloat16, an Intel Xeon's 2 cores",
+        "measured here, best checkpoint, pairs only unless said",
+    )
 
 
 def cluster_block(file="results/cluster.json"):
     """Markdown on what the hand-out of runs was measured to take, and what follows for larger studies."""
     from lfwstudy.runs.cluster.worker import state_pause
+
     m = read_json(ROOT / file)
-    seconds = [p.seconds_total for p in
-               dict.fromkeys(v.published for s in get_ladder("report") for v in s.variants if v.published)]
+    seconds = [
+        p.seconds_total
+        for p in dict.fromkeys(v.published for s in get_ladder("report") for v in s.variants if v.published)
+    ]
     a_run = sum(seconds) / len(seconds)
     parameters = tower_cost(base_config("report").model, 105)[1]
     # Weights and Adam's two moments, and the weights of the best epoch and the best checkpoint beside them.
@@ -419,37 +561,51 @@ def cluster_block(file="results/cluster.json"):
     pause = state_pause(state)
     finished = [sum(p.stat().st_size for p in run.iterdir()) for run in (ROOT / SHALLOW / "runs").iterdir()]
     a_folder = sum(finished) / len(finished)
-    lines = [f"A simulated study of {m['runs']:,} runs on {m['workers']} workers, all on one machine ({m['machine']}, which did "
-             "other work meanwhile), each run a process that trains nothing; its client was killed at "
-             f"{m['finished_at_kill']} finished runs and started again:", "",
-             "| measured | |", "|---|---|",
-             f"| finished; of them trained twice | {m['finished']:,}; {m['trained_twice']} |",
-             f"| runs a second, starting a Python process for each included | {m['runs_per_second']:.1f} |",
-             *([f"| from the second start of the client to the first epoch trained | {m['seconds_to_resume']:.1f} s |"]
-               if "seconds_to_resume" in m else []),
-             f"| processor time of the scheduler, and of the client, per run | {m['scheduler_cpu_ms_per_run']:.0f} ms, "
-             f"{m['client_cpu_ms_per_run']:.0f} ms |",
-             f"| memory of the scheduler before and after | {m['scheduler_memory_idle_mb']:.0f} and "
-             f"{m['scheduler_memory_mb']:.0f} MiB |",
-             f"| peak memory of the client | {m['client_memory_mb']:.0f} MiB |",
-             f"| {m['overhead_runs']} runs of {m['overhead_run_seconds']:.0f} s, {m['overhead_at_once']} at once: on one machine "
-             f"without a cluster, with `local:{m['overhead_at_once']}` | {m['local_seconds']:.1f} s, "
-             f"{m['cluster_seconds']:.1f} s ({100 * (m['cluster_seconds'] / m['local_seconds'] - 1):+.1f} %) |", "",
-             f"What follows for real studies, if a run takes the {a_run:.0f} s that the report's took on average (reckoned, not "
-             "tried):", "",
-             "| runs | GPUs | hours | runs a minute | scheduler busy | client busy | finished runs on disk | "
-             "through the scheduler without a shared folder |", "|---|---|---|---|---|---|---|---|"]
+    lines = [
+        f"A simulated study of {m['runs']:,} runs on {m['workers']} workers, all on one machine ({m['machine']}, which did "
+        "other work meanwhile), each run a process that trains nothing; its client was killed at "
+        f"{m['finished_at_kill']} finished runs and started again:",
+        "",
+        "| measured | |",
+        "|---|---|",
+        f"| finished; of them trained twice | {m['finished']:,}; {m['trained_twice']} |",
+        f"| runs a second, starting a Python process for each included | {m['runs_per_second']:.1f} |",
+        *(
+            [f"| from the second start of the client to the first epoch trained | {m['seconds_to_resume']:.1f} s |"]
+            if "seconds_to_resume" in m
+            else []
+        ),
+        f"| processor time of the scheduler, and of the client, per run | {m['scheduler_cpu_ms_per_run']:.0f} ms, "
+        f"{m['client_cpu_ms_per_run']:.0f} ms |",
+        f"| memory of the scheduler before and after | {m['scheduler_memory_idle_mb']:.0f} and "
+        f"{m['scheduler_memory_mb']:.0f} MiB |",
+        f"| peak memory of the client | {m['client_memory_mb']:.0f} MiB |",
+        f"| {m['overhead_runs']} runs of {m['overhead_run_seconds']:.0f} s, {m['overhead_at_once']} at once: on one machine "
+        f"without a cluster, with `local:{m['overhead_at_once']}` | {m['local_seconds']:.1f} s, "
+        f"{m['cluster_seconds']:.1f} s ({100 * (m['cluster_seconds'] / m['local_seconds'] - 1):+.1f} %) |",
+        "",
+        f"What follows for real studies, if a run takes the {a_run:.0f} s that the report's took on average (reckoned, not "
+        "tried):",
+        "",
+        "| runs | GPUs | hours | runs a minute | scheduler busy | client busy | finished runs on disk | "
+        "through the scheduler without a shared folder |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
     for runs, gpus in ((100, 4), (1000, 10), (1000, 50), (10_000, 100)):
         rate = gpus / a_run
-        lines.append(f"| {runs:,} | {gpus} | {runs / rate / 3600:.1f} | {60 * rate:.1f} | "
-                     f"{rate * m['scheduler_cpu_ms_per_run'] / 10:.1f} % | {rate * m['client_cpu_ms_per_run'] / 10:.1f} % | "
-                     f"{runs * a_folder / 2**20:,.0f} MiB | {(largest := gpus * state / pause / 2**20):,.0f} MiB/s |")
+        lines.append(
+            f"| {runs:,} | {gpus} | {runs / rate / 3600:.1f} | {60 * rate:.1f} | "
+            f"{rate * m['scheduler_cpu_ms_per_run'] / 10:.1f} % | {rate * m['client_cpu_ms_per_run'] / 10:.1f} % | "
+            f"{runs * a_folder / 2**20:,.0f} MiB | {(largest := gpus * state / pause / 2**20):,.0f} MiB/s |"
+        )
     growth = (m["scheduler_memory_mb"] - m["scheduler_memory_idle_mb"]) / m["runs"]
-    lines.append("\nThe heartbeats of hours are not in the processor time, which was measured with short runs. The scheduler's "
-                 f"memory, if it grows with every run as it did here, ends at {m['scheduler_memory_idle_mb'] + growth * runs:,.0f} "
-                 f"MiB after {runs:,} runs. What breaks first "
-                 f"is the network at the scheduler where nothing is shared: {largest:,.0f} MiB/s for the largest study here, of "
-                 f"resume states of {state / 2**20:,.0f} MiB each. With a shared folder only progress and results pass it.")
+    lines.append(
+        "\nThe heartbeats of hours are not in the processor time, which was measured with short runs. The scheduler's "
+        f"memory, if it grows with every run as it did here, ends at {m['scheduler_memory_idle_mb'] + growth * runs:,.0f} "
+        f"MiB after {runs:,} runs. What breaks first "
+        f"is the network at the scheduler where nothing is shared: {largest:,.0f} MiB/s for the largest study here, of "
+        f"resume states of {state / 2**20:,.0f} MiB each. With a shared folder only progress and results pass it."
+    )
     return "\n".join(lines)
 
 
@@ -458,26 +614,45 @@ def contamination_block(file=CONTAMINATION):
     if not (ROOT / file).is_file():
         return NOT_MEASURED
     m = read_json(ROOT / file)
-    lines = ["| split | validation pairs with a person of the training side | training | validation | test | "
-             "validation minus test [95 %] |", "|---|---|---|---|---|---|"]
-    lines += [f"| {split} | {100 * s['touched']:.0f} % | {percent(s['train'])} | {percent(s['validation'])} | "
-              f"{percent(s['test'])} | {_points(s['gap'])} |" for split, s in m["splits"].items()]
+    lines = [
+        "| split | validation pairs with a person of the training side | training | validation | test | "
+        "validation minus test [95 %] |",
+        "|---|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| {split} | {100 * s['touched']:.0f} % | {percent(s['train'])} | {percent(s['validation'])} | "
+        f"{percent(s['test'])} | {_points(s['gap'])} |"
+        for split, s in m["splits"].items()
+    ]
     low, high = m["wider"][1:]
     told = "the first is wider" if low > 0 else "the second is wider" if high < 0 else "inside the noise"
-    return "\n".join([*lines, "", f"{m['dataset']}, a stand-in for the base network ({m['width']:g} of its filters, {m['side']}x"
-                      f"{m['side']} pixels, {m['epochs']} epochs, float32), mean over {m['repeats']} drawn splits of each kind, "
-                      f"on {m['machine']}; accuracy in percent at the best epochs, on all development pairs. The gap under "
-                      f"`random` minus that under `components`: {_points(m['wider'])} points, {told}. Intervals: corrected "
-                      "resampled t (Nadeau and Bengio 2003)."])
+    return "\n".join(
+        [
+            *lines,
+            "",
+            f"{m['dataset']}, a stand-in for the base network ({m['width']:g} of its filters, {m['side']}x"
+            f"{m['side']} pixels, {m['epochs']} epochs, float32), mean over {m['repeats']} drawn splits of each kind, "
+            f"on {m['machine']}; accuracy in percent at the best epochs, on all development pairs. The gap under "
+            f"`random` minus that under `components`: {_points(m['wider'])} points, {told}. Intervals: corrected "
+            "resampled t (Nadeau and Bengio 2003).",
+        ]
+    )
 
 
 def bench_block(files=BENCHES):
     """What `lfwstudy bench` said of some machines, as it said it."""
     said = []
     for m in (read_json(ROOT / file) for file in files):
-        said += ["```", f"{m['machine']}; convolutions in {m['precision']}",
-                 *(f"matrix-product ceiling in {name}: {gflops:,.0f} GFLOP/s" for name, gflops in m["ceiling_gflops"].items()),
-                 *bench.table(m), "```"]
+        said += [
+            "```",
+            f"{m['machine']}; convolutions in {m['precision']}",
+            *(
+                f"matrix-product ceiling in {name}: {gflops:,.0f} GFLOP/s"
+                for name, gflops in m["ceiling_gflops"].items()
+            ),
+            *bench.table(m),
+            "```",
+        ]
     return "\n".join(said)
 
 
@@ -489,10 +664,13 @@ def accelerator_block(folder=REPORT, files=("results/bench-h200.json", "results/
         rows = first_ladder(folder)
         seconds = [int(line) for line in (ROOT / folder / "seconds.txt").read_text(encoding="utf-8").split()]
         epochs = sum(int(row["epochs_run"]) for row in rows)
-        told = [f"The {len(rows)} runs of the report's ladder, profile `{rows[0]['profile']}`, seed{_seeds(rows)}, took "
-                f"{sum(seconds) // 60}:{sum(seconds) % 60:02d} minutes on one {rows[0]['device']} in {len(seconds)} commands "
-                f"({', '.join(map(str, seconds))} s), starting, compiling and scoring included: {epochs:,} epochs in all, up to four "
-                "runs side by side on the GPU.", ""]
+        told = [
+            f"The {len(rows)} runs of the report's ladder, profile `{rows[0]['profile']}`, seed{_seeds(rows)}, took "
+            f"{sum(seconds) // 60}:{sum(seconds) % 60:02d} minutes on one {rows[0]['device']} in {len(seconds)} commands "
+            f"({', '.join(map(str, seconds))} s), starting, compiling and scoring included: {epochs:,} epochs in all, up to four "
+            "runs side by side on the GPU.",
+            "",
+        ]
 
     def row(name, cell):
         return f"| {name} | {' | '.join(cell(m, m['step_seconds']) for m in measured)} |"
@@ -500,35 +678,74 @@ def accelerator_block(folder=REPORT, files=("results/bench-h200.json", "results/
     def of_all(values, how, unit):
         ours, bare, plain = (format(values[name], how) for name in (bench.OURS, bench.BARE, bench.PLAIN))
         return f"{ours} {unit} ({bench.BARE} {bare}, {bench.PLAIN} {plain})"
-    return "\n".join([
-        *told,
-        f"| a step of {bench.BATCH} pairs of the full network, {first['step_gflop']:,.0f} GFLOP, alone on the card | "
-        f"{' | '.join(m['device'] for m in measured)} |", "|---|" + "---|" * len(measured),
-        *(row(f"matrix-product ceiling in {name}", lambda m, _, name=name: f"{m['ceiling_gflops'][name] / 1000:,.0f} TFLOP/s")
-          for name in first["ceiling_gflops"]),
-        row(f"ours, convolutions in {first['precision']}", lambda m, steps:
-            f"{1000 * steps[bench.OURS]:.1f} ms, {m['step_gflop'] / steps[bench.OURS] / 1000:,.0f} TFLOP/s, "
-            f"{100 * m['share_of_ceiling']:.0f} % of the ceiling"),
-        row("a bare Keras `fit` on float arrays, same precision", lambda m, steps: f"{1000 * steps[bench.BARE]:.1f} ms"),
-        row("the plain script, float32", lambda m, steps: f"{1000 * steps[bench.PLAIN]:.1f} ms, {m['plain_script_to_ours']:.2f} times ours"),
-        row("the first step begins after the start of the process", lambda m, _: of_all(m["first_step_seconds"], ".1f", "s")),
-        row("memory of the card at its peak", lambda m, _: of_all(m["peak_memory_mb"], ",.0f", "MiB"))])
+
+    return "\n".join(
+        [
+            *told,
+            f"| a step of {bench.BATCH} pairs of the full network, {first['step_gflop']:,.0f} GFLOP, alone on the card | "
+            f"{' | '.join(m['device'] for m in measured)} |",
+            "|---|" + "---|" * len(measured),
+            *(
+                row(
+                    f"matrix-product ceiling in {name}",
+                    lambda m, _, name=name: f"{m['ceiling_gflops'][name] / 1000:,.0f} TFLOP/s",
+                )
+                for name in first["ceiling_gflops"]
+            ),
+            row(
+                f"ours, convolutions in {first['precision']}",
+                lambda m, steps: (
+                    f"{1000 * steps[bench.OURS]:.1f} ms, {m['step_gflop'] / steps[bench.OURS] / 1000:,.0f} TFLOP/s, "
+                    f"{100 * m['share_of_ceiling']:.0f} % of the ceiling"
+                ),
+            ),
+            row(
+                "a bare Keras `fit` on float arrays, same precision",
+                lambda m, steps: f"{1000 * steps[bench.BARE]:.1f} ms",
+            ),
+            row(
+                "the plain script, float32",
+                lambda m, steps: f"{1000 * steps[bench.PLAIN]:.1f} ms, {m['plain_script_to_ours']:.2f} times ours",
+            ),
+            row(
+                "the first step begins after the start of the process",
+                lambda m, _: of_all(m["first_step_seconds"], ".1f", "s"),
+            ),
+            row("memory of the card at its peak", lambda m, _: of_all(m["peak_memory_mb"], ",.0f", "MiB")),
+        ]
+    )
 
 
 def growth_block(file="results/growth.json"):
     """Markdown on how time and memory were measured to grow."""
     m = read_json(ROOT / file)
-    what = {"pairs": "an epoch of training, by pairs", "pixels": "an epoch of 250 pairs, by pixels of a picture",
-            "runs": "opening and tabulating a study, by finished runs"}
-    lines = ["| what grows | from | to | seconds | peak memory, MiB | slope of time | slope of memory |",
-             "|---|---|---|---|---|---|---|"]
+    what = {
+        "pairs": "an epoch of training, by pairs",
+        "pixels": "an epoch of 250 pairs, by pixels of a picture",
+        "runs": "opening and tabulating a study, by finished runs",
+    }
+    lines = [
+        "| what grows | from | to | seconds | peak memory, MiB | slope of time | slope of memory |",
+        "|---|---|---|---|---|---|---|",
+    ]
     for cause, c in m["curves"].items():
-        ends = [f"{values[0]:,.{digits}f} to {values[-1]:,.{digits}f}"
-                for values, digits in ((c["seconds"], 1), (c["memory_mb"], 0))]
-        lines.append(f"| {what[cause]} | {c['n'][0]:,} | {c['n'][-1]:,} | {ends[0]} | {ends[1]} | {c['seconds_slope']:.2f} | "
-                     f"{c['memory_slope']:.2f} |")
-    return "\n".join([*lines, "", f"{m['machine']}, {m['network']}. A slope of 1 is linear; it is taken between the two "
-                      "largest sizes.", "", "![How time and memory grow](results/growth.png)"])
+        ends = [
+            f"{values[0]:,.{digits}f} to {values[-1]:,.{digits}f}"
+            for values, digits in ((c["seconds"], 1), (c["memory_mb"], 0))
+        ]
+        lines.append(
+            f"| {what[cause]} | {c['n'][0]:,} | {c['n'][-1]:,} | {ends[0]} | {ends[1]} | {c['seconds_slope']:.2f} | "
+            f"{c['memory_slope']:.2f} |"
+        )
+    return "\n".join(
+        [
+            *lines,
+            "",
+            f"{m['machine']}, {m['network']}. A slope of 1 is linear; it is taken between the two largest sizes.",
+            "",
+            "![How time and memory grow](results/growth.png)",
+        ]
+    )
 
 
 def published_text(text, folder):
@@ -541,11 +758,21 @@ def published_text(text, folder):
 
 
 # What stands between <!-- name --> and <!-- /name -->.
-BLOCKS = {"headline": headline_block, "reproduction": reproduction_block, "larger": larger_block, "cluster": cluster_block, "growth": growth_block,
-          "contamination": contamination_block, "bench": bench_block, "accelerator": accelerator_block,
-          "beyond": lambda: "\n\n".join(filter(None, (beyond_block(), left_out_block()))),
-          "precision": lambda: "\n\n".join(precision.table(read_json(ROOT / name)) for name in PRECISION
-                                            if (ROOT / name).is_file()) or NOT_MEASURED}
+BLOCKS = {
+    "headline": headline_block,
+    "reproduction": reproduction_block,
+    "larger": larger_block,
+    "cluster": cluster_block,
+    "growth": growth_block,
+    "contamination": contamination_block,
+    "bench": bench_block,
+    "accelerator": accelerator_block,
+    "beyond": lambda: "\n\n".join(filter(None, (beyond_block(), left_out_block()))),
+    "precision": lambda: (
+        "\n\n".join(precision.table(read_json(ROOT / name)) for name in PRECISION if (ROOT / name).is_file())
+        or NOT_MEASURED
+    ),
+}
 
 
 def _replaced(text, name, content):
@@ -560,6 +787,7 @@ def _replaced(text, name, content):
 def main():
     """Rewrite the blocks of all READMEs, and the figures that they show."""
     from lfwstudy.report import figures
+
     for folder in dict.fromkeys(folder for _, folder in PLACES if (ROOT / folder).is_dir()):
         curves(folder).savefig(ROOT / folder / "curves.png", dpi=120)
     if (ROOT / BEYOND / "results.csv").is_file():
@@ -577,7 +805,8 @@ def _same_weights(rows, store):
     groups = {}
     for row in rows:
         groups.setdefault((row["seed"], row["fold"], store.scores(row["run"])["score_at_best"].tobytes()), []).append(
-            f"{row['stage']}: {row['variant']}")
+            f"{row['stage']}: {row['variant']}"
+        )
     return [names for names in dict.fromkeys(map(tuple, groups.values())) if len(names) > 1]
 
 

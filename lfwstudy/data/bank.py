@@ -3,8 +3,8 @@
 import hashlib
 import io
 import json
-import mmap
 import math
+import mmap
 import os
 import warnings
 import zipfile
@@ -17,17 +17,22 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from lfwstudy.errors import DataError, one_line, proves_damage
 from lfwstudy.data.filetypes import name_foreign
-from lfwstudy.system.machine import cores
 from lfwstudy.data.pairs import composed
+from lfwstudy.errors import DataError, one_line, proves_damage
+from lfwstudy.system.machine import cores
 
 BANK_FORMAT = 1
 SOURCE_SIDE = 250
 # What a picture may be saved as; Pillow tells the suffixes of each.
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "PPM", "GIF")
-_FILTERS = {"nearest": Image.Resampling.NEAREST, "box": Image.Resampling.BOX, "bilinear": Image.Resampling.BILINEAR,
-            "bicubic": Image.Resampling.BICUBIC, "lanczos": Image.Resampling.LANCZOS}
+_FILTERS = {
+    "nearest": Image.Resampling.NEAREST,
+    "box": Image.Resampling.BOX,
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+}
 _SAVE = "save it with 8 bits per channel"
 
 
@@ -60,8 +65,10 @@ class ImageBank:
         at[at == len(self.names)] = 0
         missing = self.names[at] != names
         if missing.any():
-            raise DataError(f"picture {names[missing][0]} is not among the {len(self):,} pictures of "
-                            f"{self.dataset} in {self.origin} ({int(missing.sum())} missing)")
+            raise DataError(
+                f"picture {names[missing][0]} is not among the {len(self):,} pictures of "
+                f"{self.dataset} in {self.origin} ({int(missing.sum())} missing)"
+            )
         return at
 
     def digest(self, names):
@@ -76,20 +83,41 @@ class ImageBank:
         rows = np.unique(self.rows(names))
         images = np.ascontiguousarray(self.images[rows])
         _hand_back(self.images)
-        return ImageBank(images, self.names[rows], self.sha256[rows], self.dataset, self.crop,
-                         self.side, self.filter, self.origin, self.notes)
+        return ImageBank(
+            images,
+            self.names[rows],
+            self.sha256[rows],
+            self.dataset,
+            self.crop,
+            self.side,
+            self.filter,
+            self.origin,
+            self.notes,
+        )
 
     def save(self, path):
         """Write the bank as an uncompressed .npz, atomically."""
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        meta = {"format": BANK_FORMAT, "dataset": self.dataset, "crop": self.crop, "side": self.side,
-                "filter": self.filter, "origin": self.origin, "notes": list(self.notes)}
+        meta = {
+            "format": BANK_FORMAT,
+            "dataset": self.dataset,
+            "crop": self.crop,
+            "side": self.side,
+            "filter": self.filter,
+            "origin": self.origin,
+            "notes": list(self.notes),
+        }
         temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         try:
             with open(temporary, "wb") as file:
-                np.savez(file, images=self.images, names=np.char.encode(self.names, "utf-8"), sha256=self.sha256,
-                         meta=np.frombuffer(json.dumps(meta).encode(), np.uint8))
+                np.savez(
+                    file,
+                    images=self.images,
+                    names=np.char.encode(self.names, "utf-8"),
+                    sha256=self.sha256,
+                    meta=np.frombuffer(json.dumps(meta).encode(), np.uint8),
+                )
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(temporary, path)
@@ -110,11 +138,25 @@ def load_bank(path):
         if meta["format"] != BANK_FORMAT:
             raise DataError(f"{path}: bank format {meta['format']}, this program reads {BANK_FORMAT}; make it anew")
         images = _map_member(path, "images.npy")
-        bank = ImageBank(images, names, sha256, str(meta["dataset"]), int(meta["crop"]), int(meta["side"]),
-                         str(meta["filter"]), str(meta["origin"]), tuple(meta["notes"]))
+        bank = ImageBank(
+            images,
+            names,
+            sha256,
+            str(meta["dataset"]),
+            int(meta["crop"]),
+            int(meta["side"]),
+            str(meta["filter"]),
+            str(meta["origin"]),
+            tuple(meta["notes"]),
+        )
         shape = (len(names), bank.side, bank.side)
-        if images.dtype != np.uint8 or images.shape != shape or sha256.shape != (len(names), 32) \
-                or sha256.dtype != np.uint8 or (names[1:] <= names[:-1]).any():
+        if (
+            images.dtype != np.uint8
+            or images.shape != shape
+            or sha256.shape != (len(names), 32)
+            or sha256.dtype != np.uint8
+            or (names[1:] <= names[:-1]).any()
+        ):
             raise ValueError(f"arrays do not fit together: images {images.dtype} {images.shape}")
         return _with_composed_names(bank)
     except DataError:
@@ -177,8 +219,9 @@ def build_bank(pictures, dataset, crop, side, filter, origin, notes=(), progress
     for to, at in enumerate(order):
         stacked[to] = images[at]
         images[at] = None
-    return ImageBank(stacked, names, np.array(digests, np.uint8)[order], dataset, crop, side, filter, str(origin),
-                     tuple(notes))
+    return ImageBank(
+        stacked, names, np.array(digests, np.uint8)[order], dataset, crop, side, filter, str(origin), tuple(notes)
+    )
 
 
 @cache
@@ -198,8 +241,9 @@ def decode(content, name, crop, side, filter, source_side=SOURCE_SIDE):
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             image = Image.open(io.BytesIO(content), formats=FORMATS)
             if image.size != (source_side, source_side):
-                raise DataError(f"picture {name}: {image.size[0]}x{image.size[1]} pixels, "
-                                f"{source_side}x{source_side} expected")
+                raise DataError(
+                    f"picture {name}: {image.size[0]}x{image.size[1]} pixels, {source_side}x{source_side} expected"
+                )
             if image.format == "JPEG":
                 # The luma plane alone: the same grey for a quarter less work.
                 image.draft("L", image.size)
@@ -224,7 +268,9 @@ def to_grey(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I;16") or image.mode in ("I", "F"):
         return _deep_to_grey(image)
     if sixteen_bit_colour and (peak := max(high for _, high in image.convert("RGB").getextrema())) < 64:
-        raise ValueError(f"16-bit colours up to {256 * peak + 255} of 65535: too dark, or their range is another; {_SAVE}")
+        raise ValueError(
+            f"16-bit colours up to {256 * peak + 255} of 65535: too dark, or their range is another; {_SAVE}"
+        )
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         layer = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", image.size, (128, 128, 128, 255)), layer).convert("L")
@@ -271,7 +317,7 @@ def _declared_white(image):
         return 65535  # Pillow has scaled them from the maximum that the header names
     bits = _tiff_tag(image, 258)
     if bits and 8 < bits < 16:
-        return 2 ** bits - 1
+        return 2**bits - 1
     # MaxSampleValue or SMaxSampleValue. Some programs write the largest value there is instead: the range around it.
     largest = _tiff_tag(image, 281) or _tiff_tag(image, 341) or 0
     return next((white for white in (1, 255, 1023, 4095, 16383, 65535) if 0 < largest <= white), None)

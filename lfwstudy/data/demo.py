@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from lfwstudy.system.machine import cores
 from lfwstudy.data.pairs import picture_name
+from lfwstudy.system.machine import cores
 
 # Raised whenever other pictures or pairs would be drawn: it names the cache folder.
 DEMO_VERSION = 1
@@ -22,10 +22,60 @@ TRAIN_PEOPLE = 400
 TRAIN_PAIRS, TEST_PAIRS, FOLD_PAIRS = 300, 300, 30
 GROUP = 8
 
-_FIRST = ("Ada Bela Cleo Dario Edda Falk Gesa Hugo Ines Jaro Kira Lars Mila Nils Olga Pere Quin Rosa Sven Tara "
-          "Ugo Vera Wim Xenia Yann Zita Anouk Bruno Carla Dunja").split()
-_LAST = ("Abendrot Birkholz Crane Drystone Eastfen Fairlamb Greywater Hollow Inkwell Juniper Kestrel Larkspur "
-         "Moorland Nettle Oakley Pebble Quarry Rowan Saltmarsh Thistle").split()
+_FIRST = [
+    "Ada",
+    "Bela",
+    "Cleo",
+    "Dario",
+    "Edda",
+    "Falk",
+    "Gesa",
+    "Hugo",
+    "Ines",
+    "Jaro",
+    "Kira",
+    "Lars",
+    "Mila",
+    "Nils",
+    "Olga",
+    "Pere",
+    "Quin",
+    "Rosa",
+    "Sven",
+    "Tara",
+    "Ugo",
+    "Vera",
+    "Wim",
+    "Xenia",
+    "Yann",
+    "Zita",
+    "Anouk",
+    "Bruno",
+    "Carla",
+    "Dunja",
+]
+_LAST = [
+    "Abendrot",
+    "Birkholz",
+    "Crane",
+    "Drystone",
+    "Eastfen",
+    "Fairlamb",
+    "Greywater",
+    "Hollow",
+    "Inkwell",
+    "Juniper",
+    "Kestrel",
+    "Larkspur",
+    "Moorland",
+    "Nettle",
+    "Oakley",
+    "Pebble",
+    "Quarry",
+    "Rowan",
+    "Saltmarsh",
+    "Thistle",
+]
 
 
 def ensure_demo(cache):
@@ -47,8 +97,15 @@ def ensure_demo(cache):
     return folder
 
 
-def make_demo(folder, people=SETS * PEOPLE_PER_SET, train_people=TRAIN_PEOPLE, train_pairs=TRAIN_PAIRS,
-              test_pairs=TEST_PAIRS, fold_pairs=FOLD_PAIRS, seed=0):
+def make_demo(
+    folder,
+    people=SETS * PEOPLE_PER_SET,
+    train_people=TRAIN_PEOPLE,
+    train_pairs=TRAIN_PAIRS,
+    test_pairs=TEST_PAIRS,
+    fold_pairs=FOLD_PAIRS,
+    seed=0,
+):
     """Draw a data set into `folder`: pictures, pairsDevTrain.txt, pairsDevTest.txt, pairs.txt and the people files."""
     folder = Path(folder)
     rng = np.random.default_rng([seed, 1])
@@ -140,6 +197,7 @@ class _Person:
 
 def _save_picture(folder, seed, index, name, number):
     import cv2
+
     picture = draw_face([seed, 2, index], [seed, 3, index, number])
     path = folder / "demo" / name / f"{picture_name(name, number)}.jpg"
     path.write_bytes(cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 92])[1].tobytes())
@@ -148,6 +206,7 @@ def _save_picture(folder, seed, index, name, number):
 def _draw(p, rng):
     """Draw a person: background, body, hair behind, face, features, hair in front, then light and camera."""
     import cv2
+
     u = rng.uniform
     yaw, nod = u(-1, 1), u(-1, 1)
     smile, surprise, gaze = u(-0.4, 1.0), u(-0.5, 1.0), u(-0.3, 0.3)
@@ -165,13 +224,27 @@ def _draw(p, rng):
         fill(_ellipse(x, y, rx, ry, tilt), tone)
 
     def stroke(points, tone, weight):
-        cv2.polylines(canvas, [np.round(np.asarray(points) * 16).astype(np.int32)], False, float(tone),
-                      max(1, round(weight)), cv2.LINE_AA, 4)
+        cv2.polylines(
+            canvas,
+            [np.round(np.asarray(points) * 16).astype(np.int32)],
+            False,
+            float(tone),
+            max(1, round(weight)),
+            cv2.LINE_AA,
+            4,
+        )
 
     clothes = u(20, 235)
     oval(cx, cy + b + 88, 98 + u(-8, 8), 68, clothes)
-    fill([(cx - 0.5 * a, cy + 0.5 * b), (cx + 0.5 * a, cy + 0.5 * b), (cx + 0.55 * a, cy + b + 38),
-          (cx - 0.55 * a, cy + b + 38)], 0.8 * p.skin)
+    fill(
+        [
+            (cx - 0.5 * a, cy + 0.5 * b),
+            (cx + 0.5 * a, cy + 0.5 * b),
+            (cx + 0.55 * a, cy + b + 38),
+            (cx - 0.55 * a, cy + b + 38),
+        ],
+        0.8 * p.skin,
+    )
     if p.style in (3, 4):  # long hair falls behind the face
         oval(cx, cy + 0.1 * b, 1.28 * a, (1.12 if p.style == 3 else 1.45) * b, p.hair)
     elif p.style != 0:
@@ -199,8 +272,14 @@ def _draw(p, rng):
         if p.glasses:
             stroke(_ellipse(ex, ey + 1, p.eye_size * 1.7, p.eye_size * 1.35), 30, p.frame)
     if p.glasses:
-        stroke([(fx - p.eye_gap + p.eye_size * 1.7, fy + p.eye_height * b),
-                (fx + p.eye_gap - p.eye_size * 1.7, fy + p.eye_height * b)], 30, p.frame)
+        stroke(
+            [
+                (fx - p.eye_gap + p.eye_size * 1.7, fy + p.eye_height * b),
+                (fx + p.eye_gap - p.eye_size * 1.7, fy + p.eye_height * b),
+            ],
+            30,
+            p.frame,
+        )
 
     top, tip = fy + p.eye_height * b + 6, fy + p.eye_height * b + p.nose_length
     stroke([(fx + 2 * yaw, top), (fx + 3.5 * yaw, tip)], p.skin * 0.88, 3)
@@ -227,25 +306,37 @@ def _draw(p, rng):
 def _background(rng):
     """Smooth ramps and a few blurred shapes."""
     import cv2
+
     ramp = np.linspace(-1, 1, SIDE, dtype=np.float32)
     canvas = rng.uniform(40, 210) + rng.uniform(-40, 40) * ramp[:, None] + rng.uniform(-40, 40) * ramp[None, :]
     for _ in range(rng.integers(2, 6)):
         x, y = rng.uniform(0, SIDE, 2)
-        cv2.ellipse(canvas, (int(x), int(y)), (int(rng.uniform(10, 70)), int(rng.uniform(10, 70))),
-                    rng.uniform(0, 180), 0, 360, rng.uniform(10, 245), -1, cv2.LINE_AA)
+        cv2.ellipse(
+            canvas,
+            (int(x), int(y)),
+            (int(rng.uniform(10, 70)), int(rng.uniform(10, 70))),
+            rng.uniform(0, 180),
+            0,
+            360,
+            rng.uniform(10, 245),
+            -1,
+            cv2.LINE_AA,
+        )
     return cv2.GaussianBlur(np.ascontiguousarray(canvas), (0, 0), rng.uniform(2, 9))
 
 
 def _photograph(canvas, rng):
     """Light from a side, a slightly rotated, zoomed and shifted camera, blur, contrast and noise."""
     import cv2
+
     u = rng.uniform
     ramp = np.linspace(-1, 1, SIDE, dtype=np.float32)
     light = 1 + u(-0.28, 0.28) * ramp[None, :] + u(-0.15, 0.15) * ramp[:, None]
     turn = cv2.getRotationMatrix2D((125, 125), u(-6, 6), u(0.95, 1.06))
     turn[:, 2] += u(-4, 4, 2)
-    image = cv2.warpAffine((canvas * light).astype(np.float32), turn, (SIDE, SIDE), flags=cv2.INTER_LINEAR,
-                           borderMode=cv2.BORDER_REFLECT)
+    image = cv2.warpAffine(
+        (canvas * light).astype(np.float32), turn, (SIDE, SIDE), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT
+    )
     image = cv2.GaussianBlur(image, (0, 0), u(0.5, 1.9))
     image = (image - 128) * u(0.75, 1.15) + 128 + u(-24, 24)
     image += rng.standard_normal(image.shape, np.float32) * u(2, 8)
@@ -288,8 +379,13 @@ def _outline(cx, cy, a, b, p):
 def _hair_front(outline, cx, cy, a, b, p, yaw):
     """The upper part of the face covered by hair, down to the hairline, which depends on the style."""
     x = np.linspace(-1, 1, 25)
-    line = {1: 0 * x, 2: 0.22 * (x > p.parting) + 0.05 * x, 3: 0.32 * np.abs(x - p.parting),
-            4: 0.18 - 0.25 * np.abs(x), 5: 0 * x}[p.style]
+    line = {
+        1: 0 * x,
+        2: 0.22 * (x > p.parting) + 0.05 * x,
+        3: 0.32 * np.abs(x - p.parting),
+        4: 0.18 - 0.25 * np.abs(x),
+        5: 0 * x,
+    }[p.style]
     edge_y = cy - b * p.hairline + b * np.clip(line, -0.2, 0.45)
     edge = np.stack([cx + 1.05 * a * x + 2 * yaw, edge_y], axis=1)
     t = np.linspace(0, np.pi, 25)

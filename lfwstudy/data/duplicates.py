@@ -41,11 +41,12 @@ def near_duplicates(bank, threshold=SAME_PHOTOGRAPH):
     faces = _normalised(bank.images)
     found = []
     for start in range(0, len(faces), 1024):
-        correlation = faces[start:start + 1024] @ faces[start:].T
+        correlation = faces[start : start + 1024] @ faces[start:].T
         for i, j in zip(*np.nonzero(correlation > threshold)):
             if j > i:
-                found.append(Duplicate(str(bank.names[start + i]), str(bank.names[start + j]),
-                                       float(correlation[i, j])))
+                found.append(
+                    Duplicate(str(bank.names[start + i]), str(bank.names[start + j]), float(correlation[i, j]))
+                )
     return sorted(found, key=lambda d: -d.correlation)
 
 
@@ -65,14 +66,24 @@ def odd_pairs(duplicates, pairs):
     for name, part in pairs.parts():
         for row, (left, right) in enumerate(zip(part.left, part.right)):
             if right in double.get(left, {}):
-                found.append(OddPair(name, row, "one photograph under two names" if double[left][right].two_names()
-                                     else "nearly one picture twice"))
+                found.append(
+                    OddPair(
+                        name,
+                        row,
+                        "one photograph under two names"
+                        if double[left][right].two_names()
+                        else "nearly one picture twice",
+                    )
+                )
             for picture in (left, right):
                 for other, d in double.get(picture, {}).items():
                     across = [s for s in sides if s != name and other in sides[s]]
                     if d.two_names() and across:
-                        found.append(OddPair(name, row, f"{picture} is the photograph of {other}, which is in "
-                                                        f"{' and '.join(across)}"))
+                        found.append(
+                            OddPair(
+                                name, row, f"{picture} is the photograph of {other}, which is in {' and '.join(across)}"
+                            )
+                        )
     return found
 
 
@@ -89,16 +100,30 @@ def surest_errors(part, label, score, most=5, beyond=0.9):
     """
     wrong = np.where(np.asarray(label) > 0.5, 1 - np.asarray(score, float), np.asarray(score, float))
     rows = np.argsort(-wrong, kind="stable")[:most]
-    return [OddPair(part, int(row), f"judged {'different' if label[row] else 'same'} with {wrong[row]:.2f}: is the "
-                                    "label right?") for row in rows if wrong[row] >= beyond]
+    return [
+        OddPair(
+            part, int(row), f"judged {'different' if label[row] else 'same'} with {wrong[row]:.2f}: is the label right?"
+        )
+        for row in rows
+        if wrong[row] >= beyond
+    ]
 
 
 def _normalised(images):
     """Central parts, averaged down, with mean 0 and length 1: float32 (n, 400)."""
     import cv2
+
     side = images.shape[1]
     edge = round(side * (1 - _CENTRE) / 2)
-    small = np.stack([cv2.resize(image[edge:side - edge, edge:side - edge], (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)
-                      for image in images]).reshape(len(images), -1).astype(np.float32)
+    small = (
+        np.stack(
+            [
+                cv2.resize(image[edge : side - edge, edge : side - edge], (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)
+                for image in images
+            ]
+        )
+        .reshape(len(images), -1)
+        .astype(np.float32)
+    )
     small -= small.mean(axis=1, keepdims=True)
     return small / np.maximum(np.linalg.norm(small, axis=1, keepdims=True), 1e-6)

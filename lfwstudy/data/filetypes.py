@@ -5,29 +5,63 @@ import re
 # So many bytes of a file are enough to name it.
 HEAD = 1024
 _CONVERT = "save it as JPEG or PNG and give that"
-_KINDS = [(re.compile(start, re.DOTALL | re.IGNORECASE), f"{name}; {advice}") for start, name, advice in (
-    (rb"....ftyp(?=.{0,60}avi[fs])", "an AVIF image, which is not read", _CONVERT),
-    (rb"....ftyp(hei|hev|mif1|msf1)", "a HEIC image, which is not read",
-     f"{_CONVERT} (an iPhone takes JPEG with Settings, Camera, Formats, Most Compatible)"),
-    (rb"....ftypcrx |II\*\0....CR|IIR[OS]|MMOR|IIU\0|FUJIFILMCCD-RAW|II....HEAPCCDR|FOVb|\0MRM", "a camera's raw photo, which is not read",
-     f"develop it, {_CONVERT}"),
-    (rb"....ftyp|RIFF....AVI |\x1aE\xdf\xa3|\0\0\x01[\xb3\xba]", "a video", "save one of its frames as JPEG or PNG and give that"),
-    (rb"\xff\x0a|\0\0\0\x0cJXL ", "a JPEG XL image, which is not read", _CONVERT),
-    (rb"\xff\x4f\xff\x51|\0\0\0\x0cjP  ", "a JPEG 2000 image, which is not read", _CONVERT),
-    (rb"%PDF-", "a PDF document", _CONVERT),
-    (rb"%!PS|\xc5\xd0\xd3\xc6", "a PostScript document", _CONVERT),
-    (rb"8BPS", "a Photoshop document", _CONVERT),
-    (rb"gimp xcf", "a GIMP document", _CONVERT),
-    (rb"v/1\x01|#\?RADIANCE|#\?RGBE", "an image of high dynamic range, which is not read", _CONVERT),
-    (rb".{128}DICM", "a DICOM image, which is not read", _CONVERT),
-    (rb"\0\x05\x16[\0\x07]", "a Mac's notes on a file, not the file", "give the one without ._ at the start of its name"),
-    (rb"\x93NUMPY", "a NumPy array", _CONVERT),
-    (rb"PK\x03\x04|\x1f\x8b|BZh|\xfd7zXZ|7z\xbc\xaf|Rar!", "an archive", "unpack it and give the image in it"),
-    (rb"version https://git-lfs\.github\.com/", "a Git LFS pointer in place of the file", "run `git lfs pull` where it was cloned"),
-    (rb"(\.\./)*(\.git|/annex)/\S*(annex|objects)/", "a git-annex pointer in place of the file", "run `git annex get` where it was cloned"),
-    (rb"(<\?xml[^>]*>|<!--((?!-->).)*-->|<!doctype svg[^>]*>|\s)*<svg", "an SVG drawing, which is not read", _CONVERT),
-    (rb"(<\?xml[^>]*>\s*)?<(!doctype html|html|head|body|script|!--)", "a web page in place of the image", "download the image itself"),
-    (rb"\0{512}", "a file of zeros, as a failed copy leaves it", "copy or download it again"))]
+_KINDS = [
+    (re.compile(start, re.DOTALL | re.IGNORECASE), f"{name}; {advice}")
+    for start, name, advice in (
+        (rb"....ftyp(?=.{0,60}avi[fs])", "an AVIF image, which is not read", _CONVERT),
+        (
+            rb"....ftyp(hei|hev|mif1|msf1)",
+            "a HEIC image, which is not read",
+            f"{_CONVERT} (an iPhone takes JPEG with Settings, Camera, Formats, Most Compatible)",
+        ),
+        (
+            rb"....ftypcrx |II\*\0....CR|IIR[OS]|MMOR|IIU\0|FUJIFILMCCD-RAW|II....HEAPCCDR|FOVb|\0MRM",
+            "a camera's raw photo, which is not read",
+            f"develop it, {_CONVERT}",
+        ),
+        (
+            rb"....ftyp|RIFF....AVI |\x1aE\xdf\xa3|\0\0\x01[\xb3\xba]",
+            "a video",
+            "save one of its frames as JPEG or PNG and give that",
+        ),
+        (rb"\xff\x0a|\0\0\0\x0cJXL ", "a JPEG XL image, which is not read", _CONVERT),
+        (rb"\xff\x4f\xff\x51|\0\0\0\x0cjP  ", "a JPEG 2000 image, which is not read", _CONVERT),
+        (rb"%PDF-", "a PDF document", _CONVERT),
+        (rb"%!PS|\xc5\xd0\xd3\xc6", "a PostScript document", _CONVERT),
+        (rb"8BPS", "a Photoshop document", _CONVERT),
+        (rb"gimp xcf", "a GIMP document", _CONVERT),
+        (rb"v/1\x01|#\?RADIANCE|#\?RGBE", "an image of high dynamic range, which is not read", _CONVERT),
+        (rb".{128}DICM", "a DICOM image, which is not read", _CONVERT),
+        (
+            rb"\0\x05\x16[\0\x07]",
+            "a Mac's notes on a file, not the file",
+            "give the one without ._ at the start of its name",
+        ),
+        (rb"\x93NUMPY", "a NumPy array", _CONVERT),
+        (rb"PK\x03\x04|\x1f\x8b|BZh|\xfd7zXZ|7z\xbc\xaf|Rar!", "an archive", "unpack it and give the image in it"),
+        (
+            rb"version https://git-lfs\.github\.com/",
+            "a Git LFS pointer in place of the file",
+            "run `git lfs pull` where it was cloned",
+        ),
+        (
+            rb"(\.\./)*(\.git|/annex)/\S*(annex|objects)/",
+            "a git-annex pointer in place of the file",
+            "run `git annex get` where it was cloned",
+        ),
+        (
+            rb"(<\?xml[^>]*>|<!--((?!-->).)*-->|<!doctype svg[^>]*>|\s)*<svg",
+            "an SVG drawing, which is not read",
+            _CONVERT,
+        ),
+        (
+            rb"(<\?xml[^>]*>\s*)?<(!doctype html|html|head|body|script|!--)",
+            "a web page in place of the image",
+            "download the image itself",
+        ),
+        (rb"\0{512}", "a file of zeros, as a failed copy leaves it", "copy or download it again"),
+    )
+]
 
 
 def name_foreign(content: bytes) -> str:

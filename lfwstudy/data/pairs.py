@@ -55,8 +55,15 @@ def person_of(pictures):
 
 def is_name(person):
     """Whether a text can be a person's name: nothing in it acts in a path, a log, a terminal or a spreadsheet."""
-    return bool(person) and person == person.strip() and person.isprintable() and person not in (".", "..") \
-        and not re.search(r"[/\\]", person) and not FORMULA.search(person) and len(person) <= 200
+    return (
+        bool(person)
+        and person == person.strip()
+        and person.isprintable()
+        and person not in (".", "..")
+        and not re.search(r"[/\\]", person)
+        and not FORMULA.search(person)
+        and len(person) <= 200
+    )
 
 
 def composed(name: str) -> str:
@@ -71,14 +78,15 @@ def picture_name(person, number):
 
 def concatenate(parts):
     """One `Pairs` from several."""
-    return Pairs(*(np.concatenate([getattr(p, name) for p in parts])
-                   for name in ("left", "right", "label", "line", "fold")))
+    return Pairs(
+        *(np.concatenate([getattr(p, name) for p in parts]) for name in ("left", "right", "label", "line", "fold"))
+    )
 
 
 def read_view1(path):
     """Pairs of a View 1 file (pairsDevTrain.txt, pairsDevTest.txt). Raises DataError with file, line and value."""
     lines = _read_lines(path)
-    count, = _read_header(path, lines, 1)
+    (count,) = _read_header(path, lines, 1)
     return _build(_read_block(path, lines, 1, count, fold=0, last=True))
 
 
@@ -176,9 +184,14 @@ def _pair_lines(name, rows):
     folds, sizes = len(blocks) // 2, sorted({len(block) for block in blocks})
     if len(blocks) % 2 or len(sizes) > 1 or (folds > 1) != (name == "pairs.txt"):
         wanted = "several sets, each of" if name == "pairs.txt" else "one set of"
-        raise DataError(f"{rows[-1][0]}: {wanted} as many matched as mismatched pairs expected, got {len(blocks)} blocks of "
-                        f"{sizes[0]} to {sizes[-1]} pairs, matched and mismatched in turn")
-    return [f"{folds}\t{sizes[0]}" if name == "pairs.txt" else str(sizes[0]), *(line for block in blocks for line in block)]
+        raise DataError(
+            f"{rows[-1][0]}: {wanted} as many matched as mismatched pairs expected, got {len(blocks)} blocks of "
+            f"{sizes[0]} to {sizes[-1]} pairs, matched and mismatched in turn"
+        )
+    return [
+        f"{folds}\t{sizes[0]}" if name == "pairs.txt" else str(sizes[0]),
+        *(line for block in blocks for line in block),
+    ]
 
 
 def _people_lines(name, rows):
@@ -222,8 +235,9 @@ def _lines(path, content):
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not UTF-8 text (byte {error.start} is {error.object[error.start]:#04x}); "
-                        "save the file as UTF-8") from None
+        raise DataError(
+            f"{path}: not UTF-8 text (byte {error.start} is {error.object[error.start]:#04x}); save the file as UTF-8"
+        ) from None
     # Of Unix, Windows (also doubled) and old Macs; str.splitlines would also break names at rarer separators.
     lines = [line.rstrip("\t ") for line in re.split("\r*\n|\r", text)]
     while lines and not lines[-1].strip():
@@ -246,8 +260,10 @@ def _read_block(path, lines, start, count, fold, last):
     for at in range(start, start + 2 * count):
         matched = at < start + count
         if at >= len(lines):
-            raise DataError(f"{path}, line {at + 1}: {count} matched and {count} mismatched pairs expected"
-                            f"{f' in fold {fold}' if fold else ''}, the file ends after {at - start} pairs")
+            raise DataError(
+                f"{path}, line {at + 1}: {count} matched and {count} mismatched pairs expected"
+                f"{f' in fold {fold}' if fold else ''}, the file ends after {at - start} pairs"
+            )
         rows.append((*_read_pair(path, at + 1, lines[at], matched), int(matched), at + 1, fold))
     if last:
         _expect_end(path, lines, start + 2 * count)
@@ -259,8 +275,10 @@ def _read_pair(path, number, line, matched):
     if len(fields) != (3 if matched else 4):
         form = "NAME<TAB>i<TAB>j" if matched else "NAME<TAB>i<TAB>NAME<TAB>j"
         hint = " (fields are separated by tabs)" if "\t" not in line and " " in line else ""
-        raise DataError(f"{path}, line {number}: a {'matched' if matched else 'mismatched'} pair "
-                        f"'{form}' expected, got {quoted(line)}{hint}")
+        raise DataError(
+            f"{path}, line {number}: a {'matched' if matched else 'mismatched'} pair "
+            f"'{form}' expected, got {quoted(line)}{hint}"
+        )
     if matched:
         fields = [fields[0], fields[1], fields[0], fields[2]]
     people = [_name(path, number, fields[i]) for i in (0, 2)]
@@ -292,5 +310,10 @@ def _expect_end(path, lines, at):
 
 def _build(rows):
     left, right, label, line, fold = zip(*rows)
-    return Pairs(np.array(left, np.str_), np.array(right, np.str_), np.array(label, np.uint8),
-                 np.array(line, np.int64), np.array(fold, np.int64))
+    return Pairs(
+        np.array(left, np.str_),
+        np.array(right, np.str_),
+        np.array(label, np.uint8),
+        np.array(line, np.int64),
+        np.array(fold, np.int64),
+    )

@@ -21,11 +21,21 @@ import numpy as np
 
 from lfwstudy.data import demo
 from lfwstudy.data.bank import build_bank, load_bank, suffixes
+from lfwstudy.data.filetypes import HEAD, name_foreign
+from lfwstudy.data.pairs import (
+    Pairs,
+    composed,
+    from_csv,
+    is_name,
+    person_of,
+    picture_name,
+    read_people,
+    read_view1,
+    read_view2,
+)
+from lfwstudy.data.splits import audit, make_split, subsample
 from lfwstudy.errors import DataError, choose_one, is_the_machines, mistaken, one_line, quoted
 from lfwstudy.system.files import locked, replacing, write_text
-from lfwstudy.data.filetypes import HEAD, name_foreign
-from lfwstudy.data.pairs import (Pairs, composed, from_csv, is_name, person_of, picture_name, read_people, read_view1, read_view2)
-from lfwstudy.data.splits import audit, make_split, subsample
 
 PICTURES, PEOPLE = 13_233, 5_749
 _FIGSHARE = "https://ndownloader.figshare.com/files/"
@@ -61,35 +71,68 @@ class Dataset:
     how: str = ""
 
 
-DATASETS = {d.name: d for d in (
-    Dataset("demo", "demo faces (drawn, of made-up people)", (), ()),
-    Dataset("lfw", "LFW, original pictures", ("lfw.tgz", "lfw.tar.gz", "lfw.zip"), ("lfw",),
-            Download(_FIGSHARE + "5976018", "sha256:055f7d9c632d7370e6fb4afc7468d40f970c34a80d4c6f50ffec63f5a8d536c0",
-                     "173 MiB")),
-    Dataset("lfw-funneled", "LFW, funneled", ("lfw-funneled.tgz", "lfw-funneled.tar.gz", "lfw-funneled.zip"),
+DATASETS = {
+    d.name: d
+    for d in (
+        Dataset("demo", "demo faces (drawn, of made-up people)", (), ()),
+        Dataset(
+            "lfw",
+            "LFW, original pictures",
+            ("lfw.tgz", "lfw.tar.gz", "lfw.zip"),
+            ("lfw",),
+            Download(
+                _FIGSHARE + "5976018",
+                "sha256:055f7d9c632d7370e6fb4afc7468d40f970c34a80d4c6f50ffec63f5a8d536c0",
+                "173 MiB",
+            ),
+        ),
+        Dataset(
+            "lfw-funneled",
+            "LFW, funneled",
+            ("lfw-funneled.tgz", "lfw-funneled.tar.gz", "lfw-funneled.zip"),
             ("lfw_funneled", "lfw-funneled"),
-            Download(_FIGSHARE + "5976015", "sha256:b47c8422c8cded889dc5a13418c4bc2abbda121092b3533a83306f90d900100a",
-                     "233 MiB")),
-    Dataset("lfw-deepfunneled", "LFW, deep-funneled",
+            Download(
+                _FIGSHARE + "5976015",
+                "sha256:b47c8422c8cded889dc5a13418c4bc2abbda121092b3533a83306f90d900100a",
+                "233 MiB",
+            ),
+        ),
+        Dataset(
+            "lfw-deepfunneled",
+            "LFW, deep-funneled",
             ("lfw-deepfunneled.tgz", "lfw-deepfunneled.tar.gz", "lfw-deepfunneled.zip"),
-            ("lfw-deepfunneled", "lfw_deepfunneled"), None,
+            ("lfw-deepfunneled", "lfw_deepfunneled"),
+            None,
             "No download with a known digest is left. The published archive has MD5 68331da3eb755a505a502b5aacb3c201; "
-            "an unverified copy is https://archive.org/download/lfw-dataset/lfw-deepfunneled.zip."),
-    Dataset("lfw-a", "LFW-a (aligned, grey)", ("lfwa.tar.gz", "lfwa.tgz", "lfwa.zip", "lfw2.tgz", "lfw2.zip"),
+            "an unverified copy is https://archive.org/download/lfw-dataset/lfw-deepfunneled.zip.",
+        ),
+        Dataset(
+            "lfw-a",
+            "LFW-a (aligned, grey)",
+            ("lfwa.tar.gz", "lfwa.tgz", "lfwa.zip", "lfw2.tgz", "lfw2.zip"),
             ("lfw2", "lfwa", "lfw-a"),
-            Download("https://www.openu.ac.il/home/hassner/data/lfwa/lfwa.tar.gz",
-                     "sha1:38ecda590870e7dc91fb1040759caccddbe25375")),
-)}
+            Download(
+                "https://www.openu.ac.il/home/hassner/data/lfwa/lfwa.tar.gz",
+                "sha1:38ecda590870e7dc91fb1040759caccddbe25375",
+            ),
+        ),
+    )
+}
 
 PAIR_FILES = {
-    "pairsDevTrain.txt": Download(_FIGSHARE + "5976012",
-                                  "sha256:1d454dada7dfeca0e7eab6f65dc4e97a6312d44cf142207be28d688be92aabfa"),
-    "pairsDevTest.txt": Download(_FIGSHARE + "5976009",
-                                 "sha256:7cb06600ea8b2814ac26e946201cdb304296262aad67d046a16a7ec85d0ff87c"),
-    "pairs.txt": Download(_FIGSHARE + "5976006",
-                          "sha256:ea42330c62c92989f9d7c03237ed5d591365e89b3e649747777b70e692dc1592"),
+    "pairsDevTrain.txt": Download(
+        _FIGSHARE + "5976012", "sha256:1d454dada7dfeca0e7eab6f65dc4e97a6312d44cf142207be28d688be92aabfa"
+    ),
+    "pairsDevTest.txt": Download(
+        _FIGSHARE + "5976009", "sha256:7cb06600ea8b2814ac26e946201cdb304296262aad67d046a16a7ec85d0ff87c"
+    ),
+    "pairs.txt": Download(
+        _FIGSHARE + "5976006", "sha256:ea42330c62c92989f9d7c03237ed5d591365e89b3e649747777b70e692dc1592"
+    ),
     # No download with a verified digest is known for these three.
-    "people.txt": None, "peopleDevTrain.txt": None, "peopleDevTest.txt": None,
+    "people.txt": None,
+    "peopleDevTrain.txt": None,
+    "peopleDevTest.txt": None,
 }
 
 
@@ -117,7 +160,8 @@ class StudyPairs:
             raise DataError(
                 f"a network of {protocol} cannot be trained or scored on pairs of the other view: the people of View 1's "
                 "training pairs are among View 2's test pairs (525 of the 2,200 pairs stand in pairs.txt word for word), "
-                "so that View 2 trains anew for each fold; use --protocol view2")
+                "so that View 2 trains anew for each fold; use --protocol view2"
+            )
 
     def digest(self, bank):
         """SHA-256 (hex) of the pairs and of the source files of all pictures they name."""
@@ -130,6 +174,7 @@ class StudyPairs:
 def cache_folder():
     """The folder for banks, downloads and demo faces: $LFWSTUDY_CACHE, else the user's cache folder."""
     import pooch
+
     given = os.environ.get("LFWSTUDY_CACHE")
     return Path(given).expanduser().absolute() if given else Path(pooch.os_cache("lfwstudy"))
 
@@ -145,13 +190,15 @@ def resolve_data_dir(dataset, data_dir=""):
     if not given:
         return None
     path = Path(given).expanduser().absolute()
-    if path.is_dir() or path.suffix == ".npz" and path.is_file() or path.is_file() and _is_archive(path):
+    if path.is_dir() or (path.suffix == ".npz" and path.is_file()) or (path.is_file() and _is_archive(path)):
         return path
     if not path.exists():
         raise DataError(f"{path}: no such folder or archive (given as --data-dir or $LFWSTUDY_DATA)")
     what = _no_archive(path) if path.is_file() else "neither a folder nor a file"
-    raise DataError(f"{path}: {what}; --data-dir is a folder that holds the pictures and pair files, or an "
-                    "archive or bank file beside the pair files")
+    raise DataError(
+        f"{path}: {what}; --data-dir is a folder that holds the pictures and pair files, or an "
+        "archive or bank file beside the pair files"
+    )
 
 
 def prepare_bank(config, data_dir="", progress=None):
@@ -195,8 +242,10 @@ def pair_file(name, dataset, data_dir=""):
         return here
     source = PAIR_FILES[name]
     if source is None:
-        raise DataError(f"{name} is needed and not in {folder or 'a --data-dir'}: put LFW's {name} beside the pair "
-                        "files and give that folder with --data-dir (no download with a known digest is left)")
+        raise DataError(
+            f"{name} is needed and not in {folder or 'a --data-dir'}: put LFW's {name} beside the pair "
+            "files and give that folder with --data-dir (no download with a known digest is left)"
+        )
     return fetch(name, source)
 
 
@@ -240,8 +289,11 @@ def _pair_file_at(name, place):
     elif place.is_file() and zipfile.is_zipfile(place):
         try:
             with zipfile.ZipFile(place) as archive:
-                files = {PurePosixPath(member.filename).name.lower(): member.filename for member in archive.infolist()
-                         if 0 < member.file_size <= _MAX_MEMBER_BYTES}
+                files = {
+                    PurePosixPath(member.filename).name.lower(): member.filename
+                    for member in archive.infolist()
+                    if 0 < member.file_size <= _MAX_MEMBER_BYTES
+                }
         except Exception as error:  # what is wrong with it is said when its pictures are read
             if is_the_machines(error):
                 raise
@@ -255,6 +307,7 @@ def _pair_file_at(name, place):
                 if is_the_machines(error):
                     raise
                 raise DataError(f"{place}: {quoted(member)} cannot be read ({one_line(error)[:100]})") from error
+
         if name.lower() in files:
             return _in_cache(name, read(files[name.lower()]))
     else:
@@ -287,12 +340,18 @@ def load_pairs(config, data_dir=""):
     if config.protocol == "view2":
         pairs = read_view2(pair_file("pairs.txt", config.dataset, data_dir))
         held = config.fold % pairs.fold.max() + 1
-        found = StudyPairs(pairs.take((pairs.fold != config.fold) & (pairs.fold != held)),
-                           pairs.take(pairs.fold == held), pairs.take(pairs.fold == config.fold))
+        found = StudyPairs(
+            pairs.take((pairs.fold != config.fold) & (pairs.fold != held)),
+            pairs.take(pairs.fold == held),
+            pairs.take(pairs.fold == config.fold),
+        )
     else:
         development, split = development_split(config, data_dir)
-        found = StudyPairs(development.take(split.train), development.take(split.validation),
-                           read_view1(pair_file("pairsDevTest.txt", config.dataset, data_dir)))
+        found = StudyPairs(
+            development.take(split.train),
+            development.take(split.validation),
+            read_view1(pair_file("pairsDevTest.txt", config.dataset, data_dir)),
+        )
     return found if config.pictures == "pairs" else replace(found, extra=_training_people(config, found, data_dir))
 
 
@@ -303,10 +362,22 @@ def _training_people(config, pairs, data_dir):
     """
     sets = read_people(pair_file(people_files(config)[-1], config.dataset, data_dir))
     if config.protocol == "view2":
-        sets = [people for fold, people in enumerate(sets, start=1) if fold not in (config.fold, config.fold % len(sets) + 1)]
+        sets = [
+            people
+            for fold, people in enumerate(sets, start=1)
+            if fold not in (config.fold, config.fold % len(sets) + 1)
+        ]
     held = set(person_of(np.concatenate([pairs.validation.names(), pairs.test.names()])))
-    return np.array([picture_name(person, number) for people in sets for person, count in people.items()
-                     if person not in held for number in range(1, count + 1)], np.str_)
+    return np.array(
+        [
+            picture_name(person, number)
+            for people in sets
+            for person, count in people.items()
+            if person not in held
+            for number in range(1, count + 1)
+        ],
+        np.str_,
+    )
 
 
 def people_files(config):
@@ -356,8 +427,15 @@ def pack(config, data_dir, folder, all_pictures=False):
         pairs = read_view1(path)
         check_pictures(bank, path, pairs)
         names.append(pairs.names())
-    bank.rows([picture_name(person, number) for file in people for some in read_people(file)
-               for person, count in some.items() for number in range(1, count + 1)])
+    bank.rows(
+        [
+            picture_name(person, number)
+            for file in people
+            for some in read_people(file)
+            for person, count in some.items()
+            for number in range(1, count + 1)
+        ]
+    )
     folder = Path(folder).expanduser().absolute()
     path = folder / f"{config.dataset}-{config.crop}-{config.side}-{config.filter}.npz"
     (bank if all_pictures else bank.subset(np.concatenate(names))).save(path)
@@ -372,8 +450,10 @@ def check_pictures(bank, path, pairs):
         missing = ~np.isin(names, bank.names)
         if missing.any():
             at = int(np.flatnonzero(missing)[0])
-            raise DataError(f"{path}, line {pairs.line[at]}: picture {names[at]} is not among the {len(bank):,} "
-                            f"pictures of {bank.dataset} in {bank.origin}")
+            raise DataError(
+                f"{path}, line {pairs.line[at]}: picture {names[at]} is not among the {len(bank):,} "
+                f"pictures of {bank.dataset} in {bank.origin}"
+            )
 
 
 def fetch(name, source):
@@ -391,6 +471,7 @@ def fetch(name, source):
 
 def _has_digest(path, digest):
     import pooch
+
     algorithm, _, wanted = digest.partition(":")
     return path.is_file() and pooch.file_hash(path, alg=algorithm) == wanted
 
@@ -407,27 +488,37 @@ def _alone(path):
 
 def _download(name, source, target):
     import pooch
+
     folder = target.parent
     algorithm, _, digest = source.digest.partition(":")
     _require_https(source.url)
     # Checked here, not by pooch, which throws a file with another digest away.
-    keeper = pooch.create(folder, base_url="", registry={f"{name}.part": None}, urls={f"{name}.part": source.url},
-                          retry_if_failed=2)
-    help_ = (f"If you have the file (digest {source.digest}), put it in a folder and give that folder with --data-dir or "
-             "$LFWSTUDY_DATA.")
+    keeper = pooch.create(
+        folder, base_url="", registry={f"{name}.part": None}, urls={f"{name}.part": source.url}, retry_if_failed=2
+    )
+    help_ = (
+        f"If you have the file (digest {source.digest}), put it in a folder and give that folder with --data-dir or "
+        "$LFWSTUDY_DATA."
+    )
     part = folder / f"{name}.part"
     part.unlink(missing_ok=True)
     try:
-        keeper.fetch(part.name, downloader=pooch.HTTPDownloader(
-            progressbar=sys.stderr.isatty(), timeout=30, hooks={"response": _follow_https_only}))
+        keeper.fetch(
+            part.name,
+            downloader=pooch.HTTPDownloader(
+                progressbar=sys.stderr.isatty(), timeout=30, hooks={"response": _follow_https_only}
+            ),
+        )
     except Exception as error:  # requests, urllib3 and pooch raise many kinds
         reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
         raise DataError(f"{name} could not be downloaded from {source.url} ({reason}). {help_}") from error
     found = pooch.file_hash(part, alg=algorithm)
     if found != digest:
         os.replace(part, folder / f"{name}.refused")
-        raise DataError(f"{name} from {source.url} has the digest {algorithm}:{found}, not {source.digest}: it has changed "
-                        f"or was cut short. It is kept aside as {folder / f'{name}.refused'} and not used. {help_}")
+        raise DataError(
+            f"{name} from {source.url} has the digest {algorithm}:{found}, not {source.digest}: it has changed "
+            f"or was cut short. It is kept aside as {folder / f'{name}.refused'} and not used. {help_}"
+        )
     os.replace(part, target)
 
 
@@ -448,14 +539,18 @@ def _bank_file_in(given, config):
     for path in sorted(given.glob("*.npz")) if given.is_dir() else [given] if given.suffix == ".npz" else []:
         try:
             bank = load_bank(path)
-        except DataError as error:  # some other .npz of the user's, or a damaged bank: named where nothing else is found
+        except (
+            DataError
+        ) as error:  # some other .npz of the user's, or a damaged bank: named where nothing else is found
             found.append(str(error))
             continue
         if (bank.dataset, bank.crop, bank.side, bank.filter) == wanted:
             return bank
         found.append(f"{path.name} holds {bank.dataset} with crop {bank.crop}, side {bank.side}, {bank.filter}")
     if found and not _candidates(DATASETS[config.dataset], given):
-        raise DataError(f"{given}: {_some(found)}; wanted are {wanted[0]} with crop {wanted[1]}, side {wanted[2]}, {wanted[3]}")
+        raise DataError(
+            f"{given}: {_some(found)}; wanted are {wanted[0]} with crop {wanted[1]}, side {wanted[2]}, {wanted[3]}"
+        )
     return None
 
 
@@ -514,8 +609,11 @@ def _survey(given):
         elif foreign := _foreign_people(folders):
             found.append(_Found(here, None, foreign))
         if depth < _MAX_DEPTH:
-            waiting += [(Path(entry.path), (*names, *_names(Path(entry.path))), depth + 1) for entry in folders
-                        if not people or _variant(_names(Path(entry.path)))]
+            waiting += [
+                (Path(entry.path), (*names, *_names(Path(entry.path))), depth + 1)
+                for entry in folders
+                if not people or _variant(_names(Path(entry.path)))
+            ]
     # Kept in their order otherwise: the nearer first. The folder itself is last, as what it holds says more of its name.
     return sorted(found, key=lambda one: (not one.path.is_file(), one.path == given))
 
@@ -580,7 +678,11 @@ def _foreign_people(folders):
     for entry in folders[:_MAX_TRIED]:
         try:
             named = re.compile(re.escape(composed(entry.name)) + "_[0-9]{4,}")
-            files = [file for file in os.scandir(entry.path) if file.is_file() and named.fullmatch(composed(Path(file.name).stem))]
+            files = [
+                file
+                for file in os.scandir(entry.path)
+                if file.is_file() and named.fullmatch(composed(Path(file.name).stem))
+            ]
             for file in files[:1]:
                 with open(file.path, "rb") as opened:
                     if told := name_foreign(opened.read(HEAD)):
@@ -606,8 +708,13 @@ def _is_archive(path):
 def _no_archive(path):
     with open(path, "rb") as file:
         start = file.read(4096)
-    return mistaken(start) or ("an empty file" if not start else "a picture" if _is_picture(path.name)
-                               else "not an archive, damaged or cut short")
+    return mistaken(start) or (
+        "an empty file"
+        if not start
+        else "a picture"
+        if _is_picture(path.name)
+        else "not an archive, damaged or cut short"
+    )
 
 
 def _find_source(dataset, given, explicit):
@@ -618,9 +725,11 @@ def _find_source(dataset, given, explicit):
     if given and (explicit or dataset.download is None):
         raise DataError(_what_is_there(dataset, given))
     if dataset.download is None:
-        raise DataError(f"{dataset.name} cannot be downloaded by this program. {dataset.how} Put "
-                        f"{dataset.archives[0]} (or the unpacked folder {dataset.folders[0]}/) with the pair files "
-                        "into a folder and give that folder with --data-dir or $LFWSTUDY_DATA.")
+        raise DataError(
+            f"{dataset.name} cannot be downloaded by this program. {dataset.how} Put "
+            f"{dataset.archives[0]} (or the unpacked folder {dataset.folders[0]}/) with the pair files "
+            "into a folder and give that folder with --data-dir or $LFWSTUDY_DATA."
+        )
     return fetch(dataset.archives[0], dataset.download)
 
 
@@ -634,14 +743,18 @@ def _what_is_there(dataset, given):
         if one.problem:
             told.setdefault(name, f"{name} is {one.problem}")
         elif one.variant not in (None, dataset.name):
-            told.setdefault(one.variant, f"{name} holds {one.variant}, as its folder is called: use --dataset {one.variant}")
+            told.setdefault(
+                one.variant, f"{name} holds {one.variant}, as its folder is called: use --dataset {one.variant}"
+            )
         else:
             told.setdefault(name, f"{name} may hold {dataset.name}: if so, give it as --data-dir")
     if told:
         return f"{given}: no pictures of {dataset.name} found, but {_some([*told.values()], 2)}"
     looked = ", ".join([*dataset.archives, *(f"{f}/" for f in dataset.folders)])
-    return (f"{given}: no pictures of {dataset.name} found. Looked for {looked}, a bank file (*.npz), and folders "
-            "NAME/NAME_0001.jpg")
+    return (
+        f"{given}: no pictures of {dataset.name} found. Looked for {looked}, a bank file (*.npz), and folders "
+        "NAME/NAME_0001.jpg"
+    )
 
 
 def _fingerprint(source):
@@ -689,8 +802,10 @@ def _pictures(source):
     except Exception as error:
         if is_the_machines(error):
             raise
-        raise DataError(f"{source}: not a readable archive, damaged or cut short ({one_line(error)[:100]}); get it again, or "
-                        "remove it where an unpacked folder beside it is whole") from error
+        raise DataError(
+            f"{source}: not a readable archive, damaged or cut short ({one_line(error)[:100]}); get it again, or "
+            "remove it where an unpacked folder beside it is whole"
+        ) from error
 
 
 def _picture_files(folder):
@@ -729,7 +844,9 @@ def _tar_files(source):
             for count, member in enumerate(archive):
                 total = _check_member(source, count, member.name, member.size, total)
                 if not (member.isfile() or member.isdir()):
-                    raise DataError(f"{source}: member {quoted(member.name)} is a link or a device; no data set has such")
+                    raise DataError(
+                        f"{source}: member {quoted(member.name)} is a link or a device; no data set has such"
+                    )
                 if member.isfile():
                     yield PurePosixPath(member.name), archive.extractfile(member).read
                 measured.given = 0
@@ -748,7 +865,9 @@ def _zip_files(source):
         for count, member in enumerate(archive.infolist()):
             total = _check_member(source, count, member.filename, member.file_size, total)
             if S_ISLNK(member.external_attr >> 16):
-                raise DataError(f"{source}: member {quoted(member.filename)} is a link or a device; no data set has such")
+                raise DataError(
+                    f"{source}: member {quoted(member.filename)} is a link or a device; no data set has such"
+                )
             if not member.is_dir():
                 yield PurePosixPath(member.filename), partial(read, member)
 
@@ -761,8 +880,10 @@ def _check_member(source, count, name, size, total):
     total += size
     most = min(_MAX_TOTAL_BYTES, _FREE_BYTES + _MAX_RATIO * source.stat().st_size)
     if count >= _MAX_MEMBERS or not 0 <= size <= _MAX_MEMBER_BYTES or total > most:
-        raise DataError(f"{source}: member {quoted(name)} ({size:,} bytes, {total:,} in all) is more than an archive of "
-                        "faces holds; refused")
+        raise DataError(
+            f"{source}: member {quoted(name)} ({size:,} bytes, {total:,} in all) is more than an archive of "
+            "faces holds; refused"
+        )
     return total
 
 
@@ -770,7 +891,9 @@ def _name_of(path, source):
     """Picture name of a path .../NAME/NAME_0001.jpg, None for anything else. Raises DataError where NAME is none."""
     name = _picture_of(path)
     if name and not is_name(composed(path.parts[-2])):
-        raise DataError(f"{source}: {quoted(str(path))}: {quoted(path.parts[-2])} is no person's name; rename or remove it")
+        raise DataError(
+            f"{source}: {quoted(str(path))}: {quoted(path.parts[-2])} is no person's name; rename or remove it"
+        )
     return name
 
 

@@ -6,8 +6,8 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from lfwstudy.errors import ConfigError, DataError, choose_one
 from lfwstudy.data.pairs import person_of
+from lfwstudy.errors import ConfigError, DataError, choose_one
 
 VALIDATION_SHARE = 0.2
 
@@ -58,12 +58,17 @@ def audit(pairs, split):
     touched = np.isin(validation.people(), list(shared_people)).any(axis=1)
     matched = int(validation.label.sum())
     return {
-        "train_matched": int(train.label.sum()), "train_mismatched": int((train.label == 0).sum()),
-        "validation_matched": matched, "validation_mismatched": len(validation) - matched,
+        "train_matched": int(train.label.sum()),
+        "train_mismatched": int((train.label == 0).sum()),
+        "validation_matched": matched,
+        "validation_mismatched": len(validation) - matched,
         "pairs_dropped": len(split.dropped),
-        "validation_people": len(people[1]), "shared_people": len(shared_people),
-        "validation_images": len(images[1]), "shared_images": len(images[0] & images[1]),
-        "validation_pairs": len(validation), "touched_pairs": int(touched.sum()),
+        "validation_people": len(people[1]),
+        "shared_people": len(shared_people),
+        "validation_images": len(images[1]),
+        "shared_images": len(images[0] & images[1]),
+        "validation_pairs": len(validation),
+        "touched_pairs": int(touched.sum()),
         "constant_accuracy": max(matched, len(validation) - matched) / len(validation),
     }
 
@@ -112,7 +117,7 @@ def _first(pairs, rng):
     chosen = np.zeros(len(pairs), bool)
     for label in (1, 0):
         rows = np.flatnonzero(pairs.label == label)
-        chosen[rows[:round(VALIDATION_SHARE * len(rows))]] = True
+        chosen[rows[: round(VALIDATION_SHARE * len(rows))]] = True
     return chosen
 
 
@@ -120,7 +125,7 @@ def _at_random(pairs, rng):
     chosen = np.zeros(len(pairs), bool)
     for label in (1, 0):
         rows = np.flatnonzero(pairs.label == label)
-        chosen[rng.permutation(rows)[:round(VALIDATION_SHARE * len(rows))]] = True
+        chosen[rng.permutation(rows)[: round(VALIDATION_SHARE * len(rows))]] = True
     return chosen
 
 
@@ -130,19 +135,24 @@ def _by_sets(pairs, people_sets):
     side = {name: number <= 2 for number, members in enumerate(people_sets, start=1) for name in members}
     missing = [name for name in np.unique(pairs.people()) if name not in side]
     if missing:
-        raise DataError(f"people.txt does not list {missing[0]!r}, whom the pairs name "
-                        f"({len(missing)} people missing)")
+        raise DataError(f"people.txt does not list {missing[0]!r}, whom the pairs name ({len(missing)} people missing)")
     held = np.array([[side[a], side[b]] for a, b in pairs.people()])
-    return Split("folds", np.flatnonzero(~held.any(axis=1)), np.flatnonzero(held.all(axis=1)),
-                 np.flatnonzero(held[:, 0] != held[:, 1]))
+    return Split(
+        "folds",
+        np.flatnonzero(~held.any(axis=1)),
+        np.flatnonzero(held.all(axis=1)),
+        np.flatnonzero(held[:, 0] != held[:, 1]),
+    )
 
 
 def _check(split, pairs):
     for part, rows in (("training", split.train), ("validation", split.validation)):
         labels = pairs.label[rows]
         if len(labels) == 0 or labels.min() == labels.max():
-            raise ConfigError(f"split {split.name!r} leaves {part} with {len(labels)} pairs of "
-                              f"{len(set(labels.tolist()))} class(es); both classes are needed: use more pairs")
+            raise ConfigError(
+                f"split {split.name!r} leaves {part} with {len(labels)} pairs of "
+                f"{len(set(labels.tolist()))} class(es); both classes are needed: use more pairs"
+            )
     if split.name == "components":
         shared = set(person_of(pairs.take(split.train).names())) & set(person_of(pairs.take(split.validation).names()))
         if shared:

@@ -6,16 +6,33 @@ from dataclasses import replace
 import numpy as np
 
 from lfwstudy.config import SPLITS
-from lfwstudy.data.registry import (DATASETS, PEOPLE, PICTURES, audit_random, audit_split, check_pictures, has_pair_file, load_pairs, pair_file, prepare_bank)
-from lfwstudy.data.pairs import person_of, read_view1
 from lfwstudy.data.duplicates import near_duplicates, odd_pairs
+from lfwstudy.data.pairs import person_of, read_view1
+from lfwstudy.data.registry import (
+    DATASETS,
+    PEOPLE,
+    PICTURES,
+    audit_random,
+    audit_split,
+    check_pictures,
+    has_pair_file,
+    load_pairs,
+    pair_file,
+    prepare_bank,
+)
 
 
 def describe_data(config, data_dir=""):
     """Counts of a prepared data set, checked: every pair's pictures are there, nobody is on both sides."""
     from tqdm import tqdm
-    with tqdm(total=PICTURES if config.dataset != "demo" else None, desc="decoding pictures", unit="picture",
-              leave=False, disable=not sys.stderr.isatty()) as bar:
+
+    with tqdm(
+        total=PICTURES if config.dataset != "demo" else None,
+        desc="decoding pictures",
+        unit="picture",
+        leave=False,
+        disable=not sys.stderr.isatty(),
+    ) as bar:
         bank = prepare_bank(config, data_dir, progress=lambda done: bar.update(done - bar.n))
     people, counts = np.unique(person_of(bank.names), return_counts=True)
     parts = []
@@ -24,17 +41,23 @@ def describe_data(config, data_dir=""):
         parts.append(read_view1(path))
         check_pictures(bank, path, parts[-1])
     shared = np.intersect1d(*(part.people() for part in parts))
-    lines = [f"{DATASETS[config.dataset].title} from {bank.origin}", *bank.notes,
-             f"{len(bank):,} images, {len(people):,} people, {int((counts > 1).sum()):,} with two or more",
-             f"{len(parts[0]):,} development pairs ({len(parts[0].names()):,} different images), "
-             f"{len(parts[1]):,} test pairs ({len(parts[1].names()):,} different images)",
-             "no person shared between development and test" if len(shared) == 0 else
-             f"{len(shared)} people shared between development and test, for example {shared[0]}",
-             f"prepared as grey {config.side}x{config.side} from the central {config.crop}x{config.crop} of 250x250, "
-             f"{config.filter} filter, {bank.images.nbytes / 1e6:.0f} MB"]
+    lines = [
+        f"{DATASETS[config.dataset].title} from {bank.origin}",
+        *bank.notes,
+        f"{len(bank):,} images, {len(people):,} people, {int((counts > 1).sum()):,} with two or more",
+        f"{len(parts[0]):,} development pairs ({len(parts[0].names()):,} different images), "
+        f"{len(parts[1]):,} test pairs ({len(parts[1].names()):,} different images)",
+        "no person shared between development and test"
+        if len(shared) == 0
+        else f"{len(shared)} people shared between development and test, for example {shared[0]}",
+        f"prepared as grey {config.side}x{config.side} from the central {config.crop}x{config.crop} of 250x250, "
+        f"{config.filter} filter, {bank.images.nbytes / 1e6:.0f} MB",
+    ]
     if config.dataset != "demo" and (len(bank), len(people)) != (PICTURES, PEOPLE):
-        lines.append(f"note: LFW has {PICTURES:,} images of {PEOPLE:,} people; this copy is not complete, but holds "
-                     "every picture that the pairs name")
+        lines.append(
+            f"note: LFW has {PICTURES:,} images of {PEOPLE:,} people; this copy is not complete, but holds "
+            "every picture that the pairs name"
+        )
     return lines
 
 
@@ -51,26 +74,38 @@ def describe_audit(config, data_dir=""):
             f"{a['validation_mismatched']} validation pairs (same + different), {a['pairs_dropped']} dropped; shared: "
             f"{a['shared_people']} of {a['validation_people']} validation people, {a['shared_images']} of "
             f"{a['validation_images']} images, {a['touched_pairs']} of {a['validation_pairs']} pairs touched; "
-            f"the constant answer scores {a['constant_accuracy']:.3f}")
+            f"the constant answer scores {a['constant_accuracy']:.3f}"
+        )
     return lines + _random_lines(config, data_dir) + _duplicate_lines(config, data_dir)
 
 
 def _random_lines(config, data_dir, count=50):
     found = audit_random(config, data_dir, count)
-    kinds = (("shared_people", "validation_people"), ("shared_images", "validation_images"),
-             ("touched_pairs", "validation_pairs"))
+    kinds = (
+        ("shared_people", "validation_people"),
+        ("shared_images", "validation_images"),
+        ("touched_pairs", "validation_pairs"),
+    )
     shares = [[100 * a[shared] / a[total] for a in found] for shared, total in kinds]
     told = [f"{np.mean(values):.0f} % ({min(values):.0f} to {max(values):.0f})" for values in shares]
-    return [f"{count} random splits: {told[0]} of validation people and {told[1]} of images shared, "
-            f"{told[2]} of pairs touched"]
+    return [
+        f"{count} random splits: {told[0]} of validation people and {told[1]} of images shared, "
+        f"{told[2]} of pairs touched"
+    ]
 
 
 def _duplicate_lines(config, data_dir):
     pairs = load_pairs(config, data_dir)
     found = near_duplicates(prepare_bank(config, data_dir))
-    lines = [f"one photograph under two names: {d.left} = {d.right} (correlation {d.correlation:.3f})"
-             for d in found if d.two_names()]
+    lines = [
+        f"one photograph under two names: {d.left} = {d.right} (correlation {d.correlation:.3f})"
+        for d in found
+        if d.two_names()
+    ]
     parts = dict(pairs.parts())
-    lines += [f"odd pair: {o.part}, line {parts[o.part].line[o.row]}: {parts[o.part].left[o.row]} and "
-              f"{parts[o.part].right[o.row]}: {o.why}" for o in odd_pairs(found, pairs)]
+    lines += [
+        f"odd pair: {o.part}, line {parts[o.part].line[o.row]}: {parts[o.part].left[o.row]} and "
+        f"{parts[o.part].right[o.row]}: {o.why}"
+        for o in odd_pairs(found, pairs)
+    ]
     return lines or ["no photograph under two names, no odd pair"]

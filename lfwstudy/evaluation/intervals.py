@@ -52,11 +52,15 @@ def compare(pairs_of_runs, components, comparisons=None, draws=DRAWS, seed=0, le
     sizes = np.bincount(component, minlength=count).astype(float)
     weights = rng.multinomial(count, np.full(count, 1 / count), size=draws).astype(np.float32)
     totals = weights @ sizes.astype(np.float32)
-    found = [_difference(np.asarray(a, float) - np.asarray(b, float), component, sizes, weights, totals, rng, level)
-             for a, b in pairs_of_runs]
+    found = [
+        _difference(np.asarray(a, float) - np.asarray(b, float), component, sizes, weights, totals, rng, level)
+        for a, b in pairs_of_runs
+    ]
     corrected = holm([d.p for d in found], comparisons)
-    return [Difference(**{**vars(d), "corrected_p": p, "word": _word(d.difference, p, level)})
-            for d, p in zip(found, corrected)]
+    return [
+        Difference(**{**vars(d), "corrected_p": p, "word": _word(d.difference, p, level)})
+        for d, p in zip(found, corrected)
+    ]
 
 
 def holm(p_values, comparisons=None):
@@ -64,7 +68,9 @@ def holm(p_values, comparisons=None):
     count = max(comparisons or 0, len(p_values))
     order = np.argsort(p_values, kind="stable")
     corrected = np.empty(len(p_values))
-    corrected[order] = np.minimum(np.maximum.accumulate(np.asarray(p_values)[order] * (count - np.arange(len(order)))), 1.0)
+    corrected[order] = np.minimum(
+        np.maximum.accumulate(np.asarray(p_values)[order] * (count - np.arange(len(order)))), 1.0
+    )
     return corrected.tolist()
 
 
@@ -80,8 +86,10 @@ def gap(first, first_components, second, second_components, draws=4000, seed=0, 
     first, second: bool (seeds, pairs) of the same runs. The two sets' pairs are bootstrapped each by component; the
     seeds' part is that of the difference.
     """
-    parts = [compare([(correct, np.zeros_like(correct))], components, 1, draws, seed + i)[0]
-             for i, (correct, components) in enumerate(((first, first_components), (second, second_components)))]
+    parts = [
+        compare([(correct, np.zeros_like(correct))], components, 1, draws, seed + i)[0]
+        for i, (correct, components) in enumerate(((first, first_components), (second, second_components)))
+    ]
     mean = parts[0].difference - parts[1].difference
     pair_variance, seeds = sum(p.pair_variance for p in parts), len(first)
     seed_variance = float((first.mean(axis=1) - second.mean(axis=1)).var(ddof=1) / seeds) if seeds > 1 else None
@@ -171,7 +179,7 @@ def _spread_out(drawn, seed_variance, seeds_freedom, freedom, rng):
 def _degrees_of_freedom(seed_variance, seeds, pair_variance, components):
     """Satterthwaite's: seeds - 1 where the seeds decide, components - 1 where the pairs do."""
     spread = seed_variance**2 / (seeds - 1) + pair_variance**2 / max(components - 1, 1)
-    return (seed_variance + pair_variance)**2 / spread if spread > 0 else seeds - 1
+    return (seed_variance + pair_variance) ** 2 / spread if spread > 0 else seeds - 1
 
 
 def _word(difference, p, level):

@@ -27,6 +27,7 @@ def platt(label, logit):
     one class, which nothing can be fitted to, leave the logit as it is.
     """
     from sklearn.linear_model import LogisticRegression
+
     logit = np.asarray(logit, float)
     if not np.isfinite(logit).all() or not _two_classes(label):
         return 1.0, 0.0
@@ -55,6 +56,7 @@ def rates(label, score, threshold=0.5):
 def roc(label, score):
     """Points of the ROC curve: false-positive rates, true-positive rates, thresholds (scikit-learn's)."""
     from sklearn.metrics import roc_curve
+
     return roc_curve(np.asarray(label), np.asarray(score, float))
 
 
@@ -63,6 +65,7 @@ def auc(label, score):
     if not _two_classes(label):
         return float("nan")
     from sklearn.metrics import roc_auc_score
+
     return float(roc_auc_score(np.asarray(label), np.asarray(score, float)))
 
 
@@ -83,6 +86,7 @@ def equal_error_rate(label, score):
 def wilson(correct, total, level=0.95):
     """Wilson's score interval of a proportion (Wilson 1927), lower and upper end."""
     from scipy.stats import binomtest
+
     interval = binomtest(correct, total).proportion_ci(level, method="wilson")
     return float(interval.low), float(interval.high)
 
@@ -92,8 +96,19 @@ def summarise(label, score):
     keys = ("accuracy", "cross_entropy", "auc", "eer", "tpr", "tnr")
     if not np.isfinite(np.asarray(score, float)).all():
         return dict.fromkeys(keys, float("nan"))
-    return dict(zip(keys, (accuracy(label, score), cross_entropy(label, score), auc(label, score),
-                           equal_error_rate(label, score), *rates(label, score)), strict=True))
+    return dict(
+        zip(
+            keys,
+            (
+                accuracy(label, score),
+                cross_entropy(label, score),
+                auc(label, score),
+                equal_error_rate(label, score),
+                *rates(label, score),
+            ),
+            strict=True,
+        )
+    )
 
 
 def pick_examples(label, score, surest=4, least_sure=2):
@@ -124,7 +139,9 @@ def best_threshold(label, score):
     candidates = np.concatenate([[values[0] - 1e-6], (values[1:] + values[:-1]) / 2, [values[-1] + 1e-6]])
     positives = np.sort(score[label])
     negatives = np.sort(score[~label])
-    right = (len(positives) - np.searchsorted(positives, candidates, "right")) + np.searchsorted(negatives, candidates, "right")
+    right = (len(positives) - np.searchsorted(positives, candidates, "right")) + np.searchsorted(
+        negatives, candidates, "right"
+    )
     best = np.flatnonzero(right == right.max())
     return float(candidates[best[np.argmin(np.abs(candidates[best] - 0.5))]])
 
@@ -148,8 +165,11 @@ def calibration(label, score, bins=10):
     """
     label, score = np.asarray(label, float), np.asarray(score, float)
     at = np.clip((score * bins).astype(int), 0, bins - 1)
-    points = [(float(score[at == b].mean()), float(label[at == b].mean()), int((at == b).sum()))
-              for b in range(bins) if (at == b).any()]
+    points = [
+        (float(score[at == b].mean()), float(label[at == b].mean()), int((at == b).sum()))
+        for b in range(bins)
+        if (at == b).any()
+    ]
     error = sum(count * abs(confidence - share) for confidence, share, count in points) / len(score)
     return float(error), points
 

@@ -31,28 +31,83 @@ class Claim:
 
 
 CLAIMS = (
-    Claim("A smaller stride of the first pooling lowers accuracy", ("stride", "pool1-stride1"), ("base", "base"), "worse",
-          note="The report tested the last epoch after a jump of the loss; here both at their best epochs."),
-    Claim("Early stopping with checkpoints raises accuracy", ("early-stopping", "patience5"), ("base", "base"), "better",
-          column="score", note="Evaluated weights: the best checkpoint's against the last epoch's."),
-    Claim("Batch-norm after the activation helps", ("batchnorm", "after-activation-patient"),
-          ("early-stopping", "patience5"), "better", note="Patience 10 instead of 5 and 300 epochs instead of 200, too.",
-          batchnorm=True),
-    Claim("Batch-norm before the activation helps", ("batchnorm", "before-activation"), ("early-stopping", "patience5"),
-          "better", batchnorm=True),
-    Claim("Batch-norm after both activation and pooling is worse than before the activation",
-          ("batchnorm", "activation-and-pooling"), ("batchnorm", "before-activation"), "worse", batchnorm=True),
-    Claim("Augmentation raises accuracy, batch-norm after the activation", ("augmentation", "after-activation"),
-          ("batchnorm", "after-activation-patient"), "better", note="Patience 20 instead of 10, too.", batchnorm=True),
-    Claim("Augmentation raises accuracy, batch-norm before the activation", ("augmentation", "before-activation"),
-          ("batchnorm", "before-activation"), "better", note="Patience 20 instead of 5, too.", batchnorm=True),
-    Claim("Clipped labels on the copies do not help", ("label-clipping", "copies"), ("augmentation", "after-activation"),
-          "no gain", note="Patience 30 instead of 20, too."),
-    Claim("Clipped labels on copies and originals do not help", ("label-clipping", "copies-and-originals"),
-          ("augmentation", "after-activation"), "no gain", note="Patience 30 instead of 20, too."),
-    *(Claim(f"Dividing the learning rate after epoch {epoch} does not help", ("lr-schedule", f"drop{epoch}"),
-            ("augmentation", "after-activation"), "no gain", note="Patience 30 instead of 20, too.")
-      for epoch in (40, 50, 60)),
+    Claim(
+        "A smaller stride of the first pooling lowers accuracy",
+        ("stride", "pool1-stride1"),
+        ("base", "base"),
+        "worse",
+        note="The report tested the last epoch after a jump of the loss; here both at their best epochs.",
+    ),
+    Claim(
+        "Early stopping with checkpoints raises accuracy",
+        ("early-stopping", "patience5"),
+        ("base", "base"),
+        "better",
+        column="score",
+        note="Evaluated weights: the best checkpoint's against the last epoch's.",
+    ),
+    Claim(
+        "Batch-norm after the activation helps",
+        ("batchnorm", "after-activation-patient"),
+        ("early-stopping", "patience5"),
+        "better",
+        note="Patience 10 instead of 5 and 300 epochs instead of 200, too.",
+        batchnorm=True,
+    ),
+    Claim(
+        "Batch-norm before the activation helps",
+        ("batchnorm", "before-activation"),
+        ("early-stopping", "patience5"),
+        "better",
+        batchnorm=True,
+    ),
+    Claim(
+        "Batch-norm after both activation and pooling is worse than before the activation",
+        ("batchnorm", "activation-and-pooling"),
+        ("batchnorm", "before-activation"),
+        "worse",
+        batchnorm=True,
+    ),
+    Claim(
+        "Augmentation raises accuracy, batch-norm after the activation",
+        ("augmentation", "after-activation"),
+        ("batchnorm", "after-activation-patient"),
+        "better",
+        note="Patience 20 instead of 10, too.",
+        batchnorm=True,
+    ),
+    Claim(
+        "Augmentation raises accuracy, batch-norm before the activation",
+        ("augmentation", "before-activation"),
+        ("batchnorm", "before-activation"),
+        "better",
+        note="Patience 20 instead of 5, too.",
+        batchnorm=True,
+    ),
+    Claim(
+        "Clipped labels on the copies do not help",
+        ("label-clipping", "copies"),
+        ("augmentation", "after-activation"),
+        "no gain",
+        note="Patience 30 instead of 20, too.",
+    ),
+    Claim(
+        "Clipped labels on copies and originals do not help",
+        ("label-clipping", "copies-and-originals"),
+        ("augmentation", "after-activation"),
+        "no gain",
+        note="Patience 30 instead of 20, too.",
+    ),
+    *(
+        Claim(
+            f"Dividing the learning rate after epoch {epoch} does not help",
+            ("lr-schedule", f"drop{epoch}"),
+            ("augmentation", "after-activation"),
+            "no gain",
+            note="Patience 30 instead of 20, too.",
+        )
+        for epoch in (40, 50, 60)
+    ),
 )
 
 
@@ -90,15 +145,31 @@ def published_inconsistencies(tolerance=0.02):
         training = configured[stage, variant].training
         if p.note:
             found.append((stage, variant, p.note))
-        if p.best_epoch and p.best_epoch % training.checkpoint_period and p.epochs < training.epochs \
-                and p.epochs - p.best_epoch < training.patience:
-            found.append((stage, variant, f"ended early at epoch {p.epochs}, {p.epochs - p.best_epoch} after its best, with a "
-                                          f"patience of {training.patience}"))
+        if (
+            p.best_epoch
+            and p.best_epoch % training.checkpoint_period
+            and p.epochs < training.epochs
+            and p.epochs - p.best_epoch < training.patience
+        ):
+            found.append(
+                (
+                    stage,
+                    variant,
+                    f"ended early at epoch {p.epochs}, {p.epochs - p.best_epoch} after its best, with a "
+                    f"patience of {training.patience}",
+                )
+            )
         if p.epochs and p.seconds_per_epoch and p.seconds_total:
             product = p.epochs * p.seconds_per_epoch
             if abs(product - p.seconds_total) > tolerance * p.seconds_total:
-                found.append((stage, variant, f"{p.epochs} epochs of {p.seconds_per_epoch:.2f} s are {product:.0f} s, "
-                                              f"the printed total is {p.seconds_total:.0f} s"))
+                found.append(
+                    (
+                        stage,
+                        variant,
+                        f"{p.epochs} epochs of {p.seconds_per_epoch:.2f} s are {product:.0f} s, "
+                        f"the printed total is {p.seconds_total:.0f} s",
+                    )
+                )
         for earlier_stage, earlier_variant, earlier in rows[:number]:
             # One row that stands for two variants of ours is not printed twice.
             if earlier is p or p.loss is None or earlier.loss != p.loss:

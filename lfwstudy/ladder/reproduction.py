@@ -33,7 +33,9 @@ class Reproduction:
     @property
     def reproduced(self) -> bool:
         """Whether losses and stopping epoch are both within TOLERANCE."""
-        return self.farthest <= TOLERANCE and abs(self.epochs - self.published_epochs) <= TOLERANCE * self.published_epochs
+        return (
+            self.farthest <= TOLERANCE and abs(self.epochs - self.published_epochs) <= TOLERANCE * self.published_epochs
+        )
 
 
 @cache
@@ -49,7 +51,7 @@ def published_histories() -> dict[tuple[str, str], tuple[dict, ...]]:
 def compare(rows: Sequence[dict], published: Sequence[dict]) -> Reproduction | None:
     """Compare a run's history with the published one. None where it has no epoch in common from FROM_EPOCH on."""
     farthest, at_epoch = -1.0, 0
-    for ours, theirs in zip(rows[FROM_EPOCH - 1:], published[FROM_EPOCH - 1:]):
+    for ours, theirs in zip(rows[FROM_EPOCH - 1 :], published[FROM_EPOCH - 1 :]):
         if max(ours["val_loss"], theirs["val_loss"]) < LEARNED:
             break
         deviation = abs(ours["val_loss"] / theirs["val_loss"] - 1)
@@ -64,9 +66,11 @@ def scaled(rows: Sequence[dict], factor: float) -> list[dict]:
 
 
 LOSS_EPOCHS, ACCURACY_EPOCHS = (1, 2, 3, 5, 10, 20, 60, 100, 150), (20, 40, 80, 150)
-CAPTION = (f"Total validation loss and training accuracy after some epochs, published (LFW-a) | measured. Reproduced: the validation loss "
-           f"stays within {100 * TOLERANCE:.0f} % of the published one from epoch {FROM_EPOCH} on until both are below {LEARNED:g}, and "
-           f"the number of epochs is within {100 * TOLERANCE:.0f} %, too. Published histories: github.com/MaorSagi/SiameseCNN.")
+CAPTION = (
+    f"Total validation loss and training accuracy after some epochs, published (LFW-a) | measured. Reproduced: the validation loss "
+    f"stays within {100 * TOLERANCE:.0f} % of the published one from epoch {FROM_EPOCH} on until both are below {LEARNED:g}, and "
+    f"the number of epochs is within {100 * TOLERANCE:.0f} %, too. Published histories: github.com/MaorSagi/SiameseCNN."
+)
 
 
 def rows(ours: dict[tuple[str, str], tuple[list[dict], bool]]) -> list[dict]:
@@ -78,17 +82,22 @@ def rows(ours: dict[tuple[str, str], tuple[list[dict], bool]]) -> list[dict]:
     for key, (history, finished) in ours.items():
         theirs = published_histories().get(key)
         compared = compare(history, theirs) if theirs else None
-        if not theirs or not history or compared is None and not finished:
+        if not theirs or not history or (compared is None and not finished):
             continue
 
         def beside(name, form, at):
             return " | ".join(form.format(h[at(h) - 1][name]) if at(h) <= len(h) else "–" for h in (theirs, history))
-        found.append({
-            "stage": key[0], "variant": key[1],
-            **{f"loss at {e}": beside("val_loss", "{:.3g}", lambda _, e=e: e) for e in LOSS_EPOCHS},
-            **{f"accuracy at {e}": beside("accuracy", "{:.2f}", lambda _, e=e: e) for e in ACCURACY_EPOCHS},
-            "accuracy at the end": beside("accuracy", "{:.2f}", len),
-            "epochs": f"{len(theirs)} | {len(history)}" + ("" if finished else " so far"),
-            "farthest apart": f"{100 * compared.farthest:.0f} % at {compared.at_epoch}" if compared else "",
-            "reproduced": "not finished" if not finished else "yes" if compared and compared.reproduced else "no"})
+
+        found.append(
+            {
+                "stage": key[0],
+                "variant": key[1],
+                **{f"loss at {e}": beside("val_loss", "{:.3g}", lambda _, e=e: e) for e in LOSS_EPOCHS},
+                **{f"accuracy at {e}": beside("accuracy", "{:.2f}", lambda _, e=e: e) for e in ACCURACY_EPOCHS},
+                "accuracy at the end": beside("accuracy", "{:.2f}", len),
+                "epochs": f"{len(theirs)} | {len(history)}" + ("" if finished else " so far"),
+                "farthest apart": f"{100 * compared.farthest:.0f} % at {compared.at_epoch}" if compared else "",
+                "reproduced": "not finished" if not finished else "yes" if compared and compared.reproduced else "no",
+            }
+        )
     return found

@@ -1,5 +1,9 @@
 """What does a network cost? Arithmetic and parameters by formula, without building it (the largest takes 1.2 GB)."""
 
+import time
+
+import numpy as np
+
 # Filters and kernel side of the four convolutions, and the embedding's size: Koch et al. (2015), figure 4.
 CONVOLUTIONS = ((64, 10), (128, 7), (128, 4), (256, 4))
 EMBEDDING = 4096
@@ -46,8 +50,9 @@ def _koch_convolutions(config, side):
     for number, (filters, kernel) in enumerate(CONVOLUTIONS, start=1):
         last, filters = number == len(CONVOLUTIONS), scaled(filters, config.width)
         side -= kernel - 1
-        norms = {"none": 0, "before-activation": 1, "after-activation": 1,
-                 "activation-and-pooling": 1 if last else 2}[config.batchnorm]
+        norms = {"none": 0, "before-activation": 1, "after-activation": 1, "activation-and-pooling": 1 if last else 2}[
+            config.batchnorm
+        ]
         yield channels, filters, kernel, side, norms
         channels = filters
         if not last:
@@ -86,5 +91,29 @@ def least_memory(config, side, batch_size):
     slice by slice (train.fused_blocks)."""
     layers = list(_convolutions(config, side))
     in_slices = config.architecture == "koch" and config.batchnorm == "none"
-    values = sum(at * at * filters for _, filters, _, at, _ in layers[2 * in_slices:])
+    values = sum(at * at * filters for _, filters, _, at, _ in layers[2 * in_slices :])
     return 16 * tower_cost(config, side)[1] + 2 * batch_size * values * 2 * 2
+
+
+def matrix_product_gflops(dtype, size=2048, repeats=8, queued=1):
+    """Best of several square matrix products in a precision, in GFLOP/s; `queued` of them are asked for at once, one after
+    the other, that an accelerator does not wait for this process between them."""
+    from keras import ops
+
+    a = ops.cast(np.random.default_rng(0).standard_normal((size, size)) / np.sqrt(size), dtype)
+
+    def products():
+        product = a
+        for _ in range(queued):
+            product = ops.matmul(a, product)
+        np.asarray(ops.cast(product[0, 0], "float32"))
+
+    products()
+    seconds = []
+    for _ in range(repeats):
+        began = time.perf_counter()
+        products()
+        seconds.append((time.perf_counter() - began) / queued)
+        if sum(seconds) > 4:  # a precision that is only emulated
+            break
+    return 2 * size**3 / min(seconds) / 1e9

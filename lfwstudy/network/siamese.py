@@ -80,7 +80,9 @@ class LocalCosine(layers.Layer):
         self.size = size
 
     def build(self, a_shape, b_shape):
-        self.cohort = self.add_weight(shape=(self.size, a_shape[-1]), initializer="zeros", trainable=False, name="cohort")
+        self.cohort = self.add_weight(
+            shape=(self.size, a_shape[-1]), initializer="zeros", trainable=False, name="cohort"
+        )
 
     def call(self, a, b, training=None):
         a, b = unit_length(a), unit_length(b)
@@ -136,6 +138,7 @@ class FusedBatchNormalization(layers.BatchNormalization):
         if backend.backend() != "tensorflow":
             return super().call(x, training=training, mask=mask)
         from lfwstudy.network.tensorflow_ops import batch_norm
+
         dtype = backend.standardize_dtype(x.dtype)
         # oneDNN normalises bfloat16 in groups of 16 channels; with others it is slower than in float32, several times.
         if dtype == "bfloat16" and (x.shape[-1] % 16 or not has_bfloat16()):
@@ -158,6 +161,7 @@ class L2(regularizers.L2):
         if backend.backend() != "tensorflow":
             return super().__call__(x)
         from lfwstudy.network.tensorflow_ops import sum_of_squares
+
         return self.l2 * sum_of_squares(x)
 
 
@@ -181,6 +185,7 @@ class Convolution(layers.Conv2D):
         if backend.backend() != "tensorflow" or not self.sums_in_float32():
             return False
         from lfwstudy.network.tensorflow_ops import fourier_pays
+
         plain = self.padding == "valid" and set(self.strides) | set(self.dilation_rate) == {1} and self.groups == 1
         return plain and fourier_pays(shape, self.kernel.shape)
 
@@ -207,10 +212,13 @@ class Pooling(layers.MaxPooling2D):
         (rows, columns), (height, width) = self.strides, self.compute_output_shape(x.shape)[1:3]
 
         def shifted(down, right):
-            return x[:, down:down + (height - 1) * rows + 1:rows, right:right + (width - 1) * columns + 1:columns]
+            return x[
+                :, down : down + (height - 1) * rows + 1 : rows, right : right + (width - 1) * columns + 1 : columns
+            ]
 
         def larger(a, b):
             return ops.where(a >= b, a, b)
+
         return larger(larger(shifted(0, 0), shifted(0, 1)), larger(shifted(1, 0), shifted(1, 1)))
 
 
@@ -241,6 +249,7 @@ class Dense(layers.Dense):  # weights' files have their layers' class names in t
         if backend.backend() != "tensorflow" or not has_bfloat16():
             return super().call(inputs, training=training)
         from lfwstudy.network.tensorflow_ops import product
+
         return self.activation(product(inputs, self.kernel) + self.bias)
 
 
@@ -293,15 +302,22 @@ def build_tower(config, side, precision="float32", seed=0):
     for number, (filters, kernel) in enumerate(CONVOLUTIONS, start=1):
         pooled = number < len(CONVOLUTIONS)
         if x.shape[1] < kernel + pooled:
-            raise ConfigError(f"side {side} is too small: convolution {number} gets {x.shape[1]} pixels for a "
-                              f"kernel of {kernel}{' and the pooling after it' if pooled else ''}")
+            raise ConfigError(
+                f"side {side} is too small: convolution {number} gets {x.shape[1]} pixels for a "
+                f"kernel of {kernel}{' and the pooling after it' if pooled else ''}"
+            )
         x = _block(x, number, scaled(filters, config.width), kernel, config, policy, seed)
     x = layers.Flatten(dtype=exact, name="flatten")(x)
     units = scaled(EMBEDDINGS["koch"], config.width)
     embedding = dense(
-        units, activation="sigmoid", dtype=exact, name="dense",
+        units,
+        activation="sigmoid",
+        dtype=exact,
+        name="dense",
         kernel_initializer=_kernel_init(config.initializer, fan_in=x.shape[1], fan_out=units, seed=[seed, 5]),
-        bias_initializer=_bias_init([seed, 15]), kernel_regularizer=_penalty(config.l2))(x)
+        bias_initializer=_bias_init([seed, 15]),
+        kernel_regularizer=_penalty(config.l2),
+    )(x)
     return Model(picture, embedding, name="tower")
 
 
@@ -324,9 +340,17 @@ def build_compact_tower(config, side, precision="float32", seed=0):
             number += 1
             kernel, stride = (stem_kernel(config), config.stem_stride) if number == 1 else (3, 1)
             fans = {"fan_in": kernel * kernel * x.shape[-1], "fan_out": kernel * kernel * filters}
-            x = Convolution(filters, kernel, stride, padding="same", use_bias=False, dtype=policy, name=f"conv{number}",
-                              kernel_initializer=_kernel_init(config.initializer, **fans, seed=[seed, number]),
-                              kernel_regularizer=_penalty(config.l2))(x)
+            x = Convolution(
+                filters,
+                kernel,
+                stride,
+                padding="same",
+                use_bias=False,
+                dtype=policy,
+                name=f"conv{number}",
+                kernel_initializer=_kernel_init(config.initializer, **fans, seed=[seed, number]),
+                kernel_regularizer=_penalty(config.l2),
+            )(x)
             x = FusedBatchNormalization(dtype=policy, momentum=0.9, name=f"norm{number}")(x)
             x = layers.ReLU(dtype=policy, name=f"relu{number}")(x)
         if stage < len(blocks):
@@ -336,8 +360,12 @@ def build_compact_tower(config, side, precision="float32", seed=0):
     if config.dropout:
         x = layers.Dropout(config.dropout, dtype="float32", seed=_seed([seed, 20]), name="dropout")(x)
     embedding = layers.Dense(
-        scaled(EMBEDDINGS[config.architecture], config.width), dtype="float32", name="dense",
-        kernel_initializer=initializers.GlorotUniform(seed=_seed([seed, 21])), kernel_regularizer=_penalty(config.l2))(x)
+        scaled(EMBEDDINGS[config.architecture], config.width),
+        dtype="float32",
+        name="dense",
+        kernel_initializer=initializers.GlorotUniform(seed=_seed([seed, 21])),
+        kernel_regularizer=_penalty(config.l2),
+    )(x)
     return Model(picture, embedding, name="tower")
 
 
@@ -346,9 +374,14 @@ def build_head(size, seed=0, precision="float32", l2=0.0):
     l2: factor of its squared weights in the loss."""
     dense, exact = _dense(precision)
     a, b = Input((size,), name="a"), Input((size,), name="b")
-    logit = dense(1, dtype=exact, name="logit",
-                  kernel_initializer=initializers.RandomNormal(stddev=np.sqrt(2.0), seed=_seed([seed, 6])),
-                  bias_initializer=_bias_init([seed, 16]), kernel_regularizer=_penalty(l2))(AbsoluteDifference(dtype=exact, name="difference")(a, b))
+    logit = dense(
+        1,
+        dtype=exact,
+        name="logit",
+        kernel_initializer=initializers.RandomNormal(stddev=np.sqrt(2.0), seed=_seed([seed, 6])),
+        bias_initializer=_bias_init([seed, 16]),
+        kernel_regularizer=_penalty(l2),
+    )(AbsoluteDifference(dtype=exact, name="difference")(a, b))
     return Model([a, b], layers.Activation("sigmoid", dtype="float32", name="score")(logit), name="head")
 
 
@@ -357,8 +390,13 @@ def build_cosine_head(size, cohort=0):
     many pictures, see LocalCosine; 0 for none."""
     a, b = Input((size,), name="a"), Input((size,), name="b")
     cosine = LocalCosine(cohort, dtype="float32", name="cosine") if cohort else Cosine(dtype="float32", name="cosine")
-    logit = layers.Dense(1, dtype="float32", name="logit", kernel_initializer=initializers.Constant(10.0),
-                         bias_initializer=initializers.Constant(-4.0))(cosine(a, b))
+    logit = layers.Dense(
+        1,
+        dtype="float32",
+        name="logit",
+        kernel_initializer=initializers.Constant(10.0),
+        bias_initializer=initializers.Constant(-4.0),
+    )(cosine(a, b))
     calibrated = Calibration(dtype="float32", name="calibration")(logit)
     return Model([a, b], layers.Activation("sigmoid", dtype="float32", name="score")(calibrated), name="head")
 
@@ -377,11 +415,16 @@ def layer_table(model, batch=64, bytes_per_value=4):
                 continue
             shape = tuple(layer.output.shape[1:])
             trainable = sum(int(np.prod(w.shape)) for w in layer.trainable_weights)
-            rows.append({
-                "layer": f"{part}/{layer.name}", "output": "x".join(map(str, shape)),
-                "parameters": layer.count_params(), "multiply_adds": _multiply_adds(layer),
-                "activations_mb": batch * pictures * int(np.prod(shape)) * bytes_per_value / 2**20,
-                "state_mb": (3 * trainable + layer.count_params()) * 4 / 2**20})
+            rows.append(
+                {
+                    "layer": f"{part}/{layer.name}",
+                    "output": "x".join(map(str, shape)),
+                    "parameters": layer.count_params(),
+                    "multiply_adds": _multiply_adds(layer),
+                    "activations_mb": batch * pictures * int(np.prod(shape)) * bytes_per_value / 2**20,
+                    "state_mb": (3 * trainable + layer.count_params()) * 4 / 2**20,
+                }
+            )
     return rows
 
 
@@ -392,14 +435,24 @@ def multiply_adds(model):
 
 def _block(x, number, filters, kernel, config, policy, seed):
     """Convolution, batch-norm where the configuration has it, ReLU, and pooling after all but the last."""
+
     def norm(x, where):
         return FusedBatchNormalization(dtype=policy, name=f"norm{number}_{where}")(x)
 
     x = Convolution(
-        filters, kernel, dtype=policy, name=f"conv{number}",
-        kernel_initializer=_kernel_init(config.initializer, fan_in=kernel * kernel * x.shape[-1],
-                                        fan_out=kernel * kernel * filters, seed=[seed, number]),
-        bias_initializer=_bias_init([seed, 10 + number]), kernel_regularizer=_penalty(config.l2))(x)
+        filters,
+        kernel,
+        dtype=policy,
+        name=f"conv{number}",
+        kernel_initializer=_kernel_init(
+            config.initializer,
+            fan_in=kernel * kernel * x.shape[-1],
+            fan_out=kernel * kernel * filters,
+            seed=[seed, number],
+        ),
+        bias_initializer=_bias_init([seed, 10 + number]),
+        kernel_regularizer=_penalty(config.l2),
+    )(x)
     if config.batchnorm == "before-activation":
         x = norm(x, "linear")
     x = layers.ReLU(dtype=policy, name=f"relu{number}")(x)

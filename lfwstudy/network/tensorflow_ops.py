@@ -22,8 +22,14 @@ def batch_norm(x, scale, offset, mean=None, variance=None, epsilon=1e-3):
     training = mean is None
     known = (([] if value is None else tf.cast(value, tf.float32)) for value in (mean, variance))
     normed, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
-        x=x, scale=tf.cast(scale, tf.float32), offset=tf.cast(offset, tf.float32), **dict(zip(("mean", "variance"), known)),
-        epsilon=epsilon, is_training=training, exponential_avg_factor=1.0)
+        x=x,
+        scale=tf.cast(scale, tf.float32),
+        offset=tf.cast(offset, tf.float32),
+        **dict(zip(("mean", "variance"), known)),
+        epsilon=epsilon,
+        is_training=training,
+        exponential_avg_factor=1.0,
+    )
     if training:  # the operation gives the unbiased one
         count = tf.cast(tf.size(x) / tf.shape(x)[-1], tf.float32)
         variance *= (count - 1) / count
@@ -37,11 +43,13 @@ def sum_of_squares(x):
 
 def product(x, kernel):
     """The product of float32 matrices (n, k) and (k, m), whose gradient for x is a product of bfloat16 factors."""
+
     @tf.custom_gradient
     def computed(x, kernel):
         def gradient(upstream):
             to_x = tf.matmul(*(tf.cast(factor, tf.bfloat16) for factor in (upstream, kernel)), transpose_b=True)
             return tf.cast(to_x, tf.float32), tf.matmul(x, upstream, transpose_a=True)
+
         return tf.matmul(x, kernel), gradient
 
     return computed(x, tf.convert_to_tensor(kernel))
@@ -57,7 +65,11 @@ def first_blocks(blocks, pictures):
     """
     kind = blocks[0][0].compute_dtype
     convolution, relu, pooling = blocks[0]
-    if len(blocks) == pictures.shape[-1] == 1 and pooling.strides == pooling.pool_size and not convolution.sums_in_float32():
+    if (
+        len(blocks) == pictures.shape[-1] == 1
+        and pooling.strides == pooling.pool_size
+        and not convolution.sums_in_float32()
+    ):
         return _first_block(convolution, relu, pictures)
 
     def chain(x, *weights):
@@ -75,15 +87,23 @@ def first_blocks(blocks, pictures):
                     tape.watch(weights)
                     pooled = chain(pictures[some], *weights)
                 return [total + more for total, more in zip(sums, tape.gradient(pooled, weights, upstream[some]))]
+
             return None, *_in_turn(pictures, add, *(tf.zeros_like(weight) for weight in weights))
 
         def write(some, written):
             return [written.write(written.size(), chain(pictures[some], *weights))]
-        written, = _in_turn(pictures, write, _slices(kind, blocks[-1][-1].output.shape))
+
+        (written,) = _in_turn(pictures, write, _slices(kind, blocks[-1][-1].output.shape))
         return written.concat(), gradient
 
-    return computed(pictures, *(tf.convert_to_tensor(weight.value) for convolution, *_ in blocks
-                                for weight in (convolution.kernel, convolution.bias)))
+    return computed(
+        pictures,
+        *(
+            tf.convert_to_tensor(weight.value)
+            for convolution, *_ in blocks
+            for weight in (convolution.kernel, convolution.bias)
+        ),
+    )
 
 
 def _first_block(convolution, relu, pictures):
@@ -97,12 +117,20 @@ def _first_block(convolution, relu, pictures):
     out = (pictures.shape[1] - size + 1) // 2
     reach = size // 2 + 1  # in pairs of pixels, from each of the two
     kernel = tf.convert_to_tensor(convolution.kernel.value)[:, :, 0]
-    kernel = tf.stack([tf.pad(kernel, [[down, 2 * reach - size - down], [across, 2 * reach - size - across], [0, 0]])
-                       for down in (0, 1) for across in (0, 1)], axis=2)
+    kernel = tf.stack(
+        [
+            tf.pad(kernel, [[down, 2 * reach - size - down], [across, 2 * reach - size - across], [0, 0]])
+            for down in (0, 1)
+            for across in (0, 1)
+        ],
+        axis=2,
+    )
     kernel = tf.transpose(tf.reshape(kernel, (reach, 2, reach, 2, -1)), (0, 2, 1, 3, 4))
     kernel = tf.reshape(kernel, (reach, reach, 4, 4 * filters))
     # The pixels past the pictures' end meet the kernel's zeros.
-    pictures = tf.pad(tf.cast(pictures, kind), [[0, 0], [0, 1], [0, 1], [0, 0]])[:, :2 * (out + reach - 1), :2 * (out + reach - 1)]
+    pictures = tf.pad(tf.cast(pictures, kind), [[0, 0], [0, 1], [0, 1], [0, 0]])[
+        :, : 2 * (out + reach - 1), : 2 * (out + reach - 1)
+    ]
     convolved = tf.nn.conv2d(tf.nn.space_to_depth(pictures, 2), tf.cast(kernel, kind), 1, "VALID")
     convolved = tf.nn.bias_add(convolved, tf.tile(tf.cast(tf.convert_to_tensor(convolution.bias.value), kind), (4,)))
     pooled = tf.nn.max_pool2d(tf.reshape(convolved, (-1, out, 4, filters)), (1, 4), (1, 4), "VALID")
@@ -118,7 +146,9 @@ def fourier_pays(pictures, kernel):
     half, out = len(_half(side)), side - size + 1
     real, between = (2 * half * sides * sides for sides in (side, out))
     transforms = channels * (real + 4 * half * side * side) + filters * (between + 4 * half * side * out)
-    return out * out * size * size * channels * filters > FOURIER_PAYS * (transforms + 4 * half * side * channels * filters)
+    return out * out * size * size * channels * filters > FOURIER_PAYS * (
+        transforms + 4 * half * side * channels * filters
+    )
 
 
 def fourier_convolution(pictures, kernel):
@@ -131,7 +161,9 @@ def fourier_convolution(pictures, kernel):
     side, size = pictures.shape[1], kernel.shape[0]
     out, length = side - size + 1, side
     # Frequencies (down, across) of a kernel's pixels; conjugated, as networks' convolutions are correlations.
-    down, across = (_waves(frequencies, np.arange(size), length).conj() for frequencies in (_half(length), np.arange(length)))
+    down, across = (
+        _waves(frequencies, np.arange(size), length).conj() for frequencies in (_half(length), np.arange(length))
+    )
     of_kernel = (down[:, None, :, None] * across[None, :, None, :]).reshape(-1, size * size)
 
     def spectrum_of(kernel):
@@ -155,7 +187,10 @@ def fourier_convolution(pictures, kernel):
                 back = [tf.matmul(wanted, part, transpose_b=True) for part in kernels]
                 written = written.write(written.size(), _pictures(*back, -1j, length, side))
                 seen = _spectrum(pictures[some], length)
-                return written, total + kernel_of(*(tf.matmul(seen, part, transpose_a=True) for part in (wanted, turned)))
+                return written, total + kernel_of(
+                    *(tf.matmul(seen, part, transpose_a=True) for part in (wanted, turned))
+                )
+
             written, total = _in_turn(pictures, add, _slices(tf.float32, pictures.shape), tf.zeros_like(kernel))
             return written.concat(), total
 
@@ -163,8 +198,11 @@ def fourier_convolution(pictures, kernel):
 
         def write(some, written):
             seen = _spectrum(pictures[some], length)
-            return [written.write(written.size(), _pictures(*(tf.matmul(seen, part) for part in kernels), 1j, length, out))]
-        written, = _in_turn(pictures, write, _slices(tf.float32, (None, out, out, kernel.shape[3])))
+            return [
+                written.write(written.size(), _pictures(*(tf.matmul(seen, part) for part in kernels), 1j, length, out))
+            ]
+
+        (written,) = _in_turn(pictures, write, _slices(tf.float32, (None, out, out, kernel.shape[3])))
         return written.concat(), gradient
 
     return computed(pictures, tf.convert_to_tensor(kernel))
@@ -186,8 +224,11 @@ def _pictures(one, other, factor, length, side):
     pixels, float32 (n, side, side, c)."""
     channels, half = one.shape[2], len(_half(length))
     back = _waves(np.arange(side), np.arange(length), length).conj()
-    rows = [_float32(_on_parts(by * back).transpose(1, 0, 2, 3).reshape(2 * side, -1)) @ tf.reshape(part, (half, 2 * length, -1))
-            for by, part in ((1, one), (factor, other))]
+    rows = [
+        _float32(_on_parts(by * back).transpose(1, 0, 2, 3).reshape(2 * side, -1))
+        @ tf.reshape(part, (half, 2 * length, -1))
+        for by, part in ((1, one), (factor, other))
+    ]
     down = _waves(np.arange(side), _half(length), length).conj() * _counts(length)
     down = np.stack([down.real, -down.imag], 2).reshape(side, -1)
     pixels = _float32(down) @ tf.reshape(rows[0] + rows[1], (2 * half, -1))
@@ -221,8 +262,10 @@ def _float32(matrix):
 
 def _in_turn(pictures, do, *state, at_once=PICTURES_AT_ONCE):
     """`do` of a slice of pictures and the state that it hands on, slice after slice: the last state."""
+
     def step(start, *state):
         return start + at_once, *do(slice(start, start + at_once), *state)
+
     return tf.while_loop(lambda start, *_: start < tf.shape(pictures)[0], step, (0, *state), parallel_iterations=1)[1:]
 
 
@@ -244,10 +287,17 @@ class _OneOperation:
         at, kind = self._get_variable_index(variable), variable.dtype
         step = tf.cast(self.iterations + 1, kind)
         tf.raw_ops.ResourceApplyAdam(
-            var=_handle(variable), m=_handle(self._momentums[at]), v=_handle(self._velocities[at]),
-            beta1_power=tf.pow(tf.cast(self.beta_1, kind), step), beta2_power=tf.pow(tf.cast(self.beta_2, kind), step),
-            lr=tf.cast(learning_rate, kind), beta1=tf.cast(self.beta_1, kind), beta2=tf.cast(self.beta_2, kind),
-            epsilon=tf.cast(self.epsilon, kind), grad=tf.cast(gradient, kind))
+            var=_handle(variable),
+            m=_handle(self._momentums[at]),
+            v=_handle(self._velocities[at]),
+            beta1_power=tf.pow(tf.cast(self.beta_1, kind), step),
+            beta2_power=tf.pow(tf.cast(self.beta_2, kind), step),
+            lr=tf.cast(learning_rate, kind),
+            beta1=tf.cast(self.beta_1, kind),
+            beta2=tf.cast(self.beta_2, kind),
+            epsilon=tf.cast(self.epsilon, kind),
+            grad=tf.cast(gradient, kind),
+        )
 
 
 class Adam(_OneOperation, keras.optimizers.Adam):
@@ -264,6 +314,7 @@ def untuned(batches):
     Keras would have TensorFlow tune how many: the thread that does sleeps for up to a minute between two looks, and the
     end of the training waits for it.
     """
+
     def specification(values):
         return tf.TensorSpec((None, *values.shape[1:]), values.dtype)
 

@@ -25,9 +25,20 @@ _PALETTE = sns.color_palette("colorblind")
 TRAIN, VALIDATION, PUBLISHED, MEASURED, WRONG = "0.45", _PALETTE[0], _PALETTE[1], _PALETTE[2], _PALETTE[3]
 # Counts, which have no role.
 _COUNT = "0.6"
-_STYLE = {"font.size": 9, "axes.titlesize": 9, "axes.labelsize": 9, "legend.fontsize": 8, "xtick.labelsize": 8,
-          "ytick.labelsize": 8, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True,
-          "grid.color": "0.9", "axes.axisbelow": True, "figure.facecolor": "white"}
+_STYLE = {
+    "font.size": 9,
+    "axes.titlesize": 9,
+    "axes.labelsize": 9,
+    "legend.fontsize": 8,
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "0.9",
+    "axes.axisbelow": True,
+    "figure.facecolor": "white",
+}
 WIDTH = 8.6
 # More runs than this are drawn as a band: a line each would be neither seen nor small.
 MANY = 25
@@ -37,6 +48,7 @@ def use_inline_style():
     """In a notebook: figures as SVG, sharp at every size, each shown once. Elsewhere: nothing."""
     try:
         from matplotlib_inline.backend_inline import set_matplotlib_formats
+
         set_matplotlib_formats("svg")
     except Exception:  # no notebook
         pass
@@ -48,7 +60,7 @@ def captioned(figure, caption):
         file = io.StringIO()
         figure.savefig(file, format="svg", bbox_inches="tight", metadata={"Date": None})
     drawn = file.getvalue()
-    drawn = re.sub(r"<metadata>.*?</metadata>", "", drawn[drawn.index("<svg"):], flags=re.DOTALL)
+    drawn = re.sub(r"<metadata>.*?</metadata>", "", drawn[drawn.index("<svg") :], flags=re.DOTALL)
     # Names within one figure only: a page holds many.
     own = hashlib.sha256(drawn.encode()).hexdigest()[:8]
     drawn = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>f{own}-", drawn)
@@ -85,12 +97,20 @@ def learning_curves(curves, source, published=None):
             axes[2, 0].set_yscale("log")
             axes[2, 0].yaxis.set_major_formatter(FuncFormatter(lambda loss, _: f"{loss:g}"))
         # Entropies of single epochs may be huge; the picture is cut where nine tenths of the values are.
-        values = [row[k] for hs in curves.values() for rows in hs for row in rows
-                  for k in ("cross_entropy", "val_cross_entropy") if np.isfinite(row[k])]
+        values = [
+            row[k]
+            for hs in curves.values()
+            for rows in hs
+            for row in rows
+            for k in ("cross_entropy", "val_cross_entropy")
+            if np.isfinite(row[k])
+        ]
         if values:
             axes[1, 0].set_ylim(0, 1.15 * max(np.quantile(values, 0.95), 0.75))
-        handles = _curve_legend() + [Line2D([], [], color=PUBLISHED, linestyle=dash, linewidth=width, label=f"published, {part}")
-                                     for part, dash, width in (("training", ":", 1.1), ("validation", "-", 0.9))] * bool(published)
+        handles = _curve_legend() + [
+            Line2D([], [], color=PUBLISHED, linestyle=dash, linewidth=width, label=f"published, {part}")
+            for part, dash, width in (("training", ":", 1.1), ("validation", "-", 0.9))
+        ] * bool(published)
         figure.legend(handles=handles, loc="outside upper center", ncols=3, frameon=False)
         return _sign(figure, source)
 
@@ -107,14 +127,22 @@ def watched(runs, source):
         count = len(runs)
         figure = Figure(figsize=(WIDTH if count > 1 else 0.62 * WIDTH, 3.0), layout="constrained")
         axes = figure.subplots(1, count, sharey=True, squeeze=False)[0]
-        lines = (("val_loss", VALIDATION, "-", "total validation loss"), ("head_penalty", WRONG, "--", "penalty of the last unit"),
-                 ("val_cross_entropy", MEASURED, "-.", "validation cross-entropy"))
+        lines = (
+            ("val_loss", VALIDATION, "-", "total validation loss"),
+            ("head_penalty", WRONG, "--", "penalty of the last unit"),
+            ("val_cross_entropy", MEASURED, "-.", "validation cross-entropy"),
+        )
         dashes = {"stop": ("0.2", "-"), "evaluated": (VALIDATION, ":"), "learning rate / 10": ("0.5", "--")}
         for axis, (variant, (rows, marks)) in zip(axes, runs.items()):
             for key, color, dash, _ in lines:
                 values = np.array([row.get(key, np.nan) for row in rows])
-                axis.plot([row["epoch"] for row in rows], np.where(values > 0, values, np.nan), color=color, linestyle=dash,
-                          linewidth=1.4)
+                axis.plot(
+                    [row["epoch"] for row in rows],
+                    np.where(values > 0, values, np.nan),
+                    color=color,
+                    linestyle=dash,
+                    linewidth=1.4,
+                )
             for name, epoch in marks.items():
                 if epoch:
                     axis.axvline(epoch, color=dashes[name][0], linestyle=dashes[name][1], linewidth=1)
@@ -125,8 +153,11 @@ def watched(runs, source):
             axis.xaxis.get_major_locator().set_params(integer=True)
         axes[0].set_ylabel("nats, logarithmic")
         handles = [Line2D([], [], color=color, linestyle=dash, label=label) for _, color, dash, label in lines]
-        handles += [Line2D([], [], color=color, linestyle=dash, linewidth=1, label=label) for label, (color, dash) in dashes.items()
-                    if any(marks.get(label) for _, marks in runs.values())]
+        handles += [
+            Line2D([], [], color=color, linestyle=dash, linewidth=1, label=label)
+            for label, (color, dash) in dashes.items()
+            if any(marks.get(label) for _, marks in runs.values())
+        ]
         figure.legend(handles=handles, loc="outside upper center", ncols=3, frameon=False)
         return _sign(figure, source)
 
@@ -143,9 +174,9 @@ def small_multiples(curves, source, columns=4):
             _curves(axis, histories, "accuracy")
             axis.set_title(title.replace(": ", "\n"), fontsize=8)
             axis.xaxis.get_major_locator().set_params(integer=True)
-        for axis in axes.flat[len(curves):]:
+        for axis in axes.flat[len(curves) :]:
             axis.set_axis_off()
-        for axis in axes.flat[max(0, len(curves) - columns):len(curves)]:
+        for axis in axes.flat[max(0, len(curves) - columns) : len(curves)]:
             axis.set_xlabel("epoch")
             axis.tick_params(labelbottom=True)
         for axis in axes[:, 0]:
@@ -169,12 +200,21 @@ def ladder(points, source):
             if y and point["stage"] != points[y - 1]["stage"]:
                 axis.axhline(y - 0.5, color="0.85", linewidth=0.8)
             if point["accuracy"] is not None and np.isfinite(point["accuracy"]):
-                axis.errorbar(point["accuracy"], y, xerr=[[point["accuracy"] - point["low"]],
-                                                          [point["high"] - point["accuracy"]]],
-                              fmt="o", color=MEASURED, markersize=6, capsize=3, linewidth=1.4,
-                              markerfacecolor=MEASURED if point["carried"] else "white")
+                axis.errorbar(
+                    point["accuracy"],
+                    y,
+                    xerr=[[point["accuracy"] - point["low"]], [point["high"] - point["accuracy"]]],
+                    fmt="o",
+                    color=MEASURED,
+                    markersize=6,
+                    capsize=3,
+                    linewidth=1.4,
+                    markerfacecolor=MEASURED if point["carried"] else "white",
+                )
                 if len(point["singles"]) > MANY:
-                    axis.plot(np.quantile(point["singles"], (0.1, 0.9)), [y, y], color=MEASURED, linewidth=5, alpha=0.25)
+                    axis.plot(
+                        np.quantile(point["singles"], (0.1, 0.9)), [y, y], color=MEASURED, linewidth=5, alpha=0.25
+                    )
                 elif len(point["singles"]) > 1:
                     axis.plot(point["singles"], [y] * len(point["singles"]), "|", color=MEASURED, markersize=9)
             if point["published"] is not None:
@@ -183,12 +223,24 @@ def ladder(points, source):
         axis.set_yticks(range(len(points)), [point["label"] for point in points])
         axis.set_ylim(len(points) - 0.5, -0.5)
         _in_percent(axis.xaxis, "test accuracy, % (dotted: chance)")
-        figure.legend(handles=[
-            Line2D([], [], color=MEASURED, marker="o", linestyle="-", label="measured, carried forward"),
-            Line2D([], [], color=MEASURED, marker="o", linestyle="-", markerfacecolor="white", label="measured"),
-            Line2D([], [], color=PUBLISHED, marker="D", linestyle="", markerfacecolor="none",
-                   label="published (LFW-a, one run)")],
-            loc="outside upper center", ncols=3, frameon=False)
+        figure.legend(
+            handles=[
+                Line2D([], [], color=MEASURED, marker="o", linestyle="-", label="measured, carried forward"),
+                Line2D([], [], color=MEASURED, marker="o", linestyle="-", markerfacecolor="white", label="measured"),
+                Line2D(
+                    [],
+                    [],
+                    color=PUBLISHED,
+                    marker="D",
+                    linestyle="",
+                    markerfacecolor="none",
+                    label="published (LFW-a, one run)",
+                ),
+            ],
+            loc="outside upper center",
+            ncols=3,
+            frameon=False,
+        )
         return _sign(figure, source)
 
 
@@ -199,11 +251,15 @@ def effort(labels, seconds_per_epoch, seconds_total, memory_mb, source):
             return _nothing("no run is finished", source)
         figure = Figure(figsize=(WIDTH, 0.26 * len(labels) + 1.0), layout="constrained")
         axes = figure.subplots(1, 3, sharey=True)
-        for axis, values, title in zip(axes, (seconds_per_epoch, seconds_total, memory_mb),
-                                       ("seconds per epoch", "seconds in all", "peak memory, MiB")):
+        for axis, values, title in zip(
+            axes,
+            (seconds_per_epoch, seconds_total, memory_mb),
+            ("seconds per epoch", "seconds in all", "peak memory, MiB"),
+        ):
             bars = axis.barh(range(len(labels)), values, color=MEASURED, height=0.65)
-            axis.bar_label(bars, [f"{value:.1f}" if value < 100 else f"{value:,.0f}" for value in values],
-                           padding=2, fontsize=7)
+            axis.bar_label(
+                bars, [f"{value:.1f}" if value < 100 else f"{value:,.0f}" for value in values], padding=2, fontsize=7
+            )
             axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
             axis.margins(x=0.25)
             axis.set_xlabel(title)
@@ -222,19 +278,38 @@ def accuracy_against_time(points, source, measured_name="measured here, at the b
             return _nothing("no run is finished", source)
         figure = Figure(figsize=(WIDTH, max(3.4, 0.2 * len(measured) + 1.2)), layout="constrained")
         axis = figure.subplots()
-        axis.plot([p["seconds"] for p in points if p["published"]], [p["accuracy"] for p in points if p["published"]], "D",
-                  color=PUBLISHED, markersize=5, markerfacecolor="none", label="published (LFW-a, the report's GPU, one run)")
+        axis.plot(
+            [p["seconds"] for p in points if p["published"]],
+            [p["accuracy"] for p in points if p["published"]],
+            "D",
+            color=PUBLISHED,
+            markersize=5,
+            markerfacecolor="none",
+            label="published (LFW-a, the report's GPU, one run)",
+        )
         path = [p for p in measured if p.get("carried")]
         axis.plot([p["seconds"] for p in path], [p["accuracy"] for p in path], color=MEASURED, linewidth=0.8, alpha=0.5)
-        axis.plot([p["seconds"] for p in measured], [p["accuracy"] for p in measured], "o", color=MEASURED,
-                  label=measured_name)
+        axis.plot(
+            [p["seconds"] for p in measured],
+            [p["accuracy"] for p in measured],
+            "o",
+            color=MEASURED,
+            label=measured_name,
+        )
         axis.set_xscale("log")
         # Names stand in a column of their own, in the order of the points: beside the points they would overlap.
         ordered = sorted(measured, key=lambda p: p["accuracy"])
         for place, point in zip(np.linspace(0.03, 0.97, len(ordered) + 2)[1:-1], ordered):
-            axis.annotate(point["label"], (point["seconds"], point["accuracy"]), xytext=(1.03, place),
-                          textcoords="axes fraction", fontsize=7, va="center", annotation_clip=False,
-                          arrowprops={"arrowstyle": "-", "color": "0.75", "linewidth": 0.6, "shrinkB": 3, "relpos": (0, 0.5)})
+            axis.annotate(
+                point["label"],
+                (point["seconds"], point["accuracy"]),
+                xytext=(1.03, place),
+                textcoords="axes fraction",
+                fontsize=7,
+                va="center",
+                annotation_clip=False,
+                arrowprops={"arrowstyle": "-", "color": "0.75", "linewidth": 0.6, "shrinkB": 3, "relpos": (0, 0.5)},
+            )
         axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axis.xaxis.set_major_formatter(FuncFormatter(lambda seconds, _: f"{seconds:,g}"))
         axis.xaxis.set_minor_formatter(NullFormatter())
@@ -247,8 +322,11 @@ def accuracy_against_time(points, source, measured_name="measured here, at the b
 def montage(images, caption, source):
     """Pictures in a grid, as HTML. images: uint8 (n, side, side)."""
     cells = "".join(f'<img alt="" width="64" height="64" src="{picture_uri(image)}">' for image in images)
-    return _figure(f'<div class="faces" style="display:flex;flex-wrap:wrap;gap:4px">{cells}</div>', f"{caption} {_told(source)}",
-                   "Pictures of the set")
+    return _figure(
+        f'<div class="faces" style="display:flex;flex-wrap:wrap;gap:4px">{cells}</div>',
+        f"{caption} {_told(source)}",
+        "Pictures of the set",
+    )
 
 
 def picture_uri(image):
@@ -295,8 +373,11 @@ def gallery(groups, caption, source):
 
     groups: list of (title, list of (left, right, P(same), text)); pictures uint8 (side, side).
     """
-    rows = "".join(f'<h3>{html.escape(title)}</h3><div class="cards" style="display:flex;flex-wrap:wrap;gap:10px 14px">'
-                   f'{"".join(_card(*pair) for pair in pairs) or "none"}</div>' for title, pairs in groups)
+    rows = "".join(
+        f'<h3>{html.escape(title)}</h3><div class="cards" style="display:flex;flex-wrap:wrap;gap:10px 14px">'
+        f"{''.join(_card(*pair) for pair in pairs) or 'none'}</div>"
+        for title, pairs in groups
+    )
     return _figure(rows, f"{caption} {_told(source)}", "Pairs with their scores")
 
 
@@ -316,8 +397,13 @@ def split_sides(audits, source):
             axis.bar_label(bars, [f"{s} of {t}" for s, t in zip(shared, total)], padding=3, fontsize=8)
             axis.set_xlim(0, 1.4)
             axis.set_xticks((0, 0.5, 1), ("0 %", "50 %", "100 %"))
-            axis.set_xlabel({"people": "validation people in training too", "images": "validation pictures in training",
-                             "pairs": "validation pairs touched"}[kind])
+            axis.set_xlabel(
+                {
+                    "people": "validation people in training too",
+                    "images": "validation pictures in training",
+                    "pairs": "validation pairs touched",
+                }[kind]
+            )
             axis.grid(axis="y", visible=False)
         axes[0].set_yticks(range(len(audits)), list(audits))
         axes[0].invert_yaxis()
@@ -326,7 +412,9 @@ def split_sides(audits, source):
 
 def roc(runs, source):
     """ROC curves and reliability diagram. runs: list of (label, score), one per run."""
-    from lfwstudy.evaluation.metrics import auc, calibration, roc as roc_points
+    from lfwstudy.evaluation.metrics import auc, calibration
+    from lfwstudy.evaluation.metrics import roc as roc_points
+
     with _style():
         figure = Figure(figsize=(WIDTH, 3.6), layout="constrained")
         left, right = figure.subplots(1, 2)
@@ -339,8 +427,13 @@ def roc(runs, source):
             left.plot(false_positive, true_positive, color=MEASURED, linewidth=1.3)
             points = calibration(label, score)[1]
             right.plot([p[0] for p in points], [p[1] for p in points], color=MEASURED, linewidth=0.8, alpha=0.6)
-            right.scatter([p[0] for p in points], [p[1] for p in points], [4 + 120 * p[2] / len(label) for p in points],
-                          color=MEASURED, zorder=3)
+            right.scatter(
+                [p[0] for p in points],
+                [p[1] for p in points],
+                [4 + 120 * p[2] / len(label) for p in points],
+                color=MEASURED,
+                zorder=3,
+            )
         if count > MANY:
             left.text(0.97, 0.03, f"the first {MANY} of {count} runs", ha="right", fontsize=8)
         if runs:
@@ -355,8 +448,11 @@ def roc(runs, source):
 
 def growth(result):
     """Seconds and memory against pairs, pixels and runs, both axes logarithmic. result: as growth.growth returns it."""
-    titles = {"pairs": "training pairs\n(an epoch)", "pixels": "pixels of a picture\n(an epoch)",
-              "runs": "runs of a study\n(its table)"}
+    titles = {
+        "pairs": "training pairs\n(an epoch)",
+        "pixels": "pixels of a picture\n(an epoch)",
+        "runs": "runs of a study\n(its table)",
+    }
     with _style():
         figure = Figure(figsize=(WIDTH, 2.9), layout="constrained")
         for axis, (cause, curve) in zip(figure.subplots(1, 3), result["curves"].items()):
@@ -373,8 +469,10 @@ def growth(result):
             axis.set_ylabel("seconds" if cause == "pairs" else "")
             memory.set_ylabel("peak memory, MiB" if cause == "runs" else "")
             memory.tick_params(labelright=cause == "runs", which="both")
-        handles = [Line2D([], [], marker="o", color=MEASURED, label="seconds"),
-                   Line2D([], [], marker="s", linestyle="--", color=TRAIN, markersize=4, label="memory")]
+        handles = [
+            Line2D([], [], marker="o", color=MEASURED, label="seconds"),
+            Line2D([], [], marker="s", linestyle="--", color=TRAIN, markersize=4, label="memory"),
+        ]
         figure.legend(handles=handles, loc="outside upper center", ncols=2, frameon=False)
         return _sign(figure, f"Drawn faces, {result['network'].partition(',')[0]}; {result['machine']}")
 
@@ -390,19 +488,28 @@ def _style():
 
 def _figure(content, caption, label="Figure"):
     from IPython.display import HTML
-    return HTML(f'<figure><div class="scroll" tabindex="0" role="region" aria-label="{label}">{content}</div>'
-                f"<figcaption>{html.escape(caption)}</figcaption></figure>")
+
+    return HTML(
+        f'<figure><div class="scroll" tabindex="0" role="region" aria-label="{label}">{content}</div>'
+        f"<figcaption>{html.escape(caption)}</figcaption></figure>"
+    )
 
 
 def _card(left, right, score, text):
     """A pair, its score as a bar from 0 to 1 with a tick at the threshold, and the score in figures."""
-    pictures = "".join(f'<img alt="{side} picture" width="76" height="76" src="{picture_uri(image)}">'
-                       for side, image in (("left", left), ("right", right)))
-    bar = (f'<svg width="154" height="8" aria-hidden="true" style="display:block;margin:3px 0 1px"><rect width="154" height="8" '
-           f'fill="#999999" fill-opacity=".3"/><rect width="{154 * score:.0f}" height="8" fill="{to_hex(MEASURED)}"/>'
-           '<path d="M77 0V8" stroke="currentColor" stroke-width="1.5"/></svg>')
-    return (f'<div class="card" style="width:154px;font-size:12px;line-height:1.35"><div style="display:flex;gap:2px">{pictures}'
-            f'</div>{bar}P(same) {score:.2f}<br>{html.escape(text)}</div>')
+    pictures = "".join(
+        f'<img alt="{side} picture" width="76" height="76" src="{picture_uri(image)}">'
+        for side, image in (("left", left), ("right", right))
+    )
+    bar = (
+        f'<svg width="154" height="8" aria-hidden="true" style="display:block;margin:3px 0 1px"><rect width="154" height="8" '
+        f'fill="#999999" fill-opacity=".3"/><rect width="{154 * score:.0f}" height="8" fill="{to_hex(MEASURED)}"/>'
+        '<path d="M77 0V8" stroke="currentColor" stroke-width="1.5"/></svg>'
+    )
+    return (
+        f'<div class="card" style="width:154px;font-size:12px;line-height:1.35"><div style="display:flex;gap:2px">{pictures}'
+        f"</div>{bar}P(same) {score:.2f}<br>{html.escape(text)}</div>"
+    )
 
 
 def _told(source):
@@ -434,7 +541,7 @@ def _curves(axis, histories, name):
     for key, color, dash in ((name, TRAIN, "--"), (f"val_{name}", VALIDATION, "-")):
         values = np.full((len(histories), longest), np.nan)
         for line, rows in zip(values, histories):
-            line[:len(rows)] = [row[key] for row in rows]
+            line[: len(rows)] = [row[key] for row in rows]
         values[~np.isfinite(values)] = np.nan
         # Epochs that few runs reached would show those few only.
         reached = np.flatnonzero(np.isfinite(values).mean(axis=0) >= 0.1)
@@ -448,6 +555,7 @@ def _curve(axis, rows, name):
     axis.plot(epochs, [row[name] for row in rows], color=TRAIN, linestyle="--", linewidth=1.1)
     axis.plot(epochs, [row[f"val_{name}"] for row in rows], color=VALIDATION, linewidth=1.4)
     from lfwstudy.training.decisions import best_epoch
+
     best = best_epoch(rows)
     if best:
         axis.plot(best, rows[best - 1][f"val_{name}"], "o", color=VALIDATION, markersize=5)
@@ -460,9 +568,11 @@ def _published_curve(axis, rows, name):
 
 
 def _curve_legend():
-    return [Line2D([], [], color=TRAIN, linestyle="--", label="training"),
-            Line2D([], [], color=VALIDATION, label="validation"),
-            Line2D([], [], color=VALIDATION, marker="o", linestyle="", label="best epoch")]
+    return [
+        Line2D([], [], color=TRAIN, linestyle="--", label="training"),
+        Line2D([], [], color=VALIDATION, label="validation"),
+        Line2D([], [], color=VALIDATION, marker="o", linestyle="", label="best epoch"),
+    ]
 
 
 def _picture(axis, image, top=255):

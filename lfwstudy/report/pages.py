@@ -16,16 +16,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lfwstudy.errors import ConfigError, choose_one, one_line
+from lfwstudy.report.sanitise import sanitised
 from lfwstudy.system.files import temporary_beside, write_json, write_text
 from lfwstudy.system.machine import environment, left_out
-from lfwstudy.report.sanitise import sanitised
 
 # Installed, the notebooks lie within the package; in a checkout beside it.
 _PACKED = Path(__file__).resolve().parents[1] / "notebooks"
 NOTEBOOKS = _PACKED if _PACKED.is_dir() else _PACKED.parents[1] / "notebooks"
 # What the annotation of a notebook's parameter asks for, and with which option papermill passes such a value.
-_KINDS = {"str": ("text", "-r {} TEXT"), "int": ("a whole number", "-p {} 1"), "float": ("a number", "-p {} 0.5"),
-          "bool": ("true or false", "-p {} True")}
+_KINDS = {
+    "str": ("text", "-r {} TEXT"),
+    "int": ("a whole number", "-p {} 1"),
+    "float": ("a number", "-p {} 0.5"),
+    "bool": ("true or false", "-p {} True"),
+}
 
 
 @dataclass(frozen=True)
@@ -42,16 +46,38 @@ class Page:
 def pages(study, suffix="", stages=None):
     """The notebooks of a study's combination in reading order: summary, data, stages."""
     s = study.settings
-    shared = {name: getattr(s, name) for name in
-              ("dataset", "data_dir", "profile", "ladder", "split", "protocol", "select", "precision", "keep", "test",
-               "cluster")} | {"seeds": study.seeds(), "out": str(study.out)}
+    shared = {
+        name: getattr(s, name)
+        for name in (
+            "dataset",
+            "data_dir",
+            "profile",
+            "ladder",
+            "split",
+            "protocol",
+            "select",
+            "precision",
+            "keep",
+            "test",
+            "cluster",
+        )
+    } | {"seeds": study.seeds(), "out": str(study.out)}
     label = "" if not suffix else f" ({s.ladder} ladder, {s.protocol}, split {s.split}, by {s.select})"
-    found = [Page(f"02_report{suffix}", f"summary{suffix}", f"Summary{label}", "02_report.ipynb", shared),
-             Page(f"00_data{suffix}", f"data{suffix}", f"The data{label}", "00_data.ipynb", shared)]
+    found = [
+        Page(f"02_report{suffix}", f"summary{suffix}", f"Summary{label}", "02_report.ipynb", shared),
+        Page(f"00_data{suffix}", f"data{suffix}", f"The data{label}", "00_data.ipynb", shared),
+    ]
     for name in stages or study.stages():
         # Whoever executes the pages has trained what there is to show.
-        found.append(Page(f"01_stage-{name}{suffix}", f"{name}{suffix}", f"Stage {name}{label}", "01_stage.ipynb",
-                          {"stage": name, "train": False, **shared}))
+        found.append(
+            Page(
+                f"01_stage-{name}{suffix}",
+                f"{name}{suffix}",
+                f"Stage {name}{label}",
+                "01_stage.ipynb",
+                {"stage": name, "train": False, **shared},
+            )
+        )
     return found
 
 
@@ -93,8 +119,13 @@ def execute(study, page, log):
     # Jupyter and IPython find nothing of the user's own there, and can write: not every home lets them.
     own = tempfile.mkdtemp(prefix="lfwstudy-")
     folders = dict.fromkeys(("IPYTHONDIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR"), own)
-    process = subprocess.Popen([sys.executable, "-m", "lfwstudy.report.pages", str(job)], stdin=subprocess.PIPE, stdout=log, stderr=log,
-                               env=environment(**folders, JUPYTER_PATH="", JUPYTER_CONFIG_PATH="", PYDEVD_DISABLE_FILE_VALIDATION="1"))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "lfwstudy.report.pages", str(job)],
+        stdin=subprocess.PIPE,
+        stdout=log,
+        stderr=log,
+        env=environment(**folders, JUPYTER_PATH="", JUPYTER_CONFIG_PATH="", PYDEVD_DISABLE_FILE_VALIDATION="1"),
+    )
     weakref.finalize(process, shutil.rmtree, own, ignore_errors=True)
     return process
 
@@ -119,13 +150,16 @@ def check_parameters(namespace: dict) -> None:
         value = namespace[name]
         if type(value).__name__ != kind and not (kind == "float" and type(value) is int):
             wanted, option = _KINDS[kind]
-            raise ConfigError(f"{name} must be {wanted}, got {repr(value):.80}; papermill passes it with {option.format(name)}")
+            raise ConfigError(
+                f"{name} must be {wanted}, got {value!r:.80}; papermill passes it with {option.format(name)}"
+            )
 
 
 def notebook_parameters(source):
     """Names of a notebook's parameters, read without executing it."""
     nbformat = _nbformat()
     from papermill.inspection import inspect_notebook
+
     if not any("parameters" in c.metadata.get("tags", []) for c in nbformat.read(source, 4).cells):
         return []
     return list(inspect_notebook(_unformatted(source)))
@@ -183,8 +217,10 @@ def _render_play(study):
             raise
         except Exception as error:  # whatever a damaged notebook makes the readers raise
             body, headings = _gap(f"{source.name} cannot be read: {type(error).__name__}: {error}"), []
-        note = ("<blockquote><p>There is no kernel behind this page: these are stills. To move things, open "
-                "notebooks/03_explore.ipynb in JupyterLab.</p></blockquote>")
+        note = (
+            "<blockquote><p>There is no kernel behind this page: these are stills. To move things, open "
+            "notebooks/03_explore.ipynb in JupyterLab.</p></blockquote>"
+        )
         write_text(study.out / "html" / f"{page.stem}.html", _page(study, page.title, [(page, note + body, headings)]))
 
 
@@ -192,8 +228,8 @@ def _body(source, page):
     """HTML fragment of an executed notebook without code, ids made unique, and its second-level headings."""
     nbformat = _nbformat()
     from bs4 import BeautifulSoup
-    from nbconvert import HTMLExporter
     from jupyter_core.paths import ENV_JUPYTER_PATH, SYSTEM_JUPYTER_PATH
+    from nbconvert import HTMLExporter
 
     class Exporter(HTMLExporter):
         """With the templates that came with it: neither the user's own nor those of the current folder, which are programs."""
@@ -201,8 +237,15 @@ def _body(source, page):
         def get_prefix_root_dirs(self):
             return [*ENV_JUPYTER_PATH, *SYSTEM_JUPYTER_PATH, os.path.join(site.getuserbase(), "share", "jupyter")]
 
-    exporter = Exporter(template_name="basic", exclude_input=True, exclude_input_prompt=True, exclude_output_prompt=True,
-                        exclude_anchor_links=True, extra_template_basedirs=[], template_data_paths=[])
+    exporter = Exporter(
+        template_name="basic",
+        exclude_input=True,
+        exclude_input_prompt=True,
+        exclude_output_prompt=True,
+        exclude_anchor_links=True,
+        extra_template_basedirs=[],
+        template_data_paths=[],
+    )
     notebook = nbformat.read(source, 4)
     # The notebook's own title gives way to the one computed from the run, which names the data.
     if any("text/markdown" in o.get("data", {}) for c in notebook.cells for o in c.get("outputs", [])):
@@ -238,8 +281,9 @@ def _body(source, page):
     for drawn in soup.select("figure > .scroll > svg"):
         drawn["aria-label"] = f"{_heading(drawn)}: {drawn.get('aria-label', '')}"
     message = notebook.metadata.get("lfwstudy_gap")
-    return (_gap(f"This part failed, what follows may be cut short or older: {message}") if message else "") \
-        + re.sub(r"(\d) %", "\\1\u00a0%", str(soup)), headings
+    return (_gap(f"This part failed, what follows may be cut short or older: {message}") if message else "") + re.sub(
+        r"(\d) %", "\\1\u00a0%", str(soup)
+    ), headings
 
 
 def _heading(tag):
@@ -272,8 +316,10 @@ def _align(table):
 
 
 # Empty, or a figure with its unit, its interval, or published | measured.
-_NUMBER = re.compile(r"|not finished|not scored|diverged|[–+\-<]?\s*\d*[\d.,:]*\s*(%|s|min|h|MiB|M|x)?"
-                     r"(\s*\[[^\]]*\]|\s*\|\s*[–\d][\d.,]*)?(\s*\([^)]*\))?")
+_NUMBER = re.compile(
+    r"|not finished|not scored|diverged|[–+\-<]?\s*\d*[\d.,:]*\s*(%|s|min|h|MiB|M|x)?"
+    r"(\s*\[[^\]]*\]|\s*\|\s*[–\d][\d.,]*)?(\s*\([^)]*\))?"
+)
 
 
 def _gap(text):
@@ -288,10 +334,13 @@ def _homeless(text):
 
 def _page(study, title, sections):
     from jinja2 import Environment
+
     template = Environment(autoescape=True).from_string(_TEMPLATE)
     from lfwstudy.report.tables import source_line
-    return template.render(title=title, source=source_line(study), sections=sections, style=_CSS,
-                           demo=study.settings.dataset == "demo")
+
+    return template.render(
+        title=title, source=source_line(study), sections=sections, style=_CSS, demo=study.settings.dataset == "demo"
+    )
 
 
 _TEMPLATE = """<!DOCTYPE html>
@@ -420,7 +469,9 @@ def main(path):
     What was executed is kept in any case, with the error in its place.
     """
     import threading
+
     from lfwstudy.runs.local import end_with_parent
+
     threading.Thread(target=end_with_parent, daemon=True).start()
     _nbformat()
     import papermill
@@ -431,16 +482,33 @@ def main(path):
     class ThisPython(AsyncKernelManager):
         """The kernel is this Python, whatever else is called python3; the folder it works in is not on its import path."""
 
-        kernel_spec = KernelSpec(language="python", argv=[
-            sys.executable, "-P", "-m", "ipykernel_launcher", "-f", "{connection_file}", "--IPKernelApp.ignore_cwd=True"])
+        kernel_spec = KernelSpec(
+            language="python",
+            argv=[
+                sys.executable,
+                "-P",
+                "-m",
+                "ipykernel_launcher",
+                "-f",
+                "{connection_file}",
+                "--IPKernelApp.ignore_cwd=True",
+            ],
+        )
 
     job = json.loads(Path(path).read_text(encoding="utf-8"))
     Path(path).unlink()
     target = Path(job["target"])
     temporary = temporary_beside(target)
     try:
-        papermill.execute_notebook(_unformatted(job["source"]), _unformatted(temporary), job["parameters"], progress_bar=False,
-                                   coalesce_streams=True, cwd=str(Path(job["source"]).parent), kernel_manager_class=ThisPython)
+        papermill.execute_notebook(
+            _unformatted(job["source"]),
+            _unformatted(temporary),
+            job["parameters"],
+            progress_bar=False,
+            coalesce_streams=True,
+            cwd=str(Path(job["source"]).parent),
+            kernel_manager_class=ThisPython,
+        )
     except PapermillExecutionError as error:
         print(f"error: {error.ename}: {_first_line(error.evalue)}", file=sys.stderr)
         return 1

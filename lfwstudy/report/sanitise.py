@@ -4,28 +4,133 @@ import re
 
 import nh3
 
-_HTML = set("a b blockquote br caption code div em figcaption figure h1 h2 h3 h4 hr i img li ol p pre span strong sub sup table "
-            "tbody td th thead tr ul".split())
-_SVG = set("circle clipPath defs g image line path polyline rect svg text title use".split())
-_ATTRIBUTES = {"*": {"aria-hidden", "aria-label", "aria-live", "class", "id", "role", "style", "tabindex"},
-               "a": {"href"}, "img": {"alt", "height", "src", "width"}, "td": {"colspan", "rowspan"},
-               "th": {"colspan", "rowspan", "scope"}}
-_DRAWING = set("clip-path cx cy d fill fill-opacity height points r stroke stroke-dasharray stroke-linejoin stroke-opacity "
-               "stroke-width text-anchor transform version viewBox width x x1 x2 href xmlns y y1 y2".split())
-_STYLES = set("background color display fill fill-opacity flex-wrap font-size gap line-height margin max-width padding stroke "
-              "stroke-dasharray stroke-dashoffset stroke-linecap stroke-linejoin stroke-opacity stroke-width text-align "
-              "white-space width".split())
+_HTML = set(
+    [
+        "a",
+        "b",
+        "blockquote",
+        "br",
+        "caption",
+        "code",
+        "div",
+        "em",
+        "figcaption",
+        "figure",
+        "h1",
+        "h2",
+        "h3",
+        "h4",
+        "hr",
+        "i",
+        "img",
+        "li",
+        "ol",
+        "p",
+        "pre",
+        "span",
+        "strong",
+        "sub",
+        "sup",
+        "table",
+        "tbody",
+        "td",
+        "th",
+        "thead",
+        "tr",
+        "ul",
+    ]
+)
+_SVG = set(
+    ["circle", "clipPath", "defs", "g", "image", "line", "path", "polyline", "rect", "svg", "text", "title", "use"]
+)
+_ATTRIBUTES = {
+    "*": {"aria-hidden", "aria-label", "aria-live", "class", "id", "role", "style", "tabindex"},
+    "a": {"href"},
+    "img": {"alt", "height", "src", "width"},
+    "td": {"colspan", "rowspan"},
+    "th": {"colspan", "rowspan", "scope"},
+}
+_DRAWING = set(
+    [
+        "clip-path",
+        "cx",
+        "cy",
+        "d",
+        "fill",
+        "fill-opacity",
+        "height",
+        "points",
+        "r",
+        "stroke",
+        "stroke-dasharray",
+        "stroke-linejoin",
+        "stroke-opacity",
+        "stroke-width",
+        "text-anchor",
+        "transform",
+        "version",
+        "viewBox",
+        "width",
+        "x",
+        "x1",
+        "x2",
+        "href",
+        "xmlns",
+        "y",
+        "y1",
+        "y2",
+    ]
+)
+_STYLES = set(
+    [
+        "background",
+        "color",
+        "display",
+        "fill",
+        "fill-opacity",
+        "flex-wrap",
+        "font-size",
+        "gap",
+        "line-height",
+        "margin",
+        "max-width",
+        "padding",
+        "stroke",
+        "stroke-dasharray",
+        "stroke-dashoffset",
+        "stroke-linecap",
+        "stroke-linejoin",
+        "stroke-opacity",
+        "stroke-width",
+        "text-align",
+        "white-space",
+        "width",
+    ]
+)
 # Nothing is loaded from elsewhere: images lie in the page, and a drawing refers to its own parts alone.
 _INLINE = r"data:image/(png|jpeg);base64,[A-Za-z0-9+/=\s]*"
-_VALUES = {("img", "src"): _INLINE, ("image", "href"): _INLINE, ("use", "href"): r"#[\w-]+", ("a", "href"): r"#.*|https?://.*",
-           "clip-path": r"url\(#[\w-]+\)", "style": r"(rgb\([\d ,.]*\)|[^\\(])*"}
+_VALUES = {
+    ("img", "src"): _INLINE,
+    ("image", "href"): _INLINE,
+    ("use", "href"): r"#[\w-]+",
+    ("a", "href"): r"#.*|https?://.*",
+    "clip-path": r"url\(#[\w-]+\)",
+    "style": r"(rgb\([\d ,.]*\)|[^\\(])*",
+}
 
 
 def sanitised(fragment: str) -> str:
     """An HTML fragment with nothing in it that acts, loads, hides or covers the page; the text of what is left out stays."""
-    return nh3.clean(fragment, tags=_HTML | _SVG, attributes={**_ATTRIBUTES, **dict.fromkeys(_SVG, _DRAWING)},
-                     url_schemes={"data", "http", "https"}, filter_style_properties=_STYLES, attribute_filter=_kept,
-                     clean_content_tags=set("script style iframe object embed noscript template textarea".split()), link_rel=None)
+    return nh3.clean(
+        fragment,
+        tags=_HTML | _SVG,
+        attributes={**_ATTRIBUTES, **dict.fromkeys(_SVG, _DRAWING)},
+        url_schemes={"data", "http", "https"},
+        filter_style_properties=_STYLES,
+        attribute_filter=_kept,
+        clean_content_tags=set(["script", "style", "iframe", "object", "embed", "noscript", "template", "textarea"]),
+        link_rel=None,
+    )
 
 
 def _kept(tag: str, name: str, value: str) -> str | None:

@@ -3,42 +3,55 @@
 import numpy as np
 from IPython.display import Markdown
 
-from lfwstudy.ladder import claims
-from lfwstudy.evaluation import metrics
-from lfwstudy.evaluation import intervals
 from lfwstudy.data import duplicates as near
-from lfwstudy.ladder import reproduction
-from lfwstudy.training.decisions import diverged, should_stop
-from lfwstudy.system.rounding import percent, signed_points
+from lfwstudy.evaluation import intervals, metrics
+from lfwstudy.ladder import claims, reproduction
 from lfwstudy.ladder.stage import LADDERS, PROFILES, REPORT_LADDER, base_config
 from lfwstudy.report.tables import PICTURE_CLASSES, finished_results, is_demo, mean_accuracy, mean_of, table
+from lfwstudy.system.rounding import percent, signed_points
+from lfwstudy.training.decisions import diverged, should_stop
 
 
 def differences(study, rungs):
     """Each variant against the incumbent of its stage, on the same test pairs with the best epochs' weights."""
     found = study.differences(study.climb())  # corrected together, on a stage's page too
     if not found:
-        return Markdown("There is nothing to compare yet: a difference needs two finished variants with scored test pairs.")
+        return Markdown(
+            "There is nothing to compare yet: a difference needs two finished variants with scored test pairs."
+        )
     rows = []
     for rung in rungs:
         for candidate in rung.candidates:
             d = found.get((rung.stage.id, candidate.variant))
             if d is None:
                 continue
-            tests = [intervals.mcnemar_exact(a, b) for a, b in
-                     zip(study.correct(candidate), study.correct(rung.before))]
-            rows.append({"stage": rung.stage.id, "variant": candidate.variant,
-                         "against": f"{rung.before.stage}: {rung.before.variant}",
-                         "difference": signed_points(d.difference), "95 % interval": _span(d.low, d.high),
-                         # The p-value of one seed would be of these two networks, not of what was changed.
-                         "p": _p(d.p) if d.seeds > 1 else "",
-                         f"p, corrected for {study.comparisons()}": _p(d.corrected_p) if d.seeds > 1 else "", "in words": d.word if d.seeds >= claims.FEWEST_SEEDS else
-                         f"no verdict: {d.seeds} seed{'s' if d.seeds > 1 else ''}",
-                         "McNemar per seed (gained, lost, p)": "; ".join(f"{g}, {lost}, {_p(p)}" for g, lost, p in tests)})
-    seeds = ("With one seed the interval knows nothing of the spread between seeds. " if study.seeds() == 1 else "")
-    return table(rows, "Differences in points of test accuracy at the best epochs. Intervals: bootstrap over seeds and over "
-                       "connected components of people; words follow the p-value, by Holm's correction for the ladder's comparisons, and need "
-                       f"{claims.FEWEST_SEEDS} seeds. {seeds}McNemar's exact test treats pairs as independent.", study)
+            tests = [
+                intervals.mcnemar_exact(a, b) for a, b in zip(study.correct(candidate), study.correct(rung.before))
+            ]
+            rows.append(
+                {
+                    "stage": rung.stage.id,
+                    "variant": candidate.variant,
+                    "against": f"{rung.before.stage}: {rung.before.variant}",
+                    "difference": signed_points(d.difference),
+                    "95 % interval": _span(d.low, d.high),
+                    # The p-value of one seed would be of these two networks, not of what was changed.
+                    "p": _p(d.p) if d.seeds > 1 else "",
+                    f"p, corrected for {study.comparisons()}": _p(d.corrected_p) if d.seeds > 1 else "",
+                    "in words": d.word
+                    if d.seeds >= claims.FEWEST_SEEDS
+                    else f"no verdict: {d.seeds} seed{'s' if d.seeds > 1 else ''}",
+                    "McNemar per seed (gained, lost, p)": "; ".join(f"{g}, {lost}, {_p(p)}" for g, lost, p in tests),
+                }
+            )
+    seeds = "With one seed the interval knows nothing of the spread between seeds. " if study.seeds() == 1 else ""
+    return table(
+        rows,
+        "Differences in points of test accuracy at the best epochs. Intervals: bootstrap over seeds and over "
+        "connected components of people; words follow the p-value, by Holm's correction for the ladder's comparisons, and need "
+        f"{claims.FEWEST_SEEDS} seeds. {seeds}McNemar's exact test treats pairs as independent.",
+        study,
+    )
 
 
 def claim_verdicts(study, rungs, stage=""):
@@ -50,16 +63,20 @@ def claim_verdicts(study, rungs, stage=""):
     if study.settings.select != "report":
         study = _along_the_reports_path(study)
         if study is None:
-            return Markdown("Verdicts on the report's claims are drawn from runs along its own path: add them to this study with "
-                            "`lfwstudy run --select report` and the same other options; what is trained already is not "
-                            "trained again.")
+            return Markdown(
+                "Verdicts on the report's claims are drawn from runs along its own path: add them to this study with "
+                "`lfwstudy run --select report` and the same other options; what is trained already is not "
+                "trained again."
+            )
         rungs = study.climb()
     candidates = {(r.stage.id, c.variant): c for r in rungs for c in r.candidates}
     rows, known = [], []
     # All that are known are corrected together, on a stage's page too.
     for claim in claims.CLAIMS:
-        arrays = [study.correct(candidates[key], claim.column) if key in candidates else None
-                  for key in (claim.variant, claim.incumbent)]
+        arrays = [
+            study.correct(candidates[key], claim.column) if key in candidates else None
+            for key in (claim.variant, claim.incumbent)
+        ]
         known.append(arrays if all(a is not None for a in arrays) else None)
     given = [arrays for arrays in known if arrays]
     results = iter(intervals.compare(given, study.test_components(), len(claims.CLAIMS)) if given else ())
@@ -69,25 +86,41 @@ def claim_verdicts(study, rungs, stage=""):
         if stage not in ("", claim.variant[0]):
             continue
         # The published code has no batch-norm where the report says "after the activation".
-        untested = claim.batchnorm and any(candidates[key].config.model.batchnorm != as_meant[key].model.batchnorm
-                                           for key in (claim.variant, claim.incumbent) if key in candidates)
-        rows.append({"the report's claim": claim.text, "published": _published_difference(claim),
-                     "here": f"{signed_points(d.difference)} {_span(d.low, d.high)}" if d else "not run",
-                     "verdict": claims.verdict(claim, d) if d and not untested else "no verdict",
-                     "why": "The published code inserts no batch-norm layer there: its networks do not test this claim." if untested
-                     else _why(study, claim, d)})
+        untested = claim.batchnorm and any(
+            candidates[key].config.model.batchnorm != as_meant[key].model.batchnorm
+            for key in (claim.variant, claim.incumbent)
+            if key in candidates
+        )
+        rows.append(
+            {
+                "the report's claim": claim.text,
+                "published": _published_difference(claim),
+                "here": f"{signed_points(d.difference)} {_span(d.low, d.high)}" if d else "not run",
+                "verdict": claims.verdict(claim, d) if d and not untested else "no verdict",
+                "why": "The published code inserts no batch-norm layer there: its networks do not test this claim."
+                if untested
+                else _why(study, claim, d),
+            }
+        )
     rows += [_slowdown(study, candidates), _contamination_claim(study)] if not stage else []
     if not rows:
         return Markdown("The report makes no claim on this stage that a comparison could test.")
-    return table(rows, "Differences in points of test accuracy. Published: LFW-a, single runs. A verdict needs "
-                       f"{claims.FEWEST_SEEDS} seeds and a p-value below .05 after Holm's correction for {len(claims.CLAIMS)} "
-                       "comparisons; that something brings no gain is supported, too, where the interval ends below "
-                       f"{signed_points(claims.SMALLEST_GAIN)} points.", study)
+    return table(
+        rows,
+        "Differences in points of test accuracy. Published: LFW-a, single runs. A verdict needs "
+        f"{claims.FEWEST_SEEDS} seeds and a p-value below .05 after Holm's correction for {len(claims.CLAIMS)} "
+        "comparisons; that something brings no gain is supported, too, where the interval ends below "
+        f"{signed_points(claims.SMALLEST_GAIN)} points.",
+        study,
+    )
 
 
 def inconsistencies(study):
     """The published rows that do not add up."""
-    rows = [{"stage": stage, "variant": variant, "what": what} for stage, variant, what in claims.published_inconsistencies()]
+    rows = [
+        {"stage": stage, "variant": variant, "what": what}
+        for stage, variant, what in claims.published_inconsistencies()
+    ]
     return table(rows, "Published figures that do not add up, computed from the figures themselves.")
 
 
@@ -102,27 +135,53 @@ def measures(study, rungs):
         scored, held = study.store.scores(run), study.store.scores(run, "val")
         label, score = scored["label"], scored["score_at_best"]
         threshold = metrics.best_threshold(held["label"], held["score_at_best"])
-        values.append([metrics.accuracy(label, score), metrics.accuracy(label, score, threshold), threshold,
-                       *metrics.rates(label, score), metrics.auc(label, score), metrics.equal_error_rate(label, score),
-                       metrics.true_accept_rate(label, score, 0.01), metrics.true_accept_rate(label, score, 0.001),
-                       metrics.calibration(label, score)[0]])
+        values.append(
+            [
+                metrics.accuracy(label, score),
+                metrics.accuracy(label, score, threshold),
+                threshold,
+                *metrics.rates(label, score),
+                metrics.auc(label, score),
+                metrics.equal_error_rate(label, score),
+                metrics.true_accept_rate(label, score, 0.01),
+                metrics.true_accept_rate(label, score, 0.001),
+                metrics.calibration(label, score)[0],
+            ]
+        )
     mean = np.mean(values, axis=0)
     different = int((scored["label"] == 0).sum())
-    names = ("accuracy at 0.5, %", "accuracy at the threshold chosen on validation, %", "that threshold",
-             "true-positive rate, %", "true-negative rate, %", "area under the ROC curve", "equal error rate, %",
-             "true accepts at 1 % false accepts, %", "true accepts at 0.1 % false accepts, %", "expected calibration error")
-    rows = [{"measure": name, "value": percent(v) if name.endswith("%") else f"{v:.3f}"} for name, v in zip(names, mean)]
-    return table(rows, f"The best configuration on the test pairs, at its best epoch. Among {different} mismatched pairs "
-                       f"0.1 % is {_allowed(different)} and 1 % is {_allowed(different, 0.01)}: the true accepts at 1 % are "
-                       "rough, those at 0.1 % rougher.",
-                 study)
+    names = (
+        "accuracy at 0.5, %",
+        "accuracy at the threshold chosen on validation, %",
+        "that threshold",
+        "true-positive rate, %",
+        "true-negative rate, %",
+        "area under the ROC curve",
+        "equal error rate, %",
+        "true accepts at 1 % false accepts, %",
+        "true accepts at 0.1 % false accepts, %",
+        "expected calibration error",
+    )
+    rows = [
+        {"measure": name, "value": percent(v) if name.endswith("%") else f"{v:.3f}"} for name, v in zip(names, mean)
+    ]
+    return table(
+        rows,
+        f"The best configuration on the test pairs, at its best epoch. Among {different} mismatched pairs "
+        f"0.1 % is {_allowed(different)} and 1 % is {_allowed(different, 0.01)}: the true accepts at 1 % are "
+        "rough, those at 0.1 % rougher.",
+        study,
+    )
 
 
 def roc_curves(study, rungs):
     """Labels and scores of the best configuration's runs, as plots.roc and plots.reliability want them."""
     best = study.best(rungs)
-    scored = [study.store.scores(spec.run) for spec in best.specs
-              if study.store.is_finished(spec.run, with_test=True)] if best and study.correct(best) is not None else []
+    scored = (
+        [study.store.scores(spec.run) for spec in best.specs if study.store.is_finished(spec.run, with_test=True)]
+        if best and study.correct(best) is not None
+        else []
+    )
     return [(s["label"], s["score_at_best"]) for s in scored]
 
 
@@ -139,13 +198,25 @@ def view2(study, rungs):
                     folds.setdefault(spec.fold, []).append(study.store.result(spec.run)["test_accuracy_at_best"])
             if len(folds) == 10:
                 mean, error = metrics.view2_estimate([np.mean(values) for values in folds.values()])
-                rows.append({"stage": rung.stage.id, "variant": candidate.variant,
-                             "accuracy ± standard error": f"{percent(mean, 2)} ± {percent(error, 2)}",
-                             "folds": ", ".join(percent(np.mean(folds[n])) for n in sorted(folds))})
-    chosen = ("" if LADDERS[study.settings.ladder].has_path() else
-              " The recipes were chosen on View 1's training people, who are among View 2's test people, as the protocol allows.")
-    return table(rows, "View 2: mean and standard error over ten folds in percent, at a score of 0.5 as the network gives it; validation is "
-                       f"the fold after the tested one.{chosen}", study)
+                rows.append(
+                    {
+                        "stage": rung.stage.id,
+                        "variant": candidate.variant,
+                        "accuracy ± standard error": f"{percent(mean, 2)} ± {percent(error, 2)}",
+                        "folds": ", ".join(percent(np.mean(folds[n])) for n in sorted(folds)),
+                    }
+                )
+    chosen = (
+        ""
+        if LADDERS[study.settings.ladder].has_path()
+        else " The recipes were chosen on View 1's training people, who are among View 2's test people, as the protocol allows."
+    )
+    return table(
+        rows,
+        "View 2: mean and standard error over ten folds in percent, at a score of 0.5 as the network gives it; validation is "
+        f"the fold after the tested one.{chosen}",
+        study,
+    )
 
 
 def duplicates(study):
@@ -155,22 +226,44 @@ def duplicates(study):
 
     def side(image):
         return {"train": "training", "val": "validation", "test": "test"}.get(
-            next((name for name, images in sides.items() if image in images), ""), "in no pair")
-    rows = [{"image": d.left, "looks like": d.right, "correlation": f"{d.correlation:.3f}", "sides": f"{side(d.left)} | {side(d.right)}"}
-            for d in found if d.two_names()]
+            next((name for name, images in sides.items() if image in images), ""), "in no pair"
+        )
+
+    rows = [
+        {
+            "image": d.left,
+            "looks like": d.right,
+            "correlation": f"{d.correlation:.3f}",
+            "sides": f"{side(d.left)} | {side(d.right)}",
+        }
+        for d in found
+        if d.two_names()
+    ]
     if not rows:
         return Markdown("No photograph is filed under two names.")
-    return table(rows, "Images whose centres correlate above "
-                       f"{near.SAME_PHOTOGRAPH:g} though they are filed under two names, and the side that each is on, training people's "
-                       "images that no pair names included. Nothing is dropped.", study)
+    return table(
+        rows,
+        "Images whose centres correlate above "
+        f"{near.SAME_PHOTOGRAPH:g} though they are filed under two names, and the side that each is on, training people's "
+        "images that no pair names included. Nothing is dropped.",
+        study,
+    )
 
 
 def odd_pairs(study):
     """Pairs that near-duplicates touch."""
     pairs = study.data(study.base().data)[1]
     parts = dict(pairs.parts())
-    rows = [{"set": o.part, "line": int(parts[o.part].line[o.row]), "left": parts[o.part].left[o.row],
-             "right": parts[o.part].right[o.row], "why": o.why} for o in study.odd_pairs()]
+    rows = [
+        {
+            "set": o.part,
+            "line": int(parts[o.part].line[o.row]),
+            "left": parts[o.part].left[o.row],
+            "right": parts[o.part].right[o.row],
+            "why": o.why,
+        }
+        for o in study.odd_pairs()
+    ]
     if not rows:
         return Markdown("No pair is touched by a near-duplicate.")
     return table(rows, "Pairs that are odd by their pictures alone; they stay in.", study)
@@ -191,12 +284,23 @@ def without_odd_pairs(study, rungs):
         odd += near.surest_errors(part, scored["label"], scored["score_at_best"])
     keep = np.ones(correct.shape[1], bool)
     keep[[o.row for o in odd if o.part == "test"]] = False
-    rows = [{"set": o.part, "line": int(parts[o.part].line[o.row]), "left": parts[o.part].left[o.row],
-             "right": parts[o.part].right[o.row], "why": o.why} for o in odd]
-    return table(rows or [{"set": "", "line": "", "left": "", "right": "", "why": "none"}],
-                 f"Pairs that look odd or mislabelled, by their pictures or by the network's surest errors. Test accuracy with them {percent(correct.mean())} %, without the "
-                 f"{int((~keep).sum())} of them {percent(correct[:, keep].mean())} %. Leaving out a network's surest errors "
-                 "always raises its figure; the figure with them is the one that counts.", study)
+    rows = [
+        {
+            "set": o.part,
+            "line": int(parts[o.part].line[o.row]),
+            "left": parts[o.part].left[o.row],
+            "right": parts[o.part].right[o.row],
+            "why": o.why,
+        }
+        for o in odd
+    ]
+    return table(
+        rows or [{"set": "", "line": "", "left": "", "right": "", "why": "none"}],
+        f"Pairs that look odd or mislabelled, by their pictures or by the network's surest errors. Test accuracy with them {percent(correct.mean())} %, without the "
+        f"{int((~keep).sum())} of them {percent(correct[:, keep].mean())} %. Leaving out a network's surest errors "
+        "always raises its figure; the figure with them is the one that counts.",
+        study,
+    )
 
 
 def ensemble(study, rungs):
@@ -211,14 +315,26 @@ def ensemble(study, rungs):
         singles = [metrics.accuracy(labels, one) for one in scored[0]]
         right = (together > 0.5) == (labels > 0.5)
         low, high = intervals.mean_interval(right[None], study.test_components())
-        rows.append({"trained on": PICTURE_CLASSES[pictures], "configuration": f"{candidate.stage}: {candidate.variant}",
-                     "networks": len(scored[0]), "one network": f"{percent(np.mean(singles))} ({percent(min(singles))} to "
-                     f"{percent(max(singles))})", "all together": f"{percent(right.mean())} [{percent(low)}, {percent(high)}]",
-                     "AUC": f"{metrics.auc(labels, together):.3f}"})
+        rows.append(
+            {
+                "trained on": PICTURE_CLASSES[pictures],
+                "configuration": f"{candidate.stage}: {candidate.variant}",
+                "networks": len(scored[0]),
+                "one network": f"{percent(np.mean(singles))} ({percent(min(singles))} to {percent(max(singles))})",
+                "all together": f"{percent(right.mean())} [{percent(low)}, {percent(high)}]",
+                "AUC": f"{metrics.auc(labels, together):.3f}",
+            }
+        )
     if not rows:
-        return Markdown("Several seeds of the best configuration can be averaged; here there is one: `--seeds 5` adds more.")
-    return table(rows, "Test accuracy in percent at the best epochs: one network on average (lowest to highest), and the mean "
-                       "of the networks' logits. Intervals: 95 %, bootstrap over connected components of people.", study)
+        return Markdown(
+            "Several seeds of the best configuration can be averaged; here there is one: `--seeds 5` adds more."
+        )
+    return table(
+        rows,
+        "Test accuracy in percent at the best epochs: one network on average (lowest to highest), and the mean "
+        "of the networks' logits. Intervals: 95 %, bootstrap over connected components of people.",
+        study,
+    )
 
 
 def left_out(study, rungs):
@@ -229,18 +345,32 @@ def left_out(study, rungs):
     scored = [(c, study.correct(c)) for c in rung.candidates] if rung else []
     known = [(c, correct) for c, correct in scored if correct is not None]
     if len(known) < 2 or known[0][0].variant != "whole":
-        return Markdown("The stage `leave-one-out` of the ladder beyond shows what the whole recipe loses without each factor.")
+        return Markdown(
+            "The stage `leave-one-out` of the ladder beyond shows what the whole recipe loses without each factor."
+        )
     (whole, best), others = known[0], known[1:]
     found = intervals.compare([(best, correct) for _, correct in others], study.test_components(), len(others))
     titles = {v.id: v.title for v in rung.stage.variants}
-    rows = [{"left out": c.variant.removeprefix("without-"), "instead": titles[c.variant],
-             "accuracy": percent(correct.mean()), "AUC": _mean_auc(study, c), "worth": signed_points(d.difference),
-             "95 % interval": _span(d.low, d.high), f"p, corrected for {len(others)}": _p(d.corrected_p) if d.seeds > 1 else ""}
-            for (c, correct), d in zip(others, found)]
-    return table(rows, f"Test accuracy in percent at the best epochs, {len(best)} seed{'s' if len(best) > 1 else ''}; with everything, "
-                       f"{whole.variant}, it is {percent(best.mean())}, the AUC {_mean_auc(study, whole)}. Every head's scores are "
-                       "calibrated on validation. Worth: points that the recipe has more with the factor than "
-                       "without it. Intervals: bootstrap over seeds and over connected components of people.", study)
+    rows = [
+        {
+            "left out": c.variant.removeprefix("without-"),
+            "instead": titles[c.variant],
+            "accuracy": percent(correct.mean()),
+            "AUC": _mean_auc(study, c),
+            "worth": signed_points(d.difference),
+            "95 % interval": _span(d.low, d.high),
+            f"p, corrected for {len(others)}": _p(d.corrected_p) if d.seeds > 1 else "",
+        }
+        for (c, correct), d in zip(others, found)
+    ]
+    return table(
+        rows,
+        f"Test accuracy in percent at the best epochs, {len(best)} seed{'s' if len(best) > 1 else ''}; with everything, "
+        f"{whole.variant}, it is {percent(best.mean())}, the AUC {_mean_auc(study, whole)}. Every head's scores are "
+        "calibrated on validation. Worth: points that the recipe has more with the factor than "
+        "without it. Intervals: bootstrap over seeds and over connected components of people.",
+        study,
+    )
 
 
 def time_points(study, rungs):
@@ -253,15 +383,26 @@ def time_points(study, rungs):
             results = finished_results(study, candidate)
             accuracy = mean_accuracy(study, candidate, "score_at_best")
             if accuracy is not None and np.isfinite(accuracy):
-                points.append({"label": f"{rung.stage.id}: {candidate.variant}", "accuracy": accuracy, "published": False,
-                               "seconds": mean_of(results, "seconds_total"), "carried": rung.carries(candidate.variant)})
+                points.append(
+                    {
+                        "label": f"{rung.stage.id}: {candidate.variant}",
+                        "accuracy": accuracy,
+                        "published": False,
+                        "seconds": mean_of(results, "seconds_total"),
+                        "carried": rung.carries(candidate.variant),
+                    }
+                )
     return points + report_points()
 
 
 def report_points():
     """The report's own figures as `time_points` has them."""
-    return [{"label": stage.id, "seconds": p.seconds_total, "accuracy": p.accuracy, "published": True}
-            for stage in REPORT_LADDER for p in {v.published for v in stage.variants} if p and p.seconds_total]
+    return [
+        {"label": stage.id, "seconds": p.seconds_total, "accuracy": p.accuracy, "published": True}
+        for stage in REPORT_LADDER
+        for p in {v.published for v in stage.variants}
+        if p and p.seconds_total
+    ]
 
 
 def contamination(study):
@@ -270,15 +411,28 @@ def contamination(study):
         return Markdown("The base network of the report's ladder tells what shared people are worth.")
     found = measured_contamination(study)
     if len(found["splits"]) < 2:
-        return Markdown("To see what shared people are worth, add the base stage under another split to this study: "
-                        "`lfwstudy run --split random --stages base` with the same other options.")
-    rows = [{"split": split, "validation pairs with a person of the training side": f"{s['touched']} of {s['pairs']}",
-             "validation": percent(s["validation"]), "test": percent(s["test"]),
-             "validation minus test": f"{signed_points(s['gap'][0])} {_span(*s['gap'][1:])}", "seeds": s["seeds"]}
-            for split, s in found["splits"].items()]
-    return table(rows, f"The base network at its best epoch, in percent. {wider_gap(found)} Intervals: 95 %, bootstrap over "
-                       "connected components of people and over seeds. The best epoch is chosen on validation, which by itself "
-                       "raises validation a little under every split.", study)
+        return Markdown(
+            "To see what shared people are worth, add the base stage under another split to this study: "
+            "`lfwstudy run --split random --stages base` with the same other options."
+        )
+    rows = [
+        {
+            "split": split,
+            "validation pairs with a person of the training side": f"{s['touched']} of {s['pairs']}",
+            "validation": percent(s["validation"]),
+            "test": percent(s["test"]),
+            "validation minus test": f"{signed_points(s['gap'][0])} {_span(*s['gap'][1:])}",
+            "seeds": s["seeds"],
+        }
+        for split, s in found["splits"].items()
+    ]
+    return table(
+        rows,
+        f"The base network at its best epoch, in percent. {wider_gap(found)} Intervals: 95 %, bootstrap over "
+        "connected components of people and over seeds. The best epoch is chosen on validation, which by itself "
+        "raises validation a little under every split.",
+        study,
+    )
 
 
 def measured_contamination(study):
@@ -293,12 +447,19 @@ def measured_contamination(study):
             continue
         validation, components = other.validation_correct(rungs[0].candidates[0])
         gap = gaps[split] = intervals.gap(validation, components, correct, other.test_components())
-        splits[split] = {"touched": audits[split]["touched_pairs"], "pairs": audits[split]["validation_pairs"],
-                         "validation": float(validation.mean()), "test": float(correct.mean()), "seeds": len(correct),
-                         "gap": [gap.difference, gap.low, gap.high]}
+        splits[split] = {
+            "touched": audits[split]["touched_pairs"],
+            "pairs": audits[split]["validation_pairs"],
+            "validation": float(validation.mean()),
+            "test": float(correct.mean()),
+            "seeds": len(correct),
+            "gap": [gap.difference, gap.low, gap.high],
+        }
     both = {"random", "components"} <= set(gaps)
-    return {"splits": splits,
-            "wider": [float(v) for v in intervals.difference_of_gaps(gaps["random"], gaps["components"])] if both else None}
+    return {
+        "splits": splits,
+        "wider": [float(v) for v in intervals.difference_of_gaps(gaps["random"], gaps["components"])] if both else None,
+    }
 
 
 def wider_gap(found):
@@ -313,12 +474,16 @@ def audit_of_random(study):
     found = study.random_audits()
     if not found:
         return Markdown("")
+
     def span(shared, total):
         shares = [100 * a[shared] / a[total] for a in found]
         return f"{np.mean(shares):.0f} % ({min(shares):.0f} to {max(shares):.0f})"
-    return Markdown(f"Over {len(found)} random splits, {span('shared_people', 'validation_people')} of the validation people, "
-                    f"{span('shared_images', 'validation_images')} of the pictures are in training too, and "
-                    f"{span('touched_pairs', 'validation_pairs')} of the validation pairs are touched.")
+
+    return Markdown(
+        f"Over {len(found)} random splits, {span('shared_people', 'validation_people')} of the validation people, "
+        f"{span('shared_images', 'validation_images')} of the pictures are in training too, and "
+        f"{span('touched_pairs', 'validation_pairs')} of the validation pairs are touched."
+    )
 
 
 def replicates(study):
@@ -330,22 +495,35 @@ def replicates(study):
     away = (best - found.mean) / found.deviation
     names = ", ".join(f"`{stage}: {variant}` {percent(accuracy)}" for (stage, variant), accuracy in found.runs)
     return Markdown(
-        f"**Replicates.** The published code inserts no batch-norm layer \"after activation\", so {len(found.runs)} of its runs are of "
+        f'**Replicates.** The published code inserts no batch-norm layer "after activation", so {len(found.runs)} of its runs are of '
         f"one network: {names} % (mean {percent(found.mean)}, standard deviation {percent(found.deviation)} points). The best "
         f"published figure, {percent(best)} %, is {away:.1f} standard deviations above their mean: "
-        + ("no published gain is outside what repeating one training does." if away < 2 else "that is outside their spread.")
-        + _replicated_here(study, found))
+        + (
+            "no published gain is outside what repeating one training does."
+            if away < 2
+            else "that is outside their spread."
+        )
+        + _replicated_here(study, found)
+    )
 
 
 def _replicated_here(study, found):
     """The same variants' test accuracy here, and on which images; empty where fewer than two are finished or none is of the ladder."""
     if study.settings.ladder != "published" or is_demo(study):
         return ""
-    mine = [accuracy for rung in study.climb() for c in rung.candidates if (c.stage, c.variant) in dict(found.runs)
-            and (accuracy := mean_accuracy(study, c, "score")) is not None]
+    mine = [
+        accuracy
+        for rung in study.climb()
+        for c in rung.candidates
+        if (c.stage, c.variant) in dict(found.runs) and (accuracy := mean_accuracy(study, c, "score")) is not None
+    ]
     if len(mine) < 2:
         return ""
-    images = "the same images" if study.settings.dataset == "lfw-a" else f"other images, {study.settings.dataset} in place of LFW-a"
+    images = (
+        "the same images"
+        if study.settings.dataset == "lfw-a"
+        else f"other images, {study.settings.dataset} in place of LFW-a"
+    )
     return f" Here, on {images}, these variants reach {percent(np.mean(mine))} % on average ({', '.join(map(percent, mine))})."
 
 
@@ -360,16 +538,30 @@ def clock(study, rungs):
     fall, of_head = (start[key] - base[-1][key] for key in ("val_loss", "head_penalty"))
     lowest = min(base, key=lambda row: row["val_cross_entropy"])["epoch"]
     follows = abs(of_head - fall) < 0.25 * abs(fall)
-    told = (f"{'**A clock.** ' if follows else ''}From epoch {start['epoch']} to {base[-1]['epoch']} the total validation loss of `base` falls "
-            f"by {fall:.1f}, and the penalty of its last unit by {of_head:.1f}"
-            + (", since Adam moves each of that unit's weights by at most the learning rate a step, whatever the network learns"
-               if follows else "") + f"; the validation cross-entropy was lowest at epoch {lowest}.")
+    told = (
+        f"{'**A clock.** ' if follows else ''}From epoch {start['epoch']} to {base[-1]['epoch']} the total validation loss of `base` falls "
+        f"by {fall:.1f}, and the penalty of its last unit by {of_head:.1f}"
+        + (
+            ", since Adam moves each of that unit's weights by at most the learning rate a step, whatever the network learns"
+            if follows
+            else ""
+        )
+        + f"; the validation cross-entropy was lowest at epoch {lowest}."
+    )
     ends = []
     for variant, watches in (("patience5", "the total loss"), ("patience5-cross-entropy", "the cross-entropy alone")):
         if (c := candidates.get(("early-stopping", variant))) and study.store.is_finished(c.specs[0].run):
             rows, training = study.store.history(c.specs[0].run), c.specs[0].config.training
-            ends.append(f"on {watches} it " + ("diverged" if diverged(rows) else f"stops at epoch {len(rows)}"
-                                               if should_stop(rows, training) else f"never acts in {training.epochs} epochs"))
+            ends.append(
+                f"on {watches} it "
+                + (
+                    "diverged"
+                    if diverged(rows)
+                    else f"stops at epoch {len(rows)}"
+                    if should_stop(rows, training)
+                    else f"never acts in {training.epochs} epochs"
+                )
+            )
     if ends:
         told += f" Early stopping with a patience of {training.patience}: {', '.join(ends)}."
     return Markdown(told)
@@ -378,15 +570,27 @@ def clock(study, rungs):
 def reproduced(study, rungs):
     """The published histories beside those of the ladder that does what the published code did, and whether they agree."""
     if study.settings.ladder != "published":
-        return Markdown("The ladder `published` does what the report's code did, and is compared with its histories epoch by epoch.")
+        return Markdown(
+            "The ladder `published` does what the report's code did, and is compared with its histories epoch by epoch."
+        )
     factor = PROFILES[study.settings.profile].factor
     if factor != 1 or is_demo(study):
-        return Markdown(f"{'Drawn faces' if is_demo(study) else f'Epochs times {factor:g}'}: the published histories are compared epoch "
-                        "by epoch in the profile `report` and on LFW only. Each stage's figure has their curves underneath.")
-    rows = reproduction.rows({(c.stage, c.variant): (study.store.history(c.specs[0].run), study.store.is_finished(c.specs[0].run))
-                              for rung in rungs for c in rung.candidates})
-    return table(rows, f"{reproduction.CAPTION} Here the first seed of each variant.", study) if rows else \
-        Markdown("No run is long enough to be compared.")
+        return Markdown(
+            f"{'Drawn faces' if is_demo(study) else f'Epochs times {factor:g}'}: the published histories are compared epoch "
+            "by epoch in the profile `report` and on LFW only. Each stage's figure has their curves underneath."
+        )
+    rows = reproduction.rows(
+        {
+            (c.stage, c.variant): (study.store.history(c.specs[0].run), study.store.is_finished(c.specs[0].run))
+            for rung in rungs
+            for c in rung.candidates
+        }
+    )
+    return (
+        table(rows, f"{reproduction.CAPTION} Here the first seed of each variant.", study)
+        if rows
+        else Markdown("No run is long enough to be compared.")
+    )
 
 
 def _mean_auc(study, candidate):
@@ -397,8 +601,16 @@ def _mean_auc(study, candidate):
 def _along_the_reports_path(study):
     """The combination of the same folder that follows the report's own choices, None where there is none."""
     s = study.settings
-    return next((other for other in study.combinations() if other.settings.select == "report"
-                 and (other.settings.ladder, other.settings.protocol, other.settings.split) == (s.ladder, s.protocol, s.split)), None)
+    return next(
+        (
+            other
+            for other in study.combinations()
+            if other.settings.select == "report"
+            and (other.settings.ladder, other.settings.protocol, other.settings.split)
+            == (s.ladder, s.protocol, s.split)
+        ),
+        None,
+    )
 
 
 def _published_difference(claim):
@@ -411,15 +623,19 @@ def _why(study, claim, found):
         return " ".join(["One of the two is not finished with scored test pairs.", claim.note]).strip()
     reasons = []
     if found.seeds < claims.FEWEST_SEEDS:
-        reasons.append(f"{found.seeds} run{'s' if found.seeds > 1 else ''} of each: the spread between seeds is not known "
-                       f"well enough; at least {claims.FEWEST_SEEDS - found.seeds} more seeds.")
+        reasons.append(
+            f"{found.seeds} run{'s' if found.seeds > 1 else ''} of each: the spread between seeds is not known "
+            f"well enough; at least {claims.FEWEST_SEEDS - found.seeds} more seeds."
+        )
     else:
         reasons.append(f"{found.word}, corrected p {_p(found.corrected_p)}, {found.seeds} seeds.")
         if found.word == "inside the noise":
             needed = intervals.seeds_needed(found, len(claims.CLAIMS))
-            reasons.append(f"If the difference stayed, {needed - found.seeds} more seeds would show it." if needed and
-                           needed > found.seeds else "With these test pairs no number of seeds would show a difference "
-                                                     "this small.")
+            reasons.append(
+                f"If the difference stayed, {needed - found.seeds} more seeds would show it."
+                if needed and needed > found.seeds
+                else "With these test pairs no number of seeds would show a difference this small."
+            )
     if claims.replicates().include(claim):
         reasons.append("The two published figures are of one network, trained twice.")
     return " ".join([*reasons, claim.note]).strip()
@@ -431,23 +647,35 @@ def _slowdown(study, candidates):
     told = published[0].seconds_total / published[0].epochs / (published[1].seconds_total / published[1].epochs)
     found = [finished_results(study, candidates[key]) if key in candidates else [] for key in keys]
     here = mean_of(found[0], "seconds_per_epoch") / mean_of(found[1], "seconds_per_epoch") if all(found) else None
-    return {"the report's claim": "Batch-norm makes training only a little slower",
-            "published": f"× {told:.2f} (total time / epochs)", "here": f"× {here:.2f}" if here else "not run",
-            "verdict": "no verdict", "why": "Seconds per epoch, before the activation against none; another machine, and "
-                                            "other work on it is not controlled."}
+    return {
+        "the report's claim": "Batch-norm makes training only a little slower",
+        "published": f"× {told:.2f} (total time / epochs)",
+        "here": f"× {here:.2f}" if here else "not run",
+        "verdict": "no verdict",
+        "why": "Seconds per epoch, before the activation against none; another machine, and "
+        "other work on it is not controlled.",
+    }
 
 
 def _contamination_claim(study):
     audits = study.audits()
     sequential = audits.get("sequential")
     if sequential is None:
-        return {"the report's claim": "No person is on both sides of the split", "published": "", "here": "not run",
-                "verdict": "no verdict", "why": ""}
-    return {"the report's claim": "No person is on both sides of the split", "published": "0 people",
-            "here": f"{sequential['shared_people']} of {sequential['validation_people']} people",
-            "verdict": "contradicted" if sequential["shared_people"] else "supported",
-            "why": "Counted on the split that its published code makes: the first fifth of the matched and of the "
-                   "mismatched pairs."}
+        return {
+            "the report's claim": "No person is on both sides of the split",
+            "published": "",
+            "here": "not run",
+            "verdict": "no verdict",
+            "why": "",
+        }
+    return {
+        "the report's claim": "No person is on both sides of the split",
+        "published": "0 people",
+        "here": f"{sequential['shared_people']} of {sequential['validation_people']} people",
+        "verdict": "contradicted" if sequential["shared_people"] else "supported",
+        "why": "Counted on the split that its published code makes: the first fifth of the matched and of the "
+        "mismatched pairs.",
+    }
 
 
 def _allowed(different, share=0.001):

@@ -25,8 +25,13 @@ _PR_SET_PDEATHSIG = 1
 
 def pays(job):
     """Whether a job is a small training (one thread) that can be forked here: on Linux, with TensorFlow."""
-    return (sys.platform == "linux" and job["threads"] == 1 and "program" not in job and not job.get("environment")
-            and keras_backend() == "tensorflow")
+    return (
+        sys.platform == "linux"
+        and job["threads"] == 1
+        and "program" not in job
+        and not job.get("environment")
+        and keras_backend() == "tensorflow"
+    )
 
 
 class Forked:
@@ -89,8 +94,13 @@ def _ask(channel, log, variables):
         if _server is None or _server.poll() is not None:
             _requests, theirs = socket.socketpair()
             with theirs:
-                _server = subprocess.Popen([sys.executable, "-m", "lfwstudy.runs.preloaded"], stdin=theirs, stdout=log, stderr=log,
-                                           env=variables)
+                _server = subprocess.Popen(
+                    [sys.executable, "-m", "lfwstudy.runs.preloaded"],
+                    stdin=theirs,
+                    stdout=log,
+                    stderr=log,
+                    env=variables,
+                )
         with suppress(ConnectionError):
             socket.send_fds(_requests, [b"."], [channel.fileno(), log.fileno()])
         return _server
@@ -99,7 +109,9 @@ def _ask(channel, log, variables):
 def serve():
     """Fork a training for each request at standard input, until the study has ended. Returns in the forks alone: the path of
     the job."""
-    interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all of a terminal; the study ends its trainings
+    interrupt = signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # Ctrl-C goes to all of a terminal; the study ends its trainings
     prctl, server, trainings = ctypes.CDLL(None).prctl, os.getpid(), {}
     # The server waits for nothing but its study and trainings that are over: one that is being killed may take as long as
     # the disk that it writes to.
@@ -147,13 +159,14 @@ def _tell(channel, number):
 def _begin(channel, log):
     """Make of a fork what a training is that was started anew; returns the path of its job."""
     from setproctitle import setproctitle
+
     for standard, descriptor in enumerate((channel, log, log)):
         os.dup2(descriptor, standard)
     os.close(channel)
     os.close(log)
     with open(0, encoding="ascii", closefd=False) as told:
         job, variables = json.loads(told.readline())
-    setproctitle(f"{sys.executable} -m lfwstudy.training.trainer {job}")
+    setproctitle(f"{sys.executable} -m lfwstudy.runs.training_process {job}")
     os.environ.clear()
     os.environ.update(variables)  # those for the threads are read when TensorFlow first computes
     return job

@@ -15,8 +15,8 @@ from collections import deque
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from pathlib import Path
 
-from lfwstudy.runs import forked
 from lfwstudy.errors import ConfigError, RunError
+from lfwstudy.runs import forked
 from lfwstudy.system.files import read_csv, write_json
 from lfwstudy.system.machine import cores, environment, large_pages, usable_cores
 
@@ -62,8 +62,10 @@ def run(jobs, cluster="", show=None):
             raise
     if show:
         done = len(jobs) - len(failures)
-        show(f"{done} run{'s' if done != 1 else ''} trained in {clock(time.monotonic() - started)}"
-             + (f", {len(failures)} failed." if failures else "."))
+        show(
+            f"{done} run{'s' if done != 1 else ''} trained in {clock(time.monotonic() - started)}"
+            + (f", {len(failures)} failed." if failures else ".")
+        )
     return failures
 
 
@@ -72,8 +74,10 @@ def check_cluster(address: str) -> str:
     form = r"(tcp|tls)://(\[[0-9A-Fa-f:.]+\]|[^\s:/\[\]]+):(?P<port>[0-9]{1,5})|local:[1-9][0-9]{0,2}"
     matched = re.fullmatch(form, address)
     if not matched or not 0 < int(matched["port"] or 1) < 65536:
-        raise ConfigError(f"--cluster must be tcp://HOST:PORT, tls://HOST:PORT or local:N (N workers on this machine), got "
-                          f"{address[:80]!r}")
+        raise ConfigError(
+            f"--cluster must be tcp://HOST:PORT, tls://HOST:PORT or local:N (N workers on this machine), got "
+            f"{address[:80]!r}"
+        )
     return address
 
 
@@ -84,8 +88,9 @@ def load_cluster():
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in ("distributed", "dask"):
             raise
-        raise ConfigError(f"--cluster needs the package {error.name}, which is not installed here: "
-                          "pip install 'lfwstudy[cluster]'") from None
+        raise ConfigError(
+            f"--cluster needs the package {error.name}, which is not installed here: pip install 'lfwstudy[cluster]'"
+        ) from None
     return client
 
 
@@ -104,9 +109,13 @@ def train_in_process(job, children=None, watch=None):
         if watch is None and forked.pays(job):
             process = forked.Forked(folder / "job.json", log, limits)
         else:
-            process = subprocess.Popen([sys.executable, "-m", job.get("program", "lfwstudy.training.trainer"), str(folder / "job.json")],
-                                       stdin=subprocess.PIPE, stdout=log, stderr=log,
-                                       env=environment(**{**large_pages(), **limits, **job.get("environment", {})}))
+            process = subprocess.Popen(
+                [sys.executable, "-m", job.get("program", "lfwstudy.runs.training_process"), str(folder / "job.json")],
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                env=environment(**{**large_pages(), **limits, **job.get("environment", {})}),
+            )
         if children:
             children.add(process)
         try:
@@ -160,7 +169,9 @@ def end_with_parent(lease=None):
 
     lease: seconds after which a parent that writes nothing into the pipe counts as gone, too; None waits for ever.
     """
-    while select.select([0], [], [], lease)[0] and os.read(0, 4096):  # not sys.stdin, whose lock would be held at the end
+    while select.select([0], [], [], lease)[0] and os.read(
+        0, 4096
+    ):  # not sys.stdin, whose lock would be held at the end
         pass
     os._exit(3)
 
@@ -190,6 +201,7 @@ class Progress:
         if text == self.text:
             return
         from IPython.display import DisplayHandle, Markdown
+
         self.text = text
         line = Markdown(html.escape(text, quote=False))  # it may tell what stood in a file
         if self.handle is None:
@@ -238,7 +250,9 @@ def _thread_limits(threads):
 
 def _history(folder):
     try:
-        return [{**row, "val_accuracy": f"{float(row['val_accuracy']):.3f}"} for row in read_csv(folder / "history.csv")]
+        return [
+            {**row, "val_accuracy": f"{float(row['val_accuracy']):.3f}"} for row in read_csv(folder / "history.csv")
+        ]
     except (OSError, ValueError, KeyError, TypeError, csv.Error):  # not there yet, or damaged by hand
         return []
 

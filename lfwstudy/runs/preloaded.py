@@ -5,15 +5,15 @@ import sys
 from lfwstudy.system.machine import quiet_stderr
 
 with quiet_stderr():
-    from lfwstudy.training import trainer
+    from lfwstudy.runs import training_process
 # What a run's results are measured with, and a checkpoint is written with.
 import h5py  # noqa: F401
 import scipy.stats  # noqa: F401
 import setproctitle  # noqa: F401
-import sklearn.linear_model  # noqa: F401
+import sklearn.linear_model
 import sklearn.metrics  # noqa: F401
 
 from lfwstudy.runs.forked import serve
 
 if __name__ == "__main__":
-    sys.exit(trainer.main(serve()))
+    sys.exit(training_process.main(serve()))

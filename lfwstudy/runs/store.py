@@ -48,8 +48,11 @@ class Store:
 
     def ids(self):
         """Ids of all runs that have a folder, finished or not, sorted."""
-        return sorted(p.name for p in self.root.glob("*") if p.is_dir() and "." not in p.name) \
-            if self.root.is_dir() else []
+        return (
+            sorted(p.name for p in self.root.glob("*") if p.is_dir() and "." not in p.name)
+            if self.root.is_dir()
+            else []
+        )
 
     def result(self, run):
         """result.json of a finished run; "nan" and "inf" are floats again. Raises RunError where it is damaged."""
@@ -64,8 +67,10 @@ class Store:
         """History rows as dicts of numbers, [] where there is none yet or it is damaged. Of unfinished runs too."""
         try:
             # Runs of earlier versions have fewer columns, those resumed from one empty fields in them.
-            return [{key: int(value) if key == "epoch" else float(value or "nan") for key, value in row.items()}
-                    for row in read_csv(self.folder(run) / "history.csv")]
+            return [
+                {key: int(value) if key == "epoch" else float(value or "nan") for key, value in row.items()}
+                for row in read_csv(self.folder(run) / "history.csv")
+            ]
         except (FileNotFoundError, ValueError, TypeError, csv.Error):
             return []
 
@@ -83,8 +88,10 @@ class Store:
     def calibrated_scores(self, run):
         """`scores` of the test pairs, both columns calibrated on the validation pairs (Platt 1999)."""
         test, held = self.scores(run), self.scores(run, "val")
-        return {"label": test["label"], **{column: calibrated(held["label"], held[column], test[column])
-                                           for column in ("score", "score_at_best")}}
+        return {
+            "label": test["label"],
+            **{column: calibrated(held["label"], held[column], test[column]) for column in ("score", "score_at_best")},
+        }
 
     def has_weights(self, run):
         """Whether a run's network is kept."""
@@ -148,15 +155,22 @@ class Store:
         """What is wrong with each run, None where nothing is; of many by processes of their own, one a core."""
         if len(runs) <= few or cores() == 1:
             return map(self._what_is_wrong, runs)
-        parts = [runs[first::cores()] for first in range(cores())]
+        parts = [runs[first :: cores()] for first in range(cores())]
         with ThreadPoolExecutor(len(parts)) as pool:
             told = pool.map(self._ask_a_process, parts)
-            found = {run: problem for part, problems in zip(parts, told) for run, problem in zip(part, problems, strict=True)}
+            found = {
+                run: problem for part, problems in zip(parts, told) for run, problem in zip(part, problems, strict=True)
+            }
         return [found[run] for run in runs]
 
     def _ask_a_process(self, runs):
-        done = subprocess.run([sys.executable, "-m", "lfwstudy.runs.store", str(self.root)], input=json.dumps(runs), text=True,
-                              capture_output=True, env=environment())
+        done = subprocess.run(
+            [sys.executable, "-m", "lfwstudy.runs.store", str(self.root)],
+            input=json.dumps(runs),
+            text=True,
+            capture_output=True,
+            env=environment(),
+        )
         return json.loads(done.stdout) if done.returncode == 0 else list(map(self._what_is_wrong, runs))
 
     def _what_is_wrong(self, run):
@@ -170,7 +184,9 @@ class Store:
     def _id_of(self, config, run):
         """The id that config.json's content gives; `run` itself where a later version's settings stand in it."""
         try:
-            return RunConfig.from_dict(config["config"]).identify(config["seed"], config["precision"], config["data_digest"])
+            return RunConfig.from_dict(config["config"]).identify(
+                config["seed"], config["precision"], config["data_digest"]
+            )
         except UnknownSettingError:
             return run
 
@@ -178,13 +194,20 @@ class Store:
         config, result = self.record(run)
         if config["run"] != run or result["run"] != run:
             return "its files name another run"
-        named = re.fullmatch("[0-9a-f]{16}", run) and config.get("version") == TRAINING_VERSION and "data_digest" in config
+        named = (
+            re.fullmatch("[0-9a-f]{16}", run) and config.get("version") == TRAINING_VERSION and "data_digest" in config
+        )
         if named and run != self._id_of(config, run):
             return "config.json is not of the configuration that names the run"
-        wrong = [name for name in NUMBERS if not isinstance(result[name], (int, float, type(None)))
-                 and result[name] not in ("nan", "inf", "-inf")]
+        wrong = [
+            name
+            for name in NUMBERS
+            if not isinstance(result[name], (int, float, type(None))) and result[name] not in ("nan", "inf", "-inf")
+        ]
         if wrong or result["status"] not in ("finished", "diverged"):
-            return f"result.json has {wrong[0] if wrong else 'status'} {quoted(result[wrong[0] if wrong else 'status'])}"
+            return (
+                f"result.json has {wrong[0] if wrong else 'status'} {quoted(result[wrong[0] if wrong else 'status'])}"
+            )
         rows = self.history(run)
         if [row["epoch"] for row in rows] != list(range(1, result["epochs_run"] + 1)):
             return f"history.csv has {len(rows)} readable epochs, result.json {result['epochs_run']}"
@@ -219,8 +242,11 @@ def _result(path, stamp):
         content = read_json(path).items()
     except (ValueError, AttributeError) as error:
         raise RunError(f"{path}: damaged ({error}); `lfwstudy run` sets such a run aside and trains it anew") from error
-    return {key: float(value) if value in ("nan", "inf", "-inf") else value
-            for key, value in content if not isinstance(value, (dict, list))}
+    return {
+        key: float(value) if value in ("nan", "inf", "-inf") else value
+        for key, value in content
+        if not isinstance(value, (dict, list))
+    }
 
 
 @lru_cache(maxsize=512)
@@ -238,9 +264,14 @@ def _read_scores(path, parts):
     scores = {}
     for part in parts if whole else ():
         at = starts[_SETS.index(part)]
-        lines = text[at:next((other for other in found if other > at), len(text))] if at >= 0 else ""
-        numbers = np.loadtxt(io.StringIO(lines), delimiter=",", quotechar='"', comments=None, skiprows=1, usecols=(4, 5, 6),
-                             ndmin=2) if lines else np.empty((0, 3))
+        lines = text[at : next((other for other in found if other > at), len(text))] if at >= 0 else ""
+        numbers = (
+            np.loadtxt(
+                io.StringIO(lines), delimiter=",", quotechar='"', comments=None, skiprows=1, usecols=(4, 5, 6), ndmin=2
+            )
+            if lines
+            else np.empty((0, 3))
+        )
         whole = whole and lines.count(f"\n{part},") == len(numbers)
         scores[part] = dict(zip(("label", "score", "score_at_best"), numbers.T))
     if not whole:

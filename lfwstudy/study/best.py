@@ -4,8 +4,8 @@ import math
 
 import numpy as np
 
-from lfwstudy.evaluation import metrics
 from lfwstudy.errors import StudyError
+from lfwstudy.evaluation import metrics
 
 # What tells one ladder's rows from another's within results.csv.
 LADDER_COLUMNS = ("ladder", "protocol", "split", "select")
@@ -73,8 +73,11 @@ def best_run(rows, store, need_weights=False) -> dict | None:
         None where no such run is finished.
     """
     for configuration in _ranked(rows):
-        runs = [row for row in configuration if store.is_finished(row["run"])
-                and (not need_weights or store.has_weights(row["run"]))]
+        runs = [
+            row
+            for row in configuration
+            if store.is_finished(row["run"]) and (not need_weights or store.has_weights(row["run"]))
+        ]
         if len(runs) > 1:
             runs.sort(key=lambda row: _cross_entropy(store.scores(row["run"], "val")))
         if runs:
@@ -91,15 +94,19 @@ def _ranked(rows):
             groups.setdefault(key, []).append(row)
     scored = [(score(group), group) for group in groups.values()]
     usable = [(found, group) for found, group in scored if all(map(math.isfinite, found))]
-    return [group for _, group in sorted(usable, key=lambda pair: pair[0], reverse=True)]  # stable: equals keep their order
+    return [
+        group for _, group in sorted(usable, key=lambda pair: pair[0], reverse=True)
+    ]  # stable: equals keep their order
 
 
 def _number(result, name):
     try:
         return float(result[name])
     except (KeyError, TypeError, ValueError):
-        raise StudyError(f"run {result.get('run')}: {name} is {str(result.get(name))[:80]!r}, not a number; "
-                         "`lfwstudy run` writes results.csv again") from None
+        raise StudyError(
+            f"run {result.get('run')}: {name} is {str(result.get(name))[:80]!r}, not a number; "
+            "`lfwstudy run` writes results.csv again"
+        ) from None
 
 
 def _cross_entropy(scored):

@@ -15,29 +15,77 @@ from pathlib import Path
 
 import numpy as np
 
-from lfwstudy.study import best
-from lfwstudy.evaluation import intervals
-from lfwstudy.runs import local
-from lfwstudy.data import duplicates
 from lfwstudy.config import PRECISIONS, PROTOCOLS, SPLITS, TRAINING_VERSION, RunConfig
-from lfwstudy.data.registry import (DATASETS, audit_random, audit_split, check_pictures, has_pair_file, load_pairs, pair_file, people_files, prepare_bank, resolve_data_dir)
+from lfwstudy.data import duplicates
+from lfwstudy.data.registry import (
+    DATASETS,
+    audit_random,
+    audit_split,
+    check_pictures,
+    has_pair_file,
+    load_pairs,
+    pair_file,
+    people_files,
+    prepare_bank,
+    resolve_data_dir,
+)
+from lfwstudy.data.splits import component_labels
 from lfwstudy.errors import ConfigError, StudyError, choose_one, one_line
+from lfwstudy.evaluation import intervals
+from lfwstudy.ladder.stage import LADDERS, PROFILES, base_config, get_ladder, get_stage, in_order, scale, seeds_of
+from lfwstudy.runs import local
+from lfwstudy.runs.store import Store
+from lfwstudy.study import best
 from lfwstudy.system.files import locked, read_csv, read_json, write_csv, write_json, write_text
 from lfwstudy.system.machine import keras_backend, resolve_precision
-from lfwstudy.runs.store import Store
-from lfwstudy.data.splits import component_labels
-from lfwstudy.ladder.stage import LADDERS, PROFILES, base_config, get_ladder, get_stage, in_order, scale, seeds_of
 
 # Where the pictures were when the study last ran; of one machine, so that it does not travel in study.json.
 DATA_DIR_HINT = ".data-dir"
 SELECTIONS = ("validation", "report")
 KEEP = ("best", "all", "none")
-RESULT_COLUMNS = (
-    "ladder stage variant seed fold profile dataset protocol split select precision backend device parameters "
-    "epochs_run epochs_max evaluated_epoch best_epoch train_accuracy train_loss train_cross_entropy val_accuracy "
-    "val_loss val_cross_entropy test_accuracy test_loss test_cross_entropy val_accuracy_at_best "
-    "test_accuracy_at_best test_auc test_eer test_tpr test_tnr test_ci_low test_ci_high seconds_per_epoch "
-    "seconds_total seconds_to_best peak_memory_mb carried_forward run").split()
+RESULT_COLUMNS = [
+    "ladder",
+    "stage",
+    "variant",
+    "seed",
+    "fold",
+    "profile",
+    "dataset",
+    "protocol",
+    "split",
+    "select",
+    "precision",
+    "backend",
+    "device",
+    "parameters",
+    "epochs_run",
+    "epochs_max",
+    "evaluated_epoch",
+    "best_epoch",
+    "train_accuracy",
+    "train_loss",
+    "train_cross_entropy",
+    "val_accuracy",
+    "val_loss",
+    "val_cross_entropy",
+    "test_accuracy",
+    "test_loss",
+    "test_cross_entropy",
+    "val_accuracy_at_best",
+    "test_accuracy_at_best",
+    "test_auc",
+    "test_eer",
+    "test_tpr",
+    "test_tnr",
+    "test_ci_low",
+    "test_ci_high",
+    "seconds_per_epoch",
+    "seconds_total",
+    "seconds_to_best",
+    "peak_memory_mb",
+    "carried_forward",
+    "run",
+]
 
 
 @dataclass(frozen=True)
@@ -67,20 +115,30 @@ class Settings:
         ladder = LADDERS[choose_one("ladder", self.ladder, LADDERS)]
         object.__setattr__(self, "split", self.split or ("components" if self.protocol == "view2" else ladder.split))
         object.__setattr__(self, "select", self.select or ladder.select)
-        for name, known in (("dataset", DATASETS), ("profile", PROFILES), ("split", SPLITS),
-                            ("protocol", PROTOCOLS), ("select", SELECTIONS), ("precision", ("auto", *PRECISIONS)),
-                            ("keep", KEEP)):
+        for name, known in (
+            ("dataset", DATASETS),
+            ("profile", PROFILES),
+            ("split", SPLITS),
+            ("protocol", PROTOCOLS),
+            ("select", SELECTIONS),
+            ("precision", ("auto", *PRECISIONS)),
+            ("keep", KEEP),
+        ):
             choose_one(name.replace("dataset", "data set"), getattr(self, name), known)
         if not isinstance(self.seeds, int) or isinstance(self.seeds, bool) or not 1 <= self.seeds <= 1000:
             raise ConfigError(f"seeds must be a whole number from 1 to 1000, got {self.seeds!r}")
         if not isinstance(self.test, bool):
             raise ConfigError(f"test must be true or false, got {self.test!r}")
         if self.select == "report" and not ladder.has_path():
-            raise ConfigError(f"--select report follows the report's own path; the ladder {self.ladder} has none: use "
-                              "--select validation")
+            raise ConfigError(
+                f"--select report follows the report's own path; the ladder {self.ladder} has none: use "
+                "--select validation"
+            )
         if self.protocol == "view2" and self.split != "components":
-            raise ConfigError(f"the split {self.split!r} does not go with protocol view2: its validation is the fold after "
-                              "the tested one")
+            raise ConfigError(
+                f"the split {self.split!r} does not go with protocol view2: its validation is the fold after "
+                "the tested one"
+            )
         if self.cluster:
             local.check_cluster(self.cluster)
         self.stage_ids()
@@ -170,7 +228,9 @@ class Study:
             entry["seeds"] = max(entry["seeds"], self.settings.seeds)
             entry["stages"] = in_order(self.settings.ladder, {*entry["stages"], *stages})
             write_json(self.out / "study.json", self.record)
-            if self.settings.dataset != "demo" and (folder := resolve_data_dir(self.settings.dataset, self.settings.data_dir)):
+            if self.settings.dataset != "demo" and (
+                folder := resolve_data_dir(self.settings.dataset, self.settings.data_dir)
+            ):
                 write_text(self.out / DATA_DIR_HINT, str(folder))
 
     # -- what there is to do -------------------------------------------------------------------------------------
@@ -193,13 +253,22 @@ class Study:
 
     def base(self):
         """The configuration the ladder starts from, in unscaled epochs."""
-        return base_config(self.settings.profile, self.settings.ladder, dataset=self.settings.dataset, protocol=self.settings.protocol,
-                           split=self.settings.split, fold=self.folds()[0])
+        return base_config(
+            self.settings.profile,
+            self.settings.ladder,
+            dataset=self.settings.dataset,
+            protocol=self.settings.protocol,
+            split=self.settings.split,
+            fold=self.folds()[0],
+        )
 
     def published(self, rung, candidate):
         """What the report prints on a Candidate of a Rung; None where it prints nothing, or describes another configuration
         there than this study's, which another choice carried forward."""
-        same = LADDERS[self.settings.ladder].path(self.base()).get((candidate.stage, candidate.variant)) == candidate.config
+        same = (
+            LADDERS[self.settings.ladder].path(self.base()).get((candidate.stage, candidate.variant))
+            == candidate.config
+        )
         return next(v.published for v in rung.stage.variants if v.id == candidate.variant) if same else None
 
     def first(self):
@@ -279,13 +348,16 @@ class Study:
             self.set_aside_damaged(show)
         if train and name not in self.stages():
             ladder = get_ladder(self.settings.ladder)
-            earlier = ladder[:ladder.index(stage)] if not self.stages() else ()
+            earlier = ladder[: ladder.index(stage)] if not self.stages() else ()
             self.ask([s.id for s in earlier if s.carry] + [name])
         rungs = self.climb(upto=name, train=train, show=show)
         if rungs and rungs[-1].stage.id == name:
             return rungs[-1]
-        why = f"stage {rungs[-1].stage.id} is not finished ({self.why_incomplete(rungs[-1])})" if name in self.stages() \
+        why = (
+            f"stage {rungs[-1].stage.id} is not finished ({self.why_incomplete(rungs[-1])})"
+            if name in self.stages()
             else "this study was not asked for it"
+        )
         why = f"stage {name} could not be reached: {why}"
         if train:
             raise StudyError(why)
@@ -310,7 +382,9 @@ class Study:
         self.write_results()
         # Whatever the reason: nobody waits for a run that nobody trains any more.
         tried = {job["run"]: job["title"] for job in jobs}
-        return {s.run: f"{tried[s.run]}: not finished" for s in self.missing(s for s in specs if s.run in tried)} | failures
+        return {
+            s.run: f"{tried[s.run]}: not finished" for s in self.missing(s for s in specs if s.run in tried)
+        } | failures
 
     def train_all(self, show=None):
         """Train what this combination's ladder lacks, no stage waiting for another that it does not depend on.
@@ -337,8 +411,13 @@ class Study:
         starts, specs = [None], []
         for name in self.stages():
             stage = get_stage(self.settings.ladder, name)
-            tries = [[self._candidate(stage, v, (start.config if start else self.base()).change(v.changes))
-                      for v in stage.variants] for start in starts]
+            tries = [
+                [
+                    self._candidate(stage, v, (start.config if start else self.base()).change(v.changes))
+                    for v in stage.variants
+                ]
+                for start in starts
+            ]
             same = [of_all[0] for of_all in zip(*tries) if len({c.config for c in of_all}) == 1]
             specs += [spec for candidate in same for spec in candidate.specs]
             own = [spec for candidate in tries[0] for spec in candidate.specs]
@@ -368,8 +447,10 @@ class Study:
         if record.get("data_digest") != self.data(spec.config.data)[2]:
             reasons.append("its pictures or pairs have changed")
         changed = ", ".join(f"{key} {new}, before {old}" for key, old, new in spec.config.differences(then))
-        return "; ".join(reasons + ([f"what it starts from has changed: {changed}"] if changed else [])) \
+        return (
+            "; ".join(reasons + ([f"what it starts from has changed: {changed}"] if changed else []))
             or f"the run {known} names another configuration than its own"
+        )
 
     def why_incomplete(self, rung) -> str:
         """In words: which runs a stage that is not complete lacks, and why. Names no folder: reports travel."""
@@ -377,12 +458,21 @@ class Study:
             return "; ".join(rung.failures.values())
         told = []
         for candidate in rung.candidates:
-            missing = {spec: self.why_unfinished(spec, rung.failures) for spec in candidate.specs
-                       if not self.store.is_finished(spec.run)}
+            missing = {
+                spec: self.why_unfinished(spec, rung.failures)
+                for spec in candidate.specs
+                if not self.store.is_finished(spec.run)
+            }
             for reason in dict.fromkeys(missing.values()):
                 specs = [spec for spec in missing if missing[spec] == reason]
-                seeds = "" if len(specs) == len(candidate.specs) else ", " + " and ".join(
-                    f"seed {spec.seed}" + (f" in fold {spec.fold}" if spec.fold else "") for spec in specs)
+                seeds = (
+                    ""
+                    if len(specs) == len(candidate.specs)
+                    else ", "
+                    + " and ".join(
+                        f"seed {spec.seed}" + (f" in fold {spec.fold}" if spec.fold else "") for spec in specs
+                    )
+                )
                 told.append(f"{candidate.variant}{seeds}: {reason}")
         return "; ".join(told or rung.failures.values()) or "every run diverged"
 
@@ -437,7 +527,9 @@ class Study:
         if not all(self.store.is_finished(spec.run, with_test=True) for spec in candidate.specs):
             return None
         calibrate = LADDERS[self.settings.ladder].calibrated and candidate.config.model.head != "cosine"
-        scores, labels = _test_scores(str(self.store.root), tuple((spec.seed, spec.run) for spec in candidate.specs), calibrate)
+        scores, labels = _test_scores(
+            str(self.store.root), tuple((spec.seed, spec.run) for spec in candidate.specs), calibrate
+        )
         return None if not np.isfinite(scores[column]).all() else (scores[column], labels)
 
     def validation_correct(self, candidate, column="score_at_best"):
@@ -485,12 +577,19 @@ class Study:
             rungs = study.climb()
             rows += study.rows(rungs)
             if not study.is_complete(rungs):
-                own = {key: "" if key == "split" and study.settings.protocol == "view2" else value
-                       for key, value in study.settings.combination().items()}
+                own = {
+                    key: "" if key == "split" and study.settings.protocol == "view2" else value
+                    for key, value in study.settings.combination().items()
+                }
                 have = {tuple(str(row[name] if row[name] is not None else "") for name in _ROW_KEY) for row in rows}
-                rows += [row for row in known if all(row.get(key) == value for key, value in own.items())
-                         and tuple(row.get(name) for name in _ROW_KEY) not in have
-                         and re.fullmatch("[0-9a-f]{16}", row.get("run") or "") and self.store.is_finished(row["run"])]
+                rows += [
+                    row
+                    for row in known
+                    if all(row.get(key) == value for key, value in own.items())
+                    and tuple(row.get(name) for name in _ROW_KEY) not in have
+                    and re.fullmatch("[0-9a-f]{16}", row.get("run") or "")
+                    and self.store.is_finished(row["run"])
+                ]
         write_csv(path, RESULT_COLUMNS, rows)
 
     def is_complete(self, rungs):
@@ -500,10 +599,17 @@ class Study:
     def combinations(self):
         """A Study per combination of ladder, protocol, split and selection that was ever asked for here."""
         record = self._read_record()
-        return [Study(dataclasses.replace(
-            self.settings, out=str(self.out), stages="",
-            **{key: entry[key] for key in ("ladder", "protocol", "split", "select", "seeds")}))
-            for entry in record["combinations"]]
+        return [
+            Study(
+                dataclasses.replace(
+                    self.settings,
+                    out=str(self.out),
+                    stages="",
+                    **{key: entry[key] for key in ("ladder", "protocol", "split", "select", "seeds")},
+                )
+            )
+            for entry in record["combinations"]
+        ]
 
     def prune(self):
         """Delete the weights that `--keep` does not want, at the end; those of runs without test scores stay.
@@ -531,8 +637,9 @@ class Study:
             scaled = scale(folded, self.settings.profile, self.settings.ladder)
             digest = self.data(scaled.data)[2]
             for seed in range(self.seeds_of(stage)):
-                specs.append(Spec(stage.id, variant.id, seed, fold, scaled,
-                                  scaled.identify(seed, self.precision, digest)))
+                specs.append(
+                    Spec(stage.id, variant.id, seed, fold, scaled, scaled.identify(seed, self.precision, digest))
+                )
         return Candidate(stage.id, variant.id, config, tuple(specs))
 
     def _score(self, candidate):
@@ -571,25 +678,45 @@ class Study:
         """What a run still needs: "train", "score-test" or None. A finished run is never trained again."""
         if not self.store.is_finished(spec.run):
             return "train"
-        if self.settings.test and not self.store.is_finished(spec.run, with_test=True) \
-                and self.store.can_score(spec.run):
+        if (
+            self.settings.test
+            and not self.store.is_finished(spec.run, with_test=True)
+            and self.store.can_score(spec.run)
+        ):
             return "score-test"
         return None
 
     def _job(self, spec, task):
-        return {"task": task, "run": spec.run, "config": spec.config.to_dict(), "seed": spec.seed,
-                "precision": self.precision, "data_dir": self.settings.data_dir,
-                "data_digest": self.data(spec.config.data)[2],
-                "folder": str(self.store.folder(spec.run)), "score_test": self.settings.test,
-                "keep_weights": self.settings.keep != "none" or not self.settings.test,
-                "title": f"{spec.stage}/{spec.variant}, seed {spec.seed}" + (f", fold {spec.fold}" if spec.fold else ""),
-                "epochs": spec.config.training.epochs, "threads": PROFILES[self.settings.profile].threads}
+        return {
+            "task": task,
+            "run": spec.run,
+            "config": spec.config.to_dict(),
+            "seed": spec.seed,
+            "precision": self.precision,
+            "data_dir": self.settings.data_dir,
+            "data_digest": self.data(spec.config.data)[2],
+            "folder": str(self.store.folder(spec.run)),
+            "score_test": self.settings.test,
+            "keep_weights": self.settings.keep != "none" or not self.settings.test,
+            "title": f"{spec.stage}/{spec.variant}, seed {spec.seed}" + (f", fold {spec.fold}" if spec.fold else ""),
+            "epochs": spec.config.training.epochs,
+            "threads": PROFILES[self.settings.profile].threads,
+        }
 
     def _row(self, rung, candidate, spec):
         result = self.store.result(spec.run)
-        own = {"stage": spec.stage, "variant": spec.variant, "seed": spec.seed, "fold": spec.fold, "run": spec.run,
-               "profile": self.settings.profile, "dataset": self.settings.dataset, "carried_forward": rung.carries(candidate.variant),
-               **self.settings.combination(), "precision": self.precision}
+        own = {
+            "stage": spec.stage,
+            "variant": spec.variant,
+            "seed": spec.seed,
+            "fold": spec.fold,
+            "run": spec.run,
+            "profile": self.settings.profile,
+            "dataset": self.settings.dataset,
+            "carried_forward": rung.carries(candidate.variant),
+            **self.settings.combination(),
+            "precision": self.precision,
+        }
         if self.settings.protocol == "view2":
             own["split"] = None
         return {column: own.get(column, result.get(column)) for column in RESULT_COLUMNS}
@@ -607,20 +734,29 @@ class Study:
         try:
             record = read_json(path)
             for entry in record["combinations"]:
-                Settings(**{key: entry[key] for key in ("ladder", "protocol", "split", "select", "seeds")},
-                         stages=",".join(entry["stages"]))
+                Settings(
+                    **{key: entry[key] for key in ("ladder", "protocol", "split", "select", "seeds")},
+                    stages=",".join(entry["stages"]),
+                )
             choose_one("precision", record["precision"], PRECISIONS)
             choose_one("data set", record["dataset"], DATASETS), choose_one("profile", record["profile"], PROFILES)
         except FileNotFoundError:
-            return {"dataset": s.dataset, "profile": s.profile, "precision": resolve_precision(s.precision),
-                    "combinations": []}
+            return {
+                "dataset": s.dataset,
+                "profile": s.profile,
+                "precision": resolve_precision(s.precision),
+                "combinations": [],
+            }
         except (ValueError, KeyError, TypeError) as error:
-            raise ConfigError(f"{path}: not a readable study ({error}); move it away to start anew, the finished "
-                              "runs beside it stay usable") from error
+            raise ConfigError(
+                f"{path}: not a readable study ({error}); move it away to start anew, the finished "
+                "runs beside it stay usable"
+            ) from error
         for name in ("dataset", "profile"):
             if record[name] != getattr(s, name):
-                raise ConfigError(f"{self.out} holds a study with {name} {record[name]}; {getattr(s, name)} needs "
-                                  "another --out")
+                raise ConfigError(
+                    f"{self.out} holds a study with {name} {record[name]}; {getattr(s, name)} needs another --out"
+                )
         if s.precision not in ("auto", record["precision"]):
             raise ConfigError(f"{self.out} holds a study in {record['precision']}; {s.precision} needs another --out")
         return record
@@ -640,9 +776,13 @@ def open_study(out):
         entry = record["combinations"][0]
         hint = out / DATA_DIR_HINT
         data_dir = hint.read_text(encoding="utf-8") if hint.is_file() else ""
-        settings = Settings(dataset=record["dataset"], profile=record["profile"], out=str(out),
-                            data_dir=data_dir if os.path.exists(data_dir) else "",
-                            **{key: entry[key] for key in ("ladder", "protocol", "split", "select", "seeds")})
+        settings = Settings(
+            dataset=record["dataset"],
+            profile=record["profile"],
+            out=str(out),
+            data_dir=data_dir if os.path.exists(data_dir) else "",
+            **{key: entry[key] for key in ("ladder", "protocol", "split", "select", "seeds")},
+        )
     except (ValueError, KeyError, IndexError, TypeError) as error:
         raise StudyError(f"{out / 'study.json'}: not a readable study ({error})") from error
     return Study(settings).combinations()
@@ -651,7 +791,9 @@ def open_study(out):
 def default_root():
     """The checkout (the nearest folder upwards whose pyproject.toml names this project), else the current folder."""
     here = Path.cwd()
-    return next((folder for folder in (here, *here.parents) if _project_name(folder / "pyproject.toml") == "lfwstudy"), here)
+    return next(
+        (folder for folder in (here, *here.parents) if _project_name(folder / "pyproject.toml") == "lfwstudy"), here
+    )
 
 
 def _project_name(path):
@@ -671,9 +813,13 @@ def _test_scores(root, runs, calibrate):
     """
     by_seed = {}
     for seed, run in runs:
-        by_seed.setdefault(seed, []).append(Store(root).calibrated_scores(run) if calibrate else Store(root).scores(run))
-    joined = {column: np.stack([np.concatenate([scored[column] for scored in by_seed[seed]]) for seed in sorted(by_seed)])
-              for column in ("score", "score_at_best", "label")}
+        by_seed.setdefault(seed, []).append(
+            Store(root).calibrated_scores(run) if calibrate else Store(root).scores(run)
+        )
+    joined = {
+        column: np.stack([np.concatenate([scored[column] for scored in by_seed[seed]]) for seed in sorted(by_seed)])
+        for column in ("score", "score_at_best", "label")
+    }
     return joined, joined["label"][0]
 
 

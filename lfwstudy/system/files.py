@@ -13,7 +13,6 @@ import zipfile
 from contextlib import contextmanager
 from pathlib import Path
 
-
 # What a spreadsheet takes for a formula: at the start of a cell, or after a separator of some country's CSV.
 FORMULA = re.compile(r"(^|[,;|\"])\s*[=+\-@\uff1d\uff0b\uff0d\uff20]")
 
@@ -101,9 +100,8 @@ def locked(path, patience=0.0):
 
 def write_text(path, text):
     """Write UTF-8 text with `\\n` line ends, atomically."""
-    with replacing(path) as temporary:
-        with open(temporary, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
+    with replacing(path) as temporary, open(temporary, "w", encoding="utf-8", newline="\n") as file:
+        file.write(text)
 
 
 def write_json(path, content):

@@ -18,8 +18,15 @@ BACKENDS = ("tensorflow", "jax")
 # Settings in a user's shell that would change what our processes compute, draw or execute, or keep them from ending.
 # The folder that holds the package.
 _ROOT = Path(__file__).resolve().parents[2]
-_USERS_OWN = ("KERAS_MAX_EPOCHS", "KERAS_MAX_STEPS_PER_EPOCH", "KERAS_NNX_ENABLED", "MPLBACKEND", "PYTHONINSPECT",
-              "PYTHONSTARTUP", "PYTHONWARNINGS")
+_USERS_OWN = (
+    "KERAS_MAX_EPOCHS",
+    "KERAS_MAX_STEPS_PER_EPOCH",
+    "KERAS_NNX_ENABLED",
+    "MPLBACKEND",
+    "PYTHONINSPECT",
+    "PYTHONSTARTUP",
+    "PYTHONWARNINGS",
+)
 # Else the first process that asks JAX for its devices keeps three quarters of an accelerator's memory.
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 
@@ -97,10 +104,18 @@ def environment(**more: str) -> dict[str, str]:
     # An empty entry, such as a trailing colon leaves, stands for the current folder.
     given = [entry for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if os.path.isabs(entry)]
     kept = {name: value for name, value in os.environ.items() if name not in _USERS_OWN}
-    return {**kept, "PYTHONPATH": os.pathsep.join(own + given), "PYTHONSAFEPATH": "1",
-            "PYTHONIOENCODING": "utf-8:backslashreplace", "KERAS_BACKEND": keras_backend(),
-            # No configuration file: the defaults.
-            "KERAS_HOME": os.devnull, "MATPLOTLIBRC": os.devnull, "TF_CPP_MIN_LOG_LEVEL": "3", **more}
+    return {
+        **kept,
+        "PYTHONPATH": os.pathsep.join(own + given),
+        "PYTHONSAFEPATH": "1",
+        "PYTHONIOENCODING": "utf-8:backslashreplace",
+        "KERAS_BACKEND": keras_backend(),
+        # No configuration file: the defaults.
+        "KERAS_HOME": os.devnull,
+        "MATPLOTLIBRC": os.devnull,
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+        **more,
+    }
 
 
 @lru_cache(maxsize=1)
@@ -148,8 +163,9 @@ def import_keras():
     try:
         import keras
     except (AttributeError, TypeError, ValueError) as error:
-        raise ConfigError(f"{_keras_json()}: Keras cannot start with it ({type(error).__name__}: {error}); correct or delete it") \
-            from error
+        raise ConfigError(
+            f"{_keras_json()}: Keras cannot start with it ({type(error).__name__}: {error}); correct or delete it"
+        ) from error
     keras.config.set_floatx("float32")
     keras.config.set_epsilon(1e-7)
     keras.config.set_image_data_format("channels_last")
@@ -190,8 +206,10 @@ def keras_backend():
         except (OSError, ValueError, KeyError, TypeError):
             return "tensorflow"
     if backend not in BACKENDS:
-        raise ConfigError(f"{source} asks Keras for the backend {repr(backend):.80}; the study runs on tensorflow or jax: set "
-                          f"KERAS_BACKEND=tensorflow, or \"backend\" in {_keras_json()}")
+        raise ConfigError(
+            f"{source} asks Keras for the backend {backend!r:.80}; the study runs on tensorflow or jax: set "
+            f'KERAS_BACKEND=tensorflow, or "backend" in {_keras_json()}'
+        )
     return backend
 
 
@@ -202,8 +220,10 @@ def _keras_json():
 def device_name():
     """What the backend computes on: the accelerator's name, else the processor's. For use where Keras is loaded."""
     import keras
+
     if keras.backend.backend() == "jax":
         import jax
+
         device = jax.devices()[0]
         if device.platform != "cpu":
             return device.device_kind
@@ -217,6 +237,7 @@ def keep_compiled(folder):
     they give the same numbers twice even where the compiler chooses among algorithms by measuring them."""
     if keras_backend() == "jax" and device_name() != cpu_name():
         import jax
+
         if not jax.config.jax_compilation_cache_dir:
             jax.config.update("jax_compilation_cache_dir", str(folder))
             jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
@@ -238,9 +259,11 @@ def precision_warning(precision):
     """A sentence where this machine has no arithmetic of its own for a precision, else None."""
     if precision == resolve_precision("auto") or precision == "float32":
         return None
-    return (f"this study computes in {precision}, which this processor ({cpu_name()}) only emulates: training takes "
-            "as long as in float32, and the numbers are the same up to rounding; a machine with AVX512-BF16, AMX "
-            "or an accelerator trains twice as fast")
+    return (
+        f"this study computes in {precision}, which this processor ({cpu_name()}) only emulates: training takes "
+        "as long as in float32, and the numbers are the same up to rounding; a machine with AVX512-BF16, AMX "
+        "or an accelerator trains twice as fast"
+    )
 
 
 def free_memory():
@@ -266,6 +289,7 @@ def peak_memory_mb():
     Of a forked training without what it shares of the libraries' files with its server and did not use itself.
     """
     import resource
+
     if "jax" in sys.modules:
         device = sys.modules["jax"].devices()[0]
         if device.platform != "cpu":

@@ -23,8 +23,12 @@ def draw_copies(seed, pairs, copies, side, zoom, brightness, shear):
         rng = np.random.default_rng([seed, 10, pair])
         shape = (copies, 2)
         parameters[pair, 1:] = affine_parameters(
-            side, rng.uniform(*zoom, shape), rng.uniform(*zoom, shape),
-            np.deg2rad(rng.uniform(-shear, shear, shape)), rng.uniform(*brightness, shape))
+            side,
+            rng.uniform(*zoom, shape),
+            rng.uniform(*zoom, shape),
+            np.deg2rad(rng.uniform(-shear, shear, shape)),
+            rng.uniform(*brightness, shape),
+        )
     return parameters
 
 
@@ -79,9 +83,11 @@ def vary(images, parameters, stretched=None):
     Bilinear, edges filled with the nearest pixel, values clipped to [0, 1]. The identity leaves an image as it is.
     """
     from keras import ops  # here, so that drawing parameters needs no Keras
+
     transform = ops.concatenate([parameters[:, :6], ops.zeros_like(parameters[:, :2])], axis=1)
-    warped = ops.image.affine_transform(images, transform, interpolation="bilinear", fill_mode="nearest",
-                                        data_format="channels_last")
+    warped = ops.image.affine_transform(
+        images, transform, interpolation="bilinear", fill_mode="nearest", data_format="channels_last"
+    )
     if stretched is not None:
         low, high = (extreme(warped, axis=(1, 2, 3), keepdims=True) for extreme in (ops.min, ops.max))
         full = (warped - low) / ops.maximum(high - low, 1e-6)
@@ -104,8 +110,10 @@ def examples(images: np.ndarray, training, count: int = 2) -> list[np.ndarray]:
     """
     pixels, (n, side, _), rng = images[..., None].astype(np.float32) / 255, images.shape, np.random.default_rng(0)
     if training.varies_online():
-        varied = [blank(vary(pixels, draw_online(rng, n, side, training)), draw_rectangles(rng, n, side, training.erase))
-                  for _ in range(count)]
+        varied = [
+            blank(vary(pixels, draw_online(rng, n, side, training)), draw_rectangles(rng, n, side, training.erase))
+            for _ in range(count)
+        ]
     else:
         copies = draw_copies(0, n, count, side, training.zoom, training.brightness, training.shear)
         stretched = np.ones(n, bool) if training.stretch_copies else None
@@ -119,6 +127,7 @@ def blank(images, rectangles):
     images: float32 (n, side, side, 1); rectangles: float32 (n, 4) as `draw_rectangles` gives them.
     """
     from keras import ops
+
     along = ops.arange(images.shape[1], dtype="float32")[None, :]
     in_x = ops.logical_and(along >= rectangles[:, 0:1], along < rectangles[:, 2:3])
     in_y = ops.logical_and(along >= rectangles[:, 1:2], along < rectangles[:, 3:4])
@@ -128,5 +137,6 @@ def blank(images, rectangles):
 
 def clip_labels(label, epsilon, classes=2):
     """Soften hard labels: 0 becomes eps/k and 1 becomes 1 - ((k-1)/k) eps (the report, "Label clipping")."""
-    return np.where(np.asarray(label) > 0.5, 1 - (classes - 1) / classes * np.asarray(epsilon),
-                    np.asarray(epsilon) / classes)
+    return np.where(
+        np.asarray(label) > 0.5, 1 - (classes - 1) / classes * np.asarray(epsilon), np.asarray(epsilon) / classes
+    )

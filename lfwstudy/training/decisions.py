@@ -2,8 +2,19 @@
 
 import math
 
-COLUMNS = ("epoch", "loss", "cross_entropy", "accuracy", "val_loss", "val_cross_entropy", "val_accuracy",
-           "learning_rate", "seconds", "penalty", "head_penalty")
+COLUMNS = (
+    "epoch",
+    "loss",
+    "cross_entropy",
+    "accuracy",
+    "val_loss",
+    "val_cross_entropy",
+    "val_accuracy",
+    "learning_rate",
+    "seconds",
+    "penalty",
+    "head_penalty",
+)
 
 
 def best_epoch(rows):

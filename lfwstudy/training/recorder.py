@@ -12,9 +12,9 @@ from contextlib import ExitStack
 import keras
 import numpy as np
 
-from lfwstudy.training import decisions
 from lfwstudy.errors import DamageError, one_line, proves_damage
 from lfwstudy.system.files import check_zip, replacing, set_aside_content, write_csv
+from lfwstudy.training import decisions
 
 # The resume state is written at the first epoch end after so many epochs or seconds. Where epochs are short (an accelerator
 # trains five of the full network while its 470 MB are written), writing takes one part of so many of the time; what is
@@ -38,7 +38,13 @@ class Recorder(keras.callbacks.Callback):
 
     def __init__(self, folder, training, siamese, validate, batches):
         super().__init__()
-        self.folder, self.training, self.siamese, self.validate, self.batches = folder, training, siamese, validate, batches
+        self.folder, self.training, self.siamese, self.validate, self.batches = (
+            folder,
+            training,
+            siamese,
+            validate,
+            batches,
+        )
         self.rows = []
         self.compiled = False
         self.saved_resume = (0, time.monotonic())
@@ -62,8 +68,12 @@ class Recorder(keras.callbacks.Callback):
             trained = self._without_compilation(trained)
             self.compiled = True
         began = time.perf_counter()
-        row = {"epoch": epoch + 1, **{name: logs[name] for name in ("loss", "cross_entropy", "accuracy")},
-               **self.validate(), "learning_rate": decisions.learning_rate(self.training, epoch + 1)}
+        row = {
+            "epoch": epoch + 1,
+            **{name: logs[name] for name in ("loss", "cross_entropy", "accuracy")},
+            **self.validate(),
+            "learning_rate": decisions.learning_rate(self.training, epoch + 1),
+        }
         # Rounded as the file has them, so that a decision from the file is the decision taken here.
         self.rows.append({name: _rounded(row[name]) for name in decisions.COLUMNS if name != "seconds"})
         self._save_weights()
@@ -158,6 +168,7 @@ def load_weights(folder, siamese, epoch):
 def _weights_problem(path, siamese):
     """What is wrong with a file of weights, None where nothing is. Raises OSError, MemoryError where it cannot be read."""
     import h5py
+
     content = path.read_bytes()
     shapes = Counter()
 
@@ -192,16 +203,16 @@ def save_resume(folder, model, rows):
     One array after the other into the format of numpy's savez, which wants them all at once: their copies would be the
     peak of memory.
     """
+
     def arrays():
         yield "rows", np.frombuffer(json.dumps(rows).encode(), np.uint8)
         for number, variable in enumerate(_state(model)):
             yield f"variable_{number}", np.asarray(variable)
 
-    with replacing(folder / "resume.npz") as temporary:
-        with zipfile.ZipFile(temporary, "w") as archive:
-            for name, array in arrays():
-                with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
-                    np.lib.format.write_array(member, array, allow_pickle=False)
+    with replacing(folder / "resume.npz") as temporary, zipfile.ZipFile(temporary, "w") as archive:
+        for name, array in arrays():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, array, allow_pickle=False)
 
 
 def load_resume(folder, model, training):
@@ -236,14 +247,17 @@ def load_resume(folder, model, training):
 
 def progress_line(row, epochs):
     """One line on an epoch for a log."""
-    return (f"epoch {row['epoch']:3d}/{epochs}  loss {row['loss']:.4g}  accuracy {row['accuracy']:.3f}  "
-            f"val_loss {row['val_loss']:.4g}  val_accuracy {row['val_accuracy']:.3f}  {row['seconds']:.1f} s")
+    return (
+        f"epoch {row['epoch']:3d}/{epochs}  loss {row['loss']:.4g}  accuracy {row['accuracy']:.3f}  "
+        f"val_loss {row['val_loss']:.4g}  val_accuracy {row['val_accuracy']:.3f}  {row['seconds']:.1f} s"
+    )
 
 
 def _state(model):
     """Variables that training changes: all but the pictures, and the optimiser's."""
     return [v for v in model.variables if v.name != "bank"] + [
-        v for v in model.optimizer.variables if all(v is not w for w in model.variables)]
+        v for v in model.optimizer.variables if all(v is not w for w in model.variables)
+    ]
 
 
 def _rounded(value):

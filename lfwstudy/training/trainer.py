@@ -1,11 +1,7 @@
-"""One configuration in, one finished run out.
-
-`python -m lfwstudy.training.trainer JOB.json` trains in a process of its own: the study's executors start it so.
-"""
+"""One configuration in, one finished run out."""
 
 import os
 import sys
-import threading
 import time
 from pathlib import Path
 
@@ -19,7 +15,16 @@ os.environ.setdefault("TF_CPU_ALLOCATOR_USE_BFC", "true")
 # alone a step of the small networks is five times faster with them, one of the full network 1.3 times.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
-from lfwstudy.system.machine import (cores, cpu_name, device_name, free_memory, import_keras, keep_compiled, keras_backend, left_out, peak_memory_mb, versions)
+from lfwstudy.system.machine import (
+    cores,
+    device_name,
+    import_keras,
+    keep_compiled,
+    keras_backend,
+    left_out,
+    peak_memory_mb,
+    versions,
+)
 
 # JAX is looked for by TensorFlow; where it is the backend, Keras loads it.
 with left_out("IPython", "matplotlib", "pandas", "sklearn", *(["jax"] if keras_backend() == "tensorflow" else [])):
@@ -27,19 +32,16 @@ with left_out("IPython", "matplotlib", "pandas", "sklearn", *(["jax"] if keras_b
 import numpy as np
 from keras import ops
 
+from lfwstudy.config import TRAINING_VERSION
+from lfwstudy.data.pairs import person_of
+from lfwstudy.data.registry import cache_folder
+from lfwstudy.errors import DamageError, RunError
 from lfwstudy.evaluation import metrics
+from lfwstudy.network.siamese import build_siamese, unit_length
+from lfwstudy.system.files import read_json, replacing, set_aside_content, write_csv, write_json
 from lfwstudy.training import decisions
 from lfwstudy.training.augment import PARAMETERS, blank, clip_labels, draw_copies, draw_online, draw_rectangles, vary
 from lfwstudy.training.recorder import Recorder, drop_weights, load_resume, load_weights, save_weights, weights_path
-from lfwstudy.config import TRAINING_VERSION, RunConfig
-from lfwstudy.data.registry import cache_folder, load_pairs, prepare_bank
-from lfwstudy.errors import DamageError, RunError, StudyError, one_line
-from lfwstudy.runs.local import end_with_parent
-from lfwstudy.system.files import locked, read_json, replacing, set_aside_content, sweep, write_csv, write_json
-from lfwstudy.network.siamese import build_siamese, unit_length
-from lfwstudy.network.cost import least_memory, tower_cost
-from lfwstudy.data.pairs import person_of
-from lfwstudy.runs.store import Store
 
 PREDICTION_COLUMNS = ("set", "pair", "left", "right", "label", "score", "score_at_best")
 EMBED_BATCH = 128
@@ -58,14 +60,19 @@ class PairTrainer(keras.Model):
     separate_twins: as in TrainingConfig.
     """
 
-    def __init__(self, siamese, images, contrast=0.0, temperature=0.1, strangers=False, batch_size=64, separate_twins=False):
+    def __init__(
+        self, siamese, images, contrast=0.0, temperature=0.1, strangers=False, batch_size=64, separate_twins=False
+    ):
         super().__init__(name="pair_trainer")
         self.siamese, self.contrast, self.temperature = siamese, contrast, temperature
         self.strangers = strangers
         # Without batch-norm it makes no difference, and one batch is faster.
-        self.separate_twins = separate_twins and any("norm" in layer.name for layer in siamese.get_layer("tower").layers)
-        self.bank = self.add_weight(shape=images.shape, dtype="uint8", trainable=False, initializer="zeros",
-                                    name="bank")
+        self.separate_twins = separate_twins and any(
+            "norm" in layer.name for layer in siamese.get_layer("tower").layers
+        )
+        self.bank = self.add_weight(
+            shape=images.shape, dtype="uint8", trainable=False, initializer="zeros", name="bank"
+        )
         self.bank.assign(images)
         self.tower, head = siamese.get_layer("tower"), siamese.get_layer("head")
         self.logit = keras.Model(head.inputs, head.get_layer("logit").output)
@@ -80,6 +87,7 @@ class PairTrainer(keras.Model):
             both = ops.concatenate([self.tower(twin, training=True) for twin in twins], axis=0)
         elif training and self.blocks:
             from lfwstudy.network.tensorflow_ops import first_blocks
+
             both = self.after_blocks(first_blocks(self.blocks, pictures), training=True)
         else:
             both = self.tower(pictures, training=training)
@@ -111,6 +119,7 @@ def fused_blocks(tower, batch_size):
     if keras.backend.backend() != "tensorflow":
         return []
     from lfwstudy.network.tensorflow_ops import PICTURES_AT_ONCE
+
     layers = tower.layers[1:7]
     plain = [layer.name for layer in layers] == [name + number for number in "12" for name in ("conv", "relu", "pool")]
     if not plain or 2 * batch_size <= PICTURES_AT_ONCE:  # one slice would only be computed twice
@@ -122,10 +131,10 @@ def fused_blocks(tower, batch_size):
 def after_blocks(tower, blocks):
     """What follows a tower's first blocks, its layers in another order: as in these, pooling goes before the ReLU. That is
     the same, and leaves the ReLU and its gradient a quarter of the values."""
-    layers = tower.layers[1 + sum(map(len, blocks)):]
+    layers = tower.layers[1 + sum(map(len, blocks)) :]
     for at, layer in enumerate(layers[1:]):
         if isinstance(layer, keras.layers.MaxPooling2D):
-            layers[at:at + 2] = layer, layers[at]
+            layers[at : at + 2] = layer, layers[at]
     before = blocks[-1][-1].output
     given = x = keras.Input(before.shape[1:], dtype=before.dtype)
     for layer in layers:
@@ -204,7 +213,7 @@ class Scorer:
         left, right, _ = self.parts[part]
         rows, at = np.unique(np.concatenate([left, right]), return_inverse=True)
         embeddings = self.embed(rows)
-        return [embeddings[at[:len(left)]], embeddings[at[len(left):]]]
+        return [embeddings[at[: len(left)]], embeddings[at[len(left) :]]]
 
     def calibrate(self):
         """Fit a cosine head's scale and shift to validation's labels (Platt 1999), its cohort embedded anew before; other
@@ -221,8 +230,9 @@ class Scorer:
         """Embeddings of pictures by row number in inference mode: float32 (n, d)."""
         rows = rows.astype(np.int32)
         # `predict` would build a data set each time: four fifths of the time of a small network's validation.
-        return np.concatenate([self.indexed.predict_on_batch(rows[at:at + EMBED_BATCH])
-                               for at in range(0, len(rows), EMBED_BATCH)])
+        return np.concatenate(
+            [self.indexed.predict_on_batch(rows[at : at + EMBED_BATCH]) for at in range(0, len(rows), EMBED_BATCH)]
+        )
 
     def penalty(self):
         """The weights' penalty in the loss."""
@@ -233,8 +243,13 @@ class Scorer:
         self.calibrate()
         label, score = self.parts["val"][2], self.scores("val")
         entropy, penalty = metrics.cross_entropy(label, score), self.penalty()
-        return {"val_loss": entropy + penalty, "val_cross_entropy": entropy, "val_accuracy": metrics.accuracy(label, score),
-                "penalty": penalty, "head_penalty": float(sum(map(float, self.head.losses)))}
+        return {
+            "val_loss": entropy + penalty,
+            "val_cross_entropy": entropy,
+            "val_accuracy": metrics.accuracy(label, score),
+            "penalty": penalty,
+            "head_penalty": float(sum(map(float, self.head.losses))),
+        }
 
 
 def gather(bank, rows):
@@ -280,8 +295,14 @@ def train(config, seed, precision, bank, pairs, folder, run_id="", score_test=Tr
     pairs.require_protocol(config.data.protocol)
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    identity = {"run": run_id, "version": TRAINING_VERSION, "config": config.to_dict(), "seed": seed,
-                "precision": precision, "data_digest": pairs.digest(bank)}
+    identity = {
+        "run": run_id,
+        "version": TRAINING_VERSION,
+        "config": config.to_dict(),
+        "seed": seed,
+        "precision": precision,
+        "data_digest": pairs.digest(bank),
+    }
     forget_another_run(folder, identity)
     write_json(folder / "config.json", identity)
     keep_compiled(cache_folder() / "compiled")
@@ -295,11 +316,20 @@ def train(config, seed, precision, bank, pairs, folder, run_id="", score_test=Tr
     evaluated = decisions.evaluated_epoch(rows, config.training)
     if not weights_path(folder, evaluated).exists():
         save_weights(folder, trainer.siamese, evaluated)  # the last epoch's, still in memory
-    measured = {"seed": seed, "precision": precision, "backend": keras.backend.backend(), "device": device_name(),
-                "threads": int(os.environ.get("TF_NUM_INTRAOP_THREADS") or cores()),
-                "status": "diverged" if decisions.diverged(rows) else "finished",
-                "epochs_run": len(rows), "epochs_max": config.training.epochs, "evaluated_epoch": evaluated,
-                "best_epoch": decisions.best_epoch(rows), **durations(rows), "versions": versions()}
+    measured = {
+        "seed": seed,
+        "precision": precision,
+        "backend": keras.backend.backend(),
+        "device": device_name(),
+        "threads": int(os.environ.get("TF_NUM_INTRAOP_THREADS") or cores()),
+        "status": "diverged" if decisions.diverged(rows) else "finished",
+        "epochs_run": len(rows),
+        "epochs_max": config.training.epochs,
+        "evaluated_epoch": evaluated,
+        "best_epoch": decisions.best_epoch(rows),
+        **durations(rows),
+        "versions": versions(),
+    }
     finish(measured, scorer, pairs, folder, run_id, score_test, keep_weights)
 
 
@@ -316,21 +346,31 @@ def score_test_pairs(config, bank, pairs, folder, run_id="", keep_weights=True):
 def gather_parts(bank, pairs):
     """The bank of the pictures that the pairs name, and per set (left rows, right rows, label)."""
     images = bank.subset(pairs.names())
-    return images, {name: (images.rows(part.left), images.rows(part.right), part.label)
-                    for name, part in pairs.parts()}
+    return images, {name: (images.rows(part.left), images.rows(part.right), part.label) for name, part in pairs.parts()}
 
 
 def build_trainer(config, images, precision, seed):
     """A compiled PairTrainer for a RunConfig over an ImageBank, its optimiser built."""
     siamese = build_siamese(config.model, images.side, precision, seed)
-    trainer = PairTrainer(siamese, images.images, config.training.contrast, config.training.temperature,
-                          strangers=config.training.drawn_people is not None, batch_size=config.training.batch_size,
-                          separate_twins=config.training.separate_twins)
-    trainer.compile(optimizer=build_optimizer(config.training), loss=cross_entropy,
-                    metrics=[keras.metrics.MeanMetricWrapper(cross_entropy, name="cross_entropy"),
-                             keras.metrics.MeanMetricWrapper(hard_accuracy, name="accuracy")],
-                    # XLA's convolutions are slower than oneDNN's on a CPU; JAX knows nothing else.
-                    jit_compile=keras.backend.backend() != "tensorflow")
+    trainer = PairTrainer(
+        siamese,
+        images.images,
+        config.training.contrast,
+        config.training.temperature,
+        strangers=config.training.drawn_people is not None,
+        batch_size=config.training.batch_size,
+        separate_twins=config.training.separate_twins,
+    )
+    trainer.compile(
+        optimizer=build_optimizer(config.training),
+        loss=cross_entropy,
+        metrics=[
+            keras.metrics.MeanMetricWrapper(cross_entropy, name="cross_entropy"),
+            keras.metrics.MeanMetricWrapper(hard_accuracy, name="accuracy"),
+        ],
+        # XLA's convolutions are slower than oneDNN's on a CPU; JAX knows nothing else.
+        jit_compile=keras.backend.backend() != "tensorflow",
+    )
     trainer.optimizer.build(trainer.trainable_variables)
     return trainer
 
@@ -381,6 +421,7 @@ def training_batches(config, part, images, seed, drawable=None):
             left, right = draw_people(np.random.default_rng([seed, 60, epoch]), person, drawable, count, size, each)
             targets = np.tile(np.float32([[1, 1], [0, 0]]), (len(left), 1, 1))
             return online({"left": left, "right": right}, epoch), targets
+
         return Batches(drawn, count * size * each, size * each)
 
     inputs, targets = with_copies(training, part, images.side, seed)
@@ -388,6 +429,7 @@ def training_batches(config, part, images, seed, drawable=None):
     def ordered(epoch):
         order = np.random.default_rng([seed, 30, epoch]).permutation(len(targets))
         return online({name: values[order] for name, values in inputs.items()}, epoch), targets[order]
+
     return Batches(ordered, len(targets), training.batch_size)
 
 
@@ -395,11 +437,14 @@ def with_copies(training, part, side, seed):
     """The training pairs and their offline copies as (inputs, targets), see Batches."""
     left, right, label = part
     copies = training.augmented_copies
-    inputs = {"left": np.repeat(left, copies + 1).astype(np.int32),
-              "right": np.repeat(right, copies + 1).astype(np.int32)}
+    inputs = {
+        "left": np.repeat(left, copies + 1).astype(np.int32),
+        "right": np.repeat(right, copies + 1).astype(np.int32),
+    }
     if copies:
-        warps = draw_copies(seed, len(label), copies, side, training.zoom, training.brightness,
-                            training.shear).reshape(-1, 2, PARAMETERS)
+        warps = draw_copies(seed, len(label), copies, side, training.zoom, training.brightness, training.shear).reshape(
+            -1, 2, PARAMETERS
+        )
         inputs["left_warp"], inputs["right_warp"] = warps[:, 0], warps[:, 1]
     hard = np.repeat(label, copies + 1).astype(np.float32)
     is_copy = np.tile(np.arange(copies + 1) > 0, len(label))
@@ -466,9 +511,17 @@ def fit(training, trainer, scorer, batches, folder):
         given = batches
         if keras.backend.backend() == "tensorflow":
             from lfwstudy.network.tensorflow_ops import untuned
+
             given = untuned(batches)
-        trainer.fit(given, epochs=training.epochs, initial_epoch=done, steps_per_epoch=batches.steps, shuffle=False, verbose=0,
-                    callbacks=[recorder])
+        trainer.fit(
+            given,
+            epochs=training.epochs,
+            initial_epoch=done,
+            steps_per_epoch=batches.steps,
+            shuffle=False,
+            verbose=0,
+            callbacks=[recorder],
+        )
     return recorder.rows
 
 
@@ -491,10 +544,16 @@ def finish(measured, scorer, pairs, folder, run_id, score_test, keep_weights):
     at = {"score": scores[measured["evaluated_epoch"]], "score_at_best": scores.get(measured["best_epoch"], nothing)}
     write_predictions(folder / "predictions.csv", pairs, at)
     labels = {name: scorer.parts[name][2] for name in names}
-    write_json(folder / "result.json", {
-        "run": run_id, **measured, "parameters": siamese.count_params(),
-        **measure(labels, at, penalties[measured["evaluated_epoch"]]),
-        "peak_memory_mb": measured.get("peak_memory_mb") or peak_memory_mb()})
+    write_json(
+        folder / "result.json",
+        {
+            "run": run_id,
+            **measured,
+            "parameters": siamese.count_params(),
+            **measure(labels, at, penalties[measured["evaluated_epoch"]]),
+            "peak_memory_mb": measured.get("peak_memory_mb") or peak_memory_mb(),
+        },
+    )
     (folder / "resume.npz").unlink(missing_ok=True)
     # Without test scores both epochs' weights are still needed: a later command adds the scores.
     drop_weights(folder, keep=() if score_test else scores)
@@ -510,13 +569,17 @@ def measure(labels, at, penalty):
         result[f"{name}_cross_entropy"] = summary.get("cross_entropy")
         result[f"{name}_loss"] = summary["cross_entropy"] + penalty if known else None
         result[f"{name}_accuracy_at_best"] = (
-            metrics.accuracy(labels[name], at["score_at_best"][name]) if known else None)
+            metrics.accuracy(labels[name], at["score_at_best"][name]) if known else None
+        )
         if name == "test":
             result |= {f"test_{key}": summary.get(key) for key in ("auc", "eer", "tpr", "tnr")}
             accuracy = summary.get("accuracy")
             finite = accuracy is not None and np.isfinite(accuracy)
-            low, high = metrics.wilson(round(accuracy * len(labels[name])), len(labels[name])) if finite else (
-                (None, None) if not known else (float("nan"), float("nan")))
+            low, high = (
+                metrics.wilson(round(accuracy * len(labels[name])), len(labels[name]))
+                if finite
+                else ((None, None) if not known else (float("nan"), float("nan")))
+            )
             result |= {"test_ci_low": low, "test_ci_high": high}
     return result
 
@@ -532,16 +595,21 @@ def forget_another_run(folder, identity):
         known = None
     if known != identity:
         aside = set_aside_content(folder)
-        print(f"{resume}: the folder's config.json is not of this run; set aside as {aside.name}, this run starts anew",
-              file=sys.stderr)
+        print(
+            f"{resume}: the folder's config.json is not of this run; set aside as {aside.name}, this run starts anew",
+            file=sys.stderr,
+        )
 
 
 def durations(rows):
     """Seconds of the history's rows: per epoch, in all, and until the best epoch's end."""
     each = [row["seconds"] for row in rows]
     best = decisions.best_epoch(rows)
-    return {"seconds_per_epoch": sum(each) / len(each), "seconds_total": sum(each),
-            "seconds_to_best": sum(each[:best]) if best else None}
+    return {
+        "seconds_per_epoch": sum(each) / len(each),
+        "seconds_total": sum(each),
+        "seconds_to_best": sum(each[:best]) if best else None,
+    }
 
 
 def write_predictions(path, pairs, at):
@@ -550,72 +618,15 @@ def write_predictions(path, pairs, at):
     for name, part in pairs.parts():
         if name in at["score"]:
             for i in range(len(part)):
-                rows.append({"set": name, "pair": int(part.line[i]), "left": part.left[i], "right": part.right[i],
-                             "label": int(part.label[i]), "score": float(at["score"][name][i]),
-                             "score_at_best": float(at["score_at_best"][name][i])})
+                rows.append(
+                    {
+                        "set": name,
+                        "pair": int(part.line[i]),
+                        "left": part.left[i],
+                        "right": part.right[i],
+                        "label": int(part.label[i]),
+                        "score": float(at["score"][name][i]),
+                        "score_at_best": float(at["score_at_best"][name][i]),
+                    }
+                )
     write_csv(path, PREDICTION_COLUMNS, rows)
-
-
-def main(path):
-    """Train the job described by a JSON file; one line where it fails. Exit status 0, 1 where the machine is at fault
-    (disk, memory), 2 where the input cannot be used."""
-    job = read_json(path)
-    if job.get("ends_with_parent"):
-        threading.Thread(target=end_with_parent, args=(job.get("lease"),), daemon=True).start()
-    try:
-        run_job(job)
-    except BlockingIOError:
-        print(f"error: another process trains run {job['run']}", file=sys.stderr)
-        return 2
-    except StudyError as error:
-        print(f"error: {one_line(error)}", file=sys.stderr)
-        return 2
-    except Exception as error:
-        # The backend's own kind of error, which must not be imported here, has a name only.
-        memory = isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError"
-        if not memory and not isinstance(error, OSError):
-            raise
-        # HDF5's message of several lines hides what the system said.
-        what = "out of memory" if memory else os.strerror(error.errno) if error.errno else type(error).__name__
-        print(f"error: run {job['run']}: {what}: {one_line(str(error))[:300]}", file=sys.stderr)
-        return 1
-    return 0
-
-
-def run_job(job):
-    """Train or score what a job says. Raises StudyError, BlockingIOError where another process is at it."""
-    config = RunConfig.from_dict(job["config"])
-    bank = prepare_bank(config.data, job["data_dir"])
-    pairs = load_pairs(config.data, job["data_dir"])
-    run_id = config.identify(job["seed"], job["precision"], pairs.digest(bank))
-    if run_id != job["run"]:
-        raise RunError(f"run {job['run']} was asked for, but its data have changed meanwhile")
-    folder, keep = Path(job["folder"]), job["keep_weights"]
-    # A process whose study was killed needs a moment to notice; two must not write one run.
-    with locked(folder / ".lock", patience=job.get("patience", 30)):
-        if job["task"] == "train" and Store(folder.parent).is_finished(run_id):
-            return  # by the process that held the lock until now
-        sweep(folder)
-        require_memory(config)
-        try:
-            if job["task"] == "score-test":
-                score_test_pairs(config, bank, pairs, folder, run_id, keep)
-            else:
-                train(config, job["seed"], job["precision"], bank, pairs, folder, run_id, job["score_test"], keep)
-            return
-        except DamageError as error:  # set aside by now
-            print(f"{error}; this run starts anew", file=sys.stderr)
-        train(config, job["seed"], job["precision"], bank, pairs, folder, run_id, job["score_test"], keep)
-
-
-def require_memory(config):
-    """Raise MemoryError where a RunConfig cannot be trained in what is free of this machine's memory: better at once than
-    after minutes. An accelerator has its own."""
-    need, free = least_memory(config.model, config.data.side, config.training.batch_size), free_memory()
-    if free is not None and free < need and device_name() == cpu_name():
-        raise MemoryError(f"a network of {tower_cost(config.model, config.data.side)[1]:,} parameters needs at least "
-                          f"{need / 2**30:.1f} GiB to be trained, {free / 2**30:.1f} GiB are free on this machine")
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))

@@ -13,14 +13,14 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from PIL.ExifTags import Base
 from PIL.JpegImagePlugin import JpegImageFile
 
-from lfwstudy.data.bank import FORMATS, SOURCE_SIDE, frame, to_grey
-from lfwstudy.study.best import best_run
 from lfwstudy.config import DataConfig, RunConfig
-from lfwstudy.errors import DataError, StudyError, is_the_machines, one_line
-from lfwstudy.system.files import read_csv, read_json
+from lfwstudy.data.bank import FORMATS, SOURCE_SIDE, frame, to_grey
 from lfwstudy.data.filetypes import HEAD, name_foreign
+from lfwstudy.errors import DataError, StudyError, is_the_machines, one_line
 from lfwstudy.runs.store import Store
+from lfwstudy.study.best import best_run
 from lfwstudy.study.study import default_root
+from lfwstudy.system.files import read_csv, read_json
 
 # LFW enlarges the box of the Viola-Jones detector so many times (Huang et al. 2007, section III).
 ENLARGE = 2.2
@@ -40,8 +40,10 @@ def verify_photos(left, right, out="", left_box=None, right_box=None):
     DataError where a photo cannot be read or its face is not the only one, StudyError where there is no model.
     """
     photos = [load_photo(path) for path in (left, right)]
-    boxes = [box or find_face(photo, path, side) for photo, path, side, box in
-             zip(photos, (left, right), ("left", "right"), (left_box, right_box))]
+    boxes = [
+        box or find_face(photo, path, side)
+        for photo, path, side, box in zip(photos, (left, right), ("left", "right"), (left_box, right_box))
+    ]
     faces = [frame_face(photo, box) for photo, box in zip(photos, boxes)]
     network = load_best_model(out)
     data = network.data
@@ -87,11 +89,14 @@ def read_photo(file: BinaryIO, name: str | Path) -> Image.Image:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what Pillow says of damaged metadata: the picture is what counts
             # A JPEG not through Image.open, whose limit against bombs is below what phones take; `_decode` has its own.
-            with JpegImageFile(file) if start.startswith(b"\xff\xd8\xff") else Image.open(file, formats=FORMATS) as image:
+            with (
+                JpegImageFile(file) if start.startswith(b"\xff\xd8\xff") else Image.open(file, formats=FORMATS) as image
+            ):
                 return _decode(image)
     except Image.DecompressionBombError:
-        raise DataError(f"{name}: too many pixels (at most {_MAX_PIXELS:,}, in a JPEG {_MAX_JPEG_PIXELS:,}); save it "
-                        "smaller") from None
+        raise DataError(
+            f"{name}: too many pixels (at most {_MAX_PIXELS:,}, in a JPEG {_MAX_JPEG_PIXELS:,}); save it smaller"
+        ) from None
     except UnidentifiedImageError:
         raise DataError(f"{name}: not a readable picture (damaged, or none of {', '.join(FORMATS)})") from None
     except Exception as error:
@@ -135,14 +140,17 @@ def full_size(photo: Image.Image) -> tuple[int, int]:
 def find_face(photo, path, side):
     """The box of the only face in a photo: (left, top, right, bottom). Raises DataError where there are none or several."""
     import cv2
+
     detector = cv2.CascadeClassifier(str(Path(cv2.data.haarcascades) / "haarcascade_frontalface_default.xml"))
     smallest = max(24, min(photo.size) // 12)
     found = detector.detectMultiScale(np.asarray(photo), 1.1, 6, minSize=(smallest, smallest))
     boxes = [tuple(int(v) * photo.info.get("reduced", 1) for v in (x, y, x + w, y + h)) for x, y, w, h in found]
     if len(boxes) != 1:
         listed = "".join(f"; {','.join(map(str, box))}" for box in boxes)
-        raise DataError(f"{path}: {len(boxes) or 'no'} face{'s' if len(boxes) > 1 else ''} found{listed}. Give the "
-                        f"face's box with --{side}-box LEFT,TOP,RIGHT,BOTTOM in pixels")
+        raise DataError(
+            f"{path}: {len(boxes) or 'no'} face{'s' if len(boxes) > 1 else ''} found{listed}. Give the "
+            f"face's box with --{side}-box LEFT,TOP,RIGHT,BOTTOM in pixels"
+        )
     return boxes[0]
 
 
@@ -158,8 +166,10 @@ def frame_face(photo, box):
     x, y = (left + right) / 2, (top + bottom) / 2
     pad = int(np.ceil(max(0, half - x, half - y, x + half - photo.width, y + half - photo.height)))
     if (photo.width + 2 * pad) * (photo.height + 2 * pad) > 8 * _WORKING_PIXELS:
-        raise DataError(f"the box {box} with its surroundings is too large for a photo of {size[0]}x{size[1]} pixels; give a "
-                        "smaller one")
+        raise DataError(
+            f"the box {box} with its surroundings is too large for a photo of {size[0]}x{size[1]} pixels; give a "
+            "smaller one"
+        )
     padded = Image.fromarray(np.pad(np.asarray(photo), pad, mode="edge"))
     area = (x - half + pad, y - half + pad, x + half + pad, y + half + pad)
     return padded.resize((SOURCE_SIDE, SOURCE_SIDE), Image.Resampling.BILINEAR, box=area)
@@ -182,17 +192,25 @@ def load_best_model(out=""):
         rows = [row for row in read_csv(folder / "results.csv") if re.fullmatch("[0-9a-f]{16}", row.get("run") or "")]
         best = best_run(rows, store, need_weights=True)
     except (StudyError, OSError, ValueError, KeyError, csv.Error) as error:
-        raise StudyError(f"{folder / 'results.csv'}: the best run cannot be told ({one_line(error)}); run `lfwstudy run --out "
-                         f"{folder}`, which mends it") from error
+        raise StudyError(
+            f"{folder / 'results.csv'}: the best run cannot be told ({one_line(error)}); run `lfwstudy run --out "
+            f"{folder}`, which mends it"
+        ) from error
     if best is None:
         raise StudyError(f"{folder}: no finished run has kept its weights; run the study with --keep best")
     run = best["run"]
     try:
         config = RunConfig.from_dict(store.record(run)[0]["config"])
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise StudyError(f"{store.folder(run) / 'config.json'}: damaged ({one_line(error)}); `lfwstudy run` sets "
-                         "such a run aside and trains it anew") from error
-    return Network(load_model(store.folder(run) / "model.keras"), config.data, f"{best['stage']}: {best['variant']}, seed {best['seed']}")
+        raise StudyError(
+            f"{store.folder(run) / 'config.json'}: damaged ({one_line(error)}); `lfwstudy run` sets "
+            "such a run aside and trains it anew"
+        ) from error
+    return Network(
+        load_model(store.folder(run) / "model.keras"),
+        config.data,
+        f"{best['stage']}: {best['variant']}, seed {best['seed']}",
+    )
 
 
 @dataclass(frozen=True)
@@ -212,10 +230,12 @@ class Network:
 def load_model(path):
     """Load a kept network in Keras' safe mode: nothing in the file is executed."""
     from lfwstudy.system.machine import start_keras_quietly
+
     start_keras_quietly()
     import keras
 
     from lfwstudy.network import siamese  # registers the network's own layers
+
     assert siamese
     try:
         return keras.saving.load_model(path, compile=False, safe_mode=True)

@@ -17,8 +17,17 @@ from lfwstudy.widgets.runs import browse_runs
 from lfwstudy.widgets.threshold import move_threshold
 from lfwstudy.widgets.training import train_live
 
-__all__ = ["bench_augmentation", "browse_pairs", "browse_runs", "find_study", "look_at_parts", "move_threshold",
-           "one_second_test", "train_live", "try_your_own"]
+__all__ = [
+    "bench_augmentation",
+    "browse_pairs",
+    "browse_runs",
+    "find_study",
+    "look_at_parts",
+    "move_threshold",
+    "one_second_test",
+    "train_live",
+    "try_your_own",
+]
 
 
 def find_study(dataset="demo", profile="quick", data_dir="", out="", number=1):

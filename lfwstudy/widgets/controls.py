@@ -91,10 +91,14 @@ def still(widget):
         return _still_gallery(widget)
     if isinstance(widget, Table):
         head = "".join(f'<th scope="col">{html.escape(name)}</th>' for name in widget.columns)
-        lines = "".join("<tr>" + "".join(f"<td>{_still_cell(v, n)}</td>" for v, n in zip(line, widget.digits)) + "</tr>"
-                        for line in widget.rows)
-        return (f'<figure><div class="scroll" tabindex="0" role="region" aria-label="Table"><table class="study"><thead><tr>{head}'
-                f"</tr></thead><tbody>{lines}</tbody></table></div></figure>")
+        lines = "".join(
+            "<tr>" + "".join(f"<td>{_still_cell(v, n)}</td>" for v, n in zip(line, widget.digits)) + "</tr>"
+            for line in widget.rows
+        )
+        return (
+            f'<figure><div class="scroll" tabindex="0" role="region" aria-label="Table"><table class="study"><thead><tr>{head}'
+            f"</tr></thead><tbody>{lines}</tbody></table></div></figure>"
+        )
     if isinstance(widget, ipywidgets.Box):
         chosen = [words for words in map(_chosen, widget.children) if words]
         return (f"<p>{html.escape('; '.join(chosen))}.</p>" if chosen else "") + "".join(map(still, widget.children))
@@ -121,15 +125,20 @@ def _chosen(widget):
 
 def _still_gallery(gallery):
     def card(item):
-        pictures = "".join(f'<img alt="{html.escape(p["alt"])}" width="{gallery.size}" height="{gallery.size}" src="{p["src"]}">'
-                           for p in item["pictures"])
+        pictures = "".join(
+            f'<img alt="{html.escape(p["alt"])}" width="{gallery.size}" height="{gallery.size}" src="{p["src"]}">'
+            for p in item["pictures"]
+        )
         words = html.escape(item["text"]).replace("\n", "<br>") + (f"<br>{MARKS[item['mark']]}" if item["mark"] else "")
         return f'<div style="font-size:12px;line-height:1.35"><div style="display:flex;gap:2px">{pictures}</div>{words}</div>'
+
     if not gallery.cards:
         return ""
     title = f"<p>{html.escape(gallery.label)}</p>" if gallery.label else ""
-    return (f'<figure>{title}<div style="display:flex;flex-wrap:wrap;gap:10px 14px">{"".join(map(card, gallery.cards))}</div>'
-            "</figure>")
+    return (
+        f'<figure>{title}<div style="display:flex;flex-wrap:wrap;gap:10px 14px">{"".join(map(card, gallery.cards))}</div>'
+        "</figure>"
+    )
 
 
 class _Keys(anywidget.AnyWidget):
@@ -148,32 +157,46 @@ def panel(*children, **parts):
 
 def row(*children):
     """Widgets beside each other, in several lines where the page is narrow."""
-    return ipywidgets.Box(children, layout=ipywidgets.Layout(flex_flow="row wrap", align_items="flex-start", gap="4px 16px"))
+    return ipywidgets.Box(
+        children, layout=ipywidgets.Layout(flex_flow="row wrap", align_items="flex-start", gap="4px 16px")
+    )
 
 
 def dropdown(label, options, **more):
     """A labelled choice of one. options: list of (text, value)."""
-    return ipywidgets.Dropdown(description=label, options=options, style=_WIDE,
-                               layout=ipywidgets.Layout(width="31em", max_width="98%"), **more)
+    return ipywidgets.Dropdown(
+        description=label, options=options, style=_WIDE, layout=ipywidgets.Layout(width="31em", max_width="98%"), **more
+    )
 
 
 def several(label, options):
     """A labelled choice of several, all of them at first."""
-    return ipywidgets.SelectMultiple(description=label, options=options, value=tuple(options), style=_WIDE,
-                                     rows=min(6, max(2, len(options))),
-                                     layout=ipywidgets.Layout(width="31em", max_width="98%"))
+    return ipywidgets.SelectMultiple(
+        description=label,
+        options=options,
+        value=tuple(options),
+        style=_WIDE,
+        rows=min(6, max(2, len(options))),
+        layout=ipywidgets.Layout(width="31em", max_width="98%"),
+    )
 
 
 def text_field(label, placeholder=""):
     """A labelled line of text."""
-    return ipywidgets.Text(description=label, placeholder=placeholder, style=_WIDE,
-                           layout=ipywidgets.Layout(width="31em", max_width="98%"), continuous_update=True)
+    return ipywidgets.Text(
+        description=label,
+        placeholder=placeholder,
+        style=_WIDE,
+        layout=ipywidgets.Layout(width="31em", max_width="98%"),
+        continuous_update=True,
+    )
 
 
 def whole_number(label, value, low, high):
     """A labelled whole number."""
-    return ipywidgets.BoundedIntText(description=label, value=value, min=low, max=high, style=_WIDE,
-                                     layout=ipywidgets.Layout(width="18em"))
+    return ipywidgets.BoundedIntText(
+        description=label, value=value, min=low, max=high, style=_WIDE, layout=ipywidgets.Layout(width="18em")
+    )
 
 
 def checkbox(label, value=False):
@@ -183,8 +206,7 @@ def checkbox(label, value=False):
 
 def button(label, **more):
     """A button as wide as its label."""
-    return ipywidgets.Button(description=label, layout=ipywidgets.Layout(width="auto", align_self="flex-start"),
-                             **more)
+    return ipywidgets.Button(description=label, layout=ipywidgets.Layout(width="auto", align_self="flex-start"), **more)
 
 
 def markup(height="", width="100%"):
@@ -204,12 +226,15 @@ def tell(place, text):
 
 def sentence(error):
     """What an error says, as a sentence."""
-    text = str(error) if isinstance(error, StudyError) else f"{getattr(error, 'filename', '')}: {error.strerror or error}"
+    text = (
+        str(error) if isinstance(error, StudyError) else f"{getattr(error, 'filename', '')}: {error.strerror or error}"
+    )
     return text if text.endswith((".", "!", "?")) else f"{text}."
 
 
 def guarded(place, function):
     """`function` with its errors told in `place`; what it returns is lost, for it is called by a widget."""
+
     @functools.wraps(function)
     def call(*_):
         try:
@@ -217,11 +242,13 @@ def guarded(place, function):
         except (StudyError, OSError) as error:
             told = sentence(error)
         tell(place, told or "")
+
     return call
 
 
 def explorer(build):
     """A function from a study to a widget that shows a sentence instead where the study lacks what it needs."""
+
     @functools.wraps(build)
     def call(study, *arguments, **options):
         try:
@@ -230,6 +257,7 @@ def explorer(build):
             told = message()
             tell(told, sentence(error))
             return panel(told, message=told)
+
     return call
 
 

@@ -18,8 +18,10 @@ DASHES = ("", "6 3", "2 3", "9 3 2 3")
 
 def svg(width, height, title, *parts):
     """A figure with a name that is read aloud. parts: texts of SVG elements."""
-    return (f'<svg viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="img" '
-            f'aria-label="{html.escape(title)}" xmlns="http://www.w3.org/2000/svg">{"".join(parts)}</svg>')
+    return (
+        f'<svg viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="img" '
+        f'aria-label="{html.escape(title)}" xmlns="http://www.w3.org/2000/svg">{"".join(parts)}</svg>'
+    )
 
 
 class Axes:
@@ -43,29 +45,39 @@ class Axes:
         """Grid, tick labels and names of the axes. percent: which of "xy" hold shares, labelled in percent."""
         parts = []
         for value in ticks(*self.x_range) if x_ticks is None else x_ticks:
-            parts.append(f'<line x1="{self.x(value):.1f}" x2="{self.x(value):.1f}" y1="{self.top}" y2="{self.bottom}" '
-                         'stroke="currentColor" stroke-opacity=".15"/>'
-                         + text(self.x(value), self.bottom + 15, f"{100 * value if 'x' in percent else value:g}", "middle"))
+            parts.append(
+                f'<line x1="{self.x(value):.1f}" x2="{self.x(value):.1f}" y1="{self.top}" y2="{self.bottom}" '
+                'stroke="currentColor" stroke-opacity=".15"/>'
+                + text(self.x(value), self.bottom + 15, f"{100 * value if 'x' in percent else value:g}", "middle")
+            )
         for value in ticks(*self.y_range) if y_ticks is None else y_ticks:
-            parts.append(f'<line x1="{self.left}" x2="{self.right}" y1="{self.y(value):.1f}" y2="{self.y(value):.1f}" '
-                         'stroke="currentColor" stroke-opacity=".15"/>'
-                         + text(self.left - 6, self.y(value) + 4, f"{100 * value if 'y' in percent else abs(value):g}", "end"))
+            parts.append(
+                f'<line x1="{self.left}" x2="{self.right}" y1="{self.y(value):.1f}" y2="{self.y(value):.1f}" '
+                'stroke="currentColor" stroke-opacity=".15"/>'
+                + text(self.left - 6, self.y(value) + 4, f"{100 * value if 'y' in percent else abs(value):g}", "end")
+            )
         middle = (self.top + self.bottom) / 2
-        parts += [text((self.left + self.right) / 2, self.bottom + 32, x_label, "middle"),
-                  f'<g transform="translate({self.left - 42} {middle}) rotate(-90)">{text(0, 0, y_label, "middle")}</g>']
+        parts += [
+            text((self.left + self.right) / 2, self.bottom + 32, x_label, "middle"),
+            f'<g transform="translate({self.left - 42} {middle}) rotate(-90)">{text(0, 0, y_label, "middle")}</g>',
+        ]
         return "".join(parts)
 
     def line(self, points, colour, dash="", width=1.6):
         """A line through (x, y) values; what is not finite is left out, what is outside is cut off."""
         low, high = self.y_range
         told = " ".join(f"{self.x(x):.1f},{self.y(min(max(y, low), high)):.1f}" for x, y in points if math.isfinite(y))
-        return (f'<polyline points="{told}" fill="none" stroke="{colour}" stroke-width="{width}" '
-                f'stroke-dasharray="{dash}" stroke-linejoin="round"/>')
+        return (
+            f'<polyline points="{told}" fill="none" stroke="{colour}" stroke-width="{width}" '
+            f'stroke-dasharray="{dash}" stroke-linejoin="round"/>'
+        )
 
     def dot(self, x, y, colour, radius=4):
         """A filled point."""
-        return (f'<circle cx="{self.x(x):.1f}" cy="{self.y(y):.1f}" r="{radius}" fill="{colour}" '
-                'stroke="white" stroke-width="1"/>')
+        return (
+            f'<circle cx="{self.x(x):.1f}" cy="{self.y(y):.1f}" r="{radius}" fill="{colour}" '
+            'stroke="white" stroke-width="1"/>'
+        )
 
 
 def text(x, y, words, anchor="start"):
@@ -97,9 +109,15 @@ def curves(lines, measure, title, width=720, height=320):
     as those of published histories may, are left out.
     """
     from lfwstudy.training.decisions import best_epoch
+
     lines = [line for line in lines if all(measure in row for row in line[1])]
-    values = [row[key] for _, rows, *_ in lines for row in rows for key in (measure, f"val_{measure}")
-              if math.isfinite(row[key])]
+    values = [
+        row[key]
+        for _, rows, *_ in lines
+        for row in rows
+        for key in (measure, f"val_{measure}")
+        if math.isfinite(row[key])
+    ]
     last = max([row["epoch"] for _, rows, *_ in lines for row in rows] + [2])
     if measure == "accuracy":
         low, high = max(0, math.floor(10 * min(values + [0.5])) / 10), 1.0
@@ -108,12 +126,20 @@ def curves(lines, measure, title, width=720, height=320):
         low, high = 0.0, 1.15 * max(sorted(values)[int(0.9 * (len(values) - 1))] if values else 1.0, 0.75)
     axes = Axes((60, 12, width - 12, height - 44), (1, last), (low, high))
     share = measure == "accuracy"
-    parts = [axes.frame("epoch", "accuracy, %" if share else _NAMES[measure], percent="y" if share else "",
-                        x_ticks=[t for t in ticks(1, last, 8) if t == int(t)])]
+    parts = [
+        axes.frame(
+            "epoch",
+            "accuracy, %" if share else _NAMES[measure],
+            percent="y" if share else "",
+            x_ticks=[t for t in ticks(1, last, 8) if t == int(t)],
+        )
+    ]
     for name, rows, colour, dash in lines:
-        parts.append(f"<g><title>{html.escape(name)}</title>"
-                     + axes.line([(r["epoch"], r[measure]) for r in rows], TRAIN, "4 3", 0.9)
-                     + axes.line([(r["epoch"], r[f"val_{measure}"]) for r in rows], colour, dash, 2))
+        parts.append(
+            f"<g><title>{html.escape(name)}</title>"
+            + axes.line([(r["epoch"], r[measure]) for r in rows], TRAIN, "4 3", 0.9)
+            + axes.line([(r["epoch"], r[f"val_{measure}"]) for r in rows], colour, dash, 2)
+        )
         best = best_epoch(rows) if all("val_cross_entropy" in row for row in rows) else None
         if best and math.isfinite(rows[best - 1][f"val_{measure}"]):
             parts.append(axes.dot(best, min(rows[best - 1][f"val_{measure}"], high), colour))
@@ -123,9 +149,12 @@ def curves(lines, measure, title, width=720, height=320):
 
 def legend(entries):
     """Names beside their lines, as HTML. entries: list of (name, colour, dash)."""
-    drawn = "".join(f'<span style="white-space:nowrap"><svg width="34" height="10" aria-hidden="true" '
-                    f'style="display:inline-block"><line x1="1" x2="33" y1="5" y2="5" stroke="{colour}" stroke-width="3" '
-                    f'stroke-dasharray="{dash}"/></svg> {html.escape(name)}</span>' for name, colour, dash in entries)
+    drawn = "".join(
+        f'<span style="white-space:nowrap"><svg width="34" height="10" aria-hidden="true" '
+        f'style="display:inline-block"><line x1="1" x2="33" y1="5" y2="5" stroke="{colour}" stroke-width="3" '
+        f'stroke-dasharray="{dash}"/></svg> {html.escape(name)}</span>'
+        for name, colour, dash in entries
+    )
     return f'<div style="display:flex;flex-wrap:wrap;gap:2px 18px;font-size:12px">{drawn}</div>'
 
 

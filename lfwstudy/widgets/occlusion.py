@@ -12,11 +12,13 @@ from lfwstudy.widgets.pairs import choose_pairs
 from lfwstudy.widgets.scored import Network, sigmoid, spoken
 
 # Blue where hiding a part makes the faces more alike to the network, orange where it makes them less alike.
-_MORE, _LESS = np.array([0x01, 0x73, 0xb2]), np.array([0xde, 0x8f, 0x05])
+_MORE, _LESS = np.array([0x01, 0x73, 0xB2]), np.array([0xDE, 0x8F, 0x05])
 _SHOWN = 260
 _STEPS = 12
-LIMITS = ("A grey patch is itself a strange picture to the network, neighbouring parts can stand in for each other, and "
-          "another patch size gives another map: it tells where this score is touchy, not what the network knows.")
+LIMITS = (
+    "A grey patch is itself a strange picture to the network, neighbouring parts can stand in for each other, and "
+    "another patch size gives another map: it tells where this score is touchy, not what the network knows."
+)
 
 
 @explorer
@@ -51,8 +53,19 @@ def look_at_parts(study):
     # A map takes a second or more: too long for an answer to every move of the slider.
     patch.observe(lambda _: tell(told, f"Press “{go.description}” for a map with this patch."), "value")
     refresh()
-    return panel(chooser, row(patch, go), figure, words, told, **vars(chooser.parts), patch=patch, go=go, figure=figure,
-                 words=words, told=told)
+    return panel(
+        chooser,
+        row(patch, go),
+        figure,
+        words,
+        told,
+        **vars(chooser.parts),
+        patch=patch,
+        go=go,
+        figure=figure,
+        words=words,
+        told=told,
+    )
 
 
 def occlusion_maps(network, images, patch, steps=_STEPS):
@@ -70,8 +83,8 @@ def occlusion_maps(network, images, patch, steps=_STEPS):
     for which, image in enumerate(images):
         hidden = np.repeat(image[None], steps * steps, axis=0)
         for i, (top, left) in enumerate((t, l) for t in starts for l in starts):
-            hidden[i, top:top + size, left:left + size] = round(float(image.mean()))
-        changed = network.log_odds(network.embed(hidden), whole[1 - which:2 - which])
+            hidden[i, top : top + size, left : left + size] = round(float(image.mean()))
+        changed = network.log_odds(network.embed(hidden), whole[1 - which : 2 - which])
         maps[which] = (changed - odds).reshape(steps, steps)
     return maps, float(odds)
 
@@ -81,10 +94,15 @@ def _figure(images, maps, names):
     shown = "".join(
         f'<figure style="margin:0"><img alt="{html.escape(spoken(name))} with its occlusion map" width="{_SHOWN}" '
         f'height="{_SHOWN}" src="{_overlay(image, changes / largest)}"><figcaption>{html.escape(spoken(name))}</figcaption></figure>'
-        for image, changes, name in zip(images, maps, names))
-    key = "".join(f'<span style="background:rgb{tuple(map(int, colour))};color:{ink};padding:1px 8px">{text}</span> '
-                  for colour, ink, text in ((_LESS, "#000", "orange: hiding it makes them less alike"),
-                                            (_MORE, "#fff", "blue: hiding it makes them more alike")))
+        for image, changes, name in zip(images, maps, names)
+    )
+    key = "".join(
+        f'<span style="background:rgb{tuple(map(int, colour))};color:{ink};padding:1px 8px">{text}</span> '
+        for colour, ink, text in (
+            (_LESS, "#000", "orange: hiding it makes them less alike"),
+            (_MORE, "#fff", "blue: hiding it makes them more alike"),
+        )
+    )
     return f'<div style="display:flex;flex-wrap:wrap;gap:12px">{shown}</div><p>{key}</p>'
 
 
@@ -104,7 +122,11 @@ def _words(maps, odds, names):
     told = [f"P(same) of the whole pictures: {sigmoid(odds):.3f}."]
     for changes, name, side in zip(maps, names, ("left", "right")):
         i, j = np.unravel_index(np.abs(changes).argmax(), changes.shape)
-        where = f"{('top', 'middle', 'bottom')[3 * i // len(changes)]} {('left', 'centre', 'right')[3 * j // len(changes)]}"
-        told.append(f"In the {side} picture the touchiest part is at the {where}: hiding it takes P(same) to "
-                    f"{sigmoid(odds + changes[i, j]):.3f}.")
+        where = (
+            f"{('top', 'middle', 'bottom')[3 * i // len(changes)]} {('left', 'centre', 'right')[3 * j // len(changes)]}"
+        )
+        told.append(
+            f"In the {side} picture the touchiest part is at the {where}: hiding it takes P(same) to "
+            f"{sigmoid(odds + changes[i, j]):.3f}."
+        )
     return f"<p>{html.escape(' '.join(told))}</p>"

@@ -11,13 +11,37 @@ import numpy as np
 import traitlets
 
 from lfwstudy.evaluation import metrics
-from lfwstudy.widgets.controls import (checkbox, button, dropdown, explorer, guarded, markup, message, panel, row, whole_number)
+from lfwstudy.widgets.controls import (
+    button,
+    checkbox,
+    dropdown,
+    explorer,
+    guarded,
+    markup,
+    message,
+    panel,
+    row,
+    whole_number,
+)
 from lfwstudy.widgets.scored import Pictures, bank_of, run_options, scored_pairs
 
 _HERE = Path(__file__).parent
 FEWEST, MOST = 20, 100
-CSV_COLUMNS = ("trial", "pair", "left", "right", "label", "network_score", "network_same", "viewer_same", "viewer_right",
-               "asked_ms", "shown_ms", "response_ms", "undisturbed")
+CSV_COLUMNS = (
+    "trial",
+    "pair",
+    "left",
+    "right",
+    "label",
+    "network_score",
+    "network_same",
+    "viewer_same",
+    "viewer_right",
+    "asked_ms",
+    "shown_ms",
+    "response_ms",
+    "undisturbed",
+)
 
 
 class Flasher(anywidget.AnyWidget):
@@ -53,11 +77,14 @@ def one_second_test(study):
         rows = choose_trials(scored, count.value, only_wrong.value, seed.value)
         state.update(scored=scored, rows=rows, asked=shown.value)
         flasher.milliseconds = shown.value
-        flasher.trials = [{"left": pictures.show(scored.left[i])["src"], "right": pictures.show(scored.right[i])["src"]}
-                          for i in rows]
+        flasher.trials = [
+            {"left": pictures.show(scored.left[i])["src"], "right": pictures.show(scored.right[i])["src"]} for i in rows
+        ]
         few = "" if len(rows) == count.value else f" The network got too few wrong for {count.value}."
-        return (f"{len(rows)} test pairs, as many matched as mismatched, each shown for {shown.value} ms as the network sees it: "
-                f"grey, {pictures.bank.side} × {pictures.bank.side} pixels.{few}")
+        return (
+            f"{len(rows)} test pairs, as many matched as mismatched, each shown for {shown.value} ms as the network sees it: "
+            f"grey, {pictures.bank.side} × {pictures.bank.side} pixels.{few}"
+        )
 
     def end(_):
         if flasher.done and state:
@@ -70,8 +97,21 @@ def one_second_test(study):
         control.observe(refresh, "value")
     flasher.observe(end, "done")
     refresh()
-    return panel(row(runs, count, shown, seed, only_wrong, new), told, flasher, result, run=runs, count=count, shown=shown,
-                 seed=seed, only_wrong=only_wrong, new=new, message=told, flasher=flasher, result=result)
+    return panel(
+        row(runs, count, shown, seed, only_wrong, new),
+        told,
+        flasher,
+        result,
+        run=runs,
+        count=count,
+        shown=shown,
+        seed=seed,
+        only_wrong=only_wrong,
+        new=new,
+        message=told,
+        flasher=flasher,
+        result=result,
+    )
 
 
 def choose_trials(scored, count, only_wrong=False, seed=0):
@@ -89,12 +129,23 @@ def outcomes(scored, rows, answers, asked):
     for answer in answers:
         i = rows[answer["trial"]]
         same = bool(scored.label[i] > 0.5)
-        found.append({
-            "trial": answer["trial"] + 1, "pair": int(scored.line[i]), "left": scored.left[i], "right": scored.right[i],
-            "label": int(same), "network_score": round(float(scored.score[i]), 6), "network_same": int(scored.score[i] > 0.5),
-            "viewer_same": int(answer["same"]), "viewer_right": int(answer["same"] == same), "asked_ms": asked,
-            "shown_ms": round(answer["shown_ms"], 1), "response_ms": round(answer["response_ms"], 1),
-            "undisturbed": int(answer["undisturbed"])})
+        found.append(
+            {
+                "trial": answer["trial"] + 1,
+                "pair": int(scored.line[i]),
+                "left": scored.left[i],
+                "right": scored.right[i],
+                "label": int(same),
+                "network_score": round(float(scored.score[i]), 6),
+                "network_same": int(scored.score[i] > 0.5),
+                "viewer_same": int(answer["same"]),
+                "viewer_right": int(answer["same"] == same),
+                "asked_ms": asked,
+                "shown_ms": round(answer["shown_ms"], 1),
+                "response_ms": round(answer["response_ms"], 1),
+                "undisturbed": int(answer["undisturbed"]),
+            }
+        )
     return found
 
 
@@ -106,16 +157,24 @@ def _told(trials):
     network = sum(t["network_same"] == t["label"] for t in trials)
     agree = sum(t["network_same"] == t["viewer_same"] for t in trials)
     shown, response = (np.array([t[key] for t in trials]) for key in ("shown_ms", "response_ms"))
-    lines = "".join(f'<tr><th scope="row">{name}</th><td>{right} of {total}</td><td>{_percent(right, total)}</td></tr>' for name, right in
-                    (("You were right", viewer), ("The network was right", network), ("You and the network agree", agree)))
+    lines = "".join(
+        f'<tr><th scope="row">{name}</th><td>{right} of {total}</td><td>{_percent(right, total)}</td></tr>'
+        for name, right in (
+            ("You were right", viewer),
+            ("The network was right", network),
+            ("You and the network agree", agree),
+        )
+    )
     disturbed = total - sum(t["undisturbed"] for t in trials)
     note = f" In {disturbed} trials the page was hidden or lost the focus; the CSV marks them." if disturbed else ""
-    return (f'<table class="lfw-plain"><caption>{total} pairs; 95 % intervals after Wilson</caption><tbody>{lines}</tbody></table>'
-            f"<p>Response time: median {np.median(response):.0f} ms, middle half {np.quantile(response, .25):.0f} to "
-            f"{np.quantile(response, .75):.0f} ms. Asked for {trials[0]['asked_ms']} ms on screen, measured between the browser's frames: "
-            f"median {np.median(shown):.0f} ms, from {shown.min():.0f} to {shown.max():.0f} ms.{html.escape(note)}</p>"
-            f'<p><a download="one-second-test.csv" href="data:text/csv;base64,{base64.b64encode(to_csv(trials).encode()).decode()}">'
-            "Save the answers as CSV</a></p>")
+    return (
+        f'<table class="lfw-plain"><caption>{total} pairs; 95 % intervals after Wilson</caption><tbody>{lines}</tbody></table>'
+        f"<p>Response time: median {np.median(response):.0f} ms, middle half {np.quantile(response, 0.25):.0f} to "
+        f"{np.quantile(response, 0.75):.0f} ms. Asked for {trials[0]['asked_ms']} ms on screen, measured between the browser's frames: "
+        f"median {np.median(shown):.0f} ms, from {shown.min():.0f} to {shown.max():.0f} ms.{html.escape(note)}</p>"
+        f'<p><a download="one-second-test.csv" href="data:text/csv;base64,{base64.b64encode(to_csv(trials).encode()).decode()}">'
+        "Save the answers as CSV</a></p>"
+    )
 
 
 def to_csv(trials):

@@ -6,12 +6,24 @@ import io
 import ipywidgets
 import numpy as np
 
-from lfwstudy.verify import photos as verification
 from lfwstudy.data.bank import frame
 from lfwstudy.errors import DataError
 from lfwstudy.report.figures import picture_uri
+from lfwstudy.verify import photos as verification
 from lfwstudy.verify.photos import THRESHOLD, find_face, frame_face, full_size, load_best_model, read_photo
-from lfwstudy.widgets.controls import (BoxPicker, Gallery, button, dropdown, explorer, guarded, markup, message, panel, row, tell)
+from lfwstudy.widgets.controls import (
+    BoxPicker,
+    Gallery,
+    button,
+    dropdown,
+    explorer,
+    guarded,
+    markup,
+    message,
+    panel,
+    row,
+    tell,
+)
 
 _PREVIEW = 600
 _SIDES = ("left", "right")
@@ -23,9 +35,15 @@ _DRAW = "Draw a box around the face, by pointer or with the arrow keys."
 def try_your_own(study):
     """Two photos of your own, scored by the study's best network or the one that comes with the package.
     Nothing leaves the machine that Jupyter runs on."""
-    uploads = {side: ipywidgets.FileUpload(description=f"Choose {side} photo", accept="image/*", multiple=False,
-                                           layout=ipywidgets.Layout(width="auto", align_self="flex-start"))
-               for side in _SIDES}
+    uploads = {
+        side: ipywidgets.FileUpload(
+            description=f"Choose {side} photo",
+            accept="image/*",
+            multiple=False,
+            layout=ipywidgets.Layout(width="auto", align_self="flex-start"),
+        )
+        for side in _SIDES
+    }
     boxes = {side: BoxPicker(label=f"{side.capitalize()} photo") for side in _SIDES}
     messages = {side: markup("3.2em") for side in _SIDES}
     networks = [("this study's best network", str(study.out))]
@@ -55,6 +73,7 @@ def try_your_own(study):
             boxes[side].box = found
             boxes[side].picture = _preview(photo)
             return told_
+
         return guarded(messages[side], read)
 
     def compare():
@@ -67,14 +86,31 @@ def try_your_own(study):
             models[network.value] = load_best_model(network.value)
         scorer = models[network.value]
         data = scorer.data
-        pictures = [frame(frame_face(photos[side], boxes[side].box), data.crop, data.side, data.filter) for side in _SIDES]
-        same = float(np.asarray(scorer.model([p[None, :, :, None].astype(np.float32) / 255 for p in pictures], training=False))[0, 0])
-        seen.cards = [{"key": side, "pictures": [{"src": picture_uri(p), "alt": f"{side} photo as framed"}], "text": side, "mark": ""}
-                      for side, p in zip(_SIDES, pictures)]
-        answer.value = (f"<p><b>{'Same person' if same > THRESHOLD else 'Different people'}</b>, says the network: P(same) {same:.2f}, threshold "
-                        f"{THRESHOLD:.2f}. Scored by {network.label}{', which has seen nothing but drawn demo faces' if scorer.is_demo else ''}.</p>")
-        return ("Photos are framed, not aligned like the training pictures: the accuracy on such photos is unmeasured, and "
-                "the score is no proof of identity.")
+        pictures = [
+            frame(frame_face(photos[side], boxes[side].box), data.crop, data.side, data.filter) for side in _SIDES
+        ]
+        same = float(
+            np.asarray(scorer.model([p[None, :, :, None].astype(np.float32) / 255 for p in pictures], training=False))[
+                0, 0
+            ]
+        )
+        seen.cards = [
+            {
+                "key": side,
+                "pictures": [{"src": picture_uri(p), "alt": f"{side} photo as framed"}],
+                "text": side,
+                "mark": "",
+            }
+            for side, p in zip(_SIDES, pictures)
+        ]
+        answer.value = (
+            f"<p><b>{'Same person' if same > THRESHOLD else 'Different people'}</b>, says the network: P(same) {same:.2f}, threshold "
+            f"{THRESHOLD:.2f}. Scored by {network.label}{', which has seen nothing but drawn demo faces' if scorer.is_demo else ''}.</p>"
+        )
+        return (
+            "Photos are framed, not aligned like the training pictures: the accuracy on such photos is unmeasured, and "
+            "the score is no proof of identity."
+        )
 
     for side in _SIDES:
         uploads[side].observe(take(side), "value")
@@ -82,13 +118,35 @@ def try_your_own(study):
         part.observe(lambda _: setattr(answer, "value", ""), trait)
     score.on_click(guarded(told, compare))
     private = message()
-    tell(private, "The photos stay in this notebook's memory, on the machine that runs it: nothing is sent elsewhere or written to "
-                  "disk.")
-    columns = [ipywidgets.VBox([uploads[side], messages[side], boxes[side]], layout=ipywidgets.Layout(width="27em"))
-               for side in _SIDES]
-    return panel(private, row(*columns), network, score, answer, seen, told, network=network, left=uploads["left"], right=uploads["right"],
-                 left_box=boxes["left"], right_box=boxes["right"], left_message=messages["left"],
-                 right_message=messages["right"], score=score, answer=answer, seen=seen, message=told)
+    tell(
+        private,
+        "The photos stay in this notebook's memory, on the machine that runs it: nothing is sent elsewhere or written to "
+        "disk.",
+    )
+    columns = [
+        ipywidgets.VBox([uploads[side], messages[side], boxes[side]], layout=ipywidgets.Layout(width="27em"))
+        for side in _SIDES
+    ]
+    return panel(
+        private,
+        row(*columns),
+        network,
+        score,
+        answer,
+        seen,
+        told,
+        network=network,
+        left=uploads["left"],
+        right=uploads["right"],
+        left_box=boxes["left"],
+        right_box=boxes["right"],
+        left_message=messages["left"],
+        right_message=messages["right"],
+        score=score,
+        answer=answer,
+        seen=seen,
+        message=told,
+    )
 
 
 def _preview(photo):

@@ -4,12 +4,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lfwstudy.study.best import best_run
 from lfwstudy.config import RunConfig
-from lfwstudy.errors import RunError
-from lfwstudy.system.files import read_csv, read_json
 from lfwstudy.data.pairs import person_of
+from lfwstudy.errors import RunError
 from lfwstudy.report.figures import picture_uri
+from lfwstudy.study.best import best_run
+from lfwstudy.system.files import read_csv, read_json
 from lfwstudy.verify.photos import load_model
 from lfwstudy.widgets.controls import require
 
@@ -60,8 +60,9 @@ def run_options(study):
 def run_title(row):
     """How a row of results.csv is called in a choice."""
     fold = f", fold {row['fold']}" if row["fold"] else ""
-    return (f"{row['stage']}: {row['variant']}, seed {row['seed']}{fold}"
-            + (" ►" if row["carried_forward"] == "true" else ""))
+    return f"{row['stage']}: {row['variant']}, seed {row['seed']}{fold}" + (
+        " ►" if row["carried_forward"] == "true" else ""
+    )
 
 
 def config_of(study, run):
@@ -124,12 +125,15 @@ class Network:
     def __init__(self, study, run):
         path = study.store.folder(run) / "model.keras"
         if not path.is_file():
-            raise RunError("The weights of this run are not kept (a study run with --keep all keeps those of every run), so "
-                           "this part stays empty")
+            raise RunError(
+                "The weights of this run are not kept (a study run with --keep all keeps those of every run), so "
+                "this part stays empty"
+            )
         model = load_model(path)
         self.tower, head = model.get_layer("tower"), model.get_layer("head")
         self.mirrors = any(layer.name == "flip_average" for layer in model.layers)
         from keras import Model
+
         self.odds = Model(head.inputs, head.get_layer("score").input)
         self.names, self.rows = [], None
 
@@ -153,13 +157,14 @@ class Network:
     def nearest(self, name, count):
         """The pictures most like one of the remembered by the network's own distance: list of (name, P(same))."""
         at = self.names.index(name)
-        odds = self.log_odds(self.rows, self.rows[at:at + 1])
+        odds = self.log_odds(self.rows, self.rows[at : at + 1])
         order = [i for i in np.argsort(-odds, kind="stable") if i != at][:count]
         return [(self.names[i], float(sigmoid(odds[i]))) for i in order]
 
     def _towered(self, scaled):
-        return np.concatenate([np.asarray(self.tower(scaled[at:at + _BATCH], training=False))
-                               for at in range(0, len(scaled), _BATCH)])
+        return np.concatenate(
+            [np.asarray(self.tower(scaled[at : at + _BATCH], training=False)) for at in range(0, len(scaled), _BATCH)]
+        )
 
 
 def sigmoid(odds):

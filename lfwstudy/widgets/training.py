@@ -2,13 +2,26 @@
 
 import threading
 
-from lfwstudy.runs import local
 from lfwstudy.errors import StudyError
-from lfwstudy.system.rounding import percent
-from lfwstudy.runs.store import Store
 from lfwstudy.ladder.stage import get_ladder, get_stage, scale
+from lfwstudy.runs import local
+from lfwstudy.runs.store import Store
+from lfwstudy.system.rounding import percent
 from lfwstudy.widgets import drawing
-from lfwstudy.widgets.controls import (Slider, button, dropdown, explorer, guarded, markup, message, panel, row, sentence, tell, when_changed)
+from lfwstudy.widgets.controls import (
+    Slider,
+    button,
+    dropdown,
+    explorer,
+    guarded,
+    markup,
+    message,
+    panel,
+    row,
+    sentence,
+    tell,
+    when_changed,
+)
 
 FOLDER = "live"
 
@@ -33,8 +46,9 @@ def train_live(study):
     start, stop = button("Start or go on", button_style="primary"), button("Stop", disabled=True)
     told, figure, entropy = message(), *(markup("310px", "470px") for _ in range(2))
     key = markup()
-    key.value = drawing.legend([("validation, the dot at its best accuracy", drawing.VALIDATION, ""),
-                                ("training", drawing.TRAIN, "4 3")])
+    key.value = drawing.legend(
+        [("validation, the dot at its best accuracy", drawing.VALIDATION, ""), ("training", drawing.TRAIN, "4 3")]
+    )
     state = {"thread": None, "stop": threading.Event()}
 
     def chosen():
@@ -102,9 +116,23 @@ def train_live(study):
     start.on_click(guarded(told, begin))
     stop.on_click(lambda _: (state["stop"].set(), tell(told, "Stopping.")))
     guarded(told, preview)()
-    built = panel(row(stage, variant, epochs, pairs, width), row(start, stop), told, row(figure, entropy), key,
-                  stage=stage, variant=variant, epochs=epochs, pairs=pairs, width=width, start=start, stop=stop, message=told,
-                  figure=figure, entropy=entropy)
+    built = panel(
+        row(stage, variant, epochs, pairs, width),
+        row(start, stop),
+        told,
+        row(figure, entropy),
+        key,
+        stage=stage,
+        variant=variant,
+        epochs=epochs,
+        pairs=pairs,
+        width=width,
+        start=start,
+        stop=stop,
+        message=told,
+        figure=figure,
+        entropy=entropy,
+    )
     built.wait = lambda seconds: state["thread"] and state["thread"].join(seconds)
     return built
 
@@ -121,9 +149,20 @@ def live_job(study, title, config, seed=0):
     """A job as local.run takes it, in the study's folder for live runs."""
     config = config.change({"data.fold": study.folds()[0]})
     run = config.identify(seed, study.precision, study.data(config.data)[2])
-    return {"task": "train", "run": run, "config": config.to_dict(), "seed": seed, "precision": study.precision,
-            "data_dir": study.settings.data_dir, "folder": str(study.out / FOLDER / run), "score_test": False,
-            "keep_weights": False, "title": title, "epochs": config.training.epochs, "threads": 1}
+    return {
+        "task": "train",
+        "run": run,
+        "config": config.to_dict(),
+        "seed": seed,
+        "precision": study.precision,
+        "data_dir": study.settings.data_dir,
+        "folder": str(study.out / FOLDER / run),
+        "score_test": False,
+        "keep_weights": False,
+        "title": title,
+        "epochs": config.training.epochs,
+        "threads": 1,
+    }
 
 
 def history_of_job(study, job):
@@ -133,8 +172,10 @@ def history_of_job(study, job):
 
 def _finished(study, job):
     result = Store(study.out / FOLDER).result(job["run"])
-    return (f"Finished: {result['epochs_run']} epochs, best validation accuracy {percent(result['val_accuracy_at_best'])} % at epoch "
-            f"{result['best_epoch']}. The test pairs were not scored.")
+    return (
+        f"Finished: {result['epochs_run']} epochs, best validation accuracy {percent(result['val_accuracy_at_best'])} % at epoch "
+        f"{result['best_epoch']}. The test pairs were not scored."
+    )
 
 
 def _variants(study, stage):

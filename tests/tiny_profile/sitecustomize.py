@@ -6,10 +6,15 @@ import sys
 from lfwstudy.ladder import stage
 
 stage.PROFILES["tiny"] = stage.Profile(
-    "tiny", "a sliver of the network, for tests", 0.04,
-    {"model.width": 0.05, "data.side": 69, "data.pairs_per_class": 40, "training.learning_rate": 0.003}, threads=1)
+    "tiny",
+    "a sliver of the network, for tests",
+    0.04,
+    {"model.width": 0.05, "data.side": 69, "data.pairs_per_class": 40, "training.learning_rate": 0.003},
+    threads=1,
+)
 stage.PROFILES["speck"] = stage.Profile(
-    "speck", "one epoch, where only the number of runs counts", 0.005, stage.PROFILES["tiny"].changes, threads=1)
+    "speck", "one epoch, where only the number of runs counts", 0.005, stage.PROFILES["tiny"].changes, threads=1
+)
 
 
 def note(event, arguments=()):

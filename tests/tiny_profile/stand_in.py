@@ -11,13 +11,14 @@ from lfwstudy.system.files import read_json, write_json
 
 
 def main(path):
-    """Do what trainer.main does for a run of the same configuration as a finished one beside it."""
+    """Do what training_process.main does for a run of the same configuration as a finished one beside it."""
     job = read_json(path)
     folder = Path(job["folder"])
     other = next((found.parent for found in folder.parent.glob("*/result.json")), None)
     if other is None:
-        from lfwstudy.training import trainer
-        return trainer.main(path)
+        from lfwstudy.runs import training_process
+
+        return training_process.main(path)
     own = {name: job[name] for name in ("run", "seed")}
     for name in ("history.csv", "predictions.csv"):
         shutil.copy(other / name, folder / name)

@@ -27,20 +27,24 @@ from distributed import Client, LocalCluster
 from distributed.core import rpc
 from distributed.security import Security
 
-from lfwstudy.runs.cluster import worker
 from lfwstudy.config import DataConfig, RunConfig
 from lfwstudy.data.registry import PICTURES, has_pair_file, load_pairs, pair_file, people_files, prepare_bank
 from lfwstudy.errors import ConfigError, StudyError, one_line
+from lfwstudy.network.cost import training_memory
+from lfwstudy.runs.cluster import worker
 from lfwstudy.runs.local import check_cluster, clock
+from lfwstudy.runs.store import FILES, Store
 from lfwstudy.system.files import locked, read_csv, write_text
 from lfwstudy.system.machine import cores
-from lfwstudy.network.cost import training_memory
-from lfwstudy.runs.store import FILES, Store
 
 # Workers here share their cores with what they train: looked at a hundred times a second, a thread that only waits for a
 # process tells nothing, and each idle worker took a fifteenth of a core.
-_QUIET = {"distributed.worker.profile.enabled": False, "distributed.admin.tick.interval": "500ms",
-          "distributed.worker.memory.monitor-interval": "1s", "distributed.admin.system-monitor.interval": "2s"}
+_QUIET = {
+    "distributed.worker.profile.enabled": False,
+    "distributed.admin.tick.interval": "500ms",
+    "distributed.worker.memory.monitor-interval": "1s",
+    "distributed.admin.system-monitor.interval": "2s",
+}
 # The address of the workers that `--cluster local:N` has started, for the notebooks of the study.
 _started = {}
 # The file in the study's folder that says what runs where.
@@ -74,8 +78,10 @@ def run(jobs, address, show=None):
                 study.take_back()
                 client = _connect_again(address, str(lost), show)
         else:
-            study.give_up(f"the scheduler at {address} was lost and did not come back within "
-                          f"{clock(PATIENCE_SECONDS)}; the same command goes on once it is there")
+            study.give_up(
+                f"the scheduler at {address} was lost and did not come back within "
+                f"{clock(PATIENCE_SECONDS)}; the same command goes on once it is there"
+            )
         study.tell_end()
         return study.failures
 
@@ -91,9 +97,18 @@ def started(address):
         yield _started[address]
         return
     count = int(address.partition(":")[2])
-    with dask.config.set(_QUIET), _safe_path(), LocalCluster(
-            n_workers=count, threads_per_worker=1, host="127.0.0.1", dashboard_address="127.0.0.1:0",
-            resources={"CORES": max(1, cores() // count)}, silence_logs=50) as local:
+    with (
+        dask.config.set(_QUIET),
+        _safe_path(),
+        LocalCluster(
+            n_workers=count,
+            threads_per_worker=1,
+            host="127.0.0.1",
+            dashboard_address="127.0.0.1:0",
+            resources={"CORES": max(1, cores() // count)},
+            silence_logs=50,
+        ) as local,
+    ):
         _started[address] = local.scheduler_address
         try:
             yield local.scheduler_address
@@ -119,9 +134,11 @@ def describe(address):
     with _connect(address) as client:
         workers = _workers(client)
         hosts = {worker["host"] for worker in workers.values()}
-        return (f"cluster: {len(workers)} worker{'s' if len(workers) != 1 else ''} on {len(hosts)} "
-                f"machine{'s' if len(hosts) != 1 else ''} at {address}; dashboard: {client.dashboard_link}"
-                + ("" if workers else f"; {_start_one(address)}"))
+        return (
+            f"cluster: {len(workers)} worker{'s' if len(workers) != 1 else ''} on {len(hosts)} "
+            f"machine{'s' if len(hosts) != 1 else ''} at {address}; dashboard: {client.dashboard_link}"
+            + ("" if workers else f"; {_start_one(address)}")
+        )
 
 
 def memory_of(config):
@@ -149,8 +166,12 @@ def need_on(job, worker):
 def room_on(worker, needs):
     """What is left of a worker once the needs of the runs on it are met: dict as need_on gives."""
     declared = worker["resources"] or {}
-    total = {"CORES": declared.get("CORES", worker["nthreads"]), "GPU": declared.get("GPU", 0),
-             "MEMORY": declared.get("MEMORY") or worker.get("memory_limit") or float("inf"), "threads": worker["nthreads"]}
+    total = {
+        "CORES": declared.get("CORES", worker["nthreads"]),
+        "GPU": declared.get("GPU", 0),
+        "MEMORY": declared.get("MEMORY") or worker.get("memory_limit") or float("inf"),
+        "threads": worker["nthreads"],
+    }
     return {name: amount - sum(need[name] for need in needs) for name, amount in total.items()}
 
 
@@ -198,8 +219,11 @@ class _Handout:
         self.client, self.address, self.dashboard = client, client.scheduler.address, client.dashboard_link
         self.topic = f"lfwstudy-{uuid.uuid4().hex}"
         looked = shown = 0.0
-        with self._mark() as self.mark, tempfile.TemporaryDirectory() as self.scratch, \
-                ThreadPoolExecutor(4) as self.movers:
+        with (
+            self._mark() as self.mark,
+            tempfile.TemporaryDirectory() as self.scratch,
+            ThreadPoolExecutor(4) as self.movers,
+        ):
             client.subscribe_topic(self.topic, lambda event: self.inbox.put(("event", event[1])))
             try:
                 while self.waiting or self.running:
@@ -237,8 +261,10 @@ class _Handout:
 
     def _place(self):
         """Hand waiting runs to workers with room, the emptiest first; runs that are alike are looked at once."""
-        rooms = {address: room_on(worker, [a.need for a in self.running.values() if a.worker == address])
-                 for address, worker in self._usable().items()}
+        rooms = {
+            address: room_on(worker, [a.need for a in self.running.values() if a.worker == address])
+            for address, worker in self._usable().items()
+        }
         full = set()
         for run, job in list(self.waiting.items()):
             kind = (job["threads"], job["memory"], *sorted(self.refused.get(run, ())))
@@ -247,8 +273,11 @@ class _Handout:
             found = None
             for address in sorted(rooms, key=lambda a: -rooms[a]["threads"]):
                 need = need_on(job, self.workers[address])
-                if need and address not in self.refused.get(run, ()) \
-                        and all(rooms[address][name] >= amount for name, amount in need.items()):
+                if (
+                    need
+                    and address not in self.refused.get(run, ())
+                    and all(rooms[address][name] >= amount for name, amount in need.items())
+                ):
                     found = address, need
                     break
             if found is None:
@@ -264,8 +293,17 @@ class _Handout:
         if "CORES" in declared and not declared.get("GPU"):
             sent["threads"] = need["CORES"]
         future = self.client.submit(
-            worker.train_here, sent, attempt, self.topic, self.mark, key=attempt, pure=False, workers=[address],
-            allow_other_workers=False, resources={n: need[n] for n in ("CORES", "MEMORY", "GPU") if declared.get(n)} or None)
+            worker.train_here,
+            sent,
+            attempt,
+            self.topic,
+            self.mark,
+            key=attempt,
+            pure=False,
+            workers=[address],
+            allow_other_workers=False,
+            resources={n: need[n] for n in ("CORES", "MEMORY", "GPU") if declared.get(n)} or None,
+        )
         del self.waiting[job["run"]]
         self.running[attempt] = _Attempt(job, address, need, future, time.monotonic())
         inbox = self.inbox
@@ -314,13 +352,18 @@ class _Handout:
             raise _Lost("the connection to the scheduler was lost")
         if at.future.status == "error":
             error = at.future.exception()
-            result = {"problem": _told(error), "host": at.host or at.worker,
-                      "blame": "machine" if isinstance(error, ImportError) else "attempt"}
+            result = {
+                "problem": _told(error),
+                "host": at.host or at.worker,
+                "blame": "machine" if isinstance(error, ImportError) else "attempt",
+            }
         else:
             result = at.result or self._ask_result(at)
         if result["problem"] is None and not self._has_files(at.job):
-            result |= {"problem": f"{result['host']} reports it finished, but its files are not in {at.job['folder']}",
-                       "blame": "attempt"}
+            result |= {
+                "problem": f"{result['host']} reports it finished, but its files are not in {at.job['folder']}",
+                "blame": "attempt",
+            }
         if result["problem"] is None:
             del self.running[attempt]
             self.epochs[at.job["run"]] = at.job["epochs"]
@@ -354,8 +397,11 @@ class _Handout:
                 self.losses[run] += 1
                 if self._wait_again(attempt) and self.losses[run] >= LOSSES:
                     del self.waiting[run]
-                    self._fail(at.job, f"{LOSSES} workers were lost while they trained it, the last {at.host or at.worker} "
-                               "(out of memory?)")
+                    self._fail(
+                        at.job,
+                        f"{LOSSES} workers were lost while they trained it, the last {at.host or at.worker} "
+                        "(out of memory?)",
+                    )
 
     def _examine_new_workers(self):
         """Ask workers, before they get a run, whether they have what the study was started with.
@@ -408,12 +454,15 @@ class _Handout:
 
     def _why_nowhere(self, job, usable):
         if usable:
-            return (f"no worker has the {job['memory'] / 2**30:.1f} GiB of memory and {job['threads'] or 'all'} cores that "
-                    "it needs; start one with --memory-limit or --resources \"MEMORY=...\"")
+            return (
+                f"no worker has the {job['memory'] / 2**30:.1f} GiB of memory and {job['threads'] or 'all'} cores that "
+                'it needs; start one with --memory-limit or --resources "MEMORY=..."'
+            )
         if self._aside():
             return f"no worker can train it: {self._not_used()}"
-        return (f"the cluster has no worker; {_start_one(self.address)}, then give the same command again"
-                + (f" ({self.trouble})" if self.trouble else ""))
+        return f"the cluster has no worker; {_start_one(self.address)}, then give the same command again" + (
+            f" ({self.trouble})" if self.trouble else ""
+        )
 
     def _not_used(self):
         """Workers that were set aside, one of each of the first reasons; all are in the view."""
@@ -504,9 +553,15 @@ class _Handout:
         folder = Path(at.job["folder"])
         folder.mkdir(parents=True, exist_ok=True)
         incoming = {}
-        with locked(folder / ".lock", patience=10), tempfile.TemporaryDirectory(dir=folder, prefix=".incoming-") as scratch:
-            pieces = [(name, offset, min(PIECE, size - offset)) for name, (size, _) in event["files"].items()
-                      for offset in range(0, max(1, size), PIECE)]
+        with (
+            locked(folder / ".lock", patience=10),
+            tempfile.TemporaryDirectory(dir=folder, prefix=".incoming-") as scratch,
+        ):
+            pieces = [
+                (name, offset, min(PIECE, size - offset))
+                for name, (size, _) in event["files"].items()
+                for offset in range(0, max(1, size), PIECE)
+            ]
             for group in _groups(pieces):
                 found = self._call(at.worker, worker.get, event["attempt"], event["offer"], group)
                 for (name, offset, _), content in zip(group, found):
@@ -536,8 +591,10 @@ class _Handout:
 
     def _call(self, worker, function, *arguments):
         """Call a function on a worker; raises what it raises, TimeoutError where the worker is silent."""
+
         async def call():
             return await self.client.run(function, *arguments, workers=[worker])
+
         return self.client.sync(call, callback_timeout=120)[worker]
 
     # -- what is seen ------------------------------------------------------------------------------------------------
@@ -547,9 +604,11 @@ class _Handout:
         done = len(self.jobs) - len(self.waiting) - len(self.running)
         failed = f" ({len(self.failures)} failed)" if self.failures else ""
         on = len({at.worker for at in self.running.values()})
-        return (f"{done} of {len(self.jobs)} runs done{failed}, {len(self.running)} in progress on {on} of "
-                f"{len(self.workers)} workers; {clock(time.monotonic() - self.began)} so far{self._left()}{self._lack()}; "
-                f"what runs where: {self.view_path()}; dashboard: {self.dashboard}")
+        return (
+            f"{done} of {len(self.jobs)} runs done{failed}, {len(self.running)} in progress on {on} of "
+            f"{len(self.workers)} workers; {clock(time.monotonic() - self.began)} so far{self._left()}{self._lack()}; "
+            f"what runs where: {self.view_path()}; dashboard: {self.dashboard}"
+        )
 
     def _lack(self):
         """Why runs have to wait, where workers were set aside or none can be used."""
@@ -567,8 +626,9 @@ class _Handout:
     def tell_end(self):
         """The last line and the last view."""
         done = len(self.jobs) - len(self.failures)
-        text = (f"{done} run{'s' if done != 1 else ''} trained in {clock(time.monotonic() - self.began)}"
-                + (f", {len(self.failures)} failed." if self.failures else "."))
+        text = f"{done} run{'s' if done != 1 else ''} trained in {clock(time.monotonic() - self.began)}" + (
+            f", {len(self.failures)} failed." if self.failures else "."
+        )
         with suppress(OSError):
             self._write_view()
         if self.show:
@@ -579,8 +639,10 @@ class _Handout:
         lines = [f"{self.line()}; seen at {time.strftime('%Y-%m-%d %H:%M:%S')}", ""]
         for at in sorted(self.running.values(), key=lambda at: (at.host, at.worker)):
             accuracy = f"validation accuracy {at.accuracy:.3f}" if at.accuracy is not None else ""
-            lines.append(f"{at.host or 'starting':20s} {at.worker:28s} {at.job['title']:50s} epoch {at.epoch:3d} of at most "
-                         f"{at.job['epochs']:3d}  {clock(time.monotonic() - at.since):>10s}  {accuracy}".rstrip())
+            lines.append(
+                f"{at.host or 'starting':20s} {at.worker:28s} {at.job['title']:50s} epoch {at.epoch:3d} of at most "
+                f"{at.job['epochs']:3d}  {clock(time.monotonic() - at.since):>10s}  {accuracy}".rstrip()
+            )
         lines += [f"waiting              {job['title']}" for job in list(self.waiting.values())[:20]]
         if len(self.waiting) > 20:
             lines.append(f"waiting              and {len(self.waiting) - 20} more")
@@ -591,8 +653,10 @@ class _Handout:
 
     def _left(self):
         total = sum(job["epochs"] for job in self.jobs.values())
-        done = sum(self.jobs[run]["epochs"] if run in self.failures else min(count, self.jobs[run]["epochs"])
-                   for run, count in self.epochs.items())
+        done = sum(
+            self.jobs[run]["epochs"] if run in self.failures else min(count, self.jobs[run]["epochs"])
+            for run, count in self.epochs.items()
+        )
         if not self.before < done < total:
             return ""
         spent = time.monotonic() - self.began
@@ -607,14 +671,18 @@ def _connect(address):
     except Exception as error:  # even MemoryError: another server's greeting is read as a length
         problem = _what_listens(address)
         if address.startswith("tls:"):
-            problem += (f" ({str(error) or type(error).__name__}); are the certificates right that Dask's configuration "
-                        "names under distributed.comm.tls?")
+            problem += (
+                f" ({str(error) or type(error).__name__}); are the certificates right that Dask's configuration "
+                "names under distributed.comm.tls?"
+            )
     else:
         if kind == "Scheduler":
             return _client(address)
         problem = f"a Dask {kind.lower()} listens there, not the scheduler"
-    raise ConfigError(f"--cluster: no Dask scheduler answers at {address}: {one_line(problem)}; `dask scheduler` prints the "
-                      "address to give (port 8786 unless told otherwise; 8787 is the dashboard)")
+    raise ConfigError(
+        f"--cluster: no Dask scheduler answers at {address}: {one_line(problem)}; `dask scheduler` prints the "
+        "address to give (port 8786 unless told otherwise; 8787 is the dashboard)"
+    )
 
 
 def _client(address):
@@ -623,14 +691,17 @@ def _client(address):
 
     async def ask():
         await client.run_on_scheduler(worker.versions_here)
+
     try:
         client = Client(address, timeout=CONNECT_SECONDS, name="lfwstudy")
         client.sync(ask, callback_timeout=CONNECT_SECONDS)
     except Exception as error:
         if client:
             client.close(timeout=5)
-        raise ConfigError(f"--cluster: the scheduler at {address} cannot run this study's tasks ({_told(error)}); install "
-                          "the same versions there") from None
+        raise ConfigError(
+            f"--cluster: the scheduler at {address} cannot run this study's tasks ({_told(error)}); install "
+            "the same versions there"
+        ) from None
     return client
 
 
@@ -692,8 +763,10 @@ def _connect_again(address, why, show):
 
 def _workers(client):
     """The running workers by address, as the scheduler describes them. Raises _Lost."""
+
     async def ask():
         return await client.scheduler.identity(n_workers=-1)
+
     try:
         if client.status != "running":
             raise OSError(f"the connection is {client.status}")

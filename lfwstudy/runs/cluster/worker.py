@@ -25,9 +25,9 @@ from lfwstudy.config import DataConfig
 from lfwstudy.data.registry import cache_folder, load_pairs, prepare_bank
 from lfwstudy.errors import RunError, StudyError, proves_damage
 from lfwstudy.runs.local import train_in_process
+from lfwstudy.runs.store import Store
 from lfwstudy.system.files import locked, read_csv
 from lfwstudy.system.machine import keras_backend, versions
-from lfwstudy.runs.store import Store
 
 POLL_SECONDS = 0.5
 # A request that nobody has answered is repeated: the event may have been lost with a connection.
@@ -43,8 +43,13 @@ STATE_BYTES_PER_SECOND, STATE_SECONDS = 2**20, 600
 # For the run's lock: the process of a worker that was cut off is given time to notice.
 LOCK_PATIENCE = 150
 # Messages that tell of a machine that no run succeeds on, not of a run.
-_MACHINE_TROUBLE = ("No space left on device", "Disk quota exceeded", "Read-only file system", "No module named",
-                    "Input/output error")
+_MACHINE_TROUBLE = (
+    "No space left on device",
+    "Disk quota exceeded",
+    "Read-only file system",
+    "No module named",
+    "Input/output error",
+)
 _TASKS = {}  # the tasks of this process by attempt, for the functions that the study calls
 _DATA = {}  # data digest to the data folder where it was found
 _GPUS, _GPU_LOCK = {}, threading.Lock()  # the worker's GPUs by name: whether a process has it
@@ -124,18 +129,23 @@ def versions_here() -> dict[str, str]:
     package = Path(str(importlib.resources.files(__package__.partition(".")[0])))
     for path in sorted(package.rglob("*.py")):  # as trainings will read it, whatever this process has imported
         code.update(f"{path.relative_to(package).as_posix()} {sha256(path)}\n".encode())
-    return {"lfwstudy": f"{__version__} (code {code.hexdigest()[:8]})",
-            "Python": ".".join(platform.python_version_tuple()[:2]),
-            "Keras": installed.get("keras", "none"),
-            "backend": f"{backend} {installed.get(backend, 'none')}",
-            "NumPy": installed.get("numpy", "none")}
+    return {
+        "lfwstudy": f"{__version__} (code {code.hexdigest()[:8]})",
+        "Python": ".".join(platform.python_version_tuple()[:2]),
+        "Keras": installed.get("keras", "none"),
+        "backend": f"{backend} {installed.get(backend, 'none')}",
+        "NumPy": installed.get("numpy", "none"),
+    }
 
 
 def difference(expected: dict[str, str]) -> str:
     """How this process differs from `expected`, another's `versions_here`; empty where it does not."""
     here = versions_here()
-    return ", ".join(f"{name} is {here.get(name, 'none')} instead of {wanted}" for name, wanted in expected.items()
-                     if here.get(name) != wanted)
+    return ", ".join(
+        f"{name} is {here.get(name, 'none')} instead of {wanted}"
+        for name, wanted in expected.items()
+        if here.get(name) != wanted
+    )
 
 
 def sha256(path):
@@ -208,8 +218,11 @@ class _Task:
     def check(self):
         """Raise _Unwanted where the study has cancelled the task or the worker has lost its scheduler."""
         known = self.worker.state.tasks.get(self.attempt)
-        if known is None or known.state in ("cancelled", "released", "resumed", "forgotten") \
-                or self.worker.status.name in ("closing", "closed", "failed"):
+        if (
+            known is None
+            or known.state in ("cancelled", "released", "resumed", "forgotten")
+            or self.worker.status.name in ("closing", "closed", "failed")
+        ):
             raise _Unwanted
 
 
@@ -224,9 +237,17 @@ def _train(task):
         _bring_state(task)
     if not _is_done_here(task):
         with _gpu(task) as environment:
-            train_in_process({"lease": LEASE_SECONDS, "patience": LOCK_PATIENCE, **job, "data_dir": data_dir,
-                              "folder": str(task.folder), "environment": environment},
-                             watch=lambda process: _watch(task, process))
+            train_in_process(
+                {
+                    "lease": LEASE_SECONDS,
+                    "patience": LOCK_PATIENCE,
+                    **job,
+                    "data_dir": data_dir,
+                    "folder": str(task.folder),
+                    "environment": environment,
+                },
+                watch=lambda process: _watch(task, process),
+            )
     if not task.shared:
         _send_home(task)
 
@@ -320,7 +341,9 @@ def _bring_state(task):
 
 def _send_home(task):
     """Offer all files of a finished run until the study has them; then this machine's copy goes."""
-    while not _offer(task, [p for p in task.folder.iterdir() if p.is_file() and p.name[0] != "." and p.name != "job.json"]):
+    while not _offer(
+        task, [p for p in task.folder.iterdir() if p.is_file() and p.name[0] != "." and p.name != "job.json"]
+    ):
         task.check()
     task.wait("offer", offer=task.offer, files=task.manifest, last=True)
     shutil.rmtree(task.folder, ignore_errors=True)
@@ -331,8 +354,12 @@ def _offer_state(task):
     stamp = _stamp(task.folder / "resume.npz")
     if task.offered or stamp is None or stamp == task.sent or time.monotonic() < task.next_state:
         return
-    files = [task.folder / "resume.npz", task.folder / "config.json", task.folder / "history.csv",
-             *task.folder.glob("epoch-*.weights.h5")]
+    files = [
+        task.folder / "resume.npz",
+        task.folder / "config.json",
+        task.folder / "history.csv",
+        *task.folder.glob("epoch-*.weights.h5"),
+    ]
     # What was written meanwhile might not fit together: the next look finds it settled.
     if _offer(task, files) and _stamp(task.folder / "resume.npz") == stamp:
         task.sent, task.offered = stamp, True
@@ -416,8 +443,9 @@ def _tell_progress(task):
     except OSError:
         return
     if rows:
-        task.tell("epoch", epoch=len(rows), accuracy=float(rows[-1]["val_accuracy"]),
-                  history=None if task.shared else text)
+        task.tell(
+            "epoch", epoch=len(rows), accuracy=float(rows[-1]["val_accuracy"]), history=None if task.shared else text
+        )
 
 
 def _cpu_seconds(pid):
