@@ -11,9 +11,10 @@ from lfwstudy.errors import RunError, StudyError, one_line
 from lfwstudy.ladder.stage import LADDERS, get_stage, in_order, scale
 from lfwstudy.network.cost import matrix_product_gflops, tower_cost, training_memory
 from lfwstudy.report import pages
-from lfwstudy.runs.local import clock, load_cluster
+from lfwstudy.runs.dispatch import load_cluster
 from lfwstudy.system.files import locked, read_csv, sweep
 from lfwstudy.system.machine import cores, precision_warning
+from lfwstudy.system.text import clock
 
 _POLL_SECONDS = 0.3
 

@@ -13,6 +13,7 @@ import pytest
 from lfwstudy.cli import main
 from lfwstudy.data.bank import load_bank
 from lfwstudy.data.registry import load_pairs, prepare_bank
+from lfwstudy.runs.job import Job
 from lfwstudy.runs.store import Store
 from lfwstudy.study.study import Settings, Study
 from lfwstudy.system.files import read_csv, read_json
@@ -101,18 +102,7 @@ def test_jax_trains_without_tensorflow_and_its_run_counts(tiny, tmp_path, change
     bank, pairs = prepare_bank(config.data), load_pairs(config.data)
     run = config.identify(0, "float32", pairs.digest(bank))
     folder = tmp_path / "runs" / run
-    job = {
-        "task": "train",
-        "config": config.to_dict(),
-        "seed": 0,
-        "precision": "float32",
-        "run": run,
-        "data_dir": "",
-        "folder": str(folder),
-        "score_test": True,
-        "keep_weights": False,
-    }
-    (tmp_path / "job.json").write_text(json.dumps(job))
+    Job(run, config, folder).write(tmp_path / "job.json")
     on_such_a_machine("train", "sys.argv[1]", tmp_path / "job.json")
     assert read_json(folder / "result.json")["backend"] == "jax"
     # The id does not name the backend: a finished run brought from elsewhere counts.

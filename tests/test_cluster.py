@@ -23,8 +23,9 @@ from lfwstudy.config import DataConfig, RunConfig
 from lfwstudy.data.registry import load_pairs, prepare_bank
 from lfwstudy.errors import ConfigError, RunError
 from lfwstudy.network.cost import least_memory
-from lfwstudy.runs import local
+from lfwstudy.runs import dispatch
 from lfwstudy.runs.cluster import worker
+from lfwstudy.runs.job import Job
 from lfwstudy.runs.store import FILES, Store
 from lfwstudy.system.files import read_csv
 from tools.cluster_load import RESUME_EPOCHS, jobs
@@ -56,17 +57,17 @@ GIB = 2**30
 )
 def test_malformed_addresses_are_refused(address):
     with pytest.raises(ConfigError, match="tcp://HOST:PORT"):
-        local.check_cluster(address)
+        dispatch.check_cluster(address)
 
 
 @pytest.mark.parametrize("address", ["tcp://host:8786", "tls://10.0.0.1:8786", "tcp://[::1]:8786", "local:4"])
 def test_addresses_are_taken(address):
-    assert local.check_cluster(address) == address
+    assert dispatch.check_cluster(address) == address
 
 
 def test_a_malformed_address_is_quoted_in_part():
     with pytest.raises(ConfigError) as refused:
-        local.check_cluster("tcp://" + 10_000 * "x")
+        dispatch.check_cluster("tcp://" + 10_000 * "x")
     assert len(str(refused.value)) < 250
 
 
@@ -98,7 +99,7 @@ def listening(talk):
 def test_what_listens_in_a_schedulers_place_is_named_in_a_line(talk, named, tmp_path, monkeypatch):
     monkeypatch.setattr(cluster, "CONNECT_SECONDS", 1)
     with listening(talk) as port, pytest.raises(ConfigError, match=named) as refused:
-        local.run(jobs(tmp_path / "runs", 1), f"tcp://127.0.0.1:{port}")
+        dispatch.run(jobs(tmp_path / "runs", 1), f"tcp://127.0.0.1:{port}")
     message = str(refused.value)
     assert f"at tcp://127.0.0.1:{port}" in message and "8786" in message and "8787" in message and "\n" not in message
 
@@ -106,9 +107,9 @@ def test_what_listens_in_a_schedulers_place_is_named_in_a_line(talk, named, tmp_
 def test_unreachable_scheduler_is_wrong_use(tmp_path, monkeypatch):
     monkeypatch.setattr(cluster, "CONNECT_SECONDS", 1)
     with pytest.raises(ConfigError, match="no Dask scheduler answers at tcp://127.0.0.1:9: nothing listens"):
-        local.run(jobs(tmp_path / "runs", 1), "tcp://127.0.0.1:9")
+        dispatch.run(jobs(tmp_path / "runs", 1), "tcp://127.0.0.1:9")
     with pytest.raises(ConfigError, match="no Dask scheduler answers at tcp://nowhere.invalid:8786: unknown host name"):
-        local.run(jobs(tmp_path / "runs", 1), "tcp://nowhere.invalid:8786")
+        dispatch.run(jobs(tmp_path / "runs", 1), "tcp://nowhere.invalid:8786")
 
 
 def test_a_machine_that_does_not_answer_is_named(monkeypatch):
@@ -145,7 +146,7 @@ def test_the_backend_is_part_of_the_versions(monkeypatch):
 
 
 def test_code_that_changed_after_the_worker_was_asked_sets_the_machine_aside():
-    task = SimpleNamespace(job={"versions": {**worker.versions_here(), "lfwstudy": "0.0.1 (code 00000000)"}})
+    task = SimpleNamespace(job=None, versions={**worker.versions_here(), "lfwstudy": "0.0.1 (code 00000000)"})
     with pytest.raises(RunError, match="instead of 0.0.1") as error:
         worker._train(task)
     assert worker._blame(error.value) == "machine"
@@ -166,7 +167,7 @@ def test_missing_package_says_what_to_install(monkeypatch):
     monkeypatch.delattr("lfwstudy.runs.cluster.client")
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(ConfigError, match=r"pip install 'lfwstudy\[cluster\]'"):
-        local.load_cluster()
+        dispatch.load_cluster()
 
 
 def test_nothing_of_dask_is_imported_without_cluster():
@@ -198,7 +199,7 @@ def described(nthreads=1, memory=8 * GIB, **resources):
     ],
 )
 def test_workers_are_not_overcommitted(worker, threads, memory, at_once):
-    job = {"threads": threads, "memory": memory}
+    job = Job("run", RunConfig(), Path("run"), threads=threads, memory=memory)
     need = cluster.need_on(job, worker)
     assert (need is None) == (at_once == 0)
     taken = []
@@ -387,7 +388,7 @@ def test_worker_killed_in_training_costs_at_most_one_resume_period(machines, tmp
     first = machines.start_worker("a")
     root, trace = tmp_path / "runs", tmp_path / "trace"
     said = []
-    value = in_background(lambda: local.run(jobs(root, 2, 9, 0.3, trace=str(trace)), machines.address, said.append))
+    value = in_background(lambda: dispatch.run(jobs(root, 2, 9, 0.3, trace=str(trace)), machines.address, said.append))
     until(lambda: epochs_of(root) >= 6)
     first.kill()
     machines.start_worker("b")
@@ -401,7 +402,7 @@ def test_worker_killed_in_training_costs_at_most_one_resume_period(machines, tmp
 def test_results_and_resume_state_travel_where_no_folder_is_shared(machines, tmp_path, unshared):
     first = machines.start_worker("a")
     root, trace = tmp_path / "runs", tmp_path / "trace"
-    value = in_background(lambda: local.run(jobs(root, 1, 12, 0.6, trace=str(trace)), machines.address))
+    value = in_background(lambda: dispatch.run(jobs(root, 1, 12, 0.6, trace=str(trace)), machines.address))
     until(lambda: (root / f"{0:016x}" / "resume.npz").exists())
     first.kill()
     machines.start_worker("b")
@@ -416,7 +417,7 @@ def test_process_that_hangs_is_ended_and_tried_again(machines, tmp_path):
     machines.start_worker("a")
     root, trace = tmp_path / "runs", tmp_path / "trace"
     assert (
-        local.run(
+        dispatch.run(
             jobs(root, 1, 3, 0.1, trace=str(trace), hang=str(tmp_path / "hangs"), stall_seconds=2), machines.address
         )
         == {}
@@ -429,7 +430,9 @@ def test_scheduler_restarted_and_workers_back(own_machines, tmp_path):
     own_machines.start_worker("a")
     root, trace = tmp_path / "runs", tmp_path / "trace"
     said = []
-    value = in_background(lambda: local.run(jobs(root, 2, 8, 0.3, trace=str(trace)), own_machines.address, said.append))
+    value = in_background(
+        lambda: dispatch.run(jobs(root, 2, 8, 0.3, trace=str(trace)), own_machines.address, said.append)
+    )
     until(lambda: epochs_of(root) >= 2)
     own_machines.scheduler.kill()
     own_machines.scheduler.wait()
@@ -444,16 +447,16 @@ def test_client_killed_and_back_trains_nothing_twice(machines, tmp_path):
     machines.start_worker("a")
     root, trace = tmp_path / "runs", tmp_path / "trace"
     code = (
-        f"from lfwstudy.runs import local\nfrom tools import cluster_load\n"
-        f"local.run(cluster_load.jobs({str(root)!r}, 2, 8, 0.3, trace={str(trace)!r}), {machines.address!r})"
+        f"from lfwstudy.runs import dispatch\nfrom tools import cluster_load\n"
+        f"dispatch.run(cluster_load.jobs({str(root)!r}, 2, 8, 0.3, trace={str(trace)!r}), {machines.address!r})"
     )
     client = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stderr=subprocess.DEVNULL)
     until(lambda: epochs_of(root, 1) >= 2)
     client.kill()
     client.wait()
-    left = [job for job in jobs(root, 2, 8, 0.3, trace=str(trace)) if not Store(root).is_finished(job["run"])]
+    left = [job for job in jobs(root, 2, 8, 0.3, trace=str(trace)) if not Store(root).is_finished(job.run)]
     assert len(left) == 1
-    assert local.run(left, machines.address) == {}
+    assert dispatch.run(left, machines.address) == {}
     assert_all_finished(root, 2, trace, repeated=1)
     assert not list(root.glob(".cluster-*"))
 
@@ -462,7 +465,7 @@ def test_client_killed_and_back_trains_nothing_twice(machines, tmp_path):
 def test_lost_scheduler_is_said_with_what_is_missing(own_machines, tmp_path, monkeypatch):
     monkeypatch.setattr(cluster, "PATIENCE_SECONDS", 3)
     own_machines.start_worker("a")
-    value = in_background(lambda: local.run(jobs(tmp_path / "runs", 2, 50, 0.2), own_machines.address))
+    value = in_background(lambda: dispatch.run(jobs(tmp_path / "runs", 2, 50, 0.2), own_machines.address))
     until(lambda: epochs_of(tmp_path / "runs") >= 1)
     own_machines.scheduler.kill()
     failures = value()
@@ -474,7 +477,7 @@ def test_a_run_that_fits_nowhere_says_what_it_needs(machines, tmp_path, monkeypa
     monkeypatch.setattr(cluster, "PATIENCE_SECONDS", 2)
     machines.start_worker("a", "--memory-limit", "1 GiB")
     until(lambda: "Registered to" in (tmp_path / "worker-a.log").read_text())
-    failures = local.run([*jobs(tmp_path / "runs", 1, 1, memory=9 * GIB)], machines.address)
+    failures = dispatch.run([*jobs(tmp_path / "runs", 1, 1, memory=9 * GIB)], machines.address)
     assert "9.0 GiB" in failures[f"{0:016x}"] and "--memory-limit" in failures[f"{0:016x}"]
 
 
@@ -516,7 +519,7 @@ def foreign(tmp_path):
 def test_workers_with_another_package_are_named_and_get_no_run(machines, foreign, tmp_path):
     workers = [machines.start_worker(number, **environment) for number, environment in enumerate(foreign.values())]
     until(lambda: all("Registered to" in (tmp_path / f"worker-{n}.log").read_text() for n in range(len(workers))))
-    failures = local.run(jobs(tmp_path / "runs", 1, 2, 0.05), machines.address)
+    failures = dispatch.run(jobs(tmp_path / "runs", 1, 2, 0.05), machines.address)
     message = failures[f"{0:016x}"]
     assert re.search(r"no worker can train it: worker tcp://127.0.0.1:\d+ is not used", message)
     assert "install the same versions" in message and "\n" not in message and len(message) < 500
@@ -525,7 +528,7 @@ def test_workers_with_another_package_are_named_and_get_no_run(machines, foreign
     machines.start_worker("good")
     until(lambda: "Registered to" in (tmp_path / "worker-good.log").read_text())
     told = []
-    assert local.run(jobs(tmp_path / "runs", 1, 4, 0.5), machines.address, told.append) == {}
+    assert dispatch.run(jobs(tmp_path / "runs", 1, 4, 0.5), machines.address, told.append) == {}
     assert any("is not used: " in line for line in told)
     assert all(worker.poll() is None for worker in workers)  # each was asked, and sent no task that it cannot read
 
@@ -537,7 +540,7 @@ def test_a_scheduler_that_lacks_the_package_is_named(tmp_path):
         with pytest.raises(
             ConfigError, match="the scheduler at .* cannot run this study's tasks .*No module named 'lfwstudy'"
         ):
-            local.run(jobs(tmp_path / "runs", 1), machines.address)
+            dispatch.run(jobs(tmp_path / "runs", 1), machines.address)
     finally:
         machines.stop()
 
@@ -547,14 +550,14 @@ def test_a_workers_own_port_is_not_a_schedulers(machines, tmp_path):
     machines.start_worker("a", "--worker-port", port)
     until(lambda: "Registered to" in (tmp_path / "worker-a.log").read_text())
     with pytest.raises(ConfigError, match="a Dask worker listens there, not the scheduler"):
-        local.run(jobs(tmp_path / "runs", 1), f"tcp://127.0.0.1:{port}")
+        dispatch.run(jobs(tmp_path / "runs", 1), f"tcp://127.0.0.1:{port}")
 
 
 def test_a_cluster_without_workers_is_said_at_once_and_in_the_end(machines, tmp_path, monkeypatch):
     monkeypatch.setattr(cluster, "PATIENCE_SECONDS", 5)
     told = []
     assert f"dask worker {machines.address}" in cluster.describe(machines.address)
-    failures = local.run(jobs(tmp_path / "runs", 1), machines.address, told.append)
+    failures = dispatch.run(jobs(tmp_path / "runs", 1), machines.address, told.append)
     assert any(f"no worker has joined, start one with `dask worker {machines.address}" in line for line in told)
     assert f"no worker; start one with `dask worker {machines.address}" in failures[f"{0:016x}"]
 
@@ -587,18 +590,15 @@ def test_declared_memory_bounds_how_many_run_at_once_the_stride_stage_included(m
     """Networks of 304 M parameters: never on the small worker, two at once on one with four threads and 24 GB."""
     monkeypatch.setattr(cluster, "PATIENCE_SECONDS", 2)
     wide = RunConfig().change({"model.pool1_stride": 1, "training.epochs": 12})
-    made = [
-        {name: value for name, value in job.items() if name != "memory"}
-        for job in jobs(tmp_path / "runs", 5, 12, 0.3, config=wide.to_dict())
-    ]
+    made = jobs(tmp_path / "runs", 5, 12, 0.3, config=wide, memory=None)
     machines.start_worker("small", "--nthreads", 4, "--resources", "MEMORY=4e9 CORES=4")
     until(lambda: "Registered to" in (tmp_path / "worker-small.log").read_text())
-    failures = local.run(made[:1], machines.address)
+    failures = dispatch.run(made[:1], machines.address)
     size = f"{cluster.memory_of(wide) / GIB:.1f} GiB"
     assert f"no worker has the {size}" in failures[f"{0:016x}"] and not list((tmp_path / "runs").glob("*/result.json"))
     machines.start_worker("large", "--nthreads", 4, "--resources", "MEMORY=24e9 CORES=4")
     until(lambda: "Registered to" in (tmp_path / "worker-large.log").read_text())
-    assert most_at_once(tmp_path / "runs", in_background(lambda: local.run(made, machines.address))) == 2
+    assert most_at_once(tmp_path / "runs", in_background(lambda: dispatch.run(made, machines.address))) == 2
 
 
 @pytest.mark.long
@@ -606,7 +606,7 @@ def test_each_gpu_serves_one_run_at_a_time(machines, tmp_path):
     """By what the processes are told to see; there is no GPU here."""
     root, seen = tmp_path / "runs", tmp_path / "trace"
     machines.start_worker("a", "--nthreads", 4, "--resources", "GPU=2 CORES=8", CUDA_VISIBLE_DEVICES="3,5")
-    value = in_background(lambda: local.run(jobs(root, 4, 8, 0.3, trace=str(seen)), machines.address))
+    value = in_background(lambda: dispatch.run(jobs(root, 4, 8, 0.3, trace=str(seen)), machines.address))
     assert most_at_once(root, value) == 2
     devices = {}
     for line in seen.read_text().splitlines():
@@ -646,13 +646,13 @@ def test_certificates_of_dasks_configuration_are_used(certificates, tmp_path, mo
     try:
         machines.start_worker("a")
         with dask.config.set({f"distributed.comm.tls.{name}": value for name, value in certificates.items()}):
-            assert local.run(jobs(tmp_path / "runs", 1, 6, 0.1), machines.address) == {}
+            assert dispatch.run(jobs(tmp_path / "runs", 1, 6, 0.1), machines.address) == {}
         assert Store(tmp_path / "runs").is_finished(f"{0:016x}")
         with pytest.raises(ConfigError, match="are the certificates right"):
-            local.run(jobs(tmp_path / "none", 1), machines.address)
+            dispatch.run(jobs(tmp_path / "none", 1), machines.address)
         monkeypatch.setattr(cluster, "CONNECT_SECONDS", 2)
         with pytest.raises(ConfigError, match="no Dask scheduler answers"):  # nobody talks to it without
-            local.run(jobs(tmp_path / "none", 1), machines.address.replace("tls", "tcp"))
+            dispatch.run(jobs(tmp_path / "none", 1), machines.address.replace("tls", "tcp"))
     finally:
         machines.stop()
 
@@ -689,7 +689,7 @@ def test_training_killed_with_its_worker_ends_with_the_numbers_of_an_undisturbed
     }
     here, there = ({**job, "folder": str(tmp_path / place / "runs" / run)} for place in ("here", "there"))
     first = machines.start_worker("a")
-    value = in_background(lambda: local.run([there], machines.address))
+    value = in_background(lambda: dispatch.run([there], machines.address))
     until(lambda: (Path(there["folder"]) / "resume.npz").exists())
     first.kill()
     assert not (Path(there["folder"]) / "result.json").exists()
@@ -697,7 +697,7 @@ def test_training_killed_with_its_worker_ends_with_the_numbers_of_an_undisturbed
     assert value() == {}
     told = (Path(there["folder"]) / "log.txt").read_text()
     assert "epoch  14/14" in told and "epoch   1/14" not in told  # it went on, and did not begin anew
-    assert local.run([here]) == {}
+    assert dispatch.run([here]) == {}
     assert numbers(here["folder"]) == numbers(there["folder"])
 
 
@@ -786,7 +786,7 @@ def test_full_disk_on_one_worker_leaves_the_runs_to_the_others(machines, tmp_pat
     )
     machines.start_worker("good")
     until(lambda: all("Registered to" in (tmp_path / f"worker-{name}.log").read_text() for name in ("full", "good")))
-    assert local.run(jobs(root, 3, 2, 0.2, trace=str(trace)), machines.address) == {}
+    assert dispatch.run(jobs(root, 3, 2, 0.2, trace=str(trace)), machines.address) == {}
     assert full.poll() is None and "No space left on device" in (tmp_path / "cluster.txt").read_text()
     assert_all_finished(root, 3, trace)
 
@@ -815,7 +815,7 @@ def test_two_workers_of_a_machine_receive_the_pictures_once_and_train_the_same(m
         for seed in (0, 1)
     ]
     here, there = (
-        [{**job, "folder": str(tmp_path / place / "runs" / job["run"])} for job in made] for place in ("here", "there")
+        [{**job, "folder": str(tmp_path / place / "runs" / job.run)} for job in made] for place in ("here", "there")
     )
     (tmp_path / "there" / "runs").mkdir(parents=True)
     for name in "ab":
@@ -831,8 +831,8 @@ def test_two_workers_of_a_machine_receive_the_pictures_once_and_train_the_same(m
                 "worker",
             ),
         )
-    assert local.run(there, machines.address) == {}
-    assert local.run(here) == {}
+    assert dispatch.run(there, machines.address) == {}
+    assert dispatch.run(here) == {}
     for one, other in zip(here, there):
         assert one["run"] == other["run"] and Path(other["folder"], "model.keras").stat().st_size > 0
         assert (
@@ -849,7 +849,7 @@ def test_worker_that_stands_still_loses_its_run_to_another(machines, tmp_path):
     """The scheduler drops a worker that is silent, its training ends with the lease, another worker goes on."""
     still = machines.start_worker("a")
     root, trace = tmp_path / "runs", tmp_path / "trace"
-    value = in_background(lambda: local.run(jobs(root, 1, 60, 0.3, trace=str(trace), lease=4), machines.address))
+    value = in_background(lambda: dispatch.run(jobs(root, 1, 60, 0.3, trace=str(trace), lease=4), machines.address))
     until(lambda: epochs_of(root) >= 6)
     still.send_signal(signal.SIGSTOP)
     machines.start_worker("b")
@@ -890,7 +890,7 @@ def test_cut_network_costs_at_most_one_resume_period(network, tmp_path, shared, 
     try:
         machines.start_worker("cut", before=("ip", "netns", "exec", name))
         root, trace = tmp_path / "runs", tmp_path / "trace"
-        value = in_background(lambda: local.run(jobs(root, 2, 100, 0.3, trace=str(trace)), machines.address))
+        value = in_background(lambda: dispatch.run(jobs(root, 2, 100, 0.3, trace=str(trace)), machines.address))
         until(lambda: epochs_of(root) >= 6)
         subprocess.run(["ip", "link", "set", link, "down"], check=True)
         machines.start_worker("b")

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import psutil
 import pytest
@@ -15,7 +16,7 @@ import pytest
 from lfwstudy import workflow
 from lfwstudy.errors import RunError
 from lfwstudy.report import pages
-from lfwstudy.runs import local
+from lfwstudy.runs.process import train_in_process
 from lfwstudy.runs.store import Store
 from lfwstudy.study.study import Settings, Study
 from lfwstudy.system.files import read_csv
@@ -44,14 +45,14 @@ def job_of(study, **changes):
     if changes:
         config = spec.config.change(changes)
         run = config.identify(0, "float32", study.data(config.data)[2])
-        job |= {"config": config.to_dict(), "run": run, "folder": str(study.store.folder(run)), "title": "changed"}
+        return replace(job, config=config, run=run, folder=study.store.folder(run), title="changed")
     return job
 
 
 def test_a_full_disk_is_named(faces, small_disk):
     study = study_of(faces, small_disk / "out")
     with pytest.raises(RunError, match="No space left|disk is full"):
-        local.train_in_process(job_of(study))
+        train_in_process(job_of(study))
     assert not any(study.store.is_finished(run) for run in study.store.ids())
     for path in small_disk.rglob("*.json"):
         json.loads(path.read_text())
@@ -88,7 +89,7 @@ def test_what_ended_a_training_stays_in_its_log(faces, tmp_path):
     study = study_of(faces, tmp_path / "out")
     job = job_of(study)
     with pytest.raises(RunError, match="ended by signal 9 .out of memory.*; log: "):
-        local.train_in_process(job, watch=lambda process: process.kill())
+        train_in_process(job, watch=lambda process: process.kill())
     spec = study.climb()[0].candidates[0].specs[0]
     assert study.why_unfinished(spec) == "its process was ended by signal 9 (out of memory?)"
 
@@ -96,8 +97,9 @@ def test_what_ended_a_training_stays_in_its_log(faces, tmp_path):
 LIMITED = """
 import json, resource, sys
 from lfwstudy.runs import local
+from lfwstudy.runs.job import Job
 resource.setrlimit(resource.RLIMIT_AS, (12 << 30, 12 << 30))
-print(json.dumps(local.run(json.loads(sys.stdin.read()))))
+print(json.dumps(local.run([Job.read(path) for path in sys.argv[1:]])))
 """
 
 
@@ -106,13 +108,14 @@ def test_a_variant_that_needs_too_much_memory_fails_alone(faces, tmp_path):
     """A network of some sixty GiB under a limit of twelve, next to one that fits."""
     study = study_of(faces, tmp_path / "out")
     jobs = [job_of(study, **{"model.width": 4.0, "model.pool1_stride": 1, "data.side": 105}), job_of(study)]
-    done = subprocess.run(
-        [sys.executable, "-c", LIMITED], input=json.dumps(jobs), capture_output=True, text=True, timeout=300
-    )
+    paths = [tmp_path / f"{job.run}.json" for job in jobs]
+    for job, path in zip(jobs, paths):
+        job.write(path)
+    done = subprocess.run([sys.executable, "-c", LIMITED, *paths], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     failures = json.loads(done.stdout)
-    assert list(failures) == [jobs[0]["run"]] and "memory" in failures[jobs[0]["run"]], failures
-    assert study.store.is_finished(jobs[1]["run"]) and not study.store.is_finished(jobs[0]["run"])
+    assert list(failures) == [jobs[0].run] and "memory" in failures[jobs[0].run], failures
+    assert study.store.is_finished(jobs[1].run) and not study.store.is_finished(jobs[0].run)
 
 
 def notebook(folder, name, *cells):

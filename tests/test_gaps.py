@@ -9,7 +9,7 @@ from test_study import finish_run, study, trained  # noqa: F401 (fixture)
 
 from lfwstudy.errors import StudyError
 from lfwstudy.report import pages, tables
-from lfwstudy.runs import local
+from lfwstudy.runs import dispatch
 from lfwstudy.study.study import Study
 from lfwstudy.system.files import write_csv
 from lfwstudy.training.decisions import COLUMNS
@@ -62,7 +62,7 @@ def test_later_pages_say_that_the_first_stage_is_not_finished_and_why(tmp_path, 
 
 def test_a_stage_that_cannot_be_trained_says_why(tmp_path, monkeypatch):
     opened = study(tmp_path, "batchnorm")
-    monkeypatch.setattr(local, "run", lambda jobs, *_: {job["run"]: "base/base, seed 0: no memory" for job in jobs})
+    monkeypatch.setattr(dispatch, "run", lambda jobs, *_: {job.run: "base/base, seed 0: no memory" for job in jobs})
     with pytest.raises(
         StudyError, match=r"batchnorm could not be reached: stage base is not finished \(base: .*no memory\)"
     ):

@@ -1,5 +1,4 @@
 import errno
-import json
 import re
 import shutil
 import subprocess
@@ -22,6 +21,7 @@ from lfwstudy.ladder.stage import base_config
 from lfwstudy.network.siamese import build_siamese
 from lfwstudy.network.tensorflow_ops import untuned
 from lfwstudy.runs import training_process
+from lfwstudy.runs.job import Job
 from lfwstudy.runs.store import Store
 from lfwstudy.system import files
 from lfwstudy.system.files import read_csv, read_json
@@ -314,24 +314,15 @@ def test_saved_network_takes_pictures_and_loads_in_safe_mode(finished, data, tin
 
 
 def test_process_refuses_changed_data_with_one_line(tiny, tmp_path):
-    job = {
-        "task": "train",
-        "config": tiny.to_dict(),
-        "seed": 0,
-        "precision": "float32",
-        "run": "0" * 16,
-        "data_dir": "",
-        "folder": str(tmp_path / "run"),
-        "score_test": True,
-        "keep_weights": False,
-    }
-    (tmp_path / "job.json").write_text(json.dumps(job))
-    done = subprocess.run(
+    Job("0" * 16, tiny, tmp_path / "run").write(tmp_path / "job.json")
+    with subprocess.Popen(
         [sys.executable, "-m", "lfwstudy.runs.training_process", str(tmp_path / "job.json")],
-        capture_output=True,
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-    )
-    assert done.returncode == 2 and "error: run 0000000000000000" in done.stderr
+    ) as process:  # its standard input stays open: it ends with its parent
+        told = process.stderr.read()
+    assert process.returncode == 2 and "error: run 0000000000000000" in told
     assert not (tmp_path / "run").exists()
 
 
@@ -341,19 +332,7 @@ def test_what_cannot_fit_into_memory_is_said_before_it_starts(tiny, data, tmp_pa
     training_process.require_memory(tiny)
     monkeypatch.setattr(training_process, "prepare_bank", lambda *args: data[0])
     run = stride.identify(0, "float32", data[1].digest(data[0]))
-    job = {
-        "task": "train",
-        "config": stride.to_dict(),
-        "seed": 0,
-        "precision": "float32",
-        "run": run,
-        "data_dir": "",
-        "folder": str(tmp_path / "run"),
-        "score_test": True,
-        "keep_weights": False,
-    }
-    (tmp_path / "job.json").write_text(json.dumps(job))
-    assert training_process.main(tmp_path / "job.json") == 1
+    assert training_process.run_job(Job(run, stride, tmp_path / "run")) == 1
     told = capsys.readouterr().err
     assert re.fullmatch(
         rf"error: run {run}: out of memory: a network of 304,241,473 parameters needs at least \d+\.\d GiB "

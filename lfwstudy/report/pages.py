@@ -470,7 +470,7 @@ def main(path):
     """
     import threading
 
-    from lfwstudy.runs.local import end_with_parent
+    from lfwstudy.runs.process import end_with_parent
 
     threading.Thread(target=end_with_parent, daemon=True).start()
     _nbformat()

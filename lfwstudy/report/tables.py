@@ -12,8 +12,8 @@ from lfwstudy.data.registry import DATASETS
 from lfwstudy.evaluation import intervals, metrics
 from lfwstudy.ladder import reproduction
 from lfwstudy.ladder.stage import LADDERS, PROFILES, REPORT_LADDER, get_ladder, get_stage, scale
-from lfwstudy.runs.local import clock
 from lfwstudy.system.rounding import percent
+from lfwstudy.system.text import clock
 from lfwstudy.training.augment import clip_labels
 from lfwstudy.training.decisions import evaluated_epoch, should_stop
 

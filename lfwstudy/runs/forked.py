@@ -16,6 +16,7 @@ import threading
 from contextlib import suppress
 from multiprocessing import connection
 
+from lfwstudy.runs.job import TRAINING, Job
 from lfwstudy.system.machine import environment, keras_backend
 
 _asking = threading.Lock()
@@ -23,13 +24,13 @@ _server, _requests = None, None
 _PR_SET_PDEATHSIG = 1
 
 
-def pays(job):
+def pays(job: Job) -> bool:
     """Whether a job is a small training (one thread) that can be forked here: on Linux, with TensorFlow."""
     return (
         sys.platform == "linux"
-        and job["threads"] == 1
-        and "program" not in job
-        and not job.get("environment")
+        and job.threads == 1
+        and job.program == TRAINING
+        and not job.gpu
         and keras_backend() == "tensorflow"
     )
 

@@ -3,29 +3,32 @@
 import os
 import sys
 import threading
-from pathlib import Path
 
 from lfwstudy.training.trainer import score_test_pairs, train  # isort: skip  (sets TensorFlow's environment before Keras is imported)
-from lfwstudy.config import RunConfig
 from lfwstudy.data.registry import load_pairs, prepare_bank
 from lfwstudy.errors import DamageError, RunError, StudyError, one_line
 from lfwstudy.network.cost import least_memory, tower_cost
-from lfwstudy.runs.local import end_with_parent
+from lfwstudy.runs.job import Job
+from lfwstudy.runs.process import end_with_parent
 from lfwstudy.runs.store import Store
-from lfwstudy.system.files import locked, read_json, sweep
+from lfwstudy.system.files import locked, sweep
 from lfwstudy.system.machine import cpu_name, device_name, free_memory
 
 
 def main(path):
     """Train the job described by a JSON file; one line where it fails. Exit status 0, 1 where the machine is at fault
     (disk, memory), 2 where the input cannot be used."""
-    job = read_json(path)
-    if job.get("ends_with_parent"):
-        threading.Thread(target=end_with_parent, args=(job.get("lease"),), daemon=True).start()
+    job = Job.read(path)
+    threading.Thread(target=end_with_parent, args=(job.lease,), daemon=True).start()
+    return run_job(job)
+
+
+def run_job(job: Job) -> int:
+    """Train the job; returns the exit status, as `main` does."""
     try:
-        run_job(job)
+        _run(job)
     except BlockingIOError:
-        print(f"error: another process trains run {job['run']}", file=sys.stderr)
+        print(f"error: another process trains run {job.run}", file=sys.stderr)
         return 2
     except StudyError as error:
         print(f"error: {one_line(error)}", file=sys.stderr)
@@ -37,35 +40,34 @@ def main(path):
             raise
         # HDF5's message of several lines hides what the system said.
         what = "out of memory" if memory else os.strerror(error.errno) if error.errno else type(error).__name__
-        print(f"error: run {job['run']}: {what}: {one_line(str(error))[:300]}", file=sys.stderr)
+        print(f"error: run {job.run}: {what}: {one_line(str(error))[:300]}", file=sys.stderr)
         return 1
     return 0
 
 
-def run_job(job):
+def _run(job: Job) -> None:
     """Train or score what a job says. Raises StudyError, BlockingIOError where another process is at it."""
-    config = RunConfig.from_dict(job["config"])
-    bank = prepare_bank(config.data, job["data_dir"])
-    pairs = load_pairs(config.data, job["data_dir"])
-    run_id = config.identify(job["seed"], job["precision"], pairs.digest(bank))
-    if run_id != job["run"]:
-        raise RunError(f"run {job['run']} was asked for, but its data have changed meanwhile")
-    folder, keep = Path(job["folder"]), job["keep_weights"]
+    config, folder, keep = job.config, job.folder, job.keep_weights
+    bank = prepare_bank(config.data, job.data_dir)
+    pairs = load_pairs(config.data, job.data_dir)
+    run_id = config.identify(job.seed, job.precision, pairs.digest(bank))
+    if run_id != job.run:
+        raise RunError(f"run {job.run} was asked for, but its data have changed meanwhile")
     # A process whose study was killed needs a moment to notice; two must not write one run.
-    with locked(folder / ".lock", patience=job.get("patience", 30)):
-        if job["task"] == "train" and Store(folder.parent).is_finished(run_id):
+    with locked(folder / ".lock", patience=job.patience):
+        if job.task == "train" and Store(folder.parent).is_finished(run_id):
             return  # by the process that held the lock until now
         sweep(folder)
         require_memory(config)
         try:
-            if job["task"] == "score-test":
+            if job.task == "score-test":
                 score_test_pairs(config, bank, pairs, folder, run_id, keep)
             else:
-                train(config, job["seed"], job["precision"], bank, pairs, folder, run_id, job["score_test"], keep)
+                train(config, job.seed, job.precision, bank, pairs, folder, run_id, job.score_test, keep)
             return
         except DamageError as error:  # set aside by now
             print(f"{error}; this run starts anew", file=sys.stderr)
-        train(config, job["seed"], job["precision"], bank, pairs, folder, run_id, job["score_test"], keep)
+        train(config, job.seed, job.precision, bank, pairs, folder, run_id, job.score_test, keep)
 
 
 def require_memory(config):

@@ -33,7 +33,8 @@ from lfwstudy.data.splits import component_labels
 from lfwstudy.errors import ConfigError, StudyError, choose_one, one_line
 from lfwstudy.evaluation import intervals
 from lfwstudy.ladder.stage import LADDERS, PROFILES, base_config, get_ladder, get_stage, in_order, scale, seeds_of
-from lfwstudy.runs import local
+from lfwstudy.runs import dispatch
+from lfwstudy.runs.job import Job
 from lfwstudy.runs.store import Store
 from lfwstudy.study import best
 from lfwstudy.system.files import locked, read_csv, read_json, write_csv, write_json, write_text
@@ -140,7 +141,7 @@ class Settings:
                 "the tested one"
             )
         if self.cluster:
-            local.check_cluster(self.cluster)
+            dispatch.check_cluster(self.cluster)
         self.stage_ids()
         for name in ("data_dir", "out"):
             value = getattr(self, name)
@@ -378,10 +379,10 @@ class Study:
                 jobs.append(self._job(spec, task))
         if not jobs:
             return {}
-        failures = local.run(jobs, self.settings.cluster, show)
+        failures = dispatch.run(jobs, self.settings.cluster, show)
         self.write_results()
         # Whatever the reason: nobody waits for a run that nobody trains any more.
-        tried = {job["run"]: job["title"] for job in jobs}
+        tried = {job.run: job.title for job in jobs}
         return {
             s.run: f"{tried[s.run]}: not finished" for s in self.missing(s for s in specs if s.run in tried)
         } | failures
@@ -686,22 +687,21 @@ class Study:
             return "score-test"
         return None
 
-    def _job(self, spec, task):
-        return {
-            "task": task,
-            "run": spec.run,
-            "config": spec.config.to_dict(),
-            "seed": spec.seed,
-            "precision": self.precision,
-            "data_dir": self.settings.data_dir,
-            "data_digest": self.data(spec.config.data)[2],
-            "folder": str(self.store.folder(spec.run)),
-            "score_test": self.settings.test,
-            "keep_weights": self.settings.keep != "none" or not self.settings.test,
-            "title": f"{spec.stage}/{spec.variant}, seed {spec.seed}" + (f", fold {spec.fold}" if spec.fold else ""),
-            "epochs": spec.config.training.epochs,
-            "threads": PROFILES[self.settings.profile].threads,
-        }
+    def _job(self, spec, task) -> Job:
+        return Job(
+            run=spec.run,
+            config=spec.config,
+            folder=self.store.folder(spec.run),
+            seed=spec.seed,
+            precision=self.precision,
+            data_dir=self.settings.data_dir,
+            data_digest=self.data(spec.config.data)[2],
+            task=task,
+            score_test=self.settings.test,
+            keep_weights=self.settings.keep != "none" or not self.settings.test,
+            title=f"{spec.stage}/{spec.variant}, seed {spec.seed}" + (f", fold {spec.fold}" if spec.fold else ""),
+            threads=PROFILES[self.settings.profile].threads,
+        )
 
     def _row(self, rung, candidate, spec):
         result = self.store.result(spec.run)

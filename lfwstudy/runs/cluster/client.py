@@ -27,15 +27,15 @@ from distributed import Client, LocalCluster
 from distributed.core import rpc
 from distributed.security import Security
 
-from lfwstudy.config import DataConfig, RunConfig
 from lfwstudy.data.registry import PICTURES, has_pair_file, load_pairs, pair_file, people_files, prepare_bank
 from lfwstudy.errors import ConfigError, StudyError, one_line
 from lfwstudy.network.cost import training_memory
 from lfwstudy.runs.cluster import worker
-from lfwstudy.runs.local import check_cluster, clock
+from lfwstudy.runs.dispatch import check_cluster
 from lfwstudy.runs.store import FILES, Store
 from lfwstudy.system.files import locked, read_csv, write_text
 from lfwstudy.system.machine import cores
+from lfwstudy.system.text import clock
 
 # Workers here share their cores with what they train: looked at a hundred times a second, a thread that only waits for a
 # process tells nothing, and each idle worker took a fifteenth of a core.
@@ -155,8 +155,8 @@ def need_on(job, worker):
     declared = worker["resources"] or {}
     gpus = int(declared.get("GPU", 0))
     of_all = int(declared.get("CORES", worker["nthreads"]))
-    wanted = job["threads"] or max(1, of_all // max(1, gpus))
-    memory = job.get("memory", 0)
+    wanted = job.threads or max(1, of_all // max(1, gpus))
+    memory = job.memory
     limit = declared.get("MEMORY") or worker.get("memory_limit") or float("inf")
     if wanted > of_all or memory > limit:
         return None
@@ -201,7 +201,7 @@ class _Handout:
 
     def __init__(self, jobs, show):
         self.show, self.failures, self.running = show, {}, {}
-        self.jobs = {job["run"]: self._prepared(job) for job in jobs}
+        self.jobs = {job.run: self._prepared(job) for job in jobs}
         self.waiting = dict(self.jobs)
         self.epochs = {run: len(_history(job)) for run, job in self.jobs.items()}
         self.before, self.began = sum(self.epochs.values()), time.monotonic()
@@ -267,7 +267,7 @@ class _Handout:
         }
         full = set()
         for run, job in list(self.waiting.items()):
-            kind = (job["threads"], job["memory"], *sorted(self.refused.get(run, ())))
+            kind = (job.threads, job.memory, *sorted(self.refused.get(run, ())))
             if kind in full:
                 continue
             found = None
@@ -288,23 +288,25 @@ class _Handout:
 
     def _submit(self, job, address, need):
         declared = self.workers[address]["resources"] or {}
-        attempt = f"{job['run']}-{uuid.uuid4().hex[:8]}"
-        sent = {**job, "resume_epochs": worker.resume_epochs(job["folder"]), "versions": self.versions}
+        attempt = f"{job.run}-{uuid.uuid4().hex[:8]}"
+        sent = job
         if "CORES" in declared and not declared.get("GPU"):
-            sent["threads"] = need["CORES"]
+            sent = dataclasses.replace(job, threads=need["CORES"])
         future = self.client.submit(
             worker.train_here,
             sent,
             attempt,
             self.topic,
             self.mark,
+            self.versions,
+            worker.resume_epochs(job.folder),
             key=attempt,
             pure=False,
             workers=[address],
             allow_other_workers=False,
             resources={n: need[n] for n in ("CORES", "MEMORY", "GPU") if declared.get(n)} or None,
         )
-        del self.waiting[job["run"]]
+        del self.waiting[job.run]
         self.running[attempt] = _Attempt(job, address, need, future, time.monotonic())
         inbox = self.inbox
         future.add_done_callback(lambda future: inbox.put(("done", attempt)))
@@ -333,10 +335,10 @@ class _Handout:
             at.shared = event["shared"]
         elif event["what"] == "epoch":
             at.epoch, at.accuracy = event["epoch"], event["accuracy"]
-            self.epochs[at.job["run"]] = at.epoch
+            self.epochs[at.job.run] = at.epoch
             if event["history"]:
                 with suppress(OSError):
-                    write_text(Path(at.job["folder"]) / "history.csv", event["history"])
+                    write_text(Path(at.job.folder) / "history.csv", event["history"])
         elif event["what"] == "end":
             at.result = event["result"]
         elif event["what"] in ("data", "state", "offer"):
@@ -361,12 +363,12 @@ class _Handout:
             result = at.result or self._ask_result(at)
         if result["problem"] is None and not self._has_files(at.job):
             result |= {
-                "problem": f"{result['host']} reports it finished, but its files are not in {at.job['folder']}",
+                "problem": f"{result['host']} reports it finished, but its files are not in {at.job.folder}",
                 "blame": "attempt",
             }
         if result["problem"] is None:
             del self.running[attempt]
-            self.epochs[at.job["run"]] = at.job["epochs"]
+            self.epochs[at.job.run] = at.job.epochs
             return
         if self._wait_again(attempt):
             self._blame(at, result)
@@ -379,7 +381,7 @@ class _Handout:
             return {"problem": "its worker does not answer", "blame": "attempt", "host": at.host or at.worker}
 
     def _blame(self, at, result):
-        run, message = at.job["run"], f"{result['problem']} (on {result['host']})"
+        run, message = at.job.run, f"{result['problem']} (on {result['host']})"
         if result["blame"] == "machine":
             self.verdicts[at.worker] = message
             return
@@ -393,7 +395,7 @@ class _Handout:
     def _forget_lost_workers(self):
         for attempt, at in list(self.running.items()):
             if at.worker not in self.workers:
-                run = at.job["run"]
+                run = at.job.run
                 self.losses[run] += 1
                 if self._wait_again(attempt) and self.losses[run] >= LOSSES:
                     del self.waiting[run]
@@ -449,13 +451,13 @@ class _Handout:
         hopeless = self.verdicts and all(self.verdicts.values())
         if hopeless or time.monotonic() - self.unfit_since > PATIENCE_SECONDS:
             for job in unfit:
-                del self.waiting[job["run"]]
+                del self.waiting[job.run]
                 self._fail(job, self._why_nowhere(job, usable))
 
     def _why_nowhere(self, job, usable):
         if usable:
             return (
-                f"no worker has the {job['memory'] / 2**30:.1f} GiB of memory and {job['threads'] or 'all'} cores that "
+                f"no worker has the {job.memory / 2**30:.1f} GiB of memory and {job.threads or 'all'} cores that "
                 'it needs; start one with --memory-limit or --resources "MEMORY=..."'
             )
         if self._aside():
@@ -475,20 +477,20 @@ class _Handout:
         with suppress(Exception):
             at.future.cancel()
         if self._is_finished(at.job):
-            self.epochs[at.job["run"]] = at.job["epochs"]
+            self.epochs[at.job.run] = at.job.epochs
             return False
-        self.waiting[at.job["run"]] = at.job
+        self.waiting[at.job.run] = at.job
         return True
 
     def _fail(self, job, message):
-        self.failures[job["run"]] = f"{job['title']}: {message}"
+        self.failures[job.run] = f"{job.title}: {message}"
         with suppress(OSError):  # the study's last words on a run are read from its log
-            Path(job["folder"]).mkdir(parents=True, exist_ok=True)
-            with open(Path(job["folder"]) / "log.txt", "a", encoding="utf-8") as log:
+            Path(job.folder).mkdir(parents=True, exist_ok=True)
+            with open(Path(job.folder) / "log.txt", "a", encoding="utf-8") as log:
                 log.write(f"\nerror: {message}\n")
 
     def _is_finished(self, job):
-        return Store(self.root).is_finished(job["run"], with_test=job["task"] == "score-test")
+        return Store(self.root).is_finished(job.run, with_test=job.task == "score-test")
 
     def _has_files(self, job):
         until = time.monotonic() + SETTLE_SECONDS
@@ -500,7 +502,7 @@ class _Handout:
         return True
 
     def _prepared(self, job):
-        return {"memory": memory_of(RunConfig.from_dict(job["config"])), **job}
+        return job if job.memory is not None else dataclasses.replace(job, memory=memory_of(job.config))
 
     @contextmanager
     def _mark(self):
@@ -536,7 +538,7 @@ class _Handout:
         except StudyError as error:
             self._call(at.worker, worker.put_done, event["attempt"], {}, str(error))
         except Exception as error:
-            self.inbox.put(("trouble", f"{event['what']} of {at.job['title']}: {error}"))
+            self.inbox.put(("trouble", f"{event['what']} of {at.job.title}: {error}"))
         finally:
             at.moving.discard(ask)
 
@@ -550,7 +552,7 @@ class _Handout:
 
     def _take(self, event, at):
         """Fetch the offered files, put them in place (what marks a run as finished last) and say that they are safe."""
-        folder = Path(at.job["folder"])
+        folder = Path(at.job.folder)
         folder.mkdir(parents=True, exist_ok=True)
         incoming = {}
         with (
@@ -582,11 +584,11 @@ class _Handout:
     def _bundle(self, job):
         """The pictures that any pair of the run's protocol names, or all where it learns from all training people, as a bank
         file, and the pair files; made once."""
-        config = DataConfig(**job["config"]["data"])
+        config = job.config.data
         key = (config.dataset, config.protocol, config.pictures, config.crop, config.side, config.filter)
         with _BUNDLING:
             if key not in self.bundles or not self.bundles[key][0].exists():
-                self.bundles[key] = _make_bundle(config, job["data_dir"], Path(self.scratch) / uuid.uuid4().hex)
+                self.bundles[key] = _make_bundle(config, job.data_dir, Path(self.scratch) / uuid.uuid4().hex)
         return self.bundles[key]
 
     def _call(self, worker, function, *arguments):
@@ -640,10 +642,10 @@ class _Handout:
         for at in sorted(self.running.values(), key=lambda at: (at.host, at.worker)):
             accuracy = f"validation accuracy {at.accuracy:.3f}" if at.accuracy is not None else ""
             lines.append(
-                f"{at.host or 'starting':20s} {at.worker:28s} {at.job['title']:50s} epoch {at.epoch:3d} of at most "
-                f"{at.job['epochs']:3d}  {clock(time.monotonic() - at.since):>10s}  {accuracy}".rstrip()
+                f"{at.host or 'starting':20s} {at.worker:28s} {at.job.title:50s} epoch {at.epoch:3d} of at most "
+                f"{at.job.epochs:3d}  {clock(time.monotonic() - at.since):>10s}  {accuracy}".rstrip()
             )
-        lines += [f"waiting              {job['title']}" for job in list(self.waiting.values())[:20]]
+        lines += [f"waiting              {job.title}" for job in list(self.waiting.values())[:20]]
         if len(self.waiting) > 20:
             lines.append(f"waiting              and {len(self.waiting) - 20} more")
         lines += [f"set aside            {address}: {reason}" for address, reason in self._aside().items()]
@@ -652,9 +654,9 @@ class _Handout:
         write_text(self.view_path(), "\n".join(lines) + "\n")
 
     def _left(self):
-        total = sum(job["epochs"] for job in self.jobs.values())
+        total = sum(job.epochs for job in self.jobs.values())
         done = sum(
-            self.jobs[run]["epochs"] if run in self.failures else min(count, self.jobs[run]["epochs"])
+            self.jobs[run].epochs if run in self.failures else min(count, self.jobs[run].epochs)
             for run, count in self.epochs.items()
         )
         if not self.before < done < total:
@@ -778,7 +780,7 @@ def _workers(client):
 
 def _state_files(job):
     """What a run goes on from, in the order in which it is put in place."""
-    folder = Path(job["folder"])
+    folder = Path(job.folder)
     names = (*FILES, "resume.npz")
     return [*sorted(folder.glob("epoch-*.weights.h5")), *(folder / n for n in names if (folder / n).is_file())]
 
@@ -811,6 +813,6 @@ def _groups(pieces):
 
 def _history(job):
     try:
-        return read_csv(Path(job["folder"]) / "history.csv")
+        return read_csv(Path(job.folder) / "history.csv")
     except OSError:
         return []

@@ -4,6 +4,7 @@ Each Dask task is one run. What a task wants of the study it says as an event (`
 takes it does by calling `put`, `put_done`, `get` and `got` on the worker. Both go through the scheduler, in pieces.
 """
 
+import dataclasses
 import hashlib
 import importlib.resources
 import json
@@ -21,10 +22,9 @@ import psutil
 from distributed import get_worker
 
 from lfwstudy import __version__
-from lfwstudy.config import DataConfig
 from lfwstudy.data.registry import cache_folder, load_pairs, prepare_bank
 from lfwstudy.errors import RunError, StudyError, proves_damage
-from lfwstudy.runs.local import train_in_process
+from lfwstudy.runs.process import train_in_process
 from lfwstudy.runs.store import Store
 from lfwstudy.system.files import locked, read_csv
 from lfwstudy.system.machine import keras_backend, versions
@@ -55,14 +55,14 @@ _DATA = {}  # data digest to the data folder where it was found
 _GPUS, _GPU_LOCK = {}, threading.Lock()  # the worker's GPUs by name: whether a process has it
 
 
-def train_here(job, attempt, topic, mark):
+def train_here(job, attempt, topic, mark, versions, state):
     """The Dask task: one run in a process of its own; returns where it ran and what went wrong.
 
     job: as train.main reads it; attempt: the task's key; topic: where events are told; mark: path and content of a file
     that tells whether the study's folder is here, too. Returns a dict: `problem`, None or a message; `blame`, "run" where
     another attempt would end likewise, "machine" where no run would succeed here, else "attempt"; `host`.
     """
-    task = _Task(job, attempt, topic, mark)
+    task = _Task(job, attempt, topic, mark, versions, state)
     _TASKS[attempt] = task
     result = {"problem": None, "blame": None, "host": task.host}
     try:
@@ -183,12 +183,13 @@ class _Unwanted(Exception):
 class _Task:
     """One attempt at a run, shared between the thread that tends it and the calls that the study makes."""
 
-    def __init__(self, job, attempt, topic, mark):
+    def __init__(self, job, attempt, topic, mark, versions, state):
         self.job, self.attempt, self.topic, self.worker = job, attempt, topic, get_worker()
-        self.host = f"{os.uname().nodename}"
+        self.versions, self.state = versions, state
+        self.host = os.uname().nodename
         self.shared = _is_shared(mark)
         own = cache_folder() / "cluster"
-        self.folder = Path(job["folder"]) if self.shared else own / "runs" / job["run"]
+        self.folder = Path(job.folder) if self.shared else own / "runs" / job.run
         self.inbox, self.outbox = own / f"inbox-{attempt}", own / f"outbox-{attempt}"
         self.offer, self.offered, self.manifest = 0, False, {}
         self.sent, self.next_state = None, 0.0  # the resume state offered last, by its time, and when another may be
@@ -228,7 +229,7 @@ class _Task:
 
 def _train(task):
     job = task.job
-    if other := difference(job["versions"]):  # it may have been updated since the worker was asked
+    if other := difference(task.versions):  # it may have been updated since the worker was asked
         raise _Unfit(f"{other}; install the same versions there")
     task.tell("start", shared=task.shared)
     task.folder.mkdir(parents=True, exist_ok=True)
@@ -236,16 +237,16 @@ def _train(task):
     if not task.shared and not _is_done_here(task):
         _bring_state(task)
     if not _is_done_here(task):
-        with _gpu(task) as environment:
+        with _gpu(task) as gpu:
             train_in_process(
-                {
-                    "lease": LEASE_SECONDS,
-                    "patience": LOCK_PATIENCE,
-                    **job,
-                    "data_dir": data_dir,
-                    "folder": str(task.folder),
-                    "environment": environment,
-                },
+                dataclasses.replace(
+                    job,
+                    lease=job.lease or LEASE_SECONDS,
+                    patience=LOCK_PATIENCE,
+                    data_dir=data_dir,
+                    folder=task.folder,
+                    gpu=gpu,
+                ),
                 watch=lambda process: _watch(task, process),
             )
     if not task.shared:
@@ -254,7 +255,7 @@ def _train(task):
 
 def _is_done_here(task):
     """Whether the run's folder on this machine has it finished: a run that ended while its worker was cut off."""
-    return task.job["task"] == "train" and Store(task.folder.parent).is_finished(task.job["run"])
+    return task.job.task == "train" and Store(task.folder.parent).is_finished(task.job.run)
 
 
 def _is_shared(mark):
@@ -278,10 +279,10 @@ def _blame(error):
 
 def _find_data(task):
     """The data folder on this machine that gives the run's data digest; received where there is none."""
-    digest = task.job["data_digest"]
+    digest = task.job.data_digest
     if digest and digest not in _DATA:
         _DATA[digest] = _with_lock(task, cache_folder() / "cluster" / ".data.lock", lambda: _find_or_receive(task))
-    return _DATA.get(digest, task.job["data_dir"])
+    return _DATA.get(digest, task.job.data_dir)
 
 
 def _with_lock(task, path, call):
@@ -298,7 +299,7 @@ def _find_or_receive(task):
     found = _data_here(task.job)
     if found is not None:
         return found
-    if task.job["config"]["data"]["dataset"] == "demo":
+    if task.job.config.data.dataset == "demo":
         raise _Unfit("it draws other demo faces; install the same versions there")
     task.wait("data")
     arrived = task.inbox.rename(cache_folder() / "cluster" / f"data-{task.attempt}")
@@ -311,14 +312,14 @@ def _find_or_receive(task):
 
 def _data_here(job):
     """A folder on this machine whose pictures and pairs have the run's digest, None where there is none."""
-    config = DataConfig(**job["config"]["data"])
-    given = [job["data_dir"], os.environ.get("LFWSTUDY_DATA", "")] if config.dataset != "demo" else [""]
+    config = job.config.data
+    given = [job.data_dir, os.environ.get("LFWSTUDY_DATA", "")] if config.dataset != "demo" else [""]
     places = [str(path) for path in sorted((cache_folder() / "cluster").glob("data-*"))]
     for folder in (*given, *places) if config.dataset != "demo" else given:
         if config.dataset != "demo" and not os.path.exists(folder or " "):
             continue
         try:
-            if load_pairs(config, folder).digest(prepare_bank(config, folder)) == job["data_digest"]:
+            if load_pairs(config, folder).digest(prepare_bank(config, folder)) == job.data_digest:
                 return folder
         except (StudyError, OSError):
             continue
@@ -330,8 +331,8 @@ def _data_here(job):
 
 def _bring_state(task):
     """Fetch the study's resume state where it is ahead of what this machine has from an earlier attempt."""
-    scoring = task.job["task"] == "score-test"
-    if not scoring and task.job.get("resume_epochs", 0) <= resume_epochs(task.folder):
+    scoring = task.job.task == "score-test"
+    if not scoring and task.state <= resume_epochs(task.folder):
         return
     task.wait("state")
     with locked(task.folder / ".lock", patience=LOCK_PATIENCE):
@@ -389,7 +390,7 @@ def _gpu(task):
     """Environment in which a training process sees one GPU that no other process of this worker has."""
     count = int((task.worker.state.total_resources or {}).get("GPU", 0))
     if not count:
-        yield {}
+        yield None
         return
     with _GPU_LOCK:
         if not _GPUS:
@@ -398,7 +399,7 @@ def _gpu(task):
         device = next(name for name, taken in _GPUS.items() if not taken)
         _GPUS[device] = True
     try:
-        yield {"CUDA_VISIBLE_DEVICES": device}
+        yield device
     finally:
         _GPUS[device] = False
 
@@ -407,7 +408,7 @@ def _watch(task, process):
     """Tend a training process until it ends: its lease, its progress, its resume state, whether it hangs."""
     seen, told = None, 0.0
     cpu, moved = -1.0, time.monotonic()
-    stall = task.job.get("stall_seconds", STALL_SECONDS)
+    stall = task.job.stall_seconds
     while process.poll() is None:
         task.check()
         try:
