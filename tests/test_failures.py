@@ -1,5 +1,6 @@
 """Where the machine fails: what failed is named, what is finished stays, what does not depend on it goes on."""
 
+import errno
 import json
 import os
 import re
@@ -14,12 +15,14 @@ import psutil
 import pytest
 
 from lfwstudy import workflow
-from lfwstudy.errors import RunError
+from lfwstudy.errors import ConfigError, DataError
 from lfwstudy.report import pages
+from lfwstudy.runs import training_process
+from lfwstudy.runs.failure import Failure, TrainingError
 from lfwstudy.runs.process import train_in_process
 from lfwstudy.runs.store import Store
 from lfwstudy.study.study import Settings, Study
-from lfwstudy.system.files import read_csv
+from lfwstudy.system.files import locked, read_csv
 
 
 @pytest.fixture
@@ -51,8 +54,9 @@ def job_of(study, **changes):
 
 def test_a_full_disk_is_named(faces, small_disk):
     study = study_of(faces, small_disk / "out")
-    with pytest.raises(RunError, match="No space left|disk is full"):
+    with pytest.raises(TrainingError, match="No space left") as error:
         train_in_process(job_of(study))
+    assert error.value.failure.kind == "disk"
     assert not any(study.store.is_finished(run) for run in study.store.ids())
     for path in small_disk.rglob("*.json"):
         json.loads(path.read_text())
@@ -84,14 +88,47 @@ def test_a_folder_without_permission_is_one_line(faces, tmp_path):
     assert not list((tmp_path / "closed").iterdir())
 
 
-def test_what_ended_a_training_stays_in_its_log(faces, tmp_path):
-    """A process that is killed says nothing itself; the command, another process than its parent, tells from the log."""
+def test_what_ended_a_training_stays_in_its_folder(faces, tmp_path):
+    """A process that is killed says nothing itself; the command, another process than its parent, tells from the record."""
     study = study_of(faces, tmp_path / "out")
     job = job_of(study)
-    with pytest.raises(RunError, match="ended by signal 9 .out of memory.*; log: "):
+    with pytest.raises(TrainingError, match="ended by signal 9 .out of memory.*; log: "):
         train_in_process(job, watch=lambda process: process.kill())
     spec = study.climb()[0].candidates[0].specs[0]
     assert study.why_unfinished(spec) == "its process was ended by signal 9 (out of memory?)"
+
+
+@pytest.mark.parametrize(
+    "error, kind",
+    [
+        (MemoryError("x"), "memory"),
+        (OSError(errno.ENOSPC, "No space left on device"), "disk"),
+        (OSError(errno.EMFILE, "Too many open files"), "machine"),
+        (ModuleNotFoundError("No module named 'h5py'"), "machine"),
+        (DataError("no images"), "data"),
+        (ConfigError("no such setting"), "input"),
+        (BlockingIOError(), "busy"),
+        (KeyError("No space left on device"), "crash"),
+    ],
+)
+def test_failures_are_told_apart_by_what_they_are(error, kind):
+    assert Failure.of(error).kind == kind
+
+
+def test_a_bug_is_recorded_and_keeps_its_traceback(faces, tmp_path, monkeypatch, capsys):
+    job = job_of(study_of(faces, tmp_path / "out"))
+    job.folder.mkdir(parents=True)
+    monkeypatch.setattr(training_process, "load_pairs", lambda *_: {}["none"])
+    with pytest.raises(KeyError):
+        training_process.run_job(job)
+    assert Failure.read(job.folder) == Failure("crash", "KeyError: 'none'")
+
+
+def test_another_process_at_the_run_is_said_and_its_folder_left_alone(faces, tmp_path):
+    job = replace(job_of(study_of(faces, tmp_path / "out")), patience=0)
+    with locked(job.folder / ".lock"), pytest.raises(TrainingError, match="another process trains it") as error:
+        train_in_process(job)
+    assert error.value.failure.kind == "busy" and Failure.read(job.folder) is None
 
 
 LIMITED = """
@@ -140,13 +177,13 @@ def notebook(folder, name, *cells):
 
 def test_a_kernel_that_dies_leaves_a_gap_that_says_so(faces, tmp_path, monkeypatch):
     study = study_of(faces, tmp_path / "out")
-    pages = [pages.Page(stem, stem, stem, f"{stem}.ipynb", {}) for stem in ("dies", "lives", "fails")]
+    made = [pages.Page(stem, stem, stem, f"{stem}.ipynb", {}) for stem in ("dies", "lives", "fails")]
     notebook(tmp_path, "dies.ipynb", "print('before it')", "import os; os.kill(os.getpid(), 9)", "print('after it')")
     notebook(tmp_path, "lives.ipynb", "print('alive')")
     notebook(tmp_path, "fails.ipynb", "raise ValueError('<b>broken\\x1b[31m</b>')")
     monkeypatch.setattr(pages, "NOTEBOOKS", tmp_path)
-    monkeypatch.setattr(pages, "all_pages", lambda study: pages)
-    failures = workflow._render_pages(study, pages)
+    monkeypatch.setattr(pages, "all_pages", lambda study: made)
+    failures = workflow._render_pages(study, made)
     assert sorted(f.split(":")[0] for f in failures) == ["dies", "fails"], failures
     assert any("DeadKernelError" in f and "out of memory?" in f for f in failures)
     page = pages.render(study).read_text()

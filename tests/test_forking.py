@@ -16,8 +16,8 @@ import psutil
 import pytest
 
 from lfwstudy.data.registry import load_pairs, prepare_bank
-from lfwstudy.errors import RunError
 from lfwstudy.runs import forked, local, process
+from lfwstudy.runs.failure import TrainingError
 from lfwstudy.study.study import Settings, Study
 from lfwstudy.system import machine
 from lfwstudy.system.files import read_csv, read_json
@@ -62,7 +62,7 @@ def test_a_forked_training_is_that_of_a_new_process(faces, tmp_path):
 
 def test_a_forked_training_that_fails_says_why(faces, tmp_path):
     job = job_of(faces, tmp_path / "out")
-    with pytest.raises(RunError, match="its data have changed meanwhile"):
+    with pytest.raises(TrainingError, match="its data have changed since"):
         process.train_in_process(replace(job, run="0" * 16))
 
 
@@ -79,7 +79,7 @@ def test_forked_trainings_side_by_side_and_one_that_is_killed(faces, tmp_path):
     job.folder.mkdir(parents=True)
     job.write(job.folder / "job.json")
     with open(tmp_path / "log.txt", "x") as log:
-        training = forked.Forked(job.folder / "job.json", log, process._thread_limits(1))
+        training = forked.Forked(job.folder / "job.json", log, process.thread_limits(1))
     children.add(training)
     assert training.poll() is None
     with pytest.raises(subprocess.TimeoutExpired):
@@ -216,13 +216,15 @@ def test_a_script_without_the_usual_guard_is_not_imported_by_its_trainings(faces
     assert done.stdout == "once True {}\n" and (job.folder / "result.json").exists(), done.stderr
 
 
-def test_a_server_that_cannot_import_says_why(faces, tmp_path, monkeypatch):
+def test_where_the_server_cannot_import_the_trainings_own_log_says_why(faces, tmp_path, monkeypatch):
     for name in ("_server", "_requests"):
         monkeypatch.setattr(forked, name, None)
     (tmp_path / "h5py.py").write_text("raise ImportError('this one is broken')")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
-    with pytest.raises(RunError, match="status 1: ImportError: this one is broken"):
-        process.train_in_process(job_of(faces, tmp_path / "out"))
+    job = job_of(faces, tmp_path / "out")
+    with pytest.raises(TrainingError, match="ImportError: this one is broken") as error:
+        process.train_in_process(job)
+    assert error.value.failure.kind == "machine" and "this one is broken" in (job.folder / "log.txt").read_text()
 
 
 @pytest.mark.parametrize("change", [{"threads": 0}, {"program": "lfwstudy.bench"}, {"gpu": "0"}])

@@ -194,7 +194,7 @@ def test_a_run_of_the_whole_machine_computes_with_as_many_threads_as_its_share_o
     monkeypatch.setattr(process, "usable_cores", lambda: 8)
     for share, threads, limit in ((8, 0, None), (2, 0, "2"), (2, 1, "1")):
         monkeypatch.setattr(process, "cores", lambda share=share: share)
-        assert process._thread_limits(threads).get("TF_NUM_INTRAOP_THREADS") == limit
+        assert process.thread_limits(threads).get("TF_NUM_INTRAOP_THREADS") == limit
 
 
 @pytest.mark.parametrize(

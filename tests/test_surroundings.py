@@ -208,7 +208,7 @@ def test_an_older_notebook_does_not_stand_for_one_that_was_not_written(tmp_path)
     )
     silent = (
         "import sys, papermill; papermill.execute_notebook = lambda *_, **__: None\n"
-        "from lfwstudy.report import pages; from lfwstudy.runs import local; local.end_with_parent = lambda: None; sys.exit(pages.main(sys.argv[1]))"
+        "from lfwstudy.report import pages; from lfwstudy.runs import process; process.end_with_parent = lambda: None; sys.exit(pages.main(sys.argv[1]))"
     )
     done = subprocess.run([sys.executable, "-c", silent, str(tmp_path / "job.json")], capture_output=True, text=True)
     assert done.returncode == 1 and "page.ipynb: papermill ended without writing it" in done.stderr

@@ -7,7 +7,7 @@ import html
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
-from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
 from lfwstudy.runs.job import Job
@@ -21,9 +21,11 @@ _POLL_SECONDS = 0.2
 
 def run(jobs: Sequence[Job], show: Callable[[str], object] | None = None) -> dict[str, str]:
     """Train jobs in their order, as dispatch.run describes it. A run without a number of threads runs alone."""
-    failures, started, children = {}, time.monotonic(), Children()
+    failures: dict[str, str] = {}
+    started, children = time.monotonic(), Children()
     before = sum(len(_history(job.folder)) for job in jobs)
-    waiting, running, there = deque(jobs), {}, cores()
+    waiting, there = deque(jobs), cores()
+    running: dict[Future[None], Job] = {}
 
     def need(job: Job) -> int:
         return min(job.threads or there, there)
@@ -31,7 +33,7 @@ def run(jobs: Sequence[Job], show: Callable[[str], object] | None = None) -> dic
     with ThreadPoolExecutor(there) as pool:
         try:
             while waiting or running:
-                while waiting and need(waiting[0]) <= there - sum(map(need, running.values())):
+                while waiting and need(waiting[0]) <= there - sum(need(job) for job in running.values()):
                     job = waiting.popleft()
                     running[pool.submit(train_in_process, job, children)] = job
                 for future in wait(running, _POLL_SECONDS, FIRST_COMPLETED).done:
@@ -45,11 +47,7 @@ def run(jobs: Sequence[Job], show: Callable[[str], object] | None = None) -> dic
             children.stop()
             raise
     if show:
-        done = len(jobs) - len(failures)
-        show(
-            f"{done} run{'s' if done != 1 else ''} trained in {clock(time.monotonic() - started)}"
-            + (f", {len(failures)} failed." if failures else ".")
-        )
+        show(ending(len(jobs), len(failures), time.monotonic() - started))
     return failures
 
 
@@ -75,30 +73,38 @@ def progress(jobs: Sequence[Job], started: float, failures: Collection[str] = ()
     return f"{finished} of {len(jobs)} runs done{current}; {clock(spent)} so far{left}"
 
 
+def ending(runs: int, failed: int, seconds: float) -> str:
+    """The last line on some runs."""
+    done = runs - failed
+    return f"{done} run{'s' if done != 1 else ''} trained in {clock(seconds)}" + (
+        f", {failed} failed." if failed else "."
+    )
+
+
 class Progress:
-    """A line of text in a notebook or terminal that is replaced as work goes on, and ends as plain text."""
+    """A line of text in a notebook that is replaced as work goes on, and ends as plain text."""
 
-    def __init__(self):
-        self.text, self.handle = "", None
+    def __init__(self) -> None:
+        self._text, self._handle = "", None
 
-    def __enter__(self):
+    def __enter__(self) -> Progress:
         return self
 
-    def show(self, text):
+    def show(self, text: str) -> None:
         """Replace the line."""
-        if text == self.text:
+        if text == self._text:
             return
         from IPython.display import DisplayHandle, Markdown
 
-        self.text = text
+        self._text = text
         line = Markdown(html.escape(text, quote=False))  # it may tell what stood in a file
-        if self.handle is None:
-            self.handle = DisplayHandle()
-            self.handle.display(line)
+        if self._handle is None:
+            self._handle = DisplayHandle()
+            self._handle.display(line)
         else:
-            self.handle.update(line)
+            self._handle.update(line)
 
-    def __exit__(self, *error):
+    def __exit__(self, *error: object) -> None:
         pass
 
 

@@ -34,6 +34,7 @@ from lfwstudy.errors import ConfigError, StudyError, choose_one, one_line
 from lfwstudy.evaluation import intervals
 from lfwstudy.ladder.stage import LADDERS, PROFILES, base_config, get_ladder, get_stage, in_order, scale, seeds_of
 from lfwstudy.runs import dispatch
+from lfwstudy.runs.failure import Failure
 from lfwstudy.runs.job import Job
 from lfwstudy.runs.store import Store
 from lfwstudy.study import best
@@ -480,15 +481,13 @@ class Study:
     def why_unfinished(self, spec, failures=()) -> str:
         """In words: why a run is not finished, from its folder; from `failures`, {run: message}, where that says nothing."""
         folder = self.store.folder(spec.run)
-        log = folder / "log.txt"
-        lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.is_file() else []
-        if errors := [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]:
-            reason = one_line(errors[-1])
+        if failure := Failure.read(folder):
+            reason = failure.message
         elif spec.run in failures:
             reason = one_line(failures[spec.run])
         elif epochs := len(self.store.history(spec.run)):
             reason = f"interrupted after epoch {epochs} of at most {spec.config.training.epochs}; the same command resumes it"
-        elif lines or (folder / "job.json").is_file():
+        elif (folder / "job.json").is_file():
             reason = "interrupted before its first epoch ended; the same command starts it again"
         elif aside := sorted(path.name for path in self.store.root.glob(f"{spec.run}.damaged-*")):
             reason = f"it was damaged and set aside as {aside[-1]}; the same command trains it again"
