@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from lfwstudy.data.registry import DATASETS, pair_file, people_files
 from lfwstudy.errors import RunError, StudyError, one_line
-from lfwstudy.ladder.stage import LADDERS, get_stage, in_order, scale
+from lfwstudy.ladder import LADDERS, get_stage, in_order, scale
 from lfwstudy.network.cost import matrix_product_gflops, tower_cost, training_memory
 from lfwstudy.report import pages
 from lfwstudy.runs.local import clock, load_cluster

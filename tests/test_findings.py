@@ -2,8 +2,8 @@ import numpy as np
 from sklearn.metrics import roc_auc_score
 from test_load import made_up_history, made_up_run
 
+from lfwstudy.ladder import get_stage
 from lfwstudy.ladder.claims import CLAIMS
-from lfwstudy.ladder.stage import get_stage
 from lfwstudy.report.sections import claim_verdicts, contamination, left_out, measured_contamination, wider_gap
 from lfwstudy.report.tables import published_beside_measured
 from lfwstudy.study.study import Candidate, Rung, Settings, Study

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from test_load import made_up_predictions, made_up_run
 
+from lfwstudy.ladder import LADDERS, base_config
 from lfwstudy.ladder.reproduction import compare, published_histories
-from lfwstudy.ladder.stage import LADDERS, base_config
 from lfwstudy.report import figures, sections, tables
 from lfwstudy.study.study import Candidate, Rung, Settings, Study
 from lfwstudy.system.files import write_csv

@@ -6,7 +6,8 @@ import pytest
 
 from lfwstudy import workflow
 from lfwstudy.errors import ConfigError, DataError, StudyError
-from lfwstudy.ladder.stage import PROFILES, Profile, get_stage
+from lfwstudy.ladder import PROFILES, get_stage
+from lfwstudy.ladder.profiles import Profile
 from lfwstudy.runs import local
 from lfwstudy.study.study import RESULT_COLUMNS, Candidate, Rung, Settings, Study, open_study
 from lfwstudy.system.files import read_csv, read_json, write_csv, write_json

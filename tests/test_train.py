@@ -18,7 +18,7 @@ from lfwstudy.data.pairs import person_of
 from lfwstudy.data.registry import load_pairs, prepare_bank
 from lfwstudy.errors import DataError, RunError
 from lfwstudy.evaluation import metrics
-from lfwstudy.ladder.stage import base_config
+from lfwstudy.ladder import base_config
 from lfwstudy.network.siamese import build_siamese
 from lfwstudy.network.tensorflow_ops import untuned
 from lfwstudy.runs import training_process

@@ -12,7 +12,7 @@ import numpy as np
 
 from lfwstudy.config import RunConfig
 from lfwstudy.data.registry import DATASETS, audit_split
-from lfwstudy.ladder.stage import base_config
+from lfwstudy.ladder import base_config
 from lfwstudy.runs.store import Store
 from lfwstudy.system.machine import cpu_name
 from tools.measurement import command, finish, job

@@ -14,7 +14,7 @@ from lfwstudy.config import ALL_BFLOAT16, PRECISIONS
 from lfwstudy.data.registry import DATASETS, load_pairs
 from lfwstudy.data.splits import component_labels
 from lfwstudy.evaluation import intervals
-from lfwstudy.ladder.stage import base_config
+from lfwstudy.ladder import base_config
 from lfwstudy.runs.store import Store
 from lfwstudy.system.machine import cpu_name, has_bfloat16
 from lfwstudy.system.rounding import percent, signed_points

@@ -15,9 +15,8 @@ from lfwstudy.data.pairs import Pairs
 from lfwstudy.data.splits import component_labels
 from lfwstudy.errors import StudyError
 from lfwstudy.evaluation import intervals, metrics
-from lfwstudy.ladder import reproduction
+from lfwstudy.ladder import LADDERS, base_config, get_ladder, get_stage, reproduction, scale
 from lfwstudy.ladder.claims import published
-from lfwstudy.ladder.stage import LADDERS, base_config, get_ladder, get_stage, scale
 from lfwstudy.network.cost import tower_cost
 from lfwstudy.report.sections import report_points
 from lfwstudy.report.tables import PICTURE_CLASSES

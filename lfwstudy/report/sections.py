@@ -5,8 +5,7 @@ from IPython.display import Markdown
 
 from lfwstudy.data import duplicates as near
 from lfwstudy.evaluation import intervals, metrics
-from lfwstudy.ladder import claims, reproduction
-from lfwstudy.ladder.stage import LADDERS, PROFILES, REPORT_LADDER, base_config
+from lfwstudy.ladder import LADDERS, PROFILES, REPORT, base_config, claims, reproduction
 from lfwstudy.report.tables import PICTURE_CLASSES, finished_results, is_demo, mean_accuracy, mean_of, table
 from lfwstudy.system.rounding import percent, signed_points
 from lfwstudy.training.decisions import diverged, should_stop
@@ -399,7 +398,7 @@ def report_points():
     """The report's own figures as `time_points` has them."""
     return [
         {"label": stage.id, "seconds": p.seconds_total, "accuracy": p.accuracy, "published": True}
-        for stage in REPORT_LADDER
+        for stage in REPORT.stages
         for p in {v.published for v in stage.variants}
         if p and p.seconds_total
     ]
@@ -491,7 +490,7 @@ def replicates(study):
     if not LADDERS[study.settings.ladder].has_path():
         return Markdown("")
     found = claims.replicates()
-    best = max(v.published.accuracy for s in REPORT_LADDER for v in s.variants if v.published)
+    best = max(v.published.accuracy for s in REPORT.stages for v in s.variants if v.published)
     away = (best - found.mean) / found.deviation
     names = ", ".join(f"`{stage}: {variant}` {percent(accuracy)}" for (stage, variant), accuracy in found.runs)
     return Markdown(

@@ -10,8 +10,7 @@ from IPython.display import HTML, Markdown, display
 from lfwstudy.data.pairs import person_of
 from lfwstudy.data.registry import DATASETS
 from lfwstudy.evaluation import intervals, metrics
-from lfwstudy.ladder import reproduction
-from lfwstudy.ladder.stage import LADDERS, PROFILES, REPORT_LADDER, get_ladder, get_stage, scale
+from lfwstudy.ladder import LADDERS, PROFILES, REPORT, get_ladder, get_stage, reproduction, scale
 from lfwstudy.runs.local import clock
 from lfwstudy.system.rounding import percent
 from lfwstudy.training.augment import clip_labels
@@ -328,7 +327,7 @@ def headline(study, rungs):
         )
     text += f" ({'drawn demo faces, no statement about LFW' if is_demo(study) else DATASETS[study.settings.dataset].title})."
     if not is_demo(study) and LADDERS[study.settings.ladder].has_path():
-        published = max(v.published.accuracy for s in REPORT_LADDER for v in s.variants if v.published)
+        published = max(v.published.accuracy for s in REPORT.stages for v in s.variants if v.published)
         text += (
             f" The report's best is {percent(published)} % on LFW-a with one run; the two were measured on "
             f"{'the same' if study.settings.dataset == 'lfw-a' else 'different'} pictures."

@@ -32,7 +32,7 @@ from lfwstudy.data.registry import (
 from lfwstudy.data.splits import component_labels
 from lfwstudy.errors import ConfigError, StudyError, choose_one, one_line
 from lfwstudy.evaluation import intervals
-from lfwstudy.ladder.stage import LADDERS, PROFILES, base_config, get_ladder, get_stage, in_order, scale, seeds_of
+from lfwstudy.ladder import LADDERS, PROFILES, base_config, get_ladder, get_stage, in_order, scale, seeds_of
 from lfwstudy.runs import local
 from lfwstudy.runs.store import Store
 from lfwstudy.study import best

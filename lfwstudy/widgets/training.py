@@ -3,7 +3,7 @@
 import threading
 
 from lfwstudy.errors import StudyError
-from lfwstudy.ladder.stage import get_ladder, get_stage, scale
+from lfwstudy.ladder import get_ladder, get_stage, scale
 from lfwstudy.runs import local
 from lfwstudy.runs.store import Store
 from lfwstudy.system.rounding import percent

@@ -1,0 +1,85 @@
+"""What is a stage, and what a ladder? The types that the ladders are written in."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from lfwstudy.config import RunConfig
+
+
+@dataclass(frozen=True)
+class Published:
+    """What the report prints about a variant; None where it prints nothing, or a figure that belongs to another row.
+
+    `loss` is the total on the test pairs with the evaluated weights; seconds are those of the report's machine.
+    """
+
+    accuracy: float
+    loss: float | None = None
+    epochs: int | None = None
+    best_epoch: int | None = None
+    seconds_per_epoch: float | None = None
+    seconds_total: float | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One configuration of a stage: changes ("section.field" to value) to the incumbent's, in unscaled epochs."""
+
+    id: str
+    title: str
+    changes: dict[str, Any]
+    published: Published | None = None
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A step of a ladder: what one factor is expected to do, and the variants that try it.
+
+    carry: whether one of its variants may become the configuration that later stages start from.
+    report_choice: the variant that the report continued with; None where it kept its incumbent.
+    seeds: the least number of runs per variant outside the profile `quick`, for stages whose mean or ensemble is reported.
+    """
+
+    id: str
+    title: str
+    hypothesis: str
+    variants: tuple[Variant, ...]
+    carry: bool = True
+    report_choice: str | None = None
+    seeds: int = 1
+
+
+@dataclass(frozen=True)
+class Ladder:
+    """Stages in order, and what holds for all of them.
+
+    start: changes to the default configuration that every stage starts from.
+    split, select: a study's defaults.
+    own_epochs: its epochs are written for two cores; otherwise they are the report's, which a profile scales.
+    calibrated: scores are compared after calibration on validation. Some heads are calibrated in training already; at an
+        uncalibrated 0.5 the others would be compared by their threshold.
+    replicated: its runs repeat published ones, so that histories and figures are compared epoch by epoch.
+    """
+
+    id: str
+    title: str
+    stages: tuple[Stage, ...]
+    start: dict[str, Any] = field(default_factory=dict)
+    split: str = "components"
+    select: str = "validation"
+    own_epochs: bool = False
+    calibrated: bool = False
+    replicated: bool = False
+
+    def has_path(self) -> bool:
+        """Whether the report says what it carried forward, so that a study can follow it."""
+        return any(stage.report_choice for stage in self.stages)
+
+    def path(self, start: RunConfig) -> dict[tuple[str, str], RunConfig]:
+        """The configuration of each (stage, variant) along the report's own choices, from that of the first stage's start."""
+        found: dict[tuple[str, str], RunConfig] = {}
+        for stage in self.stages if self.has_path() else ():
+            found |= {(stage.id, v.id): start.change(v.changes) for v in stage.variants}
+            start = found.get((stage.id, stage.report_choice or ""), start)
+        return found
