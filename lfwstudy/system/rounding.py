@@ -21,3 +21,8 @@ def signed_points(difference: float, digits: int = 1) -> str:
     """A difference of shares in points, with its sign, rounded as `percent` does."""
     told = percent(difference, digits)
     return told if told.startswith("-") else f"+{told}"
+
+
+def p_value(value: float) -> str:
+    """A p-value with three decimals; smaller ones as < .001."""
+    return f"{value:.3f}" if value >= 0.001 else "< .001"
