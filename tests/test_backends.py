@@ -194,7 +194,7 @@ def test_all_pictures_are_packed_where_wanted(faces, tmp_path, capsys):
         tmp_path / "packed",
         ["data", "--dataset", "lfw-a", "--data-dir", str(faces), "--crop", "144", "--side", "32"],
     )
-    assert main([*command, "--pack", str(packed), "--all-pictures"]) == 0
+    assert main([*command, "--pack", str(packed), "--all-images"]) == 0
     assert len(load_bank(packed / "lfw-a-144-32-bilinear.npz")) == len(list(faces.glob("lfw2/*/*.jpg")))
     assert {path.name for path in packed.glob("*.txt")} == {
         "pairsDevTrain.txt",
@@ -203,7 +203,7 @@ def test_all_pictures_are_packed_where_wanted(faces, tmp_path, capsys):
         "peopleDevTrain.txt",
         "pairs.txt",
     }
-    assert main([*command, "--all-pictures"]) == 2 and "--pack" in capsys.readouterr().err
+    assert main([*command, "--all-images"]) == 2 and "--pack" in capsys.readouterr().err
 
 
 def test_what_is_not_all_pictures_is_not_packed_as_such(faces, tmp_path, capsys):
@@ -213,7 +213,7 @@ def test_what_is_not_all_pictures_is_not_packed_as_such(faces, tmp_path, capsys)
         ["data", "--dataset", "lfw-a", "--crop", "144", "--side", "32"],
     )
     assert main([*command, "--data-dir", str(faces), "--pack", str(some)]) == 0
-    packing = [*command, "--data-dir", str(some), "--pack", str(all_of_them), "--all-pictures"]
+    packing = [*command, "--data-dir", str(some), "--pack", str(all_of_them), "--all-images"]
     for name in ("pairs.txt", "peopleDevTrain.txt"):
         shutil.copy(faces / name, some / name)
     assert main(packing) == 2 and "missing)" in capsys.readouterr().err

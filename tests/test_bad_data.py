@@ -269,7 +269,7 @@ def test_unknown_people_are_named_with_their_line(faces, tmp_path):
     text = (faces / "pairsDevTest.txt").read_text().replace(first, "Nobody Known", 1)
     (tmp_path / "pairsDevTest.txt").write_text(text)
     done = subprocess.run(
-        [sys.executable, "-m", "lfwstudy.cli", "data", "--dataset", "lfw-a", "--data-dir", tmp_path],
+        [sys.executable, "-m", "lfwstudy", "data", "--dataset", "lfw-a", "--data-dir", tmp_path],
         capture_output=True,
         text=True,
     )

@@ -136,5 +136,5 @@ def test_box_is_enlarged_about_its_centre():
 
 
 def test_command_is_installed():
-    done = subprocess.run([sys.executable, "-m", "lfwstudy.cli", "--version"], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-m", "lfwstudy", "--version"], capture_output=True, text=True)
     assert done.returncode == 0 and done.stdout.startswith("lfwstudy 0.")

@@ -174,7 +174,7 @@ def test_ten_thousand_runs_are_tabulated_and_rendered(tmp_path):
     print(f"{count} runs tabulated: {seconds:.1f} s, {memory:,.0f} MiB", flush=True)
     assert len(read_csv(tmp_path / "results.csv")) == count >= 10_000
     assert seconds < 20 and memory < 2000
-    seconds, memory = timed(["-m", "lfwstudy.cli", "report", "--out", tmp_path], 1800)
+    seconds, memory = timed(["-m", "lfwstudy", "report", "--out", tmp_path], 1800)
     size = (tmp_path / "report.html").stat().st_size / 2**20
     print(f"rendered: {seconds:.1f} s, {memory:,.0f} MiB, {size:.1f} MiB of HTML", flush=True)
     assert seconds < 180 and memory < 2000 and size < 50

@@ -153,7 +153,7 @@ def test_what_is_printed_is_one_line_of_printable_characters(text):
 def test_names_do_not_reach_the_terminal_as_commands(tmp_path):
     folder = tmp_path / "a\x1b[31m\nerror: all is well"
     done = subprocess.run(
-        [sys.executable, "-m", "lfwstudy.cli", "report", "--out", str(folder)], capture_output=True, text=True
+        [sys.executable, "-m", "lfwstudy", "report", "--out", str(folder)], capture_output=True, text=True
     )
     assert done.returncode == 2 and done.stderr.count("\n") == 1 and "\x1b" not in done.stderr
 

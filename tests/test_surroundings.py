@@ -33,7 +33,7 @@ def poison(folder, *names):
 
 def command(*arguments, **options):
     return subprocess.run(
-        [sys.executable, "-m", "lfwstudy.cli", *map(str, arguments)],
+        [sys.executable, "-m", "lfwstudy", *map(str, arguments)],
         capture_output=True,
         text=True,
         timeout=300,
