@@ -77,7 +77,7 @@ def data(options: Namespace) -> None:
         for line in describe_audit(config, options.data_dir):
             print(line)
     if options.pack:
-        from lfwstudy.data.registry import pack
+        from lfwstudy.data.prepare import pack
 
         print(f"packed: {pack(config, options.data_dir, options.pack, options.all_images)}")
 
@@ -122,8 +122,8 @@ def verify(options: Namespace) -> None:
 def bench(options: Namespace) -> None:
     """`lfwstudy bench`: speed and memory of this machine."""
     from lfwstudy.bench import bench as measure
+    from lfwstudy.system.backend import keras_backend
     from lfwstudy.system.files import write_json
-    from lfwstudy.system.machine import keras_backend
 
     keras_backend()  # one that cannot train is named before anything is measured
     if options.json and not Path(options.json).absolute().parent.is_dir():
@@ -285,7 +285,7 @@ def _command(
 
 def _cache_hint(error: OSError) -> str:
     """What to do where an OSError is about the data cache."""
-    from lfwstudy.data.registry import cache_folder
+    from lfwstudy.data.cache import cache_folder
 
     folder = cache_folder()
     of_cache = isinstance(error.filename, str) and (

@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from lfwstudy.cli import main
-from lfwstudy.data.demo import draw_face
+from lfwstudy.data.drawn_faces import draw_face
 
 
 def run(capsys, *arguments):

@@ -16,7 +16,7 @@ def made_up_base(out, split, right, seeds=4):
     study = Study(Settings(out=str(out), seeds=seeds, stages="base", split=split, precision="float32"))
     study.ask(["base"])
     pairs, digest = study.data(study.base().data)[1:]
-    labels = {name: part.label for name, part in pairs.parts()}
+    labels = {name: part.label for name, part in pairs.sets().items()}
     for spec in study.climb()[0].candidates[0].specs:
         rng, path = np.random.default_rng([spec.seed, len(split)]), out / f".{split}-{spec.seed}"
         scores = {
@@ -36,7 +36,7 @@ def made_up_base(out, split, right, seeds=4):
                     "score": scores[name][i],
                     "score_at_best": scores[name][i],
                 }
-                for name, part in pairs.parts()
+                for name, part in pairs.sets().items()
                 for i in range(len(part))
             ],
         )
@@ -84,7 +84,7 @@ def test_heads_of_the_second_ladder_are_compared_at_the_threshold_that_validatio
         study.ask(["base"])
         candidate = study.climb()[0].candidates[0]
         pairs, digest = study.data(candidate.specs[0].config.data)[1:]
-        labels = {name: part.label for name, part in pairs.parts()}
+        labels = {name: part.label for name, part in pairs.sets().items()}
         rng = np.random.default_rng(0)
         scores = {name: 1 / (1 + np.exp(4 - rng.normal(3.0 * label, 0.5))) for name, label in labels.items()}
         (tmp_path / "scores").unlink(missing_ok=True)
@@ -101,7 +101,7 @@ def test_heads_of_the_second_ladder_are_compared_at_the_threshold_that_validatio
                     "score": scores[name][i],
                     "score_at_best": scores[name][i],
                 }
-                for name, part in pairs.parts()
+                for name, part in pairs.sets().items()
                 for i in range(len(part))
             ],
         )

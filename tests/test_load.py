@@ -49,7 +49,7 @@ def fill(out, seeds, stages=""):
 
 def made_up_predictions(path, pairs, rng):
     """A predictions.csv with scores that are right more often than not; returns its path and what it measures."""
-    labels = {name: part.label for name, part in pairs.parts()}
+    labels = {name: part.label for name, part in pairs.sets().items()}
     scores = {
         name: np.clip(0.5 + 0.06 * (2.0 * label - 1) + 0.2 * rng.standard_normal(len(label)), 0.01, 0.99)
         for name, label in labels.items()
@@ -64,7 +64,7 @@ def made_up_predictions(path, pairs, rng):
             "score": scores[name][i],
             "score_at_best": scores[name][i],
         }
-        for name, part in pairs.parts()
+        for name, part in pairs.sets().items()
         for i in range(len(part))
     ]
     write_csv(path, PREDICTION_COLUMNS, rows)

@@ -13,8 +13,8 @@ from test_load import fill
 
 from lfwstudy import config, workflow
 from lfwstudy.config import DataConfig
-from lfwstudy.data import registry
-from lfwstudy.data.registry import load_pairs, prepare_bank
+from lfwstudy.data.prepare import prepare_bank
+from lfwstudy.data.protocols import StudyPairs, load_pairs
 from lfwstudy.report import tables
 from lfwstudy.runs.store import FILES, Store
 from lfwstudy.study import study as study_module
@@ -146,7 +146,7 @@ def test_runs_that_do_not_match_are_not_reused_and_the_reason_is_printed(out, mo
         ("same", lambda: None),
         ("version", lambda: [monkeypatch.setattr(m, "TRAINING_VERSION", 2) for m in (config, study_module)]),
         ("precision", lambda: change("study.json", precision="bfloat16")(out)),
-        ("data", lambda: monkeypatch.setattr(registry.StudyPairs, "digest", lambda self, bank: "f" * 64)),
+        ("data", lambda: monkeypatch.setattr(StudyPairs, "digest", lambda self, bank: "f" * 64)),
     ):
         with monkeypatch.context():
             prepare()

@@ -23,7 +23,7 @@ from lfwstudy.report.tables import PICTURE_CLASSES
 from lfwstudy.runs.store import Store
 from lfwstudy.study.best import LADDER_COLUMNS
 from lfwstudy.system.files import read_csv, read_json, write_text
-from lfwstudy.system.rounding import percent, signed_points
+from lfwstudy.system.text import percent, signed_points
 from tools import precision
 
 ROOT = Path(__file__).resolve().parents[1]

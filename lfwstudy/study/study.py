@@ -17,18 +17,10 @@ import numpy as np
 
 from lfwstudy.config import PRECISIONS, PROTOCOLS, SPLITS, TRAINING_VERSION, RunConfig
 from lfwstudy.data import duplicates
-from lfwstudy.data.registry import (
-    DATASETS,
-    audit_random,
-    audit_split,
-    check_pictures,
-    has_pair_file,
-    load_pairs,
-    pair_file,
-    people_files,
-    prepare_bank,
-    resolve_data_dir,
-)
+from lfwstudy.data.pair_files import has_pair_file, pair_file
+from lfwstudy.data.prepare import prepare_bank
+from lfwstudy.data.protocols import audit_random, audit_split, check_images, load_pairs, people_files
+from lfwstudy.data.registry import DATASETS, resolve_data_dir
 from lfwstudy.data.splits import component_labels
 from lfwstudy.errors import ConfigError, StudyError, choose_one, one_line
 from lfwstudy.evaluation import intervals
@@ -36,8 +28,9 @@ from lfwstudy.ladder import LADDERS, PROFILES, base_config, get_ladder, get_stag
 from lfwstudy.runs import local
 from lfwstudy.runs.store import Store
 from lfwstudy.study import best
+from lfwstudy.system.backend import keras_backend
 from lfwstudy.system.files import locked, read_csv, read_json, write_csv, write_json, write_text
-from lfwstudy.system.machine import keras_backend, resolve_precision
+from lfwstudy.system.precision import resolve_precision
 
 # Where the pictures were when the study last ran; of one machine, so that it does not travel in study.json.
 DATA_DIR_HINT = ".data-dir"
@@ -835,5 +828,5 @@ def _load_data(config, data_dir):
     pairs = load_pairs(config, data_dir)
     for file, parts in zip(files, ((pairs.train, pairs.validation), (pairs.test,))):
         for part in parts:
-            check_pictures(bank, pair_file(file, config.dataset, data_dir), part)
+            check_images(bank, pair_file(file, config.dataset, data_dir), part)
     return bank, pairs, pairs.digest(bank)
