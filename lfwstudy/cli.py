@@ -84,7 +84,8 @@ def data(options: Namespace) -> None:
 
 def run(options: Namespace) -> int:
     """`lfwstudy run`: the study, or with --dry-run what it would train."""
-    from lfwstudy.study.study import Settings, Study
+    from lfwstudy.study.settings import Settings
+    from lfwstudy.study.study import Study
     from lfwstudy.workflow import conduct, dry_run, train_only
 
     if options.protocol == "view2" and options.split:
@@ -99,7 +100,8 @@ def run(options: Namespace) -> int:
 
 def report(options: Namespace) -> int:
     """`lfwstudy report`: execute the notebooks on the finished runs and render the HTML."""
-    from lfwstudy.study.study import default_root, open_study
+    from lfwstudy.study.settings import default_root
+    from lfwstudy.study.study import open_study
     from lfwstudy.workflow import conduct
 
     out = Path(options.out) if options.out else default_root() / "runs" / "demo-quick"

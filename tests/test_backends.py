@@ -15,7 +15,8 @@ from lfwstudy.data.bank import load_bank
 from lfwstudy.data.prepare import prepare_bank
 from lfwstudy.data.protocols import load_pairs
 from lfwstudy.runs.store import Store
-from lfwstudy.study.study import Settings, Study
+from lfwstudy.study.settings import Settings
+from lfwstudy.study.study import Study
 from lfwstudy.system.files import read_csv, read_json
 
 # Packages that such a machine does not have: importing them fails as it would there.

@@ -2,11 +2,14 @@ import numpy as np
 from sklearn.metrics import roc_auc_score
 from test_load import made_up_history, made_up_run
 
+from lfwstudy.data.splits import component_labels
 from lfwstudy.ladder import get_stage
 from lfwstudy.ladder.claims import CLAIMS
 from lfwstudy.report.sections import claim_verdicts, contamination, left_out, measured_contamination, wider_gap
 from lfwstudy.report.tables import published_beside_measured
-from lfwstudy.study.study import Candidate, Rung, Settings, Study
+from lfwstudy.study.rungs import Candidate, Rung
+from lfwstudy.study.settings import Settings
+from lfwstudy.study.study import Study
 from lfwstudy.system.files import write_csv
 from lfwstudy.training.trainer import PREDICTION_COLUMNS, measure
 
@@ -126,12 +129,14 @@ def test_heads_of_the_second_ladder_are_compared_at_the_threshold_that_validatio
 def test_worth_of_a_factor_is_what_the_whole_recipe_has_more(tmp_path):
     study = Study(Settings(out=str(tmp_path), ladder="beyond", stages="base", precision="float32"))
     stage = get_stage("beyond", "leave-one-out")
-    rng, pairs = np.random.default_rng(0), len(study.data(study.base().data)[1].test)
+    test = study.data(study.base().data)[1].test
+    rng, pairs = np.random.default_rng(0), len(test)
     shares = {"whole": 0.9, "without-crop": 0.6, "without-erase": 0.9}
     correct = {variant: rng.random((2, pairs)) < share for variant, share in shares.items()}
     label = np.arange(pairs) % 2
     scored = {variant: (np.where(right == (label == 1), 0.9, 0.1), label) for variant, right in correct.items()}
     study.test_scores = lambda candidate, column="": scored.get(candidate.variant)
+    study.test_components = lambda: component_labels(test)
     rung = Rung(stage, None, tuple(Candidate(stage.id, v.id, None, ()) for v in stage.variants), None)
     told = left_out(study, [rung]).data
     worth = 100 * (correct["whole"].mean() - correct["without-crop"].mean())

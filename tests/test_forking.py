@@ -20,7 +20,8 @@ from lfwstudy.data.prepare import prepare_bank
 from lfwstudy.data.protocols import load_pairs
 from lfwstudy.errors import RunError
 from lfwstudy.runs import forked, local
-from lfwstudy.study.study import Settings, Study
+from lfwstudy.study.settings import Settings
+from lfwstudy.study.study import Study
 from lfwstudy.system.files import read_csv, read_json
 from lfwstudy.system.processes import environment
 from lfwstudy.training.recorder import RESUME_EPOCHS

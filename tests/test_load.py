@@ -11,14 +11,15 @@ import psutil
 import pytest
 
 from lfwstudy.config import TRAINING_VERSION
-from lfwstudy.study.study import Settings, Study
+from lfwstudy.study.settings import Settings
+from lfwstudy.study.study import Study
 from lfwstudy.system.files import read_csv, write_csv
 from lfwstudy.training.decisions import COLUMNS
 from lfwstudy.training.trainer import PREDICTION_COLUMNS, measure
 
 TABULATE = """
 import sys
-from lfwstudy.study import open_study
+from lfwstudy.study.study import open_study
 study = open_study(sys.argv[1])[0]
 study.set_aside_damaged(print)
 study.write_results()

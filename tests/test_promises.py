@@ -18,7 +18,8 @@ from lfwstudy.data.protocols import StudyPairs, load_pairs
 from lfwstudy.report import tables
 from lfwstudy.runs.store import FILES, Store
 from lfwstudy.study import study as study_module
-from lfwstudy.study.study import Settings, Study
+from lfwstudy.study.settings import Settings
+from lfwstudy.study.study import Study
 from lfwstudy.system import files
 from lfwstudy.system.files import read_csv, read_json, write_json, write_text
 from lfwstudy.training import trainer as training

@@ -19,7 +19,8 @@ from lfwstudy import workflow
 from lfwstudy.cli import main
 from lfwstudy.errors import ConfigError
 from lfwstudy.report import figures, pages
-from lfwstudy.study.study import Settings, Study, default_root
+from lfwstudy.study.settings import Settings, default_root
+from lfwstudy.study.study import Study
 from lfwstudy.system import processes
 
 ROOT = Path(__file__).resolve().parents[1]

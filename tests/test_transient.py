@@ -28,7 +28,8 @@ from lfwstudy.errors import DamageError, DataError
 from lfwstudy.report import pages
 from lfwstudy.runs.store import FILES, Store
 from lfwstudy.study import study as study_module
-from lfwstudy.study.study import Settings, Study
+from lfwstudy.study.settings import Settings
+from lfwstudy.study.study import Study
 from lfwstudy.system.files import read_json, write_json
 from lfwstudy.training import recorder
 from lfwstudy.training import trainer as training

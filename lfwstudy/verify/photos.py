@@ -19,7 +19,7 @@ from lfwstudy.data.images import FORMATS, SOURCE_SIDE, frame, to_grey
 from lfwstudy.errors import DataError, StudyError, is_the_machines, one_line
 from lfwstudy.runs.store import Store
 from lfwstudy.study.best import best_run
-from lfwstudy.study.study import default_root
+from lfwstudy.study.settings import default_root
 from lfwstudy.system.files import read_csv, read_json
 
 # LFW enlarges the box of the Viola-Jones detector so many times (Huang et al. 2007, section III).
