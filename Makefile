@@ -17,12 +17,13 @@ WORKERS ?= 2
 OPTIONS = --dataset "$(DATASET)" --profile "$(PROFILE)" --ladder "$(LADDER)" --seeds "$(SEEDS)" \
 	$(if $(DATA_DIR),--data-dir "$(DATA_DIR)") $(if $(STAGES),--stages "$(STAGES)") $(if $(OUT),--out "$(OUT)") $(ARGS)
 
-.PHONY: help setup study test test-long fuzz audit lab clean
+.PHONY: help setup study test test-long lint fuzz audit lab clean
 
 help:
 	@echo "make study      set up, then run the study (DATASET= DATA_DIR= PROFILE= LADDER= STAGES= SEEDS= OUT= ARGS=)"
-	@echo "make test       set up, then run the tests (10 minutes)"
+	@echo "make test       set up, then run the tests that take minutes"
 	@echo "make test-long  the tests that take longer"
+	@echo "make lint       ruff, mypy, import-linter, nbstripout on all files"
 	@echo "make fuzz       fuzz the readers of outside files, guided by coverage (Linux)"
 	@echo "make audit      known vulnerabilities of the packages installed?"
 	@echo "make lab        open JupyterLab on the notebooks"
@@ -37,7 +38,7 @@ $(VENV)/.ready: pyproject.toml
 		echo "$(VENV) is there already and make did not set it up: move it away, or give another with VENV=FOLDER"; exit 2; fi
 	$(PYTHON) -m venv $(if $(wildcard $@),,--clear) "$(VENV)"
 	@touch "$(VENV)/.lfwstudy"
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[test]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[dev]"
 	@touch $@
 
 study: setup
@@ -48,6 +49,9 @@ test: setup
 
 test-long: setup
 	$(BIN)/python -m pytest -m long $(ARGS)
+
+lint: setup
+	PATH="$(abspath $(BIN)):$$PATH" pre-commit run --all-files
 
 fuzz: setup
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[fuzz]"

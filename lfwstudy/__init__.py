@@ -1,3 +1,3 @@
 """A study of siamese convolutional networks for face verification on Labeled Faces in the Wild."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -22,19 +22,14 @@ from pathlib import Path
 import numpy as np
 
 from lfwstudy.config import PRECISIONS, RunConfig
-from lfwstudy.data.registry import load_pairs, prepare_bank
+from lfwstudy.data.prepare import prepare_bank
+from lfwstudy.data.protocols import load_pairs
 from lfwstudy.errors import RunError
 from lfwstudy.network.cost import matrix_product_gflops
 from lfwstudy.system.files import replacing, write_json
-from lfwstudy.system.machine import (
-    cpu_name,
-    environment,
-    large_pages,
-    peak_memory_mb,
-    precision_warning,
-    resolve_precision,
-    versions,
-)
+from lfwstudy.system.machine import cpu_name, peak_memory_mb, versions
+from lfwstudy.system.precision import precision_warning, resolve_precision
+from lfwstudy.system.processes import environment, large_pages
 
 BATCH, ROUNDS = 64, 5
 # Timed steps in a round. An accelerator is given all of them ahead, and asked for the last one's result alone.

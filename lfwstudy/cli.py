@@ -1,55 +1,56 @@
-"""The `lfwstudy` command: thin, arguments in, one call out."""
-
-import sys
-
-if __name__ == "__main__" and not sys.flags.safe_path:
-    del sys.path[0]  # the current folder, where `python -m` would look for every module first
+"""The `lfwstudy` command: arguments in, one call out."""
 
 import argparse
+import dataclasses
 import os
+import sys
+from argparse import Namespace
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from lfwstudy import __version__
 from lfwstudy.config import FILTERS, PRECISIONS, PROTOCOLS, SPLITS, DataConfig
 from lfwstudy.errors import ConfigError, StudyError, one_line, quoted
 
+Commands = Any  # argparse does not name the type of its subparsers
 EXAMPLES = {
     "data": """examples:
   lfwstudy data                                                  draw the demo faces and count them
   lfwstudy data --dataset lfw-deepfunneled --data-dir ~/lfw      find, decode and count your own copy
   lfwstudy data --dataset lfw --audit                            download LFW; what do the splits share?
   lfwstudy data --dataset lfw-deepfunneled --data-dir ~/lfw --pack lfw-small
-                                                                 only what the pairs need, for another machine""",
+                                                                 only the images that the pairs need, for another machine""",
     "run": """examples:
   lfwstudy run                                                   the whole report ladder on demo faces, in minutes
   lfwstudy run --dataset lfw-deepfunneled --data-dir ~/lfw --profile cpu --dry-run
                                                                  what would be trained, how long, how much disk
   lfwstudy run --dataset lfw-deepfunneled --data-dir ~/lfw --profile cpu --stages base,batchnorm --out runs/lfw
                                                                  some stages; later the same --out with others
-Interrupt it whenever you like: the same command goes on where it was.""",
+Interrupt it whenever you like: the same command resumes.""",
     "report": """example:
   lfwstudy report --out runs/demo-quick""",
     "verify": """examples:
   lfwstudy verify a.jpg b.jpg
   lfwstudy verify a.jpg group.jpg --right-box 120,80,220,180     one face of several: its box in pixels
 
-Photos are framed by a face detector, not aligned like the training pictures: the accuracy on such photos is
-unmeasured, and the score is no proof of identity.""",
+Photos are framed by a face detector, not aligned like the training images: the accuracy on such photos is unmeasured,
+and the score is no proof of identity.""",
 }
 
 
-def main(arguments=None):
+def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit status: 0 done, 1 something failed, 2 wrong use or bad input."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")  # a terminal need not have every letter of a path
+            stream.reconfigure(errors="backslashreplace")  # a terminal may lack letters of a path
     options = _parser().parse_args(arguments)
     try:
         return options.call(options) or 0
     except StudyError as error:
         print(f"error: {one_line(error)}", file=sys.stderr)
         return 2
-    except OSError as error:  # a full disk, a folder that cannot be written
+    except OSError as error:  # a full disk, a folder that is not writable
         if isinstance(error, BrokenPipeError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         else:
@@ -59,16 +60,16 @@ def main(arguments=None):
         print(f"error: out of memory: {one_line(error)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("\ninterrupted; the same command goes on where it was", file=sys.stderr)
+        print("\ninterrupted; the same command resumes", file=sys.stderr)
         return 1
 
 
-def data(options):
+def data(options: Namespace) -> None:
     """`lfwstudy data`: find or download, verify, count, prepare; with --audit also what the splits share."""
     from lfwstudy.data.summary import describe_audit, describe_data
 
-    if options.all_pictures and not options.pack:
-        raise ConfigError("--all-pictures goes with --pack DIR")
+    if options.all_images and not options.pack:
+        raise ConfigError("--all-images goes with --pack DIR")
     config = DataConfig(dataset=options.dataset, crop=options.crop, side=options.side, filter=options.filter)
     for line in describe_data(config, options.data_dir):
         print(line)
@@ -76,73 +77,57 @@ def data(options):
         for line in describe_audit(config, options.data_dir):
             print(line)
     if options.pack:
-        from lfwstudy.data.registry import pack
+        from lfwstudy.data.prepare import pack
 
-        print(f"packed: {pack(config, options.data_dir, options.pack, options.all_pictures)}")
+        print(f"packed: {pack(config, options.data_dir, options.pack, options.all_images)}")
 
 
-def run(options):
-    """`lfwstudy run`: the study, or with --dry-run what it would do."""
-    from lfwstudy.study.study import Settings, Study
+def run(options: Namespace) -> int:
+    """`lfwstudy run`: the study, or with --dry-run what it would train."""
+    from lfwstudy.study.settings import Settings
+    from lfwstudy.study.study import Study
     from lfwstudy.workflow import conduct, dry_run, train_only
 
-    if options.protocol == "view2" and options.split is not None:
+    if options.protocol == "view2" and options.split:
         raise ConfigError("--split does not go with --protocol view2: its validation is the fold after the tested one")
-    settings = Settings(
-        dataset=options.dataset,
-        data_dir=options.data_dir,
-        profile=options.profile,
-        ladder=options.ladder,
-        stages=options.stages,
-        seeds=options.seeds,
-        split=options.split or "",
-        protocol=options.protocol,
-        select=options.select or "",
-        precision=options.precision,
-        keep=options.keep,
-        test=not options.no_test,
-        cluster=options.cluster,
-        out=options.out,
-    )
-    study = Study(settings)
+    names = [field.name for field in dataclasses.fields(Settings)]
+    study = Study(Settings(**{name: getattr(options, name) for name in names}))
     if options.dry_run:
         print("\n".join(dry_run(study)))
         return 0
     return train_only(study) if options.no_report else conduct(study)
 
 
-def report(options):
-    """`lfwstudy report`: execute the notebooks on the finished runs and render the HTML again."""
-    from lfwstudy.study.study import default_root, open_study
+def report(options: Namespace) -> int:
+    """`lfwstudy report`: execute the notebooks on the finished runs and render the HTML."""
+    from lfwstudy.study.settings import default_root
+    from lfwstudy.study.study import open_study
     from lfwstudy.workflow import conduct
 
     out = Path(options.out) if options.out else default_root() / "runs" / "demo-quick"
     return conduct(open_study(out)[0], train=False)
 
 
-def verify(options):
+def verify(options: Namespace) -> None:
     """`lfwstudy verify`: are two photos of the same person?"""
     from lfwstudy.verify.photos import verify_photos
 
     answer = verify_photos(options.left, options.right, options.out, options.left_box, options.right_box)
     if answer.is_demo:
         print(
-            "warning: this network was trained on drawn faces; what it says of real people means nothing",
+            "warning: this network was trained on drawn faces; its answers about real people mean nothing",
             file=sys.stderr,
         )
     print(one_line(answer))
 
 
-def bench(options):
-    """`lfwstudy bench`: speed and memory of this machine, or with --growth how both grow."""
+def bench(options: Namespace) -> None:
+    """`lfwstudy bench`: speed and memory of this machine."""
+    from lfwstudy.bench import bench as measure
+    from lfwstudy.system.backend import keras_backend
     from lfwstudy.system.files import write_json
-    from lfwstudy.system.machine import keras_backend
 
     keras_backend()  # one that cannot train is named before anything is measured
-    if options.growth:
-        from tools.growth import growth as measure
-    else:
-        from lfwstudy.bench import bench as measure
     if options.json and not Path(options.json).absolute().parent.is_dir():
         raise ConfigError(f"{options.json}: its folder does not exist")
     result = measure()
@@ -150,49 +135,40 @@ def bench(options):
         write_json(options.json, result)
 
 
-def _parser():
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="lfwstudy",
         description="How far does a siamese convolutional network get at telling whether two face "
-        "pictures show the same person, and what does each training choice add?",
+        "images show the same person, and what does each training choice add?",
     )
     parser.add_argument("--version", action="version", version=f"lfwstudy {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _data_command(commands)
     _run_command(commands)
-    command = _command(commands, "report", report, "render the HTML of a study again")
+    command = _command(commands, "report", report, "render a study's report again")
     command.add_argument("--out", default="", help="the study's folder (default: runs/demo-quick)")
     _verify_command(commands)
-    command = _command(
-        commands,
-        "bench",
-        bench,
-        "measure speed and memory of this machine, in at most three minutes and with about 8 GB",
-    )
-    command.add_argument("--json", default="", metavar="FILE", help="write the measurements to a file, too")
-    command.add_argument(
-        "--growth",
-        action="store_true",
-        help="instead: how time and memory grow with pairs, pixels and runs; takes longer",
-    )
+    text = "measure speed and memory of this machine, in at most three minutes and with about 8 GB"
+    command = _command(commands, "bench", bench, text)
+    command.add_argument("--json", default="", metavar="FILE", help="also write the measurements to a file")
     return parser
 
 
-def _data_command(commands):
-    command = _command(commands, "data", data, "find or download the pictures, verify, count and prepare them")
+def _data_command(commands: Commands) -> None:
+    command = _command(commands, "data", data, "find or download the images, verify, count and prepare them")
     _data_options(command)
     command.add_argument("--audit", action="store_true", help="what do training and validation share under each split?")
     command.add_argument(
         "--pack",
         default="",
         metavar="DIR",
-        help="write the pictures that the View 1 pairs name, as a bank file, and the pair files to DIR: a "
-        "--data-dir for another machine; once more for each crop and side that stages use",
+        help="write the pair files, and the images listed in View 1's as a bank file, to DIR: a --data-dir for another "
+        "machine; repeat for each crop, side and filter that the stages use",
     )
     command.add_argument(
-        "--all-pictures",
+        "--all-images",
         action="store_true",
-        help="with --pack: all pictures, for what learns from all training people and for View 2",
+        help="with --pack: all images, for stages that train on all people and for View 2",
     )
     command.add_argument("--crop", type=int, default=250, metavar="N", help="central square kept, in pixels of 250")
     command.add_argument("--side", type=int, default=105, metavar="N", help="side it is resized to, in pixels")
@@ -200,69 +176,76 @@ def _data_command(commands):
         "--filter",
         default="bilinear",
         choices=FILTERS,
-        help="resize filter; all but nearest average over the pixels they shrink",
+        help="resize filter; all but nearest average over the pixels they merge",
     )
 
 
-def _run_command(commands):
-    command = _command(commands, "run", run, "run the study, or go on with it")
+def _run_command(commands: Commands) -> None:
+    command = _command(commands, "run", run, "run the study, or resume it")
     _data_options(command)
     add = command.add_argument
     add(
         "--profile",
         default="quick",
         metavar="NAME",
-        help="quick (minutes, narrow network), cpu (a night on 2 cores) or report (the report's own numbers)",
+        help="quick (minutes, narrow network), cpu (a night on 2 cores) or report (the report's hyperparameters)",
     )
     add(
         "--ladder",
         default="report",
         metavar="NAME",
-        help="which ladder of stages: report (as the report describes itself), published (what its code did) or beyond (other "
-        "networks, trained in other ways)",
+        help="which ladder of stages: report (as the report describes itself), published (what its code did) or beyond "
+        "(other networks, trained in other ways)",
     )
     add("--stages", default="", metavar="A,B,..", help="stages to add to this study (default: all of the ladder)")
     add("--seeds", type=int, default=1, metavar="N", help="runs per variant, seeds 0 to N-1")
     add(
         "--split",
+        default="",
         choices=SPLITS,
-        help="who is in validation (default: components, person-disjoint, no pair lost; for the "
-        "ladder published what its code did: sequential)",
+        help="how validation is split off (default: components, person-disjoint, no pair lost; for the ladder published "
+        "sequential, as its code did)",
     )
     add("--protocol", default="view1", choices=PROTOCOLS, help="LFW's View 1 (development) or View 2 (ten folds)")
     add(
         "--select",
+        default="",
         choices=("validation", "report"),
-        help="carry the best variant on validation forward (default), or follow the report's own choices (default for the ladder "
-        "published)",
+        help="carry the best variant on validation forward (default), or follow the report's choices (default for the "
+        "ladder published)",
     )
     add("--precision", default="auto", choices=("auto", *PRECISIONS), help="of the convolutions; kept in study.json")
     add("--keep", default="best", choices=("best", "all", "none"), help="whose weights stay when the study ends")
-    add("--no-test", action="store_true", help="do not score the test pairs (a later command without it adds them)")
+    add(
+        "--no-test",
+        dest="test",
+        action="store_false",
+        help="do not score the test pairs (a later command without it adds them)",
+    )
     add(
         "--no-report",
         action="store_true",
-        help="train only: needs no notebook packages; a later command without it makes the notebooks and the report",
+        help="train only; needs no notebook packages. A later command without it makes the notebooks and the report",
     )
     add("--dry-run", action="store_true", help="print runs, time and disk needed; train nothing")
     add(
         "--cluster",
         default="",
         metavar="ADDRESS",
-        help="hand the runs to many machines: a Dask scheduler, tcp://HOST:PORT, or local:N for N workers here",
+        help="train on many machines: a Dask scheduler, tcp://HOST:PORT, or local:N for N workers here",
     )
     add("--out", default="", metavar="DIR", help="the study's folder (default: runs/<dataset>-<profile>)")
 
 
-def _verify_command(commands):
-    command = _command(commands, "verify", verify, "same person? score two photos with the best model")
+def _verify_command(commands: Commands) -> None:
+    command = _command(commands, "verify", verify, "same person? score two photos with the best network")
     command.add_argument("left", help="a photo")
     command.add_argument("right", help="another photo")
     command.add_argument(
         "--out",
         default="",
         metavar="DIR",
-        help="study whose best model is used (default: the network that comes with the package)",
+        help="study whose best network is used (default: the one shipped with the package)",
     )
     for side in ("left", "right"):
         command.add_argument(
@@ -273,7 +256,7 @@ def _verify_command(commands):
         )
 
 
-def _data_options(command):
+def _data_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--dataset",
         default="demo",
@@ -288,7 +271,9 @@ def _data_options(command):
     )
 
 
-def _command(commands, name, call, text):
+def _command(
+    commands: Commands, name: str, call: Callable[[Namespace], int | None], text: str
+) -> argparse.ArgumentParser:
     command = commands.add_parser(
         name,
         help=text,
@@ -300,9 +285,9 @@ def _command(commands, name, call, text):
     return command
 
 
-def _cache_hint(error):
+def _cache_hint(error: OSError) -> str:
     """What to do where an OSError is about the data cache."""
-    from lfwstudy.data.registry import cache_folder
+    from lfwstudy.data.cache import cache_folder
 
     folder = cache_folder()
     of_cache = isinstance(error.filename, str) and (
@@ -310,10 +295,10 @@ def _cache_hint(error):
         or folder in Path(error.filename).parents
         or Path(error.filename) in folder.parents
     )
-    return f"; {folder} is the data cache: set LFWSTUDY_CACHE to a folder that can be written" if of_cache else ""
+    return f"; {folder} is the data cache: set LFWSTUDY_CACHE to a writable folder" if of_cache else ""
 
 
-def _box(text):
+def _box(text: str) -> tuple[int, int, int, int]:
     try:
         left, top, right, bottom = (int(part) for part in text.split(","))
     except ValueError:
@@ -321,7 +306,3 @@ def _box(text):
     if left >= right or top >= bottom:
         raise argparse.ArgumentTypeError(f"the box {quoted(text)} is empty: left < right and top < bottom expected")
     return left, top, right, bottom
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -3,13 +3,14 @@
 import dataclasses
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import Any
 
 from lfwstudy.errors import ConfigError, UnknownSettingError, choose_one
 
-# Raised whenever the same configuration would give other numbers than before, by more than rounding in its precision
-# and another order of sums do.
+# Raised whenever the same configuration would give numbers that differ by more than rounding and the order of sums.
 TRAINING_VERSION = 1
 
 SPLITS = ("components", "folds", "sequential", "random")
@@ -18,7 +19,7 @@ FILTERS = ("box", "bilinear", "bicubic", "lanczos", "nearest")
 BATCHNORM = ("none", "before-activation", "after-activation", "activation-and-pooling")
 INITIALIZERS = ("he-fan-out", "he-fan-in")
 PRECISIONS = ("float32", "bfloat16")
-# Everything in bfloat16, saturating layers and head, too: only to show what that costs (`python -m tools.precision`).
+# Everything in bfloat16, also saturating layers and head: only to measure what that costs (`python -m tools.precision`).
 ALL_BFLOAT16 = "all-bfloat16"
 EVALUATED = ("last", "best-checkpoint")
 MONITORS = ("val_loss", "val_cross_entropy")
@@ -32,15 +33,15 @@ SCHEDULES = ("constant", "cosine")
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Which pictures and pairs, and how a picture is framed.
+    """Which images and pairs, and how an image is framed.
 
-    crop: side in pixels of the central square that is kept of the 250x250 source picture.
+    crop: side in pixels of the central square that is kept of the 250x250 source image.
     side: side in pixels of the square the crop is resized to.
-    split_seed: of the splits that are drawn; a study has 0, so that its seeds share one validation side.
+    split_seed: of random splits; 0 in a study, so that its seeds share one validation set.
     pairs_per_class: how many matched, and how many mismatched, development pairs are used at most; None is all.
     fold: the held-out fold of View 2, 1 to 10; None under View 1.
-    pictures: what may be trained on: the pictures that the training pairs name, or all pictures of all training
-    people (LFW's unrestricted setting), validation's people excepted.
+    pictures: what may be trained on: `pairs`, the images listed in the training pairs, or `all-people`, all images of all
+    training people but those in validation (LFW's unrestricted setting).
     """
 
     dataset: str = "demo"
@@ -54,7 +55,7 @@ class DataConfig:
     pairs_per_class: int | None = None
     pictures: str = "pairs"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         choose_one("protocol", self.protocol, PROTOCOLS)
         choose_one("split", self.split, SPLITS)
         choose_one("filter", self.filter, FILTERS)
@@ -78,7 +79,7 @@ class ModelConfig:
     """The network of Koch et al. (2015) and what the stages change in it, or one of 3x3 convolutions.
 
     architecture: koch; compact, six 3x3 convolutions in four blocks; shallow, as many in three, whose last features see half of
-    a picture's width behind a stem of stride 2. What is said of the compact network below goes for the shallow one, too.
+    an image's width behind a stem of stride 2. What is said of the compact network below holds for the shallow one, too.
 
     pool1_stride: stride of the first max-pooling layer, 2 (base) or 1; of Koch's network.
     batchnorm: where batch normalisation stands in each of its four convolutional blocks; the compact network always
@@ -86,16 +87,15 @@ class ModelConfig:
     width: factor on the number of filters and dense units; 1 is the published network.
     l2: factor of the squared kernels in the loss, on the convolutions and the dense layer; head_l2: on the last unit of the
     distance head.
-    head: how two embeddings are compared: |a - b| and a weight for each component, or their cosine, calibrated on
-    validation.
-    stem_stride: 2 lets the compact network begin with a 5x5 convolution of stride 2, which sees pictures of twice the side
-    at the same cost; 1 is a 3x3 convolution like the others.
-    pooling: how the compact network sums up a picture: by the mean over it, or by a generalised mean with a learned power,
-    between the mean and the largest value.
-    dropout: share of the compact network's last features left out in a training step.
-    flip_average: a picture's embedding is the mean of its own and its mirror image's, when it is scored.
-    cohort: pictures of training people, drawn by the seed, that tell a cosine head how near strangers usually are to each
-    face (model.LocalCosine), when it is scored; 0 for none.
+    head: how two embeddings are compared: by a weighted |a - b|, or by their cosine, calibrated on validation.
+    stem_stride: 2 begins the compact network with a 5x5 convolution of stride 2, for images of twice the side at the same
+    cost; 1 is a 3x3 convolution like the others.
+    pooling: of the compact network's last features: the mean over the image, or a generalised mean with a learned power,
+    between mean and maximum.
+    dropout: rate on the compact network's last features.
+    flip_average: when scored, an image's embedding is the mean of its own and its mirror image's.
+    cohort: number of images of training people, drawn by the seed, that tell a cosine head how near strangers usually are
+    to each face when it is scored (LocalCosine).
     """
 
     pool1_stride: int = 2
@@ -112,7 +112,7 @@ class ModelConfig:
     pooling: str = "mean"
     head_l2: float = 0.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         choose_one("pool1_stride", self.pool1_stride, (1, 2))
         choose_one("stem_stride", self.stem_stride, (1, 2))
         choose_one("batch-norm placement", self.batchnorm, BATCHNORM)
@@ -136,11 +136,11 @@ class ModelConfig:
 class TrainingConfig:
     """How the network is trained.
 
-    monitor: what stopping and checkpoints watch: val_loss, the total with the weight penalty, or val_cross_entropy.
-    patience: epochs without a lower value of it after which training stops; None is never.
-    checkpoint_period: weights are kept every so many epochs, for `evaluated` = best-checkpoint.
-    evaluated: which weights the final scores come from.
-    augmented_copies: offline copies of each training pair beside the original, each picture varied.
+    monitor: watched by early stopping and checkpoints: val_loss, the total with the weight penalty, or val_cross_entropy.
+    patience: epochs without a lower monitored value after which training stops; None is never.
+    checkpoint_period: epochs between checkpoints, for `evaluated` = best-checkpoint.
+    evaluated: which weights give the final scores.
+    augmented_copies: offline copies of each training pair next to the original, each image varied.
     zoom, brightness: ranges of factors; shear: largest angle in degrees. stretch_copies: whether a copy's grey levels are
     stretched to the full range before its brightness is changed.
     separate_twins: whether a batch's left and right images go through the tower one after the other, so that batch-norm
@@ -150,15 +150,14 @@ class TrainingConfig:
     schedule: of the learning rate, constant or a half cosine that ends near 0 with the last epoch.
     warmup: epochs over which the learning rate rises linearly to its full value.
     weight_decay: of AdamW, as a share of the learning rate.
-    flip, shift, online_zoom, rotation, online_brightness, erase: online augmentation, drawn anew for every picture and
-    epoch: mirrored with probability 1/2; largest shift as a share of the side; largest change of scale and of
+    flip, shift, online_zoom, rotation, online_brightness, erase: online augmentation, drawn for every image and epoch:
+    mirrored with probability 1/2; largest shift as a share of the side; largest change of scale and of
     brightness as a share; largest angle in degrees; probability that a rectangle is blanked.
-    contrast: weight of the loss that tells each picture's person from the other people of the batch, by name;
-    temperature: what cosines are divided by in it.
-    drawn_people: how many people make an epoch, in batches of `batch_size` different ones, each with two pictures (where
-    there is one, it comes twice), against itself and against another of the batch; None trains on the pairs.
-    pairs_per_person: so many pairs of pictures of each drawn person are in a batch, which has `batch_size` pairs of fewer
-    people then; least_pictures: who has fewer is not drawn.
+    contrast: weight of the supervised contrastive loss between the people of a batch; temperature: its cosines' divisor.
+    drawn_people: people in an epoch, in batches of `batch_size` different ones, each with two images (the same one twice
+    where there is one), matched with itself and mismatched with another of the batch; None trains on the pairs.
+    pairs_per_person: pairs of images of each drawn person in a batch, which then has `batch_size` pairs of fewer people;
+    least_pictures: people with fewer images are not drawn.
     """
 
     epochs: int = 200
@@ -193,7 +192,7 @@ class TrainingConfig:
     stretch_copies: bool = False
     separate_twins: bool = False
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         choose_one("evaluated weights", self.evaluated, EVALUATED)
         _require_int("epochs", self.epochs, 1)
         _require_int("batch_size", self.batch_size, 1)
@@ -234,8 +233,8 @@ class TrainingConfig:
         if self.evaluated == "best-checkpoint" and self.checkpoint_period is None:
             raise ConfigError("evaluated = best-checkpoint needs a checkpoint_period")
 
-    def varies_online(self):
-        """Whether pictures are varied anew in every epoch."""
+    def varies_online(self) -> bool:
+        """Whether images are augmented afresh in every epoch."""
         return self.flip or any(
             getattr(self, name) for name in ("shift", "online_zoom", "rotation", "online_brightness", "erase")
         )
@@ -249,9 +248,9 @@ class RunConfig:
     model: ModelConfig = field(default_factory=ModelConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
 
-    def change(self, changes):
+    def change(self, changes: Mapping[str, Any]) -> "RunConfig":
         """A copy with `changes`, a mapping from "section.field" to value. Raises ConfigError for unknown fields."""
-        sections = {}
+        sections: dict[str, dict[str, Any]] = {}
         for key, value in changes.items():
             section, _, name = key.partition(".")
             if name not in _SETTINGS.get(section, ()):
@@ -262,18 +261,18 @@ class RunConfig:
             **{section: dataclasses.replace(getattr(self, section), **values) for section, values in sections.items()},
         )
 
-    def to_dict(self):
-        """Nested plain dict, every setting present; the inverse of `from_dict`."""
+    def to_dict(self) -> dict[str, dict[str, Any]]:
+        """Nested plain dict with every setting; the inverse of `from_dict`."""
         return json.loads(json.dumps(dataclasses.asdict(self)))
 
     @classmethod
-    def from_dict(cls, content):
+    def from_dict(cls, content: Any) -> "RunConfig":
         """Rebuild from `to_dict`'s result. Raises ConfigError for unknown sections, fields and values."""
         if not isinstance(content, dict) or set(content) - set(_SECTIONS):
             raise ConfigError(
                 f"not a run configuration: sections {sorted(content) if isinstance(content, dict) else content!r}"
             )
-        flat = {}
+        flat: dict[str, Any] = {}
         try:
             for section, values in content.items():
                 for name, value in values.items():
@@ -282,19 +281,19 @@ class RunConfig:
             return cls().change(flat)
         except ConfigError:
             raise
-        except (TypeError, ValueError, AttributeError) as error:  # a value of another kind than the setting's
+        except (TypeError, ValueError, AttributeError) as error:  # a value of the wrong type
             raise ConfigError(f"not a run configuration: {error}") from error
 
-    def differences(self, other):
+    def differences(self, other: "RunConfig") -> list[tuple[str, Any, Any]]:
         """Settings in which `self` departs from `other`: list of (section.field, other's value, own value)."""
         own, others = _flatten(self.to_dict()), _flatten(other.to_dict())
         return [(key, others[key], own[key]) for key in own if own[key] != others[key]]
 
-    def identify(self, seed, precision, data_digest):
-        """The run's id: 16 hex digits of the SHA-256 of all that decides its numbers.
+    def identify(self, seed: int, precision: str, data_digest: str) -> str:
+        """The run's id: 16 hex digits of the SHA-256 of everything that decides its numbers.
 
         Only settings that differ from their defaults are hashed, so that a setting added later with a neutral
-        default leaves the names of older runs alone.
+        default keeps the ids of older runs.
         """
         choose_one("precision", precision, (*PRECISIONS, ALL_BFLOAT16))
         identity = {
@@ -307,32 +306,32 @@ class RunConfig:
         return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
 
 
-# Settings that runs of earlier versions name; only None, which changed nothing, can still be read.
+# Settings of earlier versions; only None, which had no effect, can still be read.
 _GONE = {"training.drawn_pairs"}
 _SECTIONS = {"data": DataConfig, "model": ModelConfig, "training": TrainingConfig}
 _SETTINGS = {section: {f.name for f in dataclasses.fields(kind)} for section, kind in _SECTIONS.items()}
 
 
 @lru_cache(maxsize=1024)
-def _changes(config):
+def _changes(config: RunConfig) -> dict[str, Any]:
     return {key: value for key, _, value in config.differences(RunConfig())}
 
 
-def _flatten(content):
+def _flatten(content: dict[str, dict[str, Any]]) -> dict[str, Any]:
     return {f"{section}.{name}": value for section, values in content.items() for name, value in values.items()}
 
 
-def _require_int(name, value, low, high=None):
+def _require_int(name: str, value: Any, low: int, high: int | None = None) -> None:
     if not isinstance(value, int) or isinstance(value, bool) or value < low or (high is not None and value > high):
         span = f"of at least {low}" if high is None else f"from {low} to {high}"
         raise ConfigError(f"{name} must be a whole number {span}, got {value!r}")
 
 
-def _require_bool(name, value):
+def _require_bool(name: str, value: Any) -> None:
     if not isinstance(value, bool):
         raise ConfigError(f"{name} must be true or false, got {value!r}")
 
 
-def _require_number(name, value, low, high):
+def _require_number(name: str, value: Any, low: float, high: float) -> None:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
         raise ConfigError(f"{name} must be a number from {low} to {high}, got {value!r}")

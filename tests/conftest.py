@@ -79,8 +79,9 @@ def rng():
 @pytest.fixture(scope="session")
 def played(tiny, tmp_path_factory):
     """A small finished study to play with: two trained runs, the second one augmented, carried forward and kept."""
-    from lfwstudy.data.registry import load_pairs, prepare_bank
-    from lfwstudy.study.study import RESULT_COLUMNS, Settings
+    from lfwstudy.data.prepare import prepare_bank
+    from lfwstudy.data.protocols import load_pairs
+    from lfwstudy.study.settings import RESULT_COLUMNS, Settings
     from lfwstudy.system.files import read_json, write_csv, write_json
     from lfwstudy.training import trainer as training
 

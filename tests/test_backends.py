@@ -12,10 +12,12 @@ import pytest
 
 from lfwstudy.cli import main
 from lfwstudy.data.bank import load_bank
-from lfwstudy.data.registry import load_pairs, prepare_bank
+from lfwstudy.data.prepare import prepare_bank
+from lfwstudy.data.protocols import load_pairs
 from lfwstudy.runs.job import Job
 from lfwstudy.runs.store import Store
-from lfwstudy.study.study import Settings, Study
+from lfwstudy.study.settings import Settings
+from lfwstudy.study.study import Study
 from lfwstudy.system.files import read_csv, read_json
 
 # Packages that such a machine does not have: importing them fails as it would there.
@@ -143,12 +145,12 @@ def test_pooling_on_jax_is_that_of_keras_without_a_scatter():
 _CACHE = """
 import jax, sys
 from pathlib import Path
-from lfwstudy.system import machine
+from lfwstudy.system import backend
 from lfwstudy.training import trainer as train
-machine.keep_compiled(Path(sys.argv[1]))
+backend.keep_compiled(Path(sys.argv[1]))
 assert jax.config.jax_compilation_cache_dir is None  # a processor compiles quickly
-machine.device_name = lambda: "an accelerator"
-machine.keep_compiled(Path(sys.argv[1]))
+backend.device_name = lambda: "an accelerator"
+backend.keep_compiled(Path(sys.argv[1]))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 jax.jit(lambda x: (x @ x).sum())(jax.numpy.ones((64, 64)))
 """
@@ -184,7 +186,7 @@ def test_all_pictures_are_packed_where_wanted(faces, tmp_path, capsys):
         tmp_path / "packed",
         ["data", "--dataset", "lfw-a", "--data-dir", str(faces), "--crop", "144", "--side", "32"],
     )
-    assert main([*command, "--pack", str(packed), "--all-pictures"]) == 0
+    assert main([*command, "--pack", str(packed), "--all-images"]) == 0
     assert len(load_bank(packed / "lfw-a-144-32-bilinear.npz")) == len(list(faces.glob("lfw2/*/*.jpg")))
     assert {path.name for path in packed.glob("*.txt")} == {
         "pairsDevTrain.txt",
@@ -193,7 +195,7 @@ def test_all_pictures_are_packed_where_wanted(faces, tmp_path, capsys):
         "peopleDevTrain.txt",
         "pairs.txt",
     }
-    assert main([*command, "--all-pictures"]) == 2 and "--pack" in capsys.readouterr().err
+    assert main([*command, "--all-images"]) == 2 and "--pack" in capsys.readouterr().err
 
 
 def test_what_is_not_all_pictures_is_not_packed_as_such(faces, tmp_path, capsys):
@@ -203,7 +205,7 @@ def test_what_is_not_all_pictures_is_not_packed_as_such(faces, tmp_path, capsys)
         ["data", "--dataset", "lfw-a", "--crop", "144", "--side", "32"],
     )
     assert main([*command, "--data-dir", str(faces), "--pack", str(some)]) == 0
-    packing = [*command, "--data-dir", str(some), "--pack", str(all_of_them), "--all-pictures"]
+    packing = [*command, "--data-dir", str(some), "--pack", str(all_of_them), "--all-images"]
     for name in ("pairs.txt", "peopleDevTrain.txt"):
         shutil.copy(faces / name, some / name)
     assert main(packing) == 2 and "missing)" in capsys.readouterr().err

@@ -21,7 +21,8 @@ from lfwstudy.runs import training_process
 from lfwstudy.runs.failure import Failure, TrainingError
 from lfwstudy.runs.process import train_in_process
 from lfwstudy.runs.store import Store
-from lfwstudy.study.study import Settings, Study
+from lfwstudy.study.settings import Settings
+from lfwstudy.study.study import Study
 from lfwstudy.system.files import locked, read_csv
 
 

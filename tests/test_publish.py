@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lfwstudy.errors import StudyError
-from lfwstudy.ladder.stage import base_config, get_stage
+from lfwstudy.ladder import base_config, get_stage
 from lfwstudy.runs.store import FILES
 from lfwstudy.system.files import write_json
 from tools import readme_blocks

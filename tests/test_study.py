@@ -6,9 +6,12 @@ import pytest
 
 from lfwstudy import workflow
 from lfwstudy.errors import ConfigError, DataError, StudyError
-from lfwstudy.ladder.stage import PROFILES, Profile, get_stage
+from lfwstudy.ladder import PROFILES, get_stage
+from lfwstudy.ladder.profiles import Profile
 from lfwstudy.runs import dispatch
-from lfwstudy.study.study import RESULT_COLUMNS, Candidate, Rung, Settings, Study, open_study
+from lfwstudy.study.rungs import Candidate, Rung
+from lfwstudy.study.settings import RESULT_COLUMNS, Settings
+from lfwstudy.study.study import Study, open_study
 from lfwstudy.system.files import read_csv, read_json, write_csv, write_json
 from lfwstudy.training.decisions import COLUMNS
 from lfwstudy.training.trainer import PREDICTION_COLUMNS
@@ -513,7 +516,7 @@ def test_training_ends_where_a_round_trains_nothing(tmp_path, monkeypatch, stand
     opened = study(tmp_path, "base,early-stopping")
     rounds, of_all = [], Study.next_runs
     monkeypatch.setattr(
-        Study, "next_runs", lambda self, given_up=(): rounds.append(1) or assert_few(rounds) or of_all(self, given_up)
+        Study, "next_runs", lambda self, *known: rounds.append(1) or assert_few(rounds) or of_all(self, *known)
     )
     stand_in(monkeypatch)
     opened.train_all()

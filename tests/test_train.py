@@ -14,10 +14,11 @@ import tensorflow as tf
 
 from lfwstudy.config import ModelConfig, TrainingConfig
 from lfwstudy.data.pairs import person_of
-from lfwstudy.data.registry import load_pairs, prepare_bank
+from lfwstudy.data.prepare import prepare_bank
+from lfwstudy.data.protocols import load_pairs
 from lfwstudy.errors import DataError, RunError
 from lfwstudy.evaluation import metrics
-from lfwstudy.ladder.stage import base_config
+from lfwstudy.ladder import base_config
 from lfwstudy.network.siamese import build_siamese
 from lfwstudy.network.tensorflow_ops import untuned
 from lfwstudy.runs import training_process
@@ -64,7 +65,7 @@ def test_a_run_is_four_files_and_the_network(finished):
 
 def test_result_agrees_with_predictions_and_history(finished, data):
     result, store = read_json(finished / "result.json"), Store(finished.parent)
-    for part, pairs in data[1].parts():
+    for part, pairs in data[1].sets().items():
         scored = store.predictions("run", part)
         assert scored["left"].tolist() == pairs.left.tolist() and scored["pair"].tolist() == pairs.line.tolist()
         assert result[f"{part}_accuracy"] == metrics.accuracy(scored["label"], scored["score"])

@@ -26,7 +26,7 @@ STUDY = ("run", "--profile", "tiny", "--stages", "early-stopping")
 
 def lfwstudy(*arguments, **options):
     return subprocess.run(
-        [sys.executable, "-m", "lfwstudy.cli", *map(str, arguments)],
+        [sys.executable, "-m", "lfwstudy", *map(str, arguments)],
         capture_output=True,
         text=True,
         timeout=500,
@@ -174,7 +174,7 @@ def numbers(folder):
 
 @pytest.mark.long
 def test_killed_study_goes_on_to_the_same_numbers(out, tmp_path):
-    command = [sys.executable, "-m", "lfwstudy.cli", *STUDY, "--out", str(tmp_path)]
+    command = [sys.executable, "-m", "lfwstudy", *STUDY, "--out", str(tmp_path)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     until = time.monotonic() + 200
     # In the middle of the base network's training.

@@ -21,9 +21,10 @@ from pathlib import Path
 from lfwstudy.config import RunConfig
 from lfwstudy.runs.dispatch import run
 from lfwstudy.runs.job import Job
-from lfwstudy.runs.process import end, end_with_parent
+from lfwstudy.runs.process import end
 from lfwstudy.system.files import locked, replacing, write_csv, write_json
-from lfwstudy.system.machine import cpu_name, environment, peak_memory_mb
+from lfwstudy.system.machine import cpu_name, peak_memory_mb
+from lfwstudy.system.processes import end_with_parent, environment
 from lfwstudy.training.decisions import COLUMNS
 
 RESUME_EPOCHS = 5

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from lfwstudy.data.registry import DATASETS, audit_split
-from lfwstudy.ladder.stage import base_config
+from lfwstudy.data.protocols import audit_split
+from lfwstudy.data.registry import DATASETS
+from lfwstudy.ladder import base_config
 from lfwstudy.runs.store import Store
 from lfwstudy.system.machine import cpu_name
 from tools.measurement import command, finish, job

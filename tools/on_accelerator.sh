@@ -17,7 +17,7 @@ export KERAS_BACKEND=jax
 export XLA_FLAGS="--xla_gpu_exclude_nondeterministic_ops=true ${XLA_FLAGS:-}"
 mkdir -p "$out"
 began=$(date +%s) status=0
-timeout --signal=INT "$limit" python3 -m lfwstudy.cli run --dataset lfw-deepfunneled --data-dir "$data" --profile report \
+timeout --signal=INT "$limit" python3 -m lfwstudy run --dataset lfw-deepfunneled --data-dir "$data" --profile report \
     --keep none --no-report --out "$out" "$@" || status=$?
 echo "$(($(date +%s) - began))" >> "$out/seconds.txt"
 echo "$(awk '{ sum += $1 } END { print sum }' "$out/seconds.txt") s in all, over $(wc -l < "$out/seconds.txt") command(s)"

@@ -1,22 +1,27 @@
-"""Is the difference real? Intervals that know of few seeds, of pairs that share people, and of many comparisons."""
+"""Is a difference real? Intervals that allow for few seeds, pairs that share people, and many comparisons."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from scipy import special, stats
 
+Floats = NDArray[np.float64]
+Rng = np.random.Generator
+
 LEVEL = 0.95
-# Draws of the bootstrap: enough for the tail that is left after correcting for a ladder's comparisons.
+# Draws of the bootstrap: enough for the tail left after correcting for a ladder's comparisons.
 DRAWS = 20_000
 
 
 @dataclass(frozen=True)
 class Difference:
-    """A variant's mean accuracy minus its incumbent's on the same pairs, with what is known of its error.
+    """A variant's mean accuracy minus its incumbent's on the same pairs, and its error.
 
-    low, high: the 95 % interval of this difference by itself. p: two-sided, of no difference. word: better, worse or
-    inside the noise, from p corrected for the number of comparisons (`corrected`).
-    seed_variance, pair_variance: of the mean difference; seed_variance is None with one seed.
+    low, high: the 95 % interval of this difference by itself. p: two-sided. corrected_p: corrected for the number of
+    comparisons; word: better, worse or inside the noise, from it. seed_variance, pair_variance: of the mean difference;
+    seed_variance is None for one seed.
     """
 
     difference: float
@@ -30,21 +35,33 @@ class Difference:
     word: str = ""
 
 
-def compare(pairs_of_runs, components, comparisons=None, draws=DRAWS, seed=0, level=LEVEL):
+def compare(
+    pairs_of_runs: Sequence[tuple[ArrayLike, ArrayLike]],
+    components: ArrayLike,
+    comparisons: int | None = None,
+    draws: int = DRAWS,
+    seed: int = 0,
+    level: float = LEVEL,
+) -> list[Difference]:
     """Differences of several comparisons on the same pairs, corrected for their number (Holm 1979).
 
-    pairs_of_runs: list of (variant, incumbent), each a bool array (seeds, pairs) of right answers with the same
-    number of seeds. components: int array (pairs,), connected components of the pairs' people, which are resampled
-    whole because pairs that share a person are not independent. comparisons: how many to correct for, where not all of
-    a ladder's are given: those missing count as the least significant. Returns a list of Difference.
-
     The pairs' part of the error is bootstrapped by component (a cluster bootstrap of a ratio, Davison and Hinkley
-    1997, section 3.8). Seeds are too few to resample as they are (three of them have ten resamples): their part is
-    drawn from a normal distribution with their standard error. That this error is itself badly known is allowed for in
-    two ways, whose quantiles are averaged: all draws spread out as Student's t with Satterthwaite's (1946) degrees of
-    freedom is, which gives too short intervals where the seeds decide, and the seeds' part alone spread out as Student's
-    t is (the Behrens-Fisher distribution), which gives too long ones where seeds and pairs weigh alike. What seeds and
-    pairs have in common is counted once (two-way clustering, Cameron, Gelbach and Miller 2011).
+    1997, section 3.8). Seeds are too few to resample (three of them have ten resamples): their part is drawn from a
+    normal distribution with their standard error. The uncertainty of that error is allowed for in two ways, whose
+    quantiles are averaged: scaling all draws like Student's t with Satterthwaite's (1946) degrees of freedom, which
+    gives intervals too short where the seeds dominate, and scaling the seeds' part alone (the Behrens-Fisher
+    distribution), which gives intervals too long where seeds and pairs weigh the same. What seeds and pairs have in
+    common is counted once (two-way clustering, Cameron, Gelbach and Miller 2011).
+
+    Parameters
+    ----------
+    pairs_of_runs
+        (variant, incumbent), each bool (seeds, pairs), true where a pair is classified correctly.
+    components
+        int (pairs,), connected components of the pairs' people. They are resampled whole, because pairs that share a
+        person are not independent.
+    comparisons
+        How many to correct for where not all of a ladder's are given; the missing ones count as the least significant.
     """
     rng = np.random.default_rng([seed, 40])
     _, component = np.unique(components, return_inverse=True)
@@ -58,13 +75,12 @@ def compare(pairs_of_runs, components, comparisons=None, draws=DRAWS, seed=0, le
     ]
     corrected = holm([d.p for d in found], comparisons)
     return [
-        Difference(**{**vars(d), "corrected_p": p, "word": _word(d.difference, p, level)})
-        for d, p in zip(found, corrected)
+        replace(d, corrected_p=p, word=_word(d.difference, p, level)) for d, p in zip(found, corrected, strict=True)
     ]
 
 
-def holm(p_values, comparisons=None):
-    """p-values corrected for their number, or for `comparisons`, step by step (Holm 1979): as valid as Bonferroni's, never larger."""
+def holm(p_values: Sequence[float], comparisons: int | None = None) -> list[float]:
+    """p-values corrected for their number, or for `comparisons`, by Holm's step-down method (1979)."""
     count = max(comparisons or 0, len(p_values))
     order = np.argsort(p_values, kind="stable")
     corrected = np.empty(len(p_values))
@@ -74,17 +90,27 @@ def holm(p_values, comparisons=None):
     return corrected.tolist()
 
 
-def mean_interval(correct, components, draws=DRAWS, seed=0, level=LEVEL):
-    """Interval of the mean accuracy of runs: correct is bool (seeds, pairs). The difference to nothing."""
+def mean_interval(
+    correct: NDArray[np.bool_], components: ArrayLike, draws: int = DRAWS, seed: int = 0, level: float = LEVEL
+) -> tuple[float, float]:
+    """Interval of the mean accuracy of runs; `correct` is bool (seeds, pairs)."""
     found = compare([(correct, np.zeros_like(correct))], components, 1, draws, seed, level)[0]
     return found.low, found.high
 
 
-def gap(first, first_components, second, second_components, draws=4000, seed=0, level=LEVEL):
-    """Mean accuracy of runs on one set of pairs minus that on another: a Difference without a word.
+def gap(
+    first: NDArray[np.bool_],
+    first_components: ArrayLike,
+    second: NDArray[np.bool_],
+    second_components: ArrayLike,
+    draws: int = 4000,
+    seed: int = 0,
+    level: float = LEVEL,
+) -> Difference:
+    """Mean accuracy of runs on one set of pairs minus that on another, without a word.
 
-    first, second: bool (seeds, pairs) of the same runs. The two sets' pairs are bootstrapped each by component; the
-    seeds' part is that of the difference.
+    first, second: bool (seeds, pairs) of the same runs. The pairs of each set are bootstrapped by component; the seeds'
+    part is that of the difference.
     """
     parts = [
         compare([(correct, np.zeros_like(correct))], components, 1, draws, seed + i)[0]
@@ -99,19 +125,19 @@ def gap(first, first_components, second, second_components, draws=4000, seed=0, 
     return Difference(float(mean), float(mean - half), float(mean + half), p, seeds, seed_variance, pair_variance)
 
 
-def difference_of_gaps(one, other, level=LEVEL):
-    """One gap minus another of other runs on other pairs: (difference, low, high)."""
-    several = min(one.seeds, other.seeds) > 1
-    seed_variance = one.seed_variance + other.seed_variance if several else None
-    # Seeds of other trainings: what is known of both spreads counts.
+def difference_of_gaps(one: Difference, other: Difference, level: float = LEVEL) -> tuple[float, float, float]:
+    """One gap minus that of other runs on other pairs: (difference, low, high)."""
+    a, b = one.seed_variance, other.seed_variance
+    seed_variance = None if a is None or b is None else a + b
+    # The seeds belong to different trainings: both spreads count.
     total = _normal_error(one.pair_variance + other.pair_variance, seed_variance, one.seeds + other.seeds - 2)
     half = np.quantile(np.abs(total), level)
     mean = one.difference - other.difference
     return mean, mean - half, mean + half
 
 
-def mcnemar_exact(variant, incumbent):
-    """Exact two-sided McNemar test of one seed, pairs taken as independent: (only variant right, only incumbent, p)."""
+def mcnemar_exact(variant: ArrayLike, incumbent: ArrayLike) -> tuple[int, int, float]:
+    """Exact two-sided McNemar test of one seed, pairs taken as independent: (only variant correct, only incumbent, p)."""
     variant, incumbent = np.asarray(variant, bool), np.asarray(incumbent, bool)
     gained, lost = int((variant & ~incumbent).sum()), int((~variant & incumbent).sum())
     if gained + lost == 0:
@@ -120,10 +146,10 @@ def mcnemar_exact(variant, incumbent):
     return gained, lost, min(1.0, 2 * float(special.bdtr(min(gained, lost), gained + lost, 0.5)))
 
 
-def seeds_needed(found, comparisons=1, level=LEVEL, most=1000):
-    """How many seeds a verdict would take if the difference stayed as it is; None where no number is enough.
+def seeds_needed(found: Difference, comparisons: int = 1, level: float = LEVEL, most: int = 1000) -> int | None:
+    """How many seeds a verdict would take if the difference stayed the same; None where no number is enough.
 
-    Bonferroni's share of the error for `comparisons` comparisons: Holm's correction asks for no more.
+    Corrected by Bonferroni for `comparisons` comparisons, which Holm's correction never exceeds.
     """
     if found.seed_variance is None:
         return None
@@ -136,8 +162,10 @@ def seeds_needed(found, comparisons=1, level=LEVEL, most=1000):
     return None
 
 
-def _difference(values, component, sizes, weights, totals, rng, level):
-    """values: float (seeds, pairs), +1 where only the variant is right, -1 where only the incumbent."""
+def _difference(
+    values: Floats, component: NDArray, sizes: Floats, weights: NDArray, totals: NDArray, rng: Rng, level: float
+) -> Difference:
+    """values: float (seeds, pairs), +1 where only the variant is correct, -1 where only the incumbent."""
     seeds, pairs = values.shape
     mean = values.mean()
     by_component = np.stack([np.bincount(component, row, minlength=len(sizes)) for row in values])
@@ -145,7 +173,7 @@ def _difference(values, component, sizes, weights, totals, rng, level):
     pair_variance, seed_variance, total = float(drawn.var()), None, drawn
     if seeds > 1:
         seed_variance = float(values.mean(axis=1).var(ddof=1) / seeds)
-        # What is left of each seed and component after both their effects: it is in both variances, once too often.
+        # The residual of each seed and component after both their effects is in both variances, once too often.
         rest = by_component - by_component.mean(axis=0) - np.outer(values.mean(axis=1) - mean, sizes)
         common = float((rest**2).sum() / (seeds - 1) / seeds / pairs**2)
         pair_variance = max(pair_variance - common, 0.0)
@@ -153,13 +181,15 @@ def _difference(values, component, sizes, weights, totals, rng, level):
         freedom = _degrees_of_freedom(seed_variance, seeds, pair_variance, len(sizes))
         total = _spread_out(shrink * drawn, seed_variance, seeds - 1, freedom, rng)
     low, high = mean - np.quantile(total, [(1 + level) / 2, (1 - level) / 2])
-    # The share of draws at least as far out, either way; never below what the draws can resolve.
+    # The share of draws at least as extreme, never below what the draws can resolve.
     p = (1 + np.sum(np.abs(total) >= abs(mean) - 1e-12)) / (1 + len(total))
     return Difference(float(mean), float(low), float(high), float(p), seeds, seed_variance, pair_variance)
 
 
-def _normal_error(pair_variance, seed_variance, seeds_freedom, draws=DRAWS, seed=0):
-    """Draws of an error whose pairs' part is normal; `seed_variance` is None with one seed."""
+def _normal_error(
+    pair_variance: float, seed_variance: float | None, seeds_freedom: int, draws: int = DRAWS, seed: int = 0
+) -> Floats:
+    """Draws of an error whose pairs' part is normal; `seed_variance` is None for one seed."""
     rng = np.random.default_rng([seed, 41])
     drawn = np.sqrt(pair_variance) * rng.standard_normal(draws)
     if seed_variance is None:
@@ -168,21 +198,21 @@ def _normal_error(pair_variance, seed_variance, seeds_freedom, draws=DRAWS, seed
     return _spread_out(drawn, seed_variance, seeds_freedom, freedom, rng)
 
 
-def _spread_out(drawn, seed_variance, seeds_freedom, freedom, rng):
-    """Draws of the whole error from those of the pairs' part: see `compare`. Sorted."""
+def _spread_out(drawn: NDArray, seed_variance: float, seeds_freedom: int, freedom: float, rng: Rng) -> Floats:
+    """Sorted draws of the whole error from those of the pairs' part: see `compare`."""
     normal = np.sqrt(seed_variance) * rng.standard_normal(len(drawn))
     together = (drawn + normal) * np.sqrt(freedom / rng.chisquare(freedom, len(drawn)))
     apart = drawn + normal * np.sqrt(seeds_freedom / rng.chisquare(seeds_freedom, len(drawn)))
     return (np.sort(together) + np.sort(apart)) / 2
 
 
-def _degrees_of_freedom(seed_variance, seeds, pair_variance, components):
-    """Satterthwaite's: seeds - 1 where the seeds decide, components - 1 where the pairs do."""
+def _degrees_of_freedom(seed_variance: float, seeds: int, pair_variance: float, components: int) -> float:
+    """Satterthwaite's: seeds - 1 where the seeds dominate, components - 1 where the pairs do."""
     spread = seed_variance**2 / (seeds - 1) + pair_variance**2 / max(components - 1, 1)
     return (seed_variance + pair_variance) ** 2 / spread if spread > 0 else seeds - 1
 
 
-def _word(difference, p, level):
+def _word(difference: float, p: float, level: float) -> str:
     if p >= 1 - level:
         return "inside the noise"
     return "better" if difference > 0 else "worse"

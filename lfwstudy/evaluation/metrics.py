@@ -1,30 +1,33 @@
-"""How good is it, and is the difference real? Accuracy, loss, ROC, AUC, EER, intervals."""
+"""How good are scores? Accuracy, cross-entropy, ROC, AUC, EER and calibration.
+
+Everywhere `label` is (n,), 1 for the same person, and `score` (n,), a probability of "same".
+"""
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 # Probabilities are kept this far from 0 and 1 in the cross-entropy, as Keras does.
 EPSILON = 1e-7
 
 
-def accuracy(label, score, threshold=0.5):
-    """Share of pairs whose score is on the right side of the threshold; NaN where a score is not finite."""
+def accuracy(label: ArrayLike, score: ArrayLike, threshold: float = 0.5) -> float:
+    """Share of pairs classified correctly at a threshold; NaN where a score is not finite."""
     label, score = np.asarray(label), np.asarray(score, float)
     if not np.isfinite(score).all():
         return float("nan")
     return float(np.mean((score > threshold) == (label > 0.5)))
 
 
-def cross_entropy(label, score):
+def cross_entropy(label: ArrayLike, score: ArrayLike) -> float:
     """Mean binary cross-entropy in nats of probabilities against hard labels."""
-    label, score = np.asarray(label, float), np.clip(np.asarray(score, float), EPSILON, 1 - EPSILON)
-    return float(-np.mean(label * np.log(score) + (1 - label) * np.log1p(-score)))
+    y, p = np.asarray(label, float), np.clip(np.asarray(score, float), EPSILON, 1 - EPSILON)
+    return -float(np.mean(y * np.log(p) + (1 - y) * np.log1p(-p)))
 
 
-def platt(label, logit):
-    """Scale and shift of a logit that suit the labels best: logistic regression in one variable (Platt 1999).
+def platt(label: ArrayLike, logit: ArrayLike) -> tuple[float, float]:
+    """Scale and shift that calibrate a logit: logistic regression in one variable (Platt 1999).
 
-    A scale below 0.001 (a logit that says nothing, or the opposite) is raised to it, so that the order of scores stays. Labels of
-    one class, which nothing can be fitted to, leave the logit as it is.
+    The scale is at least 0.001, so that the order of scores stays. Labels of one class leave the logit unchanged.
     """
     from sklearn.linear_model import LogisticRegression
 
@@ -36,32 +39,33 @@ def platt(label, logit):
     return max(float(fitted.coef_[0, 0]) / spread, 0.001), float(fitted.intercept_[0])
 
 
-def calibrated(label, score, others):
-    """Probabilities `others` calibrated on pairs that are held out: their `score`s and labels, fitted by `platt`."""
+def calibrated(label: ArrayLike, score: ArrayLike, others: ArrayLike) -> NDArray[np.float64]:
+    """The probabilities `others`, calibrated by `platt` on held-out pairs with these labels and scores."""
     scale, shift = platt(label, _logit(score))
     return 1 / (1 + np.exp(-(scale * _logit(others) + shift)))
 
 
-def ensemble(scores):
-    """One probability from those of several networks, (networks, pairs) to (pairs,): that of their mean logit."""
+def ensemble(scores: ArrayLike) -> NDArray[np.float64]:
+    """The probability at the mean logit of several networks: (networks, pairs) to (pairs,)."""
     return 1 / (1 + np.exp(-np.mean(_logit(scores), axis=0)))
 
 
-def rates(label, score, threshold=0.5):
+def rates(label: ArrayLike, score: ArrayLike, threshold: float = 0.5) -> tuple[float, float]:
     """True-positive and true-negative rate at a threshold; NaN for a class without pairs."""
     label, same = np.asarray(label) > 0.5, np.asarray(score, float) > threshold
-    return tuple(float(right.mean()) if len(right) else float("nan") for right in (same[label], ~same[~label]))
+    positive, negative = (float(hit.mean()) if len(hit) else float("nan") for hit in (same[label], ~same[~label]))
+    return positive, negative
 
 
-def roc(label, score):
-    """Points of the ROC curve: false-positive rates, true-positive rates, thresholds (scikit-learn's)."""
+def roc(label: ArrayLike, score: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """False-positive rates, true-positive rates and thresholds of the ROC curve (scikit-learn's)."""
     from sklearn.metrics import roc_curve
 
     return roc_curve(np.asarray(label), np.asarray(score, float))
 
 
-def auc(label, score):
-    """Area under the ROC curve; NaN where there is one class only."""
+def auc(label: ArrayLike, score: ArrayLike) -> float:
+    """Area under the ROC curve; NaN for one class."""
     if not _two_classes(label):
         return float("nan")
     from sklearn.metrics import roc_auc_score
@@ -69,9 +73,8 @@ def auc(label, score):
     return float(roc_auc_score(np.asarray(label), np.asarray(score, float)))
 
 
-def equal_error_rate(label, score):
-    """Error rate where false accepts and false rejects are equally frequent, linear between ROC points; NaN where there is one
-    class only."""
+def equal_error_rate(label: ArrayLike, score: ArrayLike) -> float:
+    """Error rate where false accepts and false rejects are equally frequent, linear between ROC points; NaN for one class."""
     if not _two_classes(label):
         return float("nan")
     false_positive, true_positive, _ = roc(label, score)
@@ -83,16 +86,16 @@ def equal_error_rate(label, score):
     return float(false_positive[at - 1] + share * (false_positive[at] - false_positive[at - 1]))
 
 
-def wilson(correct, total, level=0.95):
-    """Wilson's score interval of a proportion (Wilson 1927), lower and upper end."""
+def wilson(correct: int, total: int, level: float = 0.95) -> tuple[float, float]:
+    """Lower and upper end of Wilson's score interval of a proportion (Wilson 1927)."""
     from scipy.stats import binomtest
 
     interval = binomtest(correct, total).proportion_ci(level, method="wilson")
     return float(interval.low), float(interval.high)
 
 
-def summarise(label, score):
-    """Accuracy at 0.5, cross-entropy, AUC, EER and rates of scored pairs, as a dict; all NaN where scores are not finite."""
+def summarise(label: ArrayLike, score: ArrayLike) -> dict[str, float]:
+    """Accuracy at 0.5, cross-entropy, AUC, EER and rates of scored pairs; all NaN where a score is not finite."""
     keys = ("accuracy", "cross_entropy", "auc", "eer", "tpr", "tnr")
     if not np.isfinite(np.asarray(score, float)).all():
         return dict.fromkeys(keys, float("nan"))
@@ -111,44 +114,44 @@ def summarise(label, score):
     )
 
 
-def pick_examples(label, score, surest=4, least_sure=2):
-    """Rows of telling pairs: dict from (same person?, right?) to the surest and the least sure ones.
+def pick_examples(
+    label: ArrayLike, score: ArrayLike, surest: int = 4, least_sure: int = 2
+) -> dict[tuple[bool, bool], list[int]]:
+    """Rows of the surest and the least sure pairs by (same person, classified correctly), the surest first.
 
-    Confidence is the distance of the score from 0.5. Each value is a list of row numbers, the surest first, then the
-    least sure; fewer where there are not enough.
+    Confidence is the distance of the score from 0.5.
     """
     label, score = np.asarray(label) > 0.5, np.asarray(score, float)
-    right = (score > 0.5) == label
+    correct = (score > 0.5) == label
     groups = {}
     for same in (True, False):
-        for is_right in (True, False):
-            rows = np.flatnonzero((label == same) & (right == is_right))
+        for hit in (True, False):
+            rows = np.flatnonzero((label == same) & (correct == hit))
             rows = rows[np.argsort(-np.abs(score[rows] - 0.5), kind="stable")]
             last = rows[surest:][-least_sure:] if least_sure else rows[:0]
-            groups[same, is_right] = [*rows[:surest].tolist(), *last.tolist()]
+            groups[same, hit] = [*rows[:surest].tolist(), *last.tolist()]
     return groups
 
 
-def best_threshold(label, score):
-    """The threshold of highest accuracy, half-way between two scores; for use on validation pairs only.
+def best_threshold(label: ArrayLike, score: ArrayLike) -> float:
+    """The threshold of highest accuracy, half-way between two scores; of equals, the one nearest to 0.5.
 
-    Of equally good thresholds the one nearest to 0.5.
+    For validation pairs only.
     """
     label, score = np.asarray(label) > 0.5, np.asarray(score, float)
     values = np.unique(score)
     candidates = np.concatenate([[values[0] - 1e-6], (values[1:] + values[:-1]) / 2, [values[-1] + 1e-6]])
     positives = np.sort(score[label])
     negatives = np.sort(score[~label])
-    right = (len(positives) - np.searchsorted(positives, candidates, "right")) + np.searchsorted(
+    correct = (len(positives) - np.searchsorted(positives, candidates, "right")) + np.searchsorted(
         negatives, candidates, "right"
     )
-    best = np.flatnonzero(right == right.max())
+    best = np.flatnonzero(correct == correct.max())
     return float(candidates[best[np.argmin(np.abs(candidates[best] - 0.5))]])
 
 
-def true_accept_rate(label, score, false_accept_rate):
-    """Share of matched pairs accepted at the lowest threshold whose false-accept rate is at most the given one; NaN where there
-    is one class only."""
+def true_accept_rate(label: ArrayLike, score: ArrayLike, false_accept_rate: float) -> float:
+    """Share of matched pairs accepted at the lowest threshold with at most this false-accept rate; NaN for one class."""
     label, score = np.asarray(label) > 0.5, np.asarray(score, float)
     if not _two_classes(label):
         return float("nan")
@@ -158,10 +161,10 @@ def true_accept_rate(label, score, false_accept_rate):
     return float(np.mean(score[label] > threshold))
 
 
-def calibration(label, score, bins=10):
-    """Expected calibration error (Naeini et al. 2015) over equally wide bins, and the reliability diagram's points.
+def calibration(label: ArrayLike, score: ArrayLike, bins: int = 10) -> tuple[float, list[tuple[float, float, int]]]:
+    """Expected calibration error over bins of equal width (Naeini et al. 2015), and the reliability diagram's points.
 
-    Returns (error, list of (mean score, share of matched pairs, count) of the bins that are not empty).
+    A point is (mean score, share of matched pairs, count) of a bin that is not empty.
     """
     label, score = np.asarray(label, float), np.asarray(score, float)
     at = np.clip((score * bins).astype(int), 0, bins - 1)
@@ -174,17 +177,17 @@ def calibration(label, score, bins=10):
     return float(error), points
 
 
-def view2_estimate(accuracies):
-    """Mean and standard error over the ten folds, as LFW asks (Huang et al. 2007, section IV): S / sqrt(10)."""
+def view2_estimate(accuracies: ArrayLike) -> tuple[float, float]:
+    """Mean and standard error S / sqrt(10) over the ten folds (Huang et al. 2007, section IV)."""
     values = np.asarray(accuracies, float)
     return float(values.mean()), float(values.std(ddof=1) / np.sqrt(len(values)))
 
 
-def _logit(score):
-    score = np.clip(np.asarray(score, float), EPSILON, 1 - EPSILON)
-    return np.log(score) - np.log1p(-score)
+def _logit(score: ArrayLike) -> NDArray[np.float64]:
+    p = np.clip(np.asarray(score, float), EPSILON, 1 - EPSILON)
+    return np.log(p) - np.log1p(-p)
 
 
-def _two_classes(label):
+def _two_classes(label: ArrayLike) -> bool:
     label = np.asarray(label) > 0.5
     return bool(label.any() and not label.all())

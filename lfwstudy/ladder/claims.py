@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lfwstudy.ladder.stage import LADDERS, REPORT_LADDER, base_config
+from lfwstudy.ladder import LADDERS, REPORT, base_config
 
 # A gain below this is none: a point of test accuracy.
 SMALLEST_GAIN = 0.01
@@ -128,7 +128,7 @@ def verdict(claim, found):
 
 def published(stage, variant):
     """What the report prints on a variant, None where it prints nothing."""
-    return next((v.published for s in REPORT_LADDER for v in s.variants if (s.id, v.id) == (stage, variant)), None)
+    return next((v.published for s in REPORT.stages for v in s.variants if (s.id, v.id) == (stage, variant)), None)
 
 
 def published_inconsistencies(tolerance=0.02):
@@ -138,7 +138,7 @@ def published_inconsistencies(tolerance=0.02):
     sooner after the best epoch than the patience allows. (Where the best epoch is that of a checkpoint, the best of all may
     have been before it.)
     """
-    rows = [(s.id, v.id, v.published) for s in REPORT_LADDER for v in s.variants if v.published]
+    rows = [(s.id, v.id, v.published) for s in REPORT.stages for v in s.variants if v.published]
     configured = LADDERS["published"].path(base_config("report", "published"))
     found = []
     for number, (stage, variant, p) in enumerate(rows):

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from lfwstudy.system.machine import has_bfloat16, import_keras
+from lfwstudy.system.backend import import_keras
+from lfwstudy.system.precision import has_bfloat16
 
 import_keras()
 from keras import Input, Model, backend, initializers, layers, ops, regularizers, saving

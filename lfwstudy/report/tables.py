@@ -10,10 +10,8 @@ from IPython.display import HTML, Markdown, display
 from lfwstudy.data.pairs import person_of
 from lfwstudy.data.registry import DATASETS
 from lfwstudy.evaluation import intervals, metrics
-from lfwstudy.ladder import reproduction
-from lfwstudy.ladder.stage import LADDERS, PROFILES, REPORT_LADDER, get_ladder, get_stage, scale
-from lfwstudy.system.rounding import percent
-from lfwstudy.system.text import clock
+from lfwstudy.ladder import LADDERS, PROFILES, REPORT, get_ladder, get_stage, reproduction, scale
+from lfwstudy.system.text import clock, percent
 from lfwstudy.training.augment import clip_labels
 from lfwstudy.training.decisions import evaluated_epoch, should_stop
 
@@ -328,7 +326,7 @@ def headline(study, rungs):
         )
     text += f" ({'drawn demo faces, no statement about LFW' if is_demo(study) else DATASETS[study.settings.dataset].title})."
     if not is_demo(study) and LADDERS[study.settings.ladder].has_path():
-        published = max(v.published.accuracy for s in REPORT_LADDER for v in s.variants if v.published)
+        published = max(v.published.accuracy for s in REPORT.stages for v in s.variants if v.published)
         text += (
             f" The report's best is {percent(published)} % on LFW-a with one run; the two were measured on "
             f"{'the same' if study.settings.dataset == 'lfw-a' else 'different'} pictures."
@@ -479,7 +477,7 @@ def audit_table(audits, study):
             "people on both sides": f"{a['shared_people']} of {a['validation_people']}",
             "pictures on both sides": f"{a['shared_images']} of {a['validation_images']}",
             "validation pairs touched": f"{a['touched_pairs']} of {a['validation_pairs']}",
-            "constant answer scores": percent(a["constant_accuracy"]),
+            "constant answer scores": percent(a["majority_accuracy"]),
         }
         for name, a in audits.items()
     ]
@@ -700,7 +698,7 @@ def split_sentence(study, audits):
     found = "no person is on both sides" if not shared else f"{shared} people are on both sides"
     return Markdown(
         f"With the split `{study.settings.split}` {found}, {chosen['pairs_dropped']} pairs are dropped, and "
-        f"always giving the commoner answer would score {percent(chosen['constant_accuracy'])} % on validation."
+        f"always giving the commoner answer would score {percent(chosen['majority_accuracy'])} % on validation."
     )
 
 

@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import IO
 
 from lfwstudy.runs.job import TRAINING, Job
-from lfwstudy.system.machine import environment, keras_backend
+from lfwstudy.system.backend import keras_backend
+from lfwstudy.system.processes import environment
 
 _asking = threading.Lock()
 _server: subprocess.Popen | None = None

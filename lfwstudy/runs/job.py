@@ -11,6 +11,7 @@ from lfwstudy.config import RunConfig
 from lfwstudy.system.files import read_json, write_json
 
 TRAINING = "lfwstudy.runs.training_process"
+Task = Literal["train", "score-test"]
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class Job:
     precision: str = "float32"
     data_dir: str = ""
     data_digest: str = ""
-    task: Literal["train", "score-test"] = "train"
+    task: Task = "train"
     score_test: bool = True
     keep_weights: bool = False
     title: str = ""

@@ -2,7 +2,7 @@
 
 import sys
 
-from lfwstudy.system.machine import quiet_stderr
+from lfwstudy.system.backend import quiet_stderr
 
 with quiet_stderr():
     import lfwstudy.training.trainer  # noqa: F401  (first: it keeps packages out that the others would bring in)

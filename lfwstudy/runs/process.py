@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import select
 import subprocess
 import sys
 import threading
@@ -16,7 +14,8 @@ from lfwstudy.runs import failure
 from lfwstudy.runs.failure import Failure, TrainingError
 from lfwstudy.runs.forked import Forked, ServerLost, pays
 from lfwstudy.runs.job import Job
-from lfwstudy.system.machine import cores, environment, large_pages, usable_cores
+from lfwstudy.system.machine import cores, usable_cores
+from lfwstudy.system.processes import environment, large_pages
 
 Process = subprocess.Popen | Forked
 # A process that takes longer to end than this after being asked is killed.
@@ -81,17 +80,6 @@ def _error(status: int, folder: Path) -> TrainingError:
         found.write(folder)
     log = folder / "log.txt"
     return TrainingError(found, f"{found.message}; log: {log}" if found.kind in ("crash", "signal") else "")
-
-
-def end_with_parent(lease: float | None = None) -> None:
-    """Block until the process that started this one is gone (its end of the pipe closes), then end at once.
-
-    lease : seconds after which a parent that writes nothing into the pipe counts as gone, too; None: no limit.
-    """
-    # Not sys.stdin, whose lock would be held at the end.
-    while select.select([0], [], [], lease)[0] and os.read(0, 4096):
-        pass
-    os._exit(3)
 
 
 def end(process: Process) -> None:

@@ -7,15 +7,17 @@ import sys
 import threading
 
 from lfwstudy.config import RunConfig
-from lfwstudy.data.registry import load_pairs, prepare_bank
+from lfwstudy.data.prepare import prepare_bank
+from lfwstudy.data.protocols import load_pairs
 from lfwstudy.errors import DamageError, RunError
 from lfwstudy.network.cost import least_memory, tower_cost
 from lfwstudy.runs.failure import BUSY, Failure
 from lfwstudy.runs.job import Job
-from lfwstudy.runs.process import end_with_parent
 from lfwstudy.runs.store import Store
+from lfwstudy.system.backend import device_name
 from lfwstudy.system.files import locked, sweep
-from lfwstudy.system.machine import cpu_name, device_name, free_memory
+from lfwstudy.system.machine import cpu_name, free_memory
+from lfwstudy.system.processes import end_with_parent
 
 logger = logging.getLogger(__name__)
 

@@ -15,16 +15,8 @@ os.environ.setdefault("TF_CPU_ALLOCATOR_USE_BFC", "true")
 # alone a step of the small networks is five times faster with them, one of the full network 1.3 times.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
-from lfwstudy.system.machine import (
-    cores,
-    device_name,
-    import_keras,
-    keep_compiled,
-    keras_backend,
-    left_out,
-    peak_memory_mb,
-    versions,
-)
+from lfwstudy.system.backend import device_name, import_keras, keep_compiled, keras_backend, left_out
+from lfwstudy.system.machine import cores, peak_memory_mb, versions
 
 # JAX is looked for by TensorFlow; where it is the backend, Keras loads it.
 with left_out("IPython", "matplotlib", "pandas", "sklearn", *(["jax"] if keras_backend() == "tensorflow" else [])):
@@ -33,8 +25,8 @@ import numpy as np
 from keras import ops
 
 from lfwstudy.config import TRAINING_VERSION
+from lfwstudy.data.cache import cache_folder
 from lfwstudy.data.pairs import person_of
-from lfwstudy.data.registry import cache_folder
 from lfwstudy.errors import DamageError, RunError
 from lfwstudy.evaluation import metrics
 from lfwstudy.network.siamese import build_siamese, unit_length
@@ -346,7 +338,9 @@ def score_test_pairs(config, bank, pairs, folder, run_id="", keep_weights=True):
 def gather_parts(bank, pairs):
     """The bank of the pictures that the pairs name, and per set (left rows, right rows, label)."""
     images = bank.subset(pairs.names())
-    return images, {name: (images.rows(part.left), images.rows(part.right), part.label) for name, part in pairs.parts()}
+    return images, {
+        name: (images.rows(part.left), images.rows(part.right), part.label) for name, part in pairs.sets().items()
+    }
 
 
 def build_trainer(config, images, precision, seed):
@@ -531,7 +525,7 @@ def finish(measured, scorer, pairs, folder, run_id, score_test, keep_weights):
     measured: what is known of the run so far; a previous result.json will do.
     """
     siamese = scorer.trainer.siamese
-    names = [name for name, _ in pairs.parts() if score_test or name != "test"]
+    names = [name for name in pairs.sets() if score_test or name != "test"]
     scores, penalties = {}, {}
     for epoch in sorted({measured["evaluated_epoch"], measured["best_epoch"]} - {None}):
         load_weights(folder, siamese, epoch)
@@ -615,7 +609,7 @@ def durations(rows):
 def write_predictions(path, pairs, at):
     """predictions.csv: one row per scored pair, with the scores of the evaluated and of the best epoch."""
     rows = []
-    for name, part in pairs.parts():
+    for name, part in pairs.sets().items():
         if name in at["score"]:
             for i in range(len(part)):
                 rows.append(

@@ -3,11 +3,11 @@
 import threading
 
 from lfwstudy.errors import StudyError
-from lfwstudy.ladder.stage import get_ladder, get_stage, scale
+from lfwstudy.ladder import get_ladder, get_stage, scale
 from lfwstudy.runs import dispatch
 from lfwstudy.runs.job import Job
 from lfwstudy.runs.store import Store
-from lfwstudy.system.rounding import percent
+from lfwstudy.system.text import percent
 from lfwstudy.widgets import drawing
 from lfwstudy.widgets.controls import (
     Slider,

@@ -3,17 +3,17 @@
 import os
 import sys
 
-from lfwstudy.ladder import stage
+from lfwstudy.ladder.profiles import PROFILES, Profile
 
-stage.PROFILES["tiny"] = stage.Profile(
+PROFILES["tiny"] = Profile(
     "tiny",
     "a sliver of the network, for tests",
     0.04,
     {"model.width": 0.05, "data.side": 69, "data.pairs_per_class": 40, "training.learning_rate": 0.003},
     threads=1,
 )
-stage.PROFILES["speck"] = stage.Profile(
-    "speck", "one epoch, where only the number of runs counts", 0.005, stage.PROFILES["tiny"].changes, threads=1
+PROFILES["speck"] = Profile(
+    "speck", "one epoch, where only the number of runs counts", 0.005, PROFILES["tiny"].changes, threads=1
 )
 
 

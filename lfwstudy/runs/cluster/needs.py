@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from lfwstudy.config import RunConfig
-from lfwstudy.data.registry import PICTURES
+from lfwstudy.data.registry import IMAGES
 from lfwstudy.network.cost import training_memory
 from lfwstudy.runs.job import Job
 
@@ -17,7 +17,7 @@ Worker = Mapping[str, Any]  # as Dask's scheduler describes it
 
 def memory_of(config: RunConfig) -> int:
     """Bytes of memory to set aside on a worker for a run, with all of LFW's images."""
-    return training_memory(config.model, config.data.side, config.training.batch_size, pictures=PICTURES)
+    return training_memory(config.model, config.data.side, config.training.batch_size, pictures=IMAGES)
 
 
 def need_on(job: Job, worker: Worker) -> Amounts | None:

@@ -14,7 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from lfwstudy import __version__
-from lfwstudy.system.machine import keras_backend, versions
+from lfwstudy.system.backend import keras_backend
+from lfwstudy.system.machine import versions
 
 # A network file system may show a file of another machine a moment late.
 TOKEN_SECONDS = 5.0

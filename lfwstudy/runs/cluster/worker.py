@@ -13,7 +13,8 @@ from dataclasses import replace
 import psutil
 from distributed import Worker, get_worker
 
-from lfwstudy.data.registry import load_pairs, prepare_bank
+from lfwstudy.data.prepare import prepare_bank
+from lfwstudy.data.protocols import load_pairs
 from lfwstudy.errors import StudyError
 from lfwstudy.runs.cluster.versions import Token, answer
 from lfwstudy.runs.failure import Failure, TrainingError

@@ -154,9 +154,9 @@ def test_replicates_of_one_network_spread_as_far_as_the_published_gains():
 
 
 def test_claims_name_variants_that_exist():
-    from lfwstudy.ladder.stage import REPORT_LADDER
+    from lfwstudy.ladder import REPORT
 
-    known = {(s.id, v.id) for s in REPORT_LADDER for v in s.variants}
+    known = {(s.id, v.id) for s in REPORT.stages for v in s.variants}
     assert all({c.variant, c.incumbent} <= known for c in CLAIMS)
     assert published("augmentation", "after-activation").accuracy == 0.712
 

@@ -5,23 +5,12 @@ from pathlib import Path
 import pytest
 
 from lfwstudy.errors import ConfigError
-from lfwstudy.ladder.stage import (
-    LADDERS,
-    PROFILES,
-    REPORT_LADDER,
-    Ladder,
-    Profile,
-    Stage,
-    Variant,
-    base_config,
-    get_ladder,
-    get_stage,
-    in_order,
-    scale,
-    seeds_of,
-)
+from lfwstudy.ladder import LADDERS, PROFILES, REPORT, base_config, get_ladder, get_stage, in_order, scale, seeds_of
+from lfwstudy.ladder.profiles import Profile
+from lfwstudy.ladder.stage import Ladder, Stage, Variant
 from lfwstudy.report import tables
-from lfwstudy.study.study import Settings, Study
+from lfwstudy.study.settings import Settings
+from lfwstudy.study.study import Study
 from lfwstudy.training.decisions import learning_rate
 
 CONTRACT = {
@@ -112,7 +101,7 @@ def test_the_stage_that_the_readme_adds_is_one_and_does_what_it_says(tmp_path, m
     (stage,) = eval(code, {"Stage": Stage, "Variant": Variant})  # an entry of a ladder, its comma included
     assert stage.id not in {other.id for ladder in LADDERS for other in get_ladder(ladder)}
     assert stage.id.replace("-", " ") in stage.title.lower()
-    monkeypatch.setitem(LADDERS, "report", Ladder("report", "", (*REPORT_LADDER, stage)))
+    monkeypatch.setitem(LADDERS, "report", Ladder("report", "", (*REPORT.stages, stage)))
     study = Study(Settings(out=str(tmp_path), stages=stage.id, precision="float32"))
     start = study.base()
     for variant in stage.variants:
@@ -198,7 +187,7 @@ def test_stages_come_in_order_with_base_first():
 
 
 def test_published_totals_are_those_of_the_report():
-    best = max((v.published.accuracy, v.id) for s in REPORT_LADDER for v in s.variants if v.published)
+    best = max((v.published.accuracy, v.id) for s in REPORT.stages for v in s.variants if v.published)
     assert best == (0.712, "before-activation")
 
 

@@ -1,0 +1,201 @@
+"""A table is a value: columns that say what they hold, rows of plain numbers and words, shown as HTML, Markdown or a frame."""
+
+import html
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import pandas as pd
+
+from lfwstudy.system.text import clock, p_value, percent, signed_points
+
+Kind = Literal["text", "name", "percent", "points", "number", "seconds", "p"]
+
+_SHOWN: dict[str, Callable[[Any, int], str]] = {
+    "text": lambda value, _: str(value),
+    "name": lambda value, _: str(value),
+    "percent": percent,
+    "points": signed_points,
+    "number": lambda value, digits: f"{value:,.{digits}f}",
+    "seconds": lambda value, _: clock(value),
+    "p": lambda value, _: p_value(value),
+}
+# More single runs than this are shown by their range.
+_FEW = 5
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A cell of a figure with its interval and, where there are several, the single runs behind it."""
+
+    value: float
+    low: float
+    high: float
+    singles: Sequence[float] = ()
+
+
+@dataclass(frozen=True)
+class Beside:
+    """A cell of a published figure and the measured one, either of which may be missing."""
+
+    published: Any
+    measured: Any
+
+
+@dataclass(frozen=True)
+class Column:
+    """What a column of a Table holds.
+
+    kind: "text"; "name", a text that carries the mark of its row; "percent", of shares from 0 to 1; "points", signed percent of
+    differences of shares; "number"; "seconds", shown as a duration; "p", a p-value. unit: stands in the heading. digits: after
+    the decimal point of percent, points and numbers.
+    """
+
+    name: str
+    kind: Kind = "text"
+    unit: str = ""
+    digits: int = 1
+
+    @property
+    def heading(self) -> str:
+        """The name with the unit."""
+        return f"{self.name}, {self.unit}" if self.unit else self.name
+
+    @property
+    def is_text(self) -> bool:
+        """Whether the column holds words rather than figures."""
+        return self.kind in ("text", "name")
+
+    def show(self, value: Any) -> str:
+        """A cell as text: words as they are, nothing for None, figures as the column's kind has them."""
+        if isinstance(value, Beside):
+            return f"{self.show(value.published) or '–'} | {self.show(value.measured) or '–'}"
+        if isinstance(value, Interval):
+            shown = f"{self.show(value.value)} [{self.show(value.low)}, {self.show(value.high)}]"
+            return f"{shown} ({self._singles(value.singles)})" if len(value.singles) > 1 else shown
+        if value is None or isinstance(value, str):
+            return value or ""
+        return _SHOWN[self.kind](value, self.digits)
+
+    def parts(self, value: Any) -> dict[str, Any]:
+        """A cell as cells of a frame, by column name: intervals and pairs of figures in columns of their own."""
+        if isinstance(value, Beside):
+            cells = {"published": value.published, "measured": value.measured}
+            return {f"{self.name} ({source})": figure for source, figure in cells.items()}
+        if isinstance(value, Interval):
+            return {self.name: value.value, f"{self.name} (low)": value.low, f"{self.name} (high)": value.high}
+        return {self.name: value}
+
+    def _singles(self, values: Sequence[float]) -> str:
+        if len(values) <= _FEW:
+            return ", ".join(map(self.show, values))
+        return f"{self.show(min(values))} to {self.show(max(values))}"
+
+
+@dataclass(frozen=True)
+class Table:
+    """Columns, rows and a caption; shown by a notebook as HTML.
+
+    Parameters
+    ----------
+    columns : sequence of Column
+    rows : sequence of dict
+        Cells by column name: numbers, words (shown as they are in every kind of column), `Interval`, `Beside`, or None.
+    caption : str
+        What was measured on what; words between backticks are code, here and in cells.
+    source : str
+        What the table was made from, a sentence after the caption.
+    empty : str
+        What stands in place of a table without rows.
+    marked : collection of int
+        Rows that are carried forward, marked by ►.
+    """
+
+    columns: Sequence[Column] = ()
+    rows: Sequence[Mapping[str, Any]] = ()
+    caption: str = ""
+    source: str = ""
+    empty: str = ""
+    marked: frozenset[int] = frozenset()
+
+    @classmethod
+    def nothing(cls, why: str) -> "Table":
+        """A table that says why it has no rows."""
+        return cls(empty=why)
+
+    def texts(self) -> list[list[str]]:
+        """The cells as they are shown, row by row."""
+        return [
+            [
+                column.show(row.get(column.name)) + (" ►" if column.kind == "name" and number in self.marked else "")
+                for column in self.columns
+            ]
+            for number, row in enumerate(self.rows)
+        ]
+
+    def to_html(self) -> str:
+        """A figure with its caption, everything escaped; a paragraph where there are no rows."""
+        if not self.rows:
+            return f"<p>{_with_code(self.empty)}</p>" if self.empty else ""
+        head = "".join(_heading(column) for column in self.columns)
+        body = "".join(
+            f"{'<tr class=carried>' if number in self.marked else '<tr>'}{''.join(map(_cell, self.columns, cells))}</tr>"
+            for number, cells in enumerate(self.texts())
+        )
+        # The region is named and can be reached by keyboard, because it scrolls where the table is wider than the page.
+        return (
+            '<figure><div class="scroll" tabindex="0" role="region" aria-label="Table"><table class="study">'
+            f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+            f"<figcaption>{_with_code(self._foot())}</figcaption></figure>"
+        )
+
+    def _repr_html_(self) -> str:
+        return self.to_html()
+
+    def to_markdown(self) -> str:
+        """A Markdown table with its caption below; the sentence `empty` where there are no rows."""
+        if not self.rows:
+            return self.empty
+        lines = [[column.heading for column in self.columns], *self.texts()]
+        head, *body = [f"| {' | '.join(map(_markdown, cells))} |" for cells in lines]
+        rule = "".join("|---" if column.is_text else "|---:" for column in self.columns) + "|"
+        return "\n".join([head, rule, *body, *(["", self._foot()] if self._foot() else [])])
+
+    def to_frame(self) -> pd.DataFrame:
+        """A pandas frame of the figures themselves: shares from 0 to 1, seconds, intervals in columns of their own."""
+        frame = pd.DataFrame(
+            [
+                {name: part for column in self.columns for name, part in column.parts(row.get(column.name)).items()}
+                for row in self.rows
+            ]
+        )
+        return frame.assign(carried_forward=[n in self.marked for n in range(len(self.rows))]) if self.marked else frame
+
+    def _foot(self) -> str:
+        source = f"{self.source[0].upper()}{self.source[1:]}." if self.source else ""
+        return f"{self.caption} {source}".strip()
+
+
+def _heading(column: Column) -> str:
+    kind = "" if column.is_text else ' class="number"'
+    text = html.escape(column.heading)
+    return f'<th scope="col"{kind}>{text}</th>' if text else f"<td{kind}></td>"
+
+
+def _cell(column: Column, text: str) -> str:
+    if column.is_text:
+        return f"<td>{_with_code(text)}</td>"
+    # A figure and its interval stay in one line; the single runs behind it may go to the next.
+    figure, opened, singles = text.partition(" (")
+    kind = "number" if singles else "number line"
+    shown = figure.replace(" ", "\u00a0") + opened + singles
+    return f'<td class="{kind}">{html.escape(shown)}</td>'
+
+
+def _with_code(text: str) -> str:
+    return re.sub("`([^`]+)`", r"<code>\1</code>", html.escape(text))
+
+
+def _markdown(text: str) -> str:
+    return re.sub(r"([|<\\])", r"\\\1", text).replace("\n", " ")
