@@ -10,6 +10,7 @@ from test_study import study, trained  # noqa: F401
 
 from lfwstudy.data import registry
 from lfwstudy.errors import DataError, StudyError
+from lfwstudy.runs.failure import Failure
 from lfwstudy.study import study as studies
 from lfwstudy.study.results import Results
 from lfwstudy.study.settings import RESULT_COLUMNS
@@ -69,8 +70,8 @@ def test_what_is_half_finished_is_told_apart_without_images(tmp_path, trained, n
     opened.climb("base", train=True)
     opened.record_runs()
     planned = opened.next_runs()
-    (opened.store.folder(planned[0].run)).mkdir()
-    (opened.store.folder(planned[0].run) / "log.txt").write_text("error: out of memory\n")
+    opened.store.folder(planned[0].run).mkdir()
+    Failure("memory", "out of memory").write(opened.store.folder(planned[0].run))
     nothing_at_hand()
     results = kind.open(tmp_path / "out")
     base, stopping = results.climb()

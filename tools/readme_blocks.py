@@ -17,7 +17,6 @@ from lfwstudy.errors import StudyError
 from lfwstudy.evaluation import intervals, metrics
 from lfwstudy.ladder import LADDERS, base_config, get_ladder, get_stage, reproduction, scale
 from lfwstudy.ladder.claims import published
-from lfwstudy.network.cost import tower_cost
 from lfwstudy.report.sections import report_points
 from lfwstudy.report.tables import PICTURE_CLASSES
 from lfwstudy.runs.store import Store
@@ -546,18 +545,12 @@ def seconds_figure(folder=BEYOND, later=(SHALLOW, LARGER)):
 
 def cluster_block(file="results/cluster.json"):
     """Markdown on what the hand-out of runs was measured to take, and what follows for larger studies."""
-    from lfwstudy.runs.cluster.worker import state_pause
-
     m = read_json(ROOT / file)
     seconds = [
         p.seconds_total
         for p in dict.fromkeys(v.published for s in get_ladder("report") for v in s.variants if v.published)
     ]
     a_run = sum(seconds) / len(seconds)
-    parameters = tower_cost(base_config("report").model, 105)[1]
-    # Weights and Adam's two moments, and the weights of the best epoch and the best checkpoint beside them.
-    state = parameters * 4 * (3 + 2)
-    pause = state_pause(state)
     finished = [sum(p.stat().st_size for p in run.iterdir()) for run in (ROOT / SHALLOW / "runs").iterdir()]
     a_folder = sum(finished) / len(finished)
     lines = [
@@ -586,24 +579,21 @@ def cluster_block(file="results/cluster.json"):
         f"What follows for real studies, if a run takes the {a_run:.0f} s that the report's took on average (reckoned, not "
         "tried):",
         "",
-        "| runs | GPUs | hours | runs a minute | scheduler busy | client busy | finished runs on disk | "
-        "through the scheduler without a shared folder |",
-        "|---|---|---|---|---|---|---|---|",
+        "| runs | GPUs | hours | runs a minute | scheduler busy | client busy | finished runs on disk |",
+        "|---|---|---|---|---|---|---|",
     ]
     for runs, gpus in ((100, 4), (1000, 10), (1000, 50), (10_000, 100)):
         rate = gpus / a_run
         lines.append(
             f"| {runs:,} | {gpus} | {runs / rate / 3600:.1f} | {60 * rate:.1f} | "
             f"{rate * m['scheduler_cpu_ms_per_run'] / 10:.1f} % | {rate * m['client_cpu_ms_per_run'] / 10:.1f} % | "
-            f"{runs * a_folder / 2**20:,.0f} MiB | {(largest := gpus * state / pause / 2**20):,.0f} MiB/s |"
+            f"{runs * a_folder / 2**20:,.0f} MiB |"
         )
     growth = (m["scheduler_memory_mb"] - m["scheduler_memory_idle_mb"]) / m["runs"]
     lines.append(
         "\nThe heartbeats of hours are not in the processor time, which was measured with short runs. The scheduler's "
         f"memory, if it grows with every run as it did here, ends at {m['scheduler_memory_idle_mb'] + growth * runs:,.0f} "
-        f"MiB after {runs:,} runs. What breaks first "
-        f"is the network at the scheduler where nothing is shared: {largest:,.0f} MiB/s for the largest study here, of "
-        f"resume states of {state / 2**20:,.0f} MiB each. With a shared folder only progress and results pass it."
+        f"MiB after {runs:,} runs. Files go through the shared folder: none pass the scheduler."
     )
     return "\n".join(lines)
 

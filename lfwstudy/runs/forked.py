@@ -1,7 +1,10 @@
 """Training processes that start at once: forks of a server that has imported what they need and computed nothing yet.
 
 Importing Keras, TensorFlow, scikit-learn and SciPy takes longer than several epochs of a small network. The server does it
-once. It has one thread and no state of TensorFlow's, so that a fork of it is as good as a new process. MULTIPROCESSING
+once. It has one thread and no state of TensorFlow's, so that a fork of it is as good as a new process.
+
+multiprocessing's forkserver is as fast, but imports the main module into every training (a script without the usual guard
+starts itself again) and lives on, with its trainings, after a study that was killed.
 """
 
 from __future__ import annotations
