@@ -396,7 +396,7 @@ def test_process_that_hangs_is_ended_and_tried_again(machines, tmp_path):
     root, trace = tmp_path / "runs", tmp_path / "trace"
     assert (
         dispatch.run(
-            jobs(root, 1, 3, 0.1, trace=str(trace), hang=str(tmp_path / "hangs"), stall_seconds=2), machines.address
+            jobs(root, 1, 3, 0.1, trace=str(trace), hang=str(tmp_path / "hangs"), stall_seconds=10), machines.address
         )
         == {}
     )

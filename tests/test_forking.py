@@ -95,10 +95,13 @@ def test_forked_trainings_side_by_side_and_one_that_is_killed(faces, tmp_path):
     process.train_in_process(job_of(faces, tmp_path / "after"))  # by another server
 
 
+# A study, which ends with this process.
 PARENT = """
-import sys
+import sys, threading
+from lfwstudy.system.processes import end_with_parent
 from lfwstudy.runs.job import Job
 from lfwstudy.runs.process import train_in_process
+threading.Thread(target=end_with_parent, daemon=True).start()
 train_in_process(Job.read(sys.argv[1]))
 """
 
@@ -129,6 +132,7 @@ def test_a_training_its_server_and_its_parent_end_with_each_other(faces, tmp_pat
     def started():
         parent = subprocess.Popen(
             [sys.executable, "-c", PARENT, tmp_path / "job.json"],
+            stdin=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,

@@ -208,7 +208,9 @@ def test_runs_share_the_cores_and_one_of_the_whole_machine_runs_alone(threads, m
             began.append(job.run)
             running.append(job.threads)
             seen.append(list(running))
-        time.sleep(0.05)
+        until = time.monotonic() + 0.5
+        while len(running) < 2 and time.monotonic() < until:  # for another to begin
+            time.sleep(0.01)
         with lock:
             running.remove(job.threads)
 

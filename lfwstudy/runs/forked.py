@@ -130,24 +130,17 @@ def serve() -> str:
     # Ctrl-C goes to all of a terminal; the study ends its trainings.
     interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)
     prctl, server = ctypes.CDLL(None).prctl, os.getpid()
-    trainings: dict[int, int] = {}
-    # The server waits for nothing but its study and trainings that are over: one that is being killed may take as long as
-    # the disk that it writes to.
-    children, wakes = os.pipe()
-    for end in (children, wakes):
-        os.set_blocking(end, False)
-    signal.signal(signal.SIGCHLD, lambda *_: None)
-    signal.set_wakeup_fd(wakes, warn_on_full_buffer=False)
+    # By the descriptor of its process, which is ready once it has ended: one that is being killed may take as long as the
+    # disk that it writes to, and nobody waits for it.
+    trainings: dict[int, tuple[int, int]] = {}
     with socket.socket(fileno=os.dup(0)) as requests:
         while True:
-            for ready in connection.wait([requests, children]):
-                if ready is not requests:
-                    os.read(children, 4096)
-                    for pid in list(trainings):
-                        ended, status = os.waitpid(pid, os.WNOHANG)
-                        if ended:
-                            _tell(trainings[pid], os.waitstatus_to_exitcode(status))
-                            os.close(trainings.pop(pid))
+            for ready in connection.wait([requests, *trainings]):
+                if isinstance(ready, int):
+                    pid, channel = trainings.pop(ready)
+                    _tell(channel, os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+                    os.close(channel)
+                    os.close(ready)
                     continue
                 asked, descriptors, *_ = socket.recv_fds(requests, 1, 2, socket.MSG_CMSG_CLOEXEC)
                 if not asked:
@@ -158,14 +151,10 @@ def serve() -> str:
                     prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
                     if os.getppid() != server:
                         os._exit(3)
-                    signal.set_wakeup_fd(-1)
-                    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
                     signal.signal(signal.SIGINT, interrupt)
-                    for descriptor in (children, wakes):
-                        os.close(descriptor)
                     return _begin(channel, log)
+                trainings[os.pidfd_open(pid)] = pid, channel
                 _tell(channel, pid)
-                trainings[pid] = channel
                 os.close(log)
 
 

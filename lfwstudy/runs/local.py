@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import csv
 import html
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from pathlib import Path
+from typing import Any
 
 from lfwstudy.runs.job import Job
 from lfwstudy.runs.process import Children, train_in_process
-from lfwstudy.system.files import read_csv
+from lfwstudy.runs.store import Store
 from lfwstudy.system.machine import cores
 from lfwstudy.system.text import clock
 
@@ -23,7 +22,7 @@ def run(jobs: Sequence[Job], show: Callable[[str], object] | None = None) -> dic
     """Train jobs in their order, as dispatch.run describes it. A run without a number of threads runs alone."""
     failures: dict[str, str] = {}
     started, children = time.monotonic(), Children()
-    before = sum(len(_history(job.folder)) for job in jobs)
+    before = sum(len(_history(job)) for job in jobs)
     waiting, there = deque(jobs), cores()
     running: dict[Future[None], Job] = {}
 
@@ -59,14 +58,13 @@ def progress(jobs: Sequence[Job], started: float, failures: Collection[str] = ()
     total = sum(job.epochs for job in jobs)
     done, finished, current = 0.0, 0, ""
     for job in jobs:
-        folder = job.folder
-        if (folder / "result.json").exists() or job.run in failures:
+        if (job.folder / "result.json").exists() or job.run in failures:
             done, finished = done + job.epochs, finished + 1
             continue
-        rows = _history(folder)
+        rows = _history(job)
         done += len(rows)
-        if rows or (folder / "job.json").exists():
-            last = f", validation accuracy {rows[-1]['val_accuracy']}" if rows else ""
+        if rows or (job.folder / "job.json").exists():
+            last = f", validation accuracy {rows[-1]['val_accuracy']:.3f}" if rows else ""
             current += f"; {job.title}: epoch {len(rows)} of at most {job.epochs}{last}"
     spent = time.monotonic() - started
     left = f"; at most {clock(spent / (done - before) * (total - done))} left" if before < done < total else ""
@@ -85,7 +83,8 @@ class Progress:
     """A line of text in a notebook that is replaced as work goes on, and ends as plain text."""
 
     def __init__(self) -> None:
-        self._text, self._handle = "", None
+        self._text = ""
+        self._handle: Any = None
 
     def __enter__(self) -> Progress:
         return self
@@ -108,10 +107,5 @@ class Progress:
         pass
 
 
-def _history(folder: Path) -> list[dict[str, str]]:
-    try:
-        return [
-            {**row, "val_accuracy": f"{float(row['val_accuracy']):.3f}"} for row in read_csv(folder / "history.csv")
-        ]
-    except (OSError, ValueError, KeyError, TypeError, csv.Error):  # not there yet, or damaged by hand
-        return []
+def _history(job: Job) -> list[dict[str, float]]:
+    return Store(job.folder.parent).history(job.run)

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from distributed import Client, Future
 
@@ -76,7 +77,7 @@ class Handout:
                 self._listen()
                 if self.show and time.monotonic() - shown >= 1:
                     shown = time.monotonic()
-                    self.show(view.line(self.snapshot()))
+                    self.show(view.line(self))
         finally:
             with suppress(Exception):
                 client.cancel([at.future for at in self.running.values()])
@@ -116,6 +117,7 @@ class Handout:
 
     def _place(self) -> None:
         """Hand waiting runs to workers with room, the emptiest first; runs that are alike are looked at once."""
+        self.workers.hear()
         usable = self.workers.usable()
         rooms = {
             address: room_on(found, [at.need for at in self.running.values() if at.worker == address])
@@ -261,52 +263,21 @@ class Handout:
             f"the cluster has no worker; {scheduler.start_one(self.address)}, then give the same command again{trouble}"
         )
 
-    def _lack(self) -> str:
+    # -- what is seen ------------------------------------------------------------------------------------------------
+
+    def lack(self) -> str:
         """Why runs have to wait, where workers were set aside or none can be used."""
         found = f"; {self.workers.not_used()}" if self.workers.aside() else ""
-        why = (
-            self.workers.trouble
-            if self.workers.present
-            else f"no worker has joined, {scheduler.start_one(self.address)}"
-        )
+        none = f"no worker has joined, {scheduler.start_one(self.address)}"
+        why = self.workers.trouble if self.workers.present else none
         if why and self.waiting and self.unfit_since and not self.workers.usable():
             left = max(0, scheduler.PATIENCE_SECONDS - (time.monotonic() - self.unfit_since))
             found += f"; {why} (waiting at most {clock(left)} more)"
         return found
 
-    # -- what is seen ------------------------------------------------------------------------------------------------
-
-    def snapshot(self) -> view.Snapshot:
-        """How far it is."""
-        now = time.monotonic()
-        running = [
-            view.Running(
-                self.workers.host(at.worker), at.worker, at.job, self.epochs[at.job.run], at.accuracy, now - at.since
-            )
-            for at in self.running.values()
-        ]
-        aside = [f"{address}: {reason}" for address, reason in self.workers.aside().items()]
-        return view.Snapshot(
-            runs=len(self.jobs),
-            waiting=list(self.waiting.values()),
-            running=running,
-            failures=list(self.failures.values()),
-            workers=len(self.workers.present),
-            aside=aside,
-            lack=self._lack(),
-            trouble=self.workers.trouble,
-            seconds=now - self.began,
-            seconds_left=self._seconds_left(now - self.began),
-            path=str(self.store.root.parent / view.VIEW),
-            dashboard=self.dashboard,
-        )
-
-    def _seconds_left(self, spent: float) -> float | None:
-        total = sum(job.epochs for job in self.jobs.values())
-        done = sum(
-            job.epochs if run in self.failures else min(self.epochs[run], job.epochs) for run, job in self.jobs.items()
-        )
-        return spent / (done - self.before) * (total - done) if self.before < done < total else None
+    def view_path(self) -> Path:
+        """The file that says what runs where."""
+        return self.store.root.parent / view.VIEW
 
     def _write_view(self) -> None:
-        write_text(self.store.root.parent / view.VIEW, view.page(self.snapshot()))
+        write_text(self.view_path(), view.page(self))

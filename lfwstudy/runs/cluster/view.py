@@ -3,72 +3,54 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from lfwstudy.runs.job import Job
 from lfwstudy.system.text import clock
+
+if TYPE_CHECKING:
+    from lfwstudy.runs.cluster.handout import Handout
 
 # The file in the study's folder.
 VIEW = "cluster.txt"
 
 
-@dataclass(frozen=True)
-class Running:
-    """A run on a worker, as it is shown."""
-
-    host: str
-    worker: str
-    job: Job
-    epoch: int
-    accuracy: float | None
-    seconds: float
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """How far a study is. seconds: since it began, and at most left; lack: why runs have to wait, empty where they do not."""
-
-    runs: int
-    waiting: Sequence[Job]
-    running: Sequence[Running]
-    failures: Sequence[str]
-    workers: int
-    aside: Sequence[str]
-    lack: str
-    trouble: str
-    seconds: float
-    seconds_left: float | None
-    path: str
-    dashboard: str
-
-
-def line(at: Snapshot) -> str:
+def line(study: Handout) -> str:
     """One line on how far it is."""
-    done = at.runs - len(at.waiting) - len(at.running)
-    failed = f" ({len(at.failures)} failed)" if at.failures else ""
-    left = f"; at most {clock(at.seconds_left)} left" if at.seconds_left is not None else ""
+    done = len(study.jobs) - len(study.waiting) - len(study.running)
+    failed = f" ({len(study.failures)} failed)" if study.failures else ""
+    on, spent = len({at.worker for at in study.running.values()}), time.monotonic() - study.began
     return (
-        f"{done} of {at.runs} runs done{failed}, {len(at.running)} in progress on {len({r.worker for r in at.running})} of "
-        f"{at.workers} workers; {clock(at.seconds)} so far{left}{at.lack}; what runs where: {at.path}; "
-        f"dashboard: {at.dashboard}"
+        f"{done} of {len(study.jobs)} runs done{failed}, {len(study.running)} in progress on {on} of "
+        f"{len(study.workers.present)} workers; {clock(spent)} so far{_left(study, spent)}{study.lack()}; what runs where: "
+        f"{study.view_path()}; dashboard: {study.dashboard}"
     )
 
 
-def page(at: Snapshot) -> str:
+def page(study: Handout) -> str:
     """The content of cluster.txt."""
     # The time, because a study that was killed leaves its last view behind.
-    lines = [f"{line(at)}; seen at {time.strftime('%Y-%m-%d %H:%M:%S')}", ""]
-    for run in sorted(at.running, key=lambda run: (run.host, run.worker)):
-        accuracy = f"validation accuracy {run.accuracy:.3f}" if run.accuracy is not None else ""
+    lines = [f"{line(study)}; seen at {time.strftime('%Y-%m-%d %H:%M:%S')}", ""]
+    of_hosts = [(study.workers.host(at.worker), at.worker, at) for at in study.running.values()]
+    for host, worker, at in sorted(of_hosts, key=lambda found: found[:2]):
+        accuracy = f"validation accuracy {at.accuracy:.3f}" if at.accuracy is not None else ""
         lines.append(
-            f"{run.host:20s} {run.worker:28s} {run.job.title:50s} epoch {run.epoch:3d} of at most "
-            f"{run.job.epochs:3d}  {clock(run.seconds):>10s}  {accuracy}".rstrip()
+            f"{host:20s} {worker:28s} {at.job.title:50s} epoch {study.epochs[at.job.run]:3d} of at most "
+            f"{at.job.epochs:3d}  {clock(time.monotonic() - at.since):>10s}  {accuracy}".rstrip()
         )
-    lines += [f"waiting              {job.title}" for job in at.waiting[:20]]
-    if len(at.waiting) > 20:
-        lines.append(f"waiting              and {len(at.waiting) - 20} more")
-    lines += [f"set aside            {told}" for told in at.aside]
-    lines += [f"failed               {message}" for message in at.failures]
-    lines += [f"last trouble         {at.trouble}"] if at.trouble else []
+    lines += [f"waiting              {job.title}" for job in list(study.waiting.values())[:20]]
+    if len(study.waiting) > 20:
+        lines.append(f"waiting              and {len(study.waiting) - 20} more")
+    lines += [f"set aside            {address}: {reason}" for address, reason in study.workers.aside().items()]
+    lines += [f"failed               {message}" for message in study.failures.values()]
+    lines += [f"last trouble         {study.workers.trouble}"] if study.workers.trouble else []
     return "\n".join(lines) + "\n"
+
+
+def _left(study: Handout, spent: float) -> str:
+    total = sum(job.epochs for job in study.jobs.values())
+    done = sum(
+        job.epochs if run in study.failures else min(study.epochs[run], job.epochs) for run, job in study.jobs.items()
+    )
+    return (
+        f"; at most {clock(spent / (done - study.before) * (total - done))} left" if study.before < done < total else ""
+    )

@@ -35,15 +35,18 @@ class Workers:
         self._answers: queue.Queue[tuple[tuple[str, str], Any]] = queue.Queue()
 
     def look(self, client: Client) -> None:
-        """See which there are, take in their answers, and ask those that are new. Raises scheduler.Lost."""
+        """See which there are, and ask those that are new. Raises scheduler.Lost."""
         self.present = scheduler.workers_of(client)
-        while not self._answers.empty():
-            self.take_in(*self._answers.get())
         for address in self.present:
             if (key := self._key(address)) not in self._known:
                 self._known[key] = Known()
                 assert client.loop is not None
                 client.loop.add_callback(self._ask, client, key)
+
+    def hear(self) -> None:
+        """Take in what they have answered meanwhile."""
+        while not self._answers.empty():
+            self.take_in(*self._answers.get())
 
     def forget(self) -> None:
         """Forget who was there, as after a lost scheduler; those that cannot be used stay set aside."""
