@@ -11,7 +11,7 @@ from lfwstudy.runs.store import FILES, Store
 from lfwstudy.study.best import best_rows, best_run, score
 from lfwstudy.study.study import RESULT_COLUMNS, Settings, Study
 from lfwstudy.system.files import read_csv, read_json, write_csv, write_json
-from lfwstudy.training.trainer import PREDICTION_COLUMNS
+from lfwstudy.training.run import PREDICTION_COLUMNS
 from lfwstudy.verify import photos
 from tools import model_card
 from tools.readme_blocks import ROOT, SHALLOW

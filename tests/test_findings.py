@@ -8,7 +8,7 @@ from lfwstudy.report.sections import claim_verdicts, contamination, left_out, me
 from lfwstudy.report.tables import published_beside_measured
 from lfwstudy.study.study import Candidate, Rung, Settings, Study
 from lfwstudy.system.files import write_csv
-from lfwstudy.training.trainer import PREDICTION_COLUMNS, measure
+from lfwstudy.training.run import PREDICTION_COLUMNS, measure
 
 
 def made_up_base(out, split, right, seeds=4):

@@ -14,7 +14,7 @@ from lfwstudy.config import TRAINING_VERSION
 from lfwstudy.study.study import Settings, Study
 from lfwstudy.system.files import read_csv, write_csv
 from lfwstudy.training.decisions import COLUMNS
-from lfwstudy.training.trainer import PREDICTION_COLUMNS, measure
+from lfwstudy.training.run import PREDICTION_COLUMNS, measure
 
 TABULATE = """
 import sys

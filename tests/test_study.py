@@ -12,7 +12,7 @@ from lfwstudy.runs import local
 from lfwstudy.study.study import RESULT_COLUMNS, Candidate, Rung, Settings, Study, open_study
 from lfwstudy.system.files import read_csv, read_json, write_csv, write_json
 from lfwstudy.training.decisions import COLUMNS
-from lfwstudy.training.trainer import PREDICTION_COLUMNS
+from lfwstudy.training.run import PREDICTION_COLUMNS
 
 CONTRACT = [
     "ladder",

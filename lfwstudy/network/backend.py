@@ -74,7 +74,7 @@ class Operations:
         return ops.cast(normed, x.dtype), mean, variance
 
     def product_after_bfloat16(self, x: Tensor, kernel: Tensor) -> Tensor:
-        """The product of float32 matrices (n, k) and (k, m), where x was computed in bfloat16."""
+        """The product of float32 matrices (n, k) and (k, m), where x was computed in bfloat16 by hardware that has it."""
         return ops.matmul(x, kernel)
 
     def sum_of_squares(self, x: Tensor) -> Tensor:

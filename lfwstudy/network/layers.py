@@ -177,6 +177,8 @@ class Dense(keras.layers.Dense):
     """Keras' dense layer in float32, after layers that compute in bfloat16."""
 
     def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
+        if not has_bfloat16():
+            return super().call(inputs, training=training)
         return self.activation(operations().product_after_bfloat16(inputs, self.kernel) + self.bias)
 
 
