@@ -22,21 +22,16 @@ from pathlib import Path
 import numpy as np
 
 from lfwstudy.config import PRECISIONS, RunConfig
-from lfwstudy.data.registry import cache_folder, load_pairs, prepare_bank
+from lfwstudy.data.cache import cache_folder
+from lfwstudy.data.prepare import prepare_bank
+from lfwstudy.data.protocols import load_pairs
 from lfwstudy.errors import RunError
 from lfwstudy.network.cost import matrix_product_gflops, multiply_adds
+from lfwstudy.system.backend import device_name, keep_compiled
 from lfwstudy.system.files import replacing, write_json
-from lfwstudy.system.machine import (
-    cpu_name,
-    device_name,
-    environment,
-    keep_compiled,
-    large_pages,
-    peak_memory_mb,
-    precision_warning,
-    resolve_precision,
-    versions,
-)
+from lfwstudy.system.machine import cpu_name, peak_memory_mb, versions
+from lfwstudy.system.precision import precision_warning, resolve_precision
+from lfwstudy.system.processes import environment, large_pages
 
 BATCH, ROUNDS = 64, 5
 # Timed steps in a round. An accelerator is given all of them ahead, and asked for the last one's result alone.
@@ -216,8 +211,8 @@ def main(name, job):
     job = json.loads(Path(job).read_text(encoding="utf-8"))
     config, precision = RunConfig.from_dict(job["config"]), job["precision"]
     # Imported here: the settings above must be in the environment before TensorFlow is.
-    from lfwstudy.network.backend import keras
-    from lfwstudy.training.batches import gather_parts
+    from lfwstudy.network.operations import keras
+    from lfwstudy.training.batches import gather_sets
 
     accelerated = device_name() != cpu_name()
     steps = (STEPS_QUEUED if accelerated else STEPS) + 1  # the first one's end starts the clock
@@ -236,9 +231,9 @@ def main(name, job):
         tensorflow_ops.FOURIER_PAYS = float("inf")  # others have Keras' own convolutions
     keras.utils.set_random_seed(0)
     bank, pairs = prepare_bank(config.data), load_pairs(config.data)
-    images, parts = gather_parts(bank, pairs)
-    parts["train"] = [np.resize(values, steps * BATCH) for values in parts["train"]]  # no batch is a partial one
-    run, finish = (_ours if name == OURS else _theirs)(config, images, parts, precision, name == PLAIN)
+    images, sets = gather_sets(bank, pairs)
+    sets["train"] = [np.resize(values, steps * BATCH) for values in sets["train"]]  # no batch is a partial one
+    run, finish = (_ours if name == OURS else _theirs)(config, images, sets, precision, name == PLAIN)
     clock = _step_clock()
     run(clock, 1)
     _tell(first_step_seconds=clock.first_began - began)
@@ -248,26 +243,26 @@ def main(name, job):
     _tell(peak_memory_mb=peak_memory_mb(), **finish())
 
 
-def _ours(config, images, parts, precision, _):
-    from lfwstudy.network.backend import keras
+def _ours(config, images, sets, precision, _):
+    from lfwstudy.network.operations import keras
     from lfwstudy.training.batches import training_batches
     from lfwstudy.training.scorer import Scorer
     from lfwstudy.training.trainer import build_trainer
 
     trainer = build_trainer(config, images, precision, 0)
-    batches = training_batches(config, parts["train"], images, 0)
+    batches = training_batches(config, sets["train"], images, 0)
 
     def run(clock, steps):
         trainer.fit(batches, steps_per_epoch=steps, verbose=0, shuffle=False, callbacks=[clock])
 
     def finish():
-        scorer = Scorer(trainer, parts)
+        scorer = Scorer(trainer, sets)
         if device_name() != cpu_name():
             scorer.scores(
                 "test"
             )  # compiles each batch shape; on a processor, one shape's share of the seconds is small
         scorer.warm_up()
-        scoring = _seconds(lambda: scorer.scores("test")) / len(parts["test"][2])
+        scoring = _seconds(lambda: scorer.scores("test")) / len(sets["test"][2])
         side = {name: values[:BATCH] for name, values in batches[0][0].items()}
         pictures, queued = _compiled(keras, trainer, side)
         pictures()
@@ -283,11 +278,11 @@ def _ours(config, images, parts, precision, _):
     return run, finish
 
 
-def _theirs(config, images, parts, precision, plain):
-    from lfwstudy.network.backend import keras, operations
+def _theirs(config, images, sets, precision, plain):
+    from lfwstudy.network.operations import keras, operations
     from lfwstudy.network.siamese import build_siamese
 
-    left, right, label = parts["train"]
+    left, right, label = sets["train"]
     arrays = [images.images[rows].astype(np.float32)[..., None] / 255 for rows in (left, right)]
     targets = label.astype(np.float32)[:, None]
     model = (
@@ -307,7 +302,7 @@ def _theirs(config, images, parts, precision, plain):
         model.fit(given, targets[: steps * BATCH], batch_size=BATCH, verbose=0, shuffle=False, callbacks=[clock])
 
     def finish():
-        left, right, _ = (values[:192] for values in parts["test"])
+        left, right, _ = (values[:192] for values in sets["test"])
         given = [images.images[rows].astype(np.float32)[..., None] / 255 for rows in (left, right)]
         model.predict([a[:BATCH] for a in given], batch_size=BATCH, verbose=0)
         return {

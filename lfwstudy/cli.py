@@ -77,14 +77,15 @@ def data(options: Namespace) -> None:
         for line in describe_audit(config, options.data_dir):
             print(line)
     if options.pack:
-        from lfwstudy.data.registry import pack
+        from lfwstudy.data.prepare import pack
 
         print(f"packed: {pack(config, options.data_dir, options.pack, options.all_images)}")
 
 
 def run(options: Namespace) -> int:
     """`lfwstudy run`: the study, or with --dry-run what it would train."""
-    from lfwstudy.study.study import Settings, Study
+    from lfwstudy.study.settings import Settings
+    from lfwstudy.study.study import Study
     from lfwstudy.workflow import conduct, dry_run, train_only
 
     if options.protocol == "view2" and options.split:
@@ -99,7 +100,8 @@ def run(options: Namespace) -> int:
 
 def report(options: Namespace) -> int:
     """`lfwstudy report`: execute the notebooks on the finished runs and render the HTML."""
-    from lfwstudy.study.study import default_root, open_study
+    from lfwstudy.study.settings import default_root
+    from lfwstudy.study.study import open_study
     from lfwstudy.workflow import conduct
 
     out = Path(options.out) if options.out else default_root() / "runs" / "demo-quick"
@@ -122,8 +124,8 @@ def verify(options: Namespace) -> None:
 def bench(options: Namespace) -> None:
     """`lfwstudy bench`: speed and memory of this machine."""
     from lfwstudy.bench import bench as measure
+    from lfwstudy.system.backend import keras_backend
     from lfwstudy.system.files import write_json
-    from lfwstudy.system.machine import keras_backend
 
     keras_backend()  # one that cannot train is named before anything is measured
     if options.json and not Path(options.json).absolute().parent.is_dir():
@@ -285,7 +287,7 @@ def _command(
 
 def _cache_hint(error: OSError) -> str:
     """What to do where an OSError is about the data cache."""
-    from lfwstudy.data.registry import cache_folder
+    from lfwstudy.data.cache import cache_folder
 
     folder = cache_folder()
     of_cache = isinstance(error.filename, str) and (

@@ -3,33 +3,9 @@
 import csv
 import errno
 import lzma
-import re
 import struct
 import zipfile
 import zlib
-
-# What is found under the name of a data file that is none, by its first bytes.
-_MISTAKEN = tuple(
-    (re.compile(start, re.IGNORECASE), what)
-    for start, what in (
-        (
-            rb"<(!doctype|html|head|body|script|\?xml|!--)",
-            "a web page in place of the file; download it again in a browser",
-        ),
-        (
-            rb"version https://git-lfs\.github\.com/spec/",
-            "a Git LFS pointer in place of the file; run `git lfs pull` where it was cloned, or get the file itself",
-        ),
-        (
-            rb"(\.\./)*(\.git|/annex)/\S*(annex|objects)/",
-            "a git-annex pointer in place of the file; run `git annex get` where it was cloned",
-        ),
-        (rb"\{\s*\"(\w+)\"\s*:", "a server's JSON answer in place of the file; download it again in a browser"),
-        (rb"PK\x03\x04|\x1f\x8b|BZh|\xfd7zXZ", "a compressed file; unpack it"),
-        (rb"Rar!\x1a|7z\xbc\xaf|\x28\xb5\x2f\xfd", "a RAR, 7-Zip or Zstandard archive, which is not read; unpack it"),
-        (rb"%PDF-|\{\\rtf|\xd0\xcf\x11\xe0", "a PDF, RTF or Office document; save it as plain text"),
-    )
-)
 
 
 class StudyError(Exception):
@@ -100,12 +76,6 @@ def quoted(value: object, most: int = 80) -> str:
     shown = repr(value[:most] if isinstance(value, str) else value)
     whole = len(shown) <= most and (not isinstance(value, str) or len(value) <= most)
     return shown if whole else f"{shown[: most - 4]}...{shown[-1]}"
-
-
-def mistaken(content: bytes) -> str:
-    """What a file is, and what to do, where its first bytes say that it is not the data file its name promises; else ""."""
-    start = content[:4096].removeprefix(b"\xef\xbb\xbf").lstrip()
-    return next((what for pattern, what in _MISTAKEN if pattern.match(start)), "")
 
 
 def choose_one(kind, value, known):

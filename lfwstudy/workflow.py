@@ -6,14 +6,18 @@ import tempfile
 import time
 from contextlib import contextmanager
 
-from lfwstudy.data.registry import DATASETS, pair_file, people_files
+from lfwstudy.data.pair_files import pair_file
+from lfwstudy.data.protocols import people_files
+from lfwstudy.data.registry import DATASETS
 from lfwstudy.errors import RunError, StudyError, one_line
 from lfwstudy.ladder import LADDERS, get_stage, in_order, scale
 from lfwstudy.network.cost import matrix_product_gflops, tower_cost, training_memory
 from lfwstudy.report import pages
-from lfwstudy.runs.local import clock, load_cluster
+from lfwstudy.runs.local import load_cluster
 from lfwstudy.system.files import locked, read_csv, sweep
-from lfwstudy.system.machine import cores, precision_warning
+from lfwstudy.system.machine import cores
+from lfwstudy.system.precision import precision_warning
+from lfwstudy.system.text import clock
 
 _POLL_SECONDS = 0.3
 
@@ -382,7 +386,7 @@ def _rate(study):
                     operations += _operations(study, spec.config) * result["epochs_run"] / result["epochs_max"]
     if done:
         return operations / done, f"at {operations / done / 1e9:,.0f} GFLOP/s, as the runs finished here"
-    from lfwstudy.system.machine import start_keras_quietly
+    from lfwstudy.system.backend import start_keras_quietly
 
     start_keras_quietly()
     # Narrow networks spend more of a step outside the products.

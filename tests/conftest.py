@@ -74,7 +74,8 @@ def tiny():
 @pytest.fixture(scope="session")
 def data(tiny):
     """The bank and the pairs of `tiny`."""
-    from lfwstudy.data.registry import load_pairs, prepare_bank
+    from lfwstudy.data.prepare import prepare_bank
+from lfwstudy.data.protocols import load_pairs
 
     return prepare_bank(tiny.data), load_pairs(tiny.data)
 
@@ -97,8 +98,9 @@ def rng():
 @pytest.fixture(scope="session")
 def played(tiny, tmp_path_factory):
     """A small finished study to play with: two trained runs, the second one augmented, carried forward and kept."""
-    from lfwstudy.data.registry import load_pairs, prepare_bank
-    from lfwstudy.study.study import RESULT_COLUMNS, Settings
+    from lfwstudy.data.prepare import prepare_bank
+    from lfwstudy.data.protocols import load_pairs
+    from lfwstudy.study.settings import RESULT_COLUMNS, Settings
     from lfwstudy.system.files import read_json, write_csv, write_json
     from lfwstudy.training.run import train
 

@@ -12,9 +12,11 @@ import pytest
 
 from lfwstudy.cli import main
 from lfwstudy.data.bank import load_bank
-from lfwstudy.data.registry import load_pairs, prepare_bank
+from lfwstudy.data.prepare import prepare_bank
+from lfwstudy.data.protocols import load_pairs
 from lfwstudy.runs.store import Store
-from lfwstudy.study.study import Settings, Study
+from lfwstudy.study.settings import Settings
+from lfwstudy.study.study import Study
 from lfwstudy.system.files import read_csv, read_json
 
 # Packages that such a machine does not have: importing them fails as it would there.
@@ -153,12 +155,12 @@ def test_pooling_on_jax_is_that_of_keras_without_a_scatter():
 _CACHE = """
 import jax, sys
 from pathlib import Path
-from lfwstudy.system import machine
+from lfwstudy.system import backend
 from lfwstudy.training import trainer as train
-machine.keep_compiled(Path(sys.argv[1]))
+backend.keep_compiled(Path(sys.argv[1]))
 assert jax.config.jax_compilation_cache_dir is None  # a processor compiles quickly
-machine.device_name = lambda: "an accelerator"
-machine.keep_compiled(Path(sys.argv[1]))
+backend.device_name = lambda: "an accelerator"
+backend.keep_compiled(Path(sys.argv[1]))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 jax.jit(lambda x: (x @ x).sum())(jax.numpy.ones((64, 64)))
 """

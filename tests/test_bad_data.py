@@ -19,12 +19,14 @@ from PIL import Image, ImageOps
 
 from lfwstudy.cli import main
 from lfwstudy.config import DataConfig
-from lfwstudy.data import registry
-from lfwstudy.data.bank import SOURCE_SIDE, decode
-from lfwstudy.data.demo import draw_face
-from lfwstudy.data.filetypes import name_foreign
+from lfwstudy.data import archives
+from lfwstudy.data.cache import cache_folder
+from lfwstudy.data.drawn_faces import draw_face
+from lfwstudy.data.filetypes import not_an_image
+from lfwstudy.data.images import SOURCE_SIDE, decode
 from lfwstudy.data.pairs import read_people, read_view1, read_view2
-from lfwstudy.data.registry import load_pairs, prepare_bank
+from lfwstudy.data.prepare import prepare_bank
+from lfwstudy.data.protocols import load_pairs
 from lfwstudy.errors import DataError, one_line
 from lfwstudy.verify import photos
 from lfwstudy.verify.photos import find_face, frame_face, full_size, load_photo, read_photo
@@ -355,11 +357,11 @@ def test_zip_archive(tmp_path, members, words):
 
 def refused(folder, words):
     """The archive is refused with one line; nothing is written but, at most, the lock of the cache."""
-    before = {p for place in (folder, registry.cache_folder()) for p in place.rglob("*")}
+    before = {p for place in (folder, cache_folder()) for p in place.rglob("*")}
     with pytest.raises(DataError, match=words) as error:
         prepare_bank(CONFIG, str(folder))
     assert "lfwa" in str(error.value) and one_line(error.value) == str(error.value)
-    after = {p for place in (folder, registry.cache_folder()) for p in place.rglob("*")}
+    after = {p for place in (folder, cache_folder()) for p in place.rglob("*")}
     assert all(p.suffix == ".lock" or p.is_dir() for p in after - before)
     assert not Path("/tmp/A").exists()
 
@@ -388,7 +390,7 @@ def test_bombs_are_refused_by_their_ratio(tmp_path, kind):
 
 
 def test_far_too_many_members_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(registry, "_MAX_MEMBERS", 50)
+    monkeypatch.setattr(archives, "_MAX_MEMBERS", 50)
     write_tar(tmp_path / "lfwa.tar.gz", *(member(f"lfw2/{n}") for n in range(60)))
     refused(tmp_path, "more than an archive of faces")
 
@@ -556,12 +558,12 @@ def test_such_a_file_in_a_data_set_is_named_too(kind):
 @pytest.mark.parametrize("format", photos.FORMATS)
 def test_what_is_read_is_not_taken_for_another_format(format):
     assert (
-        name_foreign(saved(format=format)) == "" and read_photo(io.BytesIO(saved(format=format)), "x").size == FACE.size
+        not_an_image(saved(format=format)) == "" and read_photo(io.BytesIO(saved(format=format)), "x").size == FACE.size
     )
 
 
 def test_a_long_run_of_comments_takes_no_time():
-    assert name_foreign(b"<!---->" * 10_000 + b"x") == "a web page in place of the image; download the image itself"
+    assert not_an_image(b"<!---->" * 10_000 + b"x") == "a web page in place of the image; download the image itself"
 
 
 def test_a_missing_photo_and_a_folder_are_named(tmp_path):

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lfwstudy.data.bank import ImageBank, build_bank, decode, load_bank, suffixes, to_grey
+from lfwstudy.data.bank import ImageBank, build_bank, load_bank
+from lfwstudy.data.images import decode, suffixes, to_grey
 from lfwstudy.errors import DataError
 
 

@@ -2,13 +2,14 @@ import numpy as np
 import pytest
 
 from lfwstudy.data.pairs import person_of
-from lfwstudy.data.registry import load_pairs, prepare_bank
+from lfwstudy.data.prepare import prepare_bank
+from lfwstudy.data.protocols import load_pairs
 from lfwstudy.errors import RunError
 from lfwstudy.training.batches import (
     Batches,
     draw_people,
     drawable_rows,
-    gather_parts,
+    gather_sets,
     people_of,
     training_batches,
     with_copies,
@@ -30,9 +31,9 @@ def test_every_pair_is_trained_once_an_epoch_the_last_batch_included():
 
 def test_copies_triple_the_training_side_only(tiny, data):
     config = tiny.change({"training.augmented_copies": 2, "training.label_epsilon_copies": 0.03})
-    images, parts = gather_parts(*data)
-    assert training_batches(config, parts["train"], images, 0).pairs == 3 * len(data[1].train)
-    inputs, targets = with_copies(config.training, parts["train"], 69, 0)
+    images, sets = gather_sets(*data)
+    assert training_batches(config, sets["train"], images, 0).pairs == 3 * len(data[1].train)
+    inputs, targets = with_copies(config.training, sets["train"], 69, 0)
     originals = np.arange(len(targets)) % 3 == 0
     identity = np.array([1, 0, 0, 0, 1, 0, 1], np.float32)
     for side in ("left_warp", "right_warp"):
@@ -53,12 +54,12 @@ def test_drawn_people_are_training_people_and_different_in_a_batch(tiny):
         }
     )
     bank, pairs = prepare_bank(config.data), load_pairs(config.data)
-    images, parts = gather_parts(bank, pairs)
+    images, sets = gather_sets(bank, pairs)
     rows = drawable_rows(config, images, pairs)
     held = set(person_of(np.concatenate([pairs.validation.names(), pairs.test.names()])))
     assert held and held <= set(person_of(images.names))  # they could be drawn
     assert not held & set(person_of(images.names[rows])) and len(rows) > len(pairs.train.names())
-    batches = training_batches(config, parts["train"], images, 0, rows)
+    batches = training_batches(config, sets["train"], images, 0, rows)
     inputs, targets = batches.epoch_arrays(1)
     people = people_of(images)
     assert batches.steps == 3 and batches.pairs == 96 == len(targets)
@@ -91,9 +92,9 @@ def test_several_pairs_of_a_person_in_a_batch_are_never_told_from_each_other(tin
         }
     )
     bank, pairs = prepare_bank(config.data), load_pairs(config.data)
-    images, parts = gather_parts(bank, pairs)
+    images, sets = gather_sets(bank, pairs)
     rows, people = drawable_rows(config, images, pairs), people_of(images)
-    batches = training_batches(config, parts["train"], images, 0, rows)
+    batches = training_batches(config, sets["train"], images, 0, rows)
     assert batches.steps == 3 and batches.pairs == 96  # three batches of 16 people
     for step in range(batches.steps):
         inputs, targets = batches[step]
@@ -103,7 +104,7 @@ def test_several_pairs_of_a_person_in_a_batch_are_never_told_from_each_other(tin
         assert (person != np.roll(person, 1)).all() and targets.shape == (32, 2, 2)
     nobody = config.change({"training.least_pictures": 1000})
     with pytest.raises(RunError, match="1000 images"):
-        training_batches(nobody, parts["train"], images, 0, rows)
+        training_batches(nobody, sets["train"], images, 0, rows)
 
 
 def test_the_images_of_all_people_change_the_digest_and_the_id(tiny):

@@ -9,7 +9,8 @@ from lfwstudy.errors import StudyError
 from lfwstudy.report import tables
 from lfwstudy.runs.store import FILES, Store
 from lfwstudy.study.best import best_rows, best_run, score
-from lfwstudy.study.study import RESULT_COLUMNS, Settings, Study
+from lfwstudy.study.settings import RESULT_COLUMNS, Settings
+from lfwstudy.study.study import Study
 from lfwstudy.system.files import read_csv, read_json, write_csv, write_json
 from lfwstudy.training.run import PREDICTION_COLUMNS
 from lfwstudy.verify import photos

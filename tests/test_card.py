@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lfwstudy.config import RunConfig
-from lfwstudy.data.registry import prepare_bank
+from lfwstudy.data.prepare import prepare_bank
 from lfwstudy.runs.store import Store
 from lfwstudy.system.files import read_json
 from lfwstudy.verify import photos

@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from lfwstudy.cli import main
-from lfwstudy.data.demo import draw_face
+from lfwstudy.data.drawn_faces import draw_face
 
 
 def run(capsys, *arguments):
@@ -83,7 +83,8 @@ def test_dry_run_trains_nothing(capsys, tmp_path):
 
 
 def test_reckoned_time_counts_every_pair_of_a_person_and_every_mirrored_picture(tmp_path):
-    from lfwstudy.study.study import Settings, Study
+    from lfwstudy.study.settings import Settings
+    from lfwstudy.study.study import Study
     from lfwstudy.workflow import _operations
 
     study = Study(Settings(out=str(tmp_path), ladder="beyond", precision="float32"))
@@ -99,7 +100,8 @@ def test_reckoned_time_counts_every_pair_of_a_person_and_every_mirrored_picture(
 
 
 def test_a_damaged_run_is_one_line_for_commands_that_only_read(capsys, tmp_path):
-    from lfwstudy.study.study import Settings, Study
+    from lfwstudy.study.settings import Settings
+    from lfwstudy.study.study import Study
 
     study = Study(Settings(out=str(tmp_path), precision="float32"))
     study.ask(["base"])

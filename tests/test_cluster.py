@@ -20,7 +20,8 @@ from types import SimpleNamespace
 import pytest
 
 from lfwstudy.config import DataConfig, RunConfig
-from lfwstudy.data.registry import load_pairs, prepare_bank
+from lfwstudy.data.prepare import prepare_bank
+from lfwstudy.data.protocols import load_pairs
 from lfwstudy.errors import ConfigError, RunError
 from lfwstudy.network.cost import least_memory
 from lfwstudy.runs import local

@@ -15,9 +15,12 @@ import pytest
 from PIL import Image
 
 from lfwstudy.config import DataConfig
-from lfwstudy.data import registry
+from lfwstudy.data import archives, download, pair_files, prepare, protocols, registry
 from lfwstudy.data.bank import load_bank
-from lfwstudy.data.registry import Download, StudyPairs, load_pairs, prepare_bank
+from lfwstudy.data.cache import cache_folder
+from lfwstudy.data.prepare import prepare_bank
+from lfwstudy.data.protocols import StudyPairs, load_pairs
+from lfwstudy.data.registry import Download
 from lfwstudy.errors import ConfigError, DataError
 
 CONFIG = DataConfig(dataset="lfw-a", side=40)
@@ -154,7 +157,7 @@ def test_csv_copies_give_every_view_and_line(faces, tmp_path):
         {"protocol": "view2", "fold": 3, "pictures": "all-people"},
     ):
         ours, theirs = (load_pairs(replace(CONFIG, **changes), str(folder)) for folder in (faces, tmp_path))
-        assert [part.content() for _, part in ours.parts()] == [part.content() for _, part in theirs.parts()]
+        assert [part.content() for part in ours.sets().values()] == [part.content() for part in theirs.sets().values()]
         assert ours.test.line.tolist() == theirs.test.line.tolist() and set(ours.extra) == set(theirs.extra)
     (tmp_path / "archive" / "mismatchpairsDevTest.csv").unlink()
     with pytest.raises(DataError, match="matchpairsDevTest.csv: needs .*mismatchpairsDevTest.csv.*missing"):
@@ -288,7 +291,7 @@ def test_a_damaged_pair_file_in_a_zip_is_one_line(faces, tmp_path):
     (tmp_path / "archive.zip").write_bytes(content)
     with pytest.raises(DataError, match="archive.zip: '.*csv' cannot be read"):
         for name in ("pairsDevTrain.txt", "pairsDevTest.txt", "pairs.txt"):
-            registry.pair_file(name, "lfw-a", str(tmp_path))
+            pair_files.pair_file(name, "lfw-a", str(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -309,7 +312,7 @@ def test_a_file_that_is_no_archive_is_named(tmp_path, name, content, words):
 def test_second_time_nothing_is_decoded(faces, tmp_path, monkeypatch):
     pack(faces, tmp_path, "tgz")
     first = prepare_bank(CONFIG, str(tmp_path))
-    monkeypatch.setattr(registry, "build_bank", None)
+    monkeypatch.setattr(prepare, "build_bank", None)
     assert (prepare_bank(CONFIG, str(tmp_path)).images == first.images).all()
 
 
@@ -335,7 +338,7 @@ def test_missing_picture_names_file_line_and_picture(faces, tmp_path):
     name = pairs.test.left[3]
     (tmp_path / "lfw2" / name.rpartition("_")[0] / f"{name}.jpg").unlink()
     with pytest.raises(DataError, match=rf"pairsDevTest.txt, line \d+: picture {name}"):
-        registry.check_pictures(prepare_bank(CONFIG, str(tmp_path)), tmp_path / "pairsDevTest.txt", pairs.test)
+        protocols.check_images(prepare_bank(CONFIG, str(tmp_path)), tmp_path / "pairsDevTest.txt", pairs.test)
 
 
 @pytest.mark.parametrize("member", ["/etc/A/A_0001.jpg", "lfw2/../../A/A_0001.jpg", "lfw2\\A\\A_0001.jpg"])
@@ -414,9 +417,9 @@ def test_download_retries_verifies_and_is_cached(server, tmp_path, monkeypatch):
     monkeypatch.setenv("LFWSTUDY_CACHE", str(tmp_path / "cache"))
     (folder / "flaky.txt").write_bytes(b"1\n")
     source = Download(f"{url}/flaky.txt", "sha256:" + hashlib.sha256(b"1\n").hexdigest())
-    path = registry.fetch("flaky.txt", source)
+    path = download.fetch("flaky.txt", source)
     assert path.read_bytes() == b"1\n" and seen == ["/flaky.txt"] * 2
-    registry.fetch("flaky.txt", source)
+    download.fetch("flaky.txt", source)
     assert len(seen) == 2
 
 
@@ -426,7 +429,7 @@ def test_two_that_want_the_same_download_fetch_it_once(server, tmp_path, monkeyp
     (folder / "large.txt").write_bytes(b"1\n" * 5_000_000)
     source = Download(f"{url}/large.txt", "sha256:" + hashlib.sha256(b"1\n" * 5_000_000).hexdigest())
     with ThreadPoolExecutor(2) as pool:  # a lock of a file keeps threads apart as it does processes
-        paths = list(pool.map(lambda _: registry.fetch("large.txt", source), range(2)))
+        paths = list(pool.map(lambda _: download.fetch("large.txt", source), range(2)))
     assert paths[0] == paths[1] and paths[0].stat().st_size == 10_000_000 and seen == ["/large.txt"]
 
 
@@ -436,7 +439,7 @@ def test_download_with_another_digest_is_refused(server, tmp_path, monkeypatch):
     (folder / "x.txt").write_bytes(b"changed\n")
     found = hashlib.sha256(b"changed\n").hexdigest()
     with pytest.raises(DataError, match=f"x.txt.*{found}.*0000.*--data-dir"):
-        registry.fetch("x.txt", Download(f"{url}/x.txt", "sha256:" + "0" * 64))
+        download.fetch("x.txt", Download(f"{url}/x.txt", "sha256:" + "0" * 64))
     assert [p.name for p in (tmp_path / "cache" / "downloads").iterdir() if not p.name.startswith(".")] == [
         "x.txt.refused"
     ]
@@ -447,14 +450,14 @@ def test_damaged_download_in_the_cache_is_fetched_anew(server, tmp_path, monkeyp
     monkeypatch.setenv("LFWSTUDY_CACHE", str(tmp_path / "cache"))
     (folder / "x.txt").write_bytes(b"right")
     source = Download(f"{url}/x.txt", "sha256:" + hashlib.sha256(b"right").hexdigest())
-    registry.fetch("x.txt", source).write_bytes(b"wrong")
-    assert registry.fetch("x.txt", source).read_bytes() == b"right" and len(seen) == 2
+    download.fetch("x.txt", source).write_bytes(b"wrong")
+    assert download.fetch("x.txt", source).read_bytes() == b"right" and len(seen) == 2
 
 
 def test_a_missing_file_on_the_network_says_where_to_put_a_copy(server, tmp_path, monkeypatch):
     monkeypatch.setenv("LFWSTUDY_CACHE", str(tmp_path / "cache"))
     with pytest.raises(DataError, match="404.*sha1:abc.*--data-dir"):
-        registry.fetch("y.txt", Download(f"{server[1]}/y.txt", "sha1:abc"))
+        download.fetch("y.txt", Download(f"{server[1]}/y.txt", "sha1:abc"))
 
 
 def test_a_redirect_away_from_https_is_not_followed(tmp_path, monkeypatch):
@@ -472,13 +475,13 @@ def test_a_redirect_away_from_https_is_not_followed(tmp_path, monkeypatch):
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Redirect) as elsewhere:
         threading.Thread(target=elsewhere.serve_forever, daemon=True).start()
         with pytest.raises(DataError, match="example.org/z.txt: only https"):
-            registry.fetch("z.txt", Download(f"http://127.0.0.1:{elsewhere.server_port}/z.txt", "sha1:abc"))
+            download.fetch("z.txt", Download(f"http://127.0.0.1:{elsewhere.server_port}/z.txt", "sha1:abc"))
         elsewhere.shutdown()
 
 
 def test_only_https_is_used_outside_this_machine():
     with pytest.raises(DataError, match="only https"):
-        registry.fetch("x.txt", Download("http://example.org/x.txt", "sha1:abc"))
+        download.fetch("x.txt", Download("http://example.org/x.txt", "sha1:abc"))
     sources = [d.download for d in registry.DATASETS.values()] + list(registry.PAIR_FILES.values())
     assert all(source.url.startswith("https://") for source in sources if source)
 
@@ -488,7 +491,7 @@ def test_view2_trains_on_eight_folds(faces):
     pairs = load_pairs(config, str(faces))
     assert set(pairs.test.fold) == {10} and set(pairs.validation.fold) == {1}
     assert set(pairs.train.fold) == set(range(2, 10))
-    people = [set(part.people().ravel()) for _, part in pairs.parts()]
+    people = [set(part.people().ravel()) for part in pairs.sets().values()]
     assert not people[0] & people[1] and not people[0] & people[2] and not people[1] & people[2]
 
 
@@ -506,7 +509,7 @@ def test_real_images_are_all_there(lfw_dir):
     assert bank.images.nbytes < 150e6 and load_pairs(config, lfw_dir).digest(bank)
     (cached,) = (
         path
-        for path in registry.cache_folder().glob("banks/lfw-deepfunneled-250-105-bilinear-*.npz")
+        for path in cache_folder().glob("banks/lfw-deepfunneled-250-105-bilinear-*.npz")
         if len(load_bank(path)) > 100
     )
     assert cached.stat().st_size < 150e6 and len(load_bank(cached)) == 13_233
@@ -524,7 +527,7 @@ def test_real_images_are_all_there(lfw_dir):
     ],
 )
 def test_people_files_are_asked_for_where_they_are_read(changes, names):
-    assert registry.people_files(DataConfig(**changes)) == names
+    assert protocols.people_files(DataConfig(**changes)) == names
 
 
 @pytest.mark.parametrize(
@@ -563,9 +566,9 @@ def test_an_error_of_the_machine_is_not_told_as_a_damaged_archive(faces, tmp_pat
     def failing(source):
         raise error
 
-    monkeypatch.setattr(registry, "_archive_files", failing)
+    monkeypatch.setattr(archives, "members", failing)
     with pytest.raises(type(error)):
-        list(registry._pictures(tmp_path / "lfwa.zip"))
+        list(archives.read_images(tmp_path / "lfwa.zip"))
 
 
 def test_an_error_of_the_machine_is_not_told_as_a_damaged_photo(faces, monkeypatch):

@@ -3,7 +3,7 @@ import numpy as np
 from lfwstudy.config import DataConfig
 from lfwstudy.data import demo
 from lfwstudy.data.pairs import person_of, read_people, read_view1, read_view2
-from lfwstudy.data.registry import prepare_bank
+from lfwstudy.data.prepare import prepare_bank
 
 
 def test_faces_are_the_same_every_time():

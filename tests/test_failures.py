@@ -17,7 +17,8 @@ from lfwstudy.errors import RunError
 from lfwstudy.report import pages
 from lfwstudy.runs import local
 from lfwstudy.runs.store import Store
-from lfwstudy.study.study import Settings, Study
+from lfwstudy.study.settings import Settings
+from lfwstudy.study.study import Study
 from lfwstudy.system.files import read_csv
 
 

@@ -2,11 +2,14 @@ import numpy as np
 from sklearn.metrics import roc_auc_score
 from test_load import made_up_history, made_up_run
 
+from lfwstudy.data.splits import component_labels
 from lfwstudy.ladder import get_stage
 from lfwstudy.ladder.claims import CLAIMS
 from lfwstudy.report.sections import claim_verdicts, contamination, left_out, measured_contamination, wider_gap
 from lfwstudy.report.tables import published_beside_measured
-from lfwstudy.study.study import Candidate, Rung, Settings, Study
+from lfwstudy.study.rungs import Candidate, Rung
+from lfwstudy.study.settings import Settings
+from lfwstudy.study.study import Study
 from lfwstudy.system.files import write_csv
 from lfwstudy.training.run import PREDICTION_COLUMNS, measure
 
@@ -16,7 +19,7 @@ def made_up_base(out, split, right, seeds=4):
     study = Study(Settings(out=str(out), seeds=seeds, stages="base", split=split, precision="float32"))
     study.ask(["base"])
     pairs, digest = study.data(study.base().data)[1:]
-    labels = {name: part.label for name, part in pairs.parts()}
+    labels = {name: part.label for name, part in pairs.sets().items()}
     for spec in study.climb()[0].candidates[0].specs:
         rng, path = np.random.default_rng([spec.seed, len(split)]), out / f".{split}-{spec.seed}"
         scores = {
@@ -36,7 +39,7 @@ def made_up_base(out, split, right, seeds=4):
                     "score": scores[name][i],
                     "score_at_best": scores[name][i],
                 }
-                for name, part in pairs.parts()
+                for name, part in pairs.sets().items()
                 for i in range(len(part))
             ],
         )
@@ -84,7 +87,7 @@ def test_heads_of_the_second_ladder_are_compared_at_the_threshold_that_validatio
         study.ask(["base"])
         candidate = study.climb()[0].candidates[0]
         pairs, digest = study.data(candidate.specs[0].config.data)[1:]
-        labels = {name: part.label for name, part in pairs.parts()}
+        labels = {name: part.label for name, part in pairs.sets().items()}
         rng = np.random.default_rng(0)
         scores = {name: 1 / (1 + np.exp(4 - rng.normal(3.0 * label, 0.5))) for name, label in labels.items()}
         (tmp_path / "scores").unlink(missing_ok=True)
@@ -101,7 +104,7 @@ def test_heads_of_the_second_ladder_are_compared_at_the_threshold_that_validatio
                     "score": scores[name][i],
                     "score_at_best": scores[name][i],
                 }
-                for name, part in pairs.parts()
+                for name, part in pairs.sets().items()
                 for i in range(len(part))
             ],
         )
@@ -126,12 +129,14 @@ def test_heads_of_the_second_ladder_are_compared_at_the_threshold_that_validatio
 def test_worth_of_a_factor_is_what_the_whole_recipe_has_more(tmp_path):
     study = Study(Settings(out=str(tmp_path), ladder="beyond", stages="base", precision="float32"))
     stage = get_stage("beyond", "leave-one-out")
-    rng, pairs = np.random.default_rng(0), len(study.data(study.base().data)[1].test)
+    test = study.data(study.base().data)[1].test
+    rng, pairs = np.random.default_rng(0), len(test)
     shares = {"whole": 0.9, "without-crop": 0.6, "without-erase": 0.9}
     correct = {variant: rng.random((2, pairs)) < share for variant, share in shares.items()}
     label = np.arange(pairs) % 2
     scored = {variant: (np.where(right == (label == 1), 0.9, 0.1), label) for variant, right in correct.items()}
     study.test_scores = lambda candidate, column="": scored.get(candidate.variant)
+    study.test_components = lambda: component_labels(test)
     rung = Rung(stage, None, tuple(Candidate(stage.id, v.id, None, ()) for v in stage.variants), None)
     told = left_out(study, [rung]).data
     worth = 100 * (correct["whole"].mean() - correct["without-crop"].mean())

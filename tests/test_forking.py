@@ -16,12 +16,14 @@ import psutil
 import pytest
 
 from lfwstudy.config import RunConfig
-from lfwstudy.data.registry import load_pairs, prepare_bank
+from lfwstudy.data.prepare import prepare_bank
+from lfwstudy.data.protocols import load_pairs
 from lfwstudy.errors import RunError
 from lfwstudy.runs import forked, local
-from lfwstudy.study.study import Settings, Study
-from lfwstudy.system import machine
+from lfwstudy.study.settings import Settings
+from lfwstudy.study.study import Study
 from lfwstudy.system.files import read_csv, read_json
+from lfwstudy.system.processes import environment
 from lfwstudy.training.recorder import RESUME_EPOCHS
 
 # What is waited for comes when the machine has got to it; a test that waits longer than this has failed.
@@ -163,7 +165,7 @@ def test_a_server_waits_for_no_training_that_is_still_ending(tmp_path, monkeypat
     ours, theirs = socket.socketpair()
     with open(tmp_path / "log.txt", "w+") as log, ThreadPoolExecutor(1) as pool:
         server = subprocess.Popen(
-            [sys.executable, "-c", SERVER], stdin=theirs, stdout=log, stderr=log, env=machine.environment()
+            [sys.executable, "-c", SERVER], stdin=theirs, stdout=log, stderr=log, env=environment()
         )
         try:
             theirs.close()

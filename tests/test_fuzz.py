@@ -22,9 +22,11 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from lfwstudy.config import RunConfig
-from lfwstudy.data import registry
-from lfwstudy.data.bank import build_bank, decode, load_bank
-from lfwstudy.data.pairs import from_csv, read_people, read_view1, read_view2
+from lfwstudy.data import archives
+from lfwstudy.data.bank import build_bank, load_bank
+from lfwstudy.data.images import decode
+from lfwstudy.data.pair_csv import from_csv
+from lfwstudy.data.pairs import read_people, read_view1, read_view2
 from lfwstudy.errors import StudyError
 from lfwstudy.runs.store import FILES, Store
 from lfwstudy.study.study import open_study
@@ -140,7 +142,7 @@ READERS = {
     "csv people": (b"name,images\nA,1\nC,2\nB,4\n", lambda content: from_csv("people.txt", [("people.csv", content)])),
     "bank": (bank(), read_from_file(load_bank, "bank.npz")),
     **{
-        kind: (archive(kind), read_from_file(lambda path: list(registry._pictures(path)), "lfwa"))
+        kind: (archive(kind), read_from_file(lambda path: list(archives.read_images(path)), "lfwa"))
         for kind in ("zip", "w", "w:gz", "w:bz2", "w:xz")
     },
     "configuration": (

@@ -20,7 +20,8 @@ DEADLINE = 600
 # A study of one run without notebooks: what a kill can hit in seconds.
 BRIEF = """
 import sys
-from lfwstudy.study import Settings, Study
+from lfwstudy.study.settings import Settings
+from lfwstudy.study.study import Study
 study = Study(Settings(dataset="lfw-a", data_dir=sys.argv[1], out=sys.argv[2], stages="base", precision="float32"))
 study.set_aside_damaged(print)
 study.ask(["base"])

@@ -9,7 +9,8 @@ from lfwstudy.ladder import LADDERS, PROFILES, REPORT, base_config, get_ladder, 
 from lfwstudy.ladder.profiles import Profile
 from lfwstudy.ladder.stage import Ladder, Stage, Variant
 from lfwstudy.report import tables
-from lfwstudy.study.study import Settings, Study
+from lfwstudy.study.settings import Settings
+from lfwstudy.study.study import Study
 from lfwstudy.training.decisions import learning_rate
 
 CONTRACT = {

@@ -11,14 +11,15 @@ import psutil
 import pytest
 
 from lfwstudy.config import TRAINING_VERSION
-from lfwstudy.study.study import Settings, Study
+from lfwstudy.study.settings import Settings
+from lfwstudy.study.study import Study
 from lfwstudy.system.files import read_csv, write_csv
 from lfwstudy.training.decisions import COLUMNS
 from lfwstudy.training.run import PREDICTION_COLUMNS, measure
 
 TABULATE = """
 import sys
-from lfwstudy.study import open_study
+from lfwstudy.study.study import open_study
 study = open_study(sys.argv[1])[0]
 study.set_aside_damaged(print)
 study.write_results()
@@ -49,7 +50,7 @@ def fill(out, seeds, stages=""):
 
 def made_up_predictions(path, pairs, rng):
     """A predictions.csv with scores that are right more often than not; returns its path and what it measures."""
-    labels = {name: part.label for name, part in pairs.parts()}
+    labels = {name: part.label for name, part in pairs.sets().items()}
     scores = {
         name: np.clip(0.5 + 0.06 * (2.0 * label - 1) + 0.2 * rng.standard_normal(len(label)), 0.01, 0.99)
         for name, label in labels.items()
@@ -64,7 +65,7 @@ def made_up_predictions(path, pairs, rng):
             "score": scores[name][i],
             "score_at_best": scores[name][i],
         }
-        for name, part in pairs.parts()
+        for name, part in pairs.sets().items()
         for i in range(len(part))
     ]
     write_csv(path, PREDICTION_COLUMNS, rows)

@@ -10,7 +10,7 @@ import pytest
 
 from lfwstudy.errors import DataError
 from lfwstudy.runs import local
-from lfwstudy.system import machine
+from lfwstudy.system import backend, machine, precision, processes
 
 
 @pytest.fixture
@@ -18,38 +18,38 @@ def processor(monkeypatch):
     """Lets a test say which feature flags the processor has; no accelerator."""
 
     def have(*flags):
-        monkeypatch.setattr(machine, "cpu_flags", lambda: set(flags))
-        monkeypatch.setattr(machine, "_has_device_file", lambda: False)
+        monkeypatch.setattr(precision, "cpu_flags", lambda: set(flags))
+        monkeypatch.setattr(precision, "_has_device_file", lambda: False)
 
     return have
 
 
 @pytest.mark.parametrize(
-    "flags, precision",
+    "flags, expected",
     [((), "float32"), (("avx2", "avx512f"), "float32"), (("avx512_bf16",), "bfloat16"), (("amx_bf16",), "bfloat16")],
 )
-def test_auto_takes_bfloat16_where_the_processor_computes_in_it(processor, flags, precision):
+def test_auto_takes_bfloat16_where_the_processor_computes_in_it(processor, flags, expected):
     processor(*flags)
-    assert machine.resolve_precision("auto") == precision
-    assert machine.resolve_precision("float32") == "float32"
+    assert precision.resolve_precision("auto") == expected
+    assert precision.resolve_precision("float32") == "float32"
 
 
 def test_going_on_in_a_precision_that_is_only_emulated_here_is_warned_of(processor):
     processor()
-    assert "only emulates" in machine.precision_warning("bfloat16")
-    assert machine.precision_warning("float32") is None
+    assert "only emulates" in precision.precision_warning("bfloat16")
+    assert precision.precision_warning("float32") is None
     processor("avx512_bf16")
-    assert machine.precision_warning("bfloat16") is None and machine.precision_warning("float32") is None
+    assert precision.precision_warning("bfloat16") is None and precision.precision_warning("float32") is None
 
 
 def test_an_accelerator_that_the_backend_does_not_see_does_not_count(processor, monkeypatch):
     processor("avx2")
-    monkeypatch.setattr(machine, "_has_device_file", lambda: True)
+    monkeypatch.setattr(precision, "_has_device_file", lambda: True)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
-    machine._backend_sees_one.cache_clear()
-    assert not machine._backend_sees_one() and machine.resolve_precision("auto") == "float32"
-    monkeypatch.setattr(machine, "_backend_sees_one", lambda: True)
-    assert machine.resolve_precision("auto") == "bfloat16"
+    precision._backend_sees_one.cache_clear()
+    assert not precision._backend_sees_one() and precision.resolve_precision("auto") == "float32"
+    monkeypatch.setattr(precision, "_backend_sees_one", lambda: True)
+    assert precision.resolve_precision("auto") == "bfloat16"
 
 
 def test_free_memory_is_what_the_machine_and_the_control_group_leave(tmp_path, monkeypatch):
@@ -68,7 +68,7 @@ def test_free_memory_is_what_the_machine_and_the_control_group_leave(tmp_path, m
 
 
 def test_what_is_left_out_is_there_again_afterwards():
-    with machine.left_out("wave", "json"):
+    with backend.left_out("wave", "json"):
         assert "json" in sys.modules and sys.modules["json"] is not None
         with pytest.raises(ImportError):
             import wave
@@ -82,7 +82,7 @@ def test_training_process_starts_without_what_it_does_not_need():
         "import lfwstudy.training.run, sys; print([name for name in ('IPython', 'matplotlib', 'pandas', 'sklearn') "
         "if name in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, env=machine.environment())
+    done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, env=processes.environment())
     assert done.stdout == "[]\n", done.stdout + done.stderr
 
 

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lfwstudy.data.pairs import from_csv, person_of, read_people, read_view1, read_view2
+from lfwstudy.data.pair_csv import from_csv
+from lfwstudy.data.pairs import person_of, read_people, read_view1, read_view2
 from lfwstudy.errors import DataError
 
 VIEW1 = "2\nAda\t1\t2\nBo\t1\t3\nAda\t1\tBo\t2\nBo\t1\tCy_D\t1\n"

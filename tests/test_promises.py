@@ -13,12 +13,13 @@ from test_load import fill
 
 from lfwstudy import config, workflow
 from lfwstudy.config import DataConfig
-from lfwstudy.data import registry
-from lfwstudy.data.registry import load_pairs, prepare_bank
+from lfwstudy.data.prepare import prepare_bank
+from lfwstudy.data.protocols import StudyPairs, load_pairs
 from lfwstudy.report import tables
 from lfwstudy.runs.store import FILES, Store
 from lfwstudy.study import study as study_module
-from lfwstudy.study.study import Settings, Study
+from lfwstudy.study.settings import Settings
+from lfwstudy.study.study import Study
 from lfwstudy.system import files
 from lfwstudy.system.files import read_csv, read_json, write_json, write_text
 from lfwstudy.training import checkpoints, run
@@ -146,7 +147,7 @@ def test_runs_that_do_not_match_are_not_reused_and_the_reason_is_printed(out, mo
         ("same", lambda: None),
         ("version", lambda: [monkeypatch.setattr(m, "TRAINING_VERSION", 2) for m in (config, study_module)]),
         ("precision", lambda: change("study.json", precision="bfloat16")(out)),
-        ("data", lambda: monkeypatch.setattr(registry.StudyPairs, "digest", lambda self, bank: "f" * 64)),
+        ("data", lambda: monkeypatch.setattr(StudyPairs, "digest", lambda self, bank: "f" * 64)),
     ):
         with monkeypatch.context():
             prepare()

@@ -38,11 +38,11 @@ def test_interrupted_run_resumes_to_the_same_numbers(tiny, data, tmp_path, monke
     with monkeypatch.context() as patch:
         patch.setattr(recorder.Recorder, "on_epoch_begin", interrupt)
         with pytest.raises(KeyboardInterrupt):
-            train(config, 0, "float32", *data, tmp_path / "parts", "run")
-    assert (tmp_path / "parts" / "resume.npz").exists() and not (tmp_path / "parts" / "result.json").exists()
-    assert len(read_csv(tmp_path / "parts" / "history.csv")) == 3
-    train(config, 0, "float32", *data, tmp_path / "parts", "run")
-    assert numbers(tmp_path / "parts") == numbers(tmp_path / "whole")
+            train(config, 0, "float32", *data, tmp_path / "sets", "run")
+    assert (tmp_path / "sets" / "resume.npz").exists() and not (tmp_path / "sets" / "result.json").exists()
+    assert len(read_csv(tmp_path / "sets" / "history.csv")) == 3
+    train(config, 0, "float32", *data, tmp_path / "sets", "run")
+    assert numbers(tmp_path / "sets") == numbers(tmp_path / "whole")
 
 
 def test_a_resume_state_that_is_slow_to_write_is_written_less_often(tiny, data, tmp_path, monkeypatch):

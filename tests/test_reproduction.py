@@ -5,7 +5,9 @@ from test_load import made_up_predictions, made_up_run
 from lfwstudy.ladder import LADDERS, base_config
 from lfwstudy.ladder.reproduction import compare, published_histories
 from lfwstudy.report import figures, sections, tables
-from lfwstudy.study.study import Candidate, Rung, Settings, Study
+from lfwstudy.study.rungs import Candidate, Rung
+from lfwstudy.study.settings import Settings
+from lfwstudy.study.study import Study
 from lfwstudy.system.files import write_csv
 from lfwstudy.training.decisions import COLUMNS
 from lfwstudy.widgets import runs

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from lfwstudy.data.pairs import person_of
-from lfwstudy.data.registry import load_pairs, prepare_bank
+from lfwstudy.data.prepare import prepare_bank
+from lfwstudy.data.protocols import load_pairs
 from lfwstudy.errors import DataError
 from lfwstudy.evaluation import metrics
 from lfwstudy.ladder import base_config
@@ -12,7 +13,7 @@ from lfwstudy.network.siamese import build_siamese
 from lfwstudy.runs.store import Store
 from lfwstudy.system.files import read_csv, read_json
 from lfwstudy.training import recorder, run
-from lfwstudy.training.batches import cohort_rows, drawable_rows, gather_parts
+from lfwstudy.training.batches import cohort_rows, drawable_rows, gather_sets
 from lfwstudy.training.checkpoints import weights_path
 from lfwstudy.training.run import score_test_pairs, train
 from lfwstudy.verify import photos
@@ -32,7 +33,7 @@ def test_a_run_is_four_files_and_the_network(finished):
 
 def test_result_agrees_with_predictions_and_history(finished, data):
     result, store = read_json(finished / "result.json"), Store(finished.parent)
-    for part, pairs in data[1].parts():
+    for part, pairs in data[1].sets().items():
         scored = store.predictions("run", part)
         assert scored["left"].tolist() == pairs.left.tolist() and scored["pair"].tolist() == pairs.line.tolist()
         assert result[f"{part}_accuracy"] == metrics.accuracy(scored["label"], scored["score"])
@@ -195,8 +196,8 @@ def test_everything_beyond_trains_and_resumes_after_an_interruption(beyond, tmp_
 def test_a_kept_cosine_network_gives_the_scores_of_the_run(beyond):
     _, data, folder = beyond
     kept = photos.load_model(folder / "model.keras")
-    images, parts = gather_parts(*data)
-    left, right, _ = (values[:20] for values in parts["test"])
+    images, sets = gather_sets(*data)
+    left, right, _ = (values[:20] for values in sets["test"])
     shown = [images.images[rows].astype(np.float32)[..., None] / 255 for rows in (left, right)]
     scores = [float(row["score_at_best"]) for row in read_csv(folder / "predictions.csv") if row["set"] == "test"][:20]
     assert np.allclose(np.asarray(kept(shown, training=False))[:, 0], scores, atol=1e-4)
@@ -204,12 +205,12 @@ def test_a_kept_cosine_network_gives_the_scores_of_the_run(beyond):
 
 def test_a_cohort_is_of_training_people_and_does_not_change_the_training(beyond, tmp_path):
     config, data, folder = beyond
-    images, parts = gather_parts(*data)
+    images, sets = gather_sets(*data)
     held = set(person_of(np.concatenate([data[1].validation.names(), data[1].test.names()])))
     assert held and held <= set(person_of(images.names))
     for people in (None, 75):
         changed = config.change({"training.drawn_people": people})
-        rows = cohort_rows(changed, parts["train"], drawable_rows(changed, images, data[1]), 0)
+        rows = cohort_rows(changed, sets["train"], drawable_rows(changed, images, data[1]), 0)
         assert len(rows) == 30 == len(set(rows)) and not held & set(person_of(images.names[rows]))
     train(config.change({"model.cohort": 0}), 0, "float32", *data, tmp_path, "run")
     without, with_cohort = (read_csv(path / "history.csv") for path in (tmp_path, folder))

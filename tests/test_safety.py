@@ -23,7 +23,8 @@ from lfwstudy.data.pairs import is_name
 from lfwstudy.errors import DataError, StudyError, one_line
 from lfwstudy.report import pages, tables
 from lfwstudy.runs import local
-from lfwstudy.study.study import Settings, Study
+from lfwstudy.study.settings import Settings
+from lfwstudy.study.study import Study
 from lfwstudy.system.files import cell, locked, write_csv, write_json
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -9,7 +9,9 @@ from lfwstudy.errors import ConfigError, DataError, StudyError
 from lfwstudy.ladder import PROFILES, get_stage
 from lfwstudy.ladder.profiles import Profile
 from lfwstudy.runs import local
-from lfwstudy.study.study import RESULT_COLUMNS, Candidate, Rung, Settings, Study, open_study
+from lfwstudy.study.rungs import Candidate, Rung
+from lfwstudy.study.settings import RESULT_COLUMNS, Settings
+from lfwstudy.study.study import Study, open_study
 from lfwstudy.system.files import read_csv, read_json, write_csv, write_json
 from lfwstudy.training.decisions import COLUMNS
 from lfwstudy.training.run import PREDICTION_COLUMNS
@@ -516,7 +518,7 @@ def test_training_ends_where_a_round_trains_nothing(tmp_path, monkeypatch, stand
     opened = study(tmp_path, "base,early-stopping")
     rounds, of_all = [], Study.next_runs
     monkeypatch.setattr(
-        Study, "next_runs", lambda self, given_up=(): rounds.append(1) or assert_few(rounds) or of_all(self, given_up)
+        Study, "next_runs", lambda self, *known: rounds.append(1) or assert_few(rounds) or of_all(self, *known)
     )
     stand_in(monkeypatch)
     opened.train_all()

@@ -19,8 +19,9 @@ from lfwstudy import workflow
 from lfwstudy.cli import main
 from lfwstudy.errors import ConfigError
 from lfwstudy.report import figures, pages
-from lfwstudy.study.study import Settings, Study, default_root
-from lfwstudy.system import machine
+from lfwstudy.study.settings import Settings, default_root
+from lfwstudy.study.study import Study
+from lfwstudy.system import processes
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -53,13 +54,13 @@ def test_our_processes_import_nothing_from_the_current_folder(tmp_path, monkeypa
         cwd=tmp_path,
         text=True,
         capture_output=True,
-        env=machine.environment(),
+        env=processes.environment(),
     )
     assert done.stdout == "fine\n", done.stderr
 
 
 def test_every_process_of_ours_has_that_environment():
-    """Whoever adds a process finds this: it starts with machine.environment()."""
+    """Whoever adds a process finds this: it starts with processes.environment()."""
     for source in (ROOT / "lfwstudy").rglob("*.py"):
         for call in ast.walk(ast.parse(source.read_text())):
             if isinstance(call, ast.Call) and ast.unparse(call.func) in ("subprocess.Popen", "subprocess.run"):
@@ -83,9 +84,9 @@ def test_a_checkout_is_on_the_path_only_where_it_is_not_installed(tmp_path, monk
             "Metadata-Version: 2.1\nName: lfwstudy\nVersion: 0.1.0\n"
         )
         (tmp_path / "lfwstudy-0.1.0.dist-info" / "direct_url.json").write_text(json.dumps(origin))
-    monkeypatch.setattr(machine.site, "getsitepackages", lambda: [str(tmp_path)])
-    monkeypatch.setattr(machine.site, "getusersitepackages", lambda: str(tmp_path / "none"))
-    assert machine._is_installed.__wrapped__() is found
+    monkeypatch.setattr(processes.site, "getsitepackages", lambda: [str(tmp_path)])
+    monkeypatch.setattr(processes.site, "getusersitepackages", lambda: str(tmp_path / "none"))
+    assert processes._is_installed.__wrapped__() is found
 
 
 def test_python_m_takes_nothing_from_the_current_folder(tmp_path):
@@ -330,7 +331,7 @@ def test_a_backend_that_cannot_train_is_named_with_where_it_is_set(tmp_path, mon
     else:
         monkeypatch.setenv("KERAS_BACKEND", backend)
     with pytest.raises(ConfigError, match=f"{backend[:70]}.*KERAS_BACKEND=tensorflow.*{tmp_path}/keras.json") as caught:
-        machine.keras_backend()
+        backend.keras_backend()
     assert len(str(caught.value)) < 300 + len(str(tmp_path)) * 2
 
 
@@ -375,7 +376,7 @@ def test_keras_computes_alike_whatever_keras_json_says(tmp_path, monkeypatch, ou
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     asked = "import lfwstudy.network.siamese, keras; c = keras.config; print(c.floatx(), c.epsilon(), c.image_data_format())"
     done = subprocess.run(
-        [sys.executable, "-c", asked], capture_output=True, text=True, env=machine.environment() if ours else None
+        [sys.executable, "-c", asked], capture_output=True, text=True, env=processes.environment() if ours else None
     )
     assert done.stdout == "float32 1e-07 channels_last\n", done.stderr
 
@@ -388,15 +389,15 @@ def test_processes_of_ours_start_whatever_keras_cannot_read(tmp_path, monkeypatc
         [
             sys.executable,
             "-c",
-            "from lfwstudy.system.machine import import_keras; print(import_keras().config.max_epochs())",
+            "from lfwstudy.system.backend import import_keras; print(import_keras().config.max_epochs())",
         ],
         capture_output=True,
         text=True,
-        env=machine.environment(),
+        env=processes.environment(),
     )
     assert done.stdout == "None\n", done.stderr
     done = subprocess.run(
-        [sys.executable, "-c", "from lfwstudy.system.machine import import_keras; import_keras()"],
+        [sys.executable, "-c", "from lfwstudy.system.backend import import_keras; import_keras()"],
         capture_output=True,
         text=True,
     )

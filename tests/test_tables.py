@@ -10,7 +10,8 @@ from lfwstudy.config import TrainingConfig
 from lfwstudy.ladder import LADDERS, REPORT
 from lfwstudy.ladder.stage import Ladder
 from lfwstudy.report import pages, tables
-from lfwstudy.study.study import Settings, Study
+from lfwstudy.study.settings import Settings
+from lfwstudy.study.study import Study
 from lfwstudy.training import augment
 
 

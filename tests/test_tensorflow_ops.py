@@ -6,8 +6,8 @@ from keras import layers, ops
 
 from lfwstudy.config import ModelConfig, TrainingConfig
 from lfwstudy.network import tensorflow_ops
-from lfwstudy.network.backend import operations
 from lfwstudy.network.layers import L2, Convolution, Dense, FusedBatchNormalization
+from lfwstudy.network.operations import operations
 from lfwstudy.network.siamese import build_siamese
 from lfwstudy.network.tensorflow_fourier import fourier_convolution
 from lfwstudy.network.tensorflow_ops import after_blocks, by_fourier, first_blocks

@@ -21,14 +21,15 @@ from test_load import fill
 
 from lfwstudy import cli, errors, workflow
 from lfwstudy.config import DataConfig, TrainingConfig
-from lfwstudy.data import bank as bank_module
-from lfwstudy.data import registry
+from lfwstudy.data import images
 from lfwstudy.data.bank import ImageBank, load_bank
+from lfwstudy.data.prepare import prepare_bank
 from lfwstudy.errors import DamageError, DataError
 from lfwstudy.report import pages
 from lfwstudy.runs.store import FILES, Store
 from lfwstudy.study import study as study_module
-from lfwstudy.study.study import Settings, Study
+from lfwstudy.study.settings import Settings
+from lfwstudy.study.study import Study
 from lfwstudy.system.files import read_json, write_json
 from lfwstudy.training import checkpoints
 
@@ -306,8 +307,8 @@ def cached(faces, tmp_path, monkeypatch):
     """A small data set's bank in a cache of its own: what prepares it again, and its file."""
     monkeypatch.setenv("LFWSTUDY_CACHE", str(tmp_path))
     config = DataConfig(dataset="lfw-a", side=20)
-    registry.prepare_bank(config, str(faces))
-    return lambda: registry.prepare_bank(config, str(faces)), *tmp_path.glob("banks/*.npz")
+    prepare_bank(config, str(faces))
+    return lambda: prepare_bank(config, str(faces)), *tmp_path.glob("banks/*.npz")
 
 
 @failures
@@ -331,9 +332,9 @@ def test_a_picture_is_not_called_unreadable_where_memory_is_short(monkeypatch):
     def fails(*_, **__):
         raise MemoryError
 
-    monkeypatch.setattr(bank_module.Image, "open", fails)
+    monkeypatch.setattr(images.Image, "open", fails)
     with pytest.raises(MemoryError):
-        bank_module.decode(b"x", "A_0001", 250, 8, "box")
+        images.decode(b"x", "A_0001", 250, 8, "box")
 
 
 @pytest.fixture

@@ -17,7 +17,8 @@ from lfwstudy import widgets
 from lfwstudy.config import DataConfig
 from lfwstudy.report.figures import picture_uri
 from lfwstudy.runs.store import Store
-from lfwstudy.study.study import RESULT_COLUMNS, Study, open_study
+from lfwstudy.study.settings import RESULT_COLUMNS
+from lfwstudy.study.study import Study, open_study
 from lfwstudy.system.files import read_csv, write_csv
 from lfwstudy.training.run import PREDICTION_COLUMNS
 from lfwstudy.verify.photos import Network

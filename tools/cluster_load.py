@@ -19,9 +19,10 @@ import time
 from pathlib import Path
 
 from lfwstudy.config import RunConfig
-from lfwstudy.runs.local import end, end_with_parent, run
+from lfwstudy.runs.local import end, run
 from lfwstudy.system.files import locked, read_json, replacing, write_csv, write_json
-from lfwstudy.system.machine import cpu_name, environment, peak_memory_mb
+from lfwstudy.system.machine import cpu_name, peak_memory_mb
+from lfwstudy.system.processes import end_with_parent, environment
 from lfwstudy.training.decisions import COLUMNS
 
 RESUME_EPOCHS = 5

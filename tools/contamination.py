@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from lfwstudy.config import RunConfig
-from lfwstudy.data.registry import DATASETS, audit_split
+from lfwstudy.data.protocols import audit_split
+from lfwstudy.data.registry import DATASETS
 from lfwstudy.ladder import base_config
 from lfwstudy.runs.store import Store
 from lfwstudy.system.machine import cpu_name

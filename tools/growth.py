@@ -15,12 +15,16 @@ import numpy as np
 
 from lfwstudy.config import TRAINING_VERSION, RunConfig
 from lfwstudy.data import demo
-from lfwstudy.data.registry import cache_folder, load_pairs, prepare_bank
+from lfwstudy.data.cache import cache_folder
+from lfwstudy.data.prepare import prepare_bank
+from lfwstudy.data.protocols import load_pairs
 from lfwstudy.errors import RunError
 from lfwstudy.runs import local
-from lfwstudy.study.study import Settings, Study
+from lfwstudy.study.settings import Settings
+from lfwstudy.study.study import Study
 from lfwstudy.system.files import locked, read_json, write_json
-from lfwstudy.system.machine import cpu_name, environment, versions
+from lfwstudy.system.machine import cpu_name, versions
+from lfwstudy.system.processes import environment
 
 PAIRS = (250, 500, 1000, 2200, 20_000)
 SIDES = (69, 90, 105, 150, 210)
@@ -33,7 +37,7 @@ _TABULATE = """
 import sys, time
 began = time.perf_counter()
 from lfwstudy.machine import peak_memory_mb
-from lfwstudy.study import open_study
+from lfwstudy.study.study import open_study
 study = open_study(sys.argv[1])[0]
 study.set_aside_damaged(print)
 study.write_results()

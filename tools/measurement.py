@@ -4,7 +4,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from lfwstudy.data.registry import load_pairs, prepare_bank
+from lfwstudy.data.prepare import prepare_bank
+from lfwstudy.data.protocols import load_pairs
 from lfwstudy.errors import RunError, StudyError, one_line
 from lfwstudy.runs.local import run as run_jobs
 from lfwstudy.system.files import write_json

@@ -10,14 +10,14 @@ import numpy as np
 
 from lfwstudy.config import RunConfig
 from lfwstudy.data.pairs import person_of
-from lfwstudy.data.registry import load_pairs
+from lfwstudy.data.protocols import load_pairs
 from lfwstudy.errors import StudyError
 from lfwstudy.evaluation import intervals, metrics
 from lfwstudy.report import figures, tables
 from lfwstudy.study.best import best_run
 from lfwstudy.study.study import open_study
 from lfwstudy.system.files import replacing, write_json, write_text
-from lfwstudy.system.rounding import percent
+from lfwstudy.system.text import percent
 from lfwstudy.verify.photos import SHIPPED
 
 LARGEST = 10 * 2**20

@@ -11,13 +11,15 @@ from pathlib import Path
 import numpy as np
 
 from lfwstudy.config import ALL_BFLOAT16, PRECISIONS
-from lfwstudy.data.registry import DATASETS, load_pairs
+from lfwstudy.data.protocols import load_pairs
+from lfwstudy.data.registry import DATASETS
 from lfwstudy.data.splits import component_labels
 from lfwstudy.evaluation import intervals
 from lfwstudy.ladder import base_config
 from lfwstudy.runs.store import Store
-from lfwstudy.system.machine import cpu_name, has_bfloat16
-from lfwstudy.system.rounding import percent, signed_points
+from lfwstudy.system.machine import cpu_name
+from lfwstudy.system.precision import has_bfloat16
+from lfwstudy.system.text import percent, signed_points
 from tools.measurement import command, finish, job
 
 EPOCHS = 10

@@ -21,9 +21,9 @@ from lfwstudy.network.cost import tower_cost
 from lfwstudy.report.sections import report_points
 from lfwstudy.report.tables import PICTURE_CLASSES
 from lfwstudy.runs.store import Store
-from lfwstudy.study.best import LADDER_COLUMNS
+from lfwstudy.study.settings import COMBINATION
 from lfwstudy.system.files import read_csv, read_json, write_text
-from lfwstudy.system.rounding import percent, signed_points
+from lfwstudy.system.text import percent, signed_points
 from tools import precision
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -46,14 +46,14 @@ NOT_MEASURED = "Not measured with the present network yet."
 def first_ladder(folder):
     """Rows of the first ladder in a folder's results.csv; what else it holds is in its report."""
     rows = read_csv(ROOT / folder / "results.csv")
-    return [row for row in rows if all(row[key] == rows[0][key] for key in LADDER_COLUMNS)]
+    return [row for row in rows if all(row[key] == rows[0][key] for key in COMBINATION)]
 
 
 def ladders(folder):
     """Rows of each ladder in a folder's results.csv, [] where there is none."""
     path, found = ROOT / folder / "results.csv", {}
     for row in read_csv(path) if path.is_file() else ():
-        found.setdefault(tuple(row[key] for key in LADDER_COLUMNS), []).append(row)
+        found.setdefault(tuple(row[key] for key in COMBINATION), []).append(row)
     return list(found.values())
 
 

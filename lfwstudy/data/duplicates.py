@@ -27,7 +27,7 @@ class Duplicate:
 class OddPair:
     """A pair that the duplicates touch: set name (train, val, test), row in it, and why it is odd."""
 
-    part: str
+    set: str
     row: int
     why: str
 
@@ -61,9 +61,9 @@ def odd_pairs(duplicates, pairs):
     for d in duplicates:
         double.setdefault(d.left, {})[d.right] = d
         double.setdefault(d.right, {})[d.left] = d
-    sides = sides_of(pairs)
+    sides = images_by_set(pairs)
     found = []
-    for name, part in pairs.parts():
+    for name, part in pairs.sets().items():
         for row, (left, right) in enumerate(zip(part.left, part.right)):
             if right in double.get(left, {}):
                 found.append(
@@ -87,13 +87,13 @@ def odd_pairs(duplicates, pairs):
     return found
 
 
-def sides_of(pairs):
+def images_by_set(pairs):
     """The images on each side of a StudyPairs, by set name: all that training may see on training's."""
-    sides = {name: set(part.names()) for name, part in pairs.parts()}
+    sides = {name: set(part.names()) for name, part in pairs.sets().items()}
     return {**sides, "train": sides["train"] | set(pairs.extra)}
 
 
-def surest_errors(part, label, score, most=5, beyond=0.9):
+def confident_errors(part, label, score, most=5, beyond=0.9):
     """Rows of pairs that a network gets wrong with the most confidence: the first to look at for wrong labels.
 
     Only those with a confidence of at least `beyond` in the wrong answer; they are flagged, nothing is dropped.

@@ -64,10 +64,40 @@ _KINDS = [
 ]
 
 
-def name_foreign(content: bytes) -> str:
+def not_an_image(content: bytes) -> str:
     """What a file is that this program does not read as an image, and what to do; "" where its first bytes do not tell."""
     if not content:
         return "empty file; copy or download it again"
     start = content[:HEAD]
     text = start.removeprefix(b"\xef\xbb\xbf").lstrip()
     return next((said for pattern, said in _KINDS if pattern.match(start) or pattern.match(text)), "")
+
+
+# What is found under the name of a data file that is none, by its first bytes.
+_MISTAKEN = tuple(
+    (re.compile(start, re.IGNORECASE), what)
+    for start, what in (
+        (
+            rb"<(!doctype|html|head|body|script|\?xml|!--)",
+            "a web page in place of the file; download it again in a browser",
+        ),
+        (
+            rb"version https://git-lfs\.github\.com/spec/",
+            "a Git LFS pointer in place of the file; run `git lfs pull` where it was cloned, or get the file itself",
+        ),
+        (
+            rb"(\.\./)*(\.git|/annex)/\S*(annex|objects)/",
+            "a git-annex pointer in place of the file; run `git annex get` where it was cloned",
+        ),
+        (rb"\{\s*\"(\w+)\"\s*:", "a server's JSON answer in place of the file; download it again in a browser"),
+        (rb"PK\x03\x04|\x1f\x8b|BZh|\xfd7zXZ", "a compressed file; unpack it"),
+        (rb"Rar!\x1a|7z\xbc\xaf|\x28\xb5\x2f\xfd", "a RAR, 7-Zip or Zstandard archive, which is not read; unpack it"),
+        (rb"%PDF-|\{\\rtf|\xd0\xcf\x11\xe0", "a PDF, RTF or Office document; save it as plain text"),
+    )
+)
+
+
+def not_a_data_file(content: bytes) -> str:
+    """What a file is, and what to do, where its first bytes say that it is not the data file its name promises; else ""."""
+    start = content[:4096].removeprefix(b"\xef\xbb\xbf").lstrip()
+    return next((what for pattern, what in _MISTAKEN if pattern.match(start)), "")

@@ -48,7 +48,7 @@ def make_split(name, pairs, people_sets=None, seed=0):
 def audit(pairs, split):
     """What the two sides of a split share, as a dict of counts and shares (float in 0..1).
 
-    A validation pair is "touched" where one of its people is on the training side too. `constant_accuracy` is what
+    A validation pair is "touched" where one of its people is on the training side too. `majority_accuracy` is what
     always giving validation's commoner answer would score.
     """
     train, validation = pairs.take(split.train), pairs.take(split.validation)
@@ -69,7 +69,7 @@ def audit(pairs, split):
         "shared_images": len(images[0] & images[1]),
         "validation_pairs": len(validation),
         "touched_pairs": int(touched.sum()),
-        "constant_accuracy": max(matched, len(validation) - matched) / len(validation),
+        "majority_accuracy": max(matched, len(validation) - matched) / len(validation),
     }
 
 

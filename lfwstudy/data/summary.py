@@ -7,19 +7,11 @@ import numpy as np
 
 from lfwstudy.config import SPLITS
 from lfwstudy.data.duplicates import near_duplicates, odd_pairs
+from lfwstudy.data.pair_files import has_pair_file, pair_file
 from lfwstudy.data.pairs import person_of, read_view1
-from lfwstudy.data.registry import (
-    DATASETS,
-    PEOPLE,
-    PICTURES,
-    audit_random,
-    audit_split,
-    check_pictures,
-    has_pair_file,
-    load_pairs,
-    pair_file,
-    prepare_bank,
-)
+from lfwstudy.data.prepare import prepare_bank
+from lfwstudy.data.protocols import audit_random, audit_split, check_images, load_pairs
+from lfwstudy.data.registry import DATASETS, IMAGES, PEOPLE
 
 
 def describe_data(config, data_dir=""):
@@ -27,7 +19,7 @@ def describe_data(config, data_dir=""):
     from tqdm import tqdm
 
     with tqdm(
-        total=PICTURES if config.dataset != "demo" else None,
+        total=IMAGES if config.dataset != "demo" else None,
         desc="decoding pictures",
         unit="picture",
         leave=False,
@@ -39,7 +31,7 @@ def describe_data(config, data_dir=""):
     for file in ("pairsDevTrain.txt", "pairsDevTest.txt"):
         path = pair_file(file, config.dataset, data_dir)
         parts.append(read_view1(path))
-        check_pictures(bank, path, parts[-1])
+        check_images(bank, path, parts[-1])
     shared = np.intersect1d(*(part.people() for part in parts))
     lines = [
         f"{DATASETS[config.dataset].title} from {bank.origin}",
@@ -53,9 +45,9 @@ def describe_data(config, data_dir=""):
         f"prepared as grey {config.side}x{config.side} from the central {config.crop}x{config.crop} of 250x250, "
         f"{config.filter} filter, {bank.images.nbytes / 1e6:.0f} MB",
     ]
-    if config.dataset != "demo" and (len(bank), len(people)) != (PICTURES, PEOPLE):
+    if config.dataset != "demo" and (len(bank), len(people)) != (IMAGES, PEOPLE):
         lines.append(
-            f"note: LFW has {PICTURES:,} images of {PEOPLE:,} people; this copy is not complete, but holds "
+            f"note: LFW has {IMAGES:,} images of {PEOPLE:,} people; this copy is not complete, but holds "
             "every picture that the pairs name"
         )
     return lines
@@ -74,7 +66,7 @@ def describe_audit(config, data_dir=""):
             f"{a['validation_mismatched']} validation pairs (same + different), {a['pairs_dropped']} dropped; shared: "
             f"{a['shared_people']} of {a['validation_people']} validation people, {a['shared_images']} of "
             f"{a['validation_images']} images, {a['touched_pairs']} of {a['validation_pairs']} pairs touched; "
-            f"the constant answer scores {a['constant_accuracy']:.3f}"
+            f"the constant answer scores {a['majority_accuracy']:.3f}"
         )
     return lines + _random_lines(config, data_dir) + _duplicate_lines(config, data_dir)
 
@@ -102,10 +94,10 @@ def _duplicate_lines(config, data_dir):
         for d in found
         if d.two_names()
     ]
-    parts = dict(pairs.parts())
+    parts = pairs.sets()
     lines += [
-        f"odd pair: {o.part}, line {parts[o.part].line[o.row]}: {parts[o.part].left[o.row]} and "
-        f"{parts[o.part].right[o.row]}: {o.why}"
+        f"odd pair: {o.set}, line {parts[o.set].line[o.row]}: {parts[o.set].left[o.row]} and "
+        f"{parts[o.set].right[o.row]}: {o.why}"
         for o in odd_pairs(found, pairs)
     ]
     return lines or ["no photograph under two names, no odd pair"]

@@ -95,7 +95,7 @@ def matrix_product_gflops(dtype: str, size: int = 2048, repeats: int = 8, queued
 
     `queued` of them are requested at once, one after the other, so that a GPU does not wait for this process in between.
     """
-    from lfwstudy.network.backend import ops
+    from lfwstudy.network.operations import ops
 
     a = ops.cast(np.random.default_rng(0).standard_normal((size, size)) / np.sqrt(size), dtype)
 

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from lfwstudy.network.backend import Tensor, keras, operations, ops
-from lfwstudy.system.machine import has_bfloat16
+from lfwstudy.network.operations import Tensor, keras, operations, ops
+from lfwstudy.system.precision import has_bfloat16
 
 # Saved networks and weight files know the layers by their classes' names ("lfwstudy>Twins"): these stay.
 registered = keras.saving.register_keras_serializable("lfwstudy")

@@ -6,7 +6,7 @@ from lfwstudy.config import ALL_BFLOAT16, ModelConfig
 from lfwstudy.errors import ConfigError
 from lfwstudy.network import layers
 from lfwstudy.network.architecture import BLOCKS, CONVOLUTIONS, EMBEDDINGS, scaled, stem_kernel
-from lfwstudy.network.backend import Tensor, keras
+from lfwstudy.network.operations import Tensor, keras
 
 Seed = list[int]  # what a layer's draws are a function of
 

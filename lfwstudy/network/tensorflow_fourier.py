@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from lfwstudy.network.backend import Tensor
+from lfwstudy.network.operations import Tensor
 
 # Of the full network's first block: 75 MB in float32 where a batch of 64 pairs has 302; fewer save nothing more.
 IMAGES_AT_ONCE = 32

@@ -10,9 +10,9 @@ from typing import Any, ClassVar
 import keras
 import tensorflow as tf
 
-from lfwstudy.network.backend import Operations, Tensor
+from lfwstudy.network.operations import Operations, Tensor
 from lfwstudy.network.tensorflow_fourier import IMAGES_AT_ONCE, fourier_convolution, fourier_savings, in_turn, room_for
-from lfwstudy.system.machine import has_bfloat16
+from lfwstudy.system.precision import has_bfloat16
 
 # A convolution goes by way of Fourier's transform where that needs so many times fewer multiply-adds: the direct one is
 # nearer to what the processor can do.

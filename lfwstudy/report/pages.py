@@ -17,8 +17,9 @@ from pathlib import Path
 
 from lfwstudy.errors import ConfigError, choose_one, one_line
 from lfwstudy.report.sanitise import sanitised
+from lfwstudy.system.backend import left_out
 from lfwstudy.system.files import temporary_beside, write_json, write_text
-from lfwstudy.system.machine import environment, left_out
+from lfwstudy.system.processes import environment
 
 # Installed, the notebooks lie within the package; in a checkout beside it.
 _PACKED = Path(__file__).resolve().parents[1] / "notebooks"
@@ -470,7 +471,7 @@ def main(path):
     """
     import threading
 
-    from lfwstudy.runs.local import end_with_parent
+    from lfwstudy.system.processes import end_with_parent
 
     threading.Thread(target=end_with_parent, daemon=True).start()
     _nbformat()

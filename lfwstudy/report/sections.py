@@ -7,7 +7,7 @@ from lfwstudy.data import duplicates as near
 from lfwstudy.evaluation import intervals, metrics
 from lfwstudy.ladder import LADDERS, PROFILES, REPORT, base_config, claims, reproduction
 from lfwstudy.report.tables import PICTURE_CLASSES, finished_results, is_demo, mean_accuracy, mean_of, table
-from lfwstudy.system.rounding import percent, signed_points
+from lfwstudy.system.text import percent, signed_points
 from lfwstudy.training.decisions import diverged, should_stop
 
 
@@ -221,7 +221,7 @@ def view2(study, rungs):
 def duplicates(study):
     """Near-duplicate pictures under two names, and the pairs they touch."""
     found = study.duplicates()
-    sides = near.sides_of(study.widest_pairs())
+    sides = near.images_by_set(study.widest_pairs())
 
     def side(image):
         return {"train": "training", "val": "validation", "test": "test"}.get(
@@ -252,13 +252,13 @@ def duplicates(study):
 def odd_pairs(study):
     """Pairs that near-duplicates touch."""
     pairs = study.data(study.base().data)[1]
-    parts = dict(pairs.parts())
+    parts = pairs.sets()
     rows = [
         {
-            "set": o.part,
-            "line": int(parts[o.part].line[o.row]),
-            "left": parts[o.part].left[o.row],
-            "right": parts[o.part].right[o.row],
+            "set": o.set,
+            "line": int(parts[o.set].line[o.row]),
+            "left": parts[o.set].left[o.row],
+            "right": parts[o.set].right[o.row],
             "why": o.why,
         }
         for o in study.odd_pairs()
@@ -276,19 +276,19 @@ def without_odd_pairs(study, rungs):
         return Markdown("The test pairs are not scored.")
     if study.settings.protocol != "view1":
         return Markdown("Odd pairs are looked for under View 1.")
-    parts = dict(study.data(best.specs[0].config.data)[1].parts())
+    parts = study.data(best.specs[0].config.data)[1].sets()
     odd = list(study.odd_pairs())
     for part in parts:
         scored = study.store.predictions(best.specs[0].run, part)
-        odd += near.surest_errors(part, scored["label"], scored["score_at_best"])
+        odd += near.confident_errors(part, scored["label"], scored["score_at_best"])
     keep = np.ones(correct.shape[1], bool)
-    keep[[o.row for o in odd if o.part == "test"]] = False
+    keep[[o.row for o in odd if o.set == "test"]] = False
     rows = [
         {
-            "set": o.part,
-            "line": int(parts[o.part].line[o.row]),
-            "left": parts[o.part].left[o.row],
-            "right": parts[o.part].right[o.row],
+            "set": o.set,
+            "line": int(parts[o.set].line[o.row]),
+            "left": parts[o.set].left[o.row],
+            "right": parts[o.set].right[o.row],
             "why": o.why,
         }
         for o in odd

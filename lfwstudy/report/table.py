@@ -8,8 +8,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from lfwstudy.runs.local import clock
-from lfwstudy.system.rounding import p_value, percent, signed_points
+from lfwstudy.system.text import clock, p_value, percent, signed_points
 
 Kind = Literal["text", "name", "percent", "points", "number", "seconds", "p"]
 

@@ -11,8 +11,7 @@ from lfwstudy.data.pairs import person_of
 from lfwstudy.data.registry import DATASETS
 from lfwstudy.evaluation import intervals, metrics
 from lfwstudy.ladder import LADDERS, PROFILES, REPORT, get_ladder, get_stage, reproduction, scale
-from lfwstudy.runs.local import clock
-from lfwstudy.system.rounding import percent
+from lfwstudy.system.text import clock, percent
 from lfwstudy.training.augment import clip_labels
 from lfwstudy.training.decisions import evaluated_epoch, should_stop
 
@@ -478,7 +477,7 @@ def audit_table(audits, study):
             "people on both sides": f"{a['shared_people']} of {a['validation_people']}",
             "pictures on both sides": f"{a['shared_images']} of {a['validation_images']}",
             "validation pairs touched": f"{a['touched_pairs']} of {a['validation_pairs']}",
-            "constant answer scores": percent(a["constant_accuracy"]),
+            "constant answer scores": percent(a["majority_accuracy"]),
         }
         for name, a in audits.items()
     ]
@@ -699,7 +698,7 @@ def split_sentence(study, audits):
     found = "no person is on both sides" if not shared else f"{shared} people are on both sides"
     return Markdown(
         f"With the split `{study.settings.split}` {found}, {chosen['pairs_dropped']} pairs are dropped, and "
-        f"always giving the commoner answer would score {percent(chosen['constant_accuracy'])} % on validation."
+        f"always giving the commoner answer would score {percent(chosen['majority_accuracy'])} % on validation."
     )
 
 

@@ -16,7 +16,8 @@ import threading
 from contextlib import suppress
 from multiprocessing import connection
 
-from lfwstudy.system.machine import environment, keras_backend
+from lfwstudy.system.backend import keras_backend
+from lfwstudy.system.processes import environment
 
 _asking = threading.Lock()
 _server, _requests = None, None

@@ -2,9 +2,7 @@
 
 import csv
 import html
-import os
 import re
-import select
 import shutil
 import signal
 import subprocess
@@ -18,7 +16,9 @@ from pathlib import Path
 from lfwstudy.errors import ConfigError, RunError
 from lfwstudy.runs import forked
 from lfwstudy.system.files import read_csv, write_json
-from lfwstudy.system.machine import cores, environment, large_pages, usable_cores
+from lfwstudy.system.machine import cores, usable_cores
+from lfwstudy.system.processes import environment, large_pages
+from lfwstudy.system.text import clock
 
 # A process that takes longer to end than this after being asked is killed.
 _GRACE_SECONDS = 10
@@ -152,28 +152,6 @@ def progress(jobs, started, failures=(), before=0):
     spent = time.monotonic() - started
     left = f"; at most {clock(spent / (done - before) * (total - done))} left" if before < done < total else ""
     return f"{finished} of {len(jobs)} runs done{current}; {clock(spent)} so far{left}"
-
-
-def clock(seconds):
-    """Seconds as 42 s, 3:05 min or 1:02 h."""
-    seconds = round(seconds)
-    if seconds < 60:
-        return f"{seconds} s"
-    if seconds < 3600:
-        return f"{seconds // 60}:{seconds % 60:02d} min"
-    return f"{seconds // 3600}:{seconds % 3600 // 60:02d} h"
-
-
-def end_with_parent(lease=None):
-    """Block until the process that started this one is gone (its end of the pipe closes), then end at once.
-
-    lease: seconds after which a parent that writes nothing into the pipe counts as gone, too; None waits for ever.
-    """
-    while select.select([0], [], [], lease)[0] and os.read(
-        0, 4096
-    ):  # not sys.stdin, whose lock would be held at the end
-        pass
-    os._exit(3)
 
 
 def end(process):

@@ -2,7 +2,7 @@
 
 import sys
 
-from lfwstudy.system.machine import quiet_stderr
+from lfwstudy.system.backend import quiet_stderr
 
 with quiet_stderr():
     from lfwstudy.runs import training_process

@@ -20,7 +20,8 @@ from lfwstudy.config import TRAINING_VERSION, RunConfig
 from lfwstudy.errors import RunError, UnknownSettingError, one_line, proves_damage, quoted
 from lfwstudy.evaluation.metrics import calibrated
 from lfwstudy.system.files import check_zip, name_aside, read_csv, read_json, write_json
-from lfwstudy.system.machine import cores, environment
+from lfwstudy.system.machine import cores
+from lfwstudy.system.processes import environment
 
 FILES = ("config.json", "history.csv", "predictions.csv", "result.json")
 # What result.json must have for a run to be compared, chosen and shown.

@@ -8,13 +8,15 @@ from pathlib import Path
 
 from lfwstudy.training.run import score_test_pairs, train  # isort: skip  (sets TensorFlow's environment before Keras is imported)
 from lfwstudy.config import RunConfig
-from lfwstudy.data.registry import load_pairs, prepare_bank
+from lfwstudy.data.prepare import prepare_bank
+from lfwstudy.data.protocols import load_pairs
 from lfwstudy.errors import DamageError, RunError, StudyError, one_line
 from lfwstudy.network.cost import least_memory, tower_cost
-from lfwstudy.runs.local import end_with_parent
 from lfwstudy.runs.store import Store
+from lfwstudy.system.backend import device_name
 from lfwstudy.system.files import locked, read_json, sweep
-from lfwstudy.system.machine import cpu_name, device_name, free_memory
+from lfwstudy.system.machine import cpu_name, free_memory
+from lfwstudy.system.processes import end_with_parent
 
 
 def main(path):

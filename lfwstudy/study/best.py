@@ -1,19 +1,23 @@
 """Which configuration of a study is best, and which of its runs? Decided by validation alone, once for all who ask."""
 
 import math
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 
 from lfwstudy.errors import StudyError
 from lfwstudy.evaluation import metrics
+from lfwstudy.runs.store import Store
+from lfwstudy.study.settings import COMBINATION
 
-# What tells one ladder's rows from another's within results.csv.
-LADDER_COLUMNS = ("ladder", "protocol", "split", "select")
+Row = Mapping[str, Any]
+
 # One digit fewer than results.csv has: a mean over its rows ties where the mean over result.json does.
 _DIGITS = 8
 
 
-def score(results) -> tuple[float, float]:
+def score(results: Iterable[Row]) -> tuple[float, float]:
     """Score of a configuration on validation: the larger, the better; equal scores are ties.
 
     Parameters
@@ -36,7 +40,7 @@ def score(results) -> tuple[float, float]:
     return round(float(accuracy), _DIGITS), -round(float(entropy), _DIGITS)
 
 
-def best_rows(rows) -> list[dict]:
+def best_rows(rows: Iterable[Row]) -> list[Row]:
     """Rows of the best configuration, a row for each seed and fold; [] where nothing is carried forward.
 
     Among the configurations that the ladders in `rows` carried forward, the best has the highest `score`; of equals it
@@ -45,7 +49,7 @@ def best_rows(rows) -> list[dict]:
     Parameters
     ----------
     rows : iterable of dict
-        Rows of results.csv, as read from the file or from `Study.rows`, of one ladder or several.
+        Rows of results.csv, as read from the file or from `Results.rows`, of one ladder or several.
 
     Raises
     ------
@@ -55,7 +59,7 @@ def best_rows(rows) -> list[dict]:
     return next(iter(_ranked(rows)), [])
 
 
-def best_run(rows, store, need_weights=False) -> dict | None:
+def best_run(rows: Iterable[Row], store: Store, need_weights: bool = False) -> Row | None:
     """The row of the best configuration's best run: the one with the lowest validation cross-entropy.
 
     Parameters
@@ -85,12 +89,12 @@ def best_run(rows, store, need_weights=False) -> dict | None:
     return None
 
 
-def _ranked(rows):
+def _ranked(rows: Iterable[Row]) -> list[list[Row]]:
     """The configurations carried forward, best first: lists of rows."""
-    groups = {}
+    groups: dict[tuple, list[Row]] = {}
     for row in rows:
         if row["carried_forward"] in (True, "true"):
-            key = *(row[name] for name in LADDER_COLUMNS), row["stage"], row["variant"]
+            key = *(row[name] for name in COMBINATION), row["stage"], row["variant"]
             groups.setdefault(key, []).append(row)
     scored = [(score(group), group) for group in groups.values()]
     usable = [(found, group) for found, group in scored if all(map(math.isfinite, found))]
@@ -99,7 +103,7 @@ def _ranked(rows):
     ]  # stable: equals keep their order
 
 
-def _number(result, name):
+def _number(result: Row, name: str) -> float:
     try:
         return float(result[name])
     except (KeyError, TypeError, ValueError):
@@ -109,5 +113,5 @@ def _number(result, name):
         ) from None
 
 
-def _cross_entropy(scored):
+def _cross_entropy(scored: Mapping[str, np.ndarray]) -> float:
     return metrics.cross_entropy(scored["label"], scored["score_at_best"])

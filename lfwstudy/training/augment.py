@@ -108,7 +108,7 @@ def vary(images: Any, parameters: Any, stretched: Any = None) -> Any:
         The images whose grey levels are stretched to [0, 1] before the brightness is changed, as Keras' ImageDataGenerator
         does.
     """
-    from lfwstudy.network.backend import ops  # here, so that drawing parameters needs no Keras
+    from lfwstudy.network.operations import ops  # here, so that drawing parameters needs no Keras
 
     transform = ops.concatenate([parameters[:, :6], ops.zeros_like(parameters[:, :2])], axis=1)
     warped = ops.image.affine_transform(
@@ -156,7 +156,7 @@ def blank(images: Any, rectangles: Any) -> Any:
     rectangles : float32, shape (n, 4)
         As `draw_rectangles` gives them.
     """
-    from lfwstudy.network.backend import ops
+    from lfwstudy.network.operations import ops
 
     along = ops.arange(images.shape[1], dtype="float32")[None, :]
     in_x = ops.logical_and(along >= rectangles[:, 0:1], along < rectangles[:, 2:3])

@@ -8,9 +8,9 @@ import numpy as np
 from lfwstudy.config import RunConfig, TrainingConfig
 from lfwstudy.data.bank import ImageBank
 from lfwstudy.data.pairs import person_of
-from lfwstudy.data.registry import StudyPairs
+from lfwstudy.data.protocols import StudyPairs
 from lfwstudy.errors import RunError
-from lfwstudy.network.backend import keras
+from lfwstudy.network.operations import keras
 from lfwstudy.training.augment import PARAMETERS, clip_labels, draw_copies, draw_online, draw_rectangles
 
 # Rows of left images, rows of right images, labels.
@@ -57,20 +57,21 @@ class Batches(keras.utils.PyDataset):
         return self._kept[1]
 
 
-def gather_parts(bank: ImageBank, pairs: StudyPairs) -> tuple[ImageBank, dict[str, IndexedPairs]]:
-    """The bank of the images that the pairs name, and each part's pairs as rows of it."""
+def gather_sets(bank: ImageBank, pairs: StudyPairs) -> tuple[ImageBank, dict[str, IndexedPairs]]:
+    """The bank of the images that the pairs name, and each set's pairs as rows of it."""
     images = bank.subset(pairs.names())
-    return images, {name: (images.rows(part.left), images.rows(part.right), part.label) for name, part in pairs.parts()}
+    sets = pairs.sets().items()
+    return images, {name: (images.rows(some.left), images.rows(some.right), some.label) for name, some in sets}
 
 
 def training_batches(
-    config: RunConfig, part: IndexedPairs, images: ImageBank, seed: int, drawable: np.ndarray | None = None
+    config: RunConfig, train: IndexedPairs, images: ImageBank, seed: int, drawable: np.ndarray | None = None
 ) -> Batches:
-    """The training part as batches: its pairs and their copies in a new order each epoch, or people drawn each epoch.
+    """The training set as batches: its pairs and their copies in a new order each epoch, or people drawn each epoch.
 
     Parameters
     ----------
-    part : the training pairs
+    train : the training set's pairs
     drawable : int32, shape (n,)
         Rows of the images that may be drawn, see `drawable_rows`.
 
@@ -82,7 +83,7 @@ def training_batches(
     training, people = config.training, people_of(images)
     if drawable is not None:
         return _drawn_batches(training, people, images.side, seed, drawable)
-    inputs, targets = with_copies(training, part, images.side, seed)
+    inputs, targets = with_copies(training, train, images.side, seed)
 
     def ordered(epoch: int) -> Arrays:
         order = np.random.default_rng([seed, 30, epoch]).permutation(len(targets))
@@ -92,9 +93,9 @@ def training_batches(
     return Batches(ordered, len(targets), training.batch_size)
 
 
-def with_copies(training: TrainingConfig, part: IndexedPairs, side: int, seed: int) -> Arrays:
+def with_copies(training: TrainingConfig, train: IndexedPairs, side: int, seed: int) -> Arrays:
     """The training pairs and their offline copies, a pair's copies after it."""
-    left, right, label = part
+    left, right, label = train
     copies = training.augmented_copies
     inputs = {
         "left": np.repeat(left, copies + 1).astype(np.int32),
@@ -161,14 +162,14 @@ def drawable_rows(config: RunConfig, images: ImageBank, pairs: StudyPairs) -> np
     return np.flatnonzero(~np.isin(person_of(images.names), held)).astype(np.int32)
 
 
-def cohort_rows(config: RunConfig, part: IndexedPairs, drawable: np.ndarray | None, seed: int) -> np.ndarray | None:
+def cohort_rows(config: RunConfig, train: IndexedPairs, drawable: np.ndarray | None, seed: int) -> np.ndarray | None:
     """Rows of the images in a cosine head's cohort, drawn from `drawable` or the training pairs; None where it has none.
 
     Some appear twice where there are too few.
     """
     if not config.model.cohort:
         return None
-    rows = np.unique(np.concatenate(part[:2])) if drawable is None else drawable
+    rows = np.unique(np.concatenate(train[:2])) if drawable is None else drawable
     return np.resize(np.random.default_rng([seed, 70]).permutation(rows), config.model.cohort)
 
 

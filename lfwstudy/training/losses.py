@@ -1,7 +1,7 @@
 """What is training towards? Losses and metrics, on the score's logit."""
 
-from lfwstudy.network.backend import Tensor, keras, ops
 from lfwstudy.network.layers import unit_length
+from lfwstudy.network.operations import Tensor, keras, ops
 
 
 def cross_entropy(targets: Tensor, logit: Tensor) -> Tensor:

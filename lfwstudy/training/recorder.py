@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lfwstudy.config import TrainingConfig
-from lfwstudy.network.backend import keras
+from lfwstudy.network.operations import keras
 from lfwstudy.system.files import write_csv
 from lfwstudy.training import decisions
 from lfwstudy.training.checkpoints import begin_weights, drop_weights, save_resume

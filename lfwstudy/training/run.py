@@ -8,19 +8,21 @@ import numpy as np
 
 from lfwstudy.config import TRAINING_VERSION, RunConfig
 from lfwstudy.data.bank import ImageBank
-from lfwstudy.data.registry import StudyPairs, cache_folder
+from lfwstudy.data.cache import cache_folder
+from lfwstudy.data.protocols import StudyPairs
 from lfwstudy.evaluation import metrics
-from lfwstudy.network.backend import keras
+from lfwstudy.network.operations import keras
+from lfwstudy.system.backend import device_name, keep_compiled
 from lfwstudy.system.files import read_json, replacing, write_csv, write_json
-from lfwstudy.system.machine import cores, device_name, keep_compiled, peak_memory_mb, versions
+from lfwstudy.system.machine import cores, peak_memory_mb, versions
 from lfwstudy.training import checkpoints, decisions
-from lfwstudy.training.batches import cohort_rows, drawable_rows, gather_parts, training_batches
+from lfwstudy.training.batches import cohort_rows, drawable_rows, gather_sets, training_batches
 from lfwstudy.training.scorer import Scorer
 from lfwstudy.training.trainer import build_trainer, fit
 
 PREDICTION_COLUMNS = ("set", "pair", "left", "right", "label", "score", "score_at_best")
-PARTS = ("train", "val", "test")
-# Scores by column of predictions.csv, then by part.
+SETS = ("train", "val", "test")
+# Scores by column of predictions.csv, then by set.
 Scores = dict[str, dict[str, np.ndarray]]
 
 
@@ -61,11 +63,11 @@ def train(
     write_json(folder / "config.json", identity)
     keep_compiled(cache_folder() / "compiled")
     keras.utils.set_random_seed(seed)
-    images, parts = gather_parts(bank, pairs)
+    images, sets = gather_sets(bank, pairs)
     trainer = build_trainer(config, images, precision, seed)
     drawable = drawable_rows(config, images, pairs)
-    scorer = Scorer(trainer, parts, cohort_rows(config, parts["train"], drawable, seed))
-    batches = training_batches(config, parts["train"], images, seed, drawable)
+    scorer = Scorer(trainer, sets, cohort_rows(config, sets["train"], drawable, seed))
+    batches = training_batches(config, sets["train"], images, seed, drawable)
     rows = fit(trainer, scorer, batches, folder)
     evaluated = decisions.evaluated_epoch(rows, config.training)
     if not checkpoints.weights_path(folder, evaluated).exists():
@@ -80,9 +82,9 @@ def score_test_pairs(
     """Add the test pairs' scores to a run that was finished without them, without training. Raises as `train` does."""
     pairs.require_protocol(config.data.protocol)
     trained = read_json(folder / "result.json")
-    images, parts = gather_parts(bank, pairs)
+    images, sets = gather_sets(bank, pairs)
     trainer = build_trainer(config, images, trained["precision"], trained["seed"])
-    finish(trained, Scorer(trainer, parts), pairs, folder, True, keep_weights)
+    finish(trained, Scorer(trainer, sets), pairs, folder, True, keep_weights)
 
 
 def measure_training(rows: decisions.Rows, config: RunConfig, evaluated: int) -> dict[str, Any]:
@@ -113,7 +115,7 @@ def finish(
     """
     siamese = scorer.trainer.siamese
     evaluated, best = trained["evaluated_epoch"], trained["best_epoch"]
-    names = [name for name in PARTS if score_test or name != "test"]
+    names = [name for name in SETS if score_test or name != "test"]
     scores, penalties = {}, {}
     for epoch in sorted({evaluated, best} - {None}):
         checkpoints.load_weights(folder, siamese, epoch)
@@ -122,7 +124,7 @@ def finish(
         if keep_weights and epoch == best:
             with replacing(folder / "model.keras") as temporary:
                 siamese.save(temporary)
-    labels = {name: scorer.parts[name][2] for name in names}
+    labels = {name: scorer.sets[name][2] for name in names}
     nothing = {name: np.full(len(label), np.nan) for name, label in labels.items()}
     at = {"score": scores[evaluated], "score_at_best": scores.get(best, nothing)}
     write_predictions(folder / "predictions.csv", pairs, at)
@@ -139,15 +141,15 @@ def finish(
 
 
 def measure(labels: dict[str, np.ndarray], at: Scores, penalty: float) -> dict[str, float | None]:
-    """The scores' part of result.json; None for a part that was not scored.
+    """The scores' part of result.json; None for a set that was not scored.
 
     Parameters
     ----------
-    labels : by part
+    labels : by set
     penalty : of the evaluated weights
     """
     result: dict[str, float | None] = {}
-    for name in PARTS:
+    for name in SETS:
         scored = name in labels
         summary = metrics.summarise(labels[name], at["score"][name]) if scored else {}
         result[f"{name}_accuracy"] = summary.get("accuracy")
@@ -156,7 +158,7 @@ def measure(labels: dict[str, np.ndarray], at: Scores, penalty: float) -> dict[s
         result[f"{name}_accuracy_at_best"] = (
             metrics.accuracy(labels[name], at["score_at_best"][name]) if scored else None
         )
-    # The test part is the last one.
+    # The test set is the last one.
     result |= {f"test_{key}": summary.get(key) for key in ("auc", "eer", "tpr", "tnr")}
     low, high = _accuracy_interval(result["test_accuracy"], len(labels.get("test", ())))
     return result | {"test_ci_low": low, "test_ci_high": high}
@@ -167,15 +169,15 @@ def write_predictions(path: Path, pairs: StudyPairs, at: Scores) -> None:
     rows = [
         {
             "set": name,
-            "pair": int(part.line[i]),
-            "left": part.left[i],
-            "right": part.right[i],
-            "label": int(part.label[i]),
+            "pair": int(some.line[i]),
+            "left": some.left[i],
+            "right": some.right[i],
+            "label": int(some.label[i]),
             **{column: float(scores[name][i]) for column, scores in at.items()},
         }
-        for name, part in pairs.parts()
+        for name, some in pairs.sets().items()
         if name in at["score"]
-        for i in range(len(part))
+        for i in range(len(some))
     ]
     write_csv(path, PREDICTION_COLUMNS, rows)
 

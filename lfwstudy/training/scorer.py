@@ -3,8 +3,8 @@
 import numpy as np
 
 from lfwstudy.evaluation import metrics
-from lfwstudy.network.backend import Tensor, keras, ops
 from lfwstudy.network.layers import unit_length
+from lfwstudy.network.operations import Tensor, keras, ops
 from lfwstudy.training.batches import IndexedPairs
 
 EMBED_BATCH = 128
@@ -16,25 +16,25 @@ class Scorer:
     Parameters
     ----------
     trainer : PairTrainer
-    parts : dict
-        From a part's name to its pairs.
+    sets : dict
+        From a set's name to its pairs.
     cohort : int32, shape (n,), or None
         Rows of the images that a head with a cohort compares with. A cosine head is given these and calibrated on validation
         whenever that is scored.
     """
 
-    def __init__(self, trainer: keras.Model, parts: dict[str, IndexedPairs], cohort: np.ndarray | None = None) -> None:
-        self.trainer, self.parts, self.cohort = trainer, parts, cohort
+    def __init__(self, trainer: keras.Model, sets: dict[str, IndexedPairs], cohort: np.ndarray | None = None) -> None:
+        self.trainer, self.sets, self.cohort = trainer, sets, cohort
         self.indexed = IndexedTower(trainer)
         self.head = trainer.siamese.get_layer("head")
 
-    def scores(self, part: str) -> np.ndarray:
-        """Probability of "same" for each pair of a part: float64 (n,)."""
-        return np.asarray(self.head(self.embedded(part), training=False), np.float64)[:, 0]
+    def scores(self, name: str) -> np.ndarray:
+        """Probability of "same" for each pair of a set: float64 (n,)."""
+        return np.asarray(self.head(self.embedded(name), training=False), np.float64)[:, 0]
 
-    def embedded(self, part: str) -> list[np.ndarray]:
-        """Embeddings of a part's left and right images: two float32 (n, d)."""
-        left, right, _ = self.parts[part]
+    def embedded(self, name: str) -> list[np.ndarray]:
+        """Embeddings of a set's left and right images: two float32 (n, d)."""
+        left, right, _ = self.sets[name]
         rows, at = np.unique(np.concatenate([left, right]), return_inverse=True)
         embeddings = self.embed(rows)
         return [embeddings[at[: len(left)]], embeddings[at[len(left) :]]]
@@ -49,7 +49,7 @@ class Scorer:
 
     def warm_up(self) -> None:
         """Compile the embedding, so that no epoch's time counts it."""
-        self.embed(np.unique(self.parts["val"][0])[:EMBED_BATCH])
+        self.embed(np.unique(self.sets["val"][0])[:EMBED_BATCH])
 
     def calibrate(self) -> None:
         """Embed a cosine head's cohort, then fit its scale and shift to validation's labels (Platt 1999); other heads have
@@ -59,7 +59,7 @@ class Scorer:
         layer = next((layer for layer in self.head.layers if layer.name == "calibration"), None)
         if layer is not None:
             logit = np.asarray(self.trainer.logit(self.embedded("val"), training=False), np.float64)
-            scale, shift = metrics.platt(self.parts["val"][2], logit[:, 0])
+            scale, shift = metrics.platt(self.sets["val"][2], logit[:, 0])
             layer.scale.assign(scale), layer.shift.assign(shift)
 
     def penalty(self) -> float:
@@ -69,7 +69,7 @@ class Scorer:
     def validate(self) -> dict[str, float]:
         """Loss, cross-entropy and accuracy on validation against hard labels; the penalty in the loss and its head's part."""
         self.calibrate()
-        label, score = self.parts["val"][2], self.scores("val")
+        label, score = self.sets["val"][2], self.scores("val")
         entropy, penalty = metrics.cross_entropy(label, score), self.penalty()
         return {
             "val_loss": entropy + penalty,

@@ -9,7 +9,7 @@ import numpy as np
 from lfwstudy.config import RunConfig, TrainingConfig
 from lfwstudy.data.bank import ImageBank
 from lfwstudy.errors import DamageError
-from lfwstudy.network.backend import Tensor, keras, operations, ops
+from lfwstudy.network.operations import Tensor, keras, operations, ops
 from lfwstudy.network.siamese import build_siamese
 from lfwstudy.training import decisions
 from lfwstudy.training.augment import blank, vary

@@ -14,12 +14,12 @@ from PIL.ExifTags import Base
 from PIL.JpegImagePlugin import JpegImageFile
 
 from lfwstudy.config import DataConfig, RunConfig
-from lfwstudy.data.bank import FORMATS, SOURCE_SIDE, frame, to_grey
-from lfwstudy.data.filetypes import HEAD, name_foreign
+from lfwstudy.data.filetypes import HEAD, not_an_image
+from lfwstudy.data.images import FORMATS, SOURCE_SIDE, frame, to_grey
 from lfwstudy.errors import DataError, StudyError, is_the_machines, one_line
 from lfwstudy.runs.store import Store
 from lfwstudy.study.best import best_run
-from lfwstudy.study.study import default_root
+from lfwstudy.study.settings import default_root
 from lfwstudy.system.files import read_csv, read_json
 
 # LFW enlarges the box of the Viola-Jones detector so many times (Huang et al. 2007, section III).
@@ -83,7 +83,7 @@ def read_photo(file: BinaryIO, name: str | Path) -> Image.Image:
     """
     start = file.read(HEAD)
     file.seek(0)
-    if foreign := name_foreign(start):
+    if foreign := not_an_image(start):
         raise DataError(f"{name}: {foreign}")
     try:
         with warnings.catch_warnings():
@@ -229,7 +229,7 @@ class Network:
 
 def load_model(path):
     """Load a kept network in Keras' safe mode: nothing in the file is executed."""
-    from lfwstudy.system.machine import start_keras_quietly
+    from lfwstudy.system.backend import start_keras_quietly
 
     start_keras_quietly()
     import keras

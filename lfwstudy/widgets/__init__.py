@@ -7,7 +7,8 @@ kept weights) is said in a sentence within the widget.
 import dataclasses
 from pathlib import Path
 
-from lfwstudy.study.study import Settings, Study, open_study
+from lfwstudy.study.settings import Settings
+from lfwstudy.study.study import Study, open_study
 from lfwstudy.widgets.augmentation import bench_augmentation
 from lfwstudy.widgets.occlusion import look_at_parts
 from lfwstudy.widgets.one_second import one_second_test

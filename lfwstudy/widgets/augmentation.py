@@ -8,7 +8,7 @@ import numpy as np
 from lfwstudy.config import TrainingConfig
 from lfwstudy.ladder import get_ladder
 from lfwstudy.report.figures import picture_uri
-from lfwstudy.system.machine import start_keras_quietly
+from lfwstudy.system.backend import start_keras_quietly
 from lfwstudy.training.augment import blank, draw_copies, draw_online, draw_rectangles, vary
 from lfwstudy.widgets.controls import (
     Gallery,

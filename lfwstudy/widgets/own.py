@@ -6,7 +6,7 @@ import io
 import ipywidgets
 import numpy as np
 
-from lfwstudy.data.bank import frame
+from lfwstudy.data.images import frame
 from lfwstudy.errors import DataError
 from lfwstudy.report.figures import picture_uri
 from lfwstudy.verify import photos as verification

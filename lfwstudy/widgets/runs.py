@@ -3,7 +3,7 @@
 import html
 
 from lfwstudy.report.tables import differences_in_words, published_rows
-from lfwstudy.system.rounding import percent
+from lfwstudy.system.text import percent
 from lfwstudy.widgets import drawing
 from lfwstudy.widgets.controls import (
     Table,

@@ -3,7 +3,7 @@
 import numpy as np
 
 from lfwstudy.evaluation import metrics
-from lfwstudy.system.rounding import percent
+from lfwstudy.system.text import percent
 from lfwstudy.widgets import drawing
 from lfwstudy.widgets.controls import (
     Gallery,

@@ -6,7 +6,7 @@ from lfwstudy.errors import StudyError
 from lfwstudy.ladder import get_ladder, get_stage, scale
 from lfwstudy.runs import local
 from lfwstudy.runs.store import Store
-from lfwstudy.system.rounding import percent
+from lfwstudy.system.text import percent
 from lfwstudy.widgets import drawing
 from lfwstudy.widgets.controls import (
     Slider,

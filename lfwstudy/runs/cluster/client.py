@@ -28,14 +28,18 @@ from distributed.core import rpc
 from distributed.security import Security
 
 from lfwstudy.config import DataConfig, RunConfig
-from lfwstudy.data.registry import PICTURES, has_pair_file, load_pairs, pair_file, people_files, prepare_bank
+from lfwstudy.data.pair_files import has_pair_file, pair_file
+from lfwstudy.data.prepare import prepare_bank
+from lfwstudy.data.protocols import load_pairs, people_files
+from lfwstudy.data.registry import IMAGES
 from lfwstudy.errors import ConfigError, StudyError, one_line
 from lfwstudy.network.cost import training_memory
 from lfwstudy.runs.cluster import worker
-from lfwstudy.runs.local import check_cluster, clock
+from lfwstudy.runs.local import check_cluster
 from lfwstudy.runs.store import FILES, Store
 from lfwstudy.system.files import locked, read_csv, write_text
 from lfwstudy.system.machine import cores
+from lfwstudy.system.text import clock
 
 # Workers here share their cores with what they train: looked at a hundred times a second, a thread that only waits for a
 # process tells nothing, and each idle worker took a fifteenth of a core.
@@ -143,7 +147,7 @@ def describe(address):
 
 def memory_of(config):
     """Bytes that a run of a RunConfig is to have of a worker: all of LFW's pictures are reckoned with."""
-    return training_memory(config.model, config.data.side, config.training.batch_size, pictures=PICTURES)
+    return training_memory(config.model, config.data.side, config.training.batch_size, pictures=IMAGES)
 
 
 def need_on(job, worker):

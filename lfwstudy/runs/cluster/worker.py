@@ -22,12 +22,15 @@ from distributed import get_worker
 
 from lfwstudy import __version__
 from lfwstudy.config import DataConfig
-from lfwstudy.data.registry import cache_folder, load_pairs, prepare_bank
+from lfwstudy.data.cache import cache_folder
+from lfwstudy.data.prepare import prepare_bank
+from lfwstudy.data.protocols import load_pairs
 from lfwstudy.errors import RunError, StudyError, proves_damage
 from lfwstudy.runs.local import train_in_process
 from lfwstudy.runs.store import Store
+from lfwstudy.system.backend import keras_backend
 from lfwstudy.system.files import locked, read_csv
-from lfwstudy.system.machine import keras_backend, versions
+from lfwstudy.system.machine import versions
 
 POLL_SECONDS = 0.5
 # A request that nobody has answered is repeated: the event may have been lost with a connection.

@@ -26,3 +26,13 @@ def signed_points(difference: float, digits: int = 1) -> str:
 def p_value(value: float) -> str:
     """A p-value with three decimals; smaller ones as < .001."""
     return f"{value:.3f}" if value >= 0.001 else "< .001"
+
+
+def clock(seconds: float) -> str:
+    """Seconds as 42 s, 3:05 min or 1:02 h."""
+    seconds = round(seconds)
+    if seconds < 60:
+        return f"{seconds} s"
+    if seconds < 3600:
+        return f"{seconds // 60}:{seconds % 60:02d} min"
+    return f"{seconds // 3600}:{seconds % 3600 // 60:02d} h"

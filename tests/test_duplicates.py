@@ -6,10 +6,11 @@ import pytest
 
 from lfwstudy.config import DataConfig
 from lfwstudy.data.bank import ImageBank
-from lfwstudy.data.demo import draw_face
-from lfwstudy.data.duplicates import near_duplicates, odd_pairs, surest_errors
+from lfwstudy.data.drawn_faces import draw_face
+from lfwstudy.data.duplicates import confident_errors, near_duplicates, odd_pairs
 from lfwstudy.data.pairs import Pairs
-from lfwstudy.data.registry import StudyPairs, load_pairs, prepare_bank
+from lfwstudy.data.prepare import prepare_bank
+from lfwstudy.data.protocols import StudyPairs, load_pairs
 
 
 def bank_of(pictures):
@@ -30,7 +31,7 @@ def test_a_photograph_under_two_names_is_found_and_its_pairs_are_flagged():
     assert {(d.left, d.right) for d in found} == {("P0_0001", "Q_0001"), ("P1_0001", "P1_0002")}
     assert [d.two_names() for d in sorted(found, key=lambda d: d.left)] == [True, False]
     pairs = StudyPairs(pair("P0_0001", "P2_0001", 0), pair("P1_0001", "P1_0002", 1), pair("Q_0001", "P3_0001", 0))
-    flagged = {(o.part, o.why.split(",")[0]) for o in odd_pairs(found, pairs)}
+    flagged = {(o.set, o.why.split(",")[0]) for o in odd_pairs(found, pairs)}
     assert flagged == {
         ("train", "P0_0001 is the photograph of Q_0001"),
         ("val", "nearly one picture twice"),
@@ -45,7 +46,7 @@ def test_images_that_no_pair_names_count_as_training():
     pairs = StudyPairs(pair("P2_0001", "P2_0002", 1), pair("P1_0001", "P3_0001", 0), pair("Q_0001", "P3_0001", 0))
     assert odd_pairs(found, pairs) == []
     wider = dataclasses.replace(pairs, extra=np.array(["P0_0001"]))
-    assert [(o.part, o.why) for o in odd_pairs(found, wider)] == [
+    assert [(o.set, o.why) for o in odd_pairs(found, wider)] == [
         ("test", "Q_0001 is the photograph of P0_0001, which is in train")
     ]
 
@@ -56,7 +57,7 @@ def test_demo_faces_have_no_doubles():
 
 def test_surest_errors_are_few_and_sure():
     label = np.array([1, 1, 0, 0, 1])
-    found = surest_errors("test", label, np.array([0.01, 0.9, 0.95, 0.2, 0.4]))
+    found = confident_errors("test", label, np.array([0.01, 0.9, 0.95, 0.2, 0.4]))
     assert [(o.row) for o in found] == [0, 2]
 
 
@@ -75,5 +76,5 @@ def test_the_five_known_photographs_and_no_others(lfw_dir):
         ("Carlos_Beltran_0001", "Raul_Ibanez_0001"),
     }
     pairs = load_pairs(config, lfw_dir)
-    lines = {(o.part, int(dict(pairs.parts())[o.part].line[o.row])) for o in odd_pairs(found, pairs)}
+    lines = {(o.set, int(pairs.sets()[o.set].line[o.row])) for o in odd_pairs(found, pairs)}
     assert {("train", 1195), ("test", 545)} <= lines and len(lines) <= 5

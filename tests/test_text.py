@@ -7,7 +7,7 @@ import pytest
 
 from lfwstudy.report import tables
 from lfwstudy.system.files import cell
-from lfwstudy.system.rounding import percent, signed_points
+from lfwstudy.system.text import percent, signed_points
 from lfwstudy.widgets import runs
 from tools import readme_blocks
 

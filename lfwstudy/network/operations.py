@@ -5,7 +5,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any, ClassVar
 
-from lfwstudy.system.machine import import_keras, keras_backend, left_out
+from lfwstudy.system.backend import import_keras, keras_backend, left_out
 
 # TensorFlow reads these once, when Keras imports it.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

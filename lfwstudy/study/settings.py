@@ -1,0 +1,126 @@
+"""What a user asks of a study: the command's options, checked; and the columns of its results."""
+
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+from lfwstudy.config import PRECISIONS, PROTOCOLS, SPLITS
+from lfwstudy.data.registry import DATASETS
+from lfwstudy.errors import ConfigError, choose_one
+from lfwstudy.ladder import LADDERS, PROFILES, get_ladder, in_order
+from lfwstudy.runs import local
+
+SELECTIONS = ("validation", "report")
+KEEP = ("best", "all", "none")
+# What keeps ladders apart within one folder.
+COMBINATION = ("ladder", "protocol", "split", "select")
+_COLUMNS = (
+    "ladder stage variant seed fold profile dataset protocol split select precision backend device parameters "
+    "epochs_run epochs_max evaluated_epoch best_epoch train_accuracy train_loss train_cross_entropy val_accuracy "
+    "val_loss val_cross_entropy test_accuracy test_loss test_cross_entropy val_accuracy_at_best "
+    "test_accuracy_at_best test_auc test_eer test_tpr test_tnr test_ci_low test_ci_high seconds_per_epoch "
+    "seconds_total seconds_to_best peak_memory_mb carried_forward run"
+)
+RESULT_COLUMNS = _COLUMNS.split()
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a user asks of a study; the fields are the command's options.
+
+    Parameters
+    ----------
+    stages : str
+        Comma-separated ids, empty for all of the ladder.
+    split, select : str
+        Empty for the ladder's own.
+    data_dir, out, cluster : str
+        Empty for none.
+    test : bool
+        Whether the test pairs are scored.
+
+    Raises
+    ------
+    ConfigError
+        For values that do not exist or do not go together.
+    """
+
+    dataset: str = "demo"
+    data_dir: str = ""
+    profile: str = "quick"
+    ladder: str = "report"
+    stages: str = ""
+    seeds: int = 1
+    split: str = ""
+    protocol: str = "view1"
+    select: str = ""
+    precision: str = "auto"
+    keep: str = "best"
+    test: bool = True
+    cluster: str = ""
+    out: str = ""
+
+    def __post_init__(self) -> None:
+        ladder = LADDERS[choose_one("ladder", self.ladder, LADDERS)]
+        object.__setattr__(self, "split", self.split or ("components" if self.protocol == "view2" else ladder.split))
+        object.__setattr__(self, "select", self.select or ladder.select)
+        for name, known in (
+            ("dataset", DATASETS),
+            ("profile", PROFILES),
+            ("split", SPLITS),
+            ("protocol", PROTOCOLS),
+            ("select", SELECTIONS),
+            ("precision", ("auto", *PRECISIONS)),
+            ("keep", KEEP),
+        ):
+            choose_one(name.replace("dataset", "data set"), getattr(self, name), known)
+        if not isinstance(self.seeds, int) or isinstance(self.seeds, bool) or not 1 <= self.seeds <= 1000:
+            raise ConfigError(f"seeds must be a whole number from 1 to 1000, got {self.seeds!r}")
+        if not isinstance(self.test, bool):
+            raise ConfigError(f"test must be true or false, got {self.test!r}")
+        if self.select == "report" and not ladder.has_path():
+            raise ConfigError(
+                f"--select report follows the report's own path; the ladder {self.ladder} has none: use "
+                "--select validation"
+            )
+        if self.protocol == "view2" and self.split != "components":
+            raise ConfigError(
+                f"the split {self.split!r} does not go with protocol view2: its validation is the fold after "
+                "the tested one"
+            )
+        if self.cluster:
+            local.check_cluster(self.cluster)
+        self.stage_ids()
+        for name in ("data_dir", "out"):
+            value = getattr(self, name)
+            if value:
+                object.__setattr__(self, name, str(Path(value).expanduser().absolute()))
+
+    def stage_ids(self) -> list[str]:
+        """The stages asked for, in the ladder's order; all of them where none is named."""
+        names = [name.strip() for name in self.stages.split(",") if name.strip()]
+        return in_order(self.ladder, names or [stage.id for stage in get_ladder(self.ladder)])
+
+    def folder(self) -> Path:
+        """The study's folder: `out`, else runs/<dataset>-<profile> below the checkout or the current folder."""
+        return Path(self.out) if self.out else default_root() / "runs" / f"{self.dataset}-{self.profile}"
+
+    def combination(self) -> dict[str, str]:
+        """What keeps ladders apart within one folder: the fields COMBINATION by name."""
+        return {name: getattr(self, name) for name in COMBINATION}
+
+
+def default_root() -> Path:
+    """The checkout (the nearest folder upwards whose pyproject.toml names this project), else the current folder."""
+    here = Path.cwd()
+    return next(
+        (folder for folder in (here, *here.parents) if _project_name(folder / "pyproject.toml") == "lfwstudy"), here
+    )
+
+
+def _project_name(path: Path) -> str | None:
+    """The name in a pyproject.toml; None where there is none to read."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))["project"]["name"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

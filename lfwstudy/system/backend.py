@@ -1,0 +1,117 @@
+"""Which backend does Keras compute with, and on what? Started as the study needs it."""
+
+import json
+import os
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+
+from lfwstudy.errors import ConfigError
+from lfwstudy.system.machine import cpu_name
+
+BACKENDS = ("tensorflow", "jax")
+
+
+def import_keras():
+    """Import Keras as the study computes with it, whatever the user's keras.json says: float32, channels last.
+
+    Raises ConfigError for a backend other than TensorFlow and JAX, and where Keras cannot read keras.json.
+    """
+    keras_backend()
+    try:
+        import keras
+    except (AttributeError, TypeError, ValueError) as error:
+        raise ConfigError(
+            f"{_keras_json()}: Keras cannot start with it ({type(error).__name__}: {error}); correct or delete it"
+        ) from error
+    keras.config.set_floatx("float32")
+    keras.config.set_epsilon(1e-7)
+    keras.config.set_image_data_format("channels_last")
+    return keras
+
+
+def start_keras_quietly():
+    """Import Keras and start its backend without the lines that TensorFlow's libraries print on a machine with no GPU."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    with quiet_stderr():
+        import_keras().ops.zeros(())
+
+
+@contextmanager
+def quiet_stderr():
+    """Nothing is written to standard error, by C++ code past sys.stderr neither."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    try:
+        with open(os.devnull, "w") as nothing:
+            os.dup2(nothing.fileno(), 2)
+            yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
+@contextmanager
+def left_out(*packages):
+    """Let imports go without packages that they take along where installed, unless they are loaded already.
+
+    TensorFlow and Keras look for notebooks', plotting and table packages: a third of the seconds and 200 MB of every
+    training process's start.
+    """
+    hidden = [name for name in packages if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(hidden))
+    try:
+        yield
+    finally:
+        for name in hidden:
+            sys.modules.pop(name, None)
+
+
+def keras_backend():
+    """The backend that Keras will load, without loading it: $KERAS_BACKEND, its configuration file's, or TensorFlow.
+
+    Raises ConfigError for any but TensorFlow and JAX.
+    """
+    backend, source = os.environ.get("KERAS_BACKEND"), "$KERAS_BACKEND"
+    if not backend:
+        source = "keras.json"
+        try:
+            backend = str(json.loads(_keras_json().read_text(encoding="utf-8"))["backend"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return "tensorflow"
+    if backend not in BACKENDS:
+        raise ConfigError(
+            f"{source} asks Keras for the backend {backend!r:.80}; the study runs on tensorflow or jax: set "
+            f'KERAS_BACKEND=tensorflow, or "backend" in {_keras_json()}'
+        )
+    return backend
+
+
+def _keras_json():
+    return Path(os.path.expanduser(os.environ.get("KERAS_HOME") or "~/.keras")) / "keras.json"
+
+
+def device_name():
+    """What the backend computes on: the accelerator's name, else the processor's. For use where Keras is loaded."""
+    import keras
+
+    if keras.backend.backend() == "jax":
+        import jax
+
+        device = jax.devices()[0]
+        if device.platform != "cpu":
+            return device.device_kind
+    elif any(not name.startswith("cpu") for name in keras.distribution.list_devices()):
+        return next(name for name in keras.distribution.list_devices() if not name.startswith("cpu"))
+    return cpu_name()
+
+
+def keep_compiled(folder):
+    """On an accelerator, let JAX keep the programs that it compiles in a folder: the runs of a study share most of them, and
+    they give the same numbers twice even where the compiler chooses among algorithms by measuring them."""
+    if keras_backend() == "jax" and device_name() != cpu_name():
+        import jax
+
+        if not jax.config.jax_compilation_cache_dir:
+            jax.config.update("jax_compilation_cache_dir", str(folder))
+            jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)

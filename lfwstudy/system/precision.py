@@ -1,0 +1,51 @@
+"""Which precision does this machine compute in? bfloat16 where it has the arithmetic, else float32."""
+
+import subprocess
+import sys
+from functools import lru_cache
+from pathlib import Path
+
+from lfwstudy.system.backend import device_name, keras_backend
+from lfwstudy.system.machine import cpu_flags, cpu_name
+from lfwstudy.system.processes import environment
+
+
+def resolve_precision(wanted):
+    """`float32` or `bfloat16`; `auto` is bfloat16 where the processor (AVX512-BF16, AMX) or an accelerator has it."""
+    if wanted != "auto":
+        return wanted
+    return "bfloat16" if has_bfloat16() else "float32"
+
+
+def has_bfloat16():
+    """Whether the processor (AVX512-BF16, AMX) or an accelerator has bfloat16 arithmetic."""
+    return bool({"avx512_bf16", "amx_bf16"} & cpu_flags()) or _has_accelerator()
+
+
+def precision_warning(precision):
+    """A sentence where this machine has no arithmetic of its own for a precision, else None."""
+    if precision == resolve_precision("auto") or precision == "float32":
+        return None
+    return (
+        f"this study computes in {precision}, which this processor ({cpu_name()}) only emulates: training takes "
+        "as long as in float32, and the numbers are the same up to rounding; a machine with AVX512-BF16, AMX "
+        "or an accelerator trains twice as fast"
+    )
+
+
+def _has_accelerator():
+    """Whether there is an accelerator, and a backend that sees it: TensorFlow's usual package for one computes on the CPU."""
+    if keras_backend() == "jax" and "keras" in sys.modules:  # this process has JAX's devices already
+        return device_name() != cpu_name()
+    return _has_device_file() and _backend_sees_one()
+
+
+def _has_device_file():
+    return Path("/dev/nvidia0").exists() or Path("/dev/dxg").exists()
+
+
+@lru_cache(maxsize=1)
+def _backend_sees_one():
+    # Asked in a process of its own: this one would keep the device's memory.
+    asked = "import keras, sys; sys.exit(all(name.startswith('cpu') for name in keras.distribution.list_devices()))"
+    return subprocess.run([sys.executable, "-c", asked], capture_output=True, env=environment()).returncode == 0

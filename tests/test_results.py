@@ -1,0 +1,173 @@
+"""A study is read from its folder alone: no image, no data set, no cache."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from test_study import study, trained  # noqa: F401
+
+from lfwstudy.data import registry
+from lfwstudy.errors import DataError, StudyError
+from lfwstudy.study import study as studies
+from lfwstudy.study.results import Results
+from lfwstudy.study.settings import RESULT_COLUMNS
+from lfwstudy.study.study import Study
+from lfwstudy.system.files import read_csv, read_json, write_json
+
+KEPT = sorted(path.parent for path in Path(__file__).parents[1].glob("results/*/study.json"))
+
+
+@pytest.fixture
+def nothing_at_hand(monkeypatch, tmp_path):
+    """From the call on, there is no image: not in the cache, not in a folder, and none can be drawn."""
+
+    def call():
+        monkeypatch.setenv("LFWSTUDY_CACHE", str(tmp_path / "empty"))
+        monkeypatch.delenv("LFWSTUDY_DATA", raising=False)
+        studies._load_data.cache_clear()
+
+        def gone(*_, **__):
+            raise DataError("the images are gone")
+
+        monkeypatch.setattr(registry, "resolve_data_dir", gone)
+        monkeypatch.setattr(studies, "prepare_bank", gone)
+
+    return call
+
+
+def texts(rows):
+    """Rows as a CSV file has them, of the columns that stand-ins for runs have."""
+    return [{key: str(row[key]) for key in ("stage", "variant", "seed", "run", "val_accuracy_at_best")} for row in rows]
+
+
+def without_record(out):
+    """A folder's study.json as earlier versions wrote it."""
+    record = read_json(out / "study.json")
+    for entry in record["combinations"]:
+        del entry["runs"]
+    write_json(out / "study.json", record)
+
+
+def test_a_finished_study_is_read_without_its_images_and_elsewhere(tmp_path, trained, nothing_at_hand):  # noqa: F811
+    trained[1]["batchnorm/before-activation"] = (0.9, 0.3)
+    opened = study(tmp_path, "base,early-stopping,batchnorm", seeds=2)
+    rungs = opened.climb(train=True)
+    nothing_at_hand()
+    elsewhere = shutil.move(opened.out, tmp_path / "elsewhere")
+    results = Results.open(elsewhere)
+    assert results.climb() == rungs and results.best() == rungs[-1].after
+    assert texts(results.rows()) == texts(read_csv(elsewhere / "results.csv"))
+    assert results.best_run()["variant"] == "before-activation" and results.is_complete(results.climb())
+    assert not (tmp_path / "empty").exists()
+
+
+@pytest.mark.parametrize("kind", [Results, Study])
+def test_what_is_half_finished_is_told_apart_without_images(tmp_path, trained, nothing_at_hand, kind):  # noqa: F811
+    opened = study(tmp_path, "base,early-stopping", seeds=2)
+    opened.climb("base", train=True)
+    opened.record_runs()
+    planned = opened.next_runs()
+    (opened.store.folder(planned[0].run)).mkdir()
+    (opened.store.folder(planned[0].run) / "log.txt").write_text("error: out of memory\n")
+    nothing_at_hand()
+    results = kind.open(tmp_path / "out")
+    base, stopping = results.climb()
+    assert base.complete() and not stopping.complete() and [s.run for s in stopping.specs()] == [s.run for s in planned]
+    assert results.why_incomplete(stopping).startswith(
+        "patience5, seed 0: out of memory; patience5, seed 1: never started"
+    )
+    assert [row["stage"] for row in results.rows()] == ["base", "base"]
+
+
+def test_a_folder_of_an_earlier_version_is_read_and_resumed_without_training(tmp_path, trained, nothing_at_hand):  # noqa: F811
+    done, _ = trained
+    opened = study(tmp_path, "base,batchnorm")
+    rungs = opened.climb(train=True)
+    without_record(opened.out)
+    assert Results.open(opened.out).climb() == rungs
+    count = len(done)
+    resumed = study(tmp_path, "base,batchnorm")
+    assert resumed.climb(train=True) == rungs and len(done) == count
+    resumed.write_results()
+    assert "runs" in read_json(opened.out / "study.json")["combinations"][0]
+    (opened.out / "results.csv").unlink()
+    nothing_at_hand()
+    assert Results.open(opened.out).climb() == rungs
+
+
+def test_runs_of_an_open_choice_are_recorded_once_it_is_made(tmp_path, trained):  # noqa: F811
+    opened = study(tmp_path, "early-stopping,batchnorm,lr-schedule")
+    opened.record_runs()
+    recorded = {place.stage for place in Results.open(opened.out).recorded}
+    assert recorded == {"base", "early-stopping", "batchnorm"}
+    opened.climb(train=True)
+    assert "lr-schedule" in {place.stage for place in Results.open(opened.out).recorded}
+    # A seed more, and the choice is open again: what was trained from the old one is no longer part of the ladder.
+    more = study(tmp_path, "early-stopping,batchnorm,lr-schedule", seeds=2)
+    more.record_runs()
+    assert "lr-schedule" not in {place.stage for place in Results.open(opened.out).recorded}
+
+
+def test_a_combination_is_opened_by_what_it_is_called(tmp_path, trained):  # noqa: F811
+    study(tmp_path, "base").climb(train=True)
+    view2 = study(tmp_path, "base", protocol="view2")
+    view2.climb(train=True)
+    out = tmp_path / "out"
+    assert Results.open(out).settings.protocol == "view1"
+    results = Results.open(out, {"protocol": "view2"})
+    assert [row["fold"] for row in results.rows()] == list(range(1, 11)) and results.frame()["split"].isna().all()
+    without_record(out)
+    assert [c.rows() for c in Results.open(out).combinations()] == [c.rows() for c in view2.combinations()]
+    with pytest.raises(StudyError, match="no ladder with ladder beyond"):
+        Results.open(out, {"ladder": "beyond"})
+
+
+@pytest.mark.parametrize("folder", KEPT, ids=lambda path: path.name)
+def test_kept_studies_are_read_as_their_results_have_them(folder):
+    results = Results.open(folder)
+    rungs = results.climb()
+    filed = read_csv(folder / "results.csv")
+    rows = results.rows(rungs)
+    assert [(row["stage"], row["variant"], str(row["seed"]), row["run"]) for row in rows] == [
+        (row["stage"], row["variant"], row["seed"], row["run"]) for row in filed
+    ]
+    assert [str(row["carried_forward"]).lower() for row in rows] == [row["carried_forward"] for row in filed]
+    assert results.best(rungs).specs[0].run in {row["run"] for row in filed}
+    components = results.test_components()
+    assert components.shape == results.correct(results.best(rungs)).shape[1:] == (1000,)
+    assert results.differences(rungs)
+
+
+def test_frames_are_tidy_and_their_numbers_are_numbers():
+    results = Results.open(KEPT[-1])
+    frame = results.frame()
+    assert list(frame.columns) == RESULT_COLUMNS and len(frame) == len(results.rows())
+    assert frame["seed"].dtype == "Int64" and frame["fold"].isna().all() and frame["carried_forward"].dtype == bool
+    assert frame["test_accuracy"].dtype == np.float64 and frame["seconds_total"].gt(0).all()
+    histories = results.histories()
+    assert list(histories.columns[:6]) == ["stage", "variant", "seed", "fold", "run", "epoch"]
+    assert histories.groupby("run").size().to_dict() == dict(zip(frame["run"], frame["epochs_run"]))
+    scored = results.predictions().query("run == @frame.run[0]")
+    right = (scored["score"] > 0.5) == (scored["label"] > 0.5)
+    assert len(scored) == 1000 and right.mean() == pytest.approx(frame["test_accuracy"][0])
+
+
+def test_an_empty_study_has_empty_frames(tmp_path, trained):  # noqa: F811
+    study(tmp_path, "base")
+    results = Results.open(tmp_path / "out")
+    assert results.frame().empty and list(results.frame().columns) == RESULT_COLUMNS
+    assert results.histories().empty and results.predictions().empty and results.best() is None
+    with pytest.raises(StudyError, match="no finished run"):
+        results.test_components()
+
+
+def test_the_record_names_every_run_at_its_place(tmp_path, trained):  # noqa: F811
+    opened = study(tmp_path, "base", seeds=2)
+    opened.climb(train=True)
+    (entry,) = json.loads((opened.out / "study.json").read_text())["combinations"]
+    assert entry["runs"] == [
+        {"stage": "base", "variant": "base", "seed": seed, "fold": None, "run": run}
+        for seed, run in enumerate(s.run for s in opened.climb()[0].specs())
+    ]
