@@ -75,7 +75,7 @@ def tiny():
 def data(tiny):
     """The bank and the pairs of `tiny`."""
     from lfwstudy.data.prepare import prepare_bank
-from lfwstudy.data.protocols import load_pairs
+    from lfwstudy.data.protocols import load_pairs
 
     return prepare_bank(tiny.data), load_pairs(tiny.data)
 

@@ -1,29 +1,14 @@
-"""How does the backend compute? Keras set up for the study, and what backends do each in a way of their own."""
+"""How does the backend compute? What backends do each in a way of their own; Keras, imported as the study needs it."""
 
-import os
 from collections.abc import Callable
 from functools import cache
 from typing import Any, ClassVar
 
-from lfwstudy.system.backend import import_keras, keras_backend, left_out
+from lfwstudy.system.backend import import_keras
 
-# TensorFlow reads these once, when Keras imports it.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-os.environ.setdefault("TF_DETERMINISTIC_OPS", "1")
-os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
-# Keeps freed memory for the next tensor: returning 100 MB pieces to the system and faulting them in again took a quarter of
-# a step.
-os.environ.setdefault("TF_CPU_ALLOCATOR_USE_BFC", "true")
-# Off by default without AVX512-VNNI; with AVX2 alone, oneDNN's convolutions make a step of the small networks five times
-# faster, one of the full network 1.3 times.
-os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
-
-# TensorFlow looks for JAX; where JAX is the backend, Keras loads it.
-with left_out("IPython", "matplotlib", "pandas", "sklearn", *(["jax"] if keras_backend() == "tensorflow" else [])):
-    import_keras()
-
-import keras
-from keras import ops
+import_keras()
+import keras  # noqa: E402
+from keras import ops  # noqa: E402
 
 # An array or variable of the backend.
 Tensor = Any

@@ -47,8 +47,9 @@ def fourier_convolution(images: Tensor, kernel: Tensor) -> Tensor:
                 back = [tf.matmul(wanted, part, transpose_b=True) for part in kernels]
                 written = written.write(written.size(), _images(*back, -1j, side, side))
                 seen = _spectrum(images[some], side)
-                to_kernel = kernel_of(*(tf.matmul(seen, part, transpose_a=True) for part in (wanted, turned)))
-                return written, total + to_kernel
+                return written, total + kernel_of(
+                    *(tf.matmul(seen, part, transpose_a=True) for part in (wanted, turned))
+                )
 
             written, total = in_turn(images, add, room_for(tf.float32, images.shape), tf.zeros_like(kernel))
             return written.concat(), total
@@ -57,8 +58,7 @@ def fourier_convolution(images: Tensor, kernel: Tensor) -> Tensor:
 
         def write(some: slice, written: tf.TensorArray) -> list[tf.TensorArray]:
             seen = _spectrum(images[some], side)
-            products = [tf.matmul(seen, part) for part in kernels]
-            return [written.write(written.size(), _images(*products, 1j, side, out))]
+            return [written.write(written.size(), _images(*(tf.matmul(seen, part) for part in kernels), 1j, side, out))]
 
         (written,) = in_turn(images, write, room_for(tf.float32, (None, out, out, kernel.shape[3])))
         return written.concat(), gradient

@@ -148,11 +148,9 @@ def by_fourier(layer: keras.layers.Conv2D, shape: Sequence[int | None]) -> bool:
 
 
 def first_blocks(blocks: Sequence[Sequence[keras.layers.Layer]], images: Tensor) -> Tensor:
-    """Convolutions of images, each with its ReLU and pooling: their outputs, and their gradients a few images at a time.
+    """Convolutions of images, each with its ReLU and pooling.
 
-    What the convolutions give are the largest tensors of a step by far: they are computed once more for the gradient instead
-    of kept (Chen et al. 2016), and neither they nor their gradients are ever there for the whole batch; but see
-    `_first_block`.
+    What the convolutions give are the largest tensors of a step by far.
 
     Parameters
     ----------
@@ -161,10 +159,30 @@ def first_blocks(blocks: Sequence[Sequence[keras.layers.Layer]], images: Tensor)
         They pass no gradient.
     """
     convolution, relu, pooling = blocks[0]
-    kind = convolution.compute_dtype
     apart = pooling.strides == pooling.pool_size
     if len(blocks) == images.shape[-1] == 1 and apart and not convolution.sums_in_float32():
-        return _first_block(convolution, relu, images)
+        return _with_pixels_as_channels(convolution, relu, images)
+    return _in_slices(blocks, images)
+
+
+def after_blocks(tower: keras.Model, blocks: Sequence[Sequence[keras.layers.Layer]]) -> keras.Model:
+    """What follows a tower's first blocks, with pooling before the ReLU as in these: the same values, and a quarter of them
+    for the ReLU and its gradient."""
+    layers = tower.layers[1 + sum(map(len, blocks)) :]
+    for at, layer in enumerate(layers[1:]):
+        if isinstance(layer, keras.layers.MaxPooling2D):
+            layers[at : at + 2] = layer, layers[at]
+    before = blocks[-1][-1].output
+    given = x = keras.Input(before.shape[1:], dtype=before.dtype)
+    for layer in layers:
+        x = layer(x)
+    return keras.Model(given, x)
+
+
+def _in_slices(blocks: Sequence[Sequence[keras.layers.Layer]], images: Tensor) -> Tensor:
+    """`first_blocks` a few images at a time: what the convolutions give is computed once more for the gradient instead of kept
+    (Chen et al. 2016), and neither that nor its gradient is ever there for the whole batch."""
+    kind = blocks[0][0].compute_dtype
 
     def chain(x: Tensor, *weights: Tensor) -> Tensor:
         for (convolution, relu, pooling), kernel, bias in zip(blocks, weights[::2], weights[1::2]):
@@ -194,23 +212,9 @@ def first_blocks(blocks: Sequence[Sequence[keras.layers.Layer]], images: Tensor)
     return computed(images, *(tf.convert_to_tensor(weight.value) for weight in weights))
 
 
-def after_blocks(tower: keras.Model, blocks: Sequence[Sequence[keras.layers.Layer]]) -> keras.Model:
-    """What follows a tower's first blocks, with pooling before the ReLU as in these: the same values, and a quarter of them
-    for the ReLU and its gradient."""
-    layers = tower.layers[1 + sum(map(len, blocks)) :]
-    for at, layer in enumerate(layers[1:]):
-        if isinstance(layer, keras.layers.MaxPooling2D):
-            layers[at : at + 2] = layer, layers[at]
-    before = blocks[-1][-1].output
-    given = x = keras.Input(before.shape[1:], dtype=before.dtype)
-    for layer in layers:
-        x = layer(x)
-    return keras.Model(given, x)
-
-
-def _first_block(convolution: keras.layers.Conv2D, relu: keras.layers.Layer, images: Tensor) -> Tensor:
-    """`first_blocks` of one convolution of one channel with pooling over pixels that do not overlap, where the processor
-    computes in bfloat16. What it gives has half the bytes then, and is kept.
+def _with_pixels_as_channels(convolution: keras.layers.Conv2D, relu: keras.layers.Layer, images: Tensor) -> Tensor:
+    """`first_blocks` of one convolution of one channel with pooling over pixels that do not overlap, where the hardware
+    computes in bfloat16. What the convolution gives has half the bytes then, and is kept.
 
     The pixels that are pooled into one are channels here, four times as many, and so are those of the images: convolutions
     of one channel, and their kernels' gradient above all, make poor use of matrix units.
