@@ -1,4 +1,4 @@
-"""Figures in the READMEs are of the runs that they name, and of no others."""
+"""Figures in README.md and docs/ are of the runs that they name, and of no others."""
 
 import numpy as np
 import pytest
