@@ -83,6 +83,8 @@ def test_every_page_of_the_documentation_is_in_its_index():
 def test_the_readme_is_a_screen_and_a_half():
     text = README.read_text(encoding="utf-8")
     assert len(text.splitlines()) <= 150 and len(text.split()) <= 1000
+    summary = text.partition("<!-- summary -->")[2].partition("<!-- /summary -->")[0]
+    assert 1 <= len(re.findall(r"^\|", summary, re.M)) - 2 <= 6
 
 
 @every([*PAGES, ROOT / "CONTRIBUTING.md"])
