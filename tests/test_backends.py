@@ -126,7 +126,7 @@ def test_jax_trains_without_tensorflow_and_its_run_counts(tiny, tmp_path, change
 _POOLING = """
 import jax, numpy as np
 from keras import layers
-from lfwstudy.model import Pooling
+from lfwstudy.network.siamese import Pooling
 
 rng = np.random.default_rng(0)
 for stride in (1, 2):

@@ -14,6 +14,7 @@ from test_load import fill
 from lfwstudy import config, workflow
 from lfwstudy.config import DataConfig
 from lfwstudy.data.prepare import prepare_bank
+from lfwstudy.data.protocols import load_pairs
 from lfwstudy.data.protocols import StudyPairs, load_pairs
 from lfwstudy.report import tables
 from lfwstudy.runs.store import FILES, Store
@@ -191,7 +192,8 @@ def test_a_resume_state_of_another_run_is_not_resumed_from(tmp_path, caplog):
 FILL_CACHE = """
 import sys
 from lfwstudy.config import DataConfig
-from lfwstudy.datasets import load_pairs, prepare_bank
+from lfwstudy.data.prepare import prepare_bank
+from lfwstudy.data.protocols import load_pairs
 config = DataConfig(dataset=sys.argv[1], side=41)
 print(load_pairs(config, sys.argv[2]).digest(prepare_bank(config, sys.argv[2])))
 """

@@ -1,4 +1,4 @@
-"""Figures in the READMEs are of the runs that they name, and of no others."""
+"""Figures in README.md and docs/ are of the runs that they name, and of no others."""
 
 import numpy as np
 import pytest
@@ -68,6 +68,20 @@ def test_view_2_has_no_mean_before_its_ten_folds_are_there(tmp_path):
     keep(tmp_path, "base", 10, 0.9)
     assert readme_blocks.view2(tmp_path, STAGE) is None and readme_blocks.view2(tmp_path / "nothing", STAGE) is None
     assert len(readme_blocks.view2(tmp_path, "base")[0]) == 10
+
+
+@pytest.mark.parametrize("page, link", [("README.md", "results/a.png"), ("docs/a.md", "../results/a.png")])
+def test_a_block_is_filled_with_links_that_hold_on_its_page(tmp_path, monkeypatch, page, link):
+    monkeypatch.setattr(readme_blocks, "ROOT", tmp_path)
+    monkeypatch.setattr(readme_blocks, "BLOCKS", {"one": lambda: "![a](results/a.png)", "other": lambda: "text"})
+    (tmp_path / "docs").mkdir()
+    path = tmp_path / page
+    path.write_text("before\n<!-- one -->\nold\n<!-- /one -->\nbetween `<!-- other -->`\n")
+    filled = f"before\n<!-- one -->\n![a]({link})\n<!-- /one -->\nbetween `<!-- other -->`\n"
+    assert readme_blocks.filled(path) == filled
+    path.write_text("<!-- three -->\n<!-- /three -->\n")
+    with pytest.raises(KeyError, match="three"):
+        readme_blocks.filled(path)
 
 
 @pytest.mark.parametrize("stage", readme_blocks.VIEW2)

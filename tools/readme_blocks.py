@@ -1,9 +1,10 @@
-"""Measured figures in the READMEs: written from results.csv by `python -m tools.readme_blocks`, never typed.
+"""Measured figures in README.md and docs/: written from results/ by `python -m tools.readme_blocks`, never typed.
 
-A block between `<!-- results -->` and `<!-- /results -->` is replaced, and likewise those that BLOCKS names, from the runs and
-the JSON files in results/; a test compares them with the files.
+What stands between `<!-- NAME -->` and `<!-- /NAME -->` on a page is replaced by the block of that name in BLOCKS, made from the
+runs and the JSON files in results/; a test compares the pages with the files.
 """
 
+import re
 import sys
 from pathlib import Path
 
@@ -38,7 +39,9 @@ VIEW2 = {
 }
 # Both of the report's ladders with its hyperparameters; empty until they are trained.
 REPORT = "results/lfw-deepfunneled"
-PLACES = (("README.md", REPORT), *([(f"{REPORT}/README.md", REPORT)] if (ROOT / REPORT).is_dir() else []))
+# The report's own best network: stage and variant.
+REPORT_BEST = ("augmentation", "after-activation")
+PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *ROOT.glob(f"{REPORT}/README.md"))
 # What stands in a block whose file is not there.
 NOT_MEASURED = "Not measured with the present network yet."
 
@@ -70,6 +73,33 @@ def curves(folder):
         f"{first['dataset']}, profile {first['profile']}, split {first['split']}, "
         f"seed{_seeds(rows)}, {first['precision']}, {first['device']}",
     )
+
+
+def summary_block(folder=REPORT, beyond=SHALLOW):
+    """Markdown of the README's few rows: the report's best network, the same one trained here, and the best beyond it."""
+    lines = [
+        "| network | trained on | tested on | test accuracy, % [95 %] |",
+        "|---|---|---|---|",
+        f"| the report's best, as published | LFW-a, pairs only | View 1 | {percent(published(*REPORT_BEST).accuracy)} |",
+    ]
+    for rows in ladders(folder):
+        runs = [row for row in rows if (row["stage"], row["variant"]) == REPORT_BEST]
+        lines += [_summary_row(f"the same network, `--ladder {rows[0]['ladder']}`", runs, folder)] if runs else []
+    groups = beyond_groups(beyond).items()
+    lines += [_summary_row(f"`{stage}`", runs, beyond) for (stage, _), runs in groups if stage != "base"]
+    if folds := view2(VIEW2["all-people-shallow"], "all-people-shallow"):
+        lines.append(
+            f"| `all-people-shallow` | eight of ten sets of people | View 2 | {percent(folds[1])} ± {percent(folds[2])} "
+            "(ten folds, standard error) |"
+        )
+    return "\n".join(lines)
+
+
+def _summary_row(name, runs, folder):
+    store = Store(ROOT / folder / "runs")
+    data = store.record(runs[0]["run"])[0]["config"]["data"]
+    trained_on = f"`{data['dataset']}`, {PICTURE_CLASSES[data['pictures']]}"
+    return f"| {name} | {trained_on} | View 1 | {_measured(runs, store)} (mean of {len(runs)} seeds) |"
 
 
 def headline_block(folder=REPORT, beyond=SHALLOW):
@@ -155,22 +185,13 @@ def _ladder(rows, store):
         groups.setdefault((row["stage"], row["variant"]), []).append(row)
     for (stage, variant), runs in groups.items():
         p = published(stage, variant) if _as_described(runs[0], store) else None
-        scored = [store.scores(row["run"]) for row in runs if row["test_accuracy"] not in ("", "nan")]
-        measured = (
-            _with_interval(
-                np.stack([(s["score"] > 0.5) == (s["label"] > 0.5) for s in scored]),
-                _components(store.predictions(runs[0]["run"], "test")),
-            )
-            if scored
-            else ""
-        )
         lines.append(
             " | ".join(
                 [
                     f"| {stage}",
                     variant + (" ►" if runs[0]["carried_forward"] == "true" else ""),
                     percent(p.accuracy) if p else "",
-                    measured,
+                    _measured(runs, store),
                     _mean(runs, "test_accuracy_at_best", 100),
                     _mean(runs, "val_accuracy_at_best", 100),
                     f"{_mean(runs, 'test_tpr', 100)} / {_mean(runs, 'test_tnr', 100)}",
@@ -203,6 +224,14 @@ def _ladder(rows, store):
     if missing:
         lines.append(f"\nNot finished yet: {', '.join(missing)}; what is carried forward may change with it.")
     return "\n".join(lines)
+
+
+def _measured(runs, store):
+    """Test accuracy of a variant's runs with its interval; empty where none is scored."""
+    scored = [store.scores(row["run"]) for row in runs if row["test_accuracy"] not in ("", "nan")]
+    correct = [(s["score"] > 0.5) == (s["label"] > 0.5) for s in scored]
+    components = _components(store.predictions(runs[0]["run"], "test")) if scored else None
+    return _with_interval(np.stack(correct), components) if scored else ""
 
 
 def _as_described(row, store):
@@ -747,17 +776,21 @@ def growth_block(file="results/growth.json"):
     )
 
 
-def published_text(text, folder):
-    """A README's text with its blocks made anew. Raises ValueError where it has none of results."""
-    text = _replaced(text, "results", block(folder))
-    for name, content in BLOCKS.items():
-        if f"<!-- {name} -->" in text:
-            text = _replaced(text, name, content())
-    return text
+def filled(page):
+    """A page's text with its blocks made again, links relative to the page. Raises KeyError for an unknown block."""
+    up = "../" * (len(page.relative_to(ROOT).parts) - 1)
+
+    def block_of(match):
+        content = BLOCKS[match[1]]().replace("](results/", f"]({up}results/")
+        return f"<!-- {match[1]} -->\n{content}\n<!-- /{match[1]} -->"
+
+    return re.sub(r"^<!-- (\w+) -->\n.*?^<!-- /\1 -->", block_of, page.read_text(encoding="utf-8"), flags=re.S | re.M)
 
 
 # What stands between <!-- name --> and <!-- /name -->.
 BLOCKS = {
+    "summary": summary_block,
+    "results": lambda: block(REPORT),
     "headline": headline_block,
     "reproduction": reproduction_block,
     "larger": larger_block,
@@ -774,28 +807,18 @@ BLOCKS = {
 }
 
 
-def _replaced(text, name, content):
-    begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
-    before, found, rest = text.partition(begin)
-    _, closed, after = rest.partition(end)
-    if not found or not closed:
-        raise ValueError(f"no block {begin} ... {end}")
-    return f"{before}{begin}\n{content}\n{end}{after}"
-
-
 def main():
-    """Rewrite the blocks of all READMEs, and the figures that they show."""
+    """Rewrite the blocks of all pages, and the figures that they show."""
     from lfwstudy.report import figures
 
-    for folder in dict.fromkeys(folder for _, folder in PLACES if (ROOT / folder).is_dir()):
-        curves(folder).savefig(ROOT / folder / "curves.png", dpi=120)
+    if (ROOT / REPORT).is_dir():
+        curves(REPORT).savefig(ROOT / REPORT / "curves.png", dpi=120)
     if (ROOT / BEYOND / "results.csv").is_file():
         seconds_figure().savefig(ROOT / BEYOND / "seconds.png", dpi=120)
     if (ROOT / "results/growth.json").is_file():
         figures.growth(read_json(ROOT / "results/growth.json")).savefig(ROOT / "results/growth.png", dpi=120)
-    for readme, folder in PLACES:
-        path = ROOT / readme
-        write_text(path, published_text(path.read_text(encoding="utf-8"), folder))
+    for page in PAGES:
+        write_text(page, filled(page))
     return 0
 
 

@@ -298,8 +298,9 @@ class Results:
         keys, given = [], []
         for rung in rungs:
             before = self.correct(rung.before) if rung.before else None
-            for candidate in rung.candidates if before is not None else ():
-                if (own := self.correct(candidate)) is not None:
+            for candidate in rung.candidates:
+                own = self.correct(candidate)
+                if own is not None and before is not None:
                     shared = min(len(own), len(before))  # a stage may have more seeds than the one before it
                     keys.append((rung.stage.id, candidate.variant))
                     given.append((own[:shared], before[:shared]))
