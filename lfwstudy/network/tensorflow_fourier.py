@@ -12,7 +12,7 @@ from lfwstudy.network.operations import Tensor
 IMAGES_AT_ONCE = 32
 
 
-def fourier_savings(images: Sequence[int], kernel: Sequence[int]) -> float:
+def fourier_savings(images: Sequence[Any], kernel: Sequence[Any]) -> float:
     """How many times fewer multiply-adds `fourier_convolution` needs than the direct one, by the shapes of its arguments."""
     (_, side, _, channels), (size, _, _, filters) = images, kernel
     half, out = len(_half(side)), side - size + 1
@@ -45,7 +45,7 @@ def fourier_convolution(images: Tensor, kernel: Tensor) -> Tensor:
             def add(some: slice, written: tf.TensorArray, total: Tensor) -> tuple[tf.TensorArray, Tensor]:
                 wanted, turned = (_spectrum(upstream[some], side, factor) for factor in (1, -1j))
                 back = [tf.matmul(wanted, part, transpose_b=True) for part in kernels]
-                written = written.write(written.size(), _images(*back, -1j, side, side))
+                written = written.write(written.size(), _images(back, -1j, side, side))
                 seen = _spectrum(images[some], side)
                 return written, total + kernel_of(
                     *(tf.matmul(seen, part, transpose_a=True) for part in (wanted, turned))
@@ -58,7 +58,7 @@ def fourier_convolution(images: Tensor, kernel: Tensor) -> Tensor:
 
         def write(some: slice, written: tf.TensorArray) -> list[tf.TensorArray]:
             seen = _spectrum(images[some], side)
-            return [written.write(written.size(), _images(*(tf.matmul(seen, part) for part in kernels), 1j, side, out))]
+            return [written.write(written.size(), _images([tf.matmul(seen, part) for part in kernels], 1j, side, out))]
 
         (written,) = in_turn(images, write, room_for(tf.float32, (None, out, out, kernel.shape[3])))
         return written.concat(), gradient
@@ -114,15 +114,15 @@ def _spectrum(images: Tensor, length: int, factor: complex = 1) -> Tensor:
     return tf.reshape(_float32(across.reshape(2 * length, -1)) @ rows, (len(down) * length, -1, channels))
 
 
-def _images(one: Tensor, other: Tensor, factor: complex, length: int, side: int) -> Tensor:
-    """The images whose spectrum is `one` + `factor` * `other`, both as `_spectrum` has them: their first `side` by `side`
-    pixels, float32 (n, side, side, c)."""
-    channels, half = one.shape[2], len(_half(length))
+def _images(parts: Sequence[Tensor], factor: complex, length: int, side: int) -> Tensor:
+    """The images whose spectrum is the first part + `factor` * the second, both as `_spectrum` has them: their first `side` by
+    `side` pixels, float32 (n, side, side, c)."""
+    channels, half = parts[0].shape[2], len(_half(length))
     back = _waves(np.arange(side), np.arange(length), length).conj()
     rows = [
         _float32(_on_parts(by * back).transpose(1, 0, 2, 3).reshape(2 * side, -1))
         @ tf.reshape(part, (half, 2 * length, -1))
-        for by, part in ((1, one), (factor, other))
+        for by, part in zip((1, factor), parts)
     ]
     down = _waves(np.arange(side), _half(length), length).conj() * _counts(length)
     down = np.stack([down.real, -down.imag], 2).reshape(side, -1)

@@ -23,7 +23,8 @@ def main(path):
     """Train the job described by a JSON file; one line where it fails. Exit status 0, 1 where the machine is at fault
     (disk, memory), 2 where the input cannot be used."""
     job = read_json(path)
-    log_progress()
+    logging.basicConfig(format="%(message)s")
+    logging.getLogger("lfwstudy").setLevel(logging.INFO)
     if job.get("ends_with_parent"):
         threading.Thread(target=end_with_parent, args=(job.get("lease"),), daemon=True).start()
     try:
@@ -44,13 +45,6 @@ def main(path):
         print(f"error: run {job['run']}: {what}: {one_line(str(error))[:300]}", file=sys.stderr)
         return 1
     return 0
-
-
-def log_progress():
-    """Let this package's log, a line each, go to standard error."""
-    logger = logging.getLogger("lfwstudy")
-    logger.addHandler(logging.StreamHandler())
-    logger.setLevel(logging.INFO)
 
 
 def run_job(job):

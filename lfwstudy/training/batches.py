@@ -1,7 +1,6 @@
 """What is in a batch? Row numbers of images, targets, and how each image is varied."""
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
@@ -97,7 +96,7 @@ def with_copies(training: TrainingConfig, train: IndexedPairs, side: int, seed: 
     """The training pairs and their offline copies, a pair's copies after it."""
     left, right, label = train
     copies = training.augmented_copies
-    inputs = {
+    inputs: dict[str, np.ndarray] = {
         "left": np.repeat(left, copies + 1).astype(np.int32),
         "right": np.repeat(right, copies + 1).astype(np.int32),
     }
@@ -178,7 +177,7 @@ def _drawn_batches(training: TrainingConfig, people: np.ndarray, side: int, seed
     _, at, images = np.unique(people[drawable], return_inverse=True, return_counts=True)
     enough = images >= training.least_pictures
     drawable, each = drawable[enough[at]], training.pairs_per_person
-    size = min(training.batch_size // each, np.count_nonzero(enough))
+    size = min(training.batch_size // each, int(np.count_nonzero(enough)))
     if size < 2:
         raise RunError(f"fewer than two training people have {training.least_pictures} images")
     count = -(-(training.drawn_people or 0) // size)
@@ -192,8 +191,8 @@ def _drawn_batches(training: TrainingConfig, people: np.ndarray, side: int, seed
 
 
 def _add_online(
-    inputs: dict[str, Any], training: TrainingConfig, people: np.ndarray, side: int, seed: list[int]
-) -> dict[str, Any]:
+    inputs: dict[str, np.ndarray], training: TrainingConfig, people: np.ndarray, side: int, seed: list[int]
+) -> dict[str, np.ndarray]:
     """The inputs, with what is drawn for every image in every epoch."""
     rng = np.random.default_rng(seed)
     for name in SIDES:
