@@ -7,7 +7,7 @@ import numpy as np
 
 from lfwstudy.config import TrainingConfig
 from lfwstudy.data import duplicates as near
-from lfwstudy.data.bank import Bank
+from lfwstudy.data.bank import ImageBank
 from lfwstudy.data.pairs import Pairs, person_of
 from lfwstudy.data.summary import random_splits_in_words
 from lfwstudy.ladder import get_ladder
@@ -44,7 +44,7 @@ def counts(study: "Study") -> Table:
     return Table(columns if comparable else [columns[0], columns[2]], rows, caption, source_line(study))
 
 
-def single_images(bank: Bank) -> Text:
+def single_images(bank: ImageBank) -> Text:
     """How many people have a single image."""
     number = np.unique(person_of(bank.names), return_counts=True)[1]
     return Text(
@@ -175,11 +175,11 @@ def clipped_labels(study: "Study") -> Table:
     """What clipping makes of the labels 0 and 1; says so where no stage of the ladder clips them."""
     if not any(t.label_epsilon_copies or t.label_epsilon_originals for _, t in _trainings(study)):
         return Table.nothing("No stage of this ladder clips its labels.")
-    columns = [Column("epsilon"), Column("label 0 becomes"), Column("label 1 becomes")]
-    rows = []
-    for epsilon in (0.0, 0.01, 0.03):
-        values = (epsilon, *clip_labels([0, 1], epsilon))
-        rows.append({column.name: f"{value:g}" for column, value in zip(columns, values)})
+    columns = [Column(name, "number", digits=3) for name in ("epsilon", "label 0 becomes", "label 1 becomes")]
+    rows = [
+        dict(zip([column.name for column in columns], (epsilon, *clip_labels([0, 1], epsilon))))
+        for epsilon in (0.0, 0.01, 0.03)
+    ]
     caption = "Clipped labels with two classes. Accuracy is always measured against the hard labels."
     return Table(columns, rows, caption, source_line(study))
 

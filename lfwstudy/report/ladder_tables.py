@@ -151,7 +151,7 @@ def _variants(study: "Results", rungs: "Sequence[Rung]") -> "Iterator[tuple[Rung
 
 def _accuracy_row(study: "Results", rung: "Rung", candidate: "Candidate", p: "Published | None") -> dict[str, Any]:
     results = finished_results(study, candidate)
-    means = {name: mean_of(results, name) for name in ("test_loss", "epochs_run", "best_epoch")}
+    means: dict[str, Any] = {name: mean_of(results, name) for name in ("test_loss", "epochs_run", "best_epoch")}
     if LADDERS[study.settings.ladder].has_path():
         means = {
             "test_loss": Beside(p and p.loss, means["test_loss"]),

@@ -59,8 +59,10 @@ def accuracy_with_interval(study: "Results", candidate: "Candidate") -> Interval
     if correct is None or any(r["status"] == "diverged" for r in results):
         return mean
     if len(correct) == 1 and _one_run_each(study):
-        return Interval(mean, *metrics.wilson(int(correct.sum()), correct.size), singles)
-    return Interval(mean, *intervals.mean_interval(correct, study.test_components(), draws=4000), singles)
+        low, high = metrics.wilson(int(correct.sum()), correct.size)
+    else:
+        low, high = intervals.mean_interval(correct, study.test_components(), draws=4000)
+    return Interval(mean, low, high, singles)
 
 
 def interval_words(study: "Results") -> str:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from lfwstudy.study.study import Candidate, Rung
     from lfwstudy.study.study import Study as Results
 
-Rows = Sequence[Mapping[str, float]]
+Rows = Sequence[dict[str, Any]]
 
 
 def reproduced(study: "Results", rungs: "Sequence[Rung]") -> Table:

@@ -1,10 +1,10 @@
 """What was found, in sentences: of a stage, of the whole study, and what it was made from."""
 
 import html
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
 from IPython.display import HTML
 
 from lfwstudy.data.registry import DATASETS
@@ -34,17 +34,18 @@ def outcome(study: "Results", rung: "Rung") -> Text:
     if rung.after is None:
         return Text("Every run of this stage diverged; nothing is carried forward.")
     if rung.before is None:
-        reached = percent(rung.after.score[0])
+        reached = percent(_accuracy(rung.after))
         told = f"The base network reaches a validation accuracy of {reached} % at its best epoch. Later stages start from it."
     elif best := best_candidate(rung):
+        before = rung.before
         told = (
-            f"The best variant, **{best.variant}**, reaches a validation accuracy of {percent(best.score[0])} %, "
-            f"{_gain(best.score[0] - rung.before.score[0])} that of the current best "
-            f"({rung.before.stage}: {rung.before.variant}, {percent(rung.before.score[0])} %). {_carried(study, rung)}"
+            f"The best variant, **{best.variant}**, reaches a validation accuracy of {percent(_accuracy(best))} %, "
+            f"{_gain(_accuracy(best) - _accuracy(before))} that of the current best "
+            f"({before.stage}: {before.variant}, {percent(_accuracy(before))} %). {_carried(study, rung, rung.after, before)}"
         )
     else:
         told = "Every run of this stage diverged; the current best stays."
-    return Text(f"{told} {_caution(study, rung)}")
+    return Text(f"{told} {_caution(study, rung, rung.after)}")
 
 
 def headline(study: "Results", rungs: "Sequence[Rung]") -> Text:
@@ -56,7 +57,7 @@ def headline(study: "Results", rungs: "Sequence[Rung]") -> Text:
     by = "validation" if study.settings.select == "validation" else "the report"
     told = (
         f"The best configuration is **{best.stage}: {best.variant}**: of those carried forward by {by}, it has the highest "
-        f"validation accuracy, {percent(best.score[0])} % at the best epoch"
+        f"validation accuracy, {percent(_accuracy(best))} % at the best epoch"
     )
     if results[0]["test_accuracy"] is not None:
         told += (
@@ -133,17 +134,21 @@ def made_from(study: "Results", rungs: "Sequence[Rung]") -> Table:
     )
 
 
-def _carried(study: "Results", rung: "Rung") -> str:
-    after, before = rung.after, rung.before
+def _accuracy(candidate: "Candidate") -> float:
+    """The validation accuracy that a candidate is chosen by."""
+    return candidate.score[0] if candidate.score else math.nan
+
+
+def _carried(study: "Results", rung: "Rung", after: "Candidate", before: "Candidate") -> str:
     if (after.stage, after.variant) == (before.stage, before.variant):
         if not rung.stage.carry:
             return "By design this stage is never carried forward: its network is several times larger and slower."
         if study.settings.select == "report":
             return "The current best stays, as in the report."
-        return f"The current best stays: no variant is better on validation{_tie(rung)}."
+        return f"The current best stays: no variant is better on validation{_tie(rung, after)}."
     if study.settings.select == "report":
         return f"**{after.variant}** is carried forward, as in the report."
-    return f"**{after.variant}** is carried forward, for its validation {_tie(rung) or 'accuracy'}."
+    return f"**{after.variant}** is carried forward, for its validation {_tie(rung, after) or 'accuracy'}."
 
 
 def _gain(gain: float) -> str:
@@ -154,31 +159,34 @@ def _gain(gain: float) -> str:
     return f"{'less than 0.1' if size == '0.0' else size} points {'above' if gain > 0 else 'below'}"
 
 
-def _tie(rung: "Rung") -> str:
+def _tie(rung: "Rung", chosen: "Candidate") -> str:
     """What decided between candidates of the same validation accuracy; empty where none has that of the one carried forward."""
-    chosen = rung.after
-    others = [c for c in (rung.before, *rung.candidates) if c and c.score is not None]
-    tied = [
-        c for c in others if c.score[0] == chosen.score[0] and (c.stage, c.variant) != (chosen.stage, chosen.variant)
+    others = [
+        c for c in (rung.before, *rung.candidates) if c and (c.stage, c.variant) != (chosen.stage, chosen.variant)
     ]
+    tied = [c for c in others if _accuracy(c) == _accuracy(chosen)]
     if not tied:
         return ""
     names = " and ".join("the current best" if c is rung.before else f"`{c.variant}`" for c in tied)
-    decided = "cross-entropy" if all(c.score[1] < chosen.score[1] for c in tied) else "cross-entropy and order"
+    decided = (
+        "cross-entropy"
+        if all((c.score or ())[1:] < (chosen.score or ())[1:] for c in tied)
+        else "cross-entropy and order"
+    )
     if chosen.stage == rung.stage.id:
         return f"{decided}: at the same accuracy as {names}"
     return f" (at the same accuracy as {names}, {decided} decided)"
 
 
-def _caution(study: "Results", rung: "Rung") -> str:
+def _caution(study: "Results", rung: "Rung", after: "Candidate") -> str:
     runs = study.seeds_of(rung.stage) * len(study.folds())
     count = f"{'one run' if runs == 1 else f'{runs} runs'} of each variant."
-    accuracy = max((c.score or rung.after.score)[0] for c in rung.candidates)
+    accuracy = max(_accuracy(c if c.score else after) for c in rung.candidates)
     scored = next((s.run for c in rung.candidates for s in c.specs if study.store.is_finished(s.run)), None)
     if scored is None or not 0 < accuracy < 1:
         return f"This is {count}"
     pairs = len(study.store.scores(scored, "val")["label"])
     return (
         f"With {counted(pairs, 'validation pair')}, one standard error of an accuracy of {percent(accuracy)} % is "
-        f"{percent(np.sqrt(accuracy * (1 - accuracy) / pairs))} points, and this is {count}"
+        f"{percent(math.sqrt(accuracy * (1 - accuracy) / pairs))} points, and this is {count}"
     )

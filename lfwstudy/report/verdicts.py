@@ -40,10 +40,10 @@ def differences(study: "Results", rungs: "Sequence[Rung]") -> Table:
         Column("McNemar per seed (gained, lost, p)"),
     ]
     rows = [
-        _difference_row(study, rung, candidate, found[rung.stage.id, candidate.variant])
+        _difference_row(study, rung.before, candidate, found[rung.stage.id, candidate.variant])
         for rung in rungs
         for candidate in rung.candidates
-        if (rung.stage.id, candidate.variant) in found
+        if rung.before and (rung.stage.id, candidate.variant) in found
     ]
     one = "With one seed the interval does not include the spread between seeds. " if study.seeds() == 1 else ""
     caption = (
@@ -116,13 +116,13 @@ def replicates(study: "Results") -> Text:
     )
 
 
-def _difference_row(study: "Results", rung: "Rung", candidate: "Candidate", d: Difference) -> dict[str, Any]:
-    tests = [intervals.mcnemar_exact(a, b) for a, b in zip(study.correct(candidate), study.correct(rung.before))]
+def _difference_row(study: "Results", before: "Candidate", candidate: "Candidate", d: Difference) -> dict[str, Any]:
+    tests = [intervals.mcnemar_exact(a, b) for a, b in zip(study.correct(candidate), study.correct(before))]
     several = d.seeds > 1  # the p-value of one seed would be of these two networks, not of what was changed
     return {
-        "stage": rung.stage.id,
+        "stage": candidate.stage,
         "variant": candidate.variant,
-        "against": f"{rung.before.stage}: {rung.before.variant}",
+        "against": f"{before.stage}: {before.variant}",
         "difference [95 %]": Interval(d.difference, d.low, d.high),
         "p": d.p if several else None,
         f"p, corrected for {study.comparisons()}": d.corrected_p if several else None,
@@ -190,14 +190,13 @@ def _why(claim: Claim, found: Difference | None) -> str:
 
 def _slowdown(study: "Results", candidates: Candidates) -> dict[str, str]:
     keys = (("batchnorm", "before-activation"), ("early-stopping", "patience5"))
-    with_norm, without = (claims.published(*key) for key in keys)
-    published = with_norm.seconds_total / with_norm.epochs / (without.seconds_total / without.epochs)
+    printed = [p.seconds_total / p.epochs for key in keys if (p := claims.published(*key))]
     found = [finished_results(study, candidates[key]) if key in candidates else [] for key in keys]
-    seconds = [mean_of(results, "seconds_per_epoch") for results in found]
+    slow, fast = (mean_of(results, "seconds_per_epoch") for results in found)
     return {
         "the report's claim": "Batch-norm makes training only a little slower",
-        "published": f"× {published:.2f} (total time / epochs)",
-        "here [95 %]": f"× {seconds[0] / seconds[1]:.2f}" if all(seconds) else "not run",
+        "published": f"× {printed[0] / printed[1]:.2f} (total time / epochs)",
+        "here [95 %]": f"× {slow / fast:.2f}" if slow and fast else "not run",
         "verdict": "no verdict",
         "why": "Seconds per epoch, before the activation against none; another machine, whose other load is not controlled.",
     }
@@ -233,4 +232,4 @@ def _replicated_here(study: "Results", found: claims.Replicates) -> str:
         return ""
     dataset = study.settings.dataset
     images = "the same images" if dataset == "lfw-a" else f"other images, {dataset} instead of LFW-a"
-    return f" Here, on {images}, these variants average {percent(np.mean(mine))} % ({', '.join(map(percent, mine))})."
+    return f" Here, on {images}, these variants average {percent(float(np.mean(mine)))} % ({', '.join(map(percent, mine))})."
