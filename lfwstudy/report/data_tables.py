@@ -171,16 +171,26 @@ def variation(study: "Study") -> Text:
     return Text(f"{told} ({'; '.join(ranges)}). Validation and test images are never varied. {aligned}")
 
 
+def variation_rows(training: TrainingConfig) -> tuple[str, str, str]:
+    """What the rows of the figure of varied images are."""
+    if training.varies_online():
+        return "originals", "one epoch", "another epoch"
+    return "originals", "first copies", "second copies"
+
+
 def clipped_labels(study: "Study") -> Table:
-    """What clipping makes of the labels 0 and 1; says so where no stage of the ladder clips them."""
+    """What clipping makes of the labels 0 and 1; nothing where no stage of the ladder clips them."""
     if not any(t.label_epsilon_copies or t.label_epsilon_originals for _, t in _trainings(study)):
-        return Table.nothing("No stage of this ladder clips its labels.")
+        return Table()
     columns = [Column(name, "number", digits=3) for name in ("epsilon", "label 0 becomes", "label 1 becomes")]
     rows = [
         dict(zip([column.name for column in columns], (epsilon, *clip_labels([0, 1], epsilon))))
         for epsilon in (0.0, 0.01, 0.03)
     ]
-    caption = "Clipped labels with two classes. Accuracy is always measured against the hard labels."
+    caption = (
+        "Clipped labels, which a stage tries against overconfidence: epsilon is shared among the two classes. Accuracy is always "
+        "measured against the hard labels."
+    )
     return Table(columns, rows, caption, source_line(study))
 
 

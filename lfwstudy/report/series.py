@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from lfwstudy.study.study import Study as Results
 
 Pair = tuple[np.ndarray, np.ndarray, float, str]
+PAIRS_CAPTION = (
+    "In each row the surest answers first, then the least sure. P(same) is the network's confidence that the two images show one "
+    "person; the tick in the bar is the threshold of 0.50. Lines are those of the pair file."
+)
 
 
 def histories(study: "Results", rungs: "Sequence[Rung]") -> pd.DataFrame:
@@ -101,6 +105,16 @@ def scores(study: "Results", candidates: "Iterable[Candidate]", with_stage: bool
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
 
 
+def path(rungs: "Sequence[Rung]") -> "list[Candidate]":
+    """The configurations carried forward, each once, in the ladder's order."""
+    return list({(c.stage, c.variant): c for rung in rungs if (c := rung.after)}.values())
+
+
+def runs(study: "Results", rungs: "Sequence[Rung]") -> pd.DataFrame:
+    """Rows of results.csv of some stages."""
+    return pd.DataFrame(study.rows(rungs))
+
+
 def roc_runs(study: "Results", candidate: "Candidate | None") -> list[tuple[np.ndarray, np.ndarray]]:
     """Labels and scores of a candidate's runs at their best epochs; [] where the test pairs are not scored."""
     if candidate is None or study.correct(candidate) is None:
@@ -160,9 +174,11 @@ def report_points() -> list[dict[str, Any]]:
     ]
 
 
-def telling_pairs(study: "Study", candidate: "Candidate") -> list[tuple[str, list[Pair]]]:
+def telling_pairs(study: "Study", candidate: "Candidate | None") -> list[tuple[str, list[Pair]]]:
     """Pairs of a candidate's first run for `figures.gallery`, with the best epoch's scores: test, or validation where tests are
     not scored."""
+    if candidate is None:
+        return []
     spec = candidate.specs[0]
     bank = study.data(spec.config.data)[0]
     scored = study.store.predictions(spec.run, "test" if study.store.is_finished(spec.run, with_test=True) else "val")

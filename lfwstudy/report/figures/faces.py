@@ -37,6 +37,8 @@ def gallery(
         f"<h3>{html.escape(title)}</h3>{_cards(''.join(_scored_card(*pair) for pair in pairs) or 'none')}"
         for title, pairs in groups
     )
+    if not rows:
+        return HTML("<p>No run is finished.</p>")
     return framed(rows, _foot(caption, source), "Pairs with their scores")
 
 

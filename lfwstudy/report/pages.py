@@ -1,0 +1,228 @@
+"""Executed notebooks in, pages out: nbconvert renders each, one self-contained report.html joins them."""
+
+import html
+import json
+import os
+import re
+import site
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bs4 import BeautifulSoup, Tag
+
+from lfwstudy.report.notebooks import nbformat
+from lfwstudy.report.sanitise import sanitised
+from lfwstudy.report.wording import is_demo, source_line
+from lfwstudy.system.files import write_json, write_text
+
+if TYPE_CHECKING:
+    from lfwstudy.study.study import Study as Results
+
+_TITLE = "How far does a siamese network get at telling faces apart?"
+_STILLS = (
+    "<blockquote><p>These are stills: there is no kernel behind this page. To move things, open notebooks/03_explore.ipynb in "
+    "JupyterLab.</p></blockquote>"
+)
+
+
+@dataclass(frozen=True)
+class Page:
+    """An executed notebook as a part of the report. stem: its file name; anchor: unique within the report."""
+
+    stem: str
+    anchor: str
+    title: str
+    notebook: str
+    parameters: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Section:
+    """A rendered page: HTML, and the ids and texts of its second-level headings."""
+
+    page: Page
+    body: str
+    headings: Sequence[tuple[str, str]] = ()
+
+
+def pages(study: "Results", suffix: str = "", stages: Sequence[str] = ()) -> list[Page]:
+    """The notebooks of one ladder in reading order: summary, data, stages. stages: those of the ladder where none is named."""
+    s = study.settings
+    names = [
+        "dataset",
+        "data_dir",
+        "profile",
+        "ladder",
+        "split",
+        "protocol",
+        "select",
+        "precision",
+        "keep",
+        "test",
+        "cluster",
+    ]
+    shared = {**{name: getattr(s, name) for name in names}, "seeds": study.seeds(), "out": str(study.out)}
+    label = f" ({s.ladder} ladder, {s.protocol}, split {s.split}, by {s.select})" if suffix else ""
+    return [
+        Page(f"02_report{suffix}", f"summary{suffix}", f"Summary{label}", "02_report.ipynb", shared),
+        Page(f"00_data{suffix}", f"data{suffix}", f"The data{label}", "00_data.ipynb", shared),
+        *(
+            Page(
+                f"01_stage-{name}{suffix}",
+                f"{name}{suffix}",
+                f"Stage {name}{label}",
+                "01_stage.ipynb",
+                # Whoever executes the pages has trained what there is to show.
+                {"stage": name, "train": False, **shared},
+            )
+            for name in stages or study.stages()
+        ),
+    ]
+
+
+def all_pages(study: "Results") -> list[Page]:
+    """Pages of every ladder of a study; the first one's file names carry no suffix."""
+    ladders = study.combinations()
+    first = ladders[0].settings.combination() if ladders else {}
+    found = []
+    for ladder in ladders:
+        different = [str(value) for key, value in ladder.settings.combination().items() if value != first[key]]
+        found += pages(ladder, "".join(f"-{value}" for value in different))
+    return found
+
+
+def notebook_path(study: "Results", page: Page) -> Path:
+    """Where a page's executed notebook lies."""
+    return study.out / "notebooks" / f"{page.stem}.ipynb"
+
+
+def mark_gap(study: "Results", page: Page, message: str) -> None:
+    """Note in a page's executed notebook, where there is a readable one, that executing it failed; the report says so."""
+    path = notebook_path(study, page)
+    try:
+        notebook = json.loads(path.read_text(encoding="utf-8"))
+        notebook["metadata"]["lfwstudy_gap"] = message
+    except (FileNotFoundError, ValueError, KeyError, TypeError):  # the report says that it cannot be read
+        return
+    write_json(path, notebook)
+
+
+def render(study: "Results") -> Path:
+    """Render html/*.html and report.html from the executed notebooks; returns the path of report.html."""
+    sections = [_section(study, page) for page in all_pages(study)]
+    (study.out / "html").mkdir(parents=True, exist_ok=True)
+    for section in sections:
+        _write(study, study.out / "html" / f"{section.page.stem}.html", section.page.title, [section])
+    explore = Page("03_explore", "explore", "Explore", "03_explore.ipynb", {})
+    if notebook_path(study, explore).is_file():  # somebody has executed it into the study's folder
+        section = _section(study, explore)
+        stills = Section(explore, _STILLS + section.body, section.headings)
+        _write(study, study.out / "html" / f"{explore.stem}.html", explore.title, [stills])
+    return _write(study, study.out / "report.html", _TITLE, sections)
+
+
+def _write(study: "Results", target: Path, title: str, sections: Sequence[Section]) -> Path:
+    from jinja2 import Environment, FileSystemLoader
+
+    here = Path(__file__).parent
+    template = Environment(autoescape=True, loader=FileSystemLoader(here)).get_template("page.html")
+    style = (here / "page.css").read_text(encoding="utf-8")
+    shown = {"title": title, "source": source_line(study), "demo": is_demo(study)}
+    write_text(target, template.render(sections=sections, style=style, **shown))
+    return target
+
+
+def _section(study: "Results", page: Page) -> Section:
+    """A page's executed notebook as HTML without code, ids made unique; a gap where there is none or it is damaged."""
+    path = notebook_path(study, page)
+    try:
+        notebook = nbformat().read(path, 4)
+        return _rendered(notebook, page)
+    except FileNotFoundError:
+        return Section(page, _gap(f"This part of the study is missing: {page.stem} was not executed."))
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:  # whatever a damaged notebook makes the readers raise
+        return Section(page, _gap(f"{path.name} cannot be read: {type(error).__name__}: {error}"))
+
+
+def _rendered(notebook: Any, page: Page) -> Section:
+    # The notebook's own title gives way to the one computed from the run, which names the data.
+    if any("text/markdown" in o.get("data", {}) for c in notebook.cells for o in c.get("outputs", [])):
+        del notebook.cells[0]
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            # Warnings of libraries are for the executed notebook, not for the reader; errors stay.
+            cell.outputs = [o for o in cell.outputs if not (o.output_type == "stream" and o.name == "stderr")]
+            for output in cell.outputs:
+                # A page has no kernel: where a widget says what it shows in HTML, that stands.
+                output.get("data", {}).pop("application/vnd.jupyter.widget-view+json", None)
+    soup = BeautifulSoup(sanitised(_exporter().from_notebook_node(notebook)[0]), "html.parser")
+    headings = _finish(soup, page)
+    message = notebook.metadata.get("lfwstudy_gap")
+    gap = _gap(f"This part failed, what follows may be cut short or older: {message}") if message else ""
+    return Section(page, gap + re.sub(r"(\d) %", "\\1\u00a0%", str(soup)), headings)
+
+
+@lru_cache(maxsize=1)
+def _exporter() -> Any:
+    from jupyter_core.paths import ENV_JUPYTER_PATH, SYSTEM_JUPYTER_PATH
+    from nbconvert import HTMLExporter
+
+    class Exporter(HTMLExporter):
+        """With the templates that came with it: neither the user's own nor those of the current folder, which are programs."""
+
+        def get_prefix_root_dirs(self) -> list[str]:
+            return [*ENV_JUPYTER_PATH, *SYSTEM_JUPYTER_PATH, os.path.join(site.getuserbase(), "share", "jupyter")]
+
+    return Exporter(
+        template_name="basic",
+        exclude_input=True,
+        exclude_input_prompt=True,
+        exclude_output_prompt=True,
+        exclude_anchor_links=True,
+        extra_template_basedirs=[],
+        template_data_paths=[],
+    )
+
+
+def _finish(soup: BeautifulSoup, page: Page) -> list[tuple[str, str]]:
+    """Give headings ids, images and regions names, and take home folders out; returns the second-level headings."""
+    headings = []
+    for text in soup.find_all(string=True):
+        if _homeless(text) != text:
+            text.replace_with(_homeless(text))
+    for number, tag in enumerate(soup.find_all(["h1", "h2", "h3"])):
+        tag["id"] = f"{page.anchor}-{number}"
+        if tag.name == "h2":
+            headings.append((tag["id"], tag.get_text().strip("¶ ")))
+    for image in soup.find_all("img"):
+        if not image.get("src", "").startswith("data:"):
+            image.decompose()  # nothing is loaded from elsewhere
+        elif not image.find_parent("figure"):
+            image["alt"] = f"Figure: {_heading(image)}"
+            image.wrap(soup.new_tag("div", attrs={"class": "scroll", "tabindex": "0"}))
+    for number, region in enumerate(soup.select("figure > .scroll"), 1):
+        # Each by a name of its own, so that a list of the regions tells them apart.
+        region["aria-label"] = f"{region.get('aria-label', 'Figure')} {number} of {page.title}: {_heading(region)}"
+    for drawn in soup.select("figure > .scroll > svg"):
+        drawn["aria-label"] = f"{_heading(drawn)}: {drawn.get('aria-label', '')}"
+    return headings
+
+
+def _heading(tag: Tag) -> str:
+    found = tag.find_previous(["h1", "h2", "h3"])
+    return found.get_text().strip("¶ ") if found else ""
+
+
+def _gap(text: str) -> str:
+    return f'<p class="gap">{html.escape(_homeless(text))}</p>'
+
+
+def _homeless(text: str) -> str:
+    """A text without the user's home folder in its paths: reports are handed around."""
+    home = os.path.expanduser("~").rstrip("/")
+    return re.sub(rf"(?<![\w/.-]){re.escape(home)}(?![\w.-])", "~", text) if home else text
