@@ -13,7 +13,7 @@ from lfwstudy.errors import RunError, StudyError, one_line
 from lfwstudy.ladder import LADDERS, get_stage, in_order, scale
 from lfwstudy.network.cost import matrix_product_gflops, tower_cost, training_memory
 from lfwstudy.report import notebooks, pages
-from lfwstudy.runs.local import clock, load_cluster
+from lfwstudy.runs.local import load_cluster
 from lfwstudy.system.files import locked, read_csv, sweep
 from lfwstudy.system.machine import cores
 from lfwstudy.system.precision import precision_warning

@@ -13,7 +13,7 @@ from lfwstudy.data.summary import random_splits_in_words
 from lfwstudy.ladder import get_ladder
 from lfwstudy.report.table import Column, Table
 from lfwstudy.report.wording import SETTINGS, Text, is_demo, plain, source_line
-from lfwstudy.system.rounding import percent
+from lfwstudy.system.text import percent
 from lfwstudy.training.augment import clip_labels
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def audit_table(study: "Study", audits: Audits) -> Table:
             "people in both": f"{a['shared_people']} of {a['validation_people']}",
             "images in both": f"{a['shared_images']} of {a['validation_images']}",
             "validation pairs touched": f"{a['touched_pairs']} of {a['validation_pairs']}",
-            "majority-class baseline": a["constant_accuracy"],
+            "majority-class baseline": a["majority_accuracy"],
         }
         for name, a in audits.items()
     ]
@@ -94,7 +94,7 @@ def split_sentence(study: "Study", audits: Audits) -> Text:
     told = (
         f"With the split `{study.settings.split}`, {shared} in both training and validation, {chosen['pairs_dropped']} pairs are "
         "dropped, and the majority-class baseline is "
-        f"{percent(chosen['constant_accuracy'])} % on validation."
+        f"{percent(chosen['majority_accuracy'])} % on validation."
     )
     random = study.random_audits()
     return Text(f"{told} {random_splits_in_words(random)}" if random else told)
@@ -102,7 +102,7 @@ def split_sentence(study: "Study", audits: Audits) -> Text:
 
 def two_names(study: "Study") -> Table:
     """Images that look like one photograph under two names, and where each is used."""
-    sides = near.sides_of(study.widest_pairs())
+    sides = near.images_by_set(study.widest_pairs())
 
     def use(image: str) -> str:
         return next((_SETS[name] for name, images in sides.items() if image in images), "in no pair")
@@ -127,7 +127,7 @@ def two_names(study: "Study") -> Table:
 
 def odd_pairs(study: "Study") -> Table:
     """Pairs that near-duplicates touch."""
-    parts = dict(study.data(study.base().data)[1].parts())
+    parts = study.data(study.base().data)[1].sets()
     rows = [pair_row(parts, odd) for odd in study.odd_pairs()]
     caption = "Pairs that are odd by their images alone; they stay in."
     return Table(PAIR_COLUMNS, rows, caption, source_line(study), "No pair is touched by a near-duplicate.")
@@ -135,9 +135,9 @@ def odd_pairs(study: "Study") -> Table:
 
 def pair_row(parts: Mapping[str, Pairs], odd: near.OddPair) -> dict[str, Any]:
     """An odd pair as a row under PAIR_COLUMNS. parts: the pairs by set."""
-    pairs = parts[odd.part]
+    pairs = parts[odd.set]
     return {
-        "set": _SETS[odd.part],
+        "set": _SETS[odd.set],
         "line": str(pairs.line[odd.row]),
         "left": str(pairs.left[odd.row]),
         "right": str(pairs.right[odd.row]),
@@ -158,10 +158,10 @@ def variation(study: "Study") -> Text:
     stage, training = found
     if training.varies_online():
         told = f"From the stage `{stage}` on, training images are varied online, differently in every epoch"
-        names = ("flip", "shift", "online_zoom", "rotation", "online_brightness", "erase")
+        names = ["flip", "shift", "online_zoom", "rotation", "online_brightness", "erase"]
     else:
         told = f"The stage `{stage}` adds {training.augmented_copies} varied copies, drawn once, to every training pair"
-        names = ("zoom", "shear", "brightness", "stretch_copies")
+        names = ["zoom", "shear", "brightness", "stretch_copies"]
     ranges = [f"{SETTINGS[f'training.{n}']}: {plain(value)}" for n in names if (value := getattr(training, n))]
     aligned = (
         "These are the original images: the face detector's frame, not aligned."

@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from lfwstudy.config import RunConfig
 from lfwstudy.ladder import LADDERS, PROFILES
 from lfwstudy.report.measured import (
     accuracy_with_interval,
@@ -18,8 +17,8 @@ from lfwstudy.report.wording import IMAGE_CLASSES, SETTINGS, plain, source_line
 
 if TYPE_CHECKING:
     from lfwstudy.ladder.stage import Published
-    from lfwstudy.study.study import Candidate, Rung
-    from lfwstudy.study.study import Study as Results
+    from lfwstudy.study.results import Results
+    from lfwstudy.study.rungs import Candidate, Rung
 
 # Epochs at which the weight penalty is shown.
 _EPOCHS = (1, 2, 4, 8, 16)
@@ -50,11 +49,13 @@ def changes(study: "Results", rung: "Rung") -> Table:
     return Table(columns, rows, caption, source_line(study))
 
 
-def configuration(study: "Results", config: RunConfig) -> Table:
-    """All settings of a configuration."""
+def configuration(study: "Results", candidate: "Candidate | None") -> Table:
+    """All settings of a candidate."""
+    if candidate is None:
+        return Table.nothing(nothing_finished(()))
     rows = [
         {"setting": SETTINGS.get(f"{section}.{name}", name), "value": plain(value)}
-        for section, values in config.to_dict().items()
+        for section, values in candidate.specs[0].config.to_dict().items()
         for name, value in values.items()
         if value is not None
     ]

@@ -10,8 +10,8 @@ from lfwstudy.ladder import LADDERS, get_stage
 from lfwstudy.report.table import Interval
 
 if TYPE_CHECKING:
-    from lfwstudy.study.study import Candidate, Rung
-    from lfwstudy.study.study import Study as Results
+    from lfwstudy.study.results import Results
+    from lfwstudy.study.rungs import Candidate, Rung
 
 
 def finished_results(study: "Results", candidate: "Candidate") -> list[dict[str, Any]]:

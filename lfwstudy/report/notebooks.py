@@ -13,8 +13,9 @@ from types import ModuleType
 from typing import IO, TYPE_CHECKING, Any
 
 from lfwstudy.errors import ConfigError, one_line
+from lfwstudy.system.backend import left_out
 from lfwstudy.system.files import temporary_beside, write_json
-from lfwstudy.system.machine import environment, left_out
+from lfwstudy.system.processes import environment
 
 if TYPE_CHECKING:
     from lfwstudy.report.pages import Page
@@ -85,7 +86,7 @@ def main(path: str) -> int:
 
     What was executed is kept in any case, with the error in its place.
     """
-    from lfwstudy.runs.local import end_with_parent
+    from lfwstudy.system.processes import end_with_parent
 
     threading.Thread(target=end_with_parent, daemon=True).start()
     job = json.loads(Path(path).read_text(encoding="utf-8"))

@@ -9,11 +9,11 @@ from lfwstudy.evaluation import intervals
 from lfwstudy.ladder import LADDERS
 from lfwstudy.report.table import Column, Interval, Table
 from lfwstudy.report.wording import source_line
-from lfwstudy.system.rounding import signed_points
+from lfwstudy.system.text import signed_points
 
 if TYPE_CHECKING:
-    from lfwstudy.study.study import Candidate
-    from lfwstudy.study.study import Study as Results
+    from lfwstudy.study.results import Results
+    from lfwstudy.study.rungs import Candidate
 
 
 def overlap_table(study: "Results") -> Table:

@@ -19,7 +19,7 @@ from lfwstudy.report.wording import is_demo, source_line
 from lfwstudy.system.files import write_json, write_text
 
 if TYPE_CHECKING:
-    from lfwstudy.study.study import Study as Results
+    from lfwstudy.study.results import Results
 
 _TITLE = "How far does a siamese network get at telling faces apart?"
 _STILLS = (
@@ -196,11 +196,11 @@ def _finish(soup: BeautifulSoup, page: Page) -> list[tuple[str, str]]:
         if _homeless(text) != text:
             text.replace_with(_homeless(text))
     for number, tag in enumerate(soup.find_all(["h1", "h2", "h3"])):
-        tag["id"] = f"{page.anchor}-{number}"
+        tag["id"] = anchor = f"{page.anchor}-{number}"
         if tag.name == "h2":
-            headings.append((tag["id"], tag.get_text().strip("¶ ")))
+            headings.append((anchor, tag.get_text().strip("¶ ")))
     for image in soup.find_all("img"):
-        if not image.get("src", "").startswith("data:"):
+        if not str(image.get("src", "")).startswith("data:"):
             image.decompose()  # nothing is loaded from elsewhere
         elif not image.find_parent("figure"):
             image["alt"] = f"Figure: {_heading(image)}"

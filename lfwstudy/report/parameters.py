@@ -8,7 +8,8 @@ from typing import Any
 
 from lfwstudy.errors import ConfigError, choose_one
 from lfwstudy.report.figures import use_inline_style
-from lfwstudy.study.study import Settings, Study
+from lfwstudy.study.settings import Settings
+from lfwstudy.study.study import Study
 
 # What the annotation of a parameter asks for, and with which option papermill passes such a value.
 _KINDS = {

@@ -7,12 +7,12 @@ import numpy as np
 from lfwstudy.evaluation import metrics
 from lfwstudy.report import series
 from lfwstudy.report.wording import Text
-from lfwstudy.system.rounding import signed_points
+from lfwstudy.system.text import signed_points
 from lfwstudy.training.decisions import best_epoch
 
 if TYPE_CHECKING:
-    from lfwstudy.study.study import Rung
-    from lfwstudy.study.study import Study as Results
+    from lfwstudy.study.results import Results
+    from lfwstudy.study.rungs import Rung
 
 
 def learning(study: "Results", rung: "Rung") -> Text:
@@ -32,11 +32,11 @@ def stopping(study: "Results", rung: "Rung") -> Text:
     for variant, (history, marks) in series.watched(study, rung).items():
         ended = "stopped early" if marks["stop"] else "ended"
         best = best_epoch(history.to_dict("records"))
+        peak = f"; validation accuracy peaked at epoch {best}" if best else ""
         told.append(
-            f"`{variant}` {ended} after epoch {len(history)}, was evaluated at epoch {marks['evaluated']} and classified "
-            + (f"validation best at epoch {best}" if best else "validation at no epoch")
+            f"`{variant}` {ended} after epoch {len(history)}, weights of epoch {marks['evaluated']} evaluated{peak}."
         )
-    return Text(f"{'; '.join(told)}." if told else "")
+    return Text(" ".join(told))
 
 
 def separation(study: "Results", rung: "Rung") -> Text:

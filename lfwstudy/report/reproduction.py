@@ -12,8 +12,8 @@ from lfwstudy.report.wording import Text, is_demo, source_line
 from lfwstudy.training.decisions import diverged, should_stop
 
 if TYPE_CHECKING:
-    from lfwstudy.study.study import Candidate, Rung
-    from lfwstudy.study.study import Study as Results
+    from lfwstudy.study.results import Results
+    from lfwstudy.study.rungs import Candidate, Rung
 
 Rows = Sequence[dict[str, Any]]
 

@@ -1,5 +1,6 @@
 """How firm is the best result? Measures besides accuracy, ensembles, folds, factors left out, odd pairs left out."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -11,11 +12,12 @@ from lfwstudy.ladder import LADDERS
 from lfwstudy.report.data_tables import PAIR_COLUMNS, pair_row
 from lfwstudy.report.table import Column, Interval, Table
 from lfwstudy.report.wording import IMAGE_CLASSES, counted, source_line
-from lfwstudy.system.rounding import percent
+from lfwstudy.system.text import percent
 
 if TYPE_CHECKING:
-    from lfwstudy.study.study import Candidate, Rung, Study
-    from lfwstudy.study.study import Study as Results
+    from lfwstudy.study.results import Results
+    from lfwstudy.study.rungs import Candidate, Rung
+    from lfwstudy.study.study import Study
 
 Scores = Mapping[str, np.ndarray]
 
@@ -82,7 +84,7 @@ def ensemble(study: "Results", rungs: "Sequence[Rung]") -> Table:
                 "trained on": IMAGE_CLASSES[images],
                 "configuration": f"{candidate.stage}: {candidate.variant}",
                 "networks": len(scored[0]),
-                "one network": f"{percent(np.mean(singles))} ({percent(min(singles))} to {percent(max(singles))})",
+                "one network": f"{percent(float(np.mean(singles)))} ({percent(min(singles))} to {percent(max(singles))})",
                 "all together": Interval(
                     float(correct.mean()), *intervals.mean_interval(correct[None], study.test_components())
                 ),
@@ -143,13 +145,14 @@ def without_odd_pairs(study: "Study", rungs: "Sequence[Rung]") -> Table:
         return Table.nothing("The test pairs are not scored.")
     if study.settings.protocol != "view1":
         return Table.nothing("Odd pairs are looked for under View 1.")
-    parts, spec = dict(study.data(best.specs[0].config.data)[1].parts()), best.specs[0]
+    spec = best.specs[0]
+    parts = study.data(spec.config.data)[1].sets()
     odd = list(study.odd_pairs())
     for part in parts:
         scored = study.store.scores(spec.run, part)
-        odd += duplicates.surest_errors(part, scored["label"], scored["score_at_best"])
+        odd += duplicates.confident_errors(part, scored["label"], scored["score_at_best"])
     keep = np.ones(correct.shape[1], bool)
-    keep[[o.row for o in odd if o.part == "test"]] = False
+    keep[[o.row for o in odd if o.set == "test"]] = False
     caption = (
         "Pairs that look odd, or that the network gets wrong with the most confidence. Test accuracy with them "
         f"{percent(correct.mean())} %, without the {int((~keep).sum())} of them {percent(correct[:, keep].mean())} %. Leaving out "
@@ -193,5 +196,5 @@ def _over_folds(study: "Results", candidate: "Candidate") -> dict[str, Any] | No
 
 
 def _mean_auc(study: "Results", candidate: "Candidate") -> float:
-    scores, labels = study.test_scores(candidate)
-    return float(np.mean([metrics.auc(labels, one) for one in scores]))
+    scored = study.test_scores(candidate)
+    return float(np.mean([metrics.auc(scored[1], one) for one in scored[0]])) if scored else math.nan

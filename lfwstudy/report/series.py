@@ -13,8 +13,9 @@ from lfwstudy.report.table import Interval
 from lfwstudy.training.decisions import evaluated_epoch, should_stop
 
 if TYPE_CHECKING:
-    from lfwstudy.study.study import Candidate, Rung, Study
-    from lfwstudy.study.study import Study as Results
+    from lfwstudy.study.results import Results
+    from lfwstudy.study.rungs import Candidate, Rung
+    from lfwstudy.study.study import Study
 
 Pair = tuple[np.ndarray, np.ndarray, float, str]
 PAIRS_CAPTION = (
@@ -35,25 +36,22 @@ def histories(study: "Results", rungs: "Sequence[Rung]") -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
 
 
-def published_histories(study: "Results", keys: Iterable[tuple[str, str]]) -> pd.DataFrame | None:
-    """The published histories of some (stage, variant), epochs scaled by the profile; None where there is none to compare.
+def published_rows(study: "Results", keys: Iterable[tuple[str, str]]) -> dict[tuple[str, str], list[dict[str, Any]]]:
+    """The published histories of some (stage, variant), epochs scaled by the profile.
 
-    Only the ladder that repeats the published code is compared.
+    Only the ladder that repeats the published code is compared with them.
     """
     if not LADDERS[study.settings.ladder].replicated:
-        return None
+        return {}
     factor, known = PROFILES[study.settings.profile].factor, reproduction.published_histories()
-    frames = [
-        pd.DataFrame(reproduction.scaled(known[key], factor)).assign(stage=key[0], variant=key[1])
-        for key in keys
-        if key in known
-    ]
-    return pd.concat(frames, ignore_index=True) if frames else None
+    return {key: reproduction.scaled(known[key], factor) for key in keys if key in known}
 
 
 def published_curves(study: "Results", rung: "Rung") -> pd.DataFrame | None:
-    """The published histories of a stage's variants."""
-    return published_histories(study, [(c.stage, c.variant) for c in rung.candidates])
+    """The published histories of a stage's variants, None where there is none to compare."""
+    found = published_rows(study, [(c.stage, c.variant) for c in rung.candidates])
+    frames = [pd.DataFrame(rows).assign(variant=variant) for (_, variant), rows in found.items()]
+    return pd.concat(frames, ignore_index=True) if frames else None
 
 
 def curves_caption(study: "Results", rung: "Rung") -> str:
@@ -108,11 +106,6 @@ def scores(study: "Results", candidates: "Iterable[Candidate]", with_stage: bool
 def path(rungs: "Sequence[Rung]") -> "list[Candidate]":
     """The configurations carried forward, each once, in the ladder's order."""
     return list({(c.stage, c.variant): c for rung in rungs if (c := rung.after)}.values())
-
-
-def runs(study: "Results", rungs: "Sequence[Rung]") -> pd.DataFrame:
-    """Rows of results.csv of some stages."""
-    return pd.DataFrame(study.rows(rungs))
 
 
 def roc_runs(study: "Results", candidate: "Candidate | None") -> list[tuple[np.ndarray, np.ndarray]]:

@@ -12,12 +12,11 @@ from lfwstudy.ladder import LADDERS, PROFILES, REPORT
 from lfwstudy.report.measured import accuracy_with_interval, best_candidate, finished_results, mean_accuracy, mean_of
 from lfwstudy.report.table import Column, Table
 from lfwstudy.report.wording import Text, counted, is_demo, seeds_in_words, source_line
-from lfwstudy.runs.local import clock
-from lfwstudy.system.rounding import percent
+from lfwstudy.system.text import clock, percent
 
 if TYPE_CHECKING:
-    from lfwstudy.study.study import Candidate, Rung
-    from lfwstudy.study.study import Study as Results
+    from lfwstudy.study.results import Results
+    from lfwstudy.study.rungs import Candidate, Rung
 
 
 def gap(study: "Results", rung: "Rung") -> HTML:
@@ -66,7 +65,11 @@ def headline(study: "Results", rungs: "Sequence[Rung]") -> Text:
             f"({percent(mean_of(results, 'test_tpr'))} % of matched and {percent(mean_of(results, 'test_tnr'))} % of mismatched "
             "pairs correct)"
         )
-    told += f" ({'drawn demo faces: this says nothing about LFW' if is_demo(study) else DATASETS[study.settings.dataset].title})."
+    told += (
+        ". Drawn demo faces: this says nothing about LFW."
+        if is_demo(study)
+        else f" ({DATASETS[study.settings.dataset].title})."
+    )
     if not is_demo(study) and LADDERS[study.settings.ladder].has_path():
         same = "the same" if study.settings.dataset == "lfw-a" else "different"
         told += f" The report's best is {percent(best_published())} % on LFW-a, one run: {same} images."

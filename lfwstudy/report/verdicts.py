@@ -13,11 +13,11 @@ from lfwstudy.report.measured import finished_results, mean_accuracy, mean_of
 from lfwstudy.report.summary import best_published
 from lfwstudy.report.table import Column, Interval, Table
 from lfwstudy.report.wording import Text, counted, is_demo, source_line
-from lfwstudy.system.rounding import p_value, percent, signed_points
+from lfwstudy.system.text import p_value, percent, signed_points
 
 if TYPE_CHECKING:
-    from lfwstudy.study.study import Candidate, Rung
-    from lfwstudy.study.study import Study as Results
+    from lfwstudy.study.results import Results
+    from lfwstudy.study.rungs import Candidate, Rung
 
 Candidates = Mapping[tuple[str, str], "Candidate"]
 
@@ -117,7 +117,8 @@ def replicates(study: "Results") -> Text:
 
 
 def _difference_row(study: "Results", before: "Candidate", candidate: "Candidate", d: Difference) -> dict[str, Any]:
-    tests = [intervals.mcnemar_exact(a, b) for a, b in zip(study.correct(candidate), study.correct(before))]
+    correct = [found for c in (candidate, before) if (found := study.correct(c)) is not None]
+    tests = [intervals.mcnemar_exact(a, b) for a, b in zip(*correct)]
     several = d.seeds > 1  # the p-value of one seed would be of these two networks, not of what was changed
     return {
         "stage": candidate.stage,
@@ -133,12 +134,12 @@ def _difference_row(study: "Results", before: "Candidate", candidate: "Candidate
 
 def _compare(study: "Results", candidates: Candidates) -> dict[Claim, Difference]:
     """The claims whose two variants are finished; all corrected together, on a stage's page too."""
-    known = {}
+    known: dict[Claim, tuple[np.ndarray, np.ndarray]] = {}
     for claim in claims.CLAIMS:
         given = [candidates[key] for key in (claim.variant, claim.incumbent) if key in candidates]
         arrays = [correct for c in given if (correct := study.correct(c, claim.column)) is not None]
         if len(arrays) == 2:
-            known[claim] = arrays
+            known[claim] = (arrays[0], arrays[1])
     if not known:
         return {}
     found = intervals.compare(list(known.values()), study.test_components(), len(claims.CLAIMS))

@@ -7,7 +7,7 @@ from lfwstudy.data.registry import DATASETS
 from lfwstudy.ladder import get_stage, scale
 
 if TYPE_CHECKING:
-    from lfwstudy.study.study import Study as Results
+    from lfwstudy.study.results import Results
 
 SETTINGS = {
     "data.crop": "central crop in pixels",

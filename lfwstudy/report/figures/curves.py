@@ -146,6 +146,7 @@ def _curves(axis: Axes, rows: pd.DataFrame, measure: str) -> None:
     long = pd.concat([rows[["run", "epoch"]].assign(part=part, value=rows[name]) for part, name in parts.items()])
     long = long[np.isfinite(long["value"])]
     runs = rows["run"].nunique()
+    how: dict[str, Any]
     if runs > MANY:
         # Epochs that few runs reached would show those few only.
         reached = long.groupby("epoch")["run"].transform("nunique")

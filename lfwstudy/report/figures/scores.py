@@ -24,8 +24,8 @@ def histograms(scores: pd.DataFrame, source: str, columns: int = 4) -> Figure:
         return nothing("no run is finished", source)
     scores = scores.assign(pairs=np.where(scores["label"] > 0.5, "matched", "mismatched"))
     groups = list(scores.groupby("title", sort=False))
-    columns = min(columns, len(groups))
     lines = -(-len(groups) // columns)
+    columns = -(-len(groups) // lines)
     figure = new_figure(1.7 * lines + 0.7, WIDTH if columns > 2 else 0.36 * WIDTH * columns + 1)
     axes = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False)
     for axis, (title, rows) in zip(axes.flat, groups):
