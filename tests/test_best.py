@@ -12,7 +12,7 @@ from lfwstudy.study.best import best_rows, best_run, score
 from lfwstudy.study.settings import RESULT_COLUMNS, Settings
 from lfwstudy.study.study import Study
 from lfwstudy.system.files import read_csv, read_json, write_csv, write_json
-from lfwstudy.training.trainer import PREDICTION_COLUMNS
+from lfwstudy.training.run import PREDICTION_COLUMNS
 from lfwstudy.verify import photos
 from tools import model_card
 from tools.readme_blocks import ROOT, SHALLOW

@@ -14,7 +14,7 @@ from lfwstudy.study.rungs import Candidate, Rung
 from lfwstudy.study.settings import Settings
 from lfwstudy.study.study import Study
 from lfwstudy.system.files import write_csv
-from lfwstudy.training.trainer import PREDICTION_COLUMNS, measure
+from lfwstudy.training.run import PREDICTION_COLUMNS, measure
 
 
 def made_up_base(out, split, right, seeds=4):

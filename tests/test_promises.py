@@ -21,7 +21,7 @@ from lfwstudy.study.settings import Settings
 from lfwstudy.study.study import Study
 from lfwstudy.system import files
 from lfwstudy.system.files import read_csv, read_json, write_json, write_text
-from lfwstudy.training import trainer as training
+from lfwstudy.training import checkpoints, run
 
 
 @pytest.fixture(scope="module")
@@ -169,7 +169,7 @@ def test_runs_that_do_not_match_are_not_reused_and_the_reason_is_printed(out, mo
     assert "training.patience" in study.why_anew(spec, study.climb()[0].candidates[0].specs[0].run)
 
 
-def test_a_resume_state_of_another_run_is_not_gone_on_with(tmp_path, capsys):
+def test_a_resume_state_of_another_run_is_not_resumed_from(tmp_path, caplog):
     identity = {"run": "a" * 16, "seed": 0}
     for known in ({"run": "b" * 16, "seed": 0}, None):
         (tmp_path / "resume.npz").write_bytes(b"x")
@@ -177,12 +177,13 @@ def test_a_resume_state_of_another_run_is_not_gone_on_with(tmp_path, capsys):
             write_json(tmp_path / "config.json", known)
         else:
             (tmp_path / "config.json").unlink()
-        training.forget_another_run(tmp_path, identity)
-        aside = re.search(r"set aside as (\S+), this run starts anew", capsys.readouterr().err)[1]
+        checkpoints.forget_another_run(tmp_path, identity)
+        aside = re.search(r"set aside as (\S+), this run starts over", caplog.text)[1]
+        caplog.clear()
         assert not (tmp_path / "resume.npz").exists() and (tmp_path.parent / aside / "resume.npz").read_bytes() == b"x"
     (tmp_path / "resume.npz").write_bytes(b"x")
     write_json(tmp_path / "config.json", identity)
-    training.forget_another_run(tmp_path, identity)
+    checkpoints.forget_another_run(tmp_path, identity)
     assert (tmp_path / "resume.npz").exists()
 
 
@@ -216,15 +217,15 @@ def test_two_that_start_with_one_empty_cache_share_it(faces, tmp_path, dataset):
 
 
 def test_a_run_that_diverges_is_recorded_and_shown_but_never_chosen(tiny, tmp_path, monkeypatch):
-    build = training.build_trainer
+    build = run.build_trainer
 
     def poisoned(*arguments):
         trainer = build(*arguments)
         trainer.siamese.get_layer("head").get_layer("logit").bias.assign([np.nan])
         return trainer
 
-    monkeypatch.setattr(training, "build_trainer", poisoned)
-    training.train(tiny, 0, "float32", prepare_bank(tiny.data), load_pairs(tiny.data), tmp_path / "run", "run")
+    monkeypatch.setattr(run, "build_trainer", poisoned)
+    run.train(tiny, 0, "float32", prepare_bank(tiny.data), load_pairs(tiny.data), tmp_path / "run", "run")
     store = Store(tmp_path)
     result = store.result("run")
     assert result["status"] == "diverged" and result["best_epoch"] is None and result["epochs_run"] == 1

@@ -92,7 +92,7 @@ def test_a_bank_is_never_unpickled(tmp_path):
 def test_a_resume_state_is_never_unpickled(tmp_path):
     from lfwstudy.config import TrainingConfig
     from lfwstudy.errors import RunError
-    from lfwstudy.training.recorder import load_resume
+    from lfwstudy.training.checkpoints import load_resume
 
     (tmp_path / "resume.npz").write_bytes(pickle.dumps(Bomb(tmp_path / "exploded")))
     with pytest.raises(RunError, match="unusable resume state"):

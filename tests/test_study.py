@@ -14,7 +14,7 @@ from lfwstudy.study.settings import RESULT_COLUMNS, Settings
 from lfwstudy.study.study import Study, open_study
 from lfwstudy.system.files import read_csv, read_json, write_csv, write_json
 from lfwstudy.training.decisions import COLUMNS
-from lfwstudy.training.trainer import PREDICTION_COLUMNS
+from lfwstudy.training.run import PREDICTION_COLUMNS
 
 CONTRACT = [
     "ladder",

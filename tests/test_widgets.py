@@ -20,7 +20,7 @@ from lfwstudy.runs.store import Store
 from lfwstudy.study.settings import RESULT_COLUMNS
 from lfwstudy.study.study import Study, open_study
 from lfwstudy.system.files import read_csv, write_csv
-from lfwstudy.training.trainer import PREDICTION_COLUMNS
+from lfwstudy.training.run import PREDICTION_COLUMNS
 from lfwstudy.verify.photos import Network
 from lfwstudy.widgets import drawing, occlusion, one_second, pairs, scored
 from lfwstudy.widgets.augmentation import vary_copies, vary_online

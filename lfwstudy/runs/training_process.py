@@ -1,11 +1,12 @@
 """A training in a process of its own: `python -m lfwstudy.runs.training_process JOB.json`. The study's executors start it so."""
 
+import logging
 import os
 import sys
 import threading
 from pathlib import Path
 
-from lfwstudy.training.trainer import score_test_pairs, train  # isort: skip  (sets TensorFlow's environment before Keras is imported)
+from lfwstudy.training.run import score_test_pairs, train  # isort: skip  (sets TensorFlow's environment before Keras is imported)
 from lfwstudy.config import RunConfig
 from lfwstudy.data.prepare import prepare_bank
 from lfwstudy.data.protocols import load_pairs
@@ -22,6 +23,7 @@ def main(path):
     """Train the job described by a JSON file; one line where it fails. Exit status 0, 1 where the machine is at fault
     (disk, memory), 2 where the input cannot be used."""
     job = read_json(path)
+    log_progress()
     if job.get("ends_with_parent"):
         threading.Thread(target=end_with_parent, args=(job.get("lease"),), daemon=True).start()
     try:
@@ -44,6 +46,13 @@ def main(path):
     return 0
 
 
+def log_progress():
+    """Let this package's log, a line each, go to standard error."""
+    logger = logging.getLogger("lfwstudy")
+    logger.addHandler(logging.StreamHandler())
+    logger.setLevel(logging.INFO)
+
+
 def run_job(job):
     """Train or score what a job says. Raises StudyError, BlockingIOError where another process is at it."""
     config = RunConfig.from_dict(job["config"])
@@ -61,7 +70,7 @@ def run_job(job):
         require_memory(config)
         try:
             if job["task"] == "score-test":
-                score_test_pairs(config, bank, pairs, folder, run_id, keep)
+                score_test_pairs(config, bank, pairs, folder, keep)
             else:
                 train(config, job["seed"], job["precision"], bank, pairs, folder, run_id, job["score_test"], keep)
             return
