@@ -15,6 +15,7 @@ from lfwstudy.config import DataConfig
 from lfwstudy.data.prepare import prepare_bank
 from lfwstudy.data.protocols import StudyPairs, load_pairs
 from lfwstudy.report import ladder_tables, series
+from lfwstudy.runs.damage import problem_of
 from lfwstudy.runs.store import FILES, Store
 from lfwstudy.study import study as study_module
 from lfwstudy.study.settings import Settings
@@ -230,7 +231,7 @@ def test_a_run_that_diverges_is_recorded_and_shown_but_never_chosen(tiny, tmp_pa
     result = store.result("run")
     assert result["status"] == "diverged" and result["best_epoch"] is None and result["epochs_run"] == 1
     assert np.isnan(result["val_loss"]) and np.isnan(result["test_accuracy"])
-    assert "nan" in (tmp_path / "run" / "history.csv").read_text() and store._problem("run") is None
+    assert "nan" in (tmp_path / "run" / "history.csv").read_text() and problem_of(store, "run") is None
     assert not store.has_weights("run")
 
 

@@ -4,12 +4,12 @@ What stands between `<!-- NAME -->` and `<!-- /NAME -->` on a page is replaced b
 runs and the JSON files in results/; a test compares the pages with the files.
 """
 
+import json
 import re
 import sys
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from lfwstudy import bench
 from lfwstudy.config import RunConfig
@@ -17,18 +17,17 @@ from lfwstudy.data.pairs import Pairs
 from lfwstudy.data.splits import component_labels
 from lfwstudy.errors import StudyError
 from lfwstudy.evaluation import intervals, metrics
-from lfwstudy.ladder import LADDERS, base_config, get_ladder, get_stage, scale
+from lfwstudy.ladder import LADDERS, base_config, get_ladder, get_stage, reproduction, scale
 from lfwstudy.ladder.claims import published
 from lfwstudy.network.cost import tower_cost
-from lfwstudy.report.reproduction import reproduction_table
-from lfwstudy.report.series import report_points
-from lfwstudy.report.wording import IMAGE_CLASSES
+from lfwstudy.report.sections import report_points
+from lfwstudy.report.tables import PICTURE_CLASSES
+from lfwstudy.runs.kept import TABLES
 from lfwstudy.runs.store import Store
 from lfwstudy.study.settings import COMBINATION
 from lfwstudy.system.files import read_csv, read_json, write_text
 from lfwstudy.system.text import percent, signed_points
 from tools import precision
-from tools.growth_figure import growth_figure
 
 ROOT = Path(__file__).resolve().parents[1]
 BEYOND = "results/lfw-deepfunneled-beyond"
@@ -67,10 +66,9 @@ def curves(folder):
     """The learning curves of the same runs, as a Figure."""
     from lfwstudy.report import figures
 
-    rows, store = first_ladder(folder), Store(ROOT / folder / "runs")
-    histories = pd.concat(
-        [pd.DataFrame(store.history(r["run"])).assign(**{k: r[k] for k in ("stage", "variant", "run")}) for r in rows]
-    )
+    rows, store, histories = first_ladder(folder), Store(ROOT / folder / "runs"), {}
+    for row in rows:
+        histories.setdefault(f"{row['stage']}: {row['variant']}", []).append(store.history(row["run"]))
     first = rows[0]
     return figures.small_multiples(
         histories,
@@ -102,7 +100,7 @@ def summary_block(folder=REPORT, beyond=SHALLOW):
 def _summary_row(name, runs, folder):
     store = Store(ROOT / folder / "runs")
     data = store.record(runs[0]["run"])[0]["config"]["data"]
-    trained_on = f"`{data['dataset']}`, {IMAGE_CLASSES[data['pictures']]}"
+    trained_on = f"`{data['dataset']}`, {PICTURE_CLASSES[data['pictures']]}"
     return f"| {name} | {trained_on} | View 1 | {_measured(runs, store)} (mean of {len(runs)} seeds) |"
 
 
@@ -255,7 +253,21 @@ def reproduction_block(folder=REPORT):
         for row in reversed(rows)
         if row["ladder"] == "published" and row["profile"] == "report"
     }
-    return reproduction_table(ours).to_markdown() if ours else "The ladder `published` is not trained yet."
+    rows = reproduction.rows(ours)
+    if not rows:
+        return "The ladder `published` is not trained yet."
+    cells = [
+        " | ".join(cell.replace("|", "\\|") for cell in row.values()) for row in (dict(zip(rows[0], rows[0])), *rows)
+    ]
+    return "\n".join(
+        [
+            f"| {cells[0]} |",
+            "|---" * len(rows[0]) + "|",
+            *(f"| {cell} |" for cell in cells[1:]),
+            "",
+            reproduction.CAPTION,
+        ]
+    )
 
 
 def beyond_block(folder=BEYOND):
@@ -278,7 +290,7 @@ def beyond_block(folder=BEYOND):
         at_best = np.mean([(s["score_at_best"] > 0.5) == label for s in scored])
         low, high = intervals.mean_interval((scores > 0.5) == label, components)
         lines.append(
-            f"| {stage}{_mark(rows)} | {_cell(titles[stage, variant])} | {IMAGE_CLASSES[config['data']['pictures']]} | "
+            f"| {stage}{_mark(rows)} | {_cell(titles[stage, variant])} | {PICTURE_CLASSES[config['data']['pictures']]} | "
             f"{percent(((scores > 0.5) == label).mean())} [{percent(low)}, {percent(high)}] | {_mean(rows, 'test_auc', 1, 3)} | "
             f"{percent(at_best)} | {_mean(rows, 'val_accuracy_at_best', 100)} | {_mean(rows, 'seconds_total', 1, 0)}{_threads(rows, store)} | "
             f"{int(rows[0]['parameters']):,} | {len(rows)} |"
@@ -286,7 +298,7 @@ def beyond_block(folder=BEYOND):
         if len(rows) > 2:
             right = (metrics.ensemble(scores) > 0.5) == label
             together.append(
-                f"| {stage}: mean of {len(rows)} networks' logits | | {IMAGE_CLASSES[config['data']['pictures']]} | "
+                f"| {stage}: mean of {len(rows)} networks' logits | | {PICTURE_CLASSES[config['data']['pictures']]} | "
                 f"{_with_interval(right[None], components)} | | | | | | |"
             )
     first = next(iter(groups.values()))[0]
@@ -369,7 +381,7 @@ def larger_block(folders=(SHALLOW, LARGER), folds=VIEW2):
             scored = [store.scores(row["run"]) for row in runs]
             label, scores = scored[0]["label"] > 0.5, np.stack([s["score"] for s in scored])
             components = _components(store.predictions(runs[0]["run"], "test"))
-            first = f"| {stage} | {IMAGE_CLASSES[store.record(runs[0]['run'])[0]['config']['data']['pictures']]} | View 1 | "
+            first = f"| {stage} | {PICTURE_CLASSES[store.record(runs[0]['run'])[0]['config']['data']['pictures']]} | View 1 | "
             for named, right, end in (
                 (f"mean of {len(runs)} seeds", (scores > 0.5) == label, _ends(runs)),
                 (f"mean of {len(runs)} networks' logits", ((metrics.ensemble(scores) > 0.5) == label)[None], " | | | "),
@@ -529,7 +541,7 @@ def seconds_figure(folder=BEYOND, later=(SHALLOW, LARGER)):
     def point(stage, rows, store, alone=None):
         pictures = store.record(rows[0]["run"])[0]["config"]["data"]["pictures"]
         # The usual class needs no label: the figure says whose it is where it is another.
-        label = stage if pictures == "pairs" else f"{stage} ({IMAGE_CLASSES[pictures]})"
+        label = stage if pictures == "pairs" else f"{stage} ({PICTURE_CLASSES[pictures]})"
         scored = [_scores(store, row["run"]) for row in rows]
         mean = {
             "accuracy": np.mean([metrics.accuracy(s["label"], s["score"]) for s in scored]),
@@ -556,7 +568,7 @@ def seconds_figure(folder=BEYOND, later=(SHALLOW, LARGER)):
                 point(stage, rows, Store(ROOT / elsewhere / "runs"), whole[stage])
     first = next(iter(groups.values()))[0]
     return figures.accuracy_against_time(
-        pd.DataFrame(points + report_points()),
+        points + report_points(),
         f"{first['dataset']}, {first['precision']}, {first['device']}, mean over seeds; shallow stages: "
         "bfloat16, an Intel Xeon's 2 cores",
         "measured here, best checkpoint, pairs only unless said",
@@ -577,8 +589,7 @@ def cluster_block(file="results/cluster.json"):
     # Weights and Adam's two moments, and the weights of the best epoch and the best checkpoint beside them.
     state = parameters * 4 * (3 + 2)
     pause = state_pause(state)
-    finished = [sum(p.stat().st_size for p in run.iterdir()) for run in (ROOT / SHALLOW / "runs").iterdir()]
-    a_folder = sum(finished) / len(finished)
+    a_folder = _bytes_of_a_run(Store(ROOT / SHALLOW / "runs"))
     lines = [
         f"A simulated study of {m['runs']:,} runs on {m['workers']} workers, all on one machine ({m['machine']}, which did "
         "other work meanwhile), each run a process that trains nothing; its client was killed at "
@@ -625,6 +636,16 @@ def cluster_block(file="results/cluster.json"):
         f"resume states of {state / 2**20:,.0f} MiB each. With a shared folder only progress and results pass it."
     )
     return "\n".join(lines)
+
+
+def _bytes_of_a_run(store):
+    """What the four files of a run take, mean over those of a store."""
+    sizes = [
+        sum(len(json.dumps(content, indent=1)) + 1 for content in store.record(run))
+        + sum(len(store.text(run, name)) for name in TABLES)
+        for run in store.ids()
+    ]
+    return sum(sizes) / len(sizes)
 
 
 def contamination_block(file=CONTAMINATION):
@@ -799,13 +820,14 @@ BLOCKS = {
 
 def main():
     """Rewrite the blocks of all pages, and the figures that they show."""
+    from lfwstudy.report import figures
 
     if (ROOT / REPORT).is_dir():
         curves(REPORT).savefig(ROOT / REPORT / "curves.png", dpi=120)
     if (ROOT / BEYOND / "results.csv").is_file():
         seconds_figure().savefig(ROOT / BEYOND / "seconds.png", dpi=120)
     if (ROOT / "results/growth.json").is_file():
-        growth_figure(read_json(ROOT / "results/growth.json")).savefig(ROOT / "results/growth.png", dpi=120)
+        figures.growth(read_json(ROOT / "results/growth.json")).savefig(ROOT / "results/growth.png", dpi=120)
     for page in PAGES:
         write_text(page, filled(page))
     return 0
