@@ -12,7 +12,7 @@ from lfwstudy.data.registry import DATASETS
 from lfwstudy.errors import RunError, StudyError, one_line
 from lfwstudy.ladder import LADDERS, get_stage, in_order, scale
 from lfwstudy.network.cost import matrix_product_gflops, tower_cost, training_memory
-from lfwstudy.report import pages
+from lfwstudy.report import notebooks, pages
 from lfwstudy.runs.local import load_cluster
 from lfwstudy.system.files import locked, read_csv, sweep
 from lfwstudy.system.machine import cores
@@ -289,7 +289,7 @@ def _render_pages(study, pages):
 def _start(study, page, failures):
     """Start executing a page: its log and process, the latter None where the disk or the notebook stops it."""
     log = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")
-    return log, _try(failures, pages.execute, study, page, log)
+    return log, _try(failures, notebooks.execute, page, pages.notebook_path(study, page), log)
 
 
 def _finish(study, page, log, process, failures):

@@ -89,6 +89,7 @@ def test_measured_figures_in_readme_and_docs_are_those_of_the_results():
 
 def test_committed_runs_are_whole_and_can_be_picked_up():
     from lfwstudy.config import RunConfig
+    from lfwstudy.runs.damage import problem_of
     from lfwstudy.runs.store import Store
     from lfwstudy.system.files import read_csv
 
@@ -96,7 +97,7 @@ def test_committed_runs_are_whole_and_can_be_picked_up():
         store = Store(results.parent / "runs")
         assert {row["run"] for row in read_csv(results)} == set(store.ids())
         for run in store.ids():
-            assert store._problem(run) is None
+            assert problem_of(store, run) is None
             record = store.record(run)[0]
             config = RunConfig.from_dict(record["config"])
             assert config.identify(record["seed"], record["precision"], record["data_digest"]) == run

@@ -1,6 +1,5 @@
 """What is trusted and what is not: damaged runs, runs of another configuration, two at a time, runs that diverged."""
 
-import json
 import os
 import re
 import shutil
@@ -14,9 +13,9 @@ from test_load import fill
 from lfwstudy import config, workflow
 from lfwstudy.config import DataConfig
 from lfwstudy.data.prepare import prepare_bank
-from lfwstudy.data.protocols import load_pairs
 from lfwstudy.data.protocols import StudyPairs, load_pairs
-from lfwstudy.report import tables
+from lfwstudy.report import ladder_tables, series
+from lfwstudy.runs.damage import problem_of
 from lfwstudy.runs.store import FILES, Store
 from lfwstudy.study import study as study_module
 from lfwstudy.study.settings import Settings
@@ -232,7 +231,7 @@ def test_a_run_that_diverges_is_recorded_and_shown_but_never_chosen(tiny, tmp_pa
     result = store.result("run")
     assert result["status"] == "diverged" and result["best_epoch"] is None and result["epochs_run"] == 1
     assert np.isnan(result["val_loss"]) and np.isnan(result["test_accuracy"])
-    assert "nan" in (tmp_path / "run" / "history.csv").read_text() and store._problem("run") is None
+    assert "nan" in (tmp_path / "run" / "history.csv").read_text() and problem_of(store, "run") is None
     assert not store.has_weights("run")
 
 
@@ -250,5 +249,5 @@ def test_tables_show_a_diverged_run_and_nothing_starts_from_it(out, select):
     study.write_results()
     row = next(row for row in read_csv(out / "results.csv") if row["run"] == run)
     assert row["test_accuracy"] == "nan" and row["carried_forward"] == "false"
-    page = tables.published_beside_measured(study, rungs).data
-    assert "diverged" in page and json.dumps(tables.ladder_points(study, rungs)[1]["carried"]) == "false"
+    table = ladder_tables.accuracies(study, rungs)
+    assert table.rows[1]["measured accuracy"] == "diverged" and not series.ladder_points(study, rungs)["carried"][1]

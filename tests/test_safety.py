@@ -21,7 +21,8 @@ import pytest
 from lfwstudy.data.bank import load_bank
 from lfwstudy.data.pairs import is_name
 from lfwstudy.errors import DataError, StudyError, one_line
-from lfwstudy.report import pages, tables
+from lfwstudy.report import pages
+from lfwstudy.report.table import Column, Table
 from lfwstudy.runs import local
 from lfwstudy.study.settings import Settings
 from lfwstudy.study.study import Study
@@ -46,7 +47,7 @@ HOSTILE = [
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_names_are_escaped_in_tables(name):
-    page = tables.table([{name: name}], name).data
+    page = Table([Column(name)], [{name: name}], name, name).to_html()
     assert "<script" not in page and "<img" not in page
     assert page.count("<table") == 1
 

@@ -13,7 +13,7 @@ from lfwstudy.data.pairs import person_of
 from lfwstudy.data.protocols import load_pairs
 from lfwstudy.errors import StudyError
 from lfwstudy.evaluation import intervals, metrics
-from lfwstudy.report import figures, tables
+from lfwstudy.report import figures, wording
 from lfwstudy.study.best import best_run
 from lfwstudy.study.study import open_study
 from lfwstudy.system.files import replacing, write_json, write_text
@@ -83,7 +83,7 @@ def ship(out, folder=SHIPPED):
     the runs of its configuration are not all scored on the test pairs, the data are drawn, its weights are not kept or too large.
     """
     studies = open_study(out)
-    if tables.is_demo(studies[0]):
+    if wording.is_demo(studies[0]):
         raise StudyError(f"{out}: a network trained on drawn faces is not handed out")
     rows = [(study, row) for study in studies for row in study.rows()]
     chosen = best_run([row for _, row in rows], studies[0].store)
@@ -103,7 +103,7 @@ def ship(out, folder=SHIPPED):
     write_text(folder / "CARD.md", card(study, best, at))
     scores = study.store.scores(spec.run)
     with replacing(folder / "roc.png") as temporary:
-        figures.roc([(scores["label"], scores["score_at_best"])], tables.source_line(study)).savefig(
+        figures.roc([(scores["label"], scores["score_at_best"])], wording.source_line(study)).savefig(
             temporary, format="png", dpi=100
         )
     write_json(
@@ -136,7 +136,7 @@ def card(study, candidate, at):
     tpr, tnr = metrics.rates(label, score)
     tar = metrics.true_accept_rate(label, score, 0.01)
     recipe = "\n".join(
-        f"- {line}" for line in tables.differences_in_words(config, RunConfig()) if "data.dataset" not in line
+        f"- {line}" for line in wording.differences_in_words(config, RunConfig()) if "data.dataset" not in line
     )
     return _CARD.format(
         run=spec.run,
@@ -156,7 +156,7 @@ def card(study, candidate, at):
         ),
         pictures=f"{counts.sum():,}",
         people=f"{len(people):,}",
-        class_=tables.PICTURE_CLASSES[config.data.pictures],
+        class_=wording.IMAGE_CLASSES[config.data.pictures],
         single=f"{(counts == 1).sum():,}",
         validation=len(pairs.validation),
         validation_people=len(np.unique(pairs.validation.people())),

@@ -4,6 +4,7 @@ What stands between `<!-- NAME -->` and `<!-- /NAME -->` on a page is replaced b
 runs and the JSON files in results/; a test compares the pages with the files.
 """
 
+import json
 import re
 import sys
 from pathlib import Path
@@ -21,6 +22,7 @@ from lfwstudy.ladder.claims import published
 from lfwstudy.network.cost import tower_cost
 from lfwstudy.report.sections import report_points
 from lfwstudy.report.tables import PICTURE_CLASSES
+from lfwstudy.runs.kept import TABLES
 from lfwstudy.runs.store import Store
 from lfwstudy.study.settings import COMBINATION
 from lfwstudy.system.files import read_csv, read_json, write_text
@@ -587,8 +589,7 @@ def cluster_block(file="results/cluster.json"):
     # Weights and Adam's two moments, and the weights of the best epoch and the best checkpoint beside them.
     state = parameters * 4 * (3 + 2)
     pause = state_pause(state)
-    finished = [sum(p.stat().st_size for p in run.iterdir()) for run in (ROOT / SHALLOW / "runs").iterdir()]
-    a_folder = sum(finished) / len(finished)
+    a_folder = _bytes_of_a_run(Store(ROOT / SHALLOW / "runs"))
     lines = [
         f"A simulated study of {m['runs']:,} runs on {m['workers']} workers, all on one machine ({m['machine']}, which did "
         "other work meanwhile), each run a process that trains nothing; its client was killed at "
@@ -635,6 +636,16 @@ def cluster_block(file="results/cluster.json"):
         f"resume states of {state / 2**20:,.0f} MiB each. With a shared folder only progress and results pass it."
     )
     return "\n".join(lines)
+
+
+def _bytes_of_a_run(store):
+    """What the four files of a run take, mean over those of a store."""
+    sizes = [
+        sum(len(json.dumps(content, indent=1)) + 1 for content in store.record(run))
+        + sum(len(store.text(run, name)) for name in TABLES)
+        for run in store.ids()
+    ]
+    return sum(sizes) / len(sizes)
 
 
 def contamination_block(file=CONTAMINATION):
