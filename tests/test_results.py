@@ -10,7 +10,7 @@ from test_study import study, trained  # noqa: F401
 
 from lfwstudy.data import registry
 from lfwstudy.errors import DataError, StudyError
-from lfwstudy.study import study as studies
+from lfwstudy.study import data as study_data
 from lfwstudy.study.results import Results
 from lfwstudy.study.settings import RESULT_COLUMNS
 from lfwstudy.study.study import Study
@@ -26,13 +26,13 @@ def nothing_at_hand(monkeypatch, tmp_path):
     def call():
         monkeypatch.setenv("LFWSTUDY_CACHE", str(tmp_path / "empty"))
         monkeypatch.delenv("LFWSTUDY_DATA", raising=False)
-        studies._load_data.cache_clear()
+        study_data.load_data.cache_clear()
 
         def gone(*_, **__):
             raise DataError("the images are gone")
 
         monkeypatch.setattr(registry, "resolve_data_dir", gone)
-        monkeypatch.setattr(studies, "prepare_bank", gone)
+        monkeypatch.setattr(study_data, "prepare_bank", gone)
 
     return call
 
