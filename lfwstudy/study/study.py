@@ -5,6 +5,7 @@ A study lives in one folder (`--out`): study.json, runs/, results.csv, notebooks
 
 import dataclasses
 from collections.abc import Callable, Collection, Iterable
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -82,14 +83,16 @@ class Study(Results):
         return config.identify(place.seed, self.precision, digest) if digest else super().run_id(place, config)
 
     def audits(self) -> dict[str, dict[str, Any]]:
-        """`splits.audit` of every split that can be made here, by name; empty under View 2 and where the pairs are gone."""
-        nothing = self.settings.protocol != "view1" or self.why_no_images
-        return {} if nothing else audit_splits(self.base().data, self.settings.data_dir)
+        """`splits.audit` of every split that can be made here, by name; empty under View 2, or where the pair files are gone."""
+        if self.settings.protocol == "view1":
+            with suppress(DataError):
+                return audit_splits(self.base().data, self.settings.data_dir)
+        return {}
 
     def random_audits(self, count: int = 50) -> list[dict[str, Any]]:
-        """`splits.audit` of `count` random splits; empty where `audits` is."""
-        nothing = self.settings.protocol != "view1" or self.why_no_images
-        return [] if nothing else audit_random(self.base().data, self.settings.data_dir, count)
+        """`splits.audit` of `count` random splits of the development pairs; empty under View 2."""
+        view1 = self.settings.protocol == "view1"
+        return audit_random(self.base().data, self.settings.data_dir, count) if view1 else []
 
     def duplicates(self) -> tuple[Any, ...]:
         """duplicates.near_duplicates of the whole bank."""
