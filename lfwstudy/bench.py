@@ -218,9 +218,7 @@ def main(name, job):
     steps = (STEPS_QUEUED if accelerated else STEPS) + 1  # the first one's end starts the clock
     if name == CEILING:
         large = {"size": 8192, "queued": 20} if accelerated else {}
-        _tell(
-            gflops={p: round(matrix_product_gflops(p, **large), 1) for p in PRECISIONS}, device=device_name()
-        )
+        _tell(gflops={p: round(matrix_product_gflops(p, **large), 1) for p in PRECISIONS}, device=device_name())
         for _ in sys.stdin:
             _tell(gflops=matrix_product_gflops(precision, **large))
         return
@@ -285,11 +283,7 @@ def _theirs(config, images, sets, precision, plain):
     left, right, label = sets["train"]
     arrays = [images.images[rows].astype(np.float32)[..., None] / 255 for rows in (left, right)]
     targets = label.astype(np.float32)[:, None]
-    model = (
-        _plain_siamese(keras, config, images.side)
-        if plain
-        else build_siamese(config.model, images.side, precision)
-    )
+    model = _plain_siamese(keras, config, images.side) if plain else build_siamese(config.model, images.side, precision)
     model.compile(
         optimizer=keras.optimizers.Adam(0.001),
         loss="binary_crossentropy",

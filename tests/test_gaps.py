@@ -16,10 +16,10 @@ from lfwstudy.system.files import write_csv
 from lfwstudy.training.decisions import COLUMNS
 
 
-def page_of(stage, opened):
-    """What the notebook of a stage shows, as one text, without a kernel."""
+def page_of(stage, opened, notebook="01_stage"):
+    """What a notebook shows, that of a stage or another, as one text, without a kernel."""
     shown = []
-    cells = json.loads((notebooks.NOTEBOOKS / "01_stage.ipynb").read_text())["cells"]
+    cells = json.loads((notebooks.NOTEBOOKS / f"{notebook}.ipynb").read_text())["cells"]
     sources = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
     names = {}
     exec(sources[0], names)

@@ -11,7 +11,7 @@ from lfwstudy.evaluation import intervals, metrics
 from lfwstudy.ladder import LADDERS
 from lfwstudy.report.data_tables import PAIR_COLUMNS, pair_row
 from lfwstudy.report.table import Column, Interval, Table
-from lfwstudy.report.wording import IMAGE_CLASSES, counted, source_line
+from lfwstudy.report.wording import IMAGE_CLASSES, NO_IMAGES, counted, source_line
 from lfwstudy.system.text import percent
 
 if TYPE_CHECKING:
@@ -145,6 +145,8 @@ def without_odd_pairs(study: "Study", rungs: "Sequence[Rung]") -> Table:
         return Table.nothing("The test pairs are not scored.")
     if study.settings.protocol != "view1":
         return Table.nothing("Odd pairs are looked for under View 1.")
+    if study.why_no_images:
+        return Table.nothing(NO_IMAGES)
     spec = best.specs[0]
     parts = study.data(spec.config.data)[1].sets()
     odd = list(study.odd_pairs())

@@ -10,6 +10,7 @@ from lfwstudy.evaluation import metrics
 from lfwstudy.ladder import LADDERS, PROFILES, REPORT, reproduction
 from lfwstudy.report.measured import accuracies, accuracy_with_interval, finished_results, mean_accuracy, mean_of
 from lfwstudy.report.table import Interval
+from lfwstudy.report.wording import NO_IMAGES
 from lfwstudy.training.decisions import evaluated_epoch, should_stop
 
 if TYPE_CHECKING:
@@ -167,11 +168,11 @@ def report_points() -> list[dict[str, Any]]:
     ]
 
 
-def telling_pairs(study: "Study", candidate: "Candidate | None") -> list[tuple[str, list[Pair]]]:
+def telling_pairs(study: "Study", candidate: "Candidate | None") -> list[tuple[str, list[Pair]]] | str:
     """Pairs of a candidate's first run for `figures.gallery`, with the best epoch's scores: test, or validation where tests are
-    not scored."""
-    if candidate is None:
-        return []
+    not scored. A sentence where there are none to show."""
+    if candidate is None or study.why_no_images:
+        return NO_IMAGES if candidate else "No run is finished."
     spec = candidate.specs[0]
     bank = study.data(spec.config.data)[0]
     scored = study.store.predictions(spec.run, "test" if study.store.is_finished(spec.run, with_test=True) else "val")

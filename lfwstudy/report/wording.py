@@ -64,6 +64,8 @@ SETTINGS = {
     "training.least_pictures": "fewest images of a drawn person",
 }
 
+NO_IMAGES = "This needs the images, which were not at hand when this page was made."
+
 # What a network was trained on, in LFW's terms.
 IMAGE_CLASSES = {"pairs": "pairs only", "all-people": "all training people"}
 

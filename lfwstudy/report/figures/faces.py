@@ -27,18 +27,19 @@ def batch(pairs: Iterable[tuple[np.ndarray, np.ndarray, float]], caption: str, s
 
 
 def gallery(
-    groups: Iterable[tuple[str, Sequence[tuple[np.ndarray, np.ndarray, float, str]]]], caption: str, source: str
+    groups: Iterable[tuple[str, Sequence[tuple[np.ndarray, np.ndarray, float, str]]]] | str, caption: str, source: str
 ) -> HTML:
     """Pairs of images with their scores, a row of cards for each group.
 
-    groups: a title and its pairs, each left and right image, uint8 (side, side), P(same) and a line of text.
+    groups: a title and its pairs, each left and right image, uint8 (side, side), P(same) and a line of text; or a sentence on why
+    there are none.
     """
+    if isinstance(groups, str):
+        return HTML(f"<p>{html.escape(groups)}</p>")
     rows = "".join(
         f"<h3>{html.escape(title)}</h3>{_cards(''.join(_scored_card(*pair) for pair in pairs) or 'none')}"
         for title, pairs in groups
     )
-    if not rows:
-        return HTML("<p>No run is finished.</p>")
     return framed(rows, _foot(caption, source), "Pairs with their scores")
 
 
