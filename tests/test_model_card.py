@@ -1,5 +1,6 @@
 """The network that comes with the package."""
 
+import dataclasses
 import re
 
 import numpy as np
@@ -7,21 +8,38 @@ import pytest
 
 from lfwstudy.config import RunConfig
 from lfwstudy.data.prepare import prepare_bank
+from lfwstudy.errors import StudyError
 from lfwstudy.runs.store import Store
 from lfwstudy.system.files import read_json
 from lfwstudy.verify import photos
 from tools import model_card
-from tools.readme_blocks import ROOT, SHALLOW
+from tools.kept_studies import RESULTS, SHALLOW
 
 
 def test_network_that_comes_with_the_package_is_small_and_of_a_run_in_results():
     assert sorted(p.name for p in photos.SHIPPED.iterdir()) == ["CARD.md", "model.keras", "roc.png", "run.json"]
     assert (photos.SHIPPED / "model.keras").stat().st_size < model_card.LARGEST
-    known, store = read_json(photos.SHIPPED / "run.json"), Store(ROOT / SHALLOW / "runs")
+    known, store = read_json(photos.SHIPPED / "run.json"), Store(RESULTS / SHALLOW / "runs")
     assert store.record(known["run"])[0]["config"] == known["config"]
     assert store.result(known["run"])["test_accuracy_at_best"] == known["test_accuracy"]
     told = (photos.SHIPPED / "CARD.md").read_text(encoding="utf-8")
     assert known["run"] in told and f"| accuracy | {100 * known['test_accuracy']:.1f} % [" in told
+
+
+@pytest.mark.lfw
+def test_card_is_that_of_the_results(lfw_dir):
+    study, candidate, spec = model_card.best_of(RESULTS / SHALLOW)
+    study.settings = dataclasses.replace(study.settings, data_dir=lfw_dir)
+    card = model_card.card(study, candidate, spec)
+    assert card == (photos.SHIPPED / "CARD.md").read_text(encoding="utf-8")
+
+
+def test_no_network_is_handed_out_without_its_weights_or_of_drawn_faces(played, tmp_path):
+    with pytest.raises(StudyError, match="the weights of run 6b9e3a5cd063d3ff are not kept"):
+        model_card.ship(RESULTS / SHALLOW, tmp_path / "shipped")
+    with pytest.raises(StudyError, match="drawn faces"):
+        model_card.ship(played, tmp_path / "shipped")
+    assert not (tmp_path / "shipped").exists()
 
 
 def test_two_photos_are_scored_without_any_study(faces, tmp_path, monkeypatch):
@@ -38,7 +56,7 @@ def test_two_photos_are_scored_without_any_study(faces, tmp_path, monkeypatch):
 def test_network_that_comes_with_the_package_gives_the_scores_in_results(lfw_dir):
     known = read_json(photos.SHIPPED / "run.json")
     config = RunConfig.from_dict(known["config"])
-    told = Store(ROOT / SHALLOW / "runs").predictions(known["run"], "test")
+    told = Store(RESULTS / SHALLOW / "runs").predictions(known["run"], "test")
     rows, bank = np.linspace(0, len(told["label"]) - 1, 40).astype(int), prepare_bank(config.data, lfw_dir)
     left, right = (
         bank.images[bank.rows(told[side][rows])][..., None].astype(np.float32) / 255 for side in ("left", "right")
