@@ -22,10 +22,12 @@ from pathlib import Path
 import numpy as np
 
 from lfwstudy.config import PRECISIONS, RunConfig
+from lfwstudy.data.cache import cache_folder
 from lfwstudy.data.prepare import prepare_bank
 from lfwstudy.data.protocols import load_pairs
 from lfwstudy.errors import RunError
-from lfwstudy.network.cost import matrix_product_gflops
+from lfwstudy.network.cost import matrix_product_gflops, multiply_adds
+from lfwstudy.system.backend import device_name, keep_compiled
 from lfwstudy.system.files import replacing, write_json
 from lfwstudy.system.machine import cpu_name, peak_memory_mb, versions
 from lfwstudy.system.precision import precision_warning, resolve_precision
@@ -208,28 +210,27 @@ def main(name, job, began):
     job = json.loads(Path(job).read_text(encoding="utf-8"))
     config, precision = RunConfig.from_dict(job["config"]), job["precision"]
     # Imported here: the settings above must be in the environment before TensorFlow is.
-    from lfwstudy.training import trainer as training
+    from lfwstudy.network.operations import keras
+    from lfwstudy.training.batches import gather_sets
 
-    accelerated = training.device_name() != cpu_name()
+    accelerated = device_name() != cpu_name()
     steps = (STEPS_QUEUED if accelerated else STEPS) + 1  # the first one's end starts the clock
     if name == CEILING:
         large = {"size": 8192, "queued": 20} if accelerated else {}
-        _tell(
-            gflops={p: round(matrix_product_gflops(p, **large), 1) for p in PRECISIONS}, device=training.device_name()
-        )
+        _tell(gflops={p: round(matrix_product_gflops(p, **large), 1) for p in PRECISIONS}, device=device_name())
         for _ in sys.stdin:
             _tell(gflops=matrix_product_gflops(precision, **large))
         return
-    training.keep_compiled(training.cache_folder() / "compiled")
-    if name != OURS and training.keras.backend.backend() == "tensorflow":
+    keep_compiled(cache_folder() / "compiled")
+    if name != OURS and keras.backend.backend() == "tensorflow":
         from lfwstudy.network import tensorflow_ops
 
         tensorflow_ops.FOURIER_PAYS = float("inf")  # others have Keras' own convolutions
-    training.keras.utils.set_random_seed(0)
+    keras.utils.set_random_seed(0)
     bank, pairs = prepare_bank(config.data), load_pairs(config.data)
-    images, parts = training.gather_parts(bank, pairs)
-    parts["train"] = [np.resize(values, steps * BATCH) for values in parts["train"]]  # no batch is a partial one
-    run, finish = (_ours if name == OURS else _theirs)(training, config, images, parts, precision, name == PLAIN)
+    images, sets = gather_sets(bank, pairs)
+    sets["train"] = [np.resize(values, steps * BATCH) for values in sets["train"]]  # no batch is a partial one
+    run, finish = (_ours if name == OURS else _theirs)(config, images, sets, precision, name == PLAIN)
     clock = _step_clock()
     run(clock, 1)
     _tell(first_step_seconds=clock.first_began - began)
@@ -239,54 +240,54 @@ def main(name, job, began):
     _tell(peak_memory_mb=peak_memory_mb(), **finish())
 
 
-def _ours(training, config, images, parts, precision, _):
-    trainer = training.build_trainer(config, images, precision, 0)
-    batches = training.training_batches(config, parts["train"], images, 0, None)
+def _ours(config, images, sets, precision, _):
+    from lfwstudy.network.operations import keras
+    from lfwstudy.training.batches import training_batches
+    from lfwstudy.training.scorer import Scorer
+    from lfwstudy.training.trainer import build_trainer
+
+    trainer = build_trainer(config, images, precision, 0)
+    batches = training_batches(config, sets["train"], images, 0)
 
     def run(clock, steps):
         trainer.fit(batches, steps_per_epoch=steps, verbose=0, shuffle=False, callbacks=[clock])
 
     def finish():
-        from lfwstudy.network.siamese import multiply_adds
-
-        scorer = training.Scorer(trainer, parts)
-        if training.device_name() != cpu_name():
+        scorer = Scorer(trainer, sets)
+        if device_name() != cpu_name():
             scorer.scores(
                 "test"
             )  # compiles each batch shape; on a processor, one shape's share of the seconds is small
-        scorer.embed(np.unique(parts["test"][0])[: training.EMBED_BATCH])
-        scoring = _seconds(lambda: scorer.scores("test")) / len(parts["test"][2])
+        scorer.warm_up()
+        scoring = _seconds(lambda: scorer.scores("test")) / len(sets["test"][2])
         side = {name: values[:BATCH] for name, values in batches[0][0].items()}
-        pictures, queued = _compiled(training.keras, trainer, side)
+        pictures, queued = _compiled(keras, trainer, side)
         pictures()
         return {
             "step_gflop": 6 * 2 * BATCH * multiply_adds(trainer.siamese) / 1e9,
             "score_seconds_per_pair": scoring,
             "pictures_seconds": min(_seconds(pictures) for _ in range(5)) / queued,
-            "device": training.device_name(),
-            "backend": training.keras.backend.backend(),
+            "device": device_name(),
+            "backend": keras.backend.backend(),
             **_checkpoint(trainer.siamese),
         }
 
     return run, finish
 
 
-def _theirs(training, config, images, parts, precision, plain):
+def _theirs(config, images, sets, precision, plain):
+    from lfwstudy.network.operations import keras, operations
     from lfwstudy.network.siamese import build_siamese
 
-    left, right, label = parts["train"]
+    left, right, label = sets["train"]
     arrays = [images.images[rows].astype(np.float32)[..., None] / 255 for rows in (left, right)]
     targets = label.astype(np.float32)[:, None]
-    model = (
-        _plain_siamese(training.keras, config, images.side)
-        if plain
-        else build_siamese(config.model, images.side, precision)
-    )
+    model = _plain_siamese(keras, config, images.side) if plain else build_siamese(config.model, images.side, precision)
     model.compile(
-        optimizer=training.keras.optimizers.Adam(0.001),
+        optimizer=keras.optimizers.Adam(0.001),
         loss="binary_crossentropy",
         metrics=["accuracy"],
-        jit_compile=training.keras.backend.backend() != "tensorflow",
+        jit_compile=operations().jit_compile,
     )
 
     def run(clock, steps):
@@ -294,7 +295,7 @@ def _theirs(training, config, images, parts, precision, plain):
         model.fit(given, targets[: steps * BATCH], batch_size=BATCH, verbose=0, shuffle=False, callbacks=[clock])
 
     def finish():
-        left, right, _ = (values[:192] for values in parts["test"])
+        left, right, _ = (values[:192] for values in sets["test"])
         given = [images.images[rows].astype(np.float32)[..., None] / 255 for rows in (left, right)]
         model.predict([a[:BATCH] for a in given], batch_size=BATCH, verbose=0)
         return {
@@ -324,7 +325,7 @@ def _compiled(keras, trainer, inputs):
             self.bank = trainer.bank
 
         def call(self, inputs):
-            return keras.ops.concatenate([trainer.pictures(inputs, side) for side in ("left", "right")], axis=0)
+            return keras.ops.concatenate([trainer.varied(inputs, side) for side in ("left", "right")], axis=0)
 
     model = Pictures()
     if keras.backend.backend() == "jax":
@@ -342,7 +343,7 @@ def _compiled(keras, trainer, inputs):
 
 def _checkpoint(siamese):
     """Seconds that keeping the weights stops training for, until their file is on the disk, and that as many plain bytes take."""
-    from lfwstudy.training.recorder import begin_weights, weights_path
+    from lfwstudy.training.checkpoints import begin_weights, weights_path
 
     with tempfile.TemporaryDirectory() as folder:
         keep, whole, write, folder = [], [], [], Path(folder)

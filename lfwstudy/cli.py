@@ -84,28 +84,29 @@ def data(options: Namespace) -> None:
 
 def run(options: Namespace) -> int:
     """`lfwstudy run`: the study, or with --dry-run what it would train."""
+    from lfwstudy import workflow
+    from lfwstudy.study.estimate import estimate
     from lfwstudy.study.settings import Settings
     from lfwstudy.study.study import Study
-    from lfwstudy.workflow import conduct, dry_run, train_only
 
     if options.protocol == "view2" and options.split:
         raise ConfigError("--split does not go with --protocol view2: its validation is the fold after the tested one")
     names = [field.name for field in dataclasses.fields(Settings)]
     study = Study(Settings(**{name: getattr(options, name) for name in names}))
     if options.dry_run:
-        print("\n".join(dry_run(study)))
+        print("\n".join(estimate(study)))
         return 0
-    return train_only(study) if options.no_report else conduct(study)
+    return workflow.train(study) if options.no_report else workflow.run(study)
 
 
 def report(options: Namespace) -> int:
     """`lfwstudy report`: execute the notebooks on the finished runs and render the HTML."""
+    from lfwstudy import workflow
     from lfwstudy.study.settings import default_root
     from lfwstudy.study.study import open_study
-    from lfwstudy.workflow import conduct
 
     out = Path(options.out) if options.out else default_root() / "runs" / "demo-quick"
-    return conduct(open_study(out)[0], train=False)
+    return workflow.report(open_study(out)[0])
 
 
 def verify(options: Namespace) -> None:

@@ -71,6 +71,25 @@ def tiny():
     )
 
 
+@pytest.fixture(scope="session")
+def data(tiny):
+    """The bank and the pairs of `tiny`."""
+    from lfwstudy.data.prepare import prepare_bank
+    from lfwstudy.data.protocols import load_pairs
+
+    return prepare_bank(tiny.data), load_pairs(tiny.data)
+
+
+@pytest.fixture(scope="session")
+def finished(tiny, data, tmp_path_factory):
+    """A finished run of `tiny`: its folder."""
+    from lfwstudy.training.run import train
+
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    train(tiny, 0, "float32", *data, folder, "run")
+    return folder
+
+
 @pytest.fixture
 def rng():
     return np.random.default_rng(0)
@@ -83,7 +102,7 @@ def played(tiny, tmp_path_factory):
     from lfwstudy.data.protocols import load_pairs
     from lfwstudy.study.settings import RESULT_COLUMNS, Settings
     from lfwstudy.system.files import read_json, write_csv, write_json
-    from lfwstudy.training import trainer as training
+    from lfwstudy.training.run import train
 
     out = tmp_path_factory.mktemp("played") / "study"
     combination = Settings().combination()
@@ -96,7 +115,7 @@ def played(tiny, tmp_path_factory):
         bank, pairs = prepare_bank(config.data), load_pairs(config.data)
         run = config.identify(0, "float32", pairs.digest(bank))
         best = stage == "augmentation"
-        training.train(config, 0, "float32", bank, pairs, out / "runs" / run, run, keep_weights=best)
+        train(config, 0, "float32", bank, pairs, out / "runs" / run, run, keep_weights=best)
         rows.append(
             {
                 **read_json(out / "runs" / run / "result.json"),

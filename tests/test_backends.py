@@ -19,6 +19,7 @@ from lfwstudy.runs.store import Store
 from lfwstudy.study.settings import Settings
 from lfwstudy.study.study import Study
 from lfwstudy.system.files import read_csv, read_json
+from tests.support.one_batch import compute
 
 # Packages that such a machine does not have: importing them fails as it would there.
 _ABSENT = (
@@ -56,15 +57,32 @@ needs_jax = pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="
 def on_such_a_machine(module, arguments, *argv):
     """Run a module's main on JAX where the packages are absent."""
     code = _RUN.format(absent=_ABSENT, module=module, arguments=arguments)
-    done = subprocess.run(
+    with subprocess.Popen(
         [sys.executable, "-c", code, *map(str, argv)],
         text=True,
-        capture_output=True,
+        stdin=subprocess.PIPE,  # stays open: a training ends with its parent
+        stderr=subprocess.PIPE,
+        env={**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"},
+    ) as process:
+        told = process.stderr.read()
+    assert process.returncode == 0, told
+
+
+@needs_jax
+def test_jax_computes_what_tensorflow_does(tmp_path):
+    compute(tmp_path / "w.weights.h5", tmp_path / "tensorflow.npz")
+    subprocess.run(
+        [sys.executable, "-m", "tests.support.one_batch", str(tmp_path / "w.weights.h5"), str(tmp_path / "jax.npz")],
+        check=True,
         env={**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"},
     )
-    assert done.returncode == 0, done.stderr
+    ours, theirs = (np.load(tmp_path / f"{name}.npz") for name in ("tensorflow", "jax"))
+    assert ours.files == theirs.files and len(ours.files) == 3 + 2 * 7
+    for name in ours.files:
+        np.testing.assert_allclose(theirs[name], ours[name], rtol=1e-3, atol=1e-4, err_msg=name)
 
 
+@pytest.mark.long
 @needs_jax
 @pytest.mark.parametrize(
     "changes",
@@ -105,7 +123,7 @@ def test_jax_trains_without_tensorflow_and_its_run_counts(tiny, tmp_path, change
     run = config.identify(0, "float32", pairs.digest(bank))
     folder = tmp_path / "runs" / run
     Job(run, config, folder).write(tmp_path / "job.json")
-    on_such_a_machine("train", "sys.argv[1]", tmp_path / "job.json")
+    on_such_a_machine("runs.training_process", "sys.argv[1]", tmp_path / "job.json")
     assert read_json(folder / "result.json")["backend"] == "jax"
     # The id does not name the backend: a finished run brought from elsewhere counts.
     assert Store(tmp_path / "runs").is_finished(run) and Store(tmp_path / "runs").set_aside_if_damaged(run) is None
@@ -116,20 +134,20 @@ def test_jax_trains_without_tensorflow_and_its_run_counts(tiny, tmp_path, change
 _POOLING = """
 import jax, numpy as np
 from keras import layers
-from lfwstudy.model import Pooling
+from lfwstudy.network.layers import Pooling
 
 rng = np.random.default_rng(0)
 for stride in (1, 2):
     for side in (9, 10):
         # Rounded and cut off at 0, as after a ReLU: many values of a window are equal.
-        pictures = np.maximum(rng.standard_normal((2, side, side, 3)), 0).round(1).astype("float32")
+        images = np.maximum(rng.standard_normal((2, side, side, 3)), 0).round(1).astype("float32")
         ours, keras = Pooling(stride), layers.MaxPooling2D(2, stride)
-        weights = rng.standard_normal(keras(pictures).shape).astype("float32")
-        values, slopes = zip(*(jax.value_and_grad(lambda x: (layer(x) * weights).sum())(jax.numpy.asarray(pictures))
+        weights = rng.standard_normal(keras(images).shape).astype("float32")
+        values, slopes = zip(*(jax.value_and_grad(lambda x: (layer(x) * weights).sum())(jax.numpy.asarray(images))
                                for layer in (ours, keras)))
-        assert (np.asarray(ours(pictures)) == np.asarray(keras(pictures))).all()
+        assert (np.asarray(ours(images)) == np.asarray(keras(images))).all()
         assert (np.asarray(slopes[0]) == np.asarray(slopes[1])).all() and np.abs(slopes[0]).max() > 0
-        found = jax.jit(jax.grad(lambda x: ours(x).sum())).lower(pictures).as_text()
+        found = jax.jit(jax.grad(lambda x: ours(x).sum())).lower(images).as_text()
         assert "scatter" not in found, "its gradient depends on the order of sums"
 assert Pooling.from_config(Pooling(1, name="p").get_config()).strides == (1, 1)
 """
@@ -146,7 +164,7 @@ _CACHE = """
 import jax, sys
 from pathlib import Path
 from lfwstudy.system import backend
-from lfwstudy.training import trainer as train
+backend.import_keras()
 backend.keep_compiled(Path(sys.argv[1]))
 assert jax.config.jax_compilation_cache_dir is None  # a processor compiles quickly
 backend.device_name = lambda: "an accelerator"
@@ -166,6 +184,7 @@ def test_an_accelerator_keeps_its_programs(tmp_path):
     assert list(tmp_path.iterdir())
 
 
+@pytest.mark.long
 @needs_jax
 def test_the_bench_measures_our_step_on_jax(tiny, tmp_path):
     (tmp_path / "job.json").write_text(json.dumps({"config": tiny.to_dict(), "precision": "float32"}))
@@ -214,6 +233,7 @@ def test_what_is_not_all_pictures_is_not_packed_as_such(faces, tmp_path, capsys)
     assert not all_of_them.exists()
 
 
+@pytest.mark.long
 @needs_jax
 def test_a_ladder_trained_elsewhere_from_packed_pictures_is_only_rendered_here(faces, tmp_path):
     packed, out = tmp_path / "packed", tmp_path / "study"

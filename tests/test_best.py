@@ -6,13 +6,13 @@ import pytest
 from test_study import finish_run
 
 from lfwstudy.errors import StudyError
-from lfwstudy.report import tables
+from lfwstudy.report import summary
 from lfwstudy.runs.store import FILES, Store
 from lfwstudy.study.best import best_rows, best_run, score
 from lfwstudy.study.settings import RESULT_COLUMNS, Settings
 from lfwstudy.study.study import Study
 from lfwstudy.system.files import read_csv, read_json, write_csv, write_json
-from lfwstudy.training.trainer import PREDICTION_COLUMNS
+from lfwstudy.training.run import PREDICTION_COLUMNS
 from lfwstudy.verify import photos
 from tools import model_card
 from tools.readme_blocks import ROOT, SHALLOW
@@ -203,15 +203,15 @@ def test_verify_the_card_and_the_report_agree(two_ladders, tmp_path, monkeypatch
     loaded = []
     monkeypatch.setattr(photos, "load_model", lambda path: loaded.append(path.parent.name))
     photos.load_best_model(str(tmp_path / "out"))
-    monkeypatch.setattr(tables, "is_demo", lambda study: False)
+    monkeypatch.setattr(model_card.wording, "is_demo", lambda study: False)
     monkeypatch.setattr(model_card, "card", lambda study, candidate, at: "")
     monkeypatch.setattr(
         model_card.figures, "roc", lambda *_: type("", (), {"savefig": lambda self, path, **_: path.write_bytes(b"")})()
     )
     assert loaded == [expected] == [model_card.ship(tmp_path / "out", tmp_path / "shipped")]
-    monkeypatch.setattr(tables, "_with_interval", lambda *_: "")  # the made-up test pair is not the data's
+    monkeypatch.setattr(summary, "accuracy_with_interval", lambda *_: "")  # the made-up test pair is not the data's
     for ladder in study.combinations():
-        assert f"**{ladder.climb()[-1].after.stage}:" in tables.headline(ladder, ladder.climb()).data
+        assert f"**{ladder.climb()[-1].after.stage}:" in summary.headline(ladder, ladder.climb())
     # A ladder's best stays, all its seeds: what the others pick is among them.
     study.prune()
     kept = {run for run in study.store.ids() if study.store.has_weights(run)}
@@ -226,10 +226,10 @@ def test_along_the_reports_path_the_best_is_kept_though_it_is_not_the_last(tmp_p
             finish(study, spec, accuracy)
     study.write_results()
     assert [rung.after.stage for rung in study.climb()] == ["base", "early-stopping"]
-    monkeypatch.setattr(tables, "_with_interval", lambda *_: "")
+    monkeypatch.setattr(summary, "accuracy_with_interval", lambda *_: "")
     study.prune()
     assert [run for run in study.store.ids() if study.store.has_weights(run)] == [s.run for s in study.best().specs]
-    assert study.best().stage == "base" and "base: base" in tables.headline(study, study.climb()).data
+    assert study.best().stage == "base" and "base: base" in summary.headline(study, study.climb())
 
 
 def test_verify_names_a_results_file_that_cannot_be_read(played, tmp_path):

@@ -82,19 +82,19 @@ def test_dry_run_trains_nothing(capsys, tmp_path):
     assert re.search(r"pool1-stride1 .* at most +\d\.\d GiB of memory\n", out)
 
 
-def test_reckoned_time_counts_every_pair_of_a_person_and_every_mirrored_picture(tmp_path):
+def test_estimated_time_counts_every_pair_of_a_person_and_every_mirrored_picture(tmp_path):
+    from lfwstudy.study.estimate import operations
     from lfwstudy.study.settings import Settings
     from lfwstudy.study.study import Study
-    from lfwstudy.workflow import _operations
 
     study = Study(Settings(out=str(tmp_path), ladder="beyond", precision="float32"))
     once = study.first().change({"training.drawn_people": 1000})
     twice, mirrored = once.change({"training.pairs_per_person": 2}), once.change({"model.flip_average": True})
     validation = len(study.data(once.data)[1].validation)
-    assert _operations(study, twice) / _operations(study, once) == pytest.approx(
+    assert operations(study, twice) / operations(study, once) == pytest.approx(
         (12000 + 2 * validation) / (6000 + 2 * validation)
     )
-    assert _operations(study, mirrored) / _operations(study, once) == pytest.approx(
+    assert operations(study, mirrored) / operations(study, once) == pytest.approx(
         (6000 + 4 * validation) / (6000 + 2 * validation)
     )
 

@@ -16,7 +16,7 @@ import pytest
 
 from lfwstudy import workflow
 from lfwstudy.errors import ConfigError, DataError
-from lfwstudy.report import pages
+from lfwstudy.report import notebooks, pages
 from lfwstudy.runs import training_process
 from lfwstudy.runs.failure import Failure, TrainingError
 from lfwstudy.runs.process import train_in_process
@@ -178,13 +178,13 @@ def notebook(folder, name, *cells):
 
 def test_a_kernel_that_dies_leaves_a_gap_that_says_so(faces, tmp_path, monkeypatch):
     study = study_of(faces, tmp_path / "out")
-    made = [pages.Page(stem, stem, stem, f"{stem}.ipynb", {}) for stem in ("dies", "lives", "fails")]
+    found = [pages.Page(stem, stem, stem, f"{stem}.ipynb", {}) for stem in ("dies", "lives", "fails")]
     notebook(tmp_path, "dies.ipynb", "print('before it')", "import os; os.kill(os.getpid(), 9)", "print('after it')")
     notebook(tmp_path, "lives.ipynb", "print('alive')")
     notebook(tmp_path, "fails.ipynb", "raise ValueError('<b>broken\\x1b[31m</b>')")
-    monkeypatch.setattr(pages, "NOTEBOOKS", tmp_path)
-    monkeypatch.setattr(pages, "all_pages", lambda study: made)
-    failures = workflow._render_pages(study, made)
+    monkeypatch.setattr(notebooks, "NOTEBOOKS", tmp_path)
+    monkeypatch.setattr(pages, "all_pages", lambda study: found)
+    failures = workflow._render_pages(study, found)
     assert sorted(f.split(":")[0] for f in failures) == ["dies", "fails"], failures
     assert any("DeadKernelError" in f and "out of memory?" in f for f in failures)
     page = pages.render(study).read_text()

@@ -1,17 +1,20 @@
 import numpy as np
+import pytest
 from sklearn.metrics import roc_auc_score
 from test_load import made_up_history, made_up_run
 
 from lfwstudy.data.splits import component_labels
 from lfwstudy.ladder import get_stage
 from lfwstudy.ladder.claims import CLAIMS
-from lfwstudy.report.sections import claim_verdicts, contamination, left_out, measured_contamination, wider_gap
-from lfwstudy.report.tables import published_beside_measured
+from lfwstudy.report.ladder_tables import accuracies
+from lfwstudy.report.overlap import measured_overlap, overlap_table, wider_gap
+from lfwstudy.report.robustness import left_out
+from lfwstudy.report.verdicts import claim_verdicts
 from lfwstudy.study.rungs import Candidate, Rung
 from lfwstudy.study.settings import Settings
 from lfwstudy.study.study import Study
 from lfwstudy.system.files import write_csv
-from lfwstudy.training.trainer import PREDICTION_COLUMNS, measure
+from lfwstudy.training.run import PREDICTION_COLUMNS, measure
 
 
 def made_up_base(out, split, right, seeds=4):
@@ -57,25 +60,25 @@ def made_up_base(out, split, right, seeds=4):
 
 def test_a_gap_that_shared_people_make_is_told_from_one_that_they_do_not(tmp_path):
     study = made_up_base(tmp_path, "components", {"train": 0.9, "val": 0.7, "test": 0.7})
-    assert "add the base stage under another split" in contamination(study).data
+    assert "add the base stage under another split" in overlap_table(study).to_markdown()
     made_up_base(tmp_path, "random", {"train": 0.9, "val": 0.85, "test": 0.7})
-    found = measured_contamination(study)
+    found = measured_overlap(study)
     clean, shared = found["splits"]["components"], found["splits"]["random"]
     assert clean["touched"] == 0 < shared["touched"] <= shared["pairs"]
     assert clean["gap"][1] < 0 < clean["gap"][2] and shared["gap"][1] > 0
     more, low, high = found["wider"]
     assert 0 < low < more < high and abs(more - 0.15) < 0.06
     assert "wider than under `components`" in wider_gap(found)
-    assert f"{shared['touched']} of {shared['pairs']}" in contamination(study).data
+    assert f"{shared['touched']} of {shared['pairs']}" in overlap_table(study).to_markdown()
 
 
 def test_claims_are_judged_along_the_reports_path_wherever_it_stands_in_the_folder(tmp_path, monkeypatch):
-    monkeypatch.setattr("lfwstudy.report.sections.is_demo", lambda study: False)
+    monkeypatch.setattr("lfwstudy.report.verdicts.is_demo", lambda study: False)
     study = made_up_base(tmp_path, "components", {"train": 0.9, "val": 0.7, "test": 0.7})
-    assert "--select report" in claim_verdicts(study, study.climb()).data
+    assert "--select report" in claim_verdicts(study).to_markdown()
     Study(Settings(out=str(tmp_path), select="report", stages="base", precision="float32")).ask(["base"])
-    told = claim_verdicts(study, study.climb()).data
-    assert all(claim.text in told for claim in CLAIMS) and "No person is on both sides" in told
+    told = claim_verdicts(study).to_markdown()
+    assert all(claim.text in told for claim in CLAIMS) and "No person is in both" in told
     assert told.count("no verdict") >= len(CLAIMS)
 
 
@@ -118,12 +121,13 @@ def test_heads_of_the_second_ladder_are_compared_at_the_threshold_that_validatio
             measure(labels, {"score": scores, "score_at_best": scores}, 1.0),
         )
         rungs = study.climb()
-        return study.correct(rungs[0].candidates[0]).mean(), published_beside_measured(study, rungs).data
+        return study.correct(rungs[0].candidates[0]).mean(), accuracies(study, rungs)
 
     plain, table = shifted(tmp_path / "report", "report")
-    assert plain < 0.6 and "AUC" not in table
+    assert plain < 0.6 and "AUC" not in [column.name for column in table.columns]
     fair, table = shifted(tmp_path / "beyond", "beyond")
-    assert fair > 0.95 and "AUC" in table and f"{100 * fair:.1f} [" in table
+    assert fair > 0.95 and "AUC" in [column.name for column in table.columns]
+    assert table.rows[0]["measured accuracy"].value == fair
 
 
 def test_worth_of_a_factor_is_what_the_whole_recipe_has_more(tmp_path):
@@ -138,10 +142,14 @@ def test_worth_of_a_factor_is_what_the_whole_recipe_has_more(tmp_path):
     study.test_scores = lambda candidate, column="": scored.get(candidate.variant)
     study.test_components = lambda: component_labels(test)
     rung = Rung(stage, None, tuple(Candidate(stage.id, v.id, None, ()) for v in stage.variants), None)
-    told = left_out(study, [rung]).data
-    worth = 100 * (correct["whole"].mean() - correct["without-crop"].mean())
-    assert f"{worth:+.1f}" in told and "without-crop" not in told and "whole picture" in told and "2 seeds" in told
-    assert "corrected for 2" in told and f"{roc_auc_score(label, scored['without-crop'][0][0]):.2f}"[:3] in told
-    assert told.count("<tr") == 3  # the head, and the two that are finished
-    assert "leave-one-out" in left_out(study, []).data
-    assert left_out(Study(Settings(out=str(tmp_path / "other"))), []).data == ""
+    table = left_out(study, [rung])
+    without_crop, without_erase = table.rows  # those that are finished
+    worth = correct["whole"].mean() - correct["without-crop"].mean()
+    assert without_crop["left out"] == "crop" and "whole" in without_crop["instead"] and "2 seeds" in table.caption
+    assert (
+        without_crop["contribution [95 %]"].value == pytest.approx(worth) and without_crop["p, corrected for 2"] < 0.05
+    )
+    areas = [roc_auc_score(label, one) for one in scored["without-crop"][0]]
+    assert without_crop["AUC"] == pytest.approx(np.mean(areas)) and without_erase["left out"] == "erase"
+    assert "leave-one-out" in left_out(study, []).empty
+    assert left_out(Study(Settings(out=str(tmp_path / "other"))), []).to_html() == ""

@@ -32,7 +32,7 @@ from lfwstudy.runs.store import FILES, Store
 from lfwstudy.study.study import open_study
 from lfwstudy.system.files import write_csv, write_json
 from lfwstudy.training.decisions import COLUMNS
-from lfwstudy.training.trainer import PREDICTION_COLUMNS
+from lfwstudy.training.run import PREDICTION_COLUMNS
 from lfwstudy.verify.photos import load_photo
 
 

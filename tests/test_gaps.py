@@ -8,7 +8,8 @@ import pytest
 from test_study import finish_run, study, trained  # noqa: F401 (fixture)
 
 from lfwstudy.errors import StudyError
-from lfwstudy.report import pages, tables
+from lfwstudy.report import notebooks, summary
+from lfwstudy.report.table import Table
 from lfwstudy.runs import dispatch
 from lfwstudy.runs.failure import Failure
 from lfwstudy.study.study import Study
@@ -16,11 +17,10 @@ from lfwstudy.system.files import write_csv, write_json
 from lfwstudy.training.decisions import COLUMNS
 
 
-def page_of(stage, opened, monkeypatch):
-    """What the notebook of a stage shows, as one text, without a kernel."""
+def page_of(stage, opened, notebook="01_stage"):
+    """What a notebook shows, that of a stage or another, as one text, without a kernel."""
     shown = []
-    monkeypatch.setattr(tables, "display", shown.append)
-    cells = json.loads((pages.NOTEBOOKS / "01_stage.ipynb").read_text())["cells"]
+    cells = json.loads((notebooks.NOTEBOOKS / f"{notebook}.ipynb").read_text())["cells"]
     sources = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
     names = {}
     exec(sources[0], names)
@@ -38,17 +38,22 @@ def page_of(stage, opened, monkeypatch):
             shown.append(eval(compile(ast.Expression(last.value), "cell", "eval"), names))
         else:
             exec(compile(ast.Module([last], []), "cell", "exec"), names)
-    return "\n".join(str(getattr(item, "data", item)) for item in shown)
+    return "\n".join(shown_as(item) for item in shown)
+
+
+def shown_as(item):
+    """What a notebook makes of a cell's last value."""
+    return item.to_html() if isinstance(item, Table) else str(getattr(item, "data", item))
 
 
 @pytest.mark.parametrize(
     "ladder, later", [("report", ("stride", "batchnorm", "lr-schedule")), ("beyond", ("crop", "people"))]
 )
-def test_later_pages_say_that_the_first_stage_is_not_finished_and_why(tmp_path, monkeypatch, ladder, later):
+def test_later_pages_say_that_the_first_stage_is_not_finished_and_why(tmp_path, ladder, later):
     opened = study(tmp_path, ladder=ladder, stages=",".join(later))
     variant = opened.climb()[0].candidates[0].variant
     for stage in later:
-        told = page_of(stage, opened, monkeypatch)
+        told = page_of(stage, opened)
         assert (
             f"Not finished: stage {stage} could not be reached: stage base is not finished ({variant}: never started)."
             in told
@@ -57,7 +62,7 @@ def test_later_pages_say_that_the_first_stage_is_not_finished_and_why(tmp_path, 
             f"# {stage}: " in told and f"No run of {stage} is finished" in told and "200 epochs, the last" not in told
         )
         assert "The first stage" not in told
-    told = page_of("base", opened, monkeypatch)
+    told = page_of("base", opened)
     assert f"Not finished: {variant}: never started." in told and "The first stage" in told
 
 
@@ -100,7 +105,7 @@ def test_a_gap_names_its_reason(tmp_path, trained, what):  # noqa: F811
     opened = study(tmp_path, "stride")
     spec = opened.climb()[1].candidates[0].specs[0]
     reason = leave(opened, spec, what)
-    told = tables.outcome(opened, opened.stage("stride", train=False)).data
+    told = summary.gap(opened, opened.stage("stride", train=False)).data
     assert f"Not finished: pool1-stride1: {reason}" in told and str(tmp_path) not in told and "<b>" not in told
 
 
@@ -111,7 +116,7 @@ def test_each_reason_is_said_once_with_the_runs_that_it_is_of(tmp_path, trained)
     reason = leave(opened, first.specs[1], "failed")
     finish_run(opened._job(first.specs[0], "train"), 0.6, 0.6)
     finish_run(opened._job(second.specs[0], "train"), 0.6, 0.6)
-    told = tables.outcome(opened, opened.stage("lr-schedule", train=False)).data
+    told = summary.gap(opened, opened.stage("lr-schedule", train=False)).data
     assert f"drop40, seed 1: {reason}; drop40, seed 2: never started; drop50, seed 1 and seed 2: never started" in told
     assert "drop60: never started" in told and told.count("Not finished") == 1
 

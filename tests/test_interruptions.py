@@ -255,7 +255,7 @@ def _is_at(moment, process, out, since):
     running = [" ".join(line) for line in map(_command_line, tree(process))]
     if moment == "rendering":
         return bool(_newer(since, out / "notebooks" / "02_report.ipynb")) and not any(
-            "lfwstudy.report.pages" in line for line in running
+            "lfwstudy.report.notebooks" in line for line in running
         )
     return (
         any(line.endswith(f".{moment}.json") for line in running)

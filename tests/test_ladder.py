@@ -8,7 +8,7 @@ from lfwstudy.errors import ConfigError
 from lfwstudy.ladder import LADDERS, PROFILES, REPORT, base_config, get_ladder, get_stage, in_order, scale, seeds_of
 from lfwstudy.ladder.profiles import Profile
 from lfwstudy.ladder.stage import Ladder, Stage, Variant
-from lfwstudy.report import tables
+from lfwstudy.report import wording
 from lfwstudy.study.settings import Settings
 from lfwstudy.study.study import Study
 from lfwstudy.training.decisions import learning_rate
@@ -91,12 +91,8 @@ def test_warm_up_is_scaled_like_the_epochs_and_leaves_one_of_them(monkeypatch, e
         assert (training.epochs, training.warmup) == scaled
 
 
-def test_the_stage_that_the_readme_adds_is_one_and_does_what_it_says(tmp_path, monkeypatch):
-    text = (
-        (Path(__file__).resolve().parents[1] / "README.md")
-        .read_text(encoding="utf-8")
-        .partition("## Adding a stage")[2]
-    )
+def test_the_stage_that_the_docs_add_is_one_and_does_what_it_says(tmp_path, monkeypatch):
+    text = (Path(__file__).resolve().parents[1] / "docs/adding-a-stage.md").read_text(encoding="utf-8")
     code = re.search("```python\n(.*?)```", text, re.S)[1]
     (stage,) = eval(code, {"Stage": Stage, "Variant": Variant})  # an entry of a ladder, its comma included
     assert stage.id not in {other.id for ladder in LADDERS for other in get_ladder(ladder)}
@@ -113,7 +109,7 @@ def test_the_stage_that_the_readme_adds_is_one_and_does_what_it_says(tmp_path, m
             )
     study.ask(study.settings.stage_ids())
     assert study.stages() == ["base", stage.id] and [s.stage for s in study.certain()] == ["base", stage.id, stage.id]
-    assert stage.title in tables.stage_heading(study, stage.id).data
+    assert stage.title in wording.stage_heading(study, stage.id)
 
 
 def test_report_path_is_the_published_one():

@@ -15,7 +15,7 @@ from lfwstudy.study.settings import Settings
 from lfwstudy.study.study import Study
 from lfwstudy.system.files import read_csv, write_csv
 from lfwstudy.training.decisions import COLUMNS
-from lfwstudy.training.trainer import PREDICTION_COLUMNS, measure
+from lfwstudy.training.run import PREDICTION_COLUMNS, measure
 
 TABULATE = """
 import sys

@@ -81,7 +81,7 @@ def test_what_is_left_out_is_there_again_afterwards():
 
 def test_training_process_starts_without_what_it_does_not_need():
     asked = (
-        "import lfwstudy.training.trainer, sys; print([name for name in ('IPython', 'matplotlib', 'pandas', 'sklearn') "
+        "import lfwstudy.training.run, sys; print([name for name in ('IPython', 'matplotlib', 'pandas', 'sklearn') "
         "if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, env=processes.environment())

@@ -4,7 +4,7 @@ from test_load import made_up_predictions, made_up_run
 
 from lfwstudy.ladder import LADDERS, base_config
 from lfwstudy.ladder.reproduction import compare, published_histories
-from lfwstudy.report import figures, sections, tables
+from lfwstudy.report import figures, reproduction, series
 from lfwstudy.study.rungs import Candidate, Rung
 from lfwstudy.study.settings import Settings
 from lfwstudy.study.study import Study
@@ -80,7 +80,7 @@ def test_runs_too_short_to_compare_say_nothing():
 @pytest.fixture
 def finished(tmp_path, monkeypatch):
     """A study of the ladder `published` in the profile `report` with a made-up base run: its history is the published one times a factor."""
-    monkeypatch.setattr("lfwstudy.report.sections.is_demo", lambda study: False)
+    monkeypatch.setattr("lfwstudy.report.reproduction.is_demo", lambda study: False)
 
     def make(factor=1.1, epochs=200, ladder="published"):
         study = Study(
@@ -117,28 +117,32 @@ def finished(tmp_path, monkeypatch):
 @pytest.mark.parametrize("factor, word", [(1.1, "yes"), (1.3, "no")])
 def test_the_report_says_per_variant_whether_it_reproduces(finished, factor, word):
     study, rungs = finished(factor)
-    told = sections.reproduced(study, rungs).data
+    told = reproduction.reproduced(study, rungs).to_html()
     assert f"<td>{word}</td>" in told and f"{100 * (factor - 1):.0f} % at" in told
-    assert f"{BASE[0]['val_loss']:.3g} | {factor * BASE[0]['val_loss']:.3g}" in told and "LFW-a" in told
-    assert "ladder `published`" in sections.reproduced(Study(Settings(out=str(study.out / "x"))), []).data
+    assert f"{BASE[0]['val_loss']:.1f}\u00a0|\u00a0{factor * BASE[0]['val_loss']:.1f}" in told and "LFW-a" in told
+    assert "ladder `published`" in reproduction.reproduced(Study(Settings(out=str(study.out / "x"))), []).empty
 
 
 def test_epochs_of_a_scaled_profile_are_not_compared(tmp_path, monkeypatch):
-    monkeypatch.setattr("lfwstudy.report.sections.is_demo", lambda study: False)
+    monkeypatch.setattr("lfwstudy.report.reproduction.is_demo", lambda study: False)
     study = Study(Settings(out=str(tmp_path), ladder="published", profile="cpu"))
-    assert "Epochs times 0.15" in sections.reproduced(study, study.climb()).data
-    last = tables.published_rows(study, [("base", "base")])["base", "base"][-1]
+    assert "Epochs times 0.15" in reproduction.reproduced(study, study.climb()).empty
+    last = series.published_rows(study, [("base", "base")])["base", "base"][-1]
     assert last["epoch"] == pytest.approx(30) and last["val_loss"] == BASE[-1]["val_loss"]
 
 
 def test_the_clock_is_told_from_the_histories(finished):
     study, rungs = finished(1.0)
-    told = sections.clock(study, rungs).data
+    told = reproduction.clock(study, rungs)
     fall = BASE[4]["val_loss"] - BASE[-1]["val_loss"]
     assert f"falls by {fall:.1f}" in told and f"by {0.9 * fall:.1f}" in told and "lowest at epoch 1." in told
-    ((rows, marks),) = tables.watched_runs(study, rungs).values()
-    assert marks == {"stop": None, "evaluated": 200, "learning rate / 10": None}
-    drawn = figures.captioned(figures.watched(tables.watched_runs(study, rungs), "source"), "caption").data
+    ((history, marks),) = series.watched(study, rungs[0]).values()
+    assert {name: marks[name] for name in ("stop", "evaluated", "learning rate / 10")} == {
+        "stop": None,
+        "evaluated": 200,
+        "learning rate / 10": None,
+    }
+    drawn = figures.captioned(figures.watched(series.watched(study, rungs[0]), "source"), "caption").data
     assert all(
         name in drawn for name in ("total validation loss", "penalty of the last unit", "validation cross-entropy")
     )
@@ -146,13 +150,15 @@ def test_the_clock_is_told_from_the_histories(finished):
 
 def test_published_curves_lie_under_ours_in_figures_and_explorers(finished):
     study, rungs = finished()
-    published = tables.published_curves(study, rungs)
-    assert [row["val_loss"] for row in published["base"]] == [row["val_loss"] for row in BASE]
-    drawn = figures.captioned(figures.learning_curves(tables.curves(study, rungs), "source", published), "caption").data
+    published = series.published_curves(study, rungs[0])
+    assert list(published["val_loss"]) == [row["val_loss"] for row in BASE]
+    drawn = figures.captioned(
+        figures.learning_curves(series.histories(study, rungs), "source", published), "caption"
+    ).data
     assert (
         "published, validation" in drawn
         and "total loss" in drawn
-        and "in orange" in tables.curves_caption(study, rungs)
+        and "in orange" in series.curves_caption(study, rungs[0])
     )
     rows = [
         {
@@ -168,7 +174,8 @@ def test_published_curves_lie_under_ours_in_figures_and_explorers(finished):
         study, rows, "cross_entropy"
     )
     # The report's own ladder was never run by the published code.
-    assert tables.published_curves(*finished(ladder="report")) == {}
+    study, rungs = finished(ladder="report")
+    assert series.published_curves(study, rungs[0]) is None
 
 
 def test_published_figures_stand_beside_the_configuration_that_the_report_describes_alone(tmp_path):

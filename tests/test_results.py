@@ -6,12 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from test_gaps import page_of
 from test_study import study, trained  # noqa: F401
 
+from lfwstudy import workflow
 from lfwstudy.data import registry
 from lfwstudy.errors import DataError, StudyError
+from lfwstudy.report.wording import NO_IMAGES
 from lfwstudy.runs.failure import Failure
-from lfwstudy.study import study as studies
+from lfwstudy.study import data as study_data
 from lfwstudy.study.results import Results
 from lfwstudy.study.settings import RESULT_COLUMNS
 from lfwstudy.study.study import Study
@@ -27,13 +30,13 @@ def nothing_at_hand(monkeypatch, tmp_path):
     def call():
         monkeypatch.setenv("LFWSTUDY_CACHE", str(tmp_path / "empty"))
         monkeypatch.delenv("LFWSTUDY_DATA", raising=False)
-        studies._load_data.cache_clear()
+        study_data.load_data.cache_clear()
 
         def gone(*_, **__):
             raise DataError("the images are gone")
 
         monkeypatch.setattr(registry, "resolve_data_dir", gone)
-        monkeypatch.setattr(studies, "prepare_bank", gone)
+        monkeypatch.setattr(study_data, "prepare_bank", gone)
 
     return call
 
@@ -80,6 +83,34 @@ def test_what_is_half_finished_is_told_apart_without_images(tmp_path, trained, n
         "patience5, seed 0: out of memory; patience5, seed 1: never started"
     )
     assert [row["stage"] for row in results.rows()] == ["base", "base"]
+
+
+def test_the_report_of_a_study_whose_images_are_gone_comes_out(tmp_path, faces, trained, capsys, monkeypatch):  # noqa: F811
+    data = shutil.copytree(faces, tmp_path / "data")
+    opened = study(tmp_path, "base,early-stopping", dataset="lfw-a", data_dir=str(data))
+    rungs = opened.climb(train=True)
+    before = (opened.out / "results.csv").read_text(), (opened.out / "study.json").read_text()
+    shutil.rmtree(data / "lfw2")
+    monkeypatch.setenv("LFWSTUDY_CACHE", str(tmp_path / "empty"))
+    study_data.load_data.cache_clear()
+    executed = []
+    monkeypatch.setattr(workflow, "_render_pages", lambda study, wanted: executed.extend(p.stem for p in wanted) or [])
+    gone = Study.open(opened.out)
+    assert "images are not at hand: " in gone.why_no_images and gone.audits() and gone.climb() == rungs
+    assert workflow.report(gone) == 0
+    assert executed == ["02_report", "01_stage-base", "01_stage-early-stopping"]
+    assert "warning: The images are not at hand: " in capsys.readouterr().err
+    assert before == ((opened.out / "results.csv").read_text(), (opened.out / "study.json").read_text())
+    with pytest.raises(DataError):
+        workflow.run(gone)
+
+
+@pytest.mark.parametrize("notebook", ["01_stage", "02_report"])
+def test_pages_without_images_show_the_results_and_say_what_needs_them(played, tmp_path, nothing_at_hand, notebook):
+    out = shutil.copytree(played, tmp_path / "study")
+    nothing_at_hand()
+    shown = page_of("augmentation", Study.open(out), notebook)
+    assert NO_IMAGES in shown and "impatient" in shown and "data:image/jpeg" not in shown
 
 
 def test_a_folder_of_an_earlier_version_is_read_and_resumed_without_training(tmp_path, trained, nothing_at_hand):  # noqa: F811
@@ -136,13 +167,13 @@ def test_kept_studies_are_read_as_their_results_have_them(folder):
     ]
     assert [str(row["carried_forward"]).lower() for row in rows] == [row["carried_forward"] for row in filed]
     assert results.best(rungs).specs[0].run in {row["run"] for row in filed}
-    components = results.test_components()
-    assert components.shape == results.correct(results.best(rungs)).shape[1:] == (1000,)
-    assert results.differences(rungs)
+    pairs = 6000 if results.settings.protocol == "view2" else 1000
+    assert results.test_components().shape == results.correct(results.best(rungs)).shape[1:] == (pairs,)
+    assert bool(results.differences(rungs)) == (len(rungs) > 1)
 
 
 def test_frames_are_tidy_and_their_numbers_are_numbers():
-    results = Results.open(KEPT[-1])
+    results = Results.open(KEPT[0].with_name("lfw-deepfunneled-shallow"))
     frame = results.frame()
     assert list(frame.columns) == RESULT_COLUMNS and len(frame) == len(results.rows())
     assert frame["seed"].dtype == "Int64" and frame["fold"].isna().all() and frame["carried_forward"].dtype == bool

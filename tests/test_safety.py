@@ -22,7 +22,8 @@ from lfwstudy.config import RunConfig
 from lfwstudy.data.bank import load_bank
 from lfwstudy.data.pairs import is_name
 from lfwstudy.errors import DataError, StudyError, one_line
-from lfwstudy.report import pages, tables
+from lfwstudy.report import pages
+from lfwstudy.report.table import Column, Table
 from lfwstudy.runs.job import Job
 from lfwstudy.runs.process import train_in_process
 from lfwstudy.study.settings import Settings
@@ -48,7 +49,7 @@ HOSTILE = [
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_names_are_escaped_in_tables(name):
-    page = tables.table([{name: name}], name).data
+    page = Table([Column(name)], [{name: name}], name, name).to_html()
     assert "<script" not in page and "<img" not in page
     assert page.count("<table") == 1
 
@@ -93,7 +94,7 @@ def test_a_bank_is_never_unpickled(tmp_path):
 def test_a_resume_state_is_never_unpickled(tmp_path):
     from lfwstudy.config import TrainingConfig
     from lfwstudy.errors import RunError
-    from lfwstudy.training.recorder import load_resume
+    from lfwstudy.training.checkpoints import load_resume
 
     (tmp_path / "resume.npz").write_bytes(pickle.dumps(Bomb(tmp_path / "exploded")))
     with pytest.raises(RunError, match="unusable resume state"):

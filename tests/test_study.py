@@ -14,7 +14,7 @@ from lfwstudy.study.settings import RESULT_COLUMNS, Settings
 from lfwstudy.study.study import Study, open_study
 from lfwstudy.system.files import read_csv, read_json, write_csv, write_json
 from lfwstudy.training.decisions import COLUMNS
-from lfwstudy.training.trainer import PREDICTION_COLUMNS
+from lfwstudy.training.run import PREDICTION_COLUMNS
 
 CONTRACT = [
     "ladder",
@@ -337,15 +337,15 @@ def test_an_unfinished_stage_hides_nothing_of_the_later_ones(tmp_path, trained):
     assert {row["stage"] for row in read_csv(tmp_path / "out" / "results.csv")} == {"base", "batchnorm"}
 
 
-def test_damaged_runs_are_set_aside_and_trained_anew(tmp_path, trained):
+def test_damaged_runs_are_set_aside_and_trained_again(tmp_path, trained):
     done, _ = trained
     first = study(tmp_path, "base")
     run = first.climb(train=True)[0].candidates[0].specs[0].run
     (first.store.folder(run) / "result.json").write_text("{")
     said = []
     rung = Study(first.settings).stage("base", said.append)
-    assert rung.complete() and len(done) == 2 and "result" not in first.store.ids()
-    assert any("damaged" in text for text in said)
+    assert rung.complete() and len(done) == 2 and first.store.ids() == [run]
+    assert len(said) == 1 and f"{run}.damaged-1" in said[0] and (first.store.root / f"{run}.damaged-1").is_dir()
 
 
 def test_bad_data_are_found_before_the_study_is_written(tmp_path, faces):
@@ -380,7 +380,6 @@ def test_pruning_keeps_the_best_variants_weights_only(tmp_path, trained):
     opened.prune()
     best = rungs[-1].after.specs[0].run
     assert [run for run in opened.store.ids() if opened.store.has_weights(run)] == [best]
-    dataclasses.replace(opened.settings, keep="none")
     Study(dataclasses.replace(opened.settings, keep="none")).prune()
     assert not opened.store.has_weights(best) and opened.store.is_finished(best)
 
@@ -542,7 +541,7 @@ def test_training_alone_keeps_the_weights_that_the_command_says(tmp_path, traine
         return failures
 
     monkeypatch.setattr(dispatch, "run", with_weights)
-    assert workflow.train_only(opened) == 0
+    assert workflow.train(opened) == 0
     runs = opened.store.ids()
     assert len(runs) > 1 and sum(map(opened.store.has_weights, runs)) == (len(runs) if kept is None else kept)
 

@@ -12,13 +12,16 @@ from types import SimpleNamespace
 
 import matplotlib
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
 from lfwstudy import workflow
 from lfwstudy.cli import main
 from lfwstudy.errors import ConfigError
-from lfwstudy.report import figures, pages
+from lfwstudy.report import figures, notebooks, pages
+from lfwstudy.report.figures import style
+from lfwstudy.report.parameters import check_parameters
 from lfwstudy.study.settings import Settings, default_root
 from lfwstudy.study.study import Study
 from lfwstudy.system import processes
@@ -134,7 +137,7 @@ def executed(tmp_path, monkeypatch):
         study = Study(Settings(out=str(tmp_path / folder), precision="float32"))
         page = pages.Page("page", "page", "A page", "page.ipynb", {})
         notebook(tmp_path / books / "page.ipynb", *cells)
-        monkeypatch.setattr(pages, "NOTEBOOKS", tmp_path / books)
+        monkeypatch.setattr(notebooks, "NOTEBOOKS", tmp_path / books)
         monkeypatch.setattr(pages, "all_pages", lambda study: [page])
         failures = workflow._render_pages(study, [page])
         return failures, pages.render(study).read_text()
@@ -209,7 +212,7 @@ def test_an_older_notebook_does_not_stand_for_one_that_was_not_written(tmp_path)
     )
     silent = (
         "import sys, papermill; papermill.execute_notebook = lambda *_, **__: None\n"
-        "from lfwstudy.report import pages; from lfwstudy.system import processes; processes.end_with_parent = lambda: None; sys.exit(pages.main(sys.argv[1]))"
+        "from lfwstudy.report import notebooks; from lfwstudy.system import processes; processes.end_with_parent = lambda: None; sys.exit(notebooks.main(sys.argv[1]))"
     )
     done = subprocess.run([sys.executable, "-c", silent, str(tmp_path / "job.json")], capture_output=True, text=True)
     assert done.returncode == 1 and "page.ipynb: papermill ended without writing it" in done.stderr
@@ -268,7 +271,7 @@ def test_a_parameter_that_cannot_be_meant_is_refused(given, told):
     namespace = {"In": ["", DECLARED, f"# Parameters\n{given}\n", "%matplotlib inline", "check_parameters(globals())"]}
     exec(DECLARED + given, namespace)
     with pytest.raises(ConfigError, match=told):
-        pages.check_parameters(namespace)
+        check_parameters(namespace)
 
 
 @pytest.mark.parametrize("given", ['stage = "stride"\nrate = 1', "", "number = -3"])
@@ -285,8 +288,8 @@ def test_parameters_of_their_kinds_are_taken(given):
         ]
     }
     exec(DECLARED + given, namespace)
-    pages.check_parameters(namespace)
-    pages.check_parameters({})
+    check_parameters(namespace)
+    check_parameters({})
 
 
 @pytest.mark.notebook
@@ -304,7 +307,7 @@ def test_a_bare_papermill_is_told_at_the_first_cell(tmp_path, name, options, tol
             "-m",
             "papermill",
             "--no-progress-bar",
-            pages.NOTEBOOKS / f"{name}.ipynb",
+            notebooks.NOTEBOOKS / f"{name}.ipynb",
             "out.ipynb",
             *options,
         ],
@@ -408,12 +411,13 @@ def test_processes_of_ours_start_whatever_keras_cannot_read(tmp_path, monkeypatc
 
 
 def test_figures_are_the_same_whatever_the_user_s_matplotlibrc_says(monkeypatch):
-    monkeypatch.setitem(figures._STYLE, "svg.hashsalt", "the same names twice")
+    monkeypatch.setitem(style.STYLE, "svg.hashsalt", "the same names twice")
 
     def drawn():
         row = {"epoch": 1, "accuracy": 0.5, "val_accuracy": 0.5, "cross_entropy": 0.7, "val_cross_entropy": 0.7}
+        row |= {"variant": "base", "run": "0"}
         return figures.captioned(
-            figures.learning_curves({"base": [[row, {**row, "epoch": 2}]]}, "source"), "caption"
+            figures.learning_curves(pd.DataFrame([row, {**row, "epoch": 2}]), "source"), "caption"
         ).data
 
     plain = drawn()
@@ -519,7 +523,7 @@ def test_an_installed_package_has_the_notebooks(tmp_path):
     assert done.returncode == 0, done.stderr
     with zipfile.ZipFile(next(tmp_path.glob("*.whl"))) as wheel:
         wheel.extractall(tmp_path / "installed")
-    asked = "from lfwstudy.report import pages; print(pages.NOTEBOOKS, *sorted(path.name for path in pages.NOTEBOOKS.iterdir()))"
+    asked = "from lfwstudy.report.notebooks import NOTEBOOKS; print(NOTEBOOKS, *sorted(path.name for path in NOTEBOOKS.iterdir()))"
     done = subprocess.run(
         [sys.executable, "-P", "-c", asked],
         cwd=tmp_path,

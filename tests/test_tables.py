@@ -9,7 +9,8 @@ from test_study import study, trained  # noqa: F401 (fixture)
 from lfwstudy.config import TrainingConfig
 from lfwstudy.ladder import LADDERS, REPORT
 from lfwstudy.ladder.stage import Ladder
-from lfwstudy.report import pages, tables
+from lfwstudy.report import data_tables, notebooks, summary
+from lfwstudy.report.table import Table
 from lfwstudy.study.settings import Settings
 from lfwstudy.study.study import Study
 from lfwstudy.training import augment
@@ -18,7 +19,7 @@ from lfwstudy.training import augment
 def outcome(tmp_path, trained, stages, scores, **settings):  # noqa: F811
     trained[1].update(scores)
     opened = study(tmp_path, stages, **settings)
-    return tables.outcome(opened, opened.climb(train=True)[-1]).data
+    return summary.outcome(opened, opened.climb(train=True)[-1])
 
 
 BASE, DROPS = "base/base", ["lr-schedule/drop40", "lr-schedule/drop50", "lr-schedule/drop60"]
@@ -32,15 +33,15 @@ BASE, DROPS = "base/base", ["lr-schedule/drop40", "lr-schedule/drop50", "lr-sche
             [(0.81, 0.6), (0.7, 0.5), (0.81, 0.5), (0.8, 0.1)],
             [
                 "**drop50**",
-                "the same as the incumbent's",
-                "for its validation cross-entropy: at the same accuracy as the incumbent.",
+                "the same as that of the current best",
+                "for its validation cross-entropy: at the same accuracy as the current best.",
             ],
             ["0.0 points", "for its validation accuracy"],
         ),
         (
             [(0.81, 0.5), (0.7, 0.5), (0.81, 0.6), (0.8, 0.1)],
             [
-                "The incumbent stays",
+                "The current best stays",
                 "no variant is better",
                 "(at the same accuracy as `drop50`, cross-entropy decided)",
             ],
@@ -48,7 +49,7 @@ BASE, DROPS = "base/base", ["lr-schedule/drop40", "lr-schedule/drop50", "lr-sche
         ),
         (
             [(0.81, 0.5), (0.7, 0.5), (0.81, 0.5), (0.8, 0.1)],
-            ["The incumbent stays", "cross-entropy and order decided"],
+            ["The current best stays", "cross-entropy and order decided"],
             ["0.0 points"],
         ),
         # A tie between variants above the incumbent.
@@ -80,17 +81,17 @@ def test_the_reports_path_is_not_said_to_follow_a_tie(tmp_path, trained):  # noq
     text = outcome(
         tmp_path, trained, "early-stopping", {BASE: (0.7, 0.5), "early-stopping/patience5": (0.7, 0.4)}, select="report"
     )
-    assert "**patience5** is carried forward, as the report did." in text and "cross-entropy" not in text
+    assert "**patience5** is carried forward, as in the report." in text and "cross-entropy" not in text
 
 
 @pytest.mark.parametrize("accuracy", [0.93, 0.7, 0.55])
 def test_standard_error_is_that_of_the_measured_accuracy(tmp_path, trained, accuracy):  # noqa: F811
     text = outcome(tmp_path, trained, "base", {BASE: (accuracy, 0.5)})
     opened = study(tmp_path, "base")
-    pairs = len(opened.data(opened.climb()[0].candidates[0].specs[0].config.data)[1].validation)
+    pairs = len(opened.store.scores(opened.climb()[0].candidates[0].specs[0].run, "val")["label"])
     error = 100 * np.sqrt(accuracy * (1 - accuracy) / pairs)
     assert (
-        f"With {pairs} validation pairs, one standard error of an accuracy of {100 * accuracy:.1f} % is {error:.1f} points"
+        f"With {pairs} validation pair, one standard error of an accuracy of {100 * accuracy:.1f} % is {error:.1f} points"
         in text
     )
     assert "one run of each variant" in text
@@ -104,25 +105,24 @@ def test_no_error_is_made_up_for_an_accuracy_of_one(tmp_path, trained):  # noqa:
 def augmentation_part(ladder, out, monkeypatch):
     """What the data notebook shows from its section on augmentation on: texts, and what the figure is made of."""
     shown, drawn = [], []
-    monkeypatch.setattr(tables, "display", shown.append)
     monkeypatch.setattr("lfwstudy.report.figures.augmented", lambda *parts: drawn.append(parts))
     monkeypatch.setattr("lfwstudy.report.figures.captioned", lambda figure, text: None)
-    cells = json.loads((pages.NOTEBOOKS / "00_data.ipynb").read_text())["cells"]
+    cells = json.loads((notebooks.NOTEBOOKS / "00_data.ipynb").read_text())["cells"]
     at = next(i for i, cell in enumerate(cells) if "## Augmentation" in "".join(cell["source"]))
     end = next(i for i, cell in enumerate(cells) if "## The network" in "".join(cell["source"]))
     opened = Study(Settings(out=str(out), ladder=ladder, precision="float32"))
     bank, pairs, _ = opened.data(opened.first().data)
-    names = {"study": opened, "bank": bank, "pairs": pairs, "source": "", "tables": tables}
+    names = {"study": opened, "bank": bank, "pairs": pairs, "source": "", "data_tables": data_tables}
     exec("from lfwstudy.report import figures", names)
     for cell in cells[at:end]:
         source = "".join(cell["source"])
         if cell["cell_type"] == "markdown":
             shown.append(source)
-        elif source.startswith("tables."):
+        elif source.startswith("data_tables."):
             shown.append(eval(source, names))
         else:
             exec(source, names)
-    return " ".join(str(getattr(item, "data", item)) for item in shown), drawn
+    return " ".join(item.to_html() if isinstance(item, Table) else item for item in shown), drawn
 
 
 @pytest.mark.parametrize(
@@ -142,7 +142,7 @@ def augmentation_part(ladder, out, monkeypatch):
         ),
         (
             "beyond",
-            ["`online-augmentation`", "varied online", "mirrored at random: yes", "rotation in degrees, at most: 8"],
+            ["`online-augmentation`", "varied online", "random mirroring: yes", "rotation in degrees, at most: 8"],
             ["copies", "lipp", "epsilon", "erased"],
             "one epoch",
         ),

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from lfwstudy.report import tables
+from lfwstudy.report import measured
 from lfwstudy.system.files import cell
 from lfwstudy.system.text import percent, signed_points
 from lfwstudy.widgets import runs
@@ -54,7 +54,7 @@ def test_a_mean_reads_the_same_from_every_source(seeds):
                 percent(sum(shares) / seeds),
                 percent(np.mean(shares)),
                 percent(math.fsum(reversed(shares)) / seeds),
-                percent(tables.mean_of([{"a": s} for s in shares], "a")),
+                percent(measured.mean_of([{"a": s} for s in shares], "a")),
                 percent(np.mean([float(row["test_accuracy"]) for row in rows])),
             }
             assert len(told) == 1, (shares, told)

@@ -19,7 +19,7 @@ import pytest
 from test_fuzz import run_files
 from test_load import fill
 
-from lfwstudy import cli, errors, workflow
+from lfwstudy import cli, errors
 from lfwstudy.config import DataConfig, TrainingConfig
 from lfwstudy.data import images
 from lfwstudy.data.bank import ImageBank, load_bank
@@ -30,9 +30,8 @@ from lfwstudy.runs.store import FILES, Store
 from lfwstudy.study import study as study_module
 from lfwstudy.study.settings import Settings
 from lfwstudy.study.study import Study
-from lfwstudy.system.files import read_json, write_json
-from lfwstudy.training import recorder
-from lfwstudy.training import trainer as training
+from lfwstudy.system.files import read_csv, read_json, write_json
+from lfwstudy.training import checkpoints
 
 FAILURES = {
     "too many open files": OSError(errno.EMFILE, "Too many open files"),
@@ -114,7 +113,7 @@ def weighed(tmp_path):
     network.build((None, 2))
     folder = tmp_path / "runs" / "run"
     folder.mkdir(parents=True)
-    recorder.save_weights(folder, network, 1)
+    checkpoints.save_weights(folder, network, 1)
     for name in ("resume.npz", "result.json", "history.csv", "config.json", "log.txt"):
         (folder / name).write_text(name)
     return network, folder
@@ -136,19 +135,19 @@ def test_weights_that_cannot_be_loaded_now_stay_with_all_beside_them(weighed, mo
     with monkeypatch.context() as patch:
         patch.setattr(network, "load_weights", fails)
         with pytest.raises((OSError, MemoryError)) as raised:
-            recorder.load_weights(folder, network, 1)
+            checkpoints.load_weights(folder, network, 1)
     assert not isinstance(raised.value, DamageError) and content(folder.parent) == before
     with no_more_files(), pytest.raises(OSError, match="Too many open files"):
-        recorder.load_weights(folder, network, 1)
+        checkpoints.load_weights(folder, network, 1)
     assert content(folder.parent) == before
-    recorder.load_weights(folder, network, 1)
+    checkpoints.load_weights(folder, network, 1)
 
 
 def test_weights_that_are_missing_damage_nothing(weighed):
     network, folder = weighed
     before = content(folder.parent)
     with pytest.raises(FileNotFoundError):
-        recorder.load_weights(folder, network, 2)
+        checkpoints.load_weights(folder, network, 2)
     assert content(folder.parent) == before
 
 
@@ -172,11 +171,11 @@ def of_another_network(path):
 )
 def test_damaged_weights_are_set_aside_with_their_run_and_nothing_is_deleted(weighed, damage):
     network, folder = weighed
-    damage(recorder.weights_path(folder, 1))
+    damage(checkpoints.weights_path(folder, 1))
     before = content(folder)
     for number in (1, 2):
         with pytest.raises(DamageError, match=f"damaged weights.*set aside with the run as run.damaged-{number}"):
-            recorder.load_weights(folder, network, 1)
+            checkpoints.load_weights(folder, network, 1)
         assert content(folder.with_name(f"run.damaged-{number}")) == {
             name: text for name, text in before.items() if name != "log.txt"
         }
@@ -199,8 +198,8 @@ ROWS = [{"epoch": 1, "val_accuracy": 0.5, "val_loss": 1.0, "val_cross_entropy": 
 def test_a_resume_state_that_cannot_be_read_now_stays(tmp_path, monkeypatch, failure, where):
     folder = tmp_path / "run"
     folder.mkdir()
-    recorder.save_resume(folder, model_of((3, 2)), ROWS)
-    recorder.weights_path(folder, 1).write_bytes(b"weights")
+    checkpoints.save_resume(folder, model_of((3, 2)), ROWS)
+    checkpoints.weights_path(folder, 1).write_bytes(b"weights")
     before = content(tmp_path)
 
     def fails(*_, **__):
@@ -212,9 +211,9 @@ def test_a_resume_state_that_cannot_be_read_now_stays(tmp_path, monkeypatch, fai
         else:
             patch.setattr(np, "load", fails)
         with pytest.raises(type(failure)):
-            recorder.load_resume(folder, model_of((3, 2)), TrainingConfig())
+            checkpoints.load_resume(folder, model_of((3, 2)), TrainingConfig())
     assert content(tmp_path) == before
-    assert recorder.load_resume(folder, model_of((3, 2)), TrainingConfig()) == ROWS
+    assert checkpoints.load_resume(folder, model_of((3, 2)), TrainingConfig()) == ROWS
 
 
 def asks_for_a_terabyte(path):
@@ -230,8 +229,8 @@ def asks_for_a_terabyte(path):
         lambda path: path.write_bytes(path.read_bytes().replace(b"epoch", b"epoxh")),
         lambda path: path.write_bytes(b""),
         asks_for_a_terabyte,
-        lambda path: recorder.weights_path(path.parent, 1).unlink(),
-        lambda path: recorder.save_resume(path.parent, model_of((5, 5)), ROWS),
+        lambda path: checkpoints.weights_path(path.parent, 1).unlink(),
+        lambda path: checkpoints.save_resume(path.parent, model_of((5, 5)), ROWS),
     ],
     ids=[
         "cut short",
@@ -245,12 +244,12 @@ def asks_for_a_terabyte(path):
 def test_a_damaged_resume_state_is_set_aside_and_nothing_is_deleted(tmp_path, damage):
     folder = tmp_path / "run"
     folder.mkdir()
-    recorder.save_resume(folder, model_of((3, 2)), ROWS)
-    recorder.weights_path(folder, 1).write_bytes(b"weights")
+    checkpoints.save_resume(folder, model_of((3, 2)), ROWS)
+    checkpoints.weights_path(folder, 1).write_bytes(b"weights")
     damage(folder / "resume.npz")
     before = content(folder)
     with pytest.raises(DamageError, match="unusable resume state.*set aside as run.damaged-1"):
-        recorder.load_resume(folder, model_of((3, 2)), TrainingConfig())
+        checkpoints.load_resume(folder, model_of((3, 2)), TrainingConfig())
     assert content(tmp_path / "run.damaged-1") == before and not content(folder)
 
 
@@ -261,7 +260,7 @@ def test_a_resume_state_stays_where_its_folder_s_config_cannot_be_read_now(tmp_p
     before = content(tmp_path)
     with monkeypatch.context() as patch, pytest.raises(type(failure)):
         cannot_open(patch, "config.json", failure)
-        training.forget_another_run(tmp_path, {"run": "a"})
+        checkpoints.forget_another_run(tmp_path, {"run": "a"})
     assert content(tmp_path) == before
 
 
@@ -402,12 +401,15 @@ def test_a_study_that_cannot_be_read_now_is_not_begun_again(out, monkeypatch, fa
     assert Study(Settings(out=str(out), precision="float32")).stages() == ["base"]
 
 
-def test_results_that_are_no_csv_are_written_again_from_the_runs(out, monkeypatch, capsys):
+def test_results_that_are_no_csv_are_written_again_from_the_runs(out):
+    study = Study(Settings(out=str(out), precision="float32"))
+    study.write_results()
+    written = (out / "results.csv").read_text()
     (out / "results.csv").write_text('stage,run\n"' + "x" * 200_000 + '"\n')
     with pytest.raises(csv.Error):
-        workflow.read_csv(out / "results.csv")
-    assert workflow._known_runs(Study(Settings(out=str(out), precision="float32"))) == {}
-    assert "damaged" in capsys.readouterr().err
+        read_csv(out / "results.csv")
+    study.write_results()
+    assert (out / "results.csv").read_text() == written
 
 
 @failures
@@ -416,7 +418,7 @@ def test_the_command_ends_with_one_line_and_everything_in_place(out, monkeypatch
     before = content(out)
     with monkeypatch.context() as patch:
         cannot_open(patch, name, failure)
-        study_module._load_data.cache_clear()
+        study_module.load_data.cache_clear()
         arguments = ["run", "--out", str(out), "--stages", "base", "--precision", "float32", "--no-report"]
         assert cli.main(arguments) == 1
     err = capsys.readouterr().err

@@ -15,12 +15,12 @@ import pytest
 
 from lfwstudy import widgets
 from lfwstudy.config import DataConfig
-from lfwstudy.report.figures import picture_uri
+from lfwstudy.report.figures import image_uri
 from lfwstudy.runs.store import Store
 from lfwstudy.study.settings import RESULT_COLUMNS
 from lfwstudy.study.study import Study, open_study
 from lfwstudy.system.files import read_csv, write_csv
-from lfwstudy.training.trainer import PREDICTION_COLUMNS
+from lfwstudy.training.run import PREDICTION_COLUMNS
 from lfwstudy.verify.photos import Network
 from lfwstudy.widgets import drawing, occlusion, one_second, pairs, scored
 from lfwstudy.widgets.augmentation import vary_copies, vary_online
@@ -328,7 +328,7 @@ def test_ranges_of_nothing_leave_the_picture_as_it_is(rng):
     nothing = {"flip": 0, "shift": 0, "online_zoom": 0, "rotation": 0, "online_brightness": 0, "erase": 0}
     online, _ = vary_online(image, 0, nothing, 2)
     for varied in (copied, online):
-        assert np.abs(varied * 255 - image).max() < 0.01 and picture_uri(image) == picture_uri(varied[0])
+        assert np.abs(varied * 255 - image).max() < 0.01 and image_uri(image) == image_uri(varied[0])
 
 
 def test_bench_of_the_ladder_beyond_varies_as_that_ladder_does(copied):

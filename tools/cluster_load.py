@@ -2,7 +2,7 @@
 
 `python -m tools.cluster_load --runs 1000 --workers 50` measures the hand-out of runs: how many a second, processor
 time and memory of scheduler and client, and the time to go on after the client was killed half-way. What it writes to
-results/cluster.json is what the README's tables are made of (`python -m tools.readme_blocks`).
+results/cluster.json is what the tables of docs/cluster.md are made of (`python -m tools.readme_blocks`).
 `python -m tools.cluster_load JOB.json` is the stand-in: it writes a run's files as a training does, and sleeps.
 """
 

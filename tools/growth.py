@@ -1,7 +1,8 @@
 """How do time and memory grow: with the pairs, with the side of the pictures, with the runs of a study?
 
-`lfwstudy bench --growth` trains a sliver of the network on drawn faces, each measurement in a process of its own as
-a study's runs are, and tabulates studies of made-up runs. What grows as n^k has slope k: 1 is linear, less is better.
+`python -m tools.growth` writes results/growth.json. It trains a sliver of the network on drawn faces, each measurement in
+a process of its own as a study's runs are, and tabulates studies of made-up runs. What grows as n^k has slope k: 1 is
+linear, less is better.
 """
 
 import os
@@ -29,7 +30,7 @@ from lfwstudy.system.processes import environment
 
 PAIRS = (250, 500, 1000, 2200, 20_000)
 SIDES = (69, 90, 105, 150, 210)
-SEEDS = (5, 50, 500)  # of the six variants of three stages
+SEEDS = (5, 50, 500)  # of the seven variants of three stages
 # Enough people for 20,000 different pairs, with about as many pictures as LFW has.
 _PEOPLE = 6000
 _SLIVER = {"model.width": 0.05, "data.side": 69, "training.epochs": 2}
@@ -37,7 +38,7 @@ _SLIVER = {"model.width": 0.05, "data.side": 69, "training.epochs": 2}
 _TABULATE = """
 import sys, time
 began = time.perf_counter()
-from lfwstudy.machine import peak_memory_mb
+from lfwstudy.system.machine import peak_memory_mb
 from lfwstudy.study.study import open_study
 study = open_study(sys.argv[1])[0]
 study.set_aside_damaged(print)
@@ -168,3 +169,7 @@ def _tabulate(out, seeds, template):
     if done.returncode:
         raise RunError(f"growth: a study of {count} runs could not be tabulated: {done.stderr[-600:]}")
     return count, *map(float, done.stdout.split()[-2:])
+
+
+if __name__ == "__main__":
+    write_json(Path(__file__).resolve().parents[1] / "results/growth.json", growth())

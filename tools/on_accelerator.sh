@@ -1,12 +1,12 @@
 #!/bin/sh
-# The report's ladder with the report's own numbers on a machine with an accelerator that has Keras and JAX but neither
-# TensorFlow nor notebooks: README, "An accelerator elsewhere", which says how long it took.
+# The report's ladder with the report's own numbers on a machine with a GPU that has Keras and JAX but neither
+# TensorFlow nor notebooks: see docs/accelerator.md.
 #
 #   tools/on_accelerator.sh DATA OUT [SECONDS] [OPTION ...]
 #
 # DATA: the folder that `lfwstudy data --pack` made. OUT: the study's folder, to be copied back and rendered. SECONDS: stop
-# by then; the same command goes on where it was. More options are handed to `lfwstudy run`, such as --seeds 3 or
-# --cluster local:4 (four runs share the accelerator; needs dask, distributed and tqdm).
+# by then; the same command resumes. More options are handed to `lfwstudy run`, such as --seeds 3 or
+# --cluster local:4 (four runs share the GPU; needs dask, distributed and tqdm).
 set -eu
 [ $# -ge 2 ] || { sed -n '2,11s/^# \{0,1\}//p' "$0"; exit 2; }
 data=$1 out=$2 limit=${3:-0}
@@ -21,5 +21,5 @@ timeout --signal=INT "$limit" python3 -m lfwstudy run --dataset lfw-deepfunneled
     --keep none --no-report --out "$out" "$@" || status=$?
 echo "$(($(date +%s) - began))" >> "$out/seconds.txt"
 echo "$(awk '{ sum += $1 } END { print sum }' "$out/seconds.txt") s in all, over $(wc -l < "$out/seconds.txt") command(s)"
-[ "$status" = 124 ] && { echo "not finished: the same command goes on where it was"; exit 0; }
+[ "$status" = 124 ] && { echo "not finished: the same command resumes"; exit 0; }
 exit "$status"

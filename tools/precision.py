@@ -7,6 +7,7 @@ the convolutions compute in it. What was trained already is not trained again.
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -16,10 +17,10 @@ from lfwstudy.data.registry import DATASETS
 from lfwstudy.data.splits import component_labels
 from lfwstudy.evaluation import intervals
 from lfwstudy.ladder import base_config
+from lfwstudy.report.table import Column, Table
 from lfwstudy.runs.store import Store
 from lfwstudy.system.machine import cpu_name
 from lfwstudy.system.precision import has_bfloat16
-from lfwstudy.system.text import percent, signed_points
 from tools.measurement import command, finish, job
 
 EPOCHS = 10
@@ -85,41 +86,39 @@ def precision(dataset, data_dir, out, seeds=3, show=print, changes=None):
     }
 
 
-def table(result):
-    """The comparison as lines of Markdown."""
-    lines = [
-        "| computed in bfloat16 | training accuracy | minus float32's, points | at most "
-        f"{100 * result['tolerance']:g} | validation cross-entropy minus float32's [95 %] | total loss |",
-        "|---|---|---|---|---|---|",
+TITLES = {
+    "float32": "nothing",
+    "bfloat16": "the convolutions, and the gradient that they get",
+    ALL_BFLOAT16: "everything",
+}
+
+
+def table(result: dict[str, Any]) -> Table:
+    """The comparison as a table."""
+    within, entropy = f"at most {100 * result['tolerance']:g}", "validation cross-entropy minus float32's [95 %]"
+    columns = [
+        Column("computed in bfloat16"),
+        Column("training accuracy", "percent"),
+        Column("minus float32's", "points", digits=2),
+        Column(within),
+        Column(entropy),
+        Column("total loss", "number"),
     ]
-    titles = {
-        "float32": "nothing",
-        "bfloat16": "the convolutions, and the gradient that they get",
-        ALL_BFLOAT16: "everything",
-    }
+    rows = []
     for name, n in result["networks"].items():
-        shown = (
-            ("", "", "")
-            if name == "float32"
-            else (
-                signed_points(n["difference"], 2),
-                "yes" if n["within"] else "no",
-                "{:+.4f} [{:+.4f}, {:+.4f}]".format(*n["entropy"]),
-            )
-        )
-        lines.append(f"| {titles[name]} | {percent(n['accuracy'])} | {' | '.join(shown)} | {n['loss']:.1f} |")
+        row = {"computed in bfloat16": TITLES[name], "training accuracy": n["accuracy"], "total loss": n["loss"]}
+        if name != "float32":
+            row |= {"minus float32's": n["difference"], within: "yes" if n["within"] else "no"}
+            row[entropy] = "{:+.4f} [{:+.4f}, {:+.4f}]".format(*n["entropy"])
+        rows.append(row)
     filters = "" if result["width"] == 1 else f" with {result['width']:g} of its filters"
     how = "emulated: sums in float32, what layers hand on rounded" if result["emulated"] else "in the hardware"
-    return "\n".join(
-        [
-            *lines,
-            "",
-            f"{result['dataset']}, the base network{filters}, {result['side']}x{result['side']} "
-            f"pixels, {result['epochs']} epochs, the same {result['seeds']} seeds in each; accuracy in "
-            f"percent over epochs {result['from_epoch']} to {result['epochs']} and seeds; {result['machine']}, bfloat16 "
-            f"{how}. Intervals: over connected components of people and seeds.",
-        ]
+    caption = (
+        f"{result['dataset']}, the base network{filters}, {result['side']}x{result['side']} pixels, {result['epochs']} epochs, "
+        f"the same {result['seeds']} seeds in each; accuracy in percent over epochs {result['from_epoch']} to {result['epochs']} "
+        f"and seeds; {result['machine']}, bfloat16 {how}. Intervals: over connected components of people and seeds."
     )
+    return Table(columns, rows, caption)
 
 
 def _entropy(scores):
@@ -133,7 +132,7 @@ def main(arguments=None):
 
     def measure(*given):
         result = precision(*given)
-        print(table(result))
+        print(table(result).to_markdown())
         return result
 
     return command(

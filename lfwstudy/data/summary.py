@@ -1,6 +1,7 @@
 """What does the data set hold? Lines for the terminal."""
 
 import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -68,22 +69,21 @@ def describe_audit(config, data_dir=""):
             f"{a['validation_images']} images, {a['touched_pairs']} of {a['validation_pairs']} pairs touched; "
             f"the constant answer scores {a['majority_accuracy']:.3f}"
         )
-    return lines + _random_lines(config, data_dir) + _duplicate_lines(config, data_dir)
+    return [*lines, random_splits_in_words(audit_random(config, data_dir)), *_duplicate_lines(config, data_dir)]
 
 
-def _random_lines(config, data_dir, count=50):
-    found = audit_random(config, data_dir, count)
-    kinds = (
-        ("shared_people", "validation_people"),
-        ("shared_images", "validation_images"),
-        ("touched_pairs", "validation_pairs"),
+def random_splits_in_words(audits: Sequence[Mapping[str, int]]) -> str:
+    """How much random splits share, as a sentence: mean and range in percent. audits: of `audit_random`."""
+
+    def span(shared: str, total: str) -> str:
+        shares = [100 * a[shared] / a[total] for a in audits]
+        return f"{np.mean(shares):.0f} % ({min(shares):.0f} to {max(shares):.0f})"
+
+    return (
+        f"Over {len(audits)} random splits, {span('shared_people', 'validation_people')} of validation people and "
+        f"{span('shared_images', 'validation_images')} of validation images are in training too, and "
+        f"{span('touched_pairs', 'validation_pairs')} of validation pairs are touched."
     )
-    shares = [[100 * a[shared] / a[total] for a in found] for shared, total in kinds]
-    told = [f"{np.mean(values):.0f} % ({min(values):.0f} to {max(values):.0f})" for values in shares]
-    return [
-        f"{count} random splits: {told[0]} of validation people and {told[1]} of images shared, "
-        f"{told[2]} of pairs touched"
-    ]
 
 
 def _duplicate_lines(config, data_dir):

@@ -1,7 +1,9 @@
 """Is a difference real? Intervals that allow for few seeds, pairs that share people, and many comparisons."""
 
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -63,11 +65,11 @@ def compare(
     comparisons
         How many to correct for where not all of a ladder's are given; the missing ones count as the least significant.
     """
-    rng = np.random.default_rng([seed, 40])
     _, component = np.unique(components, return_inverse=True)
-    count = component.max() + 1
+    count = int(component.max()) + 1
     sizes = np.bincount(component, minlength=count).astype(float)
-    weights = rng.multinomial(count, np.full(count, 1 / count), size=draws).astype(np.float32)
+    weights, rng = _resamples(count, draws, seed)
+    rng = deepcopy(rng)
     totals = weights @ sizes.astype(np.float32)
     found = [
         _difference(np.asarray(a, float) - np.asarray(b, float), component, sizes, weights, totals, rng, level)
@@ -160,6 +162,13 @@ def seeds_needed(found: Difference, comparisons: int = 1, level: float = LEVEL, 
         if stats.t.ppf(tail, freedom) * np.sqrt(seed_variance + found.pair_variance) < abs(found.difference):
             return seeds
     return None
+
+
+@lru_cache(maxsize=1)  # drawing takes ten times as long as the rest of a comparison; the array has tens of MB
+def _resamples(count: int, draws: int, seed: int) -> tuple[NDArray[np.float32], Rng]:
+    """How often each of `count` components is drawn, (draws, count), and the generator as that leaves it."""
+    rng = np.random.default_rng([seed, 40])
+    return rng.multinomial(count, np.full(count, 1 / count), size=draws).astype(np.float32), rng
 
 
 def _difference(

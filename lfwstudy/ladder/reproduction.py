@@ -66,38 +66,3 @@ def scaled(rows: Sequence[dict], factor: float) -> list[dict]:
 
 
 LOSS_EPOCHS, ACCURACY_EPOCHS = (1, 2, 3, 5, 10, 20, 60, 100, 150), (20, 40, 80, 150)
-CAPTION = (
-    f"Total validation loss and training accuracy after some epochs, published (LFW-a) | measured. Reproduced: the validation loss "
-    f"stays within {100 * TOLERANCE:.0f} % of the published one from epoch {FROM_EPOCH} on until both are below {LEARNED:g}, and "
-    f"the number of epochs is within {100 * TOLERANCE:.0f} %, too. Published histories: github.com/MaorSagi/SiameseCNN."
-)
-
-
-def rows(ours: dict[tuple[str, str], tuple[list[dict], bool]]) -> list[dict]:
-    """A row per variant that has a published history: both histories beside each other, and whether they agree.
-
-    ours: by (stage, variant), the history of a run and whether it is finished. Runs too short to compare are left out.
-    """
-    found = []
-    for key, (history, finished) in ours.items():
-        theirs = published_histories().get(key)
-        compared = compare(history, theirs) if theirs else None
-        if not theirs or not history or (compared is None and not finished):
-            continue
-
-        def beside(name, form, at):
-            return " | ".join(form.format(h[at(h) - 1][name]) if at(h) <= len(h) else "–" for h in (theirs, history))
-
-        found.append(
-            {
-                "stage": key[0],
-                "variant": key[1],
-                **{f"loss at {e}": beside("val_loss", "{:.3g}", lambda _, e=e: e) for e in LOSS_EPOCHS},
-                **{f"accuracy at {e}": beside("accuracy", "{:.2f}", lambda _, e=e: e) for e in ACCURACY_EPOCHS},
-                "accuracy at the end": beside("accuracy", "{:.2f}", len),
-                "epochs": f"{len(theirs)} | {len(history)}" + ("" if finished else " so far"),
-                "farthest apart": f"{100 * compared.farthest:.0f} % at {compared.at_epoch}" if compared else "",
-                "reproduced": "not finished" if not finished else "yes" if compared and compared.reproduced else "no",
-            }
-        )
-    return found

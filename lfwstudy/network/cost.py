@@ -1,115 +1,112 @@
-"""What does a network cost? Arithmetic and parameters by formula, without building it (the largest takes 1.2 GB)."""
+"""What does a network cost? Arithmetic, parameters and memory: by formula, or layer by layer of a built network."""
 
 import time
+from typing import Any
 
 import numpy as np
 
-# Filters and kernel side of the four convolutions, and the embedding's size: Koch et al. (2015), figure 4.
-CONVOLUTIONS = ((64, 10), (128, 7), (128, 4), (256, 4))
-EMBEDDING = 4096
-# The networks of 3x3 convolutions: filters and number of convolutions between poolings, and their embedding's size.
-BLOCKS = {"compact": ((32, 1), (64, 1), (128, 2), (256, 2)), "shallow": ((32, 2), (64, 2), (128, 2))}
-EMBEDDINGS = {"koch": EMBEDDING, "compact": 256, "shallow": 128}
+from lfwstudy.config import ModelConfig
+from lfwstudy.network.architecture import BLOCKS, EMBEDDINGS, convolutions, scaled
 
 
-def scaled(count, width):
-    """Filters or units of a layer in a network of the given width."""
-    return max(1, round(count * width))
+def tower_cost(config: ModelConfig, side: int) -> tuple[int, int]:
+    """Cost of a network without building it (the largest takes 1.2 GB).
 
-
-def stem_kernel(config):
-    """Side of the kernel that a network of 3x3 convolutions begins with, by its ModelConfig."""
-    return 3 if config.stem_stride == 1 else 5
-
-
-def tower_cost(config, side):
-    """(multiply-adds of the tower for one picture, parameters of the siamese network) of a ModelConfig."""
-    compact = config.architecture in BLOCKS
-    multiply_adds = parameters = 0
-    for channels, filters, kernel, side, norms in _convolutions(config, side):
+    Returns
+    -------
+    multiply_adds : int
+        Of the tower, for one image of `side` pixels.
+    parameters : int
+        Of the siamese network, those not trained included.
+    """
+    small = config.architecture in BLOCKS
+    multiply_adds = parameters = filters = out = 0
+    for channels, filters, kernel, out, norms in convolutions(config, side):
         weights = kernel * kernel * channels * filters
-        multiply_adds += side * side * weights
-        parameters += weights + (0 if compact else filters) + norms * 4 * filters
-    # They hand on the mean over the picture.
-    features = filters if compact else side * side * filters
-    parameters += compact and config.pooling == "generalised-mean"  # its power
+        multiply_adds += out * out * weights
+        parameters += weights + (0 if small else filters) + norms * 4 * filters  # batch normalisation replaces the bias
+    features = filters if small else out * out * filters  # the small networks hand on a mean over the image
+    parameters += small and config.pooling == "generalised-mean"  # its power
     units = scaled(EMBEDDINGS[config.architecture], config.width)
-    # The head's: a weight for each component, or one for the cosine, its cohort and the two of its calibration; and a bias.
+    # A weight for each component and a bias; or one for the cosine, a bias, two of the calibration, and the cohort.
     head = units + 1 if config.head == "distance" else 4 + config.cohort * units
     return multiply_adds + features * units, parameters + features * units + units + head
 
 
-def _convolutions(config, side):
-    return (_compact_convolutions if config.architecture in BLOCKS else _koch_convolutions)(config, side)
+def training_memory(config: ModelConfig, side: int, batch_size: int, images: int = 0) -> int:
+    """Bytes to reserve for a training process: an estimate from above, checked against measured peaks in a test.
 
-
-def _koch_convolutions(config, side):
-    """Of each convolution: channels in, filters, kernel side, output side, and batch normalisations after it. The sides
-    after the poolings follow from them; the last has none."""
-    channels = 1
-    for number, (filters, kernel) in enumerate(CONVOLUTIONS, start=1):
-        last, filters = number == len(CONVOLUTIONS), scaled(filters, config.width)
-        side -= kernel - 1
-        norms = {"none": 0, "before-activation": 1, "after-activation": 1, "activation-and-pooling": 1 if last else 2}[
-            config.batchnorm
-        ]
-        yield channels, filters, kernel, side, norms
-        channels = filters
-        if not last:
-            side = (side - 2) // (config.pool1_stride if number == 1 else 2) + 1
-
-
-def _compact_convolutions(config, side):
-    """The same of the networks of 3x3 convolutions, which keep the side (but for a stem's stride) and have batch-norm instead of a bias."""
-    channels, kernel = 1, stem_kernel(config)
-    side = -(-side // config.stem_stride)
-    for filters, convolutions in BLOCKS[config.architecture]:
-        filters = scaled(filters, config.width)
-        for _ in range(convolutions):
-            yield channels, filters, kernel, side, 1
-            channels, kernel = filters, 3
-        side //= 2
-
-
-def training_memory(config, side, batch_size, pictures=0):
-    """Bytes to set aside for a training process: an estimate from above, checked against measured peaks in a test.
-
-    config: ModelConfig; side: of the pictures, `pictures` of them. Counted are 16 bytes a parameter (weight, gradient,
-    two moments of Adam), what each layer hands on and its gradient, the pictures, and 1 GiB for the libraries.
+    Counted are 16 bytes per parameter (weight, gradient, Adam's two moments), what each layer hands on and its gradient
+    for `batch_size` pairs, the bank of `images` images, and 1 GiB for the libraries.
     """
-    layers = list(_convolutions(config, side))
-    values = sum(at * at * filters for _, filters, _, at, _ in layers)
+    layers = list(convolutions(config, side))
+    values = sum(layer.side**2 * layer.filters for layer in layers)
     # Convolution, activation and pooling keep about one such tensor each, batch normalisation three more.
-    tensors = 7 if any(norms for *_, norms in layers) else 4
+    tensors = 7 if any(layer.norms for layer in layers) else 4
     activations = 2 * batch_size * values * 4 * tensors
-    return 2**30 + 16 * tower_cost(config, side)[1] + activations + pictures * side * side
+    return 2**30 + 16 * tower_cost(config, side)[1] + activations + images * side * side
 
 
-def least_memory(config, side, batch_size):
-    """Bytes below which training surely fails in a process that has loaded its libraries: 16 a parameter, and each
-    convolution's outputs and their gradient once, at two bytes a value; but for the first two where they may be computed
-    slice by slice (train.fused_blocks)."""
-    layers = list(_convolutions(config, side))
+def least_memory(config: ModelConfig, side: int, batch_size: int) -> int:
+    """Bytes below which training is sure to fail in a process that has loaded its libraries.
+
+    Counted are 16 bytes per parameter, and each convolution's output and its gradient once, at two bytes a value; the first
+    two convolutions are left out where they may be computed a few images at a time (`tensorflow_ops`).
+    """
     in_slices = config.architecture == "koch" and config.batchnorm == "none"
-    values = sum(at * at * filters for _, filters, _, at, _ in layers[2 * in_slices :])
+    values = sum(layer.side**2 * layer.filters for layer in list(convolutions(config, side))[2 * in_slices :])
     return 16 * tower_cost(config, side)[1] + 2 * batch_size * values * 2 * 2
 
 
-def matrix_product_gflops(dtype, size=2048, repeats=8, queued=1):
-    """Best of several square matrix products in a precision, in GFLOP/s; `queued` of them are asked for at once, one after
-    the other, that an accelerator does not wait for this process between them."""
-    from keras import ops
+def layer_table(model: Any, batch: int = 64, bytes_per_value: int = 4) -> list[dict[str, Any]]:
+    """One row per layer of a built siamese network's tower and head.
+
+    Keys: layer, output (shape for one image), parameters, multiply_adds (per image; per pair in the head), activations_mb
+    (MiB of outputs kept for a training batch of `batch` pairs, `bytes_per_value` each), state_mb (MiB of parameters with
+    gradient and Adam's two moments in float32).
+    """
+    rows = []
+    for part, images in (("tower", 2), ("head", 1)):
+        for layer in model.get_layer(part).layers:
+            if layer.__class__.__name__ == "InputLayer":
+                continue
+            shape = tuple(layer.output.shape[1:])
+            trainable = sum(int(np.prod(w.shape)) for w in layer.trainable_weights)
+            rows.append(
+                {
+                    "layer": f"{part}/{layer.name}",
+                    "output": "x".join(map(str, shape)),
+                    "parameters": layer.count_params(),
+                    "multiply_adds": _multiply_adds(layer),
+                    "activations_mb": batch * images * int(np.prod(shape)) * bytes_per_value / 2**20,
+                    "state_mb": (3 * trainable + layer.count_params()) * 4 / 2**20,
+                }
+            )
+    return rows
+
+
+def multiply_adds(model: Any) -> int:
+    """Multiply-adds of a built siamese network's tower for one image."""
+    return sum(_multiply_adds(layer) for layer in model.get_layer("tower").layers)
+
+
+def matrix_product_gflops(dtype: str, size: int = 2048, repeats: int = 8, queued: int = 1) -> float:
+    """Best of several square matrix products in a precision, in GFLOP/s.
+
+    `queued` of them are requested at once, one after the other, so that a GPU does not wait for this process in between.
+    """
+    from lfwstudy.network.operations import ops
 
     a = ops.cast(np.random.default_rng(0).standard_normal((size, size)) / np.sqrt(size), dtype)
 
-    def products():
+    def products() -> None:
         product = a
         for _ in range(queued):
             product = ops.matmul(a, product)
-        np.asarray(ops.cast(product[0, 0], "float32"))
+        np.asarray(ops.cast(product[0, 0], "float32"))  # waits for the device
 
     products()
-    seconds = []
+    seconds: list[float] = []
     for _ in range(repeats):
         began = time.perf_counter()
         products()
@@ -117,3 +114,9 @@ def matrix_product_gflops(dtype, size=2048, repeats=8, queued=1):
         if sum(seconds) > 4:  # a precision that is only emulated
             break
     return 2 * size**3 / min(seconds) / 1e9
+
+
+def _multiply_adds(layer: Any) -> int:
+    """Of a convolution or dense layer: its kernel, once per position of the output."""
+    kernel = getattr(layer, "kernel", None)
+    return 0 if kernel is None else int(np.prod(layer.output.shape[1:-1]) * np.prod(kernel.shape))

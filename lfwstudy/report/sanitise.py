@@ -4,45 +4,16 @@ import re
 
 import nh3
 
-_HTML = set(
-    [
-        "a",
-        "b",
-        "blockquote",
-        "br",
-        "caption",
-        "code",
-        "div",
-        "em",
-        "figcaption",
-        "figure",
-        "h1",
-        "h2",
-        "h3",
-        "h4",
-        "hr",
-        "i",
-        "img",
-        "li",
-        "ol",
-        "p",
-        "pre",
-        "span",
-        "strong",
-        "sub",
-        "sup",
-        "table",
-        "tbody",
-        "td",
-        "th",
-        "thead",
-        "tr",
-        "ul",
-    ]
+
+def _words(text: str) -> set[str]:
+    return set(text.split())
+
+
+_HTML = _words(
+    "a b blockquote br caption code div em figcaption figure h1 h2 h3 h4 hr i img li ol p pre span strong sub sup "
+    "table tbody td th thead tr ul"
 )
-_SVG = set(
-    ["circle", "clipPath", "defs", "g", "image", "line", "path", "polyline", "rect", "svg", "text", "title", "use"]
-)
+_SVG = _words("circle clipPath defs g image line path polyline rect svg text title use")
 _ATTRIBUTES = {
     "*": {"aria-hidden", "aria-label", "aria-live", "class", "id", "role", "style", "tabindex"},
     "a": {"href"},
@@ -50,62 +21,14 @@ _ATTRIBUTES = {
     "td": {"colspan", "rowspan"},
     "th": {"colspan", "rowspan", "scope"},
 }
-_DRAWING = set(
-    [
-        "clip-path",
-        "cx",
-        "cy",
-        "d",
-        "fill",
-        "fill-opacity",
-        "height",
-        "points",
-        "r",
-        "stroke",
-        "stroke-dasharray",
-        "stroke-linejoin",
-        "stroke-opacity",
-        "stroke-width",
-        "text-anchor",
-        "transform",
-        "version",
-        "viewBox",
-        "width",
-        "x",
-        "x1",
-        "x2",
-        "href",
-        "xmlns",
-        "y",
-        "y1",
-        "y2",
-    ]
+_DRAWING = _words(
+    "clip-path cx cy d fill fill-opacity height points r stroke stroke-dasharray stroke-linejoin stroke-opacity "
+    "stroke-width text-anchor transform version viewBox width x x1 x2 href xmlns y y1 y2"
 )
-_STYLES = set(
-    [
-        "background",
-        "color",
-        "display",
-        "fill",
-        "fill-opacity",
-        "flex-wrap",
-        "font-size",
-        "gap",
-        "line-height",
-        "margin",
-        "max-width",
-        "padding",
-        "stroke",
-        "stroke-dasharray",
-        "stroke-dashoffset",
-        "stroke-linecap",
-        "stroke-linejoin",
-        "stroke-opacity",
-        "stroke-width",
-        "text-align",
-        "white-space",
-        "width",
-    ]
+_STYLES = _words(
+    "background color display fill fill-opacity flex-wrap font-size gap line-height margin max-width padding "
+    "stroke stroke-dasharray stroke-dashoffset stroke-linecap stroke-linejoin stroke-opacity stroke-width "
+    "text-align white-space width"
 )
 # Nothing is loaded from elsewhere: images lie in the page, and a drawing refers to its own parts alone.
 _INLINE = r"data:image/(png|jpeg);base64,[A-Za-z0-9+/=\s]*"
@@ -128,7 +51,7 @@ def sanitised(fragment: str) -> str:
         url_schemes={"data", "http", "https"},
         filter_style_properties=_STYLES,
         attribute_filter=_kept,
-        clean_content_tags=set(["script", "style", "iframe", "object", "embed", "noscript", "template", "textarea"]),
+        clean_content_tags={"script", "style", "iframe", "object", "embed", "noscript", "template", "textarea"},
         link_rel=None,
     )
 

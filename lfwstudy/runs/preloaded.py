@@ -5,7 +5,7 @@ import sys
 from lfwstudy.system.backend import quiet_stderr
 
 with quiet_stderr():
-    import lfwstudy.training.trainer  # noqa: F401  (first: it keeps packages out that the others would bring in)
+    import lfwstudy.training.run  # noqa: F401  (first: it keeps packages out that the others would bring in)
 
     # isort: split
     # What a run's results are measured with, and a checkpoint is written with.

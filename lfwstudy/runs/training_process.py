@@ -25,6 +25,8 @@ logger = logging.getLogger(__name__)
 def main(path: str) -> int:
     """Train the job in a JSON file, for as long as the parent holds this process's standard input."""
     job = Job.read(path)
+    logging.basicConfig(format="%(message)s")
+    logging.getLogger("lfwstudy").setLevel(logging.INFO)
     threading.Thread(target=end_with_parent, args=(job.lease,), daemon=True).start()
     return run_job(job)
 
@@ -53,7 +55,7 @@ def run_job(job: Job) -> int:
 def _run(job: Job) -> None:
     """Train or score. Raises StudyError, OSError and, where another process is at it, BlockingIOError."""
     # Here, so that what the machine lacks of it is told as other failures are.
-    from lfwstudy.training.trainer import score_test_pairs, train
+    from lfwstudy.training.run import score_test_pairs, train
 
     config, folder = job.config, job.folder
     bank, pairs = prepare_bank(config.data, job.data_dir), load_pairs(config.data, job.data_dir)
@@ -71,7 +73,7 @@ def _run(job: Job) -> None:
         require_memory(config)
         try:
             if job.task == "score-test":
-                score_test_pairs(config, bank, pairs, folder, job.run, job.keep_weights)
+                score_test_pairs(config, bank, pairs, folder, job.keep_weights)
             else:
                 begin()
         except DamageError as error:  # set aside by now

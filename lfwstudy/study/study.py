@@ -3,31 +3,30 @@
 A study lives in one folder (`--out`): study.json, runs/, results.csv, notebooks/, html/, report.html.
 """
 
-from __future__ import annotations
-
 import dataclasses
-from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import contextmanager, suppress
-from functools import lru_cache
+from collections.abc import Callable, Collection, Iterable
+from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
-from lfwstudy.config import SPLITS, TRAINING_VERSION, DataConfig, RunConfig
+from lfwstudy.config import TRAINING_VERSION, DataConfig, RunConfig
 from lfwstudy.data import duplicates
 from lfwstudy.data.bank import ImageBank
-from lfwstudy.data.pair_files import has_pair_file, pair_file
-from lfwstudy.data.prepare import prepare_bank
-from lfwstudy.data.protocols import StudyPairs, audit_random, audit_split, check_images, load_pairs, people_files
+from lfwstudy.data.protocols import StudyPairs, audit_random
 from lfwstudy.data.registry import resolve_data_dir
-from lfwstudy.errors import ConfigError, DataError, StudyError
+from lfwstudy.errors import DataError, StudyError
 from lfwstudy.ladder import PROFILES, get_ladder, get_stage, in_order, scale
 from lfwstudy.runs import dispatch
 from lfwstudy.runs.job import Job, Task
 from lfwstudy.study import best
-from lfwstudy.study.results import DATA_DIR_HINT, Results
+from lfwstudy.study.data import audit_splits, check_people_files, load_data, near_duplicates, widest
+from lfwstudy.study.record import DATA_DIR_HINT
+from lfwstudy.study.results import Results
 from lfwstudy.study.rungs import Candidate, Place, Rung, Spec, choose, possible
 from lfwstudy.study.settings import RESULT_COLUMNS, Settings
 from lfwstudy.system.backend import keras_backend
-from lfwstudy.system.files import locked, read_json, write_csv, write_json, write_text
+from lfwstudy.system.files import write_csv, write_text
 
 Show = Callable[[str], object]
 
@@ -46,7 +45,7 @@ class Study(Results):
 
     def ask(self, stages: Iterable[str]) -> None:
         """Add stages to this combination's ladder, and its seeds where more are asked for than before."""
-        with self._entry_to_change() as entry:
+        with self.record.change() as entry:
             entry["seeds"] = max(entry["seeds"], self.settings.seeds)
             entry["stages"] = in_order(self.settings.ladder, {*entry["stages"], *stages})
         dataset, data_dir = self.settings.dataset, self.settings.data_dir
@@ -57,50 +56,56 @@ class Study(Results):
 
     def data(self, config: DataConfig) -> tuple[ImageBank, StudyPairs, str]:
         """Bank, pairs and data digest of a DataConfig, checked: every pair's images are there. Raises DataError."""
-        return _load_data(config, self.settings.data_dir)
+        return load_data(config, self.settings.data_dir)
+
+    def check_data(self, stages: Iterable[str] = ()) -> None:
+        """Raise DataError where the images, or a people file that one of the stages needs, cannot be used."""
+        self.data(scale(self.first(), self.settings.profile, self.settings.ladder).data)
+        variants = (v for name in stages for v in get_stage(self.settings.ladder, name).variants)
+        check_people_files((self.base().change(v.changes).data for v in variants), self.settings.data_dir)
+
+    @cached_property
+    def why_no_images(self) -> str:
+        """In a sentence: why the study's images cannot be shown; empty where they can. Its results need none."""
+        try:
+            self.check_data()
+        except DataError as error:
+            return f"The images are not at hand: {error}"
+        return ""
 
     def run_id(self, place: Place, config: RunConfig) -> str:
         """Id of a run, by its configuration and the data; as recorded where the data are gone."""
         if config.data not in self._digests:
             try:
-                self._digests[config.data] = self.data(config.data)[2]
+                self._digests[config.data] = "" if self.why_no_images else self.data(config.data)[2]
             except DataError:
                 self._digests[config.data] = ""
         digest = self._digests[config.data]
         return config.identify(place.seed, self.precision, digest) if digest else super().run_id(place, config)
 
-    def audits(self) -> dict[str, dict]:
-        """splits.audit of every split of the development pairs that can be made here, by name; empty under View 2."""
-        if self.settings.protocol != "view1":
-            return {}
-        data = self.base().data
-        found = {}
-        for name in SPLITS:
-            if name != "folds" or has_pair_file("people.txt", data.dataset, self.settings.data_dir):
-                with suppress(ConfigError):  # of few pairs, a split may leave a side empty
-                    found[name] = audit_split(dataclasses.replace(data, split=name), self.settings.data_dir)
-        return found
+    def audits(self) -> dict[str, dict[str, Any]]:
+        """`splits.audit` of every split that can be made here, by name; empty under View 2, or where the pair files are gone."""
+        if self.settings.protocol == "view1":
+            with suppress(DataError):
+                return audit_splits(self.base().data, self.settings.data_dir)
+        return {}
 
-    def random_audits(self, count: int = 50) -> list[dict]:
-        """splits.audit of `count` random splits of the development pairs; empty under View 2."""
-        if self.settings.protocol != "view1":
-            return []
-        return audit_random(self.base().data, self.settings.data_dir, count)
+    def random_audits(self, count: int = 50) -> list[dict[str, Any]]:
+        """`splits.audit` of `count` random splits of the development pairs; empty under View 2."""
+        view1 = self.settings.protocol == "view1"
+        return audit_random(self.base().data, self.settings.data_dir, count) if view1 else []
 
-    def duplicates(self) -> tuple:
+    def duplicates(self) -> tuple[Any, ...]:
         """duplicates.near_duplicates of the whole bank."""
-        return _duplicates(self.base().data, self.settings.data_dir)
+        return near_duplicates(self.base().data, self.settings.data_dir)
 
-    def odd_pairs(self) -> list:
+    def odd_pairs(self) -> list[Any]:
         """duplicates.odd_pairs; training's images are those of all training people where the file is at hand."""
         return duplicates.odd_pairs(self.duplicates(), self.widest_pairs())
 
     def widest_pairs(self) -> StudyPairs:
         """This study's pairs with all images that a stage may train on, where the people file for it is at hand."""
-        data = self.base().data
-        wider = dataclasses.replace(data, pictures="all-people")
-        there = all(has_pair_file(name, data.dataset, self.settings.data_dir) for name in people_files(wider))
-        return self.data(wider if there else data)[1]
+        return self.data(widest(self.base().data, self.settings.data_dir))[1]
 
     # -- what there is to do -------------------------------------------------------------------------------------
 
@@ -141,10 +146,10 @@ class Study(Results):
         """Of these runs, those that a training or a scoring of test pairs is still needed for."""
         return [spec for spec in specs if self._task(spec)]
 
-    def why_anew(self, spec: Spec, known: str) -> str:
+    def why_retrained(self, spec: Spec, known: str) -> str:
         """In words: why the run `known`, an earlier one of the same variant, seed and fold, is not this one."""
         try:
-            record = read_json(self.store.folder(known) / "config.json")
+            record = self.store.record(known)[0]
             then = RunConfig.from_dict(record["config"])
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return f"the earlier run {known} is no longer there"
@@ -154,10 +159,9 @@ class Study(Results):
         if record.get("data_digest") != self.data(spec.config.data)[2]:
             reasons.append("its images or pairs have changed")
         changed = ", ".join(f"{key} {new}, before {old}" for key, old, new in spec.config.differences(then))
-        return (
-            "; ".join(reasons + ([f"what it starts from has changed: {changed}"] if changed else []))
-            or f"the run {known} names another configuration than its own"
-        )
+        if changed:
+            reasons.append(f"what it starts from has changed: {changed}")
+        return "; ".join(reasons) or f"the run {known} names another configuration than its own"
 
     # -- doing it ------------------------------------------------------------------------------------------------
 
@@ -182,7 +186,7 @@ class Study(Results):
         stage = get_stage(self.settings.ladder, name)
         if train:
             # Bad data fail before anything is asked for.
-            self.data(scale(self.first(), self.settings.profile, self.settings.ladder).data)
+            self.check_data()
             self.set_aside_damaged(show)
             if name not in self.stages():
                 ladder = get_ladder(self.settings.ladder)
@@ -217,10 +221,9 @@ class Study(Results):
         failures = dispatch.run(jobs, self.settings.cluster, show)
         self.write_results()
         # Whatever the reason: nobody waits for a run that nobody trains any more.
-        tried = {job.run: job.title for job in jobs}
-        return {
-            s.run: f"{tried[s.run]}: not finished" for s in self.missing(s for s in specs if s.run in tried)
-        } | failures
+        titles = {job.run: job.title for job in jobs}
+        left = self.missing(s for s in specs if s.run in titles)
+        return {s.run: f"{titles[s.run]}: not finished" for s in left} | failures
 
     def train_all(self, show: Show | None = None, upto: str | None = None) -> dict[str, str]:
         """Train what this combination's ladder lacks, no stage waiting for another that it does not depend on.
@@ -238,8 +241,8 @@ class Study(Results):
         """Write to study.json which run stands where in this ladder, as far as no open choice can change it."""
         specs = [*self.certain(), *(spec for rung in self.climb() for spec in rung.specs())]
         runs = [{**place._asdict(), "run": run} for place, run in {s.place: s.run for s in specs if s.run}.items()]
-        if runs != self._entry().get("runs"):
-            with self._entry_to_change() as entry:
+        if runs != self.record.entry.get("runs"):
+            with self.record.change() as entry:
                 entry["runs"] = runs
 
     def write_results(self) -> None:
@@ -270,13 +273,8 @@ class Study(Results):
         """What a run still needs: "train", "score-test" or None. A finished run is never trained again."""
         if not self.store.is_finished(spec.run):
             return "train"
-        if (
-            self.settings.test
-            and not self.store.is_finished(spec.run, with_test=True)
-            and self.store.can_score(spec.run)
-        ):
-            return "score-test"
-        return None
+        unscored = self.settings.test and not self.store.is_finished(spec.run, with_test=True)
+        return "score-test" if unscored and self.store.can_score(spec.run) else None
 
     def _job(self, spec: Spec, task: Task) -> Job:
         return Job(
@@ -294,35 +292,7 @@ class Study(Results):
             threads=PROFILES[self.settings.profile].threads,
         )
 
-    @contextmanager
-    def _entry_to_change(self) -> Iterator[dict]:
-        """This combination's part of study.json as it is now; what a block makes of it is written at its end."""
-        with locked(self.out / ".study.lock", patience=10):
-            self.record = self._read_record()
-            entry = self._entry()
-            if entry not in self.record["combinations"]:
-                self.record["combinations"].append(entry)
-            yield entry
-            write_json(self.out / "study.json", self.record)
-            vars(self).pop("recorded", None)
-
 
 def open_study(out: str | Path) -> list[Study]:
     """The studies (one per combination) of a folder that holds one. Raises StudyError where it holds none."""
     return Study.open(out).combinations()
-
-
-@lru_cache(maxsize=4)
-def _duplicates(config: DataConfig, data_dir: str) -> tuple:
-    return tuple(duplicates.near_duplicates(prepare_bank(config, data_dir)))
-
-
-@lru_cache(maxsize=64)
-def _load_data(config: DataConfig, data_dir: str) -> tuple[ImageBank, StudyPairs, str]:
-    bank = prepare_bank(config, data_dir)
-    files = ("pairsDevTrain.txt", "pairsDevTest.txt") if config.protocol == "view1" else ("pairs.txt",) * 2
-    pairs = load_pairs(config, data_dir)
-    for file, parts in zip(files, ((pairs.train, pairs.validation), (pairs.test,))):
-        for part in parts:
-            check_images(bank, pair_file(file, config.dataset, data_dir), part)
-    return bank, pairs, pairs.digest(bank)

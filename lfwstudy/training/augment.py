@@ -1,22 +1,42 @@
-"""How is a training picture varied? Offline copies, fixed over epochs, and online variation, drawn anew in each.
+"""How is a training image varied? Offline copies, fixed over epochs, and online variation, drawn in every epoch.
 
 The parameters of a copy are a function of (seed, pair, side, copy), those of online variation of (seed, epoch).
 """
 
+from typing import Any
+
 import numpy as np
 
-# Columns of the parameters of a varied picture: six of an affine map and a brightness factor.
+from lfwstudy.config import TrainingConfig
+
+# Columns of the parameters of a varied image: six of an affine map and a brightness factor.
 PARAMETERS = 7
 IDENTITY = np.array([1, 0, 0, 0, 1, 0, 1], np.float32)
 
 
-def draw_copies(seed, pairs, copies, side, zoom, brightness, shear):
-    """Parameters of the offline copies of `pairs` training pairs, the same in every epoch.
+def draw_copies(
+    seed: int,
+    pairs: int,
+    copies: int,
+    side: int,
+    zoom: tuple[float, float],
+    brightness: tuple[float, float],
+    shear: float,
+) -> np.ndarray:
+    """Parameters of the offline copies of `pairs` training pairs, the same in every epoch. No shift, no flip.
 
-    zoom: range of factors, drawn for both axes independently as Keras' ImageDataGenerator does (below 1 the face
-    gets larger); brightness: range of factors; shear: largest angle in degrees, either way. No shift, no flip.
-    Returns float32 of shape (pairs, copies + 1, 2, PARAMETERS): copy 0 is the original, the third axis is
-    left and right.
+    Parameters
+    ----------
+    zoom : range of factors
+        Drawn for both axes independently as Keras' ImageDataGenerator does; below 1 the face gets larger.
+    brightness : range of factors
+    shear : float
+        Largest angle in degrees, either way.
+
+    Returns
+    -------
+    float32, shape (pairs, copies + 1, 2, PARAMETERS)
+        Copy 0 is the original; the third axis is left and right.
     """
     parameters = np.tile(IDENTITY, (pairs, copies + 1, 2, 1))
     for pair in range(pairs):
@@ -32,8 +52,8 @@ def draw_copies(seed, pairs, copies, side, zoom, brightness, shear):
     return parameters
 
 
-def draw_online(rng, count, side, training):
-    """Parameters of pictures varied as `training` (TrainingConfig) asks: float32 (count, PARAMETERS).
+def draw_online(rng: np.random.Generator, count: int, side: int, training: TrainingConfig) -> np.ndarray:
+    """Parameters of images varied as `training` asks: float32 (count, PARAMETERS).
 
     Mirrored, zoomed, turned and shifted about the centre, in this order, and brightened.
     """
@@ -49,10 +69,10 @@ def draw_online(rng, count, side, training):
     return np.stack([a, b, c, d, e, f, bright], axis=-1).astype(np.float32)
 
 
-def draw_rectangles(rng, count, side, probability):
+def draw_rectangles(rng: np.random.Generator, count: int, side: int, probability: float) -> np.ndarray:
     """Rectangles (left, top, right, bottom) in pixels to be blanked: float32 (count, 4), empty with 1 - probability.
 
-    Area .02 to .25 of the picture, sides' ratio .4 to 2.5 (random erasing, Zhong et al. 2020, section 3).
+    Area 0.02 to 0.25 of the image, sides' ratio 0.4 to 2.5 (random erasing, Zhong et al. 2020, section 3).
     """
     area, ratio = rng.uniform(0.02, 0.25, count), np.exp(rng.uniform(np.log(0.4), np.log(2.5), count))
     width, height = (np.minimum(side * np.sqrt(area * r), side) for r in (ratio, 1 / ratio))
@@ -61,8 +81,8 @@ def draw_rectangles(rng, count, side, probability):
     return np.where(rng.random((count, 1)) < probability, drawn, 0.0).astype(np.float32)
 
 
-def affine_parameters(side, zoom_x, zoom_y, shear, brightness):
-    """Parameters of a zoom and shear about the centre: float32 of shape (..., PARAMETERS).
+def affine_parameters(side: int, zoom_x: Any, zoom_y: Any, shear: Any, brightness: Any) -> np.ndarray:
+    """Parameters of zooms and shears about the centre, each given as an array or number: float32 of shape (..., PARAMETERS).
 
     Output pixel (x, y) shows source pixel (a x + b y + c, d x + e y + f), in pixels from the top left one.
     Shear, in radians, is Keras' ImageDataGenerator's: [[1, -sin s], [0, cos s]].
@@ -75,14 +95,20 @@ def affine_parameters(side, zoom_x, zoom_y, shear, brightness):
     return np.stack([a, b, c, d, e, f, brightness], axis=-1).astype(np.float32)
 
 
-def vary(images, parameters, stretched=None):
+def vary(images: Any, parameters: Any, stretched: Any = None) -> Any:
     """Warp and brighten images inside the compiled step.
 
-    images: float32 (n, side, side, 1) in [0, 1]; parameters: float32 (n, PARAMETERS); stretched: bool (n,), the images whose
-    grey levels are stretched to [0, 1] between the two, as Keras' ImageDataGenerator does before it changes the brightness.
     Bilinear, edges filled with the nearest pixel, values clipped to [0, 1]. The identity leaves an image as it is.
+
+    Parameters
+    ----------
+    images : float32, shape (n, side, side, 1), in [0, 1]
+    parameters : float32, shape (n, PARAMETERS)
+    stretched : bool, shape (n,)
+        The images whose grey levels are stretched to [0, 1] before the brightness is changed, as Keras' ImageDataGenerator
+        does.
     """
-    from keras import ops  # here, so that drawing parameters needs no Keras
+    from lfwstudy.network.operations import ops  # here, so that drawing parameters needs no Keras
 
     transform = ops.concatenate([parameters[:, :6], ops.zeros_like(parameters[:, :2])], axis=1)
     warped = ops.image.affine_transform(
@@ -96,8 +122,8 @@ def vary(images, parameters, stretched=None):
     return ops.clip(warped * brightness, 0.0, 1.0)
 
 
-def examples(images: np.ndarray, training, count: int = 2) -> list[np.ndarray]:
-    """Images varied as `training` (TrainingConfig) varies them: online where it does, else as offline copies.
+def examples(images: np.ndarray, training: TrainingConfig, count: int = 2) -> list[np.ndarray]:
+    """Images varied as `training` varies them: online where it does, else as offline copies.
 
     Parameters
     ----------
@@ -121,12 +147,16 @@ def examples(images: np.ndarray, training, count: int = 2) -> list[np.ndarray]:
     return [np.asarray(images)[..., 0] for images in varied]
 
 
-def blank(images, rectangles):
-    """Blank a rectangle of each picture with mid-grey, inside the compiled step.
+def blank(images: Any, rectangles: Any) -> Any:
+    """Blank a rectangle of each image with mid-grey inside the compiled step.
 
-    images: float32 (n, side, side, 1); rectangles: float32 (n, 4) as `draw_rectangles` gives them.
+    Parameters
+    ----------
+    images : float32, shape (n, side, side, 1)
+    rectangles : float32, shape (n, 4)
+        As `draw_rectangles` gives them.
     """
-    from keras import ops
+    from lfwstudy.network.operations import ops
 
     along = ops.arange(images.shape[1], dtype="float32")[None, :]
     in_x = ops.logical_and(along >= rectangles[:, 0:1], along < rectangles[:, 2:3])
@@ -135,7 +165,7 @@ def blank(images, rectangles):
     return ops.where(inside, 0.5, images)
 
 
-def clip_labels(label, epsilon, classes=2):
+def clip_labels(label: Any, epsilon: Any, classes: int = 2) -> np.ndarray:
     """Soften hard labels: 0 becomes eps/k and 1 becomes 1 - ((k-1)/k) eps (the report, "Label clipping")."""
     return np.where(
         np.asarray(label) > 0.5, 1 - (classes - 1) / classes * np.asarray(epsilon), np.asarray(epsilon) / classes

@@ -7,7 +7,7 @@ import numpy as np
 
 from lfwstudy.config import TrainingConfig
 from lfwstudy.ladder import get_ladder
-from lfwstudy.report.figures import picture_uri
+from lfwstudy.report.figures import image_uri
 from lfwstudy.system.backend import start_keras_quietly
 from lfwstudy.training.augment import blank, draw_copies, draw_online, draw_rectangles, vary
 from lfwstudy.widgets.controls import (
@@ -86,7 +86,7 @@ def bench_augmentation(study):
                 "key": str(i),
                 "text": text,
                 "mark": "",
-                "pictures": [{"src": picture_uri(copy), "alt": f"copy {i + 1} of {spoken(picture.value)}: {text}"}],
+                "pictures": [{"src": image_uri(copy), "alt": f"copy {i + 1} of {spoken(picture.value)}: {text}"}],
             }
             for i, (copy, text) in enumerate(zip(varied, words))
         ]

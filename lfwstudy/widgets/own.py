@@ -8,7 +8,7 @@ import numpy as np
 
 from lfwstudy.data.images import frame
 from lfwstudy.errors import DataError
-from lfwstudy.report.figures import picture_uri
+from lfwstudy.report.figures import image_uri
 from lfwstudy.verify import photos as verification
 from lfwstudy.verify.photos import THRESHOLD, find_face, frame_face, full_size, load_best_model, read_photo
 from lfwstudy.widgets.controls import (
@@ -97,7 +97,7 @@ def try_your_own(study):
         seen.cards = [
             {
                 "key": side,
-                "pictures": [{"src": picture_uri(p), "alt": f"{side} photo as framed"}],
+                "pictures": [{"src": image_uri(p), "alt": f"{side} photo as framed"}],
                 "text": side,
                 "mark": "",
             }

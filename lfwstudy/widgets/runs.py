@@ -2,7 +2,8 @@
 
 import html
 
-from lfwstudy.report.tables import differences_in_words, published_rows
+from lfwstudy.report.series import published_rows
+from lfwstudy.report.wording import differences_in_words
 from lfwstudy.system.text import percent
 from lfwstudy.widgets import drawing
 from lfwstudy.widgets.controls import (

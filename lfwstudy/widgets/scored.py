@@ -7,7 +7,7 @@ import numpy as np
 from lfwstudy.config import RunConfig
 from lfwstudy.data.pairs import person_of
 from lfwstudy.errors import RunError
-from lfwstudy.report.figures import picture_uri
+from lfwstudy.report.figures import image_uri
 from lfwstudy.study.best import best_run
 from lfwstudy.system.files import read_csv, read_json
 from lfwstudy.verify.photos import load_model
@@ -110,7 +110,7 @@ class Pictures:
     def show(self, name):
         """{src, alt} of a picture."""
         if name not in self.known:
-            self.known[name] = picture_uri(self.bank.images[self.bank.rows([name])[0]])
+            self.known[name] = image_uri(self.bank.images[self.bank.rows([name])[0]])
         return {"src": self.known[name], "alt": spoken(name)}
 
     def of_person(self, name, others_than=()):

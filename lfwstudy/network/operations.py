@@ -1,0 +1,85 @@
+"""How does the backend compute? What backends do each in a way of their own; Keras, imported as the study needs it."""
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any, ClassVar
+
+from lfwstudy.system.backend import import_keras
+
+import_keras()
+import keras  # noqa: E402
+from keras import ops  # noqa: E402
+
+# An array or variable of the backend.
+Tensor = Any
+
+
+class Operations:
+    """What the network and its training compute: by Keras' means, as JAX does it best.
+
+    `tensorflow_ops` has TensorFlow's versions; everything else in the package is the same on every backend.
+    """
+
+    jit_compile = True
+    """Whether training steps are compiled with XLA."""
+    optimizers: ClassVar = {"adam": keras.optimizers.Adam, "adamw": keras.optimizers.AdamW}
+
+    def convolution(self, layer: keras.layers.Conv2D, inputs: Tensor, kernel: Tensor) -> Tensor:
+        """The convolution of a layer: its `inputs` (n, height, width, channels) with its `kernel`, both float32."""
+        return keras.layers.Conv2D.convolution_op(layer, inputs, kernel)
+
+    def max_pool(self, images: Tensor, strides: tuple[int, int]) -> Tensor:
+        """The largest of each 2x2 pixels, of (n, height, width, channels).
+
+        XLA's gradient of a pooling is a scatter, which on a GPU adds in any order, or one value after the other where it
+        must give the same numbers twice; so this is the largest of four shifted images. The first of equal values gets
+        the gradient, as there.
+        """
+        ends = [(side - 2) // stride * stride + 1 for side, stride in zip(images.shape[1:3], strides)]
+
+        def shifted(down: int, right: int) -> Tensor:
+            return images[:, down : down + ends[0] : strides[0], right : right + ends[1] : strides[1]]
+
+        def larger(a: Tensor, b: Tensor) -> Tensor:
+            return ops.where(a >= b, a, b)
+
+        return larger(larger(shifted(0, 0), shifted(0, 1)), larger(shifted(1, 0), shifted(1, 1)))
+
+    def batch_norm(
+        self, x: Tensor, scale: Tensor, offset: Tensor, epsilon: float, statistics: tuple[Tensor, Tensor] | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Batch normalisation (Ioffe and Szegedy 2015) of (n, height, width, channels), computed in float32.
+
+        Returns x normalised by `statistics`, the mean and variance of each channel, in x's dtype, and these; without
+        `statistics`, x's own, with the biased variance.
+        """
+        values = ops.cast(x, "float32")
+        mean, variance = statistics or ops.moments(values, axes=(0, 1, 2))
+        normed = ops.batch_normalization(values, mean, variance, axis=-1, offset=offset, scale=scale, epsilon=epsilon)
+        return ops.cast(normed, x.dtype), mean, variance
+
+    def product_after_bfloat16(self, x: Tensor, kernel: Tensor) -> Tensor:
+        """The product of float32 matrices (n, k) and (k, m), where x was computed in bfloat16 by hardware that has it."""
+        return ops.matmul(x, kernel)
+
+    def sum_of_squares(self, x: Tensor) -> Tensor:
+        """The sum of the squares of all values."""
+        return ops.sum(ops.square(x))
+
+    def training_tower(self, tower: keras.Model, batch_size: int) -> Callable[[Tensor], Tensor]:
+        """The function from images to embeddings that training differentiates, for batches of `batch_size` pairs."""
+        return lambda images: tower(images, training=True)
+
+    def feed(self, batches: keras.utils.PyDataset) -> Any:
+        """Batches as `fit` takes them."""
+        return batches
+
+
+@cache
+def operations() -> Operations:
+    """The operations of the backend that Keras has loaded."""
+    if keras.backend.backend() == "tensorflow":
+        from lfwstudy.network.tensorflow_ops import TensorFlowOperations
+
+        return TensorFlowOperations()
+    return Operations()

@@ -1,0 +1,36 @@
+"""Every figure: functions from frames and arrays to a matplotlib Figure, or to HTML where it shows images.
+
+Nothing here trains, saves or reads a study. `source` is the line at the foot that says what a figure was made from.
+"""
+
+from lfwstudy.report.figures.curves import learning_curves, small_multiples, watched
+from lfwstudy.report.figures.data import augmented, images_per_person, split_sides
+from lfwstudy.report.figures.faces import batch, gallery, image_uri, montage
+from lfwstudy.report.figures.ladder import accuracy_against_time, effort, ladder
+from lfwstudy.report.figures.scores import histograms, roc
+from lfwstudy.report.figures.style import MEASURED, PUBLISHED, TRAIN, VALIDATION, WRONG, captioned, use_inline_style
+
+__all__ = [
+    "MEASURED",
+    "PUBLISHED",
+    "TRAIN",
+    "VALIDATION",
+    "WRONG",
+    "accuracy_against_time",
+    "augmented",
+    "batch",
+    "captioned",
+    "effort",
+    "gallery",
+    "histograms",
+    "image_uri",
+    "images_per_person",
+    "ladder",
+    "learning_curves",
+    "montage",
+    "roc",
+    "small_multiples",
+    "split_sides",
+    "use_inline_style",
+    "watched",
+]

@@ -1,0 +1,92 @@
+"""What was measured on a variant: means over its finished runs, and the interval of its test accuracy."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lfwstudy.evaluation import intervals, metrics
+from lfwstudy.ladder import LADDERS, get_stage
+from lfwstudy.report.table import Interval
+
+if TYPE_CHECKING:
+    from lfwstudy.study.results import Results
+    from lfwstudy.study.rungs import Candidate, Rung
+
+
+def finished_results(study: "Results", candidate: "Candidate") -> list[dict[str, Any]]:
+    """result.json of a candidate's finished runs."""
+    return [study.store.result(spec.run) for spec in candidate.specs if study.store.is_finished(spec.run)]
+
+
+def mean_of(results: Sequence[Mapping[str, Any]], key: str) -> float | None:
+    """Mean of a measure over the runs that have it, None where none has."""
+    values = [r[key] for r in results if r[key] is not None]
+    return float(np.mean(values)) if values else None
+
+
+def accuracies(study: "Results", candidate: "Candidate", column: str = "score") -> list[float]:
+    """Test accuracy of each finished run; calibrated where the ladder compares calibrated scores.
+
+    column: "score" with the evaluated weights, "score_at_best" with those of the best epoch.
+    """
+    if LADDERS[study.settings.ladder].calibrated and candidate.config.model.head != "cosine":
+        runs = [spec.run for spec in candidate.specs if study.store.is_finished(spec.run, with_test=True)]
+        scored = [study.store.calibrated_scores(run) for run in runs]
+        return [metrics.accuracy(scores["label"], scores[column]) for scores in scored]
+    name = {"score": "test_accuracy", "score_at_best": "test_accuracy_at_best"}[column]
+    return [r[name] for r in finished_results(study, candidate) if r[name] is not None]
+
+
+def mean_accuracy(study: "Results", candidate: "Candidate", column: str = "score") -> float | None:
+    """Mean of `accuracies`, None where no test pair is scored."""
+    values = accuracies(study, candidate, column)
+    return float(np.mean(values)) if values else None
+
+
+def accuracy_with_interval(study: "Results", candidate: "Candidate") -> Interval | float | str:
+    """Mean test accuracy with the evaluated weights, its interval and the single runs; a word or the mean where there is none."""
+    results = finished_results(study, candidate)
+    singles = accuracies(study, candidate)
+    if not results:
+        return "not finished"
+    if not singles:
+        return "not scored"
+    mean = float(np.mean(singles))
+    if not np.isfinite(mean):
+        return "diverged"
+    correct = study.correct(candidate, "score")
+    if correct is None or any(r["status"] == "diverged" for r in results):
+        return mean
+    if len(correct) == 1 and _one_run_each(study):
+        low, high = metrics.wilson(int(correct.sum()), correct.size)
+    else:
+        low, high = intervals.mean_interval(correct, study.test_components(), draws=4000)
+    return Interval(mean, low, high, singles)
+
+
+def interval_words(study: "Results") -> str:
+    """What kind the intervals of `accuracy_with_interval` are: one kind in a study."""
+    if _one_run_each(study):
+        return "Wilson's 95 % interval of one run, which does not include the spread between seeds"
+    return (
+        "95 % of the mean, bootstrapped over connected components of people and over seeds; single runs in parentheses"
+    )
+
+
+def best_candidate(rung: "Rung") -> "Candidate | None":
+    """The finished candidate of a stage with the best validation score, None where none is finished."""
+    finished = [c for c in rung.candidates if c.score is not None and np.isfinite(c.score[0])]
+    return max(finished, key=lambda c: c.score or (), default=None)
+
+
+def nothing_finished(rungs: "Sequence[Rung]") -> str:
+    """The sentence that stands where finished runs would be shown."""
+    if len(rungs) == 1:
+        return f"No run of {rungs[0].stage.id} is finished."
+    return "No stage is finished yet: run `make study`, or the notebook 01_stage, first."
+
+
+def _one_run_each(study: "Results") -> bool:
+    stages = [get_stage(study.settings.ladder, name) for name in study.stages()]
+    return all(study.seeds_of(stage) * len(study.folds()) == 1 for stage in stages)

@@ -1,0 +1,62 @@
+"""What a notebook was given: its parameters, checked, and the study that they ask for."""
+
+import ast
+import dataclasses
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+from lfwstudy.errors import ConfigError, choose_one
+from lfwstudy.report.figures import use_inline_style
+from lfwstudy.study.settings import Settings
+from lfwstudy.study.study import Study
+
+# What the annotation of a parameter asks for, and with which option papermill passes such a value.
+_KINDS = {
+    "str": ("text", "-r {} TEXT"),
+    "int": ("a whole number", "-p {} 1"),
+    "float": ("a number", "-p {} 0.5"),
+    "bool": ("true or false", "-p {} True"),
+}
+
+
+def open_for_notebook(namespace: Mapping[str, Any]) -> Study:
+    """The study that a notebook's parameters ask for; its figures are drawn inline. namespace: the notebook's globals().
+
+    Raises
+    ------
+    ConfigError
+        As `check_parameters`, and for settings that do not exist.
+    """
+    check_parameters(namespace)
+    use_inline_style()
+    names = [field.name for field in dataclasses.fields(Settings) if field.name in namespace]
+    return Study(Settings(**{name: namespace[name] for name in names}))
+
+
+def check_parameters(namespace: Mapping[str, Any]) -> None:
+    """Check what a notebook was given in its first cell after the parameters: names it has, values of their kinds.
+
+    papermill puts the values that it was given into a cell of their own, whatever their names, and guesses what is a number.
+    Raises ConfigError. namespace: the notebook's globals().
+    """
+    declared: dict[str, str] = {}
+    given: list[str] = []
+    for cell in namespace.get("In", ()):
+        with suppress(SyntaxError):  # a cell of somebody's own, with magic
+            lines = ast.parse(cell).body
+            if not declared and lines and all(isinstance(line, ast.AnnAssign) for line in lines):
+                declared = {
+                    ast.unparse(n.target): ast.unparse(n.annotation) for n in lines if isinstance(n, ast.AnnAssign)
+                }
+            elif cell.startswith("# Parameters\n"):
+                given = [ast.unparse(line.targets[0]) for line in lines if isinstance(line, ast.Assign)]
+    for name in given:
+        choose_one("parameter", name, declared)
+    for name, kind in declared.items():
+        value = namespace[name]
+        if type(value).__name__ != kind and not (kind == "float" and type(value) is int):
+            wanted, option = _KINDS[kind]
+            raise ConfigError(
+                f"{name} must be {wanted}, got {value!r:.80}; papermill passes it with {option.format(name)}"
+            )

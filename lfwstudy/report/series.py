@@ -1,0 +1,187 @@
+"""What figures are drawn from: tidy frames of histories, scores and points, read from finished runs."""
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from lfwstudy.evaluation import metrics
+from lfwstudy.ladder import LADDERS, PROFILES, REPORT, reproduction
+from lfwstudy.report.measured import accuracies, accuracy_with_interval, finished_results, mean_accuracy, mean_of
+from lfwstudy.report.table import Interval
+from lfwstudy.report.wording import NO_IMAGES
+from lfwstudy.training.decisions import evaluated_epoch, should_stop
+
+if TYPE_CHECKING:
+    from lfwstudy.study.results import Results
+    from lfwstudy.study.rungs import Candidate, Rung
+    from lfwstudy.study.study import Study
+
+Pair = tuple[np.ndarray, np.ndarray, float, str]
+PAIRS_CAPTION = (
+    "In each row the surest answers first, then the least sure. P(same) is the network's confidence that the two images show one "
+    "person; the tick in the bar is the threshold of 0.50. Lines are those of the pair file."
+)
+
+
+def histories(study: "Results", rungs: "Sequence[Rung]") -> pd.DataFrame:
+    """Histories of the runs of some stages, finished or not: rows of history.csv with stage, variant and run."""
+    frames = [
+        pd.DataFrame(rows).assign(stage=candidate.stage, variant=candidate.variant, run=spec.run)
+        for rung in rungs
+        for candidate in rung.candidates
+        for spec in candidate.specs
+        if (rows := study.store.history(spec.run))
+    ]
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
+
+
+def published_rows(study: "Results", keys: Iterable[tuple[str, str]]) -> dict[tuple[str, str], list[dict[str, Any]]]:
+    """The published histories of some (stage, variant), epochs scaled by the profile.
+
+    Only the ladder that repeats the published code is compared with them.
+    """
+    if not LADDERS[study.settings.ladder].replicated:
+        return {}
+    factor, known = PROFILES[study.settings.profile].factor, reproduction.published_histories()
+    return {key: reproduction.scaled(known[key], factor) for key in keys if key in known}
+
+
+def published_curves(study: "Results", rung: "Rung") -> pd.DataFrame | None:
+    """The published histories of a stage's variants, None where there is none to compare."""
+    found = published_rows(study, [(c.stage, c.variant) for c in rung.candidates])
+    frames = [pd.DataFrame(rows).assign(variant=variant) for (_, variant), rows in found.items()]
+    return pd.concat(frames, ignore_index=True) if frames else None
+
+
+def curves_caption(study: "Results", rung: "Rung") -> str:
+    """What to see in the learning curves of a stage."""
+    told = (
+        "Training dashed and grey, validation solid and blue; the dot is the epoch of the best validation accuracy. Where the two "
+        "part, the network memorises the training pairs."
+    )
+    if published_curves(study, rung) is not None:
+        factor = PROFILES[study.settings.profile].factor
+        scaled = "" if factor == 1 else f", its epochs times {factor:g} as in this profile"
+        told += f" The published run of the same variant, on LFW-a, lies underneath in orange{scaled}."
+    return told
+
+
+def watched(study: "Results", rung: "Rung") -> dict[str, tuple[pd.DataFrame, dict[str, Any]]]:
+    """What `figures.watched` draws: by variant, the history of its first run, and the epochs at which something was decided."""
+    found = {}
+    for candidate in rung.candidates:
+        spec = candidate.specs[0]
+        rows, training = study.store.history(spec.run), spec.config.training
+        if rows:
+            drop, period = training.lr_drop_epoch, training.checkpoint_period
+            marks = {
+                "monitor": training.monitor,
+                "checkpoints": list(range(period, len(rows) + 1, period)) if period else [],
+                "stop": len(rows) if should_stop(rows, training) else None,
+                "evaluated": evaluated_epoch(rows, training),
+                "learning rate / 10": drop if drop and len(rows) > drop else None,
+            }
+            found[candidate.variant] = (pd.DataFrame(rows), marks)
+    return found
+
+
+def scores(study: "Results", candidates: "Iterable[Candidate]", with_stage: bool = False) -> pd.DataFrame:
+    """Scores at the best epoch of all finished runs: title, label, score. Test pairs, or validation where tests are not scored.
+
+    with_stage: the title is "stage: variant" rather than the variant.
+    """
+    frames = []
+    for candidate in candidates:
+        title = f"{candidate.stage}: {candidate.variant}" if with_stage else candidate.variant
+        for spec in candidate.specs:
+            if study.store.is_finished(spec.run):
+                part = "test" if study.store.is_finished(spec.run, with_test=True) else "val"
+                found = study.store.scores(spec.run, part)
+                frame = pd.DataFrame({"title": title, "label": found["label"], "score": found["score_at_best"]})
+                frames.append(frame[np.isfinite(frame["score"])])
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
+
+
+def path(rungs: "Sequence[Rung]") -> "list[Candidate]":
+    """The configurations carried forward, each once, in the ladder's order."""
+    return list({(c.stage, c.variant): c for rung in rungs if (c := rung.after)}.values())
+
+
+def roc_runs(study: "Results", candidate: "Candidate | None") -> list[tuple[np.ndarray, np.ndarray]]:
+    """Labels and scores of a candidate's runs at their best epochs; [] where the test pairs are not scored."""
+    if candidate is None or study.correct(candidate) is None:
+        return []
+    found = [study.store.scores(spec.run) for spec in candidate.specs]
+    return [(s["label"], s["score_at_best"]) for s in found]
+
+
+def ladder_points(study: "Results", rungs: "Sequence[Rung]") -> pd.DataFrame:
+    """A row for each variant: stage, label, accuracy, low, high (NaN where unknown), singles, published, carried."""
+    points = []
+    for rung in rungs:
+        for candidate in rung.candidates:
+            found, published = accuracy_with_interval(study, candidate), study.published(rung, candidate)
+            low, high = (found.low, found.high) if isinstance(found, Interval) else (np.nan, np.nan)
+            mean = mean_accuracy(study, candidate)
+            points.append(
+                {
+                    "stage": rung.stage.id,
+                    "label": f"{rung.stage.id}: {candidate.variant}",
+                    "accuracy": np.nan if mean is None else mean,
+                    "low": low,
+                    "high": high,
+                    "singles": accuracies(study, candidate),
+                    "published": published.accuracy if published else np.nan,
+                    "carried": rung.carries(candidate.variant),
+                }
+            )
+    return pd.DataFrame(points)
+
+
+def time_points(study: "Results", rungs: "Sequence[Rung]") -> pd.DataFrame:
+    """Accuracy against training seconds, means over seeds: label, seconds, accuracy, published, carried; the report's below."""
+    points = [
+        {
+            "label": f"{rung.stage.id}: {candidate.variant}",
+            "seconds": mean_of(finished_results(study, candidate), "seconds_total"),
+            "accuracy": accuracy,
+            "published": False,
+            "carried": rung.carries(candidate.variant),
+        }
+        for rung in rungs
+        if rung.stage.id != "leave-one-out"  # which has a table of its own
+        for candidate in rung.candidates
+        if np.isfinite(accuracy := mean_accuracy(study, candidate, "score_at_best") or np.nan)
+    ]
+    return pd.DataFrame(points + report_points())
+
+
+def report_points() -> list[dict[str, Any]]:
+    """The report's own figures as `time_points` has them."""
+    printed = [(stage.id, p) for stage in REPORT.stages for p in {v.published for v in stage.variants} if p]
+    return [
+        {"label": stage, "seconds": p.seconds_total, "accuracy": p.accuracy, "published": True, "carried": False}
+        for stage, p in printed
+        if p.seconds_total
+    ]
+
+
+def telling_pairs(study: "Study", candidate: "Candidate | None") -> list[tuple[str, list[Pair]]] | str:
+    """Pairs of a candidate's first run for `figures.gallery`, with the best epoch's scores: test, or validation where tests are
+    not scored. A sentence where there are none to show."""
+    if candidate is None or study.why_no_images:
+        return NO_IMAGES if candidate else "No run is finished."
+    spec = candidate.specs[0]
+    bank = study.data(spec.config.data)[0]
+    scored = study.store.predictions(spec.run, "test" if study.store.is_finished(spec.run, with_test=True) else "val")
+    groups = []
+    for (same, right), rows in metrics.pick_examples(scored["label"], scored["score_at_best"]).items():
+        lefts, rights = (bank.images[bank.rows(scored[side][rows])] for side in ("left", "right"))
+        points, lines = scored["score_at_best"][rows], scored["pair"][rows]
+        title = (
+            f"{'Same person' if same else 'Different people'}, classified {'correctly ✓' if right else 'incorrectly ✗'}"
+        )
+        groups.append((title, [(a, b, float(s), f"line {n}") for a, b, s, n in zip(lefts, rights, points, lines)]))
+    return groups

@@ -1,0 +1,195 @@
+"""What was found, in sentences: of a stage, of the whole study, and what it was made from."""
+
+import html
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from IPython.display import HTML
+
+from lfwstudy.data.registry import DATASETS
+from lfwstudy.ladder import LADDERS, PROFILES, REPORT
+from lfwstudy.report.measured import accuracy_with_interval, best_candidate, finished_results, mean_accuracy, mean_of
+from lfwstudy.report.table import Column, Table
+from lfwstudy.report.wording import Text, counted, is_demo, seeds_in_words, source_line
+from lfwstudy.system.text import clock, percent
+
+if TYPE_CHECKING:
+    from lfwstudy.study.results import Results
+    from lfwstudy.study.rungs import Candidate, Rung
+
+
+def gap(study: "Results", rung: "Rung") -> HTML:
+    """What a stage lacks and why; nothing where it is complete. HTML, not Markdown: the end of a log may hold anything."""
+    if rung.complete() and not rung.failures:
+        return HTML("")
+    return HTML(f'<p class="gap">Not finished: {html.escape(study.why_incomplete(rung).rstrip("."))}.</p>')
+
+
+def outcome(study: "Results", rung: "Rung") -> Text:
+    """What a stage found by validation, what is carried forward and by how much."""
+    if not any(c.score for c in rung.candidates) or (rung.after is None and not rung.complete()):
+        return Text("")
+    if rung.after is None:
+        return Text("Every run of this stage diverged; nothing is carried forward.")
+    if rung.before is None:
+        reached = percent(_accuracy(rung.after))
+        told = f"The base network reaches a validation accuracy of {reached} % at its best epoch. Later stages start from it."
+    elif best := best_candidate(rung):
+        before = rung.before
+        told = (
+            f"The best variant, **{best.variant}**, reaches a validation accuracy of {percent(_accuracy(best))} %, "
+            f"{_gain(_accuracy(best) - _accuracy(before))} that of the current best "
+            f"({before.stage}: {before.variant}, {percent(_accuracy(before))} %). {_carried(study, rung, rung.after, before)}"
+        )
+    else:
+        told = "Every run of this stage diverged; the current best stays."
+    return Text(f"{told} {_caution(study, rung, rung.after)}")
+
+
+def headline(study: "Results", rungs: "Sequence[Rung]") -> Text:
+    """The best configuration by validation, and its test accuracy."""
+    best = study.best(rungs)
+    if best is None:
+        return Text("No stage is finished yet.")
+    results = finished_results(study, best)
+    by = "validation" if study.settings.select == "validation" else "the report"
+    told = (
+        f"The best configuration is **{best.stage}: {best.variant}**: of those carried forward by {by}, it has the highest "
+        f"validation accuracy, {percent(_accuracy(best))} % at the best epoch"
+    )
+    if results[0]["test_accuracy"] is not None:
+        told += (
+            f". Its test accuracy is {percent(mean_accuracy(study, best, 'score_at_best'))} % there and "
+            f"{Column('', 'percent').show(accuracy_with_interval(study, best))} % with the evaluated weights "
+            f"({percent(mean_of(results, 'test_tpr'))} % of matched and {percent(mean_of(results, 'test_tnr'))} % of mismatched "
+            "pairs correct)"
+        )
+    told += (
+        ". Drawn demo faces: this says nothing about LFW."
+        if is_demo(study)
+        else f" ({DATASETS[study.settings.dataset].title})."
+    )
+    if not is_demo(study) and LADDERS[study.settings.ladder].has_path():
+        same = "the same" if study.settings.dataset == "lfw-a" else "different"
+        told += f" The report's best is {percent(best_published())} % on LFW-a, one run: {same} images."
+    return Text(told)
+
+
+def best_published() -> float:
+    """The highest test accuracy that the report prints."""
+    return max(v.published.accuracy for s in REPORT.stages for v in s.variants if v.published)
+
+
+def reservations(study: "Results") -> Text:
+    """What to keep in mind when reading the figures: a list."""
+    told = [
+        "LFW shows press photographs, with few children, elderly people, women and minorities. Its authors warn against using "
+        "verification figures to vet commercial systems."
+    ]
+    if LADDERS[study.settings.ladder].has_path():
+        chosen = (
+            "Nothing here is chosen by the test pairs."
+            if study.settings.select == "validation"
+            else "Following its choices inherits that; nothing else here is chosen by the test pairs."
+        )
+        told = [
+            "For over a hundred epochs the total loss, which stopping and checkpoints watch, is mostly the penalty of the last "
+            "unit's weights: they follow the penalty, not the learning. `early-stopping: patience5-cross-entropy` watches the "
+            "learning.",
+            "The `stride` stage is never carried forward: its network is several times larger and slower.",
+            "Published figures were measured on LFW-a with one run each, and the report chose several stages by test accuracy. "
+            f"{chosen}",
+            *told,
+        ]
+    return Text("\n".join(f"- {text}" for text in told))
+
+
+def made_from(study: "Results", rungs: "Sequence[Rung]") -> Table:
+    """Data, profile, seeds, versions, machine and time behind the figures."""
+    runs = [s.run for rung in rungs for c in rung.candidates for s in c.specs if study.store.is_finished(s.run)]
+    records = {run: study.store.record(run) for run in runs}
+    if not records:
+        return Table.nothing("No run is finished yet.")
+    results = [result for _, result in records.values()]
+    data, s = study.first().data, study.settings
+    pairs = [f"{len(study.store.scores(runs[0], part)['label']):,}" for part in ("train", "val", "test")]
+    rows = {
+        "images": f"{DATASETS[s.dataset].title}: crop {data.crop}, side {data.side}, {data.filter} filter",
+        "pairs": "{} training, {} validation, {} test".format(*pairs),
+        "data digest": records[runs[0]][0]["data_digest"][:16],
+        "split": s.split if s.protocol == "view1" else "the ten folds of pairs.txt",
+        "selection": s.select,
+        "profile": f"{s.profile}: {PROFILES[s.profile].title}",
+        "seeds": seeds_in_words(study),
+        "precision of the convolutions": study.precision,
+        "runs": f"{len(records)} different, {len(runs)} rows",
+        "machine": "; ".join(sorted({r["device"] for r in results})),
+        "backend": "; ".join(sorted({r["backend"] for r in results})),
+        "versions": ", ".join(sorted({f"{name} {v}" for r in results for name, v in r["versions"].items()})),
+        "training time in all": clock(sum(r["seconds_total"] for r in results)),
+    }
+    return Table(
+        [Column(""), Column("value")],
+        [{"": what, "value": value} for what, value in rows.items()],
+        "What the figures were made from.",
+        source_line(study),
+    )
+
+
+def _accuracy(candidate: "Candidate") -> float:
+    """The validation accuracy that a candidate is chosen by."""
+    return candidate.score[0] if candidate.score else math.nan
+
+
+def _carried(study: "Results", rung: "Rung", after: "Candidate", before: "Candidate") -> str:
+    if (after.stage, after.variant) == (before.stage, before.variant):
+        if not rung.stage.carry:
+            return "By design this stage is never carried forward: its network is several times larger and slower."
+        if study.settings.select == "report":
+            return "The current best stays, as in the report."
+        return f"The current best stays: no variant is better on validation{_tie(rung, after)}."
+    if study.settings.select == "report":
+        return f"**{after.variant}** is carried forward, as in the report."
+    return f"**{after.variant}** is carried forward, for its validation {_tie(rung, after) or 'accuracy'}."
+
+
+def _gain(gain: float) -> str:
+    """How a validation accuracy compares with another's."""
+    if gain == 0:
+        return "the same as"
+    size = percent(abs(gain))
+    return f"{'less than 0.1' if size == '0.0' else size} points {'above' if gain > 0 else 'below'}"
+
+
+def _tie(rung: "Rung", chosen: "Candidate") -> str:
+    """What decided between candidates of the same validation accuracy; empty where none has that of the one carried forward."""
+    others = [
+        c for c in (rung.before, *rung.candidates) if c and (c.stage, c.variant) != (chosen.stage, chosen.variant)
+    ]
+    tied = [c for c in others if _accuracy(c) == _accuracy(chosen)]
+    if not tied:
+        return ""
+    names = " and ".join("the current best" if c is rung.before else f"`{c.variant}`" for c in tied)
+    decided = (
+        "cross-entropy"
+        if all((c.score or ())[1:] < (chosen.score or ())[1:] for c in tied)
+        else "cross-entropy and order"
+    )
+    if chosen.stage == rung.stage.id:
+        return f"{decided}: at the same accuracy as {names}"
+    return f" (at the same accuracy as {names}, {decided} decided)"
+
+
+def _caution(study: "Results", rung: "Rung", after: "Candidate") -> str:
+    runs = study.seeds_of(rung.stage) * len(study.folds())
+    count = f"{'one run' if runs == 1 else f'{runs} runs'} of each variant."
+    accuracy = max(_accuracy(c if c.score else after) for c in rung.candidates)
+    scored = next((s.run for c in rung.candidates for s in c.specs if study.store.is_finished(s.run)), None)
+    if scored is None or not 0 < accuracy < 1:
+        return f"This is {count}"
+    pairs = len(study.store.scores(scored, "val")["label"])
+    return (
+        f"With {counted(pairs, 'validation pair')}, one standard error of an accuracy of {percent(accuracy)} % is "
+        f"{percent(math.sqrt(accuracy * (1 - accuracy) / pairs))} points, and this is {count}"
+    )

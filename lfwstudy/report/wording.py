@@ -1,0 +1,145 @@
+"""How the report says it: settings in words, headings, and the line that says what was measured."""
+
+from typing import TYPE_CHECKING, Any
+
+from lfwstudy.config import RunConfig
+from lfwstudy.data.registry import DATASETS
+from lfwstudy.ladder import get_stage, scale
+
+if TYPE_CHECKING:
+    from lfwstudy.study.results import Results
+
+SETTINGS = {
+    "data.crop": "central crop in pixels",
+    "data.side": "image side in pixels",
+    "data.filter": "resize filter",
+    "data.pairs_per_class": "development pairs per class, at most",
+    "data.split": "split",
+    "data.split_seed": "seed of the split",
+    "data.fold": "held-out fold",
+    "data.pictures": "images trained on",
+    "model.architecture": "network",
+    "model.pool1_stride": "stride of the first pooling",
+    "model.batchnorm": "batch-norm placement",
+    "model.width": "width of the network",
+    "model.l2": "L2 penalty",
+    "model.head_l2": "L2 penalty of the last unit",
+    "model.initializer": "initialisation",
+    "model.head": "comparison of embeddings",
+    "model.stem_stride": "stride of the first convolution",
+    "model.dropout": "dropout",
+    "model.pooling": "global average pooling",
+    "model.flip_average": "averaged with the mirror image",
+    "model.cohort": "images in the cohort",
+    "training.epochs": "epochs, at most",
+    "training.batch_size": "pairs per batch",
+    "training.learning_rate": "learning rate",
+    "training.patience": "patience in epochs",
+    "training.checkpoint_period": "epochs between checkpoints",
+    "training.evaluated": "weights evaluated",
+    "training.monitor": "watched by stopping and checkpoints",
+    "training.augmented_copies": "augmented copies per pair",
+    "training.zoom": "zoom",
+    "training.shear": "shear",
+    "training.brightness": "brightness",
+    "training.stretch_copies": "grey levels of copies stretched",
+    "training.label_epsilon_copies": "label clipping of copies",
+    "training.label_epsilon_originals": "label clipping of originals",
+    "training.separate_twins": "twins normalised separately",
+    "training.lr_drop_epoch": "learning rate divided by 10 after epoch",
+    "training.optimizer": "optimiser",
+    "training.schedule": "learning-rate schedule",
+    "training.warmup": "warm-up epochs",
+    "training.weight_decay": "weight decay",
+    "training.flip": "random mirroring",
+    "training.shift": "shift, at most",
+    "training.online_zoom": "zoom, at most",
+    "training.rotation": "rotation in degrees, at most",
+    "training.online_brightness": "brightness, at most",
+    "training.erase": "share of images with an erased patch",
+    "training.contrast": "weight of the contrastive loss",
+    "training.temperature": "temperature of the contrastive loss",
+    "training.drawn_people": "people drawn per epoch",
+    "training.pairs_per_person": "pairs per drawn person in a batch",
+    "training.least_pictures": "fewest images of a drawn person",
+}
+
+NO_IMAGES = "This needs the images, which were not at hand when this page was made."
+
+# What a network was trained on, in LFW's terms.
+IMAGE_CLASSES = {"pairs": "pairs only", "all-people": "all training people"}
+
+
+class Text(str):
+    """A Markdown text, which a notebook renders."""
+
+    def _repr_markdown_(self) -> str:
+        return self
+
+
+def plain(value: Any) -> str:
+    """The value of a setting in words."""
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, (list, tuple)):
+        return " to ".join(f"{v:g}" for v in value)
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def counted(number: int, noun: str) -> str:
+    """A number with its noun: 1 seed, 2 seeds."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def differences_in_words(config: RunConfig, other: RunConfig) -> list[str]:
+    """What a configuration has that another does not, a phrase for each setting."""
+    return [
+        f"{SETTINGS.get(key, key)} {plain(new)} instead of {plain(old)}" for key, old, new in config.differences(other)
+    ]
+
+
+def is_demo(study: "Results") -> bool:
+    """Whether the faces are drawn."""
+    return study.settings.dataset == "demo"
+
+
+def source_line(study: "Results") -> str:
+    """What the figures and tables of a study were made from, in a line."""
+    s = study.settings
+    view = f"View 1, split {s.split}" if s.protocol == "view1" else "View 2, validation on the next fold"
+    return f"{DATASETS[s.dataset].title}, {view}, profile {s.profile}, {seeds_in_words(study)}, {study.precision}"
+
+
+def seeds_in_words(study: "Results") -> str:
+    """How many seeds a study has, and the stages that have more."""
+    usual = study.seeds()
+    counts = {name: study.seeds_of(get_stage(study.settings.ladder, name)) for name in study.stages()}
+    more = [f"{count} of {name}" for name, count in counts.items() if count > usual]
+    return counted(usual, "seed") + (f" ({', '.join(more)})" if more else "")
+
+
+def heading(study: "Results", title: str, level: int = 1) -> Text:
+    """A heading that names the data and the profile, with what must be known before reading on."""
+    s, start = study.settings, study.first()
+    epochs, scaled = start.training.epochs, scale(start, s.profile, s.ladder).training.epochs
+    factor = "" if epochs == scaled else f", {epochs} epochs scaled to {scaled}"
+    parts = [f"{'#' * level} {title} ({'demo faces' if is_demo(study) else s.dataset}, profile {s.profile}{factor})"]
+    if is_demo(study):
+        parts.append(
+            "> **Demo.** These faces are drawn and the people made up. The figures show that the study runs; they say "
+            "nothing about LFW."
+        )
+    if s.split in ("random", "sequential") and s.protocol == "view1":
+        parts.append(
+            f"> **Contaminated validation.** The split `{s.split}` puts the same people in training and validation: "
+            "validation figures are too good."
+        )
+    return Text("\n\n".join(parts))
+
+
+def stage_heading(study: "Results", stage: str) -> Text:
+    """Heading of a stage's notebook, with what the stage expects."""
+    found = get_stage(study.settings.ladder, stage)
+    return Text(f"{heading(study, f'{found.id}: {found.title}')}\n\n## Hypothesis\n\n{found.hypothesis}")

@@ -1,0 +1,85 @@
+"""Is a finished run what it claims to be? Its files read in full and compared with each other."""
+
+import math
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lfwstudy.config import TRAINING_VERSION, RunConfig
+from lfwstudy.errors import UnknownSettingError, one_line, proves_damage, quoted
+from lfwstudy.system.files import check_zip
+
+if TYPE_CHECKING:
+    from lfwstudy.runs.store import Store
+
+SETS = ("train", "val", "test")
+# What result.json must have for a run to be compared, chosen and shown.
+NUMBERS = ("epochs_run", "evaluated_epoch", "best_epoch", "val_accuracy_at_best", "val_cross_entropy")
+
+
+def problem_of(store: "Store", run: str) -> str | None:
+    """What is wrong with a finished run's files; None where nothing is.
+
+    Raises
+    ------
+    OSError, MemoryError
+        Where it is the machine that cannot read them: the run may be whole.
+    """
+    try:
+        return next(_problems(store, run), None)
+    except Exception as error:
+        if not proves_damage(error):
+            raise
+        return f"{type(error).__name__}: {one_line(error)[:200]}"
+
+
+def _problems(store: "Store", run: str) -> Iterator[str]:
+    config, result = store.record(run)
+    if config["run"] != run or result["run"] != run:
+        yield "its files name another run"
+    if not _is_named_by(config, run):
+        yield "config.json is not of the configuration that names the run"
+    for name in NUMBERS:
+        if not isinstance(result[name], (int, float, type(None))) and result[name] not in ("nan", "inf", "-inf"):
+            yield f"result.json has {name} {quoted(result[name])}"
+    if result["status"] not in ("finished", "diverged"):
+        yield f"result.json has status {quoted(result['status'])}"
+    rows = store.history(run)
+    if [row["epoch"] for row in rows] != list(range(1, result["epochs_run"] + 1)):
+        yield f"history.csv has {len(rows)} readable epochs, result.json {result['epochs_run']}"
+    accuracies = {part: float(stored) for part in SETS if (stored := result[f"{part}_accuracy"]) is not None}
+    for part, scored in store.read_scores(run, accuracies).items():
+        stored = accuracies[part]
+        got = np.mean((scored["score"] > 0.5) == (scored["label"] > 0.5)) if len(scored["label"]) else math.nan
+        if math.isfinite(stored) and not abs(got - stored) < 1e-6:
+            yield f"predictions.csv gives {part} accuracy {got:.4f}, result.json {stored:.4f}"
+    if store.has_weights(run) and not _is_whole(store.folder(run) / "model.keras"):
+        yield "model.keras is cut short or corrupted"
+
+
+def _is_named_by(config: dict, run: str) -> bool:
+    """Whether the content of config.json gives the run's id, as far as this version can tell."""
+    if (
+        not re.fullmatch("[0-9a-f]{16}", run)
+        or config.get("version") != TRAINING_VERSION
+        or "data_digest" not in config
+    ):
+        return True
+    try:
+        configuration = RunConfig.from_dict(config["config"])
+    except UnknownSettingError:  # a later version's
+        return True
+    return run == configuration.identify(config["seed"], config["precision"], config["data_digest"])
+
+
+def _is_whole(model: Path) -> bool:
+    try:
+        check_zip(model)
+    except Exception as error:
+        if not proves_damage(error):
+            raise
+        return False
+    return True

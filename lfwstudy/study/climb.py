@@ -1,0 +1,166 @@
+"""How far is a ladder climbed? Its stages in order, which run stands where, and what each stage hands on."""
+
+import csv
+import dataclasses
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from functools import cached_property
+from pathlib import Path
+from typing import Self
+
+from lfwstudy.config import RunConfig
+from lfwstudy.ladder import LADDERS, base_config, get_ladder, get_stage, scale, seeds_of
+from lfwstudy.ladder.stage import Published, Stage
+from lfwstudy.runs.store import Store
+from lfwstudy.study import best
+from lfwstudy.study.record import Record, settings_in
+from lfwstudy.study.rungs import Candidate, Place, Rung, Spec, choose
+from lfwstudy.study.settings import Settings
+from lfwstudy.system.files import read_csv
+
+
+class Climb:
+    """One ladder of a study, finished or not, as its folder has it.
+
+    study.json says what was asked for and which run stands where, runs/ holds the runs. A folder may hold several ladders:
+    combinations of ladder, protocol, split and selection. Nothing is written here, and no image is read.
+
+    Parameters
+    ----------
+    settings : Settings
+        Name the folder and the combination; `Climb.open` reads them from the folder.
+
+    Raises
+    ------
+    ConfigError
+        Where the folder belongs to another data set, profile or precision, or study.json is damaged.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.out = settings.folder()
+        self.store = Store(self.out / "runs")
+        self.record = Record(settings)
+        self.precision: str = self.record.content["precision"]
+
+    @classmethod
+    def open(cls, folder: str | Path, combination: Mapping[str, str] | None = None) -> Self:
+        """The results in a study's folder.
+
+        Parameters
+        ----------
+        combination : mapping, optional
+            Which ladder where there are several: values of `ladder`, `protocol`, `split`, `select`, or some of them. The
+            first that has them is opened.
+
+        Raises
+        ------
+        StudyError
+            Where the folder holds no study, a damaged one, or no such combination.
+        """
+        return cls(settings_in(folder, combination or {}))
+
+    def combinations(self) -> list[Self]:
+        """The results of each ladder that was ever asked for in this folder."""
+        return [
+            type(self)(dataclasses.replace(self.settings, out=str(self.out), stages="", **ladder))
+            for ladder in self.record.ladders()
+        ]
+
+    def stages(self) -> list[str]:
+        """Ids of the stages asked for so far, in order."""
+        return self.record.entry["stages"]
+
+    def seeds(self) -> int:
+        """Number of seeds: the largest asked for so far."""
+        return max(self.record.entry["seeds"], self.settings.seeds)
+
+    def seeds_of(self, stage: Stage) -> int:
+        """Number of seeds of a stage: the study's, or more where the stage asks for them."""
+        return seeds_of(stage, self.settings.profile, self.seeds(), self.settings.protocol)
+
+    def folds(self) -> list[int | None]:
+        """Held-out folds: [None] under View 1, 1 to 10 under View 2."""
+        return list(range(1, 11)) if self.settings.protocol == "view2" else [None]
+
+    def base(self) -> RunConfig:
+        """The configuration that the ladder starts from, in unscaled epochs."""
+        s = self.settings
+        data = {"dataset": s.dataset, "protocol": s.protocol, "split": s.split, "fold": self.folds()[0]}
+        return base_config(s.profile, s.ladder, **data)
+
+    def first(self) -> RunConfig:
+        """The configuration of the first stage's first variant, in unscaled epochs."""
+        return self.base().change(get_ladder(self.settings.ladder)[0].variants[0].changes)
+
+    def published(self, rung: Rung, candidate: Candidate) -> Published | None:
+        """What the report prints on a candidate; None where it prints nothing, or describes another configuration there than
+        this study's, which another choice carried forward."""
+        path = LADDERS[self.settings.ladder].path(self.base())
+        same = path.get((candidate.stage, candidate.variant)) == candidate.config
+        return next(v.published for v in rung.stage.variants if v.id == candidate.variant) if same else None
+
+    def climb(self, upto: str | None = None) -> list[Rung]:
+        """The rungs of the ladder in order, up to and including the stage `upto`; unfinished stages as they stand."""
+        rungs: list[Rung] = []
+        incumbent: Candidate | None = None
+        for name in self.stages():
+            stage = get_stage(self.settings.ladder, name)
+            start = incumbent.config if incumbent else self.base()
+            candidates = tuple(self.candidate(stage, v.id, start.change(v.changes)) for v in stage.variants)
+            after = choose(stage, candidates, incumbent, self.settings.select)
+            rungs.append(Rung(stage, incumbent, candidates, after))
+            incumbent = after
+            # An unfinished stage hands its incumbent on, so that it hides nothing of what comes after it.
+            if name == upto or after is None:
+                break
+        return rungs
+
+    def candidate(self, stage: Stage, variant: str, config: RunConfig) -> Candidate:
+        """A variant with its runs, scored where all are finished. config: unscaled."""
+        specs = []
+        for fold in self.folds():
+            scaled = scale(config.change({"data.fold": fold}), self.settings.profile, self.settings.ladder)
+            for seed in range(self.seeds_of(stage)):
+                run = self.run_id(Place(stage.id, variant, seed, fold), scaled)
+                specs.append(Spec(stage.id, variant, seed, fold, scaled, run))
+        return Candidate(stage.id, variant, config, tuple(specs), self._score(specs))
+
+    def run_id(self, place: Place, config: RunConfig) -> str:
+        """Id of the run at a place, as recorded; empty where none is. config: its configuration, which is not asked here."""
+        return self.recorded.get(place, "")
+
+    @property
+    def recorded(self) -> dict[Place, str]:
+        """The run at each place of the ladder, as study.json has it; results.csv, where an earlier version wrote the folder."""
+        return self._filed if self.record.runs is None else self.record.runs
+
+    def is_complete(self, rungs: Sequence[Rung]) -> bool:
+        """Whether every stage asked for is reached and every run of it is finished."""
+        return [rung.stage.id for rung in rungs] == self.stages() and all(rung.complete() for rung in rungs)
+
+    def filed_rows(self) -> list[dict[str, str]]:
+        """Rows of this ladder as results.csv has them, all fields texts. Raises what `read_csv` does, and KeyError."""
+        wanted = self.settings.combination()
+        if self.settings.protocol == "view2":  # there is no split to tell ladders apart by
+            wanted["split"] = ""
+        return [row for row in read_csv(self.out / "results.csv") if all(row[k] == v for k, v in wanted.items())]
+
+    def _score(self, specs: Sequence[Spec]) -> tuple[float, float] | None:
+        """`best.score`, None where a run is not finished."""
+        if not all(self.store.is_finished(spec.run) for spec in specs):
+            return None
+        results = [self.store.result(spec.run) for spec in specs]
+        # A run that diverged is recorded and never chosen.
+        if any(r["status"] == "diverged" or r["best_epoch"] is None for r in results):
+            return float("-inf"), float("-inf")
+        return best.score(results)
+
+    @cached_property
+    def _filed(self) -> dict[Place, str]:
+        with suppress(FileNotFoundError, ValueError, KeyError, TypeError, csv.Error):
+            return {
+                Place(r["stage"], r["variant"], int(r["seed"]), int(r["fold"]) if r["fold"] else None): r["run"]
+                for r in self.filed_rows()
+            }
+        return {}

@@ -1,0 +1,109 @@
+"""What would a command train, how long would it take at most, and how much disk and memory does it need?"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from lfwstudy.config import RunConfig
+from lfwstudy.ladder import LADDERS, get_stage, in_order
+from lfwstudy.ladder.stage import Stage
+from lfwstudy.network.cost import matrix_product_gflops, tower_cost, training_memory
+from lfwstudy.study.study import Study
+from lfwstudy.system.precision import precision_warning
+from lfwstudy.system.text import clock
+
+_MIB = 2**20
+_RUN_MIB = 0.5  # a finished run's files, without weights
+_WEIGHT_BYTES = 4  # of a parameter in the kept network
+_TRAINING_BYTES = 28  # of a parameter while it is trained: checkpoints and resume state
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A variant's runs that are still to be trained; `config` is scaled, `parameters` counts the network's."""
+
+    stage: str
+    variant: str
+    config: RunConfig
+    runs: int
+    parameters: int
+
+
+def estimate(study: Study) -> list[str]:
+    """Lines that say which runs a command would train, how long at most, and how much disk they need."""
+    rate, source = _rate(study)
+    plan = list(_plan(study))
+    seconds = [p.runs * operations(study, p.config) / rate for p in plan]
+    count, largest = sum(p.runs for p in plan), max(p.parameters for p in plan)
+    disk = (count * _RUN_MIB) + _kept_networks(study, plan, count) * largest * _WEIGHT_BYTES / _MIB
+    chosen = "the report's own choices were" if LADDERS[study.settings.ladder].has_path() else "each stage was"
+    return [
+        *map(_line, plan, seconds),
+        f"in all: {count} runs to train, at most {clock(sum(seconds))} ({source}); early stopping makes it shorter",
+        f"disk: about {disk:,.0f} MiB when finished, {disk + largest * _TRAINING_BYTES / _MIB:,.0f} MiB while training",
+        *([f"warning: {warning}"] if (warning := precision_warning(study.precision)) else []),
+        f"stages after an unfinished one are estimated assuming {chosen} carried forward",
+    ]
+
+
+def operations(study: Study, config: RunConfig) -> float:
+    """Floating-point operations of a run that uses all its epochs: a multiply-add counts two, training three times."""
+    pairs, training = study.data(config.data)[1], config.training
+    drawn = (training.drawn_people or 0) * training.pairs_per_person
+    trained = drawn or len(pairs.train) * (1 + training.augmented_copies)
+    images = 6 * trained + 2 * len(pairs.validation) * (1 + config.model.flip_average)
+    return 2 * tower_cost(config.model, config.data.side)[0] * images * training.epochs
+
+
+def _plan(study: Study) -> Iterator[Planned]:
+    """The variants in the ladder's order; a run that two of them share counts for the first."""
+    climbed = {rung.stage.id: rung for rung in study.climb()}
+    start, planned = study.base(), set[str]()
+    for name in in_order(study.settings.ladder, {*study.stages(), *study.settings.stage_ids()}):
+        stage = get_stage(study.settings.ladder, name)
+        for variant in stage.variants:
+            specs = study.candidate(stage, variant.id, start.change(variant.changes)).specs
+            missing = {spec.run for spec in specs if not study.store.is_finished(spec.run)} - planned
+            planned |= missing
+            config = specs[0].config
+            yield Planned(name, variant.id, config, len(missing), tower_cost(config.model, config.data.side)[1])
+        if name in climbed and climbed[name].complete() and (after := climbed[name].after):
+            start = after.config
+        elif stage.carry:
+            start = _assumed(study, stage, start)
+
+
+def _assumed(study: Study, stage: Stage, start: RunConfig) -> RunConfig:
+    """What an unfinished stage is assumed to hand on: the report's choice; in a ladder without one, its first variant."""
+    expected = stage.report_choice if LADDERS[study.settings.ladder].has_path() else stage.variants[0].id
+    return next((start.change(v.changes) for v in stage.variants if v.id == expected), start)
+
+
+def _line(planned: Planned, seconds: float) -> str:
+    config, count = planned.config, planned.runs
+    memory = training_memory(config.model, config.data.side, config.training.batch_size) / 2**30
+    return (
+        f"{planned.stage:16s} {planned.variant:26s} {count:4d} run{'s' if count != 1 else ' '}  at most "
+        f"{config.training.epochs:3d} epochs  at most {clock(seconds):>9s}  at most {memory:4.1f} GiB of memory"
+    )
+
+
+def _kept_networks(study: Study, plan: list[Planned], count: int) -> int:
+    """How many networks `--keep` leaves."""
+    seeds = max(study.seeds_of(get_stage(study.settings.ladder, p.stage)) for p in plan)
+    return {"none": 0, "best": seeds * len(study.folds()), "all": count}[study.settings.keep]
+
+
+def _rate(study: Study) -> tuple[float, str]:
+    """Operations per second to expect, and where the figure is from."""
+    specs = [spec for rung in study.climb() for spec in rung.specs() if study.store.is_finished(spec.run)]
+    results = [study.store.result(spec.run) for spec in specs]
+    if seconds := sum(result["seconds_total"] for result in results):
+        shares = [result["epochs_run"] / result["epochs_max"] for result in results]
+        rate = sum(operations(study, spec.config) * share for spec, share in zip(specs, shares)) / seconds
+        return rate, f"at {rate / 1e9:,.0f} GFLOP/s, as the runs finished here"
+    from lfwstudy.system.backend import start_keras_quietly
+
+    start_keras_quietly()
+    # Narrow networks spend more of a step outside the products.
+    rate = matrix_product_gflops(study.precision) * 1e9 * (0.85 if study.base().model.width >= 0.5 else 0.25)
+    return rate, f"at {rate / 1e9:,.0f} GFLOP/s, guessed from a matrix product on this machine"

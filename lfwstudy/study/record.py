@@ -1,0 +1,123 @@
+"""What was a study asked for, and which run stands where? study.json is read, checked and changed here alone."""
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from lfwstudy.config import PRECISIONS
+from lfwstudy.data.registry import DATASETS
+from lfwstudy.errors import ConfigError, StudyError, choose_one
+from lfwstudy.ladder import PROFILES
+from lfwstudy.study.rungs import Place
+from lfwstudy.study.settings import COMBINATION, Settings
+from lfwstudy.system.files import locked, read_json, write_json
+from lfwstudy.system.precision import resolve_precision
+
+# Where the images were when the study last ran; of one machine, so that it does not travel in study.json.
+DATA_DIR_HINT = ".data-dir"
+
+
+class Record:
+    """study.json of a folder, seen from one of its ladders.
+
+    Raises
+    ------
+    ConfigError
+        Where the folder belongs to another data set, profile or precision than `settings`, or study.json is damaged.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.path = settings.folder() / "study.json"
+        self.content = self._read()
+
+    @property
+    def entry(self) -> dict[str, Any]:
+        """What is recorded of this ladder, or what would be: its combination, `seeds`, `stages` and `runs`."""
+        wanted = self.settings.combination()
+        for entry in self.content["combinations"]:
+            if all(entry[key] == value for key, value in wanted.items()):
+                return entry
+        return {**wanted, "seeds": self.settings.seeds, "stages": [], "runs": []}
+
+    @cached_property
+    def runs(self) -> dict[Place, str] | None:
+        """The run at each place of this ladder; None where an earlier version, which did not record it, wrote the folder."""
+        runs = self.entry.get("runs")
+        return None if runs is None else {Place(r["stage"], r["variant"], r["seed"], r["fold"]): r["run"] for r in runs}
+
+    def ladders(self) -> list[dict[str, Any]]:
+        """The combination and seeds of each ladder in the folder, as `Settings` takes them; other processes may add some."""
+        return [_options(entry) for entry in self._read()["combinations"]]
+
+    @contextmanager
+    def change(self) -> Iterator[dict[str, Any]]:
+        """This ladder's entry as it is now; what a block makes of it is written at its end."""
+        with locked(self.path.with_name(".study.lock"), patience=10):
+            self.content = self._read()
+            entry = self.entry
+            if entry not in self.content["combinations"]:
+                self.content["combinations"].append(entry)
+            yield entry
+            write_json(self.path, self.content)
+            vars(self).pop("runs", None)
+
+    def _read(self) -> dict[str, Any]:
+        """study.json's content, or what it would be; checked against the settings."""
+        path, s = self.path, self.settings
+        try:
+            content = read_json(path)
+            for entry in content["combinations"]:
+                Settings(**_options(entry), stages=",".join(entry["stages"]))
+            choose_one("precision", content["precision"], PRECISIONS)
+            choose_one("data set", content["dataset"], DATASETS)
+            choose_one("profile", content["profile"], PROFILES)
+        except FileNotFoundError:
+            precision = resolve_precision(s.precision)
+            return {"dataset": s.dataset, "profile": s.profile, "precision": precision, "combinations": []}
+        except (ValueError, KeyError, TypeError) as error:
+            raise ConfigError(
+                f"{path}: not a readable study ({error}); move it away to start again, the finished runs next to it stay usable"
+            ) from error
+        for name, wanted in (("dataset", s.dataset), ("profile", s.profile), ("precision", s.precision)):
+            if content[name] != wanted and wanted != "auto":
+                raise ConfigError(
+                    f"{path.parent} holds a study with {name} {content[name]}; {wanted} needs another --out"
+                )
+        return content
+
+
+def settings_in(folder: str | Path, combination: Mapping[str, str]) -> Settings:
+    """The settings of the study in a folder, of its first ladder that has the values of `combination`.
+
+    Raises
+    ------
+    StudyError
+        Where the folder holds no study, a damaged one, or no such ladder.
+    """
+    out = Path(folder).expanduser().absolute()
+    path, hint = out / "study.json", out / DATA_DIR_HINT
+    if not path.is_file():
+        raise StudyError(f"{out}: no study here (study.json is missing); run `lfwstudy run --out {out}` first")
+    try:
+        content = read_json(path)
+        entries = [e for e in content["combinations"] if all(e[key] == value for key, value in combination.items())]
+        if content["combinations"] and not entries:
+            raise StudyError(f"{path}: no ladder with {', '.join(f'{k} {v}' for k, v in combination.items())}")
+        data_dir = hint.read_text(encoding="utf-8") if hint.is_file() else ""
+        return Settings(
+            dataset=content["dataset"],
+            profile=content["profile"],
+            out=str(out),
+            data_dir=data_dir if os.path.exists(data_dir) else "",
+            **_options(entries[0]),
+        )
+    except (ValueError, KeyError, IndexError, TypeError) as error:
+        raise StudyError(f"{path}: not a readable study ({error})") from error
+
+
+def _options(entry: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: entry[key] for key in (*COMBINATION, "seeds")}

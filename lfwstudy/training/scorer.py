@@ -1,0 +1,106 @@
+"""What do the current weights say? Embeddings, scores and validation during and after training."""
+
+import numpy as np
+
+from lfwstudy.evaluation import metrics
+from lfwstudy.network.layers import unit_length
+from lfwstudy.network.operations import Tensor, keras, ops
+from lfwstudy.training.batches import IndexedPairs
+
+EMBED_BATCH = 128
+
+
+class Scorer:
+    """Scores pairs with a trainer's current weights: each different image is embedded once.
+
+    Parameters
+    ----------
+    trainer : PairTrainer
+    sets : dict
+        From a set's name to its pairs.
+    cohort : int32, shape (n,), or None
+        Rows of the images that a head with a cohort compares with. A cosine head is given these and calibrated on validation
+        whenever that is scored.
+    """
+
+    def __init__(self, trainer: keras.Model, sets: dict[str, IndexedPairs], cohort: np.ndarray | None = None) -> None:
+        self.trainer, self.sets, self.cohort = trainer, sets, cohort
+        self.indexed = IndexedTower(trainer)
+        self.head = trainer.siamese.get_layer("head")
+
+    def scores(self, name: str) -> np.ndarray:
+        """Probability of "same" for each pair of a set: float64 (n,)."""
+        return np.asarray(self.head(self.embedded(name), training=False), np.float64)[:, 0]
+
+    def embedded(self, name: str) -> list[np.ndarray]:
+        """Embeddings of a set's left and right images: two float32 (n, d)."""
+        left, right, _ = self.sets[name]
+        rows, at = np.unique(np.concatenate([left, right]), return_inverse=True)
+        embeddings = self.embed(rows)
+        return [embeddings[at[: len(left)]], embeddings[at[len(left) :]]]
+
+    def embed(self, rows: np.ndarray) -> np.ndarray:
+        """Embeddings of images by row number in inference mode: float32 (n, d)."""
+        rows = rows.astype(np.int32)
+        # `predict` would build a data set each time: four fifths of the time of a small network's validation.
+        return np.concatenate(
+            [self.indexed.predict_on_batch(rows[at : at + EMBED_BATCH]) for at in range(0, len(rows), EMBED_BATCH)]
+        )
+
+    def warm_up(self) -> None:
+        """Compile the embedding, so that no epoch's time counts it."""
+        self.embed(np.unique(self.sets["val"][0])[:EMBED_BATCH])
+
+    def calibrate(self) -> None:
+        """Embed a cosine head's cohort, then fit its scale and shift to validation's labels (Platt 1999); other heads have
+        nothing to fit."""
+        if self.cohort is not None:
+            self.head.get_layer("cosine").cohort.assign(unit_length(self.embed(self.cohort)))
+        layer = next((layer for layer in self.head.layers if layer.name == "calibration"), None)
+        if layer is not None:
+            logit = np.asarray(self.trainer.logit(self.embedded("val"), training=False), np.float64)
+            scale, shift = metrics.platt(self.sets["val"][2], logit[:, 0])
+            layer.scale.assign(scale), layer.shift.assign(shift)
+
+    def penalty(self) -> float:
+        """The weights' penalty in the loss."""
+        return _total(self.trainer.siamese)
+
+    def validate(self) -> dict[str, float]:
+        """Loss, cross-entropy and accuracy on validation against hard labels; the penalty in the loss and its head's part."""
+        self.calibrate()
+        label, score = self.sets["val"][2], self.scores("val")
+        entropy, penalty = metrics.cross_entropy(label, score), self.penalty()
+        return {
+            "val_loss": entropy + penalty,
+            "val_cross_entropy": entropy,
+            "val_accuracy": metrics.accuracy(label, score),
+            "penalty": penalty,
+            "head_penalty": _total(self.head),
+        }
+
+
+class IndexedTower(keras.Model):
+    """Row numbers of images in, embeddings out; shares the images and weights of a trainer."""
+
+    def __init__(self, trainer: keras.Model) -> None:
+        super().__init__(name="indexed_tower")
+        self.bank, self.tower = trainer.bank, trainer.tower
+        self.mirrors = any(layer.name == "flip_average" for layer in trainer.siamese.layers)
+
+    def call(self, rows: Tensor, training: bool = False) -> Tensor:
+        images = gather(self.bank, rows)
+        embeddings = self.tower(images, training=False)
+        if self.mirrors:
+            embeddings = (embeddings + self.tower(ops.flip(images, axis=2), training=False)) / 2
+        return embeddings
+
+
+def gather(bank: Tensor, rows: Tensor) -> Tensor:
+    """Images of a uint8 bank by row number, as float32 (n, side, side, 1) in [0, 1]."""
+    images = ops.take(bank, rows, axis=0)
+    return ops.expand_dims(ops.cast(images, "float32") / 255.0, axis=-1)
+
+
+def _total(model: keras.Model) -> float:
+    return float(sum(map(float, model.losses)))

@@ -1,0 +1,38 @@
+import pytest
+
+from lfwstudy.config import BATCHNORM, ModelConfig
+from lfwstudy.network.cost import layer_table, multiply_adds, tower_cost
+from lfwstudy.network.siamese import build_siamese
+
+
+def test_cost_formula_agrees_with_the_built_network():
+    for placement in BATCHNORM:
+        for width, side, stride in ((0.1, 105, 2), (0.1, 90, 1), (0.125, 73, 2)):
+            config = ModelConfig(batchnorm=placement, width=width, pool1_stride=stride)
+            model = build_siamese(config, side)
+            assert tower_cost(config, side) == (multiply_adds(model), model.count_params())
+    for head, stride, side, cohort, pooling in (
+        ("distance", 1, 96, 0, "mean"),
+        ("cosine", 1, 96, 0, "generalised-mean"),
+        ("cosine", 2, 95, 0, "mean"),
+        ("cosine", 1, 96, 20, "mean"),
+    ):
+        for architecture in ("compact", "shallow"):
+            config = ModelConfig(
+                architecture=architecture, head=head, width=0.25, stem_stride=stride, cohort=cohort, pooling=pooling
+            )
+            model = build_siamese(config, side)
+            assert tower_cost(config, side) == (multiply_adds(model), model.count_params())
+    assert tower_cost(ModelConfig(pool1_stride=1), 105) == (4_133_756_928, 304_241_473)
+
+
+def test_layer_table_sums_up(base):
+    rows = layer_table(base)
+    assert sum(r["parameters"] for r in rows) == 38_951_745
+    assert next(r for r in rows if r["layer"] == "tower/conv1")["activations_mb"] == 128 * 96 * 96 * 64 * 4 / 2**20
+    assert sum(r["state_mb"] for r in rows) == pytest.approx(38_951_745 * 16 / 2**20, rel=1e-6)
+
+
+@pytest.fixture(scope="module")
+def base():
+    return build_siamese(ModelConfig(), 105)

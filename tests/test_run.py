@@ -1,0 +1,220 @@
+import shutil
+
+import numpy as np
+import pytest
+
+from lfwstudy.data.pairs import person_of
+from lfwstudy.data.prepare import prepare_bank
+from lfwstudy.data.protocols import load_pairs
+from lfwstudy.errors import DataError
+from lfwstudy.evaluation import metrics
+from lfwstudy.ladder import base_config
+from lfwstudy.network.siamese import build_siamese
+from lfwstudy.runs.store import Store
+from lfwstudy.system.files import read_csv, read_json
+from lfwstudy.training import recorder, run
+from lfwstudy.training.batches import cohort_rows, drawable_rows, gather_sets
+from lfwstudy.training.checkpoints import weights_path
+from lfwstudy.training.run import score_test_pairs, train
+from lfwstudy.verify import photos
+from tests.support.trained import BEYOND, numbers
+
+
+def test_a_run_is_four_files_and_the_network(finished):
+    assert {p.name for p in finished.iterdir()} == {
+        "config.json",
+        "history.csv",
+        "predictions.csv",
+        "result.json",
+        "model.keras",
+    }
+    assert Store(finished.parent).set_aside_if_damaged("run") is None
+
+
+def test_result_agrees_with_predictions_and_history(finished, data):
+    result, store = read_json(finished / "result.json"), Store(finished.parent)
+    for part, pairs in data[1].sets().items():
+        scored = store.predictions("run", part)
+        assert scored["left"].tolist() == pairs.left.tolist() and scored["pair"].tolist() == pairs.line.tolist()
+        assert result[f"{part}_accuracy"] == metrics.accuracy(scored["label"], scored["score"])
+        assert result[f"{part}_accuracy_at_best"] == metrics.accuracy(scored["label"], scored["score_at_best"])
+    rows = store.history("run")
+    assert result["epochs_run"] == result["evaluated_epoch"] == 3
+    assert result["val_accuracy"] == pytest.approx(rows[-1]["val_accuracy"])
+    assert result["val_loss"] == pytest.approx(rows[-1]["val_loss"], rel=1e-5)
+    assert result["val_loss"] > result["val_cross_entropy"]
+    assert result["val_accuracy_at_best"] == pytest.approx(max(r["val_accuracy"] for r in rows))
+    assert result["seconds_total"] == pytest.approx(sum(r["seconds"] for r in rows))
+
+
+def test_same_seed_gives_the_same_history(finished, tiny, data, tmp_path):
+    train(tiny, 0, "float32", *data, tmp_path / "run", "run")
+    assert numbers(tmp_path / "run") == numbers(finished)
+    train(tiny, 1, "float32", *data, tmp_path / "other", "run")
+    assert numbers(tmp_path / "other") != numbers(finished)
+
+
+def test_test_scores_can_be_added_later_without_training(finished, tiny, data, tmp_path, monkeypatch):
+    train(tiny, 0, "float32", *data, tmp_path, "run", score_test=False)
+    result = read_json(tmp_path / "result.json")
+    assert result["test_accuracy"] is None and result["test_ci_low"] is None
+    assert {row["set"] for row in read_csv(tmp_path / "predictions.csv")} == {"train", "val"}
+    monkeypatch.setattr(run, "fit", None)
+    score_test_pairs(tiny, *data, tmp_path)
+    assert numbers(tmp_path) == numbers(finished)
+    assert not list(tmp_path.glob("epoch-*"))
+
+
+def test_best_checkpoint_is_evaluated_not_the_last_epoch(tiny, data, tmp_path, monkeypatch):
+    config = tiny.change(
+        {
+            "training.epochs": 6,
+            "training.checkpoint_period": 1,
+            "training.learning_rate": 0.05,
+            "training.evaluated": "best-checkpoint",
+        }
+    )
+    train(config, 0, "float32", *data, tmp_path, "run")
+    rows, result = Store(tmp_path.parent).history(tmp_path.name), read_json(tmp_path / "result.json")
+    lowest = min(rows, key=lambda r: r["val_loss"])
+    assert result["evaluated_epoch"] == lowest["epoch"]
+    assert result["val_loss"] == pytest.approx(lowest["val_loss"], rel=1e-4)
+
+
+def test_patience_ends_training(tiny, data, tmp_path):
+    config = tiny.change({"training.epochs": 40, "training.patience": 1, "training.learning_rate": 0.05})
+    train(config, 0, "float32", *data, tmp_path, "run")
+    rows = Store(tmp_path.parent).history(tmp_path.name)
+    assert len(rows) < 40 and rows[-1]["val_loss"] >= min(r["val_loss"] for r in rows[:-1])
+
+
+def test_saved_network_takes_images_and_loads_in_safe_mode(finished, data, tiny):
+    from lfwstudy.verify.photos import load_model
+
+    model = load_model(finished / "model.keras")
+    bank, pairs = data
+    left, right = (
+        bank.images[bank.rows(names)].astype(np.float32)[..., None] / 255
+        for names in (pairs.test.left, pairs.test.right)
+    )
+    scored = Store(finished.parent).predictions("run", "test")["score_at_best"]
+    assert np.allclose(np.asarray(model([left, right]))[:, 0], scored, atol=1e-4)
+    assert model.count_params() < bank.images.size
+
+
+@pytest.mark.long
+def test_quick_profile_learns_on_demo_faces(tmp_path):
+    config = base_config("quick").change({"training.epochs": 10})
+    bank, pairs = prepare_bank(config.data), load_pairs(config.data)
+    train(config, 0, "float32", bank, pairs, tmp_path, "run", keep_weights=False)
+    result = read_json(tmp_path / "result.json")
+    # 600 test pairs: chance lies below .54 with 97.5 %.
+    assert result["test_accuracy_at_best"] > 0.6
+    assert not (tmp_path / "model.keras").exists() and not weights_path(tmp_path, 10).exists()
+
+
+def test_a_view1_network_is_refused_on_view2_pairs(finished, tiny, data, tmp_path):
+    view2 = load_pairs(tiny.change({"data.protocol": "view2", "data.fold": 1}).data)
+    for call in (
+        lambda: train(tiny, 0, "float32", data[0], view2, tmp_path / "run"),
+        lambda: score_test_pairs(tiny, data[0], view2, finished),
+    ):
+        with pytest.raises(DataError, match="view1 cannot be trained or scored.*--protocol view2"):
+            call()
+    assert not (tmp_path / "run").exists()
+
+
+def test_damaged_runs_are_set_aside(finished, tmp_path):
+    for file, text in (("result.json", '{"run":'), ("history.csv", "epoch\n1\n"), ("predictions.csv", "set\n")):
+        shutil.copytree(finished, tmp_path / "run")
+        (tmp_path / "run" / file).write_text(text)
+        problem = Store(tmp_path).set_aside_if_damaged("run")
+        assert "damaged" in problem and not (tmp_path / "run").exists()
+    assert len(list(tmp_path.glob("run.damaged-*"))) == 3
+
+
+def melted(weights, rate, steps, l2):
+    """The weights after some of Adam's steps (Kingma and Ba 2015, algorithm 1) on their penalty alone."""
+    first = second = np.zeros_like(weights)
+    for step in range(1, steps + 1):
+        gradient = 2 * l2 * weights
+        first, second = 0.9 * first + 0.1 * gradient, 0.999 * second + 0.001 * gradient**2
+        weights = weights - rate * first / (1 - 0.9**step) / (np.sqrt(second / (1 - 0.999**step)) + 1e-7)
+    return weights
+
+
+def test_the_penalty_of_the_head_falls_as_adam_alone_lets_it(tiny, data, tmp_path):
+    config = tiny.change({"model.head_l2": 0.01, "training.batch_size": 8})
+    begun = build_siamese(config.model, config.data.side).get_layer("head").get_layer("logit").kernel.numpy()
+    train(config, 0, "float32", *data, tmp_path / "run", "run")
+    for row in Store(tmp_path).history("run"):
+        expected = 0.01 * np.square(melted(begun, 0.003, 8 * row["epoch"], 0.01)).sum()
+        assert row["head_penalty"] == pytest.approx(expected, rel=0.02)
+        assert row["penalty"] == pytest.approx(row["val_loss"] - row["val_cross_entropy"], abs=1e-5)
+        assert row["head_penalty"] < 0.01 * np.square(begun).sum() * (1 - 0.025 * row["epoch"])  # that much falls
+
+
+def test_a_history_without_penalties_or_with_empty_ones_stays_readable(tiny, data, tmp_path):
+    folder = tmp_path / "run"
+    train(tiny, 0, "float32", *data, folder, "run")
+    whole = Store(tmp_path).history("run")
+    lines = (folder / "history.csv").read_text().splitlines()
+    (folder / "history.csv").write_text("\n".join(line.rpartition(",")[0].rpartition(",")[0] for line in lines) + "\n")
+    assert [set(whole[0]) - set(row) for row in Store(tmp_path).history("run")] == [{"penalty", "head_penalty"}] * 3
+    (folder / "history.csv").write_text("\n".join([*lines[:2], lines[2].rpartition(",")[0] + ",", lines[3]]) + "\n")
+    assert [np.isnan(row["head_penalty"]) for row in Store(tmp_path).history("run")] == [False, True, False]
+
+
+@pytest.fixture(scope="module")
+def beyond(tiny, tmp_path_factory):
+    """A finished run of everything that the second ladder adds, its configuration and data."""
+    config = tiny.change(BEYOND)
+    data = prepare_bank(config.data), load_pairs(config.data)
+    folder = tmp_path_factory.mktemp("beyond")
+    train(config, 0, "float32", *data, folder, "run")
+    return config, data, folder
+
+
+def test_everything_beyond_trains_and_resumes_after_an_interruption(beyond, tmp_path, monkeypatch):
+    config, data, folder = beyond
+    monkeypatch.setattr(recorder, "RESUME_EPOCHS", 1)
+    original = recorder.Recorder.on_epoch_begin
+
+    def interrupt(self, epoch, logs=None):
+        if epoch == 2:
+            raise KeyboardInterrupt
+        original(self, epoch, logs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(recorder.Recorder, "on_epoch_begin", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            train(config, 0, "float32", *data, tmp_path, "run")
+    train(config, 0, "float32", *data, tmp_path, "run")
+    assert numbers(tmp_path) == numbers(folder)
+
+
+def test_a_kept_cosine_network_gives_the_scores_of_the_run(beyond):
+    _, data, folder = beyond
+    kept = photos.load_model(folder / "model.keras")
+    images, sets = gather_sets(*data)
+    left, right, _ = (values[:20] for values in sets["test"])
+    shown = [images.images[rows].astype(np.float32)[..., None] / 255 for rows in (left, right)]
+    scores = [float(row["score_at_best"]) for row in read_csv(folder / "predictions.csv") if row["set"] == "test"][:20]
+    assert np.allclose(np.asarray(kept(shown, training=False))[:, 0], scores, atol=1e-4)
+
+
+def test_a_cohort_is_of_training_people_and_does_not_change_the_training(beyond, tmp_path):
+    config, data, folder = beyond
+    images, sets = gather_sets(*data)
+    held = set(person_of(np.concatenate([data[1].validation.names(), data[1].test.names()])))
+    assert held and held <= set(person_of(images.names))
+    for people in (None, 75):
+        changed = config.change({"training.drawn_people": people})
+        rows = cohort_rows(changed, sets["train"], drawable_rows(changed, images, data[1]), 0)
+        assert len(rows) == 30 == len(set(rows)) and not held & set(person_of(images.names[rows]))
+    train(config.change({"model.cohort": 0}), 0, "float32", *data, tmp_path, "run")
+    without, with_cohort = (read_csv(path / "history.csv") for path in (tmp_path, folder))
+    assert [row["loss"] for row in without] == [row["loss"] for row in with_cohort]
+    assert [row["val_loss"] for row in without] != [row["val_loss"] for row in with_cohort]
+    kept = photos.load_model(folder / "model.keras").get_layer("head").get_layer("cosine")
+    assert np.allclose(np.linalg.norm(kept.cohort, axis=1), 1, atol=1e-4)

@@ -1,0 +1,65 @@
+"""The studies kept in results/, and what their networks reach on the test pairs."""
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from lfwstudy.evaluation import intervals, metrics
+from lfwstudy.ladder import get_stage
+from lfwstudy.report.table import Interval
+from lfwstudy.study.results import Results
+from lfwstudy.study.rungs import Candidate
+
+RESULTS = Path(__file__).resolve().parents[1] / "results"
+# Both of the report's ladders with its hyperparameters; not there until they are trained.
+REPORT = "lfw-deepfunneled"
+BEYOND, SHALLOW, LARGER = "lfw-deepfunneled-beyond", "lfw-deepfunneled-shallow", "lfw-deepfunneled-larger"
+# View 2's folds of a stage.
+VIEW2 = {"all-people-shallow": "lfw-deepfunneled-shallow-view2", "all-people-larger": "lfw-deepfunneled-view2"}
+
+
+@cache
+def opened(name: str) -> Results:
+    """The study of that name in results/, its first ladder."""
+    return Results.open(RESULTS / name)
+
+
+def ladders(name: str) -> list[Results]:
+    """All ladders of a study in results/; [] where it is not there."""
+    return opened(name).combinations() if (RESULTS / name / "study.json").is_file() else []
+
+
+@cache
+def tested(study: Results) -> list[Candidate]:
+    """The variants of a ladder whose test pairs are all scored, in its order."""
+    return [c for rung in study.climb() for c in rung.candidates if study.correct(c, "score") is not None]
+
+
+def view2(stage: str) -> tuple[tuple[Results, Candidate], float, float] | None:
+    """A stage's ten folds, their mean accuracy and its standard error; None where a fold is missing."""
+    study = opened(VIEW2[stage])
+    (variant,) = get_stage("beyond", stage).variants
+    # What is trained under View 2 is written out in full: it starts from the base configuration, whatever came before.
+    candidate = study.candidate(get_stage("beyond", stage), variant.id, study.base().change(variant.changes))
+    if study.correct(candidate, "score") is None:
+        return None
+    accuracies = [result["test_accuracy"] for result in results_of(study, candidate)]
+    return (study, candidate), *metrics.view2_estimate(accuracies)
+
+
+def accuracy(study: Results, candidate: Candidate) -> Interval:
+    """Mean test accuracy of a variant's networks with the evaluated weights, and its interval over people and seeds."""
+    correct = study.correct(candidate, "score")
+    return Interval(float(correct.mean()), *intervals.mean_interval(correct, study.test_components()))
+
+
+def ensemble(study: Results, candidate: Candidate) -> Interval:
+    """Test accuracy of the mean of the networks' logits."""
+    scores, labels = study.test_scores(candidate, "score")
+    correct = (metrics.ensemble(scores) > 0.5) == (labels > 0.5)
+    return Interval(float(correct.mean()), *intervals.mean_interval(correct[None], study.test_components()))
+
+
+def results_of(study: Results, candidate: Candidate) -> list[dict[str, Any]]:
+    """result.json of each of a variant's networks."""
+    return [study.store.result(spec.run) for spec in candidate.specs]

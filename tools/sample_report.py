@@ -1,0 +1,56 @@
+"""The sample report on drawn demo faces, and the README's image of it: `python -m tools.sample_report`.
+
+Needs Chromium or Chrome on the path.
+"""
+
+import io
+import shutil
+import sys
+from pathlib import Path
+
+from PIL import Image
+from playwright.sync_api import sync_playwright
+
+from lfwstudy import cli
+
+ROOT = Path(__file__).resolve().parents[1]
+OUT, REPORT, IMAGE = ROOT / "runs/sample", ROOT / "docs/sample-report.html", ROOT / "docs/images/report.png"
+# The whole ladder's report is too large to keep in a repository.
+STAGES = "base,stride,early-stopping,batchnorm,augmentation"
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+# Pixels of the image, and colours few enough for a file below 200 kB.
+WIDTH, HEIGHT, COLOURS = 1300, 810, 96
+# What the image shows below the title and the summary: accuracy by stage, next to the gallery of pairs.
+ARRANGE = """() => {
+  const [table, ladder] = document.querySelectorAll("figure"), row = document.createElement("div");
+  row.style = "display: flex; gap: 2rem; align-items: start";
+  table.replaceWith(row);
+  row.append(ladder, document.querySelector("figure:has(.cards)"));
+}"""
+
+
+def main() -> int:
+    """Run the demo study, or resume it, and copy its report and an image of it to docs/. Returns the exit status."""
+    if status := cli.main(["run", "--dataset", "demo", "--stages", STAGES, "--out", str(OUT)]):
+        return status
+    shutil.copyfile(OUT / "report.html", REPORT)
+    photograph(REPORT, IMAGE)
+    return 0
+
+
+def photograph(report: Path, to: Path) -> None:
+    """Write an image of the beginning of a report to a PNG file."""
+    with sync_playwright() as playwright:
+        path = next(filter(None, map(shutil.which, BROWSERS)), None)
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT})
+        page.goto(report.as_uri())
+        page.evaluate(ARRANGE)
+        shot = page.screenshot(timeout=120_000)
+        browser.close()
+    to.parent.mkdir(exist_ok=True)
+    Image.open(io.BytesIO(shot)).convert("RGB").quantize(COLOURS).save(to, optimize=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
