@@ -22,7 +22,9 @@ from lfwstudy.study.study import Study, open_study
 from lfwstudy.system.files import read_csv, write_csv
 from lfwstudy.training.run import PREDICTION_COLUMNS
 from lfwstudy.verify.photos import Network
-from lfwstudy.widgets import drawing, occlusion, one_second, pairs, scored
+from lfwstudy.widgets import drawing, occlusion, one_second
+from lfwstudy.widgets import finished_runs as scored
+from lfwstudy.widgets import pair_browser as pairs
 from lfwstudy.widgets.augmentation import vary_copies, vary_online
 
 EXPLORERS = [getattr(widgets, name) for name in widgets.__all__ if name != "find_study"]
@@ -468,7 +470,7 @@ def test_network_that_scores_own_photos_is_named_and_chosen(study, monkeypatch):
         data = study.base().data if out else DataConfig(dataset="lfw-deepfunneled")
         return Network(lambda inputs, training: np.array([[0.9 if out else 0.1]]), data, "a network")
 
-    monkeypatch.setattr("lfwstudy.widgets.own.load_best_model", load)
+    monkeypatch.setattr("lfwstudy.widgets.own_photos.load_best_model", load)
     widget = widgets.try_your_own(study)
     for place, box in ((widget.parts.left, widget.parts.left_box), (widget.parts.right, widget.parts.right_box)):
         upload(place, "wall.png", photo_of("L", 90))

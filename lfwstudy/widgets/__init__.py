@@ -10,13 +10,13 @@ from pathlib import Path
 from lfwstudy.study.settings import Settings
 from lfwstudy.study.study import Study, open_study
 from lfwstudy.widgets.augmentation import bench_augmentation
+from lfwstudy.widgets.live_training import train_live
 from lfwstudy.widgets.occlusion import look_at_parts
 from lfwstudy.widgets.one_second import one_second_test
-from lfwstudy.widgets.own import try_your_own
-from lfwstudy.widgets.pairs import browse_pairs
-from lfwstudy.widgets.runs import browse_runs
+from lfwstudy.widgets.own_photos import try_your_own
+from lfwstudy.widgets.pair_browser import browse_pairs
+from lfwstudy.widgets.run_browser import browse_runs
 from lfwstudy.widgets.threshold import move_threshold
-from lfwstudy.widgets.training import train_live
 
 __all__ = [
     "bench_augmentation",

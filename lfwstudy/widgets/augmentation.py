@@ -23,7 +23,7 @@ from lfwstudy.widgets.controls import (
     text_field,
     when_changed,
 )
-from lfwstudy.widgets.scored import Pictures, config_of, finished_rows, spoken
+from lfwstudy.widgets.finished_runs import Pictures, config_of, finished_rows, spoken
 
 _COPIES = 12
 _CHOICES = 200

@@ -8,8 +8,8 @@ import numpy as np
 from PIL import Image
 
 from lfwstudy.widgets.controls import Slider, button, explorer, guarded, markup, message, panel, row, tell
-from lfwstudy.widgets.pairs import choose_pairs
-from lfwstudy.widgets.scored import Network, sigmoid, spoken
+from lfwstudy.widgets.finished_runs import Network, sigmoid, spoken
+from lfwstudy.widgets.pair_browser import choose_pairs
 
 # Blue where hiding a part makes the faces more alike to the network, orange where it makes them less alike.
 _MORE, _LESS = np.array([0x01, 0x73, 0xB2]), np.array([0xDE, 0x8F, 0x05])

@@ -23,7 +23,7 @@ from lfwstudy.widgets.controls import (
     row,
     whole_number,
 )
-from lfwstudy.widgets.scored import Pictures, bank_of, run_options, scored_pairs
+from lfwstudy.widgets.finished_runs import Pictures, bank_of, run_options, scored_pairs
 
 _HERE = Path(__file__).parent
 FEWEST, MOST = 20, 100

@@ -17,8 +17,8 @@ from lfwstudy.widgets.controls import (
     row,
     when_changed,
 )
-from lfwstudy.widgets.pairs import pair_card
-from lfwstudy.widgets.scored import SETS, Pictures, bank_of, run_options, scored_pairs
+from lfwstudy.widgets.finished_runs import SETS, Pictures, bank_of, run_options, scored_pairs
+from lfwstudy.widgets.pair_browser import pair_card
 
 _BINS = 40
 _EITHER_SIDE = 4

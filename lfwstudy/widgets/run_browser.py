@@ -18,7 +18,7 @@ from lfwstudy.widgets.controls import (
     several,
     when_changed,
 )
-from lfwstudy.widgets.scored import config_of, finished_rows, history_of, run_title
+from lfwstudy.widgets.finished_runs import config_of, finished_rows, history_of, run_title
 
 # Heading, column of results.csv, what it holds, digits shown.
 _COLUMNS = (

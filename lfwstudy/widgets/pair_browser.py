@@ -22,7 +22,7 @@ from lfwstudy.widgets.controls import (
     text_field,
     when_changed,
 )
-from lfwstudy.widgets.scored import SETS, Network, Pictures, bank_of, run_options, scored_pairs, spoken
+from lfwstudy.widgets.finished_runs import SETS, Network, Pictures, bank_of, run_options, scored_pairs, spoken
 
 _KINDS = [("matched and mismatched", ""), ("matched (one person)", "1"), ("mismatched (two people)", "0")]
 _OUTCOMES = [("right and wrong", ""), ("judged wrongly", "wrong"), ("judged rightly", "right")]
