@@ -1,12 +1,18 @@
-"""The explorers: the study in a person's hands. Each is one function from a Study to a widget for JupyterLab.
+"""The explorers: a finished study in a person's hands. Each is a function from a study to a widget for JupyterLab.
 
-The widget that comes back holds its state; its named controls are in `widget.parts`. What is missing (a run, a picture,
-kept weights) is said in a sentence within the widget.
+The widget holds its state, and its controls by name in `widget.parts`. It says in a sentence what it lacks: a run, images,
+kept weights.
 """
 
-import dataclasses
+from dataclasses import replace
+from inspect import signature
 from pathlib import Path
+from typing import Any
 
+from IPython.display import display
+
+from lfwstudy.report.pages import check_parameters
+from lfwstudy.report.wording import heading
 from lfwstudy.study.settings import Settings
 from lfwstudy.study.study import Study, open_study
 from lfwstudy.widgets.augmentation import bench_augmentation
@@ -19,6 +25,7 @@ from lfwstudy.widgets.run_browser import browse_runs
 from lfwstudy.widgets.threshold import move_threshold
 
 __all__ = [
+    "begin",
     "bench_augmentation",
     "browse_pairs",
     "browse_runs",
@@ -31,11 +38,30 @@ __all__ = [
 ]
 
 
-def find_study(dataset="demo", profile="quick", data_dir="", out="", number=1):
-    """The study of a folder, as the folder itself says; an empty one where there is none yet.
+def begin(parameters: dict[str, Any]) -> Study:
+    """The study that a notebook's parameters, its globals(), name; checks them and shows a heading."""
+    check_parameters(parameters)
+    study = find_study(**{name: parameters[name] for name in signature(find_study).parameters})
+    display(heading(study, "The study", level=2))
+    return study
 
-    out: empty for runs/<dataset>-<profile>. number: which of the folder's ladders, counted from 1. Raises ConfigError
-    for settings that do not exist, StudyError where study.json cannot be read.
+
+def find_study(
+    dataset: str = "demo", profile: str = "quick", data_dir: str = "", out: str = "", number: int = 1
+) -> Study:
+    """The study in a folder, as its study.json describes it; an empty one where there is none yet.
+
+    Parameters
+    ----------
+    out : the folder; empty for runs/<dataset>-<profile>.
+    number : which of the folder's ladders, counted from 1.
+
+    Raises
+    ------
+    ConfigError
+        For settings that do not exist.
+    StudyError
+        Where study.json cannot be read.
     """
     wanted = Settings(dataset=dataset, profile=profile, data_dir=data_dir, out=out)
     if not (wanted.folder() / "study.json").is_file():
@@ -44,4 +70,4 @@ def find_study(dataset="demo", profile="quick", data_dir="", out="", number=1):
     study = found[min(max(number, 1), len(found)) - 1]
     if not data_dir:
         return study
-    return Study(dataclasses.replace(study.settings, data_dir=str(Path(data_dir).expanduser())))
+    return Study(replace(study.settings, data_dir=str(Path(data_dir).expanduser())))

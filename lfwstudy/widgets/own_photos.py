@@ -1,157 +1,124 @@
 """Try your own: two photos, the face found and framed as `lfwstudy verify` does or a box drawn by hand, scored."""
 
-import base64
 import io
+from functools import cache
 
 import ipywidgets
 import numpy as np
+from PIL import Image
 
-from lfwstudy.data.images import frame
-from lfwstudy.errors import DataError
 from lfwstudy.report.figures import image_uri
-from lfwstudy.verify import photos as verification
-from lfwstudy.verify.photos import THRESHOLD, find_face, frame_face, full_size, load_best_model, read_photo
-from lfwstudy.widgets.controls import (
-    BoxPicker,
-    Gallery,
-    button,
-    dropdown,
-    explorer,
-    guarded,
-    markup,
-    message,
-    panel,
-    row,
-    tell,
-)
+from lfwstudy.study.results import Results
+from lfwstudy.verify import network as networks
+from lfwstudy.verify.faces import count_faces, find_faces, frame_face
+from lfwstudy.verify.photos import full_size, read_photo
+from lfwstudy.verify.verifier import THRESHOLD
+from lfwstudy.widgets.controls import BoxPicker, Gallery, Message, button, card, dropdown, markup, row
+from lfwstudy.widgets.explorer import Explorer, explorer
 
 _PREVIEW = 600
-_SIDES = ("left", "right")
-_FOUND = "One face was found; draw another box if it is the wrong one."
-_DRAW = "Draw a box around the face, by pointer or with the arrow keys."
+_PRIVACY = "The photos stay in this notebook's memory, on the machine that runs it: nothing is sent or written to disk."
+_LIMITS = (
+    "Photos are framed, not aligned like the training images: the accuracy on such photos is unmeasured, and the score "
+    "is no proof of identity."
+)
 
 
 @explorer
-def try_your_own(study):
+def try_your_own(study: Results) -> Explorer:
     """Two photos of your own, scored by the study's best network or the one that comes with the package.
-    Nothing leaves the machine that Jupyter runs on."""
-    uploads = {
-        side: ipywidgets.FileUpload(
-            description=f"Choose {side} photo",
-            accept="image/*",
-            multiple=False,
-            layout=ipywidgets.Layout(width="auto", align_self="flex-start"),
+
+    Nothing leaves the machine that Jupyter runs on.
+    """
+    return _OwnPhotos(study)
+
+
+class _OwnPhotos(Explorer):
+    def __init__(self, study: Results) -> None:
+        self.sides = [_Side("left"), _Side("right")]
+        self.load = cache(networks.load_network)
+        options = [("this study's best network", str(study.out))]
+        if (networks.SHIPPED / "model.keras").is_file():
+            options.append(("the network that comes with the package", ""))
+        super().__init__(
+            network=dropdown("Network", options),
+            score=button("Same person?"),
+            answer=markup("3em"),
+            seen=Gallery(label="What the network sees", slots=2, across=1, lines=1, size=105, empty="Nothing yet."),
+            **{f"{side.name}{part}": widget for side in self.sides for part, widget in side.parts.items()},
         )
-        for side in _SIDES
-    }
-    boxes = {side: BoxPicker(label=f"{side.capitalize()} photo") for side in _SIDES}
-    messages = {side: markup("3.2em") for side in _SIDES}
-    networks = [("this study's best network", str(study.out))]
-    if (verification.SHIPPED / "model.keras").is_file():
-        networks.append(("the network that comes with the package", ""))
-    network = dropdown("Network", networks)
-    score = button("Same person?")
-    told, answer = message(), markup("3em")
-    seen = Gallery(label="What the network sees", slots=2, across=1, lines=1, size=105, empty="Nothing yet.")
-    photos, models = {}, {}
+        p = self.parts
+        self.arrange(Message(_PRIVACY), row(*self.sides), p.network, p.score, p.answer, p.seen, p.message)
+        self.press(p.score, self.compare)
+        for control, trait in ((p.network, "value"), (p.left_box, "box"), (p.right_box, "box")):
+            control.observe(self.forget, trait)
 
-    def take(side):
-        def read():
-            answer.value, seen.cards, boxes[side].box, boxes[side].picture = "", [], [], ""
-            photos.pop(side, None)
-            if not uploads[side].value:
-                return ""
-            name = uploads[side].value[0]["name"]
-            photo = read_photo(io.BytesIO(uploads[side].value[0]["content"]), name)
-            try:
-                found, told_ = list(find_face(photo, name, side)), _FOUND
-            except DataError as error:
-                found, told_ = [], f"{str(error).partition('. Give')[0]}. {_DRAW}"
-            # The box before the photo: a box that came later would replace one that is drawn meanwhile.
-            photos[side] = photo
-            boxes[side].width, boxes[side].height = full_size(photo)
-            boxes[side].box = found
-            boxes[side].picture = _preview(photo)
-            return told_
+    def forget(self, _: object = None) -> None:
+        """Clear an answer that was about another photo, box or network."""
+        self.parts.answer.value, self.parts.seen.cards = "", []
 
-        return guarded(messages[side], read)
-
-    def compare():
-        answer.value, seen.cards = "", []
-        missing = [side for side in _SIDES if side not in photos or len(boxes[side].box) != 4]
+    def compare(self) -> str:
+        p = self.parts
+        self.forget()
+        missing = [side.name for side in self.sides if not side.is_ready()]
         if missing:
-            return f"The {' and the '.join(missing)} photo {'is' if len(missing) == 1 else 'are'} not chosen, or the face's box is not drawn."
-        if network.value not in models:
-            tell(told, "Loading the network.")
-            models[network.value] = load_best_model(network.value)
-        scorer = models[network.value]
-        data = scorer.data
-        pictures = [
-            frame(frame_face(photos[side], boxes[side].box), data.crop, data.side, data.filter) for side in _SIDES
+            verb = "is" if len(missing) == 1 else "are"
+            return f"The {' and the '.join(missing)} photo {verb} not chosen, or the face's box is not drawn."
+        p.message.tell("Loading the network.")
+        network = self.load(p.network.value)
+        images = [network.frame(side.face()) for side in self.sides]
+        score = network.score_images(*images)
+        p.seen.cards = [
+            card(side.name, [{"src": image_uri(image), "alt": f"{side.name} photo as framed"}], side.name)
+            for side, image in zip(self.sides, images)
         ]
-        same = float(
-            np.asarray(scorer.model([p[None, :, :, None].astype(np.float32) / 255 for p in pictures], training=False))[
-                0, 0
-            ]
-        )
-        seen.cards = [
-            {
-                "key": side,
-                "pictures": [{"src": image_uri(p), "alt": f"{side} photo as framed"}],
-                "text": side,
-                "mark": "",
-            }
-            for side, p in zip(_SIDES, pictures)
-        ]
-        answer.value = (
-            f"<p><b>{'Same person' if same > THRESHOLD else 'Different people'}</b>, says the network: P(same) {same:.2f}, threshold "
-            f"{THRESHOLD:.2f}. Scored by {network.label}{', which has seen nothing but drawn demo faces' if scorer.is_demo else ''}.</p>"
-        )
-        return (
-            "Photos are framed, not aligned like the training pictures: the accuracy on such photos is unmeasured, and "
-            "the score is no proof of identity."
-        )
-
-    for side in _SIDES:
-        uploads[side].observe(take(side), "value")
-    for part, trait in ((network, "value"), (boxes["left"], "box"), (boxes["right"], "box")):
-        part.observe(lambda _: setattr(answer, "value", ""), trait)
-    score.on_click(guarded(told, compare))
-    private = message()
-    tell(
-        private,
-        "The photos stay in this notebook's memory, on the machine that runs it: nothing is sent elsewhere or written to "
-        "disk.",
-    )
-    columns = [
-        ipywidgets.VBox([uploads[side], messages[side], boxes[side]], layout=ipywidgets.Layout(width="27em"))
-        for side in _SIDES
-    ]
-    return panel(
-        private,
-        row(*columns),
-        network,
-        score,
-        answer,
-        seen,
-        told,
-        network=network,
-        left=uploads["left"],
-        right=uploads["right"],
-        left_box=boxes["left"],
-        right_box=boxes["right"],
-        left_message=messages["left"],
-        right_message=messages["right"],
-        score=score,
-        answer=answer,
-        seen=seen,
-        message=told,
-    )
+        verdict = "Same person" if score > THRESHOLD else "Different people"
+        demo = ", which was trained on drawn demo faces alone" if network.is_demo else ""
+        p.answer.value = f"<p><b>{verdict}</b>: P(same) {score:.2f}, threshold {THRESHOLD:.2f}. Scored by {p.network.label}{demo}.</p>"
+        return _LIMITS
 
 
-def _preview(photo):
+class _Side(ipywidgets.VBox):
+    """The left or right photo: a button to choose it, a message about it, and the box of its face."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.photo: Image.Image | None = None
+        layout = ipywidgets.Layout(width="auto", align_self="flex-start")
+        self.upload = ipywidgets.FileUpload(description=f"Choose {name} photo", accept="image/*", layout=layout)
+        self.message = Message(height="3.2em")
+        self.box = BoxPicker(label=f"{name.capitalize()} photo")
+        self.parts = {"": self.upload, "_message": self.message, "_box": self.box}
+        super().__init__([self.upload, self.message, self.box], layout=ipywidgets.Layout(width="27em"))
+        self.upload.observe(self.message.guard(self.read), "value")
+
+    def read(self) -> str:
+        """Read the photo that was chosen, and look for its face."""
+        self.photo, self.box.box, self.box.image = None, [], ""
+        if not self.upload.value:
+            return ""
+        (file,) = self.upload.value
+        photo = read_photo(io.BytesIO(file["content"]), file["name"])
+        boxes = find_faces(photo)
+        # The box before the image: a box that came later would replace one that is drawn meanwhile.
+        self.box.width, self.box.height = full_size(photo)
+        self.box.box = list(boxes[0]) if len(boxes) == 1 else []
+        self.photo, self.box.image = photo, _preview(photo)
+        if len(boxes) == 1:
+            return "One face was found; draw another box if it is the wrong one."
+        return f"{file['name']}: {count_faces(boxes)}. Draw a box around the face, by pointer or with the arrow keys."
+
+    def is_ready(self) -> bool:
+        """Whether there is a photo with a box."""
+        return self.photo is not None and len(self.box.box) == 4
+
+    def face(self) -> Image.Image:
+        """The face, framed."""
+        assert self.photo is not None
+        return frame_face(self.photo, tuple(self.box.box))
+
+
+def _preview(photo: Image.Image) -> str:
     small = photo.copy()
     small.thumbnail((_PREVIEW, _PREVIEW))
-    file = io.BytesIO()
-    small.save(file, "JPEG", quality=85)
-    return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()
+    return image_uri(np.asarray(small))

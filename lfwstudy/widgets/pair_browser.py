@@ -1,253 +1,211 @@
-"""The pair browser: pairs found by what they are and how they were judged; one opened beside its people's other pictures."""
+"""The pair browser: scored pairs found and sorted; one opened next to its people's other images and nearest neighbours."""
 
-import functools
-import html
+from functools import cache
+from html import escape
+from typing import Any
 
 import numpy as np
 
 from lfwstudy.data.pairs import person_of
 from lfwstudy.errors import StudyError
-from lfwstudy.widgets.controls import (
-    Gallery,
-    Slider,
-    button,
-    dropdown,
-    explorer,
-    guarded,
-    markup,
-    message,
-    panel,
-    row,
-    tell,
-    text_field,
-    when_changed,
-)
-from lfwstudy.widgets.finished_runs import SETS, Network, Pictures, bank_of, run_options, scored_pairs, spoken
+from lfwstudy.study.study import Study
+from lfwstudy.verify.network import Network, load_run
+from lfwstudy.verify.verifier import THRESHOLD
+from lfwstudy.widgets.controls import Gallery, Slider, button, card, dropdown, markup, row, text_field
+from lfwstudy.widgets.explorer import Explorer, explorer
+from lfwstudy.widgets.finished_runs import SETS, Images, ScoredPairs, run_options, scored_pairs, spoken
 
-_KINDS = [("matched and mismatched", ""), ("matched (one person)", "1"), ("mismatched (two people)", "0")]
-_OUTCOMES = [("right and wrong", ""), ("judged wrongly", "wrong"), ("judged rightly", "right")]
-_ORDERS = [
+_KINDS = (("matched and mismatched", ""), ("matched (one person)", "1"), ("mismatched (two people)", "0"))
+_OUTCOMES = (("correctly or incorrectly", ""), ("incorrectly", "incorrect"), ("correctly", "correct"))
+_ORDERS = (
     ("most wrong first", "wrong"),
-    ("surest and right first", "right"),
-    ("least sure first", "unsure"),
+    ("most confident and correct first", "right"),
+    ("least confident first", "unsure"),
     ("order of the pair file", "line"),
-]
+)
 _NEIGHBOURS = 6
-_THRESHOLD = 0.5
+_OTHERS = 12
 
 
 @explorer
-def browse_pairs(study):
-    """Scored pairs with their pictures, filtered and sorted; an opened pair with its people and nearest neighbours."""
-    networks = {}
-    chooser = choose_pairs(study)
-    facts, told = markup("5em"), message()
-    both = Gallery(label="Opened pair", slots=1, size=150, empty="Choose a pair above.")
-    left_own, right_own = (
-        Gallery(label=f"{side}: other pictures of this person", slots=6, across=1, lines=2, size=64, empty="–")
-        for side in ("Left", "Right")
-    )
-    left_near, right_near = (
-        Gallery(label=f"{side}: nearest in the embedding", slots=_NEIGHBOURS, across=1, lines=4, size=64, empty="–")
-        for side in ("Left", "Right")
-    )
+def browse_pairs(study: Study) -> Explorer:
+    """Scored pairs with their images, filtered and sorted; an opened pair with its people and nearest neighbours."""
+    return PairBrowser(study)
 
-    def open_pair():
-        opened = chooser.opened()
+
+class PairBrowser(Explorer):
+    """A PairChooser, and what there is to see of the pair that is opened."""
+
+    def __init__(self, study: Study) -> None:
+        self.chooser = PairChooser(study)
+        self.neighbours = cache(Neighbours)
+        kinds = ("own", "other images of this person", 2), ("near", "nearest in the embedding", 4)
+        galleries = {
+            f"{side}_{kind}": Gallery(label=f"{side.capitalize()}: {label}", across=1, lines=lines, size=64, slots=6)
+            for kind, label, lines in kinds
+            for side in ("left", "right")
+        }
+        opened = Gallery(label="Opened pair", slots=1, size=150, empty="Choose a pair above.")
+        super().__init__(opened=opened, facts=markup("5em"), **galleries)
+        p = self.parts
+        self.arrange(self.chooser, p.opened, p.facts, p.message, *galleries.values())
+        self.follow(self.show_pair, self.chooser.parts.gallery, trait="chosen")
+
+    def show_pair(self) -> str:
+        """Show the chosen pair, then look for its neighbours."""
+        p, opened = self.parts, self.chooser.opened()
+        sides = (p.left_own, p.left_near), (p.right_own, p.right_near)
         if opened is None:
-            both.cards, left_own.cards, right_own.cards, left_near.cards, right_near.cards = [], [], [], [], []
-            facts.value, left_own.empty, right_own.empty = "", "–", "–"
+            p.facts.value, p.opened.cards = "", []
+            for gallery in (*sides[0], *sides[1]):
+                gallery.cards, gallery.empty = [], "–"
             return ""
-        scored, at, pictures = opened
+        scored, at, images = opened
         names = scored.left[at], scored.right[at]
-        both.cards = [pair_card(scored, at, pictures)]
-        facts.value = _facts(scored, at)
-        for name, place in zip(names, (left_own, right_own)):
-            place.cards = [single_card(n, pictures, _in_two_lines(n)) for n in pictures.of_person(name, names)[:12]]
-            place.empty = "no other picture"
-        left_near.cards = right_near.cards = []
-        if scored.run not in networks:
-            tell(told, "Loading the network.")
-            networks[scored.run] = Network(study, scored.run)
-        network = networks[scored.run]
-        tell(told, "Embedding the set's pictures, once.")
-        network.remember(np.concatenate([scored.left, scored.right]), pictures.bank)
-        for name, place in zip(names, (left_near, right_near)):
-            place.cards = [
-                single_card(n, pictures, f"{_in_two_lines(n)}\nP(same) {p:.2f}", person_of([n, name]))
-                for n, p in network.nearest(name, _NEIGHBOURS)
-            ]
-        return (
-            f"Neighbours are looked for among the {len(network.names):,} pictures of this set, by the network's own "
-            "distance; ✓ is the same person."
+        p.opened.cards, p.facts.value = [pair_card(scored, at, images)], _facts(scored, at)
+        for name, (own, near) in zip(names, sides):
+            own.cards = [card(n, [images.show(n)], _lines(n)) for n in images.of_person(name, names)[:_OTHERS]]
+            own.empty, near.cards = "no other image", []
+        p.message.tell("Loading the network and embedding the set's images, once.")
+        neighbours = self.neighbours(self.chooser.network(scored.run), images, scored)
+        for name, (_, near) in zip(names, sides):
+            near.cards = neighbours.cards(name)
+        return f"Neighbours are the nearest of the {len(neighbours.names):,} images of this set, by the network's own distance."
+
+
+class PairChooser(Explorer):
+    """Filters and a gallery of pairs, of which one is opened."""
+
+    def __init__(self, study: Study, per_page: int = 10) -> None:
+        self.study, self.per_page, self.page = study, per_page, 0
+        self.scored: ScoredPairs | None = None
+        self.found = np.array([], int)
+        # Each is read once: a slider asks many times a second.
+        self.read = cache(lambda run, part: scored_pairs(study, run, part))
+        self.images = cache(lambda run: Images.of_run(study, run))
+        self.network = cache(lambda run: load_run(study.store, run))
+        filters = {
+            "run": dropdown("Run", run_options(study)),
+            "part": dropdown("Set", SETS),
+            "kind": dropdown("Pairs", _KINDS),
+            "outcome": dropdown("Classified", _OUTCOMES),
+            "order": dropdown("Order", _ORDERS),
+            "person": text_field("Person's name has", "any"),
+            "low": Slider(label="P(same) at least", value=0.0),
+            "high": Slider(label="P(same) at most", value=1.0),
+        }
+        super().__init__(
+            back=button("◀ previous pairs"),
+            forth=button("next pairs ▶"),
+            gallery=Gallery(slots=per_page, opens=True, size=84, empty="No pair matches."),
+            **filters,
         )
+        p = self.parts
+        self.arrange(row(*filters.values()), row(p.back, p.forth), p.message, p.gallery)
+        self.press(p.back, lambda: self.turn(self.page - 1))
+        self.press(p.forth, lambda: self.turn(self.page + 1))
+        self.follow(self.search, *filters.values())
 
-    refresh = guarded(told, open_pair)
-    chooser.parts.gallery.observe(refresh, "chosen")
-    refresh()
-    return panel(
-        chooser,
-        both,
-        facts,
-        told,
-        left_own,
-        right_own,
-        left_near,
-        right_near,
-        **vars(chooser.parts),
-        opened=both,
-        facts=facts,
-        told=told,
-        left_own=left_own,
-        right_own=right_own,
-        left_near=left_near,
-        right_near=right_near,
-    )
+    def opened(self) -> tuple[ScoredPairs, int, Images] | None:
+        """The chosen pair: a row of scored pairs, and the images; None where none is."""
+        chosen = self.parts.gallery.chosen
+        return (self.scored, int(chosen), self.images(self.scored.run)) if chosen and self.scored else None
 
-
-def choose_pairs(study, per_page=10):
-    """A panel of filters and a gallery of pairs; `.opened()` is (ScoredPairs, row, Pictures) of the chosen one, or None."""
-    runs = dropdown("Run", run_options(study))
-    part = dropdown("Set", SETS)
-    kind, outcome = dropdown("Pairs", _KINDS), dropdown("Judged", _OUTCOMES)
-    low = Slider(label="P(same) at least", value=0.0)
-    high = Slider(label="P(same) at most", value=1.0)
-    person, order = text_field("Person's name has", "any"), dropdown("Order", _ORDERS)
-    back, forth = button("◀ previous pairs"), button("next pairs ▶")
-    told = message()
-    gallery = Gallery(slots=per_page, opens=True, size=84, empty="No pair is like that.")
-    state = {"page": 0, "rows": np.array([], int), "scored": None}
-    # Read once: a slider asks many times a second.
-    read = functools.cache(lambda run, part_: scored_pairs(study, run, part_))
-    pictures = functools.cache(lambda run: Pictures(bank_of(study, run)))
-
-    def page():
-        rows, at = state["rows"], state["page"] * per_page
-        shown = rows[at : at + per_page]
-        gallery.cards = [pair_card(state["scored"], i, pictures(runs.value)) for i in shown]
-        back.disabled, forth.disabled = at == 0, at + per_page >= len(rows)
-        if not len(shown):
-            return f"0 of {len(state['scored']):,} pairs."
-        return (
-            f"{at + 1} to {at + len(shown)} of {len(rows):,} pairs. Above the threshold of {_THRESHOLD:.2f} the network says "
-            "same."
-        )
-
-    def search():
-        gallery.chosen = ""
+    def search(self) -> str:
+        """Show the first page of what the filters find."""
+        p = self.parts
+        p.gallery.chosen = ""
         try:
-            state["scored"] = read(runs.value, part.value)
-            pictures(runs.value)
+            self.scored = self.read(p.run.value, p.part.value)
+            self.images(p.run.value)
         except (StudyError, OSError):
-            state["scored"], gallery.cards, back.disabled, forth.disabled = None, [], True, True
+            self.scored, p.gallery.cards, p.back.disabled, p.forth.disabled = None, [], True, True
             raise
-        state["rows"] = _find(
-            state["scored"], kind.value, outcome.value, low.value, high.value, person.value, order.value
+        keep = _matching(self.scored, p.kind.value, p.outcome.value, (p.low.value, p.high.value), p.person.value)
+        self.found = np.flatnonzero(keep)
+        self.found = self.found[np.argsort(_rank(self.scored, p.order.value)[self.found], kind="stable")]
+        return self.turn(0)
+
+    def turn(self, page: int) -> str:
+        """Show a page of the pairs that were found."""
+        if self.scored is None:
+            return ""
+        p, scored, first, last = self.parts, self.scored, page * self.per_page, (page + 1) * self.per_page
+        self.page, shown = page, self.found[first:last]
+        p.gallery.cards = [pair_card(scored, at, self.images(scored.run)) for at in shown]
+        p.back.disabled, p.forth.disabled = page == 0, last >= len(self.found)
+        if not len(shown):
+            return f"0 of {len(scored):,} pairs."
+        return (
+            f"{first + 1} to {first + len(shown)} of {len(self.found):,} pairs. Above the threshold of {THRESHOLD:.2f} "
+            "the network says same."
         )
-        state["page"] = 0
-        return page()
-
-    def turn(by):
-        def move():
-            state["page"] += by
-            return page()
-
-        return guarded(told, move)
-
-    def opened():
-        if not gallery.chosen or state["scored"] is None:
-            return None
-        return state["scored"], int(gallery.chosen), pictures(runs.value)
-
-    refresh = guarded(told, search)
-    when_changed(refresh, runs, part, kind, outcome, low, high, person, order)
-    back.on_click(turn(-1))
-    forth.on_click(turn(1))
-    refresh()
-    box = panel(
-        row(runs, part, kind, outcome, order, person, low, high),
-        row(back, forth),
-        told,
-        gallery,
-        run=runs,
-        part=part,
-        kind=kind,
-        outcome=outcome,
-        low=low,
-        high=high,
-        person=person,
-        order=order,
-        back=back,
-        forth=forth,
-        message=told,
-        gallery=gallery,
-    )
-    box.opened = opened
-    return box
 
 
-def pair_card(scored, at, pictures):
-    """A gallery card of a pair: both pictures, what it is, what the network says, right or wrong."""
-    same = scored.label[at] > 0.5
-    right = bool(scored.right_answer(_THRESHOLD)[at])
-    return {
-        "key": str(at),
-        "pictures": [pictures.show(scored.left[at]), pictures.show(scored.right[at])],
-        "text": f"{'matched' if same else 'mismatched'}, line {scored.line[at]}\nP(same) {scored.score[at]:.2f}",
-        "mark": "right" if right else "wrong",
-    }
+class Neighbours:
+    """The images of a set, embedded, to find those that a network takes for most alike."""
+
+    def __init__(self, network: Network, images: Images, scored: ScoredPairs) -> None:
+        self.network, self.images = network, images
+        self.names = np.unique(np.concatenate([scored.left, scored.right])).tolist()
+        self.embeddings = network.embed(images.pixels(self.names))
+
+    def nearest(self, name: str, count: int = _NEIGHBOURS) -> list[tuple[str, float]]:
+        """The nearest other images with their P(same)."""
+        at = self.names.index(name)
+        scores = self.network.score(self.embeddings, self.embeddings[at : at + 1])
+        order = [i for i in np.argsort(-scores, kind="stable") if i != at][:count]
+        return [(self.names[i], float(scores[i])) for i in order]
+
+    def cards(self, name: str) -> list[dict[str, Any]]:
+        """The nearest as a gallery's cards, those of the same person marked."""
+        own = person_of([name])[0]
+        return [
+            card(n, [self.images.show(n)], f"{_lines(n)}\nP(same) {p:.2f}", "same" if person_of([n])[0] == own else "")
+            for n, p in self.nearest(name)
+        ]
 
 
-def single_card(name, pictures, text, people=()):
-    """A gallery card of one picture; people: two names, marked right where they are one person."""
-    return {
-        "key": name,
-        "pictures": [pictures.show(name)],
-        "text": text,
-        "mark": "right" if len(people) and people[0] == people[1] else "",
-    }
+def pair_card(
+    scored: ScoredPairs, at: int, images: Images, threshold: float = THRESHOLD, digits: int = 2
+) -> dict[str, Any]:
+    """A gallery's card of a pair: both images, its label and score, and whether the network is correct."""
+    label = "matched" if scored.label[at] > 0.5 else "mismatched"
+    text = f"{label}, line {scored.line[at]}\nP(same) {scored.score[at]:.{digits}f}"
+    mark = "correct" if scored.correct(threshold)[at] else "incorrect"
+    return card(at, [images.show(scored.left[at]), images.show(scored.right[at])], text, mark)
 
 
-def wrongness(scored):
-    """How far each score is from its label: 0 is sure and right, 1 sure and wrong."""
-    return np.abs(scored.label - scored.score)
-
-
-def _find(scored, kind, outcome, low, high, person, order):
-    right = scored.right_answer(_THRESHOLD)
-    keep = (scored.score >= min(low, high) - 1e-9) & (scored.score <= max(low, high) + 1e-9)
+def _matching(scored: ScoredPairs, kind: str, outcome: str, scores: tuple[float, float], person: str) -> np.ndarray:
+    """Which pairs pass the filters: bool (n,)."""
+    keep = (scored.score >= min(scores) - 1e-9) & (scored.score <= max(scores) + 1e-9)
     if kind:
         keep &= scored.label == int(kind)
     if outcome:
-        keep &= right == (outcome == "right")
-    if person.strip():
-        wanted = person.strip().lower().replace(" ", "_")
-        keep &= np.array(
-            [
-                wanted in left.lower() or wanted in right_.lower()
-                for left, right_ in zip(person_of(scored.left), person_of(scored.right))
-            ]
-        )
-    rows = np.flatnonzero(keep)
-    by = {
-        "wrong": -wrongness(scored),
-        "right": wrongness(scored),
-        "unsure": np.abs(scored.score - _THRESHOLD),
-        "line": np.arange(len(scored)),
-    }[order]
-    return rows[np.argsort(by[rows], kind="stable")]
+        keep &= scored.correct(THRESHOLD) == (outcome == "correct")
+    if wanted := person.strip().lower().replace(" ", "_"):
+        sides = [np.char.find(np.char.lower(person_of(names)), wanted) >= 0 for names in (scored.left, scored.right)]
+        keep &= sides[0] | sides[1]
+    return keep
 
 
-def _in_two_lines(name):
+def _rank(scored: ScoredPairs, order: str) -> np.ndarray:
+    """What pairs are sorted by, the lowest first: float (n,)."""
+    wrongness = np.abs(scored.label - scored.score)  # 0 is confident and correct, 1 confident and incorrect
+    unsure = np.abs(scored.score - THRESHOLD)
+    return {"wrong": -wrongness, "right": wrongness, "unsure": unsure, "line": np.arange(len(scored))}[order]
+
+
+def _lines(name: str) -> str:
     return spoken(name).replace(", ", "\n")
 
 
-def _facts(scored, at):
-    same, score = scored.label[at] > 0.5, scored.score[at]
-    verdict = "right" if scored.right_answer(_THRESHOLD)[at] else "wrong"
+def _facts(scored: ScoredPairs, at: int) -> str:
+    score = scored.score[at]
     return (
-        f"<p>Left: {html.escape(spoken(scored.left[at]))}. Right: {html.escape(spoken(scored.right[at]))}. "
-        f"The label says <b>{'the same person' if same else 'two people'}</b>; the network says P(same) {score:.3f}, "
-        f"with the threshold at {_THRESHOLD:.2f} that is <b>{'same' if score > _THRESHOLD else 'different'}</b>, "
-        f"which is <b>{verdict}</b>. Line {scored.line[at]} of the pair file.</p>"
+        f"<p>Left: {escape(spoken(scored.left[at]))}. Right: {escape(spoken(scored.right[at]))}. "
+        f"The label says <b>{'the same person' if scored.label[at] > 0.5 else 'two people'}</b>; the network gives P(same) "
+        f"{score:.3f}, at the threshold of {THRESHOLD:.2f} <b>{'same' if score > THRESHOLD else 'different'}</b>, "
+        f"which is <b>{'correct' if scored.correct(THRESHOLD)[at] else 'incorrect'}</b>. "
+        f"Line {scored.line[at]} of the pair file.</p>"
     )

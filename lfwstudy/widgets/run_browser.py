@@ -1,119 +1,102 @@
-"""The run browser: stages, variants and seeds chosen, curves overlaid, differences in words, a table to sort and filter."""
+"""The run browser: stages, variants and seeds chosen; their curves overlaid, differences in words, results to sort."""
 
-import html
+from html import escape
+from typing import Any, Literal, NamedTuple
 
 from lfwstudy.report.series import published_rows
 from lfwstudy.report.wording import differences_in_words
+from lfwstudy.study.results import Results
 from lfwstudy.system.text import percent
+from lfwstudy.verify.network import run_config
 from lfwstudy.widgets import drawing
-from lfwstudy.widgets.controls import (
-    Table,
-    dropdown,
-    explorer,
-    guarded,
-    markup,
-    message,
-    panel,
-    row,
-    several,
-    when_changed,
-)
-from lfwstudy.widgets.finished_runs import config_of, finished_rows, history_of, run_title
+from lfwstudy.widgets.controls import Table, dropdown, markup, row, several
+from lfwstudy.widgets.explorer import Explorer, explorer, require
+from lfwstudy.widgets.finished_runs import finished_rows, run_title
 
-# Heading, column of results.csv, what it holds, digits shown.
+
+class _Column(NamedTuple):
+    heading: str
+    name: str  # of results.csv
+    kind: Literal["plain", "percent", "carried"] = "plain"
+    digits: int = 0
+
+
 _COLUMNS = (
-    ("stage", "stage", str, 0),
-    ("variant", "variant", str, 0),
-    ("seed", "seed", int, 0),
-    ("fold", "fold", int, 0),
-    ("validation at best, %", "val_accuracy_at_best", "percent", 1),
-    ("test, %", "test_accuracy", "percent", 1),
-    ("test at best, %", "test_accuracy_at_best", "percent", 1),
-    ("AUC", "test_auc", float, 3),
-    ("TPR, %", "test_tpr", "percent", 1),
-    ("TNR, %", "test_tnr", "percent", 1),
-    ("epochs", "epochs_run", int, 0),
-    ("best epoch", "best_epoch", int, 0),
-    ("s per epoch", "seconds_per_epoch", float, 2),
-    ("parameters", "parameters", int, 0),
-    ("carried", "carried_forward", "carried", 0),
+    _Column("stage", "stage"),
+    _Column("variant", "variant"),
+    _Column("seed", "seed"),
+    _Column("fold", "fold"),
+    _Column("validation at best, %", "val_accuracy_at_best", "percent", 1),
+    _Column("test, %", "test_accuracy", "percent", 1),
+    _Column("test at best, %", "test_accuracy_at_best", "percent", 1),
+    _Column("AUC", "test_auc", digits=3),
+    _Column("TPR, %", "test_tpr", "percent", 1),
+    _Column("TNR, %", "test_tnr", "percent", 1),
+    _Column("epochs", "epochs_run"),
+    _Column("best epoch", "best_epoch"),
+    _Column("s per epoch", "seconds_per_epoch", digits=2),
+    _Column("parameters", "parameters"),
+    _Column("carried", "carried_forward", "carried"),
 )
-# More curves than colours and dashes tell apart are not drawn.
+_MEASURES = (("accuracy", "accuracy"), ("cross-entropy", "cross_entropy"), ("total loss", "loss"))
+# Colours and dashes distinguish this many curves.
 _MOST = 16
 
 
 @explorer
-def browse_runs(study):
-    """Finished runs side by side: learning curves, what their configurations differ in, and their results."""
-    rows = finished_rows(study)
-    columns = [column for column in _COLUMNS if column[1] != "fold" or any(r["fold"] for r in rows)]
-    stages = several("Stages", list(dict.fromkeys(r["stage"] for r in rows)))
-    variants = several("Variants", list(dict.fromkeys(r["variant"] for r in rows)))
-    seeds = several("Seeds", sorted({r["seed"] for r in rows}, key=int))
-    measure = dropdown(
-        "Measure", [("accuracy", "accuracy"), ("cross-entropy", "cross_entropy"), ("total loss", "loss")]
-    )
-    told, figure, words = message(), markup("360px"), markup("6em")
-    table = Table(
-        caption="Finished runs. A click on a heading sorts; ► is carried forward.",
-        columns=[name for name, *_ in columns],
-        digits=[digits for *_, digits in columns],
-    )
+def browse_runs(study: Results) -> Explorer:
+    """Finished runs compared: learning curves, what their configurations differ in, and their results."""
+    return _RunBrowser(study)
 
-    def show():
-        chosen = [
-            r
-            for r in rows
-            if r["stage"] in stages.value and r["variant"] in variants.value and r["seed"] in seeds.value
-        ]
-        table.rows = [[_cell(r[key], kind) for _, key, kind, _ in columns] for r in chosen]
+
+class _RunBrowser(Explorer):
+    def __init__(self, study: Results) -> None:
+        self.study, self.rows = study, finished_rows(study)
+        self.columns = [c for c in _COLUMNS if c.name != "fold" or any(r["fold"] for r in self.rows)]
+        super().__init__(
+            stages=several("Stages", list(dict.fromkeys(r["stage"] for r in self.rows))),
+            variants=several("Variants", list(dict.fromkeys(r["variant"] for r in self.rows))),
+            seeds=several("Seeds", sorted({r["seed"] for r in self.rows})),
+            measure=dropdown("Measure", _MEASURES),
+            figure=markup("360px"),
+            words=markup("6em"),
+            table=Table(
+                caption="Finished runs. Click a heading to sort; ► is carried forward.",
+                columns=[column.heading for column in self.columns],
+                digits=[column.digits for column in self.columns],
+            ),
+        )
+        p = self.parts
+        choices = p.stages, p.variants, p.seeds, p.measure
+        self.arrange(row(*choices), p.message, p.figure, p.words, p.table)
+        self.follow(self.refresh, *choices)
+
+    def refresh(self) -> str:
+        p = self.parts
+        wanted = {"stage": p.stages.value, "variant": p.variants.value, "seed": p.seeds.value}
+        chosen = [r for r in self.rows if all(r[name] in values for name, values in wanted.items())]
+        p.table.rows = [[_cell(r[column.name], column.kind) for column in self.columns] for r in chosen]
         if not chosen:
-            figure.value = words.value = ""
+            p.figure.value = p.words.value = ""
             return "No run is chosen: choose at least one stage, variant and seed."
         drawn = list({r["run"]: r for r in chosen}.values())[:_MOST]
-        figure.value = _figure(study, drawn, measure.value)
-        words.value = _differences(study, drawn)
-        return f"{len(chosen)} of {len(rows)} finished runs are chosen" + (
-            f"; the curves are those of the first {_MOST}." if len(chosen) > _MOST else "."
-        )
-
-    refresh = guarded(told, show)
-    when_changed(refresh, stages, variants, seeds, measure)
-    refresh()
-    return panel(
-        row(stages, variants, seeds, measure),
-        told,
-        figure,
-        words,
-        table,
-        stages=stages,
-        variants=variants,
-        seeds=seeds,
-        measure=measure,
-        message=told,
-        figure=figure,
-        words=words,
-        table=table,
-    )
+        p.figure.value = _figure(self.study, drawn, p.measure.value)
+        p.words.value = _differences(self.study, drawn)
+        cut = f"; the curves are those of the first {_MOST}" if len(chosen) > _MOST else ""
+        return f"{len(chosen)} of {len(self.rows)} finished runs are chosen{cut}."
 
 
-def _figure(study, rows, measure):
-    lines = [(run_title(r), history_of(study.store, r["run"]), *drawing.look(i)) for i, r in enumerate(rows)]
+def _figure(study: Results, rows: list[dict[str, Any]], measure: str) -> str:
+    lines = [drawing.Curve(run_title(r), _history(study, r["run"]), *drawing.look(i)) for i, r in enumerate(rows)]
     title = f"{measure.replace('_', '-')} over epochs of {len(lines)} runs"
     note = "Thick: validation, the dot at the epoch of its best accuracy."
-    # The published histories have no cross-entropy of their own.
-    published = (
-        published_rows(study, list(dict.fromkeys((r["stage"], r["variant"]) for r in rows)))
-        if measure != "cross_entropy"
-        else {}
-    )
-    if published:
-        lines += [
-            (f"published, {stage}/{variant}", curve, drawing.PUBLISHED, drawing.look(len(drawing.LINES) * i)[1])
-            for i, ((stage, variant), curve) in enumerate(published.items())
-        ]
-        note += " The published runs are of LFW-a."
-    names = [(name, colour, dash) for name, _, colour, dash in lines]
+    if measure != "cross_entropy":  # the published histories have no cross-entropy of their own
+        published = published_rows(study, list(dict.fromkeys((r["stage"], r["variant"]) for r in rows)))
+        for i, ((stage, variant), history) in enumerate(published.items()):
+            dash = drawing.look(len(drawing.LINES) * i)[1]
+            lines.append(drawing.Curve(f"published, {stage}/{variant}", history, drawing.PUBLISHED, dash))
+        note += " The published runs are of LFW-a." if published else ""
+    names = [(line.name, line.colour, line.dash) for line in lines]
     return (
         drawing.curves(lines, measure, title)
         + drawing.legend([*names, ("training, thin", drawing.TRAIN, "4 3")])
@@ -121,25 +104,26 @@ def _figure(study, rows, measure):
     )
 
 
-def _differences(study, rows):
+def _history(study: Results, run: str) -> list[dict[str, Any]]:
+    path = study.store.folder(run) / "history.csv"
+    return require(study.store.history(run), f"{path}: missing or damaged")
+
+
+def _differences(study: Results, rows: list[dict[str, Any]]) -> str:
     first, *others = rows
-    own = config_of(study, first["run"])
-    told = []
-    for other in others:
-        found = differences_in_words(config_of(study, other["run"]), own)
-        told.append(
-            f"<li>{html.escape(run_title(other))}: {html.escape('; '.join(found) or 'the same configuration')}</li>"
-        )
-    if not told:
+    if not others:
         return '<p class="lfw-note">Choose two or more runs to read what their configurations differ in.</p>'
-    return f"<p>Compared with {html.escape(run_title(first))}:</p><ul>{''.join(told)}</ul>"
+    own = run_config(study.store, first["run"])
+    items = []
+    for other in others:
+        found = differences_in_words(run_config(study.store, other["run"]), own)
+        items.append(f"<li>{escape(run_title(other))}: {escape('; '.join(found) or 'the same configuration')}</li>")
+    return f"<p>Compared with {escape(run_title(first))}:</p><ul>{''.join(items)}</ul>"
 
 
-def _cell(value, kind):
-    if value == "":
-        return None
+def _cell(value: Any, kind: str) -> str | float | None:
     if kind == "carried":
-        return "►" if value == "true" else ""
-    if kind == "percent":
+        return "►" if value else ""
+    if kind == "percent" and value is not None:
         return float(percent(value))  # rounded here: the browser would round a half otherwise
-    return kind(value)
+    return value
