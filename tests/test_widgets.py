@@ -27,7 +27,7 @@ from lfwstudy.verify import network as networks
 from lfwstudy.widgets import drawing, finished_runs, occlusion, one_second, pair_browser
 from lfwstudy.widgets.augmentation import vary_offline, vary_online
 
-EXPLORERS = [getattr(widgets, name) for name in widgets.__all__ if name not in ("begin", "find_study")]
+EXPLORERS = [getattr(widgets, name) for name in widgets.__all__ if name not in ("find_study", "open_for_notebook")]
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from typing import Any
 
 from IPython.display import display
 
-from lfwstudy.report.pages import check_parameters
+from lfwstudy.report.parameters import check_parameters
 from lfwstudy.report.wording import heading
 from lfwstudy.study.settings import Settings
 from lfwstudy.study.study import Study, open_study
@@ -25,7 +25,6 @@ from lfwstudy.widgets.run_browser import browse_runs
 from lfwstudy.widgets.threshold import move_threshold
 
 __all__ = [
-    "begin",
     "bench_augmentation",
     "browse_pairs",
     "browse_runs",
@@ -33,12 +32,13 @@ __all__ = [
     "look_at_parts",
     "move_threshold",
     "one_second_test",
+    "open_for_notebook",
     "train_live",
     "try_your_own",
 ]
 
 
-def begin(parameters: dict[str, Any]) -> Study:
+def open_for_notebook(parameters: dict[str, Any]) -> Study:
     """The study that a notebook's parameters, its globals(), name; checks them and shows a heading."""
     check_parameters(parameters)
     study = find_study(**{name: parameters[name] for name in signature(find_study).parameters})
