@@ -28,8 +28,10 @@ from lfwstudy.data.pairs import read_people, read_view1, read_view2
 from lfwstudy.data.prepare import prepare_bank
 from lfwstudy.data.protocols import load_pairs
 from lfwstudy.errors import DataError, one_line
+from lfwstudy.verify import faces as verify_faces
 from lfwstudy.verify import photos
-from lfwstudy.verify.photos import find_face, frame_face, full_size, load_photo, read_photo
+from lfwstudy.verify.faces import find_faces, frame_face, open_face
+from lfwstudy.verify.photos import full_size, load_photo, read_photo
 
 CONFIG = DataConfig(dataset="lfw-a", side=40)
 FACE = Image.fromarray(draw_face([1], [2]))
@@ -602,7 +604,7 @@ def test_a_large_photo_is_decoded_smaller_and_boxes_stay_in_its_own_pixels(monke
     content = on_a_wall(exif=exif, **options)
     whole = read_photo(io.BytesIO(content), "x")
     wanted = np.asarray(frame_face(whole, TURNED[orientation]).resize((50, 50)), int)
-    monkeypatch.setattr(photos, "_WORKING_PIXELS", pixels)
+    monkeypatch.setattr(photos, "WORKING_PIXELS", pixels)
     photo = read_photo(io.BytesIO(content), "x")
     assert photo.width * photo.height <= pixels and whole.size == (900, 800)[:: -1 if orientation > 4 else 1]
     assert np.abs(np.subtract(full_size(photo), whole.size)).max() < photo.info["reduced"]
@@ -621,17 +623,20 @@ def test_a_face_found_in_a_photo_decoded_smaller_is_told_in_its_own_pixels(monke
     )
     photo = Image.new("L", (100, 100))
     photo.info["reduced"], found = 4, 1
-    assert find_face(photo, "x", "left") == (40, 80, 160, 240)
+    assert find_faces(photo) == [(40, 80, 160, 240)]
     found = 2
-    with pytest.raises(DataError, match="2 faces found; 40,80,160,240; 40,80,160,240. Give"):
-        find_face(photo, "x", "left")
+    monkeypatch.setattr(verify_faces, "open_photo", lambda photo: (photo, "x.jpg"))
+    with pytest.raises(
+        DataError, match=r"^x\.jpg: 2 faces found; 40,80,160,240; 40,80,160,240\. Give .* with --left-box"
+    ):
+        open_face(photo, option="--left-box")
 
 
 @pytest.mark.parametrize("size", [(8160, 6144), (16320, 12240)])
 def test_a_phones_photo_of_50_and_of_200_megapixels_is_read(size):
     photo = read_photo(io.BytesIO(saved(Image.new("L", size, 77))), "x")
     assert (
-        photo.width * photo.height <= photos._WORKING_PIXELS
+        photo.width * photo.height <= photos.WORKING_PIXELS
         and full_size(photo) == size
         and photo.getextrema() == (77, 77)
     )

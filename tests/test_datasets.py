@@ -577,6 +577,6 @@ def test_an_error_of_the_machine_is_not_told_as_a_damaged_photo(faces, monkeypat
     def failing(image):
         raise MemoryError
 
-    monkeypatch.setattr(photos, "_decode", failing)
+    monkeypatch.setattr(photos, "_upright", failing)
     with pytest.raises(MemoryError):
         photos.load_photo(next(faces.rglob("*.jpg")))

@@ -105,7 +105,7 @@ def test_a_resume_state_is_never_unpickled(tmp_path):
 def test_a_network_with_code_in_it_is_refused(tmp_path):
     import keras
 
-    from lfwstudy.verify.photos import load_model
+    from lfwstudy.verify.network import load_model
 
     model = keras.Sequential([keras.Input((2,)), keras.layers.Lambda(lambda x: x + 1)])
     model.save(tmp_path / "model.keras")
