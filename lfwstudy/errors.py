@@ -6,6 +6,10 @@ import lzma
 import struct
 import zipfile
 import zlib
+from collections.abc import Iterable
+from typing import TypeVar
+
+_T = TypeVar("_T")
 
 
 class StudyError(Exception):
@@ -13,7 +17,7 @@ class StudyError(Exception):
 
 
 class DataError(StudyError, ValueError):
-    """A picture, pair file, archive or bank is missing, malformed or not what it claims to be."""
+    """An image, pair file, archive or bank is missing, malformed or not what it claims to be."""
 
 
 class ConfigError(StudyError, ValueError):
@@ -33,22 +37,8 @@ class DamageError(RunError):
 
 
 # What readers raise over a file's content. Not RuntimeError or ImportError: a machine short of threads or files raises them, too.
-_OF_CONTENT = (
-    ValueError,
-    LookupError,
-    TypeError,
-    AttributeError,
-    ArithmeticError,
-    EOFError,
-    NotImplementedError,
-    RecursionError,
-    RunError,
-    csv.Error,
-    struct.error,
-    zlib.error,
-    lzma.LZMAError,
-    zipfile.BadZipFile,
-)
+_OF_CONTENT = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, EOFError, RecursionError, RunError)
+_OF_CONTENT += (NotImplementedError, csv.Error, struct.error, zlib.error, lzma.LZMAError, zipfile.BadZipFile)
 
 
 def proves_damage(error: BaseException) -> bool:
@@ -66,7 +56,7 @@ def is_the_machines(error: BaseException) -> bool:
     return isinstance(error, MemoryError) or (isinstance(error, OSError) and not proves_damage(error))
 
 
-def one_line(text):
+def one_line(text: object) -> str:
     """A text as one line of printable characters: names in it may come from anybody's files, and logs are read in terminals."""
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(text).strip())
 
@@ -78,9 +68,15 @@ def quoted(value: object, most: int = 80) -> str:
     return shown if whole else f"{shown[: most - 4]}...{shown[-1]}"
 
 
-def choose_one(kind, value, known):
-    """Raise ConfigError unless `value` is in `known`; the message lists the known ones and the nearest."""
-    if value in known:
+def choose_one(kind: str, value: _T, known: Iterable[object]) -> _T:
+    """`value` where it is among `known`.
+
+    Raises
+    ------
+    ConfigError
+        Where it is not; the message lists the known ones and the nearest.
+    """
+    if value in (known := list(known)):
         return value
     import difflib
 
