@@ -6,7 +6,8 @@ import lzma
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 _T = TypeVar("_T")
@@ -37,8 +38,8 @@ class DamageError(RunError):
 
 
 # What readers raise over a file's content. Not RuntimeError or ImportError: a machine short of threads or files raises them, too.
-_OF_CONTENT = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, EOFError, RecursionError, RunError)
-_OF_CONTENT += (NotImplementedError, csv.Error, struct.error, zlib.error, lzma.LZMAError, zipfile.BadZipFile)
+_BY_PYTHON = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, EOFError, RecursionError)
+_BY_LIBRARIES = (NotImplementedError, csv.Error, struct.error, zlib.error, lzma.LZMAError, zipfile.BadZipFile)
 
 
 def proves_damage(error: BaseException) -> bool:
@@ -48,12 +49,28 @@ def proves_damage(error: BaseException) -> bool:
     """
     if isinstance(error, OSError):  # without a number a library's own; EINVAL is an offset before the file's beginning
         return error.errno in (None, errno.EINVAL)
-    return isinstance(error, _OF_CONTENT)
+    return isinstance(error, (*_BY_PYTHON, *_BY_LIBRARIES, RunError))
 
 
 def is_the_machines(error: BaseException) -> bool:
     """Whether the machine failed (memory, open files, permission, a failing disk), whatever a reader says of the file."""
     return isinstance(error, MemoryError) or (isinstance(error, OSError) and not proves_damage(error))
+
+
+@contextmanager
+def reading(failure: str) -> Iterator[None]:
+    """Raise a DataError, `failure` with the reason, where a reader finds a file's content unusable or no file.
+
+    What says that the machine cannot read it now stays as it is.
+    """
+    try:
+        yield
+    except StudyError:
+        raise
+    except Exception as error:  # libraries raise many kinds for damaged files
+        if is_the_machines(error) and not isinstance(error, (FileNotFoundError, IsADirectoryError)):
+            raise
+        raise DataError(f"{failure} ({one_line(error)[:200]})") from error
 
 
 def one_line(text: object) -> str:

@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path, PurePath, PurePosixPath
 from stat import S_ISLNK
-from typing import IO
+from typing import IO, Any, cast
 
 from lfwstudy.data.filetypes import not_a_data_file
 from lfwstudy.data.images import suffixes
 from lfwstudy.data.pairs import is_name, nfc
-from lfwstudy.errors import DataError, is_the_machines, one_line, quoted
+from lfwstudy.errors import DataError, quoted, reading
 
 # What an archive of faces may hold at most; LFW has 13,233 images of about 10 KB.
 _MAX_MEMBERS, MAX_MEMBER_BYTES, _MAX_TOTAL_BYTES = 100_000, 8 << 20, 4 << 30
@@ -25,7 +25,7 @@ _MAX_MEMBERS, MAX_MEMBER_BYTES, _MAX_TOTAL_BYTES = 100_000, 8 << 20, 4 << 30
 _MAX_RATIO, _FREE_BYTES = 50, 64 << 20
 
 # What opens a tar archive, by its first bytes.
-_UNPACK = {b"\x1f\x8b": gzip.open, b"BZ": bz2.open, b"\xfd7": lzma.open}
+_UNPACK: dict[bytes, Any] = {b"\x1f\x8b": gzip.open, b"BZ": bz2.open, b"\xfd7": lzma.open}
 
 
 def read_images(source: Path) -> Iterator[tuple[str, bytes]]:
@@ -36,19 +36,11 @@ def read_images(source: Path) -> Iterator[tuple[str, bytes]]:
                 raise DataError(f"{path}: {size:,} bytes, too large for an image of this data set")
             yield name, path.read_bytes()
         return
-    try:
-        for path, read in members(source):
-            if name := _checked_name(path, source):
-                yield name, read()
-    except DataError:
-        raise
-    except Exception as error:
-        if is_the_machines(error):
-            raise
-        raise DataError(
-            f"{source}: not a readable archive, damaged or cut short ({one_line(error)[:100]}); get it again, or remove it "
-            "where an unpacked folder next to it is whole"
-        ) from error
+    advice = "get it again, or remove it where an unpacked folder next to it is whole"
+    with reading(f"{source}: not a readable archive, damaged or cut short; {advice}"):
+        for member, read in members(source):
+            if member_name := _checked_name(member, source):
+                yield member_name, read()
 
 
 def image_files(folder: Path) -> Iterator[tuple[Path, str]]:
@@ -114,7 +106,7 @@ def _tar_members(source: Path) -> Iterator[tuple[PurePosixPath, Callable[[], byt
     limits = _Limits(source)
     with unpack(source, "rb") as stream:
         measured = _Measured(stream, source)
-        with tarfile.open(fileobj=measured, mode="r|") as archive:
+        with tarfile.open(fileobj=cast(IO[bytes], measured), mode="r|") as archive:
             for member in archive:
                 limits.check(member.name, member.size, member.isfile() or member.isdir())
                 if content := archive.extractfile(member):

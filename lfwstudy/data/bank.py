@@ -8,7 +8,7 @@ import mmap
 import os
 import zipfile
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,7 +18,7 @@ import numpy as np
 
 from lfwstudy.data.images import decode
 from lfwstudy.data.pairs import nfc
-from lfwstudy.errors import DataError, one_line, proves_damage
+from lfwstudy.errors import DataError, reading
 from lfwstudy.system.files import replacing
 from lfwstudy.system.machine import cores
 
@@ -51,9 +51,9 @@ class ImageBank:
     def __len__(self) -> int:
         return len(self.names)
 
-    def rows(self, names: Iterable[str]) -> np.ndarray:
+    def rows(self, names: Sequence[str] | np.ndarray) -> np.ndarray:
         """Row numbers of the images called `names`: int array. Raises DataError naming the first missing one."""
-        names = np.array([nfc(name) for name in np.ravel(names).tolist()], np.str_)
+        names = np.array([nfc(name) for name in np.asarray(names).tolist()], np.str_)
         at = np.searchsorted(self.names, names)
         at[at == len(self.names)] = 0
         missing = self.names[at] != names
@@ -64,14 +64,14 @@ class ImageBank:
             )
         return at
 
-    def digest(self, names: Iterable[str]) -> str:
+    def digest(self, names: Sequence[str] | np.ndarray) -> str:
         """SHA-256 (hex) over the source digests of the images, sorted by name, with crop, side and filter."""
         total = hashlib.sha256(f"{self.crop} {self.side} {self.filter}".encode())
         for row in np.unique(self.rows(names)):
             total.update(self.names[row].encode() + b"\0" + self.sha256[row].tobytes())
         return total.hexdigest()
 
-    def subset(self, names: Iterable[str]) -> "ImageBank":
+    def subset(self, names: Sequence[str] | np.ndarray) -> "ImageBank":
         """A bank, in memory, of only the images called `names`."""
         subset = self._take(np.unique(self.rows(names)))
         # The pages of a mapped file that were read count as this process's memory until they are handed back.
@@ -102,7 +102,7 @@ def load_bank(path: str | Path) -> ImageBank:
     OSError, MemoryError
         Where it cannot be read now.
     """
-    try:
+    with reading(f"{path}: not a readable bank of images"):
         with zipfile.ZipFile(path) as archive:
             if any(member.compress_type != zipfile.ZIP_STORED or member.flag_bits & 1 for member in archive.infolist()):
                 raise ValueError("its arrays are compressed")  # so that none is larger than the file
@@ -114,18 +114,12 @@ def load_bank(path: str | Path) -> ImageBank:
             )
         fields = {name: kind(meta[name]) for name, kind in _META.items()}
         bank = ImageBank(_map_member(path, "images.npy"), names, sha256, **fields)
-        found = [(array.dtype, array.shape) for array in (bank.images, sha256)]
-        if found != [(np.uint8, (len(names), bank.side, bank.side)), (np.uint8, (len(names), 32))]:
+        shapes = (len(names), bank.side, bank.side), (len(names), 32)
+        if (bank.images.shape, sha256.shape) != shapes or not bank.images.dtype == sha256.dtype == np.uint8:
             raise ValueError(f"arrays do not fit together: images {bank.images.dtype} {bank.images.shape}")
         if (names[1:] <= names[:-1]).any():
             raise ValueError("its names are not sorted, or one is there twice")
         return bank
-    except DataError:
-        raise
-    except Exception as error:
-        if not proves_damage(error) and not isinstance(error, (FileNotFoundError, IsADirectoryError)):
-            raise
-        raise DataError(f"{path}: not a readable bank of images ({one_line(error)[:200]})") from error
 
 
 def build_bank(
@@ -152,7 +146,9 @@ def build_bank(
     DataError
         Naming the image that cannot be decoded or is there twice, or where there is none at all.
     """
-    names, images, digests = [], [], []
+    names: list[str] = []
+    images: list[np.ndarray | None] = []
+    digests: list[np.ndarray] = []
     for name, image, digest in _decoded(files, crop, side, filter, origin):
         names.append(nfc(name))
         images.append(image)
@@ -218,8 +214,7 @@ def _read_member(archive: zipfile.ZipFile, name: str) -> np.ndarray:
 def _read_header(file: IO[bytes], name: str) -> tuple[tuple[int, ...], np.dtype]:
     """Shape and dtype of the .npy that begins where a file stands."""
     version = np.lib.format.read_magic(file)
-    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, fortran, dtype = read(file)
-    if fortran or dtype.hasobject:
+    shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
+    if version != (1, 0) or fortran or dtype.hasobject:
         raise ValueError(f"{name} has an unexpected layout")
     return shape, dtype

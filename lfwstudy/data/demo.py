@@ -94,7 +94,7 @@ def made_up_names(count: int) -> list[str]:
 
 def draw_pairs(rng: np.random.Generator, members: Sequence[str], counts: dict[str, int], wanted: int) -> list[str]:
     """Lines of `wanted` matched and as many mismatched pairs among people, each sorted, none twice."""
-    matched, mismatched = set(), set()
+    matched, mismatched = set[tuple](), set[tuple]()
     several = [name for name in members if counts[name] > 1]
     possible = sum(counts[name] * (counts[name] - 1) // 2 for name in several)
     if possible < wanted:

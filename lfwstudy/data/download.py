@@ -27,44 +27,41 @@ def fetch(name: str, source: Download) -> Path:
     return target
 
 
-def _has_digest(path: Path, digest: str) -> bool:
-    return path.is_file() and _digest(path, digest.partition(":")[0]) == digest
-
-
-def _digest(path: Path, algorithm: str) -> str:
+def digest_of(path: Path, like: str) -> str:
+    """A file's digest by the algorithm of another one: "sha256:..." for "sha256:..."."""
     import pooch
 
+    algorithm = like.partition(":")[0]
     return f"{algorithm}:{pooch.file_hash(path, alg=algorithm)}"
+
+
+def _has_digest(path: Path, digest: str) -> bool:
+    return path.is_file() and digest_of(path, digest) == digest
 
 
 def _download(name: str, source: Download, target: Path) -> None:
     import pooch
 
-    part, refused = (target.with_name(f"{name}.{state}") for state in ("part", "refused"))
-    help_ = (
-        f"If you have the file (digest {source.digest}), put it in a folder and give that folder with --data-dir or "
-        "$LFWSTUDY_DATA."
-    )
     _require_https(source.url)
+    part, refused = (target.with_name(f"{name}.{state}") for state in ("part", "refused"))
     part.unlink(missing_ok=True)
     # The digest is checked here, not by pooch, which throws a file with another one away.
-    keeper = pooch.create(
-        target.parent, "", registry={part.name: None}, urls={part.name: source.url}, retry_if_failed=2
-    )
-    hooks = {"response": _follow_https_only}
+    registry, urls, hooks = {part.name: None}, {part.name: source.url}, {"response": _follow_https_only}
+    keeper = pooch.create(target.parent, "", registry=registry, urls=urls, retry_if_failed=2)
+    downloader = pooch.HTTPDownloader(progressbar=sys.stderr.isatty(), timeout=30, hooks=hooks)
+    advice = "put it in a folder and give that folder with --data-dir or $LFWSTUDY_DATA"
+    advice = f"If you have the file (digest {source.digest}), {advice}."
     try:
-        keeper.fetch(
-            part.name, downloader=pooch.HTTPDownloader(progressbar=sys.stderr.isatty(), timeout=30, hooks=hooks)
-        )
+        keeper.fetch(part.name, downloader=downloader)
     except Exception as error:  # requests, urllib3 and pooch raise many kinds
         reason = one_line(error)[:120] or type(error).__name__
-        raise DataError(f"{name} could not be downloaded from {source.url} ({reason}). {help_}") from error
-    found = _digest(part, source.digest.partition(":")[0])
+        raise DataError(f"{name} could not be downloaded from {source.url} ({reason}). {advice}") from error
+    found = digest_of(part, source.digest)
     if found != source.digest:
         os.replace(part, refused)
         raise DataError(
             f"{name} from {source.url} has the digest {found}, not {source.digest}: it has changed or was cut short. "
-            f"It is kept as {refused} and not used. {help_}"
+            f"It is kept as {refused} and not used. {advice}"
         )
     os.replace(part, target)
 

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from lfwstudy.data.filetypes import not_an_image
-from lfwstudy.errors import DataError, one_line
+from lfwstudy.errors import DataError, reading
 
 SOURCE_SIDE = 250
 
@@ -44,25 +44,18 @@ def decode(content: bytes, name: str, crop: int, side: int, filter: str) -> np.n
     DataError
         Naming the image, for what is no image or has another size.
     """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
+    with reading(f"image {name}: not a readable image"), warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        try:
             image = Image.open(io.BytesIO(content), formats=FORMATS)
-            if image.size != (SOURCE_SIDE, SOURCE_SIDE):
-                size, wanted = ("x".join(map(str, size)) for size in (image.size, (SOURCE_SIDE, SOURCE_SIDE)))
-                raise DataError(f"image {name}: {size} pixels, {wanted} expected")
-            if image.format == "JPEG":
-                image.draft("L", image.size)  # the luma plane alone: the same grey for a quarter less work
-            grey = to_grey(image)
-    except (DataError, MemoryError):
-        raise
-    except UnidentifiedImageError as error:
-        raise DataError(
-            f"image {name}: {not_an_image(content) or 'not a readable image (of no known kind)'}"
-        ) from error
-    except Exception as error:  # Pillow's decoders raise many kinds for damaged files
-        raise DataError(f"image {name}: not a readable image ({one_line(error)[:200]})") from error
-    return frame(grey, crop, side, filter)
+        except UnidentifiedImageError:
+            raise DataError(f"image {name}: {not_an_image(content) or 'not a readable image of any kind'}") from None
+        if image.size != (SOURCE_SIDE, SOURCE_SIDE):
+            size, wanted = ("x".join(map(str, size)) for size in (image.size, (SOURCE_SIDE, SOURCE_SIDE)))
+            raise DataError(f"image {name}: {size} pixels, {wanted} expected")
+        if image.format == "JPEG":
+            image.draft("L", image.size)  # the luma plane alone: the same grey for a quarter less work
+        return frame(to_grey(image), crop, side, filter)
 
 
 def frame(grey: Image.Image, crop: int, side: int, filter: str) -> np.ndarray:
@@ -82,10 +75,10 @@ def to_grey(image: Image.Image) -> Image.Image:
     ValueError
         Where that range is unknown.
     """
-    sixteen_bit_colour = ";16" in str(image.tile)  # Pillow keeps the upper half of each value
+    sixteen_bit_colour = ";16" in str(getattr(image, "tile", ""))  # Pillow keeps the upper half of each value
     if image.mode.startswith("I;16") or image.mode in ("I", "F"):
         return _deep_to_grey(image)
-    if sixteen_bit_colour and (peak := max(high for _, high in image.convert("RGB").getextrema())) < 64:
+    if sixteen_bit_colour and (peak := int(np.max(image.convert("RGB").getextrema()))) < 64:
         raise ValueError(
             f"16-bit colours up to {256 * peak + 255} of 65535: too dark, or their range is another; {_SAVE}"
         )
@@ -108,7 +101,7 @@ def _deep_to_grey(image: Image.Image) -> Image.Image:
     return ImageOps.invert(grey) if _tiff_tag(image, 262) == 0 else grey
 
 
-def _white(image: Image.Image, low: float, peak: float) -> int:
+def _white(image: Image.Image, low: float, peak: float) -> float:
     """The value that is white in an image of integers of more than 8 bits or of floats whose values lie in `low`..`peak`.
 
     The file tells, or its format. Else floats are 0 to 1 or 0 to 255, and 16-bit values have 16 bits or 12, whichever makes
@@ -128,7 +121,7 @@ def _white(image: Image.Image, low: float, peak: float) -> int:
     raise ValueError(f"{kind} from {low:g} to {peak:g}, of which it is unknown what is white; {_SAVE}")
 
 
-def _declared_white(image: Image.Image) -> int | None:
+def _declared_white(image: Image.Image) -> float | None:
     if image.format == "PPM" and image.mode == "I":
         return 65535  # Pillow has scaled them from the maximum that the header names
     bits = _tiff_tag(image, 258)

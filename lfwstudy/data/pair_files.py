@@ -3,6 +3,8 @@
 import hashlib
 import os
 import zipfile
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
 from lfwstudy.data.archives import MAX_MEMBER_BYTES
@@ -11,7 +13,7 @@ from lfwstudy.data.download import fetch
 from lfwstudy.data.pair_csv import from_csv
 from lfwstudy.data.registry import DATASETS, PAIR_FILES, resolve_data_dir
 from lfwstudy.data.survey import candidates
-from lfwstudy.errors import DataError, is_the_machines, one_line, quoted
+from lfwstudy.errors import DataError, quoted, reading
 from lfwstudy.system.files import replacing
 
 
@@ -34,24 +36,20 @@ def has_pair_file(name: str, dataset: str, data_dir: str = "") -> bool:
 
 
 def _local_pair_file(name: str, dataset: str, given: Path | None) -> Path | None:
-    """Path of a pair or people file in the user's folder, the images' folder in it, or the one above; None.
+    """Path of a pair or people file in what the user gave; None. CSV files and members of a zip archive are written to the
+    cache as LFW's own text."""
+    places = _places(dataset, given) if given else ()
+    return next(filter(None, (_pair_file_at(name, place) for place in places)), None)
 
-    What stands there as CSV or in a zip archive is written to the cache as LFW's own text.
-    """
-    if given is None:
-        return None
+
+def _places(dataset: str, given: Path) -> Iterator[Path]:
+    """Folders and archives that may hold the pair files: the user's folder, the images' folder in it, the one above."""
     base = given if given.is_dir() else given.parent
-    places = [base, base / dataset, base.parent]
+    yield from (base, base / dataset, base.parent)
     if base.name == base.parent.name:  # Kaggle's folder in a folder of the same name
-        places.append(base.parent.parent)
-    found = next(filter(None, (_pair_file_at(name, place) for place in places)), None)
-    if found:
-        return found
+        yield base.parent.parent
     for source in candidates(DATASETS[dataset], given):
-        for place in [source, *(parent for parent in source.parents if parent.is_relative_to(base))]:
-            if found := _pair_file_at(name, place):
-                return found
-    return None
+        yield from (source, *(parent for parent in source.parents if parent.is_relative_to(base)))
 
 
 def _pair_file_at(name: str, place: Path) -> Path | None:
@@ -70,30 +68,23 @@ def _pair_file_at(name: str, place: Path) -> Path | None:
 
 def _files_at(place: Path) -> dict[str, Path | zipfile.Path]:
     """The files in a folder, or of a zip archive, by their names in lower case; none where they cannot be listed."""
-    try:
+    # What is wrong with an archive is said when its images are read.
+    with suppress(PermissionError, DataError), reading(str(place)):
         if place.is_dir():
             return {entry.name.lower(): place / entry.name for entry in os.scandir(place) if entry.is_file()}
-        if not (place.is_file() and zipfile.is_zipfile(place)):
-            return {}
-        archive = zipfile.Path(place)
-        members = [m.filename for m in archive.root.infolist() if 0 < m.file_size <= MAX_MEMBER_BYTES]
-        texts = [name for name in members if name.lower().endswith((".txt", ".csv"))]
-        return {PurePosixPath(name).name.lower(): archive / name for name in texts}
-    except PermissionError:
-        return {}
-    except Exception as error:  # what is wrong with an archive is said when its images are read
-        if is_the_machines(error):
-            raise
-        return {}
+        if place.is_file() and zipfile.is_zipfile(place):
+            archive = zipfile.Path(place)
+            members = [m.filename for m in archive.root.infolist() if 0 < m.file_size <= MAX_MEMBER_BYTES]
+            texts = [name for name in members if name.lower().endswith((".txt", ".csv"))]
+            return {PurePosixPath(name).name.lower(): archive / name for name in texts}
+    return {}
 
 
 def _read(file: Path | zipfile.Path) -> bytes:
-    try:
+    if isinstance(file, Path):
         return file.read_bytes()
-    except Exception as error:
-        if is_the_machines(error) or isinstance(file, Path):
-            raise
-        raise DataError(f"{file.root.filename}: {quoted(file.at)} cannot be read ({one_line(error)[:100]})") from error
+    with reading(f"{file.root.filename}: {quoted(file.at)} cannot be read"):
+        return file.read_bytes()
 
 
 def _in_cache(name: str, content: bytes) -> Path:

@@ -1,7 +1,6 @@
 """How does a data set become a bank? From the cache, a bank file, or the images wherever they are."""
 
 import hashlib
-import re
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -12,6 +11,7 @@ from lfwstudy.config import DataConfig
 from lfwstudy.data.archives import image_files, read_images
 from lfwstudy.data.bank import ImageBank, build_bank, load_bank
 from lfwstudy.data.cache import cache_folder, making
+from lfwstudy.data.download import digest_of
 from lfwstudy.data.pair_files import has_pair_file, pair_file
 from lfwstudy.data.pairs import image_names, read_people, read_view1
 from lfwstudy.data.protocols import check_images
@@ -146,13 +146,6 @@ def _judgement(dataset: Dataset, source: Path) -> str:
     """A note on whether an archive is the published one. A user's own is judged by its content, not refused."""
     if source.is_dir():
         return "unpacked folder, judged by its content"
-    digests = {name: hashlib.new(name) for name in ("sha256", "sha1", "md5")}
-    with open(source, "rb") as file:
-        while block := file.read(1 << 20):
-            for digest in digests.values():
-                digest.update(block)
-    known = {dataset.download.digest} if dataset.download else set()
-    known |= {f"md5:{md5}" for md5 in re.findall(r"MD5 ([0-9a-f]{32})", dataset.how)}
-    if known & {f"{name}:{digest.hexdigest()}" for name, digest in digests.items()}:
+    if digest_of(source, dataset.published.digest) == dataset.published.digest:
         return "archive with the published digest"
-    return f"archive of unknown digest (sha256 {digests['sha256'].hexdigest()}), judged by its content"
+    return f"archive of unknown digest ({digest_of(source, 'sha256')}), judged by its content"

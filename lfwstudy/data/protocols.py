@@ -112,7 +112,7 @@ def _training_people(config: DataConfig, pairs: StudyPairs, data_dir: str) -> np
     View 1: of peopleDevTrain.txt; View 2: of the sets of people.txt that are neither tested nor validation.
     """
     sets = read_people(pair_file(people_files(config)[-1], config.dataset, data_dir))
-    if config.protocol == "view2":
+    if config.fold is not None:  # View 2
         validation = config.fold % len(sets) + 1
         sets = [people for fold, people in enumerate(sets, 1) if fold not in (config.fold, validation)]
     held = set(person_of(np.concatenate([pairs.validation.names(), pairs.test.names()])))

@@ -33,15 +33,15 @@ def find_source(dataset: Dataset, given: Path | None, explicit: bool) -> Path:
     """
     if given and (found := candidates(dataset, given)):
         return found[0]
-    if given and (explicit or not dataset.download):
+    if given and (explicit or not dataset.published.url):
         raise DataError(_what_is_there(dataset, given))
-    if not dataset.download:
+    if not dataset.published.url:
         raise DataError(
             f"{dataset.name} cannot be downloaded by this program. {dataset.how} Put {dataset.archive} (or the unpacked "
             f"folder {dataset.folders[0]}/) with the pair files into a folder and give that folder with --data-dir or "
             "$LFWSTUDY_DATA."
         )
-    return fetch(dataset.archive, dataset.download)
+    return fetch(dataset.archive, dataset.published)
 
 
 def candidates(dataset: Dataset, given: Path) -> list[Path]:

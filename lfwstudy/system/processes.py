@@ -62,7 +62,7 @@ def _is_installed() -> bool:
     for found in distributions(name="lfwstudy", path=[*site.getsitepackages(), site.getusersitepackages()]):
         origin = json.loads(found.read_text("direct_url.json") or "{}")
         in_place = origin.get("dir_info", {}).get("editable")
-        return _ROOT.as_uri() == (origin["url"] if in_place else Path(found.locate_file("")).resolve().as_uri())
+        return _ROOT.as_uri() == (origin["url"] if in_place else Path(str(found.locate_file(""))).resolve().as_uri())
     return False
 
 
