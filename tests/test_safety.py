@@ -166,9 +166,8 @@ def test_names_do_not_reach_the_terminal_as_commands(tmp_path):
 @pytest.mark.long
 def test_hostile_names_go_through_a_whole_study_and_do_nothing(tmp_path):
     """Half of the people are called by what injects elsewhere; their pictures are on disk under these names."""
-    from test_bad_data import NAMES
-
     from lfwstudy.data import demo
+    from tests.support.names import NAMES
 
     demo.make_demo(tmp_path, people=60, train_people=40, train_pairs=20, test_pairs=10, fold_pairs=2, seed=5)
     (tmp_path / "demo").rename(tmp_path / "lfw2")
