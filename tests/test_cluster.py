@@ -254,7 +254,7 @@ class Machines:
     def start_scheduler(self, **settings):
         """Start it, at a port that is free; again at the same one."""
         environment = {
-            "DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "6s",
+            "DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "20s",
             "DASK_DISTRIBUTED__COMM__TIMEOUTS__TCP": "15s",
             **settings,
         }
