@@ -136,7 +136,7 @@ def test_the_clock_is_told_from_the_histories(finished):
     told = reproduction.clock(study, rungs)
     fall = BASE[4]["val_loss"] - BASE[-1]["val_loss"]
     assert f"falls by {fall:.1f}" in told and f"by {0.9 * fall:.1f}" in told and "lowest at epoch 1." in told
-    ((history, marks),) = series.watched(study, rungs[0]).values()
+    ((_history, marks),) = series.watched(study, rungs[0]).values()
     assert {name: marks[name] for name in ("stop", "evaluated", "learning rate / 10")} == {
         "stop": None,
         "evaluated": 200,
