@@ -15,7 +15,7 @@ from lfwstudy.system.files import read_csv, read_json, write_csv, write_json
 from lfwstudy.training.run import PREDICTION_COLUMNS
 from lfwstudy.verify import photos
 from tools import model_card
-from tools.readme_blocks import ROOT, SHALLOW
+from tools.kept_studies import RESULTS, SHALLOW
 
 REPORT = dict(ladder="report", stage="batchnorm", variant="before-activation", accuracy=0.68)
 BEYOND = dict(ladder="beyond", stage="all-people-shallow", variant="shallow", accuracy=0.941)
@@ -148,7 +148,7 @@ def test_a_row_without_a_number_is_named(rows_of, column, value):
 
 
 def test_shipped_network_is_the_best_of_its_study():
-    rows, store = read_csv(ROOT / SHALLOW / "results.csv"), Store(ROOT / SHALLOW / "runs")
+    rows, store = read_csv(RESULTS / SHALLOW / "results.csv"), Store(RESULTS / SHALLOW / "runs")
     assert best_run(rows, store)["run"] == read_json(photos.SHIPPED / "run.json")["run"]
 
 
