@@ -170,12 +170,12 @@ class _Contestant:
         ours = self.name in (OURS, CEILING)
         own = large_pages() if ours else {"TF_CPU_ALLOCATOR_USE_BFC": "false", "TF_DETERMINISTIC_OPS": "0"}
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "lfwstudy.bench", self.name, str(self.job)],
+            [sys.executable, "-m", "lfwstudy.bench", self.name, str(self.job), str(time.time())],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self.errors,
             text=True,
-            env=environment(**own, LFWSTUDY_BENCH_BEGAN=str(time.time())),
+            env=environment(**own),
         )
         self.told = self._answer()
 
@@ -205,9 +205,8 @@ class _Contestant:
         raise RunError(f"bench: {self.name} failed (exit status {self.process.wait()}): {self.errors.read()[-600:]}")
 
 
-def main(name, job):
+def main(name, job, began):
     """What a contestant's process does."""
-    began = float(os.environ.get("LFWSTUDY_BENCH_BEGAN", time.time()))
     job = json.loads(Path(job).read_text(encoding="utf-8"))
     config, precision = RunConfig.from_dict(job["config"]), job["precision"]
     # Imported here: the settings above must be in the environment before TensorFlow is.
@@ -397,4 +396,4 @@ def _tell(**measured):
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:3]))
+    main(*sys.argv[1:3], float(sys.argv[3]))

@@ -13,7 +13,7 @@ from lfwstudy.data.registry import DATASETS
 from lfwstudy.errors import RunError, StudyError, one_line
 from lfwstudy.report import notebooks, pages
 from lfwstudy.report.pages import Page
-from lfwstudy.runs.local import load_cluster
+from lfwstudy.runs.dispatch import load_cluster
 from lfwstudy.study.progress import Bar
 from lfwstudy.study.rungs import Place, Spec
 from lfwstudy.study.study import Study

@@ -14,6 +14,7 @@ from lfwstudy.cli import main
 from lfwstudy.data.bank import load_bank
 from lfwstudy.data.prepare import prepare_bank
 from lfwstudy.data.protocols import load_pairs
+from lfwstudy.runs.job import Job
 from lfwstudy.runs.store import Store
 from lfwstudy.study.settings import Settings
 from lfwstudy.study.study import Study
@@ -56,13 +57,15 @@ needs_jax = pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="
 def on_such_a_machine(module, arguments, *argv):
     """Run a module's main on JAX where the packages are absent."""
     code = _RUN.format(absent=_ABSENT, module=module, arguments=arguments)
-    done = subprocess.run(
+    with subprocess.Popen(
         [sys.executable, "-c", code, *map(str, argv)],
         text=True,
-        capture_output=True,
+        stdin=subprocess.PIPE,  # stays open: a training ends with its parent
+        stderr=subprocess.PIPE,
         env={**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"},
-    )
-    assert done.returncode == 0, done.stderr
+    ) as process:
+        told = process.stderr.read()
+    assert process.returncode == 0, told
 
 
 @needs_jax
@@ -119,18 +122,7 @@ def test_jax_trains_without_tensorflow_and_its_run_counts(tiny, tmp_path, change
     bank, pairs = prepare_bank(config.data), load_pairs(config.data)
     run = config.identify(0, "float32", pairs.digest(bank))
     folder = tmp_path / "runs" / run
-    job = {
-        "task": "train",
-        "config": config.to_dict(),
-        "seed": 0,
-        "precision": "float32",
-        "run": run,
-        "data_dir": "",
-        "folder": str(folder),
-        "score_test": True,
-        "keep_weights": False,
-    }
-    (tmp_path / "job.json").write_text(json.dumps(job))
+    Job(run, config, folder).write(tmp_path / "job.json")
     on_such_a_machine("runs.training_process", "sys.argv[1]", tmp_path / "job.json")
     assert read_json(folder / "result.json")["backend"] == "jax"
     # The id does not name the backend: a finished run brought from elsewhere counts.

@@ -13,25 +13,25 @@ import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
-from lfwstudy.config import DataConfig, RunConfig
+from lfwstudy.config import RunConfig
 from lfwstudy.data.prepare import prepare_bank
 from lfwstudy.data.protocols import load_pairs
 from lfwstudy.errors import ConfigError, RunError
 from lfwstudy.network.cost import least_memory
-from lfwstudy.runs import local
-from lfwstudy.runs.cluster import worker
-from lfwstudy.runs.store import FILES, Store
+from lfwstudy.runs import dispatch
+from lfwstudy.runs.cluster import versions
+from lfwstudy.runs.job import Job
+from lfwstudy.runs.store import Store
 from lfwstudy.system.files import read_csv
 from tools.cluster_load import RESUME_EPOCHS, jobs
 
-cluster = pytest.importorskip("lfwstudy.runs.cluster.client", reason="--cluster needs the package distributed")
-dask = pytest.importorskip("dask")
+dask = pytest.importorskip("dask", reason="--cluster needs the package distributed")
+from lfwstudy.runs.cluster import client, needs, scheduler, worker, workers  # noqa: E402
+
 ROOT = Path(__file__).resolve().parents[1]
 GIB = 2**30
 
@@ -57,17 +57,17 @@ GIB = 2**30
 )
 def test_malformed_addresses_are_refused(address):
     with pytest.raises(ConfigError, match="tcp://HOST:PORT"):
-        local.check_cluster(address)
+        dispatch.check_cluster(address)
 
 
 @pytest.mark.parametrize("address", ["tcp://host:8786", "tls://10.0.0.1:8786", "tcp://[::1]:8786", "local:4"])
 def test_addresses_are_taken(address):
-    assert local.check_cluster(address) == address
+    assert dispatch.check_cluster(address) == address
 
 
 def test_a_malformed_address_is_quoted_in_part():
     with pytest.raises(ConfigError) as refused:
-        local.check_cluster("tcp://" + 10_000 * "x")
+        dispatch.check_cluster("tcp://" + 10_000 * "x")
     assert len(str(refused.value)) < 250
 
 
@@ -97,19 +97,22 @@ def listening(talk):
     ],
 )
 def test_what_listens_in_a_schedulers_place_is_named_in_a_line(talk, named, tmp_path, monkeypatch):
-    monkeypatch.setattr(cluster, "CONNECT_SECONDS", 1)
+    monkeypatch.setattr(scheduler, "CONNECT_SECONDS", 1)
     with listening(talk) as port, pytest.raises(ConfigError, match=named) as refused:
-        local.run(jobs(tmp_path / "runs", 1), f"tcp://127.0.0.1:{port}")
+        dispatch.run(jobs(tmp_path / "runs", 1), f"tcp://127.0.0.1:{port}")
     message = str(refused.value)
     assert f"at tcp://127.0.0.1:{port}" in message and "8786" in message and "8787" in message and "\n" not in message
 
 
 def test_unreachable_scheduler_is_wrong_use(tmp_path, monkeypatch):
-    monkeypatch.setattr(cluster, "CONNECT_SECONDS", 1)
-    with pytest.raises(ConfigError, match="no Dask scheduler answers at tcp://127.0.0.1:9: nothing listens"):
-        local.run(jobs(tmp_path / "runs", 1), "tcp://127.0.0.1:9")
+    monkeypatch.setattr(scheduler, "CONNECT_SECONDS", 1)
+    with socket.socket() as held:  # bound, and nobody listens
+        held.bind(("127.0.0.1", 0))
+        address = f"tcp://127.0.0.1:{held.getsockname()[1]}"
+        with pytest.raises(ConfigError, match=f"no Dask scheduler answers at {address}: nothing listens"):
+            dispatch.run(jobs(tmp_path / "runs", 1), address)
     with pytest.raises(ConfigError, match="no Dask scheduler answers at tcp://nowhere.invalid:8786: unknown host name"):
-        local.run(jobs(tmp_path / "runs", 1), "tcp://nowhere.invalid:8786")
+        dispatch.run(jobs(tmp_path / "runs", 1), "tcp://nowhere.invalid:8786")
 
 
 def test_a_machine_that_does_not_answer_is_named(monkeypatch):
@@ -117,57 +120,71 @@ def test_a_machine_that_does_not_answer_is_named(monkeypatch):
         raise TimeoutError
 
     monkeypatch.setattr(socket, "create_connection", connect)
-    assert "host does not answer" in cluster._what_listens("tcp://192.0.2.1:8786")
+    assert "host does not answer" in scheduler.what_listens("tcp://192.0.2.1:8786")
 
 
 def test_other_code_and_other_versions_are_told_apart(tmp_path, monkeypatch):
-    here = worker.versions_here()
-    assert worker.difference(here) == ""
-    assert worker.difference({**here, "Python": "2.7", "Keras": "1.0"}) == (
-        f"Python is {here['Python']} instead of 2.7, Keras is {here['Keras']} instead of 1.0"
+    here = versions.versions_here()
+    assert versions.difference(here) == ""
+    assert versions.difference({**here, "Python": "2.7", "Keras": "1.0"}) == (
+        f"Python is {here['Python']} instead of 2.7, Keras is {here['Keras']} instead of 1.0; install the same versions there"
     )
-    monkeypatch.setattr(worker.importlib.resources, "files", lambda name: tmp_path / "lfwstudy")
+    monkeypatch.setattr(versions.importlib.resources, "files", lambda name: tmp_path / "lfwstudy")
     shutil.copytree(ROOT / "lfwstudy", tmp_path / "lfwstudy", ignore=shutil.ignore_patterns("__pycache__"))
-    assert worker.versions_here() == here
+    assert versions.versions_here() == here
     for change in (
         lambda path: path.write_text(path.read_text() + "\n"),
         lambda path: path.rename(path.with_name("other.py")),
     ):
-        change(tmp_path / "lfwstudy" / "model.py")
-        assert "lfwstudy is" in worker.difference(here)
-        (tmp_path / "lfwstudy" / "other.py").unlink(missing_ok=True)
-        shutil.copy(ROOT / "lfwstudy" / "model.py", tmp_path / "lfwstudy")
+        change(tmp_path / "lfwstudy" / "network" / "siamese.py")
+        assert "lfwstudy is" in versions.difference(here)
+        (tmp_path / "lfwstudy" / "network" / "other.py").unlink(missing_ok=True)
+        shutil.copy(ROOT / "lfwstudy" / "network" / "siamese.py", tmp_path / "lfwstudy" / "network")
 
 
 def test_the_backend_is_part_of_the_versions(monkeypatch):
-    here = worker.versions_here()
+    here = versions.versions_here()
     monkeypatch.setenv("KERAS_BACKEND", "jax" if here["backend"].startswith("tensorflow") else "tensorflow")
-    assert worker.difference(here).startswith("backend is")
+    assert versions.difference(here).startswith("backend is")
 
 
-def test_code_that_changed_after_the_worker_was_asked_sets_the_machine_aside():
-    task = SimpleNamespace(job={"versions": {**worker.versions_here(), "lfwstudy": "0.0.1 (code 00000000)"}})
-    with pytest.raises(RunError, match="instead of 0.0.1") as error:
-        worker._train(task)
-    assert worker._blame(error.value) == "machine"
+def test_code_that_changed_after_the_worker_was_asked_sets_the_machine_aside(tmp_path, monkeypatch):
+    monkeypatch.setattr(worker, "get_worker", lambda: None)
+    older = {**versions.versions_here(), "lfwstudy": "0.0.1 (code 00000000)"}
+    with versions.token_file(tmp_path / "runs") as token:
+        failure = worker.train_here(jobs(tmp_path / "runs", 1)[0], "attempt", older, token)
+    assert failure.kind == "machine" and "instead of 0.0.1" in failure.message
 
 
-@pytest.mark.parametrize("protocol, fold", [("view1", None), ("view2", 1), ("view2", 3)])
-def test_what_travels_has_all_that_a_run_on_all_people_needs(protocol, fold, faces, tmp_path):
-    config = DataConfig("lfw-a", protocol, pictures="all-people", fold=fold, side=32)
-    cluster._make_bundle(replace(config, fold=fold and 1), str(faces), tmp_path / "bundle")
-    there, here = (
-        load_pairs(config, folder).digest(prepare_bank(config, folder)) for folder in (tmp_path / "bundle", str(faces))
-    )
-    assert there == here
+def test_a_folder_that_a_worker_does_not_share_is_named_with_what_to_do(tmp_path, monkeypatch):
+    monkeypatch.setattr(versions, "TOKEN_SECONDS", 0.3)
+    with versions.token_file(tmp_path / "study" / "runs") as (path, content):
+        assert versions.unseen((path, content)) == ""
+        for token in ((path, "another study's"), (path.replace("study", "elsewhere"), content)):
+            told = versions.unseen(token)
+            assert "it does not see the study's folder" in told and "give --out a folder that all workers share" in told
+        monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK)
+        assert versions.unseen((path, content)) == f"it cannot write to the study's folder {tmp_path / 'study'}"
+
+
+def test_data_that_are_not_on_a_worker_are_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(worker, "_DATA", {})
+    monkeypatch.delenv("LFWSTUDY_DATA", raising=False)
+    config = RunConfig().change({"data.dataset": "lfw-a"})
+    (missing,) = jobs(tmp_path / "runs", 1, config=config, data_digest="0" * 64, data_dir="/nowhere")
+    with pytest.raises(
+        RunError, match=r"no images and pairs with the study's digest are at /nowhere or at \$LFWSTUDY_DATA"
+    ):
+        worker.find_data(missing)
 
 
 def test_missing_package_says_what_to_install(monkeypatch):
-    monkeypatch.delitem(sys.modules, "lfwstudy.runs.cluster.client")
-    monkeypatch.delattr("lfwstudy.runs.cluster.client")
+    for name in ("client", "handout", "scheduler", "worker", "workers"):
+        monkeypatch.delitem(sys.modules, f"lfwstudy.runs.cluster.{name}")
+        monkeypatch.delattr(f"lfwstudy.runs.cluster.{name}")
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(ConfigError, match=r"pip install 'lfwstudy\[cluster\]'"):
-        local.load_cluster()
+        dispatch.load_cluster()
 
 
 def test_nothing_of_dask_is_imported_without_cluster():
@@ -199,11 +216,11 @@ def described(nthreads=1, memory=8 * GIB, **resources):
     ],
 )
 def test_workers_are_not_overcommitted(worker, threads, memory, at_once):
-    job = {"threads": threads, "memory": memory}
-    need = cluster.need_on(job, worker)
+    job = Job("run", RunConfig(), Path("run"), threads=threads, memory=memory)
+    need = needs.need_on(job, worker)
     assert (need is None) == (at_once == 0)
     taken = []
-    while need and all(cluster.room_on(worker, taken)[name] >= amount for name, amount in need.items()):
+    while need and all(needs.room_on(worker, taken)[name] >= amount for name, amount in need.items()):
         taken.append(need)
     assert len(taken) == at_once
 
@@ -215,55 +232,42 @@ def test_workers_are_not_overcommitted(worker, threads, memory, at_once):
 def test_memory_set_aside_covers_what_runs_took(placement, peak_mb):
     """Peaks of full networks in batches of 64, convolutions in bfloat16, on two cores of an AMD EPYC."""
     config, peak = RunConfig().change({"model.batchnorm": placement}), peak_mb * 2**20
-    assert peak < cluster.memory_of(config) < 2.2 * peak
+    assert peak < needs.memory_of(config) < 2.2 * peak
     assert least_memory(config.model, config.data.side, config.training.batch_size) < peak
 
 
 def test_memory_set_aside_for_the_largest_network():
-    assert 8 * GIB < cluster.memory_of(RunConfig().change({"model.pool1_stride": 1})) < 12 * GIB
+    assert 8 * GIB < needs.memory_of(RunConfig().change({"model.pool1_stride": 1})) < 12 * GIB
 
 
 # -- with one ----------------------------------------------------------------------------------------------------------
 
 
-def free_port():
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        return held.getsockname()[1]
-
-
 class Machines:
     """A scheduler and workers as processes, each worker with a cache of its own, as on a machine of its own."""
 
-    def __init__(self, folder, host="127.0.0.1", port=None, protocol="tcp"):
-        self.folder, self.processes, self.port, self.host = folder, [], port or free_port(), host
-        self.address, self.protocol = f"{protocol}://{host}:{self.port}", protocol
-        if port is None:
-            self.start_scheduler()
+    def __init__(self, folder, host="127.0.0.1", address="", protocol="tcp", **settings):
+        self.folder, self.processes, self.host, self.protocol, self.address = folder, [], host, protocol, address
+        if not address:
+            self.start_scheduler(**settings)
 
-    def start_scheduler(self, before=(), **settings):
+    def start_scheduler(self, **settings):
+        """Start it, at a port that is free; again at the same one."""
         environment = {
             "DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "6s",
             "DASK_DISTRIBUTED__COMM__TIMEOUTS__TCP": "15s",
             **settings,
         }
-        self.scheduler = self._start(
-            [
-                *before,
-                sys.executable,
-                "-m",
-                "distributed.cli.dask_scheduler",
-                "--host",
-                self.host,
-                "--port",
-                self.port,
-                "--protocol",
-                self.protocol,
-                "--no-dashboard",
-            ],
-            "scheduler",
-            environment,
-        )
+        port = self.address.rpartition(":")[2] or 0
+        own = ("--host", self.host, "--port", port, "--protocol", self.protocol, "--no-dashboard")
+        command = [sys.executable, "-m", "distributed.cli.dask_scheduler", *own]
+        self.scheduler = self._start(command, "scheduler", environment)
+        self.address = self.told("scheduler", r"Scheduler at:\s+(\S+)")
+
+    def told(self, name, pattern):
+        """What a process says in its log, once it has."""
+        until(lambda: re.search(pattern, (self.folder / f"{name}.log").read_text()))
+        return re.search(pattern, (self.folder / f"{name}.log").read_text())[1]
 
     def start_worker(self, name, *options, before=(), **settings):
         environment = {
@@ -312,7 +316,7 @@ class Machines:
 
 
 @pytest.fixture(scope="module")
-def scheduler(tmp_path_factory):
+def shared_scheduler(tmp_path_factory):
     """One scheduler for the tests that leave it alone."""
     found = Machines(tmp_path_factory.mktemp("scheduler"))
     yield found
@@ -320,9 +324,9 @@ def scheduler(tmp_path_factory):
 
 
 @pytest.fixture
-def machines(tmp_path, scheduler):
+def machines(tmp_path, shared_scheduler):
     """Workers of this test alone at the shared scheduler."""
-    found = Machines(tmp_path, port=scheduler.port)
+    found = Machines(tmp_path, address=shared_scheduler.address)
     yield found
     found.stop()
 
@@ -333,18 +337,6 @@ def own_machines(tmp_path):
     found = Machines(tmp_path)
     yield found
     found.stop()
-
-
-@pytest.fixture
-def unshared(monkeypatch):
-    """Workers do not see the study's folder: they look for another one."""
-
-    @contextmanager
-    def mark(self):
-        self.root.mkdir(parents=True, exist_ok=True)
-        yield str(self.root / ".nowhere"), "nothing"
-
-    monkeypatch.setattr(cluster._Handout, "_mark", mark)
 
 
 def in_background(call):
@@ -388,7 +380,7 @@ def test_worker_killed_in_training_costs_at_most_one_resume_period(machines, tmp
     first = machines.start_worker("a")
     root, trace = tmp_path / "runs", tmp_path / "trace"
     said = []
-    value = in_background(lambda: local.run(jobs(root, 2, 9, 0.3, trace=str(trace)), machines.address, said.append))
+    value = in_background(lambda: dispatch.run(jobs(root, 2, 9, 0.3, trace=str(trace)), machines.address, said.append))
     until(lambda: epochs_of(root) >= 6)
     first.kill()
     machines.start_worker("b")
@@ -399,26 +391,12 @@ def test_worker_killed_in_training_costs_at_most_one_resume_period(machines, tmp
     assert not list(root.glob(".cluster-*"))
 
 
-def test_results_and_resume_state_travel_where_no_folder_is_shared(machines, tmp_path, unshared):
-    first = machines.start_worker("a")
-    root, trace = tmp_path / "runs", tmp_path / "trace"
-    value = in_background(lambda: local.run(jobs(root, 1, 12, 0.6, trace=str(trace)), machines.address))
-    until(lambda: (root / f"{0:016x}" / "resume.npz").exists())
-    first.kill()
-    machines.start_worker("b")
-    assert value() == {}
-    assert_all_finished(root, 1, trace, repeated=1)
-    assert {p.name for p in (root / f"{0:016x}").iterdir()} - {"log.txt", ".lock"} == set(FILES)
-    assert not list((tmp_path / "cache-b" / "cluster" / "runs").iterdir())
-    assert len(trained(trace)) == 12 and trained(trace)[f"{0:016x}", "1"] == 1
-
-
 def test_process_that_hangs_is_ended_and_tried_again(machines, tmp_path):
     machines.start_worker("a")
     root, trace = tmp_path / "runs", tmp_path / "trace"
     assert (
-        local.run(
-            jobs(root, 1, 3, 0.1, trace=str(trace), hang=str(tmp_path / "hangs"), stall_seconds=2), machines.address
+        dispatch.run(
+            jobs(root, 1, 3, 0.1, trace=str(trace), hang=str(tmp_path / "hangs"), stall_seconds=10), machines.address
         )
         == {}
     )
@@ -430,7 +408,9 @@ def test_scheduler_restarted_and_workers_back(own_machines, tmp_path):
     own_machines.start_worker("a")
     root, trace = tmp_path / "runs", tmp_path / "trace"
     said = []
-    value = in_background(lambda: local.run(jobs(root, 2, 8, 0.3, trace=str(trace)), own_machines.address, said.append))
+    value = in_background(
+        lambda: dispatch.run(jobs(root, 2, 8, 0.3, trace=str(trace)), own_machines.address, said.append)
+    )
     until(lambda: epochs_of(root) >= 2)
     own_machines.scheduler.kill()
     own_machines.scheduler.wait()
@@ -445,25 +425,25 @@ def test_client_killed_and_back_trains_nothing_twice(machines, tmp_path):
     machines.start_worker("a")
     root, trace = tmp_path / "runs", tmp_path / "trace"
     code = (
-        f"from lfwstudy.runs import local\nfrom tools import cluster_load\n"
-        f"local.run(cluster_load.jobs({str(root)!r}, 2, 8, 0.3, trace={str(trace)!r}), {machines.address!r})"
+        f"from lfwstudy.runs import dispatch\nfrom tools import cluster_load\n"
+        f"dispatch.run(cluster_load.jobs({str(root)!r}, 2, 8, 0.3, trace={str(trace)!r}), {machines.address!r})"
     )
     client = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stderr=subprocess.DEVNULL)
     until(lambda: epochs_of(root, 1) >= 2)
     client.kill()
     client.wait()
-    left = [job for job in jobs(root, 2, 8, 0.3, trace=str(trace)) if not Store(root).is_finished(job["run"])]
+    left = [job for job in jobs(root, 2, 8, 0.3, trace=str(trace)) if not Store(root).is_finished(job.run)]
     assert len(left) == 1
-    assert local.run(left, machines.address) == {}
+    assert dispatch.run(left, machines.address) == {}
     assert_all_finished(root, 2, trace, repeated=1)
     assert not list(root.glob(".cluster-*"))
 
 
 @pytest.mark.long
 def test_lost_scheduler_is_said_with_what_is_missing(own_machines, tmp_path, monkeypatch):
-    monkeypatch.setattr(cluster, "PATIENCE_SECONDS", 3)
+    monkeypatch.setattr(scheduler, "PATIENCE_SECONDS", 3)
     own_machines.start_worker("a")
-    value = in_background(lambda: local.run(jobs(tmp_path / "runs", 2, 50, 0.2), own_machines.address))
+    value = in_background(lambda: dispatch.run(jobs(tmp_path / "runs", 2, 50, 0.2), own_machines.address))
     until(lambda: epochs_of(tmp_path / "runs") >= 1)
     own_machines.scheduler.kill()
     failures = value()
@@ -472,10 +452,10 @@ def test_lost_scheduler_is_said_with_what_is_missing(own_machines, tmp_path, mon
 
 
 def test_a_run_that_fits_nowhere_says_what_it_needs(machines, tmp_path, monkeypatch):
-    monkeypatch.setattr(cluster, "PATIENCE_SECONDS", 2)
+    monkeypatch.setattr(scheduler, "PATIENCE_SECONDS", 2)
     machines.start_worker("a", "--memory-limit", "1 GiB")
-    until(lambda: "Registered to" in (tmp_path / "worker-a.log").read_text())
-    failures = local.run([*jobs(tmp_path / "runs", 1, 1, memory=9 * GIB)], machines.address)
+    machines.told("worker-a", "Registered (to)")
+    failures = dispatch.run([*jobs(tmp_path / "runs", 1, 1, memory=9 * GIB)], machines.address)
     assert "9.0 GiB" in failures[f"{0:016x}"] and "--memory-limit" in failures[f"{0:016x}"]
 
 
@@ -491,11 +471,9 @@ def foreign(tmp_path):
     """Environments of workers that cannot train what the study asks, by what is said of them."""
     for name in ("other", "older"):
         shutil.copytree(ROOT / "lfwstudy", tmp_path / name / "lfwstudy", ignore=shutil.ignore_patterns("__pycache__"))
-    with open(tmp_path / "other" / "lfwstudy" / "train.py", "a") as file:
+    with open(tmp_path / "other" / "lfwstudy" / "training" / "trainer.py", "a") as file:
         file.write("# another revision\n")
-    (tmp_path / "older" / "lfwstudy" / "cluster_worker.py").write_text(
-        "def train_here(job, attempt, topic, mark): pass\n"
-    )
+    (tmp_path / "older" / "lfwstudy" / "runs" / "cluster" / "versions.py").write_text("def versions_here(): pass\n")
     (tmp_path / "python").mkdir()
     (tmp_path / "python" / "sitecustomize.py").write_text(
         "import platform\nplatform.python_version_tuple = lambda: ('3', '99', '0')\n"
@@ -517,58 +495,67 @@ def foreign(tmp_path):
 def test_workers_with_another_package_are_named_and_get_no_run(machines, foreign, tmp_path):
     workers = [machines.start_worker(number, **environment) for number, environment in enumerate(foreign.values())]
     until(lambda: all("Registered to" in (tmp_path / f"worker-{n}.log").read_text() for n in range(len(workers))))
-    failures = local.run(jobs(tmp_path / "runs", 1, 2, 0.05), machines.address)
+    failures = dispatch.run(jobs(tmp_path / "runs", 1, 2, 0.05), machines.address)
     message = failures[f"{0:016x}"]
     assert re.search(r"no worker can train it: worker tcp://127.0.0.1:\d+ is not used", message)
     assert "install the same versions" in message and "\n" not in message and len(message) < 500
     view = (tmp_path / "cluster.txt").read_text()
     assert all(re.search(f"set aside .*({said})", view) for said in foreign)
     machines.start_worker("good")
-    until(lambda: "Registered to" in (tmp_path / "worker-good.log").read_text())
+    machines.told("worker-good", "Registered (to)")
     told = []
-    assert local.run(jobs(tmp_path / "runs", 1, 4, 0.5), machines.address, told.append) == {}
+    assert dispatch.run(jobs(tmp_path / "runs", 1, 4, 0.5), machines.address, told.append) == {}
     assert any("is not used: " in line for line in told)
     assert all(worker.poll() is None for worker in workers)  # each was asked, and sent no task that it cannot read
 
 
 def test_a_scheduler_that_lacks_the_package_is_named(tmp_path):
-    machines = Machines(tmp_path, port=free_port())
-    machines.start_scheduler(**without_package(tmp_path / "without"))
+    machines = Machines(tmp_path, **without_package(tmp_path / "without"))
     try:
         with pytest.raises(
             ConfigError, match="the scheduler at .* cannot run this study's tasks .*No module named 'lfwstudy'"
         ):
-            local.run(jobs(tmp_path / "runs", 1), machines.address)
+            dispatch.run(jobs(tmp_path / "runs", 1), machines.address)
     finally:
         machines.stop()
 
 
 def test_a_workers_own_port_is_not_a_schedulers(machines, tmp_path):
-    port = free_port()
-    machines.start_worker("a", "--worker-port", port)
-    until(lambda: "Registered to" in (tmp_path / "worker-a.log").read_text())
+    machines.start_worker("a")
+    address = machines.told("worker-a", r"Start worker at:\s+(\S+)")
     with pytest.raises(ConfigError, match="a Dask worker listens there, not the scheduler"):
-        local.run(jobs(tmp_path / "runs", 1), f"tcp://127.0.0.1:{port}")
+        dispatch.run(jobs(tmp_path / "runs", 1), address)
 
 
 def test_a_cluster_without_workers_is_said_at_once_and_in_the_end(machines, tmp_path, monkeypatch):
-    monkeypatch.setattr(cluster, "PATIENCE_SECONDS", 5)
+    monkeypatch.setattr(scheduler, "PATIENCE_SECONDS", 5)
     told = []
-    assert f"dask worker {machines.address}" in cluster.describe(machines.address)
-    failures = local.run(jobs(tmp_path / "runs", 1), machines.address, told.append)
+    assert f"dask worker {machines.address}" in client.describe(machines.address)
+    failures = dispatch.run(jobs(tmp_path / "runs", 1), machines.address, told.append)
     assert any(f"no worker has joined, start one with `dask worker {machines.address}" in line for line in told)
     assert f"no worker; start one with `dask worker {machines.address}" in failures[f"{0:016x}"]
 
 
-def test_a_worker_that_ends_when_asked_is_asked_again_and_told_of(tmp_path, monkeypatch):
-    study = cluster._Handout(jobs(tmp_path / "runs", 1), None)
-    study.workers = {"tcp://a:1": described()}
-    study.verdicts["tcp://a:1"] = None
-    study._take_in("tcp://a:1", OSError("connection closed"))
-    assert not study.verdicts and "tcp://a:1 does not answer (connection closed)" in study.trouble
-    study.verdicts["tcp://a:1"] = None
-    study._take_in("tcp://a:1", "")
-    assert list(study._usable()) == ["tcp://a:1"]
+def test_a_worker_that_ends_when_asked_is_asked_again_and_told_of():
+    known = workers.Workers(("path", "content"))
+    known.present = {"tcp://a:1": {**described(), "local_directory": "one"}}
+    key = ("tcp://a:1", "one")
+    known._known[key] = workers.Known()
+    known.take_in(key, OSError("connection closed"))
+    assert not known._known and "tcp://a:1 does not answer (connection closed)" in known.trouble
+    known._known[key] = workers.Known()
+    known.take_in(key, ("a-machine", ""))
+    assert list(known.usable()) == ["tcp://a:1"] and known.host("tcp://a:1") == "a-machine"
+
+
+def test_a_worker_set_aside_is_asked_again_once_it_was_mended_and_restarted():
+    known = workers.Workers(("path", "content"))
+    known.present = {"tcp://a:1": {**described(), "local_directory": "one"}}
+    known.set_aside("tcp://a:1", "No space left on device")
+    assert known.usable() == {} and known.hopeless()
+    known.present["tcp://a:1"]["local_directory"] = "two"
+    known._known["tcp://a:1", "two"] = workers.Known("a-machine", "")
+    assert list(known.usable()) == ["tcp://a:1"] and not known.hopeless()
 
 
 def most_at_once(root, value):
@@ -586,20 +573,17 @@ def most_at_once(root, value):
 @pytest.mark.long
 def test_declared_memory_bounds_how_many_run_at_once_the_stride_stage_included(machines, tmp_path, monkeypatch):
     """Networks of 304 M parameters: never on the small worker, two at once on one with four threads and 24 GB."""
-    monkeypatch.setattr(cluster, "PATIENCE_SECONDS", 2)
+    monkeypatch.setattr(scheduler, "PATIENCE_SECONDS", 2)
     wide = RunConfig().change({"model.pool1_stride": 1, "training.epochs": 12})
-    made = [
-        {name: value for name, value in job.items() if name != "memory"}
-        for job in jobs(tmp_path / "runs", 5, 12, 0.3, config=wide.to_dict())
-    ]
+    made = jobs(tmp_path / "runs", 5, 12, 0.3, config=wide, memory=None)
     machines.start_worker("small", "--nthreads", 4, "--resources", "MEMORY=4e9 CORES=4")
-    until(lambda: "Registered to" in (tmp_path / "worker-small.log").read_text())
-    failures = local.run(made[:1], machines.address)
-    size = f"{cluster.memory_of(wide) / GIB:.1f} GiB"
+    machines.told("worker-small", "Registered (to)")
+    failures = dispatch.run(made[:1], machines.address)
+    size = f"{needs.memory_of(wide) / GIB:.1f} GiB"
     assert f"no worker has the {size}" in failures[f"{0:016x}"] and not list((tmp_path / "runs").glob("*/result.json"))
     machines.start_worker("large", "--nthreads", 4, "--resources", "MEMORY=24e9 CORES=4")
-    until(lambda: "Registered to" in (tmp_path / "worker-large.log").read_text())
-    assert most_at_once(tmp_path / "runs", in_background(lambda: local.run(made, machines.address))) == 2
+    machines.told("worker-large", "Registered (to)")
+    assert most_at_once(tmp_path / "runs", in_background(lambda: dispatch.run(made, machines.address))) == 2
 
 
 @pytest.mark.long
@@ -607,7 +591,7 @@ def test_each_gpu_serves_one_run_at_a_time(machines, tmp_path):
     """By what the processes are told to see; there is no GPU here."""
     root, seen = tmp_path / "runs", tmp_path / "trace"
     machines.start_worker("a", "--nthreads", 4, "--resources", "GPU=2 CORES=8", CUDA_VISIBLE_DEVICES="3,5")
-    value = in_background(lambda: local.run(jobs(root, 4, 8, 0.3, trace=str(seen)), machines.address))
+    value = in_background(lambda: dispatch.run(jobs(root, 4, 8, 0.3, trace=str(seen)), machines.address))
     assert most_at_once(root, value) == 2
     devices = {}
     for line in seen.read_text().splitlines():
@@ -640,20 +624,20 @@ def certificates(tmp_path):
 
 
 @pytest.mark.long
-def test_certificates_of_dasks_configuration_are_used(certificates, tmp_path, monkeypatch, unshared):
+def test_certificates_of_dasks_configuration_are_used(certificates, tmp_path, monkeypatch):
     for name, value in certificates.items():
         monkeypatch.setenv(f"DASK_DISTRIBUTED__COMM__TLS__{name.upper().replace('.', '__').replace('-', '_')}", value)
     machines = Machines(tmp_path, protocol="tls")
     try:
         machines.start_worker("a")
         with dask.config.set({f"distributed.comm.tls.{name}": value for name, value in certificates.items()}):
-            assert local.run(jobs(tmp_path / "runs", 1, 6, 0.1), machines.address) == {}
+            assert dispatch.run(jobs(tmp_path / "runs", 1, 6, 0.1), machines.address) == {}
         assert Store(tmp_path / "runs").is_finished(f"{0:016x}")
         with pytest.raises(ConfigError, match="are the certificates right"):
-            local.run(jobs(tmp_path / "none", 1), machines.address)
-        monkeypatch.setattr(cluster, "CONNECT_SECONDS", 2)
+            dispatch.run(jobs(tmp_path / "none", 1), machines.address)
+        monkeypatch.setattr(scheduler, "CONNECT_SECONDS", 2)
         with pytest.raises(ConfigError, match="no Dask scheduler answers"):  # nobody talks to it without
-            local.run(jobs(tmp_path / "none", 1), machines.address.replace("tls", "tcp"))
+            dispatch.run(jobs(tmp_path / "none", 1), machines.address.replace("tls", "tcp"))
     finally:
         machines.stop()
 
@@ -668,38 +652,25 @@ def numbers(folder):
 
 
 @pytest.mark.long
-def test_training_killed_with_its_worker_ends_with_the_numbers_of_an_undisturbed_one(
-    machines, tmp_path, tiny, unshared
-):
+def test_training_killed_with_its_worker_ends_with_the_numbers_of_an_undisturbed_one(machines, tmp_path, tiny):
     config = tiny.change({"training.epochs": 14})
     digest = load_pairs(config.data).digest(prepare_bank(config.data))
     run = config.identify(0, "float32", digest)
-    job = {
-        "task": "train",
-        "run": run,
-        "config": config.to_dict(),
-        "seed": 0,
-        "precision": "float32",
-        "data_dir": "",
-        "data_digest": digest,
-        "score_test": True,
-        "keep_weights": False,
-        "title": "real",
-        "epochs": 14,
-        "threads": 1,
-    }
-    here, there = ({**job, "folder": str(tmp_path / place / "runs" / run)} for place in ("here", "there"))
+    here, there = (
+        Job(run, config, tmp_path / place / "runs" / run, data_digest=digest, title="real")
+        for place in ("here", "there")
+    )
     first = machines.start_worker("a")
-    value = in_background(lambda: local.run([there], machines.address))
-    until(lambda: (Path(there["folder"]) / "resume.npz").exists())
+    value = in_background(lambda: dispatch.run([there], machines.address))
+    until(lambda: (there.folder / "resume.npz").exists())
     first.kill()
-    assert not (Path(there["folder"]) / "result.json").exists()
+    assert not (there.folder / "result.json").exists()
     machines.start_worker("b")
     assert value() == {}
-    told = (Path(there["folder"]) / "log.txt").read_text()
+    told = (there.folder / "log.txt").read_text()
     assert "epoch  14/14" in told and "epoch   1/14" not in told  # it went on, and did not begin anew
-    assert local.run([here]) == {}
-    assert numbers(here["folder"]) == numbers(there["folder"])
+    assert dispatch.run([here]) == {}
+    assert numbers(here.folder) == numbers(there.folder)
 
 
 @pytest.mark.long
@@ -767,82 +738,34 @@ needs_namespaces = pytest.mark.skipif(
 
 
 @needs_namespaces
-def test_full_disk_on_one_worker_leaves_the_runs_to_the_others(machines, tmp_path):
-    """One worker sees another, full file system where its cache is, and not the study's folder."""
-    root, trace = tmp_path / "runs", tmp_path / "trace"
-    root.mkdir()
-    hidden = tmp_path / "cache-full"
-    hidden.mkdir()
-    full = machines.start_worker(
-        "full",
-        before=(
-            "unshare",
-            "--mount",
-            "bash",
-            "-c",
-            f"mount -t tmpfs tmpfs {root}; mount -t tmpfs -o size=4k tmpfs {hidden}; "
-            f'yes 2>/dev/null > {hidden}/filler; exec "$@"',
-            "worker",
-        ),
-    )
-    machines.start_worker("good")
+@pytest.mark.long
+def test_full_disk_on_one_worker_leaves_the_runs_to_the_others(machines, tmp_path, tiny):
+    """The cache of one worker, where it keeps its images, is on another, full file system."""
+    root, full = tmp_path / "runs", tmp_path / "cache-full"
+    full.mkdir()
+    digest = load_pairs(tiny.data).digest(prepare_bank(tiny.data))
+    hidden = f'mount -t tmpfs -o size=4k tmpfs {full}; yes 2>/dev/null > {full}/filler; exec "$@"'
+    machines.start_worker("full", before=("unshare", "--mount", "bash", "-c", hidden, "worker"))
+    machines.start_worker("good", LFWSTUDY_CACHE=os.environ["LFWSTUDY_CACHE"])
     until(lambda: all("Registered to" in (tmp_path / f"worker-{name}.log").read_text() for name in ("full", "good")))
-    assert local.run(jobs(root, 3, 2, 0.2, trace=str(trace)), machines.address) == {}
-    assert full.poll() is None and "No space left on device" in (tmp_path / "cluster.txt").read_text()
-    assert_all_finished(root, 3, trace)
+    assert dispatch.run(jobs(root, 3, config=tiny, pause=0.2, data_digest=digest), machines.address) == {}
+    assert "No space left on device" in (tmp_path / "cluster.txt").read_text()
+    assert all(Store(root).is_finished(f"{n:016x}") for n in range(3))
 
 
 @needs_namespaces
-@pytest.mark.long
-def test_two_workers_of_a_machine_receive_the_pictures_once_and_train_the_same(machines, tmp_path, tiny, faces):
-    """Neither the pictures nor the study's folder are on the machine; the local executor's numbers come out."""
-    config = tiny.change({"data.dataset": "lfw-a", "data.pairs_per_class": 16, "training.batch_size": 8})
-    pairs, bank = load_pairs(config.data, str(faces)), prepare_bank(config.data, str(faces))
-    made = [
-        {
-            "task": "train",
-            "run": config.identify(seed, "float32", pairs.digest(bank)),
-            "config": config.to_dict(),
-            "seed": seed,
-            "precision": "float32",
-            "data_dir": str(faces),
-            "data_digest": pairs.digest(bank),
-            "score_test": True,
-            "keep_weights": True,
-            "title": f"seed {seed}",
-            "epochs": 3,
-            "threads": 1,
-        }
-        for seed in (0, 1)
-    ]
-    here, there = (
-        [{**job, "folder": str(tmp_path / place / "runs" / job["run"])} for job in made] for place in ("here", "there")
+def test_a_worker_without_the_studys_folder_is_named_at_once(machines, tmp_path):
+    root, elsewhere = tmp_path / "study" / "runs", tmp_path / "study"
+    root.mkdir(parents=True)
+    machines.start_worker(
+        "a", before=("unshare", "--mount", "bash", "-c", f'mount -t tmpfs tmpfs {elsewhere}; exec "$@"', "worker")
     )
-    (tmp_path / "there" / "runs").mkdir(parents=True)
-    for name in "ab":
-        machines.start_worker(
-            name,
-            LFWSTUDY_CACHE=str(tmp_path / "cache"),
-            before=(
-                "unshare",
-                "--mount",
-                "bash",
-                "-c",
-                f'mount -t tmpfs tmpfs {faces}; mount -t tmpfs tmpfs {tmp_path / "there"}; exec "$@"',
-                "worker",
-            ),
-        )
-    assert local.run(there, machines.address) == {}
-    assert local.run(here) == {}
-    for one, other in zip(here, there):
-        assert one["run"] == other["run"] and Path(other["folder"], "model.keras").stat().st_size > 0
-        assert (
-            Path(one["folder"], "predictions.csv").read_bytes() == Path(other["folder"], "predictions.csv").read_bytes()
-        )
-        first, second = (read_csv(Path(job["folder"], "history.csv")) for job in (one, other))
-        assert [{**row, "seconds": ""} for row in first] == [{**row, "seconds": ""} for row in second]
-    assert [p.name for p in (tmp_path / "cache" / "cluster" / "runs").iterdir()] == []
-    assert len(list((tmp_path / "cache" / "cluster").glob("data-*"))) == 1
+    machines.told("worker-a", "Registered (to)")
+    (told,) = dispatch.run(jobs(root, 1, 1), machines.address).values()
+    assert f"it does not see the study's folder {elsewhere}" in told and "--out" in told and "\n" not in told
+    machines.start_worker("b")
+    assert dispatch.run(jobs(root, 2, 1), machines.address) == {}
+    assert "set aside            tcp://127.0.0.1" in (tmp_path / "study" / "cluster.txt").read_text()
 
 
 @pytest.mark.long
@@ -850,7 +773,7 @@ def test_worker_that_stands_still_loses_its_run_to_another(machines, tmp_path):
     """The scheduler drops a worker that is silent, its training ends with the lease, another worker goes on."""
     still = machines.start_worker("a")
     root, trace = tmp_path / "runs", tmp_path / "trace"
-    value = in_background(lambda: local.run(jobs(root, 1, 60, 0.3, trace=str(trace), lease=4), machines.address))
+    value = in_background(lambda: dispatch.run(jobs(root, 1, 60, 0.3, trace=str(trace), lease=4), machines.address))
     until(lambda: epochs_of(root) >= 6)
     still.send_signal(signal.SIGSTOP)
     machines.start_worker("b")
@@ -881,25 +804,19 @@ def network():
 
 @needs_namespaces
 @pytest.mark.long
-@pytest.mark.parametrize("shared", [True, False])
-def test_cut_network_costs_at_most_one_resume_period(network, tmp_path, shared, request):
-    """A worker behind the cut goes on for a moment; where the folder is shared the run's lock keeps a second one waiting."""
-    if not shared:
-        request.getfixturevalue("unshared")
+def test_cut_network_costs_at_most_one_resume_period(network, tmp_path):
+    """A worker behind the cut trains on for a moment; the run's lock keeps a second one waiting."""
     name, host, link = network
     machines = Machines(tmp_path, host)
     try:
         machines.start_worker("cut", before=("ip", "netns", "exec", name))
         root, trace = tmp_path / "runs", tmp_path / "trace"
-        value = in_background(lambda: local.run(jobs(root, 2, 100, 0.3, trace=str(trace)), machines.address))
+        value = in_background(lambda: dispatch.run(jobs(root, 2, 100, 0.3, trace=str(trace)), machines.address))
         until(lambda: epochs_of(root) >= 6)
         subprocess.run(["ip", "link", "set", link, "down"], check=True)
         machines.start_worker("b")
         assert value() == {}
-        if shared:
-            assert_all_finished(root, 2, trace, repeated=1)
-        # Without a shared folder the machine behind the cut trains in vain until it notices.
-        assert all(Store(root).is_finished(f"{n:016x}") for n in range(2))
+        assert_all_finished(root, 2, trace, repeated=1)
         assert all(times <= 2 for times in trained(trace).values())
     finally:
         machines.stop()

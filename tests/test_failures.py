@@ -1,5 +1,6 @@
 """Where the machine fails: what failed is named, what is finished stays, what does not depend on it goes on."""
 
+import errno
 import json
 import os
 import re
@@ -8,18 +9,21 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import psutil
 import pytest
 
 from lfwstudy import workflow
-from lfwstudy.errors import RunError
+from lfwstudy.errors import ConfigError, DataError
 from lfwstudy.report import notebooks, pages
-from lfwstudy.runs import local
+from lfwstudy.runs import training_process
+from lfwstudy.runs.failure import Failure, TrainingError
+from lfwstudy.runs.process import train_in_process
 from lfwstudy.runs.store import Store
 from lfwstudy.study.settings import Settings
 from lfwstudy.study.study import Study
-from lfwstudy.system.files import read_csv
+from lfwstudy.system.files import locked, read_csv
 
 
 @pytest.fixture
@@ -45,14 +49,15 @@ def job_of(study, **changes):
     if changes:
         config = spec.config.change(changes)
         run = config.identify(0, "float32", study.data(config.data)[2])
-        job |= {"config": config.to_dict(), "run": run, "folder": str(study.store.folder(run)), "title": "changed"}
+        return replace(job, config=config, run=run, folder=study.store.folder(run), title="changed")
     return job
 
 
 def test_a_full_disk_is_named(faces, small_disk):
     study = study_of(faces, small_disk / "out")
-    with pytest.raises(RunError, match="No space left|disk is full"):
-        local.train_in_process(job_of(study))
+    with pytest.raises(TrainingError, match="No space left") as error:
+        train_in_process(job_of(study))
+    assert error.value.failure.kind == "disk"
     assert not any(study.store.is_finished(run) for run in study.store.ids())
     for path in small_disk.rglob("*.json"):
         json.loads(path.read_text())
@@ -84,21 +89,55 @@ def test_a_folder_without_permission_is_one_line(faces, tmp_path):
     assert not list((tmp_path / "closed").iterdir())
 
 
-def test_what_ended_a_training_stays_in_its_log(faces, tmp_path):
-    """A process that is killed says nothing itself; the command, another process than its parent, tells from the log."""
+def test_what_ended_a_training_stays_in_its_folder(faces, tmp_path):
+    """A process that is killed says nothing itself; the command, another process than its parent, tells from the record."""
     study = study_of(faces, tmp_path / "out")
     job = job_of(study)
-    with pytest.raises(RunError, match="ended by signal 9 .out of memory.*; log: "):
-        local.train_in_process(job, watch=lambda process: process.kill())
+    with pytest.raises(TrainingError, match="ended by signal 9 .out of memory.*; log: "):
+        train_in_process(job, watch=lambda process: process.kill())
     spec = study.climb()[0].candidates[0].specs[0]
     assert study.why_unfinished(spec) == "its process was ended by signal 9 (out of memory?)"
+
+
+@pytest.mark.parametrize(
+    "error, kind",
+    [
+        (MemoryError("x"), "memory"),
+        (OSError(errno.ENOSPC, "No space left on device"), "disk"),
+        (OSError(errno.EMFILE, "Too many open files"), "machine"),
+        (ModuleNotFoundError("No module named 'h5py'"), "machine"),
+        (DataError("no images"), "data"),
+        (ConfigError("no such setting"), "input"),
+        (BlockingIOError(), "busy"),
+        (KeyError("No space left on device"), "crash"),
+    ],
+)
+def test_failures_are_told_apart_by_what_they_are(error, kind):
+    assert Failure.of(error).kind == kind
+
+
+def test_a_bug_is_recorded_and_keeps_its_traceback(faces, tmp_path, monkeypatch, capsys):
+    job = job_of(study_of(faces, tmp_path / "out"))
+    job.folder.mkdir(parents=True)
+    monkeypatch.setattr(training_process, "load_pairs", lambda *_: {}["none"])
+    with pytest.raises(KeyError):
+        training_process.run_job(job)
+    assert Failure.read(job.folder) == Failure("crash", "KeyError: 'none'")
+
+
+def test_another_process_at_the_run_is_said_and_its_folder_left_alone(faces, tmp_path):
+    job = replace(job_of(study_of(faces, tmp_path / "out")), patience=0)
+    with locked(job.folder / ".lock"), pytest.raises(TrainingError, match="another process trains it") as error:
+        train_in_process(job)
+    assert error.value.failure.kind == "busy" and Failure.read(job.folder) is None
 
 
 LIMITED = """
 import json, resource, sys
 from lfwstudy.runs import local
+from lfwstudy.runs.job import Job
 resource.setrlimit(resource.RLIMIT_AS, (12 << 30, 12 << 30))
-print(json.dumps(local.run(json.loads(sys.stdin.read()))))
+print(json.dumps(local.run([Job.read(path) for path in sys.argv[1:]])))
 """
 
 
@@ -107,13 +146,14 @@ def test_a_variant_that_needs_too_much_memory_fails_alone(faces, tmp_path):
     """A network of some sixty GiB under a limit of twelve, next to one that fits."""
     study = study_of(faces, tmp_path / "out")
     jobs = [job_of(study, **{"model.width": 4.0, "model.pool1_stride": 1, "data.side": 105}), job_of(study)]
-    done = subprocess.run(
-        [sys.executable, "-c", LIMITED], input=json.dumps(jobs), capture_output=True, text=True, timeout=300
-    )
+    paths = [tmp_path / f"{job.run}.json" for job in jobs]
+    for job, path in zip(jobs, paths):
+        job.write(path)
+    done = subprocess.run([sys.executable, "-c", LIMITED, *paths], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     failures = json.loads(done.stdout)
-    assert list(failures) == [jobs[0]["run"]] and "memory" in failures[jobs[0]["run"]], failures
-    assert study.store.is_finished(jobs[1]["run"]) and not study.store.is_finished(jobs[0]["run"])
+    assert list(failures) == [jobs[0].run] and "memory" in failures[jobs[0].run], failures
+    assert study.store.is_finished(jobs[1].run) and not study.store.is_finished(jobs[0].run)
 
 
 def notebook(folder, name, *cells):

@@ -1,6 +1,5 @@
 """Trainings forked from a warm server are those of processes started anew."""
 
-import json
 import os
 import re
 import signal
@@ -10,16 +9,16 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
 import pytest
 
-from lfwstudy.config import RunConfig
 from lfwstudy.data.prepare import prepare_bank
 from lfwstudy.data.protocols import load_pairs
-from lfwstudy.errors import RunError
-from lfwstudy.runs import forked, local
+from lfwstudy.runs import forked, local, process
+from lfwstudy.runs.failure import TrainingError
 from lfwstudy.study.settings import Settings
 from lfwstudy.study.study import Study
 from lfwstudy.system.files import read_csv, read_json
@@ -56,47 +55,55 @@ def test_a_forked_training_is_that_of_a_new_process(faces, tmp_path):
     for name in ("forked", "anew"):
         job = job_of(faces, tmp_path / name)
         assert forked.pays(job)
-        local.train_in_process(job, watch=None if name == "forked" else lambda process: None)
-        measured.append(of_a_run(Path(job["folder"])))
-        log = (Path(job["folder"]) / "log.txt").read_text()
+        process.train_in_process(job, watch=None if name == "forked" else lambda process: None)
+        measured.append(of_a_run(job.folder))
+        log = (job.folder / "log.txt").read_text()
         assert "epoch   1/" in log and "cudart" not in log.split("epoch   1/")[1]
     assert measured[0] == measured[1]
 
 
 def test_a_forked_training_that_fails_says_why(faces, tmp_path):
     job = job_of(faces, tmp_path / "out")
-    with pytest.raises(RunError, match="its data have changed meanwhile"):
-        local.train_in_process({**job, "run": "0" * 16})
+    with pytest.raises(TrainingError, match="its data have changed since"):
+        process.train_in_process(replace(job, run="0" * 16))
 
 
 def test_forked_trainings_side_by_side_and_one_that_is_killed(faces, tmp_path):
     jobs = [job_of(faces, tmp_path / str(number)) for number in range(4)]
     for number, job in enumerate(jobs):
-        job["run"] = job["run"] if number else "0" * 16  # of data that are not there
-        job["title"] = str(number)
+        changed = {} if number else {"run": "0" * 16}  # of data that are not there
+        jobs[number] = replace(job, title=str(number), **changed)
     assert {name: "changed" in told for name, told in local.run(jobs).items()} == {"0" * 16: True}
-    assert all((Path(job["folder"]) / "result.json").exists() for job in jobs[1:])
+    assert all((job.folder / "result.json").exists() for job in jobs[1:])
 
-    children = local._Children()
+    children = process.Children()
     job = job_of(faces, tmp_path / "killed")
-    Path(job["folder"]).mkdir(parents=True)
-    (Path(job["folder"]) / "job.json").write_text(json.dumps(job))
+    job.folder.mkdir(parents=True)
+    job.write(job.folder / "job.json")
     with open(tmp_path / "log.txt", "x") as log:
-        process = forked.Forked(Path(job["folder"]) / "job.json", log, local._thread_limits(1))
-    children.add(process)
-    assert process.poll() is None
+        training = forked.Forked(job.folder / "job.json", log, process.thread_limits(1))
+    children.add(training)
+    assert training.poll() is None
     with pytest.raises(subprocess.TimeoutExpired):
-        process.wait(0)
-    process.kill()
-    assert process.wait() == process.poll() == -signal.SIGKILL
+        training.wait(0)
+    training.kill()
+    assert training.wait() == training.poll() == -signal.SIGKILL
     children.stop()
 
     forked._server.kill()
     forked._server.wait()
-    local.train_in_process(job_of(faces, tmp_path / "after"))  # by another server
+    process.train_in_process(job_of(faces, tmp_path / "after"))  # by another server
 
 
-PARENT = "import json, sys; from lfwstudy.runs import local; local.train_in_process(json.loads(sys.argv[1]))"
+# A study, which ends with this process.
+PARENT = """
+import sys, threading
+from lfwstudy.system.processes import end_with_parent
+from lfwstudy.runs.job import Job
+from lfwstudy.runs.process import train_in_process
+threading.Thread(target=end_with_parent, daemon=True).start()
+train_in_process(Job.read(sys.argv[1]))
+"""
 
 
 @pytest.mark.parametrize(
@@ -112,7 +119,8 @@ PARENT = "import json, sys; from lfwstudy.runs import local; local.train_in_proc
 def test_a_training_its_server_and_its_parent_end_with_each_other(faces, tmp_path, who, number, told):
     """Whichever of a study's processes ends, no other trains on; what trained goes on from its resume state."""
     job = endless(job_of(faces, tmp_path / "out"))
-    folder = Path(job["folder"])
+    folder = job.folder
+    job.write(tmp_path / "job.json")
 
     def wait_for(condition):
         until = time.monotonic() + DEADLINE
@@ -123,7 +131,11 @@ def test_a_training_its_server_and_its_parent_end_with_each_other(faces, tmp_pat
     @contextmanager
     def started():
         parent = subprocess.Popen(
-            [sys.executable, "-c", PARENT, json.dumps(job)], stderr=subprocess.PIPE, text=True, start_new_session=True
+            [sys.executable, "-c", PARENT, tmp_path / "job.json"],
+            stdin=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
         )
         try:
             yield parent
@@ -199,37 +211,38 @@ def test_a_server_waits_for_no_training_that_is_still_ending(tmp_path, monkeypat
 def test_a_script_without_the_usual_guard_is_not_imported_by_its_trainings(faces, tmp_path):
     script = tmp_path / "script.py"
     script.write_text(
-        "import json, sys\nfrom lfwstudy.runs import forked, local\njob = json.loads(sys.argv[1])\n"
+        "import sys\nfrom lfwstudy.runs import forked, local\nfrom lfwstudy.runs.job import Job\njob = Job.read(sys.argv[1])\n"
         "print('once', forked.pays(job), local.run([job]))\n"
     )
     job = job_of(faces, tmp_path / "out")
-    done = subprocess.run([sys.executable, script, json.dumps(job)], capture_output=True, text=True, timeout=DEADLINE)
-    assert done.stdout == "once True {}\n" and (Path(job["folder"]) / "result.json").exists(), done.stderr
+    job.write(tmp_path / "job.json")
+    done = subprocess.run(
+        [sys.executable, script, tmp_path / "job.json"], capture_output=True, text=True, timeout=DEADLINE
+    )
+    assert done.stdout == "once True {}\n" and (job.folder / "result.json").exists(), done.stderr
 
 
-def test_a_server_that_cannot_import_says_why(faces, tmp_path, monkeypatch):
+def test_where_the_server_cannot_import_the_trainings_own_log_says_why(faces, tmp_path, monkeypatch):
     for name in ("_server", "_requests"):
         monkeypatch.setattr(forked, name, None)
     (tmp_path / "h5py.py").write_text("raise ImportError('this one is broken')")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
-    with pytest.raises(RunError, match="status 1: ImportError: this one is broken"):
-        local.train_in_process(job_of(faces, tmp_path / "out"))
+    job = job_of(faces, tmp_path / "out")
+    with pytest.raises(TrainingError, match="requires the h5py module") as error:
+        process.train_in_process(job)
+    assert error.value.failure.kind == "machine" and "h5py" in (job.folder / "log.txt").read_text()
 
 
-@pytest.mark.parametrize("change", [{"threads": 0}, {"program": "lfwstudy.bench"}, {"environment": {"A": "1"}}])
+@pytest.mark.parametrize("change", [{"threads": 0}, {"program": "lfwstudy.bench"}, {"gpu": "0"}])
 def test_what_is_not_a_small_training_of_this_machine_starts_anew(faces, tmp_path, change, monkeypatch):
     job = job_of(faces, tmp_path / "out")
-    assert forked.pays(job) and not forked.pays({**job, **change})
+    assert forked.pays(job) and not forked.pays(replace(job, **change))
     monkeypatch.setenv("KERAS_BACKEND", "jax")
     assert not forked.pays(job)
 
 
 def endless(job):
     """The job with epochs without end."""
-    config = RunConfig.from_dict(job["config"]).change({"training.epochs": 10**5})
-    bank, pairs = prepare_bank(config.data, job["data_dir"]), load_pairs(config.data, job["data_dir"])
-    return {
-        **job,
-        "config": config.to_dict(),
-        "run": config.identify(job["seed"], job["precision"], pairs.digest(bank)),
-    }
+    config = job.config.change({"training.epochs": 10**5})
+    bank, pairs = prepare_bank(config.data, job.data_dir), load_pairs(config.data, job.data_dir)
+    return replace(job, config=config, run=config.identify(job.seed, job.precision, pairs.digest(bank)))

@@ -10,9 +10,10 @@ from test_study import finish_run, study, trained  # noqa: F401 (fixture)
 from lfwstudy.errors import StudyError
 from lfwstudy.report import notebooks, summary
 from lfwstudy.report.table import Table
-from lfwstudy.runs import local
+from lfwstudy.runs import dispatch
+from lfwstudy.runs.failure import Failure
 from lfwstudy.study.study import Study
-from lfwstudy.system.files import write_csv
+from lfwstudy.system.files import write_csv, write_json
 from lfwstudy.training.decisions import COLUMNS
 
 
@@ -67,7 +68,7 @@ def test_later_pages_say_that_the_first_stage_is_not_finished_and_why(tmp_path, 
 
 def test_a_stage_that_cannot_be_trained_says_why(tmp_path, monkeypatch):
     opened = study(tmp_path, "batchnorm")
-    monkeypatch.setattr(local, "run", lambda jobs, *_: {job["run"]: "base/base, seed 0: no memory" for job in jobs})
+    monkeypatch.setattr(dispatch, "run", lambda jobs, *_: {job.run: "base/base, seed 0: no memory" for job in jobs})
     with pytest.raises(
         StudyError, match=r"batchnorm could not be reached: stage base is not finished \(base: .*no memory\)"
     ):
@@ -83,7 +84,7 @@ def leave(opened, spec, what):
     if what in ("failed", "interrupted late"):
         write_csv(folder / "history.csv", COLUMNS, [dict.fromkeys(COLUMNS, 0.5) | {"epoch": n} for n in (1, 2, 3)])
     if what == "failed":
-        (folder / "log.txt").write_text(f"warning: x\nerror: its process failed with status 1: <b>{folder}</b> broke\n")
+        Failure("crash", f"its process failed with status 1: <b>{folder}</b> broke").write(folder)
         return f"its process failed with status 1: &lt;b&gt;out/runs/{spec.run}&lt;/b&gt; broke"
     if what == "damaged":
         folder.rename(folder.with_name(f"{spec.run}.damaged-1"))
@@ -120,12 +121,16 @@ def test_each_reason_is_said_once_with_the_runs_that_it_is_of(tmp_path, trained)
     assert "drop60: never started" in told and told.count("Not finished") == 1
 
 
-def test_a_long_log_is_cut(tmp_path, trained):  # noqa: F811
+def test_a_reason_from_a_folder_from_elsewhere_is_cut_and_printable(tmp_path, trained):  # noqa: F811
     opened = study(tmp_path, "base")
     spec = opened.climb()[0].candidates[0].specs[0]
     leave(opened, spec, "failed")
-    (opened.store.folder(spec.run) / "log.txt").write_text("error: " + "x" * 10_000 + "\x1b[31m\n")
-    assert len(opened.why_unfinished(spec)) == 300
+    record = opened.store.folder(spec.run) / "failure.json"
+    write_json(record, {"kind": "crash", "message": "\x1b[31m" + "x" * 10_000})
+    assert opened.why_unfinished(spec).startswith("\\x1b[31mxx") and len(opened.why_unfinished(spec)) == 300
+    for damaged in ("[]", "{", '{"kind": "crash", "message": 1}', '{"kind": "other", "message": "x"}'):
+        record.write_text(damaged)
+        assert opened.why_unfinished(spec).startswith("interrupted after epoch 3")
     shutil.rmtree(opened.store.root)
     assert opened.why_unfinished(spec) == "never started"
     assert opened.why_unfinished(spec, {spec.run: "no space\nleft"}) == "no space\\nleft"

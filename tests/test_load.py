@@ -236,8 +236,8 @@ def test_a_hundred_seeds_do_not_make_their_parents_grow(tmp_path, stand_in):
 HAND_OUT = """
 import sys
 import psutil
+from lfwstudy.runs.dispatch import run
 from tools.cluster_load import jobs
-from lfwstudy.runs.local import run
 for job in jobs(sys.argv[1], 300, pause=0):
     assert not run([job], show=len)
     print(psutil.Process().memory_info().rss / 2**20, flush=True)

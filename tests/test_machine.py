@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lfwstudy.config import RunConfig
 from lfwstudy.errors import DataError
-from lfwstudy.runs import local
+from lfwstudy.runs import local, process
+from lfwstudy.runs.job import Job
 from lfwstudy.system import backend, machine, precision, processes
 
 
@@ -110,7 +112,7 @@ def test_training_process_asks_for_large_pages_where_the_user_s_settings_do_not_
     monkeypatch.delenv("GLIBC_TUNABLES", raising=False)
     if own:
         monkeypatch.setenv("GLIBC_TUNABLES", own)
-    local.train_in_process({"folder": str(tmp_path / "run"), "threads": 0, "program": "tell_tunables"})
+    process.train_in_process(Job("run", RunConfig(), tmp_path / "run", threads=0, program="tell_tunables"))
     assert (tmp_path / "run" / "log.txt").read_text() == (own or "glibc.malloc.hugetlb=1") + "\n"
 
 
@@ -189,10 +191,10 @@ def test_pictures_are_decoded_and_drawn_on_as_many_threads_as_there_are_cores(mo
 
 
 def test_a_run_of_the_whole_machine_computes_with_as_many_threads_as_its_share_of_it(monkeypatch):
-    monkeypatch.setattr(local, "usable_cores", lambda: 8)
+    monkeypatch.setattr(process, "usable_cores", lambda: 8)
     for share, threads, limit in ((8, 0, None), (2, 0, "2"), (2, 1, "1")):
-        monkeypatch.setattr(local, "cores", lambda share=share: share)
-        assert local._thread_limits(threads).get("TF_NUM_INTRAOP_THREADS") == limit
+        monkeypatch.setattr(process, "cores", lambda share=share: share)
+        assert process.thread_limits(threads).get("TF_NUM_INTRAOP_THREADS") == limit
 
 
 @pytest.mark.parametrize(
@@ -203,21 +205,20 @@ def test_runs_share_the_cores_and_one_of_the_whole_machine_runs_alone(threads, m
 
     def stand_in(job, children):
         with lock:
-            began.append(job["run"])
-            running.append(job["threads"])
+            began.append(job.run)
+            running.append(job.threads)
             seen.append(list(running))
-        time.sleep(0.05)
+        until = time.monotonic() + 0.5
+        while len(running) < 2 and time.monotonic() < until:  # for another to begin
+            time.sleep(0.01)
         with lock:
-            running.remove(job["threads"])
+            running.remove(job.threads)
 
     monkeypatch.setattr(local, "train_in_process", stand_in)
     monkeypatch.setattr(local, "cores", lambda: 4)
-    jobs = [
-        {"run": str(n), "threads": t, "folder": str(tmp_path / str(n)), "title": str(n), "epochs": 1}
-        for n, t in enumerate(threads)
-    ]
+    jobs = [Job(str(n), RunConfig(), tmp_path / str(n), threads=t, title=str(n)) for n, t in enumerate(threads)]
     assert local.run(jobs) == {}
-    assert sorted(began) == [job["run"] for job in jobs]
+    assert sorted(began) == [job.run for job in jobs]
     assert all(len(at_once) == 1 or (sum(at_once) <= 4 and 0 not in at_once) for at_once in seen)
     assert max(map(len, seen), default=0) == (
         2 if threads not in ([0, 1], [0, 0], [0, 0, 1, 0], []) else len(threads) > 0

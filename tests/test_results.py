@@ -13,6 +13,7 @@ from lfwstudy import workflow
 from lfwstudy.data import registry
 from lfwstudy.errors import DataError, StudyError
 from lfwstudy.report.wording import NO_IMAGES
+from lfwstudy.runs.failure import Failure
 from lfwstudy.study import data as study_data
 from lfwstudy.study.results import Results
 from lfwstudy.study.settings import RESULT_COLUMNS
@@ -72,8 +73,8 @@ def test_what_is_half_finished_is_told_apart_without_images(tmp_path, trained, n
     opened.climb("base", train=True)
     opened.record_runs()
     planned = opened.next_runs()
-    (opened.store.folder(planned[0].run)).mkdir()
-    (opened.store.folder(planned[0].run) / "log.txt").write_text("error: out of memory\n")
+    opened.store.folder(planned[0].run).mkdir()
+    Failure("memory", "out of memory").write(opened.store.folder(planned[0].run))
     nothing_at_hand()
     results = kind.open(tmp_path / "out")
     base, stopping = results.climb()

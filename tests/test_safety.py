@@ -18,12 +18,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lfwstudy.config import RunConfig
 from lfwstudy.data.bank import load_bank
 from lfwstudy.data.pairs import is_name
 from lfwstudy.errors import DataError, StudyError, one_line
 from lfwstudy.report import pages
 from lfwstudy.report.table import Column, Table
-from lfwstudy.runs import local
+from lfwstudy.runs.job import Job
+from lfwstudy.runs.process import train_in_process
 from lfwstudy.study.settings import Settings
 from lfwstudy.study.study import Study
 from lfwstudy.system.files import cell, locked, write_csv, write_json
@@ -282,17 +284,8 @@ def test_links_in_a_folder_of_somebody_else_are_not_written_through(tmp_path, mo
         (tmp_path / "run" / name).symlink_to(mine)
     with pytest.raises(OSError), locked(tmp_path / "run" / ".lock"):
         pass
-    job = {
-        "task": "train",
-        "config": {"none": 1},
-        "run": "0" * 16,
-        "folder": str(tmp_path / "run"),
-        "threads": 1,
-        "seed": 0,
-        "data_dir": "",
-    }
     with pytest.raises(StudyError):
-        local.train_in_process(job)
+        train_in_process(Job("0" * 16, RunConfig(), tmp_path / "run"))
     assert mine.read_text() == "precious"
 
 

@@ -8,7 +8,7 @@ from lfwstudy import workflow
 from lfwstudy.errors import ConfigError, DataError, StudyError
 from lfwstudy.ladder import PROFILES, get_stage
 from lfwstudy.ladder.profiles import Profile
-from lfwstudy.runs import local
+from lfwstudy.runs import dispatch
 from lfwstudy.study.rungs import Candidate, Rung
 from lfwstudy.study.settings import RESULT_COLUMNS, Settings
 from lfwstudy.study.study import Study, open_study
@@ -69,32 +69,30 @@ def trained(monkeypatch):
     def run(jobs, cluster="", show=None):
         for job in jobs:
             done.append(job)
-            score, entropy = scores.get(job["title"].split(",")[0], (0.6, 0.65))
+            score, entropy = scores.get(job.title.split(",")[0], (0.6, 0.65))
             finish_run(job, score, entropy)
         return {}
 
-    monkeypatch.setattr(local, "run", run)
+    monkeypatch.setattr(dispatch, "run", run)
     return done, scores
 
 
 def finish_run(job, score, entropy):
     """A finished run's four files, with as little in them as there has to be."""
-    from pathlib import Path
-
-    folder = Path(job["folder"])
+    folder = job.folder
     folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / "config.json", {"run": job["run"], "config": job["config"], "seed": job["seed"]})
+    write_json(folder / "config.json", {"run": job.run, "config": job.config.to_dict(), "seed": job.seed})
     row = dict.fromkeys(COLUMNS, 0.5) | {"epoch": 1}
     write_csv(folder / "history.csv", COLUMNS, [row])
     pair = {"pair": 2, "left": "A_0001", "right": "A_0002", "label": 1, "score": 0.9, "score_at_best": 0.9}
-    sets = ["train", "val"] + (["test"] if job["score_test"] else [])
+    sets = ["train", "val"] + (["test"] if job.score_test else [])
     write_csv(folder / "predictions.csv", PREDICTION_COLUMNS, [{"set": s, **pair} for s in sets])
-    accuracy = {f"{s}_accuracy": 1.0 for s in sets} | ({} if job["score_test"] else {"test_accuracy": None})
+    accuracy = {f"{s}_accuracy": 1.0 for s in sets} | ({} if job.score_test else {"test_accuracy": None})
     write_json(
         folder / "result.json",
         {
-            "run": job["run"],
-            "seed": job["seed"],
+            "run": job.run,
+            "seed": job.seed,
             "status": "finished",
             "epochs_run": 1,
             "best_epoch": 1,
@@ -108,7 +106,7 @@ def finish_run(job, score, entropy):
             **accuracy,
         },
     )
-    if not job["score_test"]:
+    if not job.score_test:
         (folder / "epoch-0001.weights.h5").write_bytes(b"weights")
 
 
@@ -146,10 +144,10 @@ def in_turns(monkeypatch):
     """Stands in for training as `trained` does; returns the list of what was trained together, by stage."""
     calls = []
     monkeypatch.setattr(
-        local,
+        dispatch,
         "run",
         lambda jobs, cluster="", show=None: (
-            calls.append([job["title"].split("/")[0] for job in jobs])
+            calls.append([job.title.split("/")[0] for job in jobs])
             or ([finish_run(job, 0.6, 0.65) for job in jobs] and {})
         ),
     )
@@ -175,12 +173,12 @@ def test_what_depends_on_a_run_given_up_is_trained_from_the_choice_without_it(tm
     in_turns(monkeypatch)
     opened = study(tmp_path, "base,early-stopping,lr-schedule")
     stopping = opened.certain()[1].run
-    finish = local.run
+    finish = dispatch.run
     monkeypatch.setattr(
-        local,
+        dispatch,
         "run",
         lambda jobs, *others: {
-            **finish([job for job in jobs if job["run"] != stopping]),
+            **finish([job for job in jobs if job.run != stopping]),
             **{j["run"]: "failed" for j in jobs if j["run"] == stopping},
         },
     )
@@ -310,7 +308,7 @@ def test_no_test_leaves_the_columns_empty_until_they_are_asked_for(tmp_path, tra
     row = read_csv(tmp_path / "out" / "results.csv")[0]
     assert row["test_accuracy"] == row["test_auc"] == "" and row["val_accuracy_at_best"] == "0.6"
     study(tmp_path, "base").climb(train=True)
-    assert [job["task"] for job in done] == ["train", "score-test"]
+    assert [job.task for job in done] == ["train", "score-test"]
 
 
 def test_a_finished_run_without_weights_is_not_trained_again_for_test_scores(tmp_path, trained):
@@ -387,14 +385,14 @@ def test_pruning_keeps_the_best_variants_weights_only(tmp_path, trained):
 
 
 def test_failed_runs_leave_the_rest_standing(tmp_path, trained, monkeypatch):
-    run = local.run
+    run = dispatch.run
 
     def fail_one(jobs, cluster="", show=None):
-        bad = [job for job in jobs if "before-activation" in job["title"]]
+        bad = [job for job in jobs if "before-activation" in job.title]
         run([job for job in jobs if job not in bad])
-        return {job["run"]: f"{job['title']}: out of memory" for job in bad}
+        return {job.run: f"{job.title}: out of memory" for job in bad}
 
-    monkeypatch.setattr(local, "run", fail_one)
+    monkeypatch.setattr(dispatch, "run", fail_one)
     rungs = study(tmp_path, "batchnorm,lr-schedule").climb(train=True)
     assert list(rungs[1].failures.values()) == ["batchnorm/before-activation, seed 0: out of memory"]
     assert not rungs[1].complete() and rungs[2].complete()
@@ -482,7 +480,7 @@ def test_what_is_left_over_in_a_shell_changes_nothing(tmp_path, trained, monkeyp
     runs = [spec.run for spec in opened.next_runs()]
     for name, value in zip(LEFT_OVER, ("1", "1", ",".join(runs))):
         monkeypatch.setenv(name, value)
-    assert opened.train_all() == {} and {job["run"] for job in done} == set(runs)
+    assert opened.train_all() == {} and {job.run for job in done} == set(runs)
     (opened.store.folder(runs[0]) / "result.json").write_text("{")
     assert Study(opened.settings).stage("stride").complete() and len(done) == len(runs) + 1
 
@@ -509,9 +507,9 @@ def test_a_stage_that_is_only_shown_trains_and_asks_for_nothing(tmp_path, traine
     "stand_in",
     [
         lambda monkeypatch: monkeypatch.setattr(Study, "train", lambda self, specs, show=None: {}),
-        lambda monkeypatch: monkeypatch.setattr(local, "run", lambda *_: {}),
+        lambda monkeypatch: monkeypatch.setattr(dispatch, "run", lambda *_: {}),
     ],
-    ids=["train", "executors.run"],
+    ids=["train", "dispatch.run"],
 )
 def test_training_ends_where_a_round_trains_nothing(tmp_path, monkeypatch, stand_in):
     opened = study(tmp_path, "base,early-stopping")
@@ -534,15 +532,15 @@ def assert_few(rounds):
 @pytest.mark.parametrize("keep, kept", [("best", 1), ("none", 0), ("all", None)])
 def test_training_alone_keeps_the_weights_that_the_command_says(tmp_path, trained, monkeypatch, keep, kept):
     opened = study(tmp_path, "base,early-stopping", keep=keep)
-    write, stand_in = opened.store.folder, local.run
+    write, stand_in = opened.store.folder, dispatch.run
 
     def with_weights(jobs, *more):
         failures = stand_in(jobs, *more)
         for job in jobs:
-            (write(job["run"]) / "model.keras").write_bytes(b"network")
+            (write(job.run) / "model.keras").write_bytes(b"network")
         return failures
 
-    monkeypatch.setattr(local, "run", with_weights)
+    monkeypatch.setattr(dispatch, "run", with_weights)
     assert workflow.train(opened) == 0
     runs = opened.store.ids()
     assert len(runs) > 1 and sum(map(opened.store.has_weights, runs)) == (len(runs) if kept is None else kept)

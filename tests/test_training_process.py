@@ -1,30 +1,29 @@
-import json
 import re
 import subprocess
 import sys
 
 from lfwstudy.runs import training_process
+from lfwstudy.runs.job import Job
+
+
+def test_a_job_is_read_as_it_was_written(tiny, tmp_path):
+    job = Job("0" * 16, tiny, tmp_path / "run", seed=3, task="score-test", threads=0, lease=4.0, options={"pause": 0.1})
+    job.write(tmp_path / "job.json")
+    assert Job.read(tmp_path / "job.json") == job and job.epochs == tiny.training.epochs
 
 
 def test_process_refuses_changed_data_with_one_line(tiny, tmp_path):
-    job = {
-        "task": "train",
-        "config": tiny.to_dict(),
-        "seed": 0,
-        "precision": "float32",
-        "run": "0" * 16,
-        "data_dir": "",
-        "folder": str(tmp_path / "run"),
-        "score_test": True,
-        "keep_weights": False,
-    }
-    (tmp_path / "job.json").write_text(json.dumps(job))
-    done = subprocess.run(
+    Job("0" * 16, tiny, tmp_path / "run").write(tmp_path / "job.json")
+    with subprocess.Popen(
         [sys.executable, "-m", "lfwstudy.runs.training_process", str(tmp_path / "job.json")],
-        capture_output=True,
+        stdin=subprocess.PIPE,  # stays open: the process ends with its parent
+        stderr=subprocess.PIPE,
         text=True,
+    ) as process:
+        told = process.stderr.read()
+    assert process.returncode == 2 and told == (
+        "error: run 0000000000000000: its data have changed since it was asked for\n"
     )
-    assert done.returncode == 2 and "error: run 0000000000000000" in done.stderr
     assert not (tmp_path / "run").exists()
 
 
@@ -34,19 +33,7 @@ def test_what_cannot_fit_into_memory_is_said_before_it_starts(tiny, data, tmp_pa
     training_process.require_memory(tiny)
     monkeypatch.setattr(training_process, "prepare_bank", lambda *args: data[0])
     run = stride.identify(0, "float32", data[1].digest(data[0]))
-    job = {
-        "task": "train",
-        "config": stride.to_dict(),
-        "seed": 0,
-        "precision": "float32",
-        "run": run,
-        "data_dir": "",
-        "folder": str(tmp_path / "run"),
-        "score_test": True,
-        "keep_weights": False,
-    }
-    (tmp_path / "job.json").write_text(json.dumps(job))
-    assert training_process.main(tmp_path / "job.json") == 1
+    assert training_process.run_job(Job(run, stride, tmp_path / "run")) == 1
     told = capsys.readouterr().err
     assert re.fullmatch(
         rf"error: run {run}: out of memory: a network of 304,241,473 parameters needs at least \d+\.\d GiB "

@@ -19,8 +19,10 @@ import time
 from pathlib import Path
 
 from lfwstudy.config import RunConfig
-from lfwstudy.runs.local import end, run
-from lfwstudy.system.files import locked, read_json, replacing, write_csv, write_json
+from lfwstudy.runs.dispatch import run
+from lfwstudy.runs.job import Job
+from lfwstudy.runs.process import end
+from lfwstudy.system.files import locked, replacing, write_csv, write_json
 from lfwstudy.system.machine import cpu_name, peak_memory_mb
 from lfwstudy.system.processes import end_with_parent, environment
 from lfwstudy.training.decisions import COLUMNS
@@ -32,46 +34,29 @@ RESULTS = Path(__file__).resolve().parents[1] / "results" / "cluster.json"
 def stand_in(path):
     """Do what train.main does, but for the training: `pause` seconds an epoch, numbers that mean nothing.
 
-    The job may name a `trace`, a file to which each trained epoch is added with its process and its GPU, and a file
-    `hang`: where it is not there yet, the stand-in makes it and hangs.
+    The job's options are `pause`; `trace`, a file to which each trained epoch is added with its process and its GPU; and
+    `hang`, a file: where it is not there yet, the stand-in makes it and hangs.
     """
-    job = read_json(path)
-    threading.Thread(target=end_with_parent, args=(job.get("lease"),), daemon=True).start()
-    folder = Path(job["folder"])
+    job = Job.read(path)
+    threading.Thread(target=end_with_parent, args=(job.lease,), daemon=True).start()
     try:
-        with locked(folder / ".lock", patience=job.get("patience", 30)):
-            if not (folder / "result.json").exists():
-                _pretend(job, folder)
+        with locked(job.folder / ".lock", patience=job.patience):
+            if not (job.folder / "result.json").exists():
+                _pretend(job, job.folder)
     except BlockingIOError:
-        print(f"error: another process trains run {job['run']}", file=sys.stderr)
+        print(f"error: another process trains run {job.run}", file=sys.stderr)
         return 2
     return 0
 
 
-def jobs(root, count, epochs=4, pause=0.05, **more):
-    """Jobs of stand-in trainings, each a run in the folder `root`."""
+def jobs(root, count, epochs=4, pause=0.05, trace="", hang="", **more):
+    """Jobs of stand-in trainings, each a run in the folder `root`; `more`: other fields of theirs."""
     config = RunConfig().change({"model.width": 0.05, "data.side": 69, "training.epochs": epochs})
+    given = {"config": config, "memory": 0, "program": "tools.cluster_load"} | more
+    options = {"pause": pause, "trace": trace, "hang": hang}
     return [
-        {
-            "task": "train",
-            "run": f"{number:016x}",
-            "config": config.to_dict(),
-            "seed": number,
-            "precision": "float32",
-            "data_dir": "",
-            "data_digest": "",
-            "folder": str(Path(root) / f"{number:016x}"),
-            "score_test": True,
-            "keep_weights": False,
-            "title": f"stand-in {number}",
-            "epochs": epochs,
-            "threads": 1,
-            "memory": 0,
-            "program": "tools.cluster_load",
-            "pause": pause,
-            **more,
-        }
-        for number in range(count)
+        Job(run, folder=Path(root) / run, seed=number, title=f"stand-in {number}", options=options, **given)
+        for number, run in enumerate(f"{number:016x}" for number in range(count))
     ]
 
 
@@ -82,12 +67,12 @@ def _pretend(job, folder):
 
         with np.load(folder / "resume.npz", allow_pickle=False) as content:
             rows = json.loads(content["rows"].tobytes())
-    write_json(folder / "config.json", {"run": job["run"], "config": job["config"], "seed": job["seed"]})
-    while len(rows) < job["epochs"]:
-        if job.get("hang") and len(rows) == 2 and not Path(job["hang"]).exists():
-            Path(job["hang"]).touch()
+    write_json(folder / "config.json", {"run": job.run, "config": job.config.to_dict(), "seed": job.seed})
+    while len(rows) < job.epochs:
+        if (hang := job.options["hang"]) and len(rows) == 2 and not Path(hang).exists():
+            Path(hang).touch()
             time.sleep(3600)
-        time.sleep(job["pause"])
+        time.sleep(job.options["pause"])
         rows.append(dict.fromkeys(COLUMNS, 0.5) | {"epoch": len(rows) + 1})
         _trace(job, len(rows))
         write_csv(folder / "history.csv", COLUMNS, rows)
@@ -104,8 +89,8 @@ def _pretend(job, folder):
     write_json(
         folder / "result.json",
         {
-            "run": job["run"],
-            "seed": job["seed"],
+            "run": job.run,
+            "seed": job.seed,
             "status": "finished",
             "epochs_run": len(rows),
             "best_epoch": 1,
@@ -120,9 +105,9 @@ def _pretend(job, folder):
 
 
 def _trace(job, epoch):
-    if job.get("trace"):
-        with open(job["trace"], "a", encoding="utf-8") as file:
-            file.write(f"{job['run']} {epoch} {os.getpid()} {os.environ.get('CUDA_VISIBLE_DEVICES', '-')}\n")
+    if trace := job.options["trace"]:
+        with open(trace, "a", encoding="utf-8") as file:
+            file.write(f"{job.run} {epoch} {os.getpid()} {os.environ.get('CUDA_VISIBLE_DEVICES', '-')}\n")
 
 
 def main(arguments):
@@ -248,7 +233,7 @@ def _client(address, folder, runs):
     from lfwstudy.runs.store import Store
 
     store = Store(root)
-    missing = [job for job in jobs(root, runs, trace=str(Path(folder) / "trace")) if not store.is_finished(job["run"])]
+    missing = [job for job in jobs(root, runs, trace=str(Path(folder) / "trace")) if not store.is_finished(job.run)]
     started = sum(os.times()[:2])
     failures = run(missing, address)
     print(json.dumps({"cpu": sum(os.times()[:2]) - started, "memory_mb": peak_memory_mb()}))

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 
-from lfwstudy.config import RunConfig
 from lfwstudy.data.protocols import audit_split
 from lfwstudy.data.registry import DATASETS
 from lfwstudy.ladder import base_config
@@ -49,10 +48,8 @@ def contamination(dataset, data_dir, out, repeats=10, show=print, changes=None):
     finish(jobs.values(), store, show)
     splits, gaps = {}, {}
     for split in SPLITS:
-        results = [store.result(jobs[split, seed]["run"]) for seed in range(repeats)]
-        audits = [
-            audit_split(RunConfig.from_dict(jobs[split, seed]["config"]).data, data_dir) for seed in range(repeats)
-        ]
+        results = [store.result(jobs[split, seed].run) for seed in range(repeats)]
+        audits = [audit_split(jobs[split, seed].config.data, data_dir) for seed in range(repeats)]
         validation, test, train = (
             np.array([r[name] for r in results])
             for name in ("val_accuracy_at_best", "test_accuracy_at_best", "train_accuracy_at_best")

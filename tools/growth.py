@@ -20,7 +20,8 @@ from lfwstudy.data.cache import cache_folder
 from lfwstudy.data.prepare import prepare_bank
 from lfwstudy.data.protocols import load_pairs
 from lfwstudy.errors import RunError
-from lfwstudy.runs import local
+from lfwstudy.runs.job import Job
+from lfwstudy.runs.process import train_in_process
 from lfwstudy.study.settings import Settings
 from lfwstudy.study.study import Study
 from lfwstudy.system.files import locked, read_json, write_json
@@ -132,20 +133,7 @@ def _train(faces, changes, folder):
     config = RunConfig().change({"data.dataset": "lfw-a", **_SLIVER, **changes})
     bank, pairs = prepare_bank(config.data, faces), load_pairs(config.data, faces)
     run = config.identify(0, "float32", pairs.digest(bank))
-    local.train_in_process(
-        {
-            "task": "train",
-            "run": run,
-            "config": config.to_dict(),
-            "seed": 0,
-            "precision": "float32",
-            "data_dir": faces,
-            "folder": str(folder / run),
-            "score_test": True,
-            "keep_weights": False,
-            "threads": 0,
-        }
-    )
+    train_in_process(Job(run, config, folder / run, data_dir=faces, threads=0))
     result = read_json(folder / run / "result.json")
     return result["seconds_per_epoch"], result["peak_memory_mb"]
 

@@ -7,34 +7,22 @@ from pathlib import Path
 from lfwstudy.data.prepare import prepare_bank
 from lfwstudy.data.protocols import load_pairs
 from lfwstudy.errors import RunError, StudyError, one_line
-from lfwstudy.runs.local import run as run_jobs
+from lfwstudy.runs import dispatch
+from lfwstudy.runs.job import Job
 from lfwstudy.system.files import write_json
 
 
-def job(config, seed, precision, data_dir, store, title):
+def job(config, seed, precision, data_dir, store, title) -> Job:
     """What an executor trains: a RunConfig on one thread, as many side by side as there are cores."""
-    run = config.identify(
-        seed, precision, load_pairs(config.data, data_dir).digest(prepare_bank(config.data, data_dir))
-    )
-    return {
-        "task": "train",
-        "run": run,
-        "config": config.to_dict(),
-        "seed": seed,
-        "precision": precision,
-        "data_dir": str(Path(data_dir).absolute()) if data_dir else "",
-        "folder": str(store.folder(run)),
-        "score_test": True,
-        "keep_weights": False,
-        "title": title,
-        "epochs": config.training.epochs,
-        "threads": 1,
-    }
+    digest = load_pairs(config.data, data_dir).digest(prepare_bank(config.data, data_dir))
+    run = config.identify(seed, precision, digest)
+    folder = str(Path(data_dir).absolute()) if data_dir else ""
+    return Job(run, config, store.folder(run), seed, precision, folder, digest, title=title)
 
 
 def finish(jobs, store, show):
     """Train those of some jobs that are not finished yet. Raises RunError where one fails."""
-    failures = run_jobs([job for job in jobs if not store.is_finished(job["run"])], show=show)
+    failures = dispatch.run([job for job in jobs if not store.is_finished(job.run)], show=show)
     if failures:
         raise RunError("; ".join(failures.values()))
 

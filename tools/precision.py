@@ -54,7 +54,7 @@ def precision(dataset, data_dir, out, seeds=3, show=print, changes=None):
     components = component_labels(load_pairs(config.data, data_dir).validation)
     networks, entropies = {}, {}
     for name in (*PRECISIONS, ALL_BFLOAT16):
-        runs = [jobs[name, seed]["run"] for seed in range(seeds)]
+        runs = [jobs[name, seed].run for seed in range(seeds)]
         histories = [store.history(run) for run in runs]
         each = [float(np.mean([row["accuracy"] for row in rows if row["epoch"] >= first])) for rows in histories]
         entropies[name] = np.stack([_entropy(store.scores(run, "val")) for run in runs])

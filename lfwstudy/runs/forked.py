@@ -1,9 +1,13 @@
 """Training processes that start at once: forks of a server that has imported what they need and computed nothing yet.
 
 Importing Keras, TensorFlow, scikit-learn and SciPy takes longer than several epochs of a small network. The server does it
-once. It has one thread and no state of TensorFlow's, so that a fork of it is as good as a process started anew. It is not
-multiprocessing's, which starts a third process that may be killed without any harm, and whose forks outlive it.
+once. It has one thread and no state of TensorFlow's, so that a fork of it is as good as a new process.
+
+multiprocessing's forkserver is as fast, but imports the main module into every training (a script without the usual guard
+starts itself again) and lives on, with its trainings, after a study that was killed.
 """
+
+from __future__ import annotations
 
 import ctypes
 import json
@@ -15,45 +19,57 @@ import sys
 import threading
 from contextlib import suppress
 from multiprocessing import connection
+from pathlib import Path
+from typing import IO
 
+from lfwstudy.runs.job import TRAINING, Job
 from lfwstudy.system.backend import keras_backend
 from lfwstudy.system.processes import environment
 
 _asking = threading.Lock()
-_server, _requests = None, None
+_server: subprocess.Popen | None = None
+_requests: socket.socket | None = None
 _PR_SET_PDEATHSIG = 1
 
 
-def pays(job):
+def pays(job: Job) -> bool:
     """Whether a job is a small training (one thread) that can be forked here: on Linux, with TensorFlow."""
     return (
         sys.platform == "linux"
-        and job["threads"] == 1
-        and "program" not in job
-        and not job.get("environment")
+        and job.threads == 1
+        and job.program == TRAINING
+        and not job.gpu
         and keras_backend() == "tensorflow"
     )
+
+
+class ServerLost(Exception):
+    """The server has ended before it forked a training."""
 
 
 class Forked:
     """A training process, forked; to its parent like a subprocess.Popen. It ends when its parent or the server does.
 
-    job: path of the file that train.main reads; log: open file for what it prints; limits: environment variables that say
-    how many threads it computes with. Its standard input is this object's channel, on which the server tells its pid and,
-    when it has ended, its exit status.
+    job : path of the job's file; log : for what it prints; limits : environment variables that say how many threads it
+    computes with. Its standard input is this object's channel, on which the server tells its pid and, when it has ended, its
+    exit status. Raises ServerLost.
     """
 
-    def __init__(self, job, log, limits):
+    def __init__(self, job: Path, log: IO[bytes], limits: dict[str, str]) -> None:
         variables = environment(**limits)
         self.channel, theirs = socket.socketpair()
-        self.answers, self.returncode, self._reading = self.channel.makefile(), None, threading.Lock()
+        self.answers, self._reading = self.channel.makefile(), threading.Lock()
+        self.returncode: int | None = None
         with theirs:
             self.server = _ask(theirs, log, variables)
         with suppress(ConnectionError):  # where the server has ended meanwhile there is no answer
             self.channel.sendall(json.dumps([str(job), variables]).encode() + b"\n")
-        self.pid = self._answer()
+        pid = self._answer()
+        if pid is None:
+            raise ServerLost
+        self.pid = pid
 
-    def poll(self):
+    def poll(self) -> int | None:
         """Exit status, negative where a signal ended it; None while it runs."""
         with self._reading:
             if self.returncode is None and connection.wait([self.channel], 0):
@@ -61,26 +77,26 @@ class Forked:
                 self.returncode = self.server.wait() if status is None else status
             return self.returncode
 
-    def wait(self, timeout=None):
+    def wait(self, timeout: float | None = None) -> int | None:
         """Exit status once it has ended. Raises subprocess.TimeoutExpired."""
         if not connection.wait([self.channel], timeout):
-            raise subprocess.TimeoutExpired("forked training", timeout)
+            raise subprocess.TimeoutExpired("forked training", timeout or 0)
         return self.poll()
 
-    def terminate(self):
+    def terminate(self) -> None:
         """Ask it to end."""
         self._send(signal.SIGTERM)
 
-    def kill(self):
+    def kill(self) -> None:
         """End it."""
         self._send(signal.SIGKILL)
 
-    def _send(self, number):
+    def _send(self, number: int) -> None:
         if self.poll() is None:
             with suppress(ProcessLookupError):
                 os.kill(self.pid, number)
 
-    def _answer(self):
+    def _answer(self) -> int | None:
         """A number from the server; None where the server has ended, and the training with it."""
         try:
             return int(self.answers.readline())
@@ -88,7 +104,7 @@ class Forked:
             return None
 
 
-def _ask(channel, log, variables):
+def _ask(channel: socket.socket, log: IO[bytes], variables: dict[str, str]) -> subprocess.Popen:
     """Ask the server, started where there is none, for a training; returns the server's process."""
     global _server, _requests
     with _asking:
@@ -97,40 +113,34 @@ def _ask(channel, log, variables):
             with theirs:
                 _server = subprocess.Popen(
                     [sys.executable, "-m", "lfwstudy.runs.preloaded"],
-                    stdin=theirs,
-                    stdout=log,
-                    stderr=log,
+                    stdin=theirs.fileno(),
+                    stdout=subprocess.DEVNULL,  # each fork has its own log
+                    stderr=subprocess.DEVNULL,
                     env=variables,
                 )
+        assert _requests is not None
         with suppress(ConnectionError):
             socket.send_fds(_requests, [b"."], [channel.fileno(), log.fileno()])
         return _server
 
 
-def serve():
+def serve() -> str:
     """Fork a training for each request at standard input, until the study has ended. Returns in the forks alone: the path of
     the job."""
-    interrupt = signal.signal(
-        signal.SIGINT, signal.SIG_IGN
-    )  # Ctrl-C goes to all of a terminal; the study ends its trainings
-    prctl, server, trainings = ctypes.CDLL(None).prctl, os.getpid(), {}
-    # The server waits for nothing but its study and trainings that are over: one that is being killed may take as long as
-    # the disk that it writes to.
-    children, wakes = os.pipe()
-    for end in (children, wakes):
-        os.set_blocking(end, False)
-    signal.signal(signal.SIGCHLD, lambda *_: None)
-    signal.set_wakeup_fd(wakes, warn_on_full_buffer=False)
+    # Ctrl-C goes to all of a terminal; the study ends its trainings.
+    interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    prctl, server = ctypes.CDLL(None).prctl, os.getpid()
+    # By the descriptor of its process, which is ready once it has ended: one that is being killed may take as long as the
+    # disk that it writes to, and nobody waits for it.
+    trainings: dict[int, tuple[int, int]] = {}
     with socket.socket(fileno=os.dup(0)) as requests:
         while True:
-            for ready in connection.wait([requests, children]):
-                if ready is not requests:
-                    os.read(children, 4096)
-                    for pid in list(trainings):
-                        ended, status = os.waitpid(pid, os.WNOHANG)
-                        if ended:
-                            _tell(trainings[pid], os.waitstatus_to_exitcode(status))
-                            os.close(trainings.pop(pid))
+            for ready in connection.wait([requests, *trainings]):
+                if isinstance(ready, int):
+                    pid, channel = trainings.pop(ready)
+                    _tell(channel, os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+                    os.close(channel)
+                    os.close(ready)
                     continue
                 asked, descriptors, *_ = socket.recv_fds(requests, 1, 2, socket.MSG_CMSG_CLOEXEC)
                 if not asked:
@@ -141,24 +151,20 @@ def serve():
                     prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
                     if os.getppid() != server:
                         os._exit(3)
-                    signal.set_wakeup_fd(-1)
-                    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
                     signal.signal(signal.SIGINT, interrupt)
-                    for descriptor in (children, wakes):
-                        os.close(descriptor)
                     return _begin(channel, log)
+                trainings[os.pidfd_open(pid)] = pid, channel
                 _tell(channel, pid)
-                trainings[pid] = channel
                 os.close(log)
 
 
-def _tell(channel, number):
+def _tell(channel: int, number: int) -> None:
     with suppress(ConnectionError):  # where nobody waits any more
         os.write(channel, b"%d\n" % number)
 
 
-def _begin(channel, log):
-    """Make of a fork what a training is that was started anew; returns the path of its job."""
+def _begin(channel: int, log: int) -> str:
+    """Make a fork what a newly started training is; returns the path of its job."""
     from setproctitle import setproctitle
 
     for standard, descriptor in enumerate((channel, log, log)):

@@ -1,17 +1,21 @@
-"""The server that small trainings are forked from (see forking.py): what it imports is imported once for all of them."""
+"""The server that small trainings are forked from (see forked.py): what it imports is imported once for all of them."""
 
 import sys
 
 from lfwstudy.system.backend import quiet_stderr
 
 with quiet_stderr():
+    import lfwstudy.training.run  # noqa: F401  (first: it keeps packages out that the others would bring in)
+
+    # isort: split
+    # What a run's results are measured with, and a checkpoint is written with.
+    import h5py  # noqa: F401
+    import scipy.stats  # noqa: F401
+    import setproctitle  # noqa: F401
+    import sklearn.linear_model
+    import sklearn.metrics  # noqa: F401
+
     from lfwstudy.runs import training_process
-# What a run's results are measured with, and a checkpoint is written with.
-import h5py  # noqa: F401
-import scipy.stats  # noqa: F401
-import setproctitle  # noqa: F401
-import sklearn.linear_model
-import sklearn.metrics  # noqa: F401
 
 from lfwstudy.runs.forked import serve
 

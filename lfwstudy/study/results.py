@@ -14,6 +14,7 @@ import numpy as np
 from lfwstudy.errors import StudyError, one_line
 from lfwstudy.evaluation import intervals
 from lfwstudy.ladder import LADDERS, get_stage
+from lfwstudy.runs.failure import Failure
 from lfwstudy.study import best, scored
 from lfwstudy.study.climb import Climb
 from lfwstudy.study.rungs import Candidate, Place, Rung, Spec
@@ -157,15 +158,13 @@ class Results(Climb):
         if not spec.run:
             return "never started"
         folder = self.store.folder(spec.run)
-        log = folder / "log.txt"
-        lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.is_file() else []
-        if errors := [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]:
-            reason = one_line(errors[-1])
+        if failure := Failure.read(folder):
+            reason = failure.message
         elif spec.run in failures:
             reason = one_line(failures[spec.run])
         elif epochs := len(self.store.history(spec.run)):
             reason = f"interrupted after epoch {epochs} of at most {spec.config.training.epochs}; the same command resumes it"
-        elif lines or (folder / "job.json").is_file():
+        elif (folder / "job.json").is_file():
             reason = "interrupted before its first epoch ended; the same command starts it again"
         elif aside := sorted(path.name for path in self.store.root.glob(f"{spec.run}.damaged-*")):
             reason = f"it was damaged and set aside as {aside[-1]}; the same command trains it again"

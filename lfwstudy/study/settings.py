@@ -8,7 +8,7 @@ from lfwstudy.config import PRECISIONS, PROTOCOLS, SPLITS
 from lfwstudy.data.registry import DATASETS
 from lfwstudy.errors import ConfigError, choose_one
 from lfwstudy.ladder import LADDERS, PROFILES, get_ladder, in_order
-from lfwstudy.runs import local
+from lfwstudy.runs import dispatch
 
 SELECTIONS = ("validation", "report")
 KEEP = ("best", "all", "none")
@@ -89,7 +89,7 @@ class Settings:
                 "the tested one"
             )
         if self.cluster:
-            local.check_cluster(self.cluster)
+            dispatch.check_cluster(self.cluster)
         self.stage_ids()
         for name in ("data_dir", "out"):
             value = getattr(self, name)

@@ -17,7 +17,8 @@ from lfwstudy.data.protocols import StudyPairs, audit_random
 from lfwstudy.data.registry import resolve_data_dir
 from lfwstudy.errors import DataError, StudyError
 from lfwstudy.ladder import PROFILES, get_ladder, get_stage, in_order, scale
-from lfwstudy.runs import local
+from lfwstudy.runs import dispatch
+from lfwstudy.runs.job import Job, Task
 from lfwstudy.study import best
 from lfwstudy.study.data import audit_splits, check_people_files, load_data, near_duplicates, widest
 from lfwstudy.study.record import DATA_DIR_HINT
@@ -217,10 +218,10 @@ class Study(Results):
         if not jobs:
             return {}
         self.record_runs()
-        failures = local.run(jobs, self.settings.cluster, show)
+        failures = dispatch.run(jobs, self.settings.cluster, show)
         self.write_results()
         # Whatever the reason: nobody waits for a run that nobody trains any more.
-        titles = {job["run"]: job["title"] for job in jobs}
+        titles = {job.run: job.title for job in jobs}
         left = self.missing(s for s in specs if s.run in titles)
         return {s.run: f"{titles[s.run]}: not finished" for s in left} | failures
 
@@ -268,29 +269,28 @@ class Study(Results):
 
     # -- how -----------------------------------------------------------------------------------------------------
 
-    def _task(self, spec: Spec) -> str | None:
+    def _task(self, spec: Spec) -> Task | None:
         """What a run still needs: "train", "score-test" or None. A finished run is never trained again."""
         if not self.store.is_finished(spec.run):
             return "train"
         unscored = self.settings.test and not self.store.is_finished(spec.run, with_test=True)
         return "score-test" if unscored and self.store.can_score(spec.run) else None
 
-    def _job(self, spec: Spec, task: str) -> dict:
-        return {
-            "task": task,
-            "run": spec.run,
-            "config": spec.config.to_dict(),
-            "seed": spec.seed,
-            "precision": self.precision,
-            "data_dir": self.settings.data_dir,
-            "data_digest": self.data(spec.config.data)[2],
-            "folder": str(self.store.folder(spec.run)),
-            "score_test": self.settings.test,
-            "keep_weights": self.settings.keep != "none" or not self.settings.test,
-            "title": str(spec.place),
-            "epochs": spec.config.training.epochs,
-            "threads": PROFILES[self.settings.profile].threads,
-        }
+    def _job(self, spec: Spec, task: Task) -> Job:
+        return Job(
+            run=spec.run,
+            config=spec.config,
+            folder=self.store.folder(spec.run),
+            seed=spec.seed,
+            precision=self.precision,
+            data_dir=self.settings.data_dir,
+            data_digest=self.data(spec.config.data)[2],
+            task=task,
+            score_test=self.settings.test,
+            keep_weights=self.settings.keep != "none" or not self.settings.test,
+            title=str(spec.place),
+            threads=PROFILES[self.settings.profile].threads,
+        )
 
 
 def open_study(out: str | Path) -> list[Study]:

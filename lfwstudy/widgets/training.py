@@ -4,7 +4,8 @@ import threading
 
 from lfwstudy.errors import StudyError
 from lfwstudy.ladder import get_ladder, get_stage, scale
-from lfwstudy.runs import local
+from lfwstudy.runs import dispatch
+from lfwstudy.runs.job import Job
 from lfwstudy.runs.store import Store
 from lfwstudy.system.text import percent
 from lfwstudy.widgets import drawing
@@ -56,7 +57,7 @@ def train_live(study):
 
     def draw(job):
         rows = history_of_job(study, job)
-        lines = [(job["title"], rows, drawing.VALIDATION, "")] if rows else []
+        lines = [(job.title, rows, drawing.VALIDATION, "")] if rows else []
         figure.value = drawing.curves(lines, "accuracy", f"accuracy over {len(rows)} epochs", 470, 300)
         entropy.value = drawing.curves(lines, "cross_entropy", f"cross-entropy over {len(rows)} epochs", 470, 300)
 
@@ -64,7 +65,7 @@ def train_live(study):
         job = live_job(study, *chosen())
         draw(job)
         done = len(history_of_job(study, job))
-        return f"{done} of at most {job['epochs']} epochs are there." if done else "Not trained yet."
+        return f"{done} of at most {job.epochs} epochs are there." if done else "Not trained yet."
 
     def watch(job):
         seen = [-1]
@@ -79,7 +80,7 @@ def train_live(study):
                 tell(told, text)
 
         try:
-            failures = local.run([job], show=show)
+            failures = dispatch.run([job], show=show)
             draw(job)
             tell(told, "; ".join(failures.values()) if failures else _finished(study, job))
         except _Stopped:
@@ -98,7 +99,7 @@ def train_live(study):
         if state["thread"] and state["thread"].is_alive():
             return "It is training already."
         job = live_job(study, *chosen())
-        if Store(study.out / FOLDER).is_finished(job["run"]):
+        if Store(study.out / FOLDER).is_finished(job.run):
             draw(job)
             return _finished(study, job)
         state["stop"].clear()
@@ -106,7 +107,7 @@ def train_live(study):
         # In a thread, so that the notebook stays usable; the training itself is a process of its own.
         state["thread"] = threading.Thread(target=watch, args=(job,), daemon=True)
         state["thread"].start()
-        return f"Starting {job['title']}; the first epoch takes a few seconds."
+        return f"Starting {job.title}; the first epoch takes a few seconds."
 
     def change_stage(_):
         variant.options = _variants(study, stage.value)
@@ -145,33 +146,29 @@ def small_config(study, stage, variant, epochs, pairs, width):
     return f"{stage}/{variant}", config
 
 
-def live_job(study, title, config, seed=0):
-    """A job as local.run takes it, in the study's folder for live runs."""
+def live_job(study, title, config, seed=0) -> Job:
+    """The Job of a configuration in the study's folder for live runs."""
     config = config.change({"data.fold": study.folds()[0]})
     run = config.identify(seed, study.precision, study.data(config.data)[2])
-    return {
-        "task": "train",
-        "run": run,
-        "config": config.to_dict(),
-        "seed": seed,
-        "precision": study.precision,
-        "data_dir": study.settings.data_dir,
-        "folder": str(study.out / FOLDER / run),
-        "score_test": False,
-        "keep_weights": False,
-        "title": title,
-        "epochs": config.training.epochs,
-        "threads": 1,
-    }
+    return Job(
+        run=run,
+        config=config,
+        folder=study.out / FOLDER / run,
+        seed=seed,
+        precision=study.precision,
+        data_dir=study.settings.data_dir,
+        score_test=False,
+        title=title,
+    )
 
 
 def history_of_job(study, job):
     """The history rows that a live run has so far."""
-    return Store(study.out / FOLDER).history(job["run"])
+    return Store(study.out / FOLDER).history(job.run)
 
 
 def _finished(study, job):
-    result = Store(study.out / FOLDER).result(job["run"])
+    result = Store(study.out / FOLDER).result(job.run)
     return (
         f"Finished: {result['epochs_run']} epochs, best validation accuracy {percent(result['val_accuracy_at_best'])} % at epoch "
         f"{result['best_epoch']}. The test pairs were not scored."

@@ -31,7 +31,9 @@ if os.environ.get("LFWSTUDY_TEST_CONNECTIONS"):
     sys.addaudithook(note)
 
 if os.environ.get("LFWSTUDY_TEST_STAND_IN"):
-    from lfwstudy.runs import local
+    from dataclasses import replace
 
-    run = local.run
-    local.run = lambda jobs, *more: run([{**job, "program": "stand_in"} for job in jobs], *more)
+    from lfwstudy.runs import dispatch
+
+    run = dispatch.run
+    dispatch.run = lambda jobs, *more: run([replace(job, program="stand_in") for job in jobs], *more)

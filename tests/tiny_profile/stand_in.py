@@ -5,21 +5,21 @@ Where there is none yet beside it, the run is trained. sitecustomize.py has the 
 
 import shutil
 import sys
-from pathlib import Path
 
+from lfwstudy.runs.job import Job
 from lfwstudy.system.files import read_json, write_json
 
 
 def main(path):
     """Do what training_process.main does for a run of the same configuration as a finished one beside it."""
-    job = read_json(path)
-    folder = Path(job["folder"])
+    job = Job.read(path)
+    folder = job.folder
     other = next((found.parent for found in folder.parent.glob("*/result.json")), None)
     if other is None:
         from lfwstudy.runs import training_process
 
         return training_process.main(path)
-    own = {name: job[name] for name in ("run", "seed")}
+    own = {"run": job.run, "seed": job.seed}
     for name in ("history.csv", "predictions.csv"):
         shutil.copy(other / name, folder / name)
     for name in ("config.json", "result.json"):

@@ -1,0 +1,90 @@
+"""Can a machine train a study's runs? What a worker is asked before it gets one; imports nothing of Dask, so that its answer
+does not depend on Dask's version."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.resources
+import os
+import platform
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from lfwstudy import __version__
+from lfwstudy.system.backend import keras_backend
+from lfwstudy.system.machine import versions
+
+# A network file system may show a file of another machine a moment late.
+TOKEN_SECONDS = 5.0
+
+Token = tuple[str, str]
+
+
+@contextmanager
+def token_file(folder: Path) -> Iterator[Token]:
+    """A file in a study's folder of runs, its path and content, by which a worker shows that it sees the folder."""
+    content = uuid.uuid4().hex
+    folder.mkdir(parents=True, exist_ok=True)
+    for left in folder.glob(".cluster-*"):  # of a study that was killed
+        left.unlink(missing_ok=True)
+    path = folder / f".cluster-{content}"
+    path.write_text(content, encoding="utf-8")
+    try:
+        yield str(path), content
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def answer(expected: dict[str, str], token: Token) -> tuple[str, str]:
+    """This machine's name, and why it cannot train the study's runs; empty where it can."""
+    return os.uname().nodename, difference(expected) or unseen(token)
+
+
+def versions_here() -> dict[str, str]:
+    """What the numbers of a run depend on, by name: this package's code, Python, Keras, its backend, NumPy."""
+    installed, backend = versions(), keras_backend()
+    code = hashlib.sha256()
+    package = Path(str(importlib.resources.files(__package__.partition(".")[0])))
+    for path in sorted(package.rglob("*.py")):  # as trainings will read it, whatever this process has imported
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        code.update(f"{path.relative_to(package).as_posix()} {digest}\n".encode())
+    return {
+        "lfwstudy": f"{__version__} (code {code.hexdigest()[:8]})",
+        "Python": ".".join(platform.python_version_tuple()[:2]),
+        "Keras": installed.get("keras", "none"),
+        "backend": f"{backend} {installed.get(backend, 'none')}",
+        "NumPy": installed.get("numpy", "none"),
+    }
+
+
+def difference(expected: dict[str, str]) -> str:
+    """How this process differs from `expected`, another's `versions_here`; empty where it does not."""
+    here = versions_here()
+    told = [
+        f"{name} is {here.get(name, 'none')} instead of {wanted}"
+        for name, wanted in expected.items()
+        if here.get(name) != wanted
+    ]
+    return f"{', '.join(told)}; install the same versions there" if told else ""
+
+
+def unseen(token: Token) -> str:
+    """Why this machine cannot work in the study's folder of runs; empty where it can."""
+    path, content = Path(token[0]), token[1]
+    study, until = path.parents[1], time.monotonic() + TOKEN_SECONDS
+    while not _holds(path, content):
+        if not path.parent.is_dir() or time.monotonic() > until:
+            return f"it does not see the study's folder {study}; give --out a folder that all workers share at the same path"
+        os.listdir(path.parent)  # makes a network file system look again
+        time.sleep(0.2)
+    return "" if os.access(path.parent, os.W_OK) else f"it cannot write to the study's folder {study}"
+
+
+def _holds(path: Path, content: str) -> bool:
+    try:
+        return path.read_text(encoding="utf-8") == content
+    except OSError:
+        return False

@@ -1,0 +1,107 @@
+"""Which workers can be used? Each is asked once, before it gets a run, whether it can train the study's runs.
+
+A task whose module is missing ends the worker that receives it; a called function fails and says why.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+from dataclasses import dataclass
+from typing import Any
+
+from distributed import Client
+
+from lfwstudy.runs.cluster import scheduler, versions
+from lfwstudy.runs.cluster.needs import Worker
+
+
+@dataclass
+class Known:
+    """What is known of a worker: its machine's name, and why it cannot be used; None while it is being asked."""
+
+    host: str = ""
+    reason: str | None = None
+
+
+class Workers:
+    """The workers that the scheduler has, and what each has answered."""
+
+    def __init__(self, token: versions.Token) -> None:
+        self.token, self.versions = token, versions.versions_here()
+        self.present: dict[str, dict[str, Any]] = {}
+        self.trouble = ""
+        self._known: dict[tuple[str, str], Known] = {}
+        self._answers: queue.Queue[tuple[tuple[str, str], Any]] = queue.Queue()
+
+    def look(self, client: Client) -> None:
+        """See which there are, and ask those that are new. Raises scheduler.Lost."""
+        self.present = scheduler.workers_of(client)
+        for address in self.present:
+            if (key := self._key(address)) not in self._known:
+                self._known[key] = Known()
+                assert client.loop is not None
+                client.loop.add_callback(self._ask, client, key)
+
+    def hear(self) -> None:
+        """Take in what they have answered meanwhile."""
+        while not self._answers.empty():
+            self.take_in(*self._answers.get())
+
+    def forget(self) -> None:
+        """Forget who was there, as after a lost scheduler; those that cannot be used stay set aside."""
+        self.present, self._answers = {}, queue.Queue()
+        self._known = {key: known for key, known in self._known.items() if known.reason}
+
+    def usable(self) -> dict[str, Worker]:
+        """Those that can train, by address."""
+        return {address: worker for address, worker in self.present.items() if self._of(address).reason == ""}
+
+    def aside(self) -> dict[str, str]:
+        """Why others cannot, by address."""
+        return {address: known.reason for (address, _), known in self._known.items() if known.reason}
+
+    def not_used(self) -> str:
+        """Those set aside, one of each of the first reasons, in words."""
+        alike = {reason: address for address, reason in self.aside().items()}
+        return "; ".join(f"worker {address} is not used: {reason}" for reason, address in list(alike.items())[:2])
+
+    def hopeless(self) -> bool:
+        """Whether all that ever joined are set aside."""
+        return bool(self._known) and all(known.reason for known in self._known.values())
+
+    def set_aside(self, address: str, reason: str) -> None:
+        """Use a worker no more, until another is started in its place."""
+        self._known[self._key(address)] = Known(self.host(address), reason)
+
+    def host(self, address: str) -> str:
+        """The name of a worker's machine, else its address."""
+        return self._of(address).host or address
+
+    def take_in(self, key: tuple[str, str], answer: Any) -> None:
+        """A worker's answer, or the error that asking it ended in."""
+        if key not in self._known:
+            return
+        if isinstance(answer, (OSError, TimeoutError, KeyError)):  # silent or gone: asked again if it is still there
+            del self._known[key]
+            self.trouble = f"worker {key[0]} does not answer ({str(answer) or type(answer).__name__})"
+        elif isinstance(answer, Exception):
+            self._known[key] = Known(reason=f"{scheduler.told(answer)}; install the same versions there")
+        else:
+            self._known[key] = Known(*answer)
+
+    async def _ask(self, client: Client, key: tuple[str, str]) -> None:
+        address = key[0]
+        try:
+            asked = client.run(versions.answer, self.versions, self.token, workers=[address], on_error="return")
+            answer = (await asyncio.wait_for(asked, scheduler.CONNECT_SECONDS))[address]
+        except Exception as error:
+            answer = error
+        self._answers.put((key, answer))
+
+    def _of(self, address: str) -> Known:
+        return self._known.get(self._key(address), Known())
+
+    def _key(self, address: str) -> tuple[str, str]:
+        # Another worker at the same address has another folder.
+        return address, self.present.get(address, {}).get("local_directory", "")

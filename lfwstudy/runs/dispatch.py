@@ -1,0 +1,53 @@
+"""Which executor trains the runs: this machine, or a cluster?"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from types import ModuleType
+
+from lfwstudy.errors import ConfigError
+from lfwstudy.runs import local
+from lfwstudy.runs.job import Job
+
+Show = Callable[[str], object]
+
+
+def run(jobs: Sequence[Job], cluster: str = "", show: Show | None = None) -> dict[str, str]:
+    """Train jobs, each in a process of its own; one run's failure does not stop the others.
+
+    Parameters
+    ----------
+    cluster : address as `check_cluster` takes it; empty: this machine.
+    show : called with a line on the progress.
+
+    Returns
+    -------
+    A message for each run that failed.
+    """
+    return load_cluster().run(jobs, cluster, show) if cluster else local.run(jobs, show)
+
+
+def check_cluster(address: str) -> str:
+    """Raise ConfigError unless `address` has a form that --cluster takes; needs nothing of Dask."""
+    form = r"(tcp|tls)://(\[[0-9A-Fa-f:.]+\]|[^\s:/\[\]]+):(?P<port>[0-9]{1,5})|local:[1-9][0-9]{0,2}"
+    matched = re.fullmatch(form, address)
+    if not matched or not 0 < int(matched["port"] or 1) < 65536:
+        raise ConfigError(
+            f"--cluster must be tcp://HOST:PORT, tls://HOST:PORT or local:N (N workers on this machine), got "
+            f"{address[:80]!r}"
+        )
+    return address
+
+
+def load_cluster() -> ModuleType:
+    """The cluster's client. Raises ConfigError where Dask is not installed: it is needed for --cluster alone."""
+    try:
+        from lfwstudy.runs.cluster import client
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in ("distributed", "dask"):
+            raise
+        raise ConfigError(
+            f"--cluster needs the package {error.name}, which is not installed here: pip install 'lfwstudy[cluster]'"
+        ) from None
+    return client

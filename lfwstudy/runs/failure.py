@@ -1,0 +1,89 @@
+"""How did a training fail? A record in the run's folder says it: nobody reads it out of messages or logs."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import signal
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+from lfwstudy.errors import ConfigError, RunError, StudyError, one_line
+from lfwstudy.system.files import read_json, write_json
+
+# crash: a bug; signal: ended from outside; stalled: ended because it did nothing; busy: another process trains the run;
+# cluster: lost between machines.
+Kind = Literal["memory", "disk", "machine", "data", "input", "busy", "signal", "stalled", "cluster", "crash"]
+NAME = "failure.json"
+# Exit status of a training that found another process at its run: that run's folder is not its own to write to.
+BUSY = os.EX_TEMPFAIL
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
+# Less free space than this is a full disk: not even this record fits.
+_FULL_BYTES = 64 << 10
+
+
+@dataclass(frozen=True)
+class Failure:
+    """What ended a training; the message is one line."""
+
+    kind: Kind
+    message: str
+
+    @classmethod
+    def of(cls, error: BaseException) -> Failure:
+        """The failure that an error is."""
+        text = one_line(error)
+        if isinstance(error, TrainingError):
+            return error.failure
+        if isinstance(error, BlockingIOError):
+            return cls("busy", "another process trains it")
+        if isinstance(error, StudyError):
+            return cls("input" if isinstance(error, ConfigError) else "data", text)
+        # The backend's own kind of error, which must not be imported here, has a name only.
+        if isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
+            return cls("memory", f"out of memory: {text[:300]}")
+        if isinstance(error, OSError):
+            # HDF5's message of several lines hides what the system said.
+            what = os.strerror(error.errno) if error.errno else type(error).__name__
+            return cls("disk" if error.errno in _DISK else "machine", f"{what}: {text[:300]}")
+        return cls("machine" if isinstance(error, ImportError) else "crash", f"{type(error).__name__}: {text[:300]}")
+
+    @classmethod
+    def of_status(cls, status: int, folder: Path) -> Failure:
+        """The failure of a process that ended with `status`, from its record or, where it left none, from the status."""
+        if status == BUSY:
+            return cls("busy", "another process trains it")
+        if found := cls.read(folder):
+            return found
+        if status < 0:
+            memory = " (out of memory?)" if -status in (signal.SIGKILL, signal.SIGABRT) else ""
+            return cls("signal", f"its process was ended by signal {-status}{memory}")
+        if shutil.disk_usage(folder).free < _FULL_BYTES:
+            return cls("disk", os.strerror(errno.ENOSPC))
+        return cls("crash", f"its process failed with status {status}")
+
+    @classmethod
+    def read(cls, folder: Path) -> Failure | None:
+        """The record in a run's folder; None where there is none that can be read."""
+        try:
+            content = read_json(folder / NAME)
+            known = content["kind"] in get_args(Kind) and isinstance(content["message"], str)
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        return cls(content["kind"], one_line(content["message"])) if known else None
+
+    def write(self, folder: Path) -> None:
+        """Leave the record in a run's folder where that is possible: not on a full disk."""
+        with suppress(OSError):
+            write_json(folder / NAME, asdict(self))
+
+
+class TrainingError(RunError):
+    """A training process failed."""
+
+    def __init__(self, failure: Failure, told: str = "") -> None:
+        super().__init__(told or failure.message)
+        self.failure = failure
