@@ -111,7 +111,7 @@ def report(options: Namespace) -> int:
 
 def verify(options: Namespace) -> None:
     """`lfwstudy verify`: are two photos of the same person?"""
-    from lfwstudy.verify.photos import verify_photos
+    from lfwstudy.verify.verifier import verify_photos
 
     answer = verify_photos(options.left, options.right, options.out, options.left_box, options.right_box)
     if answer.is_demo:

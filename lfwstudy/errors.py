@@ -6,6 +6,11 @@ import lzma
 import struct
 import zipfile
 import zlib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+_T = TypeVar("_T")
 
 
 class StudyError(Exception):
@@ -13,7 +18,7 @@ class StudyError(Exception):
 
 
 class DataError(StudyError, ValueError):
-    """A picture, pair file, archive or bank is missing, malformed or not what it claims to be."""
+    """An image, pair file, archive or bank is missing, malformed or not what it claims to be."""
 
 
 class ConfigError(StudyError, ValueError):
@@ -33,22 +38,8 @@ class DamageError(RunError):
 
 
 # What readers raise over a file's content. Not RuntimeError or ImportError: a machine short of threads or files raises them, too.
-_OF_CONTENT = (
-    ValueError,
-    LookupError,
-    TypeError,
-    AttributeError,
-    ArithmeticError,
-    EOFError,
-    NotImplementedError,
-    RecursionError,
-    RunError,
-    csv.Error,
-    struct.error,
-    zlib.error,
-    lzma.LZMAError,
-    zipfile.BadZipFile,
-)
+_BY_PYTHON = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, EOFError, RecursionError)
+_BY_LIBRARIES = (NotImplementedError, csv.Error, struct.error, zlib.error, lzma.LZMAError, zipfile.BadZipFile)
 
 
 def proves_damage(error: BaseException) -> bool:
@@ -58,7 +49,7 @@ def proves_damage(error: BaseException) -> bool:
     """
     if isinstance(error, OSError):  # without a number a library's own; EINVAL is an offset before the file's beginning
         return error.errno in (None, errno.EINVAL)
-    return isinstance(error, _OF_CONTENT)
+    return isinstance(error, (*_BY_PYTHON, *_BY_LIBRARIES, RunError))
 
 
 def is_the_machines(error: BaseException) -> bool:
@@ -66,7 +57,23 @@ def is_the_machines(error: BaseException) -> bool:
     return isinstance(error, MemoryError) or (isinstance(error, OSError) and not proves_damage(error))
 
 
-def one_line(text):
+@contextmanager
+def reading(failure: str) -> Iterator[None]:
+    """Raise a DataError, `failure` with the reason, where a reader finds a file's content unusable or no file.
+
+    What says that the machine cannot read it now stays as it is.
+    """
+    try:
+        yield
+    except StudyError:
+        raise
+    except Exception as error:  # libraries raise many kinds for damaged files
+        if is_the_machines(error) and not isinstance(error, (FileNotFoundError, IsADirectoryError)):
+            raise
+        raise DataError(f"{failure} ({one_line(error)[:200]})") from error
+
+
+def one_line(text: object) -> str:
     """A text as one line of printable characters: names in it may come from anybody's files, and logs are read in terminals."""
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(text).strip())
 
@@ -78,9 +85,15 @@ def quoted(value: object, most: int = 80) -> str:
     return shown if whole else f"{shown[: most - 4]}...{shown[-1]}"
 
 
-def choose_one(kind, value, known):
-    """Raise ConfigError unless `value` is in `known`; the message lists the known ones and the nearest."""
-    if value in known:
+def choose_one(kind: str, value: _T, known: Iterable[object]) -> _T:
+    """`value` where it is among `known`.
+
+    Raises
+    ------
+    ConfigError
+        Where it is not; the message lists the known ones and the nearest.
+    """
+    if value in (known := list(known)):
         return value
     import difflib
 

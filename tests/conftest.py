@@ -116,9 +116,13 @@ def played(tiny, tmp_path_factory):
         run = config.identify(0, "float32", pairs.digest(bank))
         best = stage == "augmentation"
         train(config, 0, "float32", bank, pairs, out / "runs" / run, run, keep_weights=best)
+        result = read_json(out / "runs" / run / "result.json")
+        if not best:  # so little training decides nothing: the second run is to be the better one
+            result["val_accuracy_at_best"] = 0.25
+            write_json(out / "runs" / run / "result.json", result)
         rows.append(
             {
-                **read_json(out / "runs" / run / "result.json"),
+                **result,
                 **combination,
                 "stage": stage,
                 "variant": variant,

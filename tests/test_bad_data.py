@@ -1,4 +1,4 @@
-"""Pictures, pair files and archives as the world has them: each works, or is one clear line naming file, line and value."""
+"""Images, pair files and archives as the world has them: each works, or is one clear line naming file, line and value."""
 
 import io
 import os
@@ -21,24 +21,21 @@ from lfwstudy.cli import main
 from lfwstudy.config import DataConfig
 from lfwstudy.data import archives
 from lfwstudy.data.cache import cache_folder
-from lfwstudy.data.drawn_faces import draw_face
 from lfwstudy.data.filetypes import not_an_image
 from lfwstudy.data.images import SOURCE_SIDE, decode
 from lfwstudy.data.pairs import read_people, read_view1, read_view2
 from lfwstudy.data.prepare import prepare_bank
 from lfwstudy.data.protocols import load_pairs
 from lfwstudy.errors import DataError, one_line
+from lfwstudy.verify import faces as verify_faces
 from lfwstudy.verify import photos
-from lfwstudy.verify.photos import find_face, frame_face, full_size, load_photo, read_photo
+from lfwstudy.verify.faces import find_faces, frame_face, open_face
+from lfwstudy.verify.photos import frame_face, full_size, load_photo, read_photo
+from tests.support.archives import member, write_tar, write_zip
+from tests.support.images import FACE, saved
+from tests.support.names import NAMES
 
 CONFIG = DataConfig(dataset="lfw-a", side=40)
-FACE = Image.fromarray(draw_face([1], [2]))
-
-
-def saved(image=FACE, format="JPEG", **options):
-    content = io.BytesIO()
-    image.save(content, format, **options)
-    return content.getvalue()
 
 
 def resized(width, height):
@@ -61,7 +58,7 @@ def bomb():
 
 
 JPEG, PNG = saved(), saved(format="PNG")
-PICTURES = {
+IMAGES = {
     "jpeg": (JPEG, None),
     "png": (PNG, None),
     "progressive jpeg": (saved(progressive=True), None),
@@ -79,18 +76,18 @@ PICTURES = {
     "turned by exif": (turned(6), None),
     "mirrored by exif": (turned(2), None),
     "empty": (b"", "empty file"),
-    "text": (b"hello\n", "no picture"),
+    "text": (b"hello\n", "not a readable image"),
     "html error page": (b"<html>404</html>", "a web page"),
-    "zeros": (bytes(5000), "no picture"),
+    "zeros": (bytes(5000), "zeros"),
     "gif": (saved(format="GIF"), None),
     "tiff": (saved(format="TIFF"), None),
     "webp": (saved(format="WEBP"), None),
     "git lfs pointer": (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "git lfs pull"),
     "jpeg without its end": (JPEG[:-200], "not a readable"),
     "half a jpeg": (JPEG[: len(JPEG) // 2], "not a readable"),
-    "header of a jpeg": (JPEG[:20], "no picture|not a readable"),
+    "header of a jpeg": (JPEG[:20], "not a readable"),
     "half a png": (PNG[: len(PNG) // 2], "not a readable"),
-    "png with a damaged header": (PNG[:20] + b"\xff" * 8 + PNG[28:], "not a readable|no picture|pixels"),
+    "png with a damaged header": (PNG[:20] + b"\xff" * 8 + PNG[28:], "not a readable|pixels"),
     "png with a damaged body": (PNG[:200] + bytes(100) + PNG[300:], "not a readable"),
     "one pixel short": (resized(249, 250), "249x250 pixels, 250x250 expected"),
     "one pixel": (resized(1, 1), "1x1"),
@@ -100,53 +97,36 @@ PICTURES = {
 }
 
 
-@pytest.mark.parametrize("content, words", PICTURES.values(), ids=PICTURES)
-def test_picture(content, words):
+@pytest.mark.parametrize("content, words", IMAGES.values(), ids=IMAGES)
+def test_image(content, words):
     if words is None:
         image = decode(content, "A_0001", 250, 40, "bilinear")
         assert image.shape == (40, 40) and image.dtype == np.uint8 and image.std() > 5
     else:
-        with pytest.raises(DataError, match=f"picture A_0001: .*({words})") as error:
+        with pytest.raises(DataError, match=f"image A_0001: .*({words})") as error:
             decode(content, "A_0001", 250, 40, "bilinear")
         assert error.value.args[0] == one_line(error.value) and "0x7" not in str(error.value)
 
 
-def test_pictures_cut_short_anywhere_are_read_whole_or_refused():
+def test_images_cut_short_anywhere_are_read_whole_or_refused():
     whole = {kind: decode(content, "A_0001", 250, 40, "bilinear") for kind, content in (("jpeg", JPEG), ("png", PNG))}
     for kind, content in (("jpeg", JPEG), ("png", PNG)):
         for end in [*range(64), *range(64, len(content), max(1, len(content) // 150)), len(content) - 1]:
             try:
                 image = decode(content[:end], "A_0001", 250, 40, "bilinear")
             except DataError as error:
-                assert "picture A_0001" in str(error)
+                assert "image A_0001" in str(error)
             else:
-                assert np.abs(image.astype(int) - whole[kind]).max() <= 1, f"{kind} of {end} bytes gave another picture"
+                assert np.abs(image.astype(int) - whole[kind]).max() <= 1, f"{kind} of {end} bytes gave another image"
 
 
 def test_grey_values_survive_every_mode():
     for kind in ("png", "alpha png", "16-bit png", "colour jpeg", "cmyk jpeg"):
-        image = decode(PICTURES[kind][0], "A_0001", 250, 40, "bilinear")
+        image = decode(IMAGES[kind][0], "A_0001", 250, 40, "bilinear")
         assert np.abs(image.astype(int) - decode(PNG, "A_0001", 250, 40, "bilinear")).mean() < 3, kind
 
 
 BODY = "1\nAda\t1\t2\nAda\t1\tBo\t1\n"
-NAMES = {
-    "space": "Ada Lovelace",
-    "accent": "Ren\u00e9e",
-    "combined accent": "Andre\u0301",
-    "quote": "O'Hara",
-    "double quote": 'A "B" C',
-    "angle brackets": "<img src=x onerror=alert(1)>",
-    "dots": "J.R.R.",
-    "ampersand": "A&B",
-    "other script": "\u738b\u82b3",
-    "percent": "100%s",
-    "braces": "{{7*7}}",
-    "backtick": "`id`",
-    "dollar": "$(id)",
-    "comma": "Smith, John",
-    "long": "x" * 200,
-}
 BAD_NAMES = {
     "leading dash": "-rf",
     "formula": "=1+1",
@@ -191,7 +171,7 @@ PAIR_FILES = {
     "long header": ("\t" * 5000 + "1\n", "line 1"),
     "long control characters": (BODY.replace("Bo", "\x07" * 500), "line 3"),
     "long line after the end": (BODY + "y" * 5000, "line 4.*'yyy"),
-    "web page": ("\n" * 6 + "<!DOCTYPE html>\n<html></html>\n", "web page.*download it again"),
+    "web page": ("\n" * 6 + "<!DOCTYPE html>\n<html></html>\n", "web page.*download it in a browser"),
     "web page in upper case": ("\ufeff<HTML><BODY>", "web page"),
     "error of a store": ('<?xml version="1.0"?><Error>', "web page"),
     "git lfs pointer": ("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 5\n", "Git LFS.*git lfs pull"),
@@ -211,7 +191,7 @@ PAIR_FILES = {
     "huge number": ("9" * 400 + "\n", "line 1"),
     "view 2 read as view 1": ("1\t1\nA\t1\t2\nA\t1\tB\t1\n", "line 1"),
     "comma separated": (BODY.replace("\t", ","), "line 2"),
-    "picture with itself": (BODY.replace("\t2", "\t1"), "line 2.*itself.*'Ada_0001'"),
+    "image with itself": (BODY.replace("\t2", "\t1"), "line 2.*itself.*'Ada_0001'"),
     "mismatched pair of one person": (BODY.replace("Bo", "Ada"), "line 3.*one person"),
     "number 0": (BODY.replace("\t2", "\t0"), "line 2.*'0'"),
     "number below 0": (BODY.replace("\t2", "\t-1"), "line 2.*'-1'"),
@@ -220,7 +200,7 @@ PAIR_FILES = {
     "other digits": (BODY.replace("\t2", "\t\u0662"), "line 2"),
     "latin-1": (BODY.replace("Bo", "B\u00f6").encode("latin-1"), "not UTF-8.*0xf6"),
     "utf-16": (BODY.encode("utf-16"), "not UTF-8"),
-    "a picture": (JPEG, "not UTF-8"),
+    "an image": (JPEG, "not UTF-8"),
     "empty": ("", "empty"),
     "only blanks": (" \n\t\n", "empty"),
     "null bytes": (b"\0" * 40, "line 1"),
@@ -276,31 +256,10 @@ def test_unknown_people_are_named_with_their_line(faces, tmp_path):
         text=True,
     )
     assert done.returncode == 2 and done.stderr.count("\n") == 1, done.stderr
-    assert "pairsDevTest.txt, line 2: picture Nobody Known_000" in done.stderr
+    assert "pairsDevTest.txt, line 2: image Nobody Known_000" in done.stderr
 
 
 # -- archives ----------------------------------------------------------------------------------------------------------
-
-
-def member(name, content=b"", **fields):
-    info = tarfile.TarInfo(name)
-    info.size = len(content)
-    for key, value in fields.items():
-        setattr(info, key, value)
-    return info, io.BytesIO(content)
-
-
-def write_tar(path, *members, mode="w:gz", **options):
-    with tarfile.open(path, mode, **options) as archive:
-        for info, content in members:
-            content.seek(0)
-            archive.addfile(info, content)
-
-
-def write_zip(path, *members, **options):
-    with zipfile.ZipFile(path, "w", **options) as archive:
-        for name, content in members:
-            archive.writestr(name, content)
 
 
 def zip_link(name):
@@ -329,10 +288,10 @@ TARS = {
     "formula": ([member("lfw2/=A/=A_0001.jpg", JPEG)], "'=A' is no person's name"),
     "escape sequence": ([member("lfw2/A\x1b[31m/A\x1b[31m_0001.jpg", JPEG)], "x1b"),
     "newline": ([member("lfw2/A\nB/A\nB_0001.jpg", JPEG)], "no person's name"),
-    "damaged picture": ([member("lfw2/A/A_0001.jpg", JPEG[:500])], "picture A_0001"),
+    "damaged image": ([member("lfw2/A/A_0001.jpg", JPEG[:500])], "image A_0001"),
     "long name": ([member("/" + "x" * 5000, JPEG)], "points out"),
     "twice": ([GOOD, member("lfw2/A/A_0001.jpg", JPEG)], "there twice"),
-    "no pictures": ([member("lfw2/README", b"x")], "no picture"),
+    "no images": ([member("lfw2/README", b"x")], "no image"),
 }
 ZIPS = {
     "absolute path": ([("/tmp/A/A_0001.jpg", JPEG)], "points out"),
@@ -457,7 +416,7 @@ def test_unusual_names_go_all_the_way(tmp_path):
 )
 def test_photo(tmp_path, kind, words):
     path = tmp_path / "photo.jpg"
-    path.write_bytes(PICTURES[kind][0])
+    path.write_bytes(IMAGES[kind][0])
     if words is None:
         assert load_photo(path).mode == "L"
     else:
@@ -522,7 +481,7 @@ FOREIGN = {
         b"\xef\xbb\xbf<?xml version='1.0'?>\n<!-- drawn -->\n<!DOCTYPE svg PUBLIC 'x'>\n<svg/>",
         "SVG",
     ),
-    "web page": (b"\n\n <!DOCTYPE html><title>Sign in</title>", "web page.*download the image itself"),
+    "web page": (b"\n\n <!DOCTYPE html><title>Sign in</title>", "web page.*download it in a browser"),
     "web page in capitals": (b"<HTML><BODY>404</BODY></HTML>", "web page"),
     "lfs pointer": (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n", "git lfs pull"),
     "annex pointer": (b"/annex/objects/SHA256E-s9--00.jpg\n", "git annex get"),
@@ -530,7 +489,7 @@ FOREIGN = {
     "mac's notes": (b"\0\5\x16\7\0\2\0\0Mac OS X" + bytes(999), r"without \._"),
     "zeros": (bytes(4000), "zeros"),
     "archive": (b"PK\3\4" + bytes(999), "unpack"),
-    "unknown": (b"no picture", "none of JPEG, PNG"),
+    "unknown": (b"no image", "none of JPEG, PNG"),
     "half a tiff": (saved(format="TIFF")[:9], "damaged"),
 }
 
@@ -551,7 +510,7 @@ def test_a_file_that_is_no_photo_this_program_reads_is_named_by_its_content(tmp_
 
 @pytest.mark.parametrize("kind", ["heic", "web page", "lfs pointer"])
 def test_such_a_file_in_a_data_set_is_named_too(kind):
-    with pytest.raises(DataError, match=f"picture A_0001: .*{FOREIGN[kind][1]}"):
+    with pytest.raises(DataError, match=f"image A_0001: .*{FOREIGN[kind][1]}"):
         decode(FOREIGN[kind][0], "A_0001", 250, 40, "bilinear")
 
 
@@ -563,7 +522,7 @@ def test_what_is_read_is_not_taken_for_another_format(format):
 
 
 def test_a_long_run_of_comments_takes_no_time():
-    assert not_an_image(b"<!---->" * 10_000 + b"x") == "a web page in place of the image; download the image itself"
+    assert not_an_image(b"<!---->" * 10_000 + b"x") == "a web page in place of the file; download it in a browser"
 
 
 def test_a_missing_photo_and_a_folder_are_named(tmp_path):
@@ -602,7 +561,7 @@ def test_a_large_photo_is_decoded_smaller_and_boxes_stay_in_its_own_pixels(monke
     content = on_a_wall(exif=exif, **options)
     whole = read_photo(io.BytesIO(content), "x")
     wanted = np.asarray(frame_face(whole, TURNED[orientation]).resize((50, 50)), int)
-    monkeypatch.setattr(photos, "_WORKING_PIXELS", pixels)
+    monkeypatch.setattr(photos, "WORKING_PIXELS", pixels)
     photo = read_photo(io.BytesIO(content), "x")
     assert photo.width * photo.height <= pixels and whole.size == (900, 800)[:: -1 if orientation > 4 else 1]
     assert np.abs(np.subtract(full_size(photo), whole.size)).max() < photo.info["reduced"]
@@ -621,17 +580,20 @@ def test_a_face_found_in_a_photo_decoded_smaller_is_told_in_its_own_pixels(monke
     )
     photo = Image.new("L", (100, 100))
     photo.info["reduced"], found = 4, 1
-    assert find_face(photo, "x", "left") == (40, 80, 160, 240)
+    assert find_faces(photo) == [(40, 80, 160, 240)]
     found = 2
-    with pytest.raises(DataError, match="2 faces found; 40,80,160,240; 40,80,160,240. Give"):
-        find_face(photo, "x", "left")
+    monkeypatch.setattr(verify_faces, "open_photo", lambda photo: (photo, "x.jpg"))
+    with pytest.raises(
+        DataError, match=r"^x\.jpg: 2 faces found; 40,80,160,240; 40,80,160,240\. Give .* with --left-box"
+    ):
+        open_face(photo, option="--left-box")
 
 
 @pytest.mark.parametrize("size", [(8160, 6144), (16320, 12240)])
 def test_a_phones_photo_of_50_and_of_200_megapixels_is_read(size):
     photo = read_photo(io.BytesIO(saved(Image.new("L", size, 77))), "x")
     assert (
-        photo.width * photo.height <= photos._WORKING_PIXELS
+        photo.width * photo.height <= photos.WORKING_PIXELS
         and full_size(photo) == size
         and photo.getextrema() == (77, 77)
     )
@@ -666,7 +628,7 @@ def test_a_decompression_bomb_is_refused_before_it_is_decoded(content, monkeypat
     ],
 )
 def test_an_ordinary_photo_is_decoded_as_ever(kind):
-    content = PICTURES[kind][0]
+    content = IMAGES[kind][0]
     wanted = ImageOps.exif_transpose(Image.open(io.BytesIO(content))).convert("L")
     assert (np.asarray(read_photo(io.BytesIO(content), "x")) == np.asarray(wanted)).all()
 

@@ -5,31 +5,25 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from lfwstudy.data import bank as bank_module
 from lfwstudy.data.bank import ImageBank, build_bank, load_bank
 from lfwstudy.data.images import decode, suffixes, to_grey
 from lfwstudy.errors import DataError
+from tests.support.images import RAMP, png, saved
 
 
-def picture(value=128, mode="RGB", size=(250, 250), format="PNG"):
-    content = io.BytesIO()
-    Image.new(mode, size, value if mode in ("L", "I;16") else (value,) * len(Image.new(mode, (1, 1)).getbands())).save(
-        content, format
-    )
-    return content.getvalue()
+def plain(value=128, mode="RGB", size=(250, 250), format="PNG"):
+    """An image of one value."""
+    bands = Image.new(mode, (1, 1)).getbands()
+    return saved(Image.new(mode, size, value if len(bands) == 1 else (value,) * len(bands)), format)
 
 
-def gradient():
-    content = io.BytesIO()
-    Image.fromarray(np.tile(np.arange(250, dtype=np.uint8), (250, 1))).save(content, "PNG")
-    return content.getvalue()
-
-
-def build(pictures, **settings):
-    return build_bank(pictures, "lfw-a", **{"crop": 250, "side": 50, "filter": "bilinear", **settings}, origin="here")
+def build(images, **settings):
+    return build_bank(images, "lfw-a", **{"crop": 250, "side": 50, "filter": "bilinear", **settings}, origin="here")
 
 
 def test_saved_bank_comes_back_memory_mapped(tmp_path):
-    bank = build([("B_0001", picture(9)), ("A_0001", gradient())])
+    bank = build([("B_0001", plain(9)), ("A_0001", png(RAMP))])
     bank.save(tmp_path / "bank.npz")
     again = load_bank(tmp_path / "bank.npz")
     assert isinstance(again.images, np.memmap) and again.images.dtype == np.uint8
@@ -39,29 +33,27 @@ def test_saved_bank_comes_back_memory_mapped(tmp_path):
 
 
 def test_numpy_reads_a_bank_too(tmp_path):
-    build([("A_0001", gradient())]).save(tmp_path / "bank.npz")
+    build([("A_0001", png(RAMP))]).save(tmp_path / "bank.npz")
     assert np.load(tmp_path / "bank.npz")["images"].shape == (1, 50, 50)
 
 
 def test_digest_covers_content_names_and_framing():
-    one = build([("A_0001", gradient()), ("B_0001", picture())])
+    one = build([("A_0001", png(RAMP)), ("B_0001", plain())])
     assert one.digest(["A_0001"]) != one.digest(["A_0001", "B_0001"])
-    assert one.digest(["A_0001"]) != build([("A_0001", picture(1))]).digest(["A_0001"])
-    assert one.digest(["A_0001"]) != build([("A_0001", gradient())], crop=200).digest(["A_0001"])
+    assert one.digest(["A_0001"]) != build([("A_0001", plain(1))]).digest(["A_0001"])
+    assert one.digest(["A_0001"]) != build([("A_0001", png(RAMP))], crop=200).digest(["A_0001"])
     assert one.digest(["A_0001"]) == one.subset(["A_0001"]).digest(["A_0001"])
 
 
 def test_crop_is_central_and_resize_averages():
-    row = decode(gradient(), "x", 50, 50, "bilinear")[0]
+    row = decode(png(RAMP), "x", 50, 50, "bilinear")[0]
     assert row.tolist() == list(range(100, 150))
-    shrunk = decode(gradient(), "x", 250, 50, "box")[0]
+    shrunk = decode(png(RAMP), "x", 250, 50, "box")[0]
     assert np.abs(shrunk - (np.arange(50) * 5 + 2)).max() <= 1
 
 
 def test_grey_is_the_luma_of_colour():
-    content = io.BytesIO()
-    Image.new("RGB", (250, 250), (255, 0, 0)).save(content, "PNG")
-    assert decode(content.getvalue(), "x", 250, 8, "box").max() == 76
+    assert decode(saved(Image.new("RGB", (250, 250), (255, 0, 0))), "x", 250, 8, "box").max() == 76
 
 
 @pytest.mark.parametrize(
@@ -69,19 +61,19 @@ def test_grey_is_the_luma_of_colour():
     [
         (b"", "empty"),
         (b"hello", "not a readable"),
-        (picture(size=(249, 250)), "249x250"),
-        (gradient()[:-60], "not a readable"),
+        (plain(size=(249, 250)), "249x250"),
+        (png(RAMP)[:-60], "not a readable"),
         (b"<html>", "web page"),
     ],
 )
-def test_damaged_pictures_are_named(content, words):
+def test_damaged_images_are_named(content, words):
     with pytest.raises(DataError, match="A_0001.*" + words):
         build([("A_0001", content)])
 
 
-def test_sixteen_bit_and_transparent_pictures_are_read():
-    assert decode(picture(0x8080, "I;16"), "x", 250, 8, "box").max() in (127, 128)
-    assert decode(picture(0, "RGBA"), "x", 250, 8, "box").max() == 128
+def test_sixteen_bit_and_transparent_images_are_read():
+    assert decode(plain(0x8080, "I;16"), "x", 250, 8, "box").max() in (127, 128)
+    assert decode(plain(0, "RGBA"), "x", 250, 8, "box").max() == 128
 
 
 @pytest.mark.parametrize(
@@ -100,34 +92,34 @@ def test_sixteen_bit_and_transparent_pictures_are_read():
     ],
 )
 def test_what_is_decoded_is_found_by_its_suffix(format, suffix):
-    assert suffix in suffixes() and decode(picture(90, "L", format=format), "x", 250, 8, "box").max() in (89, 90, 91)
+    assert suffix in suffixes() and decode(plain(90, "L", format=format), "x", 250, 8, "box").max() in (89, 90, 91)
 
 
-def test_names_are_compared_composed(tmp_path):
-    """A bank written before, or elsewhere, may hold decomposed names, which are in another order."""
+def test_names_are_composed():
     nfd, nfc = "Rene\u0301e_0001", "Ren\u00e9e_0001"
-    ImageBank(
-        np.arange(3, dtype=np.uint8)[:, None, None],
-        np.array([nfd, "Reng_0001", "Z_0001"]),
-        np.arange(96, dtype=np.uint8).reshape(3, 32),
-        "lfw-a",
-        250,
-        1,
-        "box",
-    ).save(tmp_path / "bank.npz")
-    bank = load_bank(tmp_path / "bank.npz")
+    bank = build([("Reng_0001", plain()), (nfd, png(RAMP)), ("Z_0001", plain())])
     assert bank.names.tolist() == ["Reng_0001", nfc, "Z_0001"]
     for name in (nfd, nfc):
-        assert bank.images[bank.rows([name])[0]] == 0 and bank.sha256[bank.rows([name])[0], 0] == 0
-        assert bank.subset([name]).names.tolist() == [nfc] and bank.digest([name]) == bank.digest([nfc, nfd])
-    ImageBank(
-        np.zeros((2, 1, 1), np.uint8), np.array(sorted([nfd, nfc])), np.zeros((2, 32), np.uint8), "lfw-a", 250, 1, "box"
-    ).save(tmp_path / "twice.npz")
-    with pytest.raises(DataError, match="twice.npz.*there twice"):
-        load_bank(tmp_path / "twice.npz")
+        assert bank.rows([name]).tolist() == [1] and bank.subset([name]).names.tolist() == [nfc]
+        assert bank.digest([name]) == bank.digest([nfc, nfd])
+    with pytest.raises(DataError, match=f"{nfc} is there twice"):
+        build([(nfc, plain()), (nfd, plain())])
 
 
-RAMP = np.tile(np.arange(250, dtype=np.uint8), (250, 1))
+def test_a_bank_whose_names_are_not_sorted_is_refused(tmp_path):
+    names, images = np.array(["B_0001", "A_0001"]), np.zeros((2, 1, 1), np.uint8)
+    ImageBank(images, names, np.zeros((2, 32), np.uint8), "lfw-a", 250, 1, "box").save(tmp_path / "bank.npz")
+    with pytest.raises(DataError, match="bank.npz.*not sorted"):
+        load_bank(tmp_path / "bank.npz")
+
+
+def test_a_bank_of_an_earlier_format_is_refused(tmp_path, monkeypatch):
+    """Format 1 may hold deep pixels that were scaled by the image's own maximum."""
+    monkeypatch.setattr(bank_module, "BANK_FORMAT", 1)
+    build([("A_0001", png(RAMP))]).save(tmp_path / "bank.npz")
+    monkeypatch.undo()
+    with pytest.raises(DataError, match="bank.npz: bank format 1, this program reads 2; make it again"):
+        load_bank(tmp_path / "bank.npz")
 
 
 def tiff(values, order="<", **tags):
@@ -165,12 +157,6 @@ def tiff(values, order="<", **tags):
         + bytes(4)
         + struct.pack(order + "HHH", bits, bits, bits)
     )
-
-
-def png(values):
-    content = io.BytesIO()
-    Image.fromarray(values).save(content, "PNG")
-    return content.getvalue()
 
 
 def pgm(values, largest):
@@ -223,7 +209,7 @@ DEEP = {
 
 
 @pytest.mark.parametrize("kind", DEEP)
-def test_deeper_pixels_are_the_same_picture(kind):
+def test_deeper_pixels_are_the_same_image(kind):
     content, wanted = DEEP[kind] if isinstance(DEEP[kind], tuple) else (DEEP[kind], RAMP)
     assert np.abs(grey_of(content) - wanted)[:, 3:].max() <= 1
     assert kind != "floats of which some are none" or grey_of(content)[0, :3].tolist() == [0, 255, 0]
@@ -255,11 +241,11 @@ def test_pixels_of_unknown_range_are_refused(content, words):
     assert words == "none of its values" or "8 bits per channel" in str(error.value)
 
 
-def test_pictures_of_a_data_set_are_scaled_by_the_same_rule():
-    whole = decode(gradient(), "x", 250, 50, "bilinear").astype(int)
+def test_images_of_a_data_set_are_scaled_by_the_same_rule():
+    whole = decode(png(RAMP), "x", 250, 50, "bilinear").astype(int)
     for content in (png(WIDE * 257), png(WIDE * 16), pgm(WIDE * 16, 4080)):
         assert np.abs(decode(content, "x", 250, 50, "bilinear") - whole).max() <= 1
-    with pytest.raises(DataError, match="here: picture A_0001: .*16-bit values from 0 to 249.*8 bits per channel"):
+    with pytest.raises(DataError, match="here: image A_0001: .*16-bit values from 0 to 249.*8 bits per channel"):
         build([("A_0001", png(WIDE))])
 
 
@@ -271,21 +257,20 @@ def test_every_16_bit_value_becomes_the_nearest_of_8_bits():
 @pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
 def test_ordinary_jpegs_are_decoded_as_ever(rng, mode):
     """Kept runs and their digests depend on it: the luma plane, cropped and resized, not a level more."""
-    content = io.BytesIO()
-    Image.fromarray(rng.integers(0, 256, (250, 250, 3), np.uint8)).convert(mode).save(content, "JPEG")
-    image = Image.open(io.BytesIO(content.getvalue()))
+    content = saved(Image.fromarray(rng.integers(0, 256, (250, 250, 3), np.uint8)).convert(mode))
+    image = Image.open(io.BytesIO(content))
     image.draft("L", image.size)
     wanted = image.convert("L").resize((50, 50), Image.Resampling.BILINEAR, box=(30, 30, 220, 220))
-    assert (decode(content.getvalue(), "x", 190, 50, "bilinear") == np.asarray(wanted)).all()
+    assert (decode(content, "x", 190, 50, "bilinear") == np.asarray(wanted)).all()
 
 
-def test_missing_duplicate_and_no_pictures_are_errors():
-    with pytest.raises(DataError, match="no picture"):
+def test_missing_duplicate_and_no_images_are_errors():
+    with pytest.raises(DataError, match="no image"):
         build([])
     with pytest.raises(DataError, match="A_0001 is there twice"):
-        build([("A_0001", gradient()), ("A_0001", gradient())])
+        build([("A_0001", png(RAMP)), ("A_0001", png(RAMP))])
     with pytest.raises(DataError, match="Z_0009"):
-        build([("A_0001", gradient())]).rows(["A_0001", "Z_0009"])
+        build([("A_0001", png(RAMP))]).rows(["A_0001", "Z_0009"])
 
 
 @pytest.mark.parametrize(
@@ -293,7 +278,7 @@ def test_missing_duplicate_and_no_pictures_are_errors():
 )
 def test_damaged_bank_files_are_refused(tmp_path, damage):
     path = tmp_path / "bank.npz"
-    build([("A_0001", gradient())]).save(path)
+    build([("A_0001", png(RAMP))]).save(path)
     path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(DataError, match="bank.npz"):
         load_bank(path)

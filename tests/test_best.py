@@ -9,13 +9,14 @@ from lfwstudy.errors import StudyError
 from lfwstudy.report import summary
 from lfwstudy.runs.store import FILES, Store
 from lfwstudy.study.best import best_rows, best_run, score
+from lfwstudy.study.results import Results
 from lfwstudy.study.settings import RESULT_COLUMNS, Settings
 from lfwstudy.study.study import Study
 from lfwstudy.system.files import read_csv, read_json, write_csv, write_json
 from lfwstudy.training.run import PREDICTION_COLUMNS
-from lfwstudy.verify import photos
+from lfwstudy.verify import network
 from tools import model_card
-from tools.readme_blocks import ROOT, SHALLOW
+from tools.kept_studies import RESULTS, SHALLOW
 
 REPORT = dict(ladder="report", stage="batchnorm", variant="before-activation", accuracy=0.68)
 BEYOND = dict(ladder="beyond", stage="all-people-shallow", variant="shallow", accuracy=0.941)
@@ -148,8 +149,8 @@ def test_a_row_without_a_number_is_named(rows_of, column, value):
 
 
 def test_shipped_network_is_the_best_of_its_study():
-    rows, store = read_csv(ROOT / SHALLOW / "results.csv"), Store(ROOT / SHALLOW / "runs")
-    assert best_run(rows, store)["run"] == read_json(photos.SHIPPED / "run.json")["run"]
+    rows, store = read_csv(RESULTS / SHALLOW / "results.csv"), Store(RESULTS / SHALLOW / "runs")
+    assert best_run(rows, store)["run"] == read_json(network.SHIPPED / "run.json")["run"]
 
 
 def finish(study, spec, accuracy):
@@ -201,8 +202,8 @@ def test_verify_the_card_and_the_report_agree(two_ladders, tmp_path, monkeypatch
     rows = read_csv(tmp_path / "out" / "results.csv")
     expected = next(r["run"] for r in rows if r["ladder"] == best and r["seed"] == ("3" if best == "beyond" else "0"))
     loaded = []
-    monkeypatch.setattr(photos, "load_model", lambda path: loaded.append(path.parent.name))
-    photos.load_best_model(str(tmp_path / "out"))
+    monkeypatch.setattr(network, "load_run", lambda store, run, name: loaded.append(run))
+    network.load_network(str(tmp_path / "out"))
     monkeypatch.setattr(model_card.wording, "is_demo", lambda study: False)
     monkeypatch.setattr(model_card, "card", lambda study, candidate, at: "")
     monkeypatch.setattr(
@@ -232,14 +233,23 @@ def test_along_the_reports_path_the_best_is_kept_though_it_is_not_the_last(tmp_p
     assert study.best().stage == "base" and "base: base" in summary.headline(study, study.climb())
 
 
-def test_verify_names_a_results_file_that_cannot_be_read(played, tmp_path):
-    shutil.copytree(played, tmp_path / "study")
-    rows = read_csv(tmp_path / "study" / "results.csv")
-    for row in rows:
-        row["val_accuracy_at_best"] = "high"
-    write_csv(tmp_path / "study" / "results.csv", RESULT_COLUMNS, rows)
-    with pytest.raises(StudyError, match=r"results\.csv.*val_accuracy_at_best.*'high'"):
-        photos.load_best_model(str(tmp_path / "study"))
-    write_json(tmp_path / "study" / "results.csv", {})
+def test_verify_names_a_result_that_cannot_be_read(played, tmp_path):
+    results = Results.open(shutil.copytree(played, tmp_path / "study"))
+    (run,) = filter(results.store.has_weights, results.store.ids())
+    path = results.store.folder(run) / "result.json"
+    write_json(path, {**read_json(path), "val_accuracy_at_best": "high"})
+    with pytest.raises(StudyError, match=f"{run}: val_accuracy_at_best is 'high'"):
+        network.load_network(results.out)
+    path.write_text("{")
+    with pytest.raises(StudyError, match=r"result\.json: damaged"):
+        network.load_network(results.out)
+
+
+def test_verify_says_where_no_network_is_kept(played, tmp_path):
+    results = Results.open(shutil.copytree(played, tmp_path / "study"))
+    for run in results.store.ids():
+        results.store.drop_weights(run)
     with pytest.raises(StudyError, match="no finished run has kept its weights"):
-        photos.load_best_model(str(tmp_path / "study"))
+        network.load_network(results.out)
+    with pytest.raises(StudyError, match="no study here"):
+        network.load_network(tmp_path / "none")

@@ -142,14 +142,14 @@ def test_runs_are_compared_sorted_and_filtered(page):
 
 def test_pair_is_found_by_keyboard_and_opened_with_its_neighbours(page):
     found = explorer(page, "Pair browser")
-    found.get_by_label("Judged").select_option("judged wrongly")
-    found.locator(".lfw-gallery button .lfw-wrong").first.wait_for()
-    assert found.locator(".lfw-gallery button .lfw-right").count() == 0
+    found.get_by_label("Classified").select_option("incorrectly")
+    found.locator(".lfw-gallery button .lfw-incorrect").first.wait_for()
+    assert found.locator(".lfw-gallery button .lfw-correct").count() == 0
     found.locator(".lfw-gallery button").first.focus()
     height = found.bounding_box()["height"]
     page.keyboard.press("Enter")
-    found.get_by_text("which is wrong").wait_for()
-    found.get_by_text("Neighbours are looked for among").wait_for()
+    found.get_by_text("which is incorrect").wait_for()
+    found.get_by_text("Neighbours are the nearest of").wait_for()
     assert found.bounding_box()["height"] == pytest.approx(height, abs=2)
     assert found.locator(".lfw-gallery").nth(4).locator("li:not(.lfw-room) img").count() == 6
     assert all(alt for alt in found.locator("img:not(.lfw-room img)").evaluate_all("images => images.map(i => i.alt)"))
@@ -232,7 +232,7 @@ def test_occlusion_map_of_a_pair(page):
     found = explorer(page, "What the network looks at")
     found.locator(".lfw-gallery button").first.click()
     found.locator("img[alt*='with its occlusion map']").nth(1).wait_for()
-    assert "another map" in found.inner_text() and "touchiest" in found.inner_text()
+    assert "another map" in found.inner_text() and "most sensitive" in found.inner_text()
     keep(found, "occlusion")
 
 
@@ -257,7 +257,7 @@ def test_two_own_photos_with_boxes_drawn_by_hand(page, cache):
     page.mouse.up()
     found.get_by_text("Face: 50, 50, 183, 192").wait_for()
     found.get_by_role("button", name="Same person?").click()
-    found.get_by_text("says the network: P(same)").wait_for()
+    found.get_by_text(re.compile(r"(Same person|Different people): P\(same\)")).wait_for()
     assert "unmeasured" in found.inner_text()
     keep(found, "own")
     with page.expect_file_chooser() as chooser:
@@ -289,7 +289,7 @@ def test_one_second_test_taken_to_its_end(page):
         # Twice d would delete the cell if the notebook heard it.
         page.keyboard.press("d" if trial % 2 else "s")
     found.get_by_role("link", name="Save the answers as CSV").wait_for()
-    assert re.search(r"You were right\s+\d+ of 20", found.inner_text())
+    assert re.search(r"You were correct\s+\d+ of 20", found.inner_text())
     assert page.evaluate("window.jupyterapp.shell.currentWidget.content.widgets.length") == cells
     with page.expect_download() as download:
         found.get_by_role("link", name="Save the answers as CSV").click()
@@ -306,7 +306,7 @@ def test_live_training_grows_and_stops(page):
     found = explorer(page, "Live training")
     for name, value in (("Pairs per class", "20"), ("Network width", "0.05"), ("Epochs at most", "60")):
         found.get_by_role("slider", name=name).fill(value)
-    found.get_by_role("button", name="Start or go on").click()
+    found.get_by_role("button", name="Start or resume").click()
     found.locator("svg[aria-label^='accuracy over']:not([aria-label*=' 0 epochs'])").wait_for()
     found.get_by_role("button", name="Stop").click()
     found.get_by_text("Stopped.").wait_for()

@@ -126,7 +126,7 @@ def test_box_is_enlarged_about_its_centre():
     import numpy as np
     from PIL import Image
 
-    from lfwstudy.verify.photos import frame_face
+    from lfwstudy.verify.faces import frame_face
 
     face = Image.fromarray(draw_face([1], [2]))
     large = Image.new("L", (1000, 800), 77)

@@ -1,7 +1,6 @@
 import gzip
 import hashlib
 import http.server
-import io
 import os
 import shutil
 import tarfile
@@ -12,7 +11,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
-from PIL import Image
 
 from lfwstudy.config import DataConfig
 from lfwstudy.data import archives, download, pair_files, prepare, protocols, registry
@@ -22,109 +20,15 @@ from lfwstudy.data.prepare import prepare_bank
 from lfwstudy.data.protocols import StudyPairs, load_pairs
 from lfwstudy.data.registry import Download
 from lfwstudy.errors import ConfigError, DataError
+from tests.support.archives import member, write_tar
+from tests.support.copies import COPIES, copy_of, write_people
 
 CONFIG = DataConfig(dataset="lfw-a", side=40)
 
 
-def copy_pair_files(faces, folder):
-    for file in faces.glob("*.txt"):
-        shutil.copy(file, folder)
-
-
-def csv_files(faces):
-    """The pair and people files as Kaggle has them: {name: text}."""
-    texts = {}
-    for file in faces.glob("*.txt"):
-        rows = [line.replace("\t", ",") for line in file.read_text().splitlines()[1:]]
-        if file.name.startswith("pairsDev"):
-            half, part = len(rows) // 2, file.stem.removeprefix("pairs")
-            texts[f"matchpairs{part}.csv"] = "\n".join(["name,imagenum1,imagenum2", *rows[:half]])
-            texts[f"mismatchpairs{part}.csv"] = "\n".join(["name,imagenum1,name,imagenum2", *rows[half:]])
-        elif file.name == "pairs.txt":
-            texts["pairs.csv"] = "\n".join(
-                ["name,imagenum1,imagenum2,", *(row + "," * (row.count(",") < 3) for row in rows)]
-            )
-        else:
-            texts[f"{file.stem}.csv"] = "\n".join(["name,images", *(row for row in rows if "," in row)])
-    return texts
-
-
-def pack(faces, folder, kind):
-    """The drawn faces as a user may have them."""
-    source = faces / "lfw2"
-    if kind.startswith("kaggle"):
-        if kind == "kaggle folder":
-            shutil.copytree(source, folder / "archive" / "lfw2" / "lfw2")
-        place = folder / "archive" if kind == "kaggle folder" else folder
-        if kind == "kaggle folder":
-            for name, text in csv_files(faces).items():
-                (place / name).write_text(text)
-        else:
-            with zipfile.ZipFile(folder / "archive.zip", "w") as archive:
-                for file in sorted(source.rglob("*.jpg")):
-                    archive.write(file, "lfw2" / file.relative_to(source.parent))
-                for name, text in csv_files(faces).items():
-                    archive.writestr(name, text)
-        return None
-    if kind == "upper case":
-        for file in source.rglob("*.jpg"):
-            (folder / "LFW2" / file.parent.name).mkdir(parents=True, exist_ok=True)
-            shutil.copy(file, folder / "LFW2" / file.parent.name / f"{file.stem}.JPG")
-            (folder / "LFW2" / file.parent.name / f"{file.stem}.txt").write_text("notes beside a picture")
-        for file in faces.glob("*.txt"):
-            shutil.copy(file, folder / file.name.upper())
-        return None
-    if kind == "half-unpacked beside archive":
-        pack(faces, folder, "tgz")
-        pack(faces, folder, "folder")
-        for person in sorted((folder / "lfw2").iterdir())[::2]:
-            shutil.rmtree(person)
-        return None
-    if kind == "archive under another name":
-        pack(faces, folder, "zip")
-        (folder / "lfwa.zip").rename(folder / "Download (1).ZIP")
-        return None
-    if kind == "folder beside a web page":
-        (folder / "lfwa.tar.gz").write_text("<!DOCTYPE html>")
-        return pack(faces, folder, "folder")
-    if kind == "folder":
-        shutil.copytree(source, folder / "lfw2")
-    elif kind == "nested folder":
-        shutil.copytree(source, folder / "lfw2" / "lfw2")
-    elif kind == "flat folder":
-        shutil.copytree(source, folder, dirs_exist_ok=True)
-    elif kind == "tgz":
-        with tarfile.open(folder / "lfwa.tar.gz", "w:gz") as archive:
-            archive.add(source, "lfw2")
-    elif kind == "zip":
-        with zipfile.ZipFile(folder / "lfwa.zip", "w") as archive:
-            for file in sorted(source.rglob("*.jpg")):
-                archive.write(file, file.relative_to(source.parent))
-    elif kind == "bank":
-        bank = prepare_bank(CONFIG, str(faces))
-        bank.subset(load_pairs(CONFIG, str(faces)).names()).save(folder / "my-bank.npz")
-    copy_pair_files(faces, folder)
-
-
-@pytest.mark.parametrize(
-    "kind",
-    [
-        "folder",
-        "nested folder",
-        "flat folder",
-        "tgz",
-        "zip",
-        "bank",
-        "kaggle folder",
-        "kaggle zip",
-        "upper case",
-        "half-unpacked beside archive",
-        "archive under another name",
-        "folder beside a web page",
-    ],
-)
+@pytest.mark.parametrize("kind", COPIES)
 def test_every_form_of_a_copy_gives_the_same_data(faces, tmp_path, kind):
-    pack(faces, tmp_path, kind)
+    copy_of(kind, faces, tmp_path)
     pairs = load_pairs(CONFIG, str(tmp_path))
     expected = load_pairs(CONFIG, str(faces)).digest(prepare_bank(CONFIG, str(faces)))
     assert pairs.digest(prepare_bank(CONFIG, str(tmp_path))) == expected
@@ -142,14 +46,14 @@ def test_every_form_of_a_copy_gives_the_same_data(faces, tmp_path, kind):
     ],
 )
 def test_an_archive_or_bank_file_itself_may_be_given(faces, tmp_path, kind, name):
-    pack(faces, tmp_path, kind)
+    copy_of(kind, faces, tmp_path)
     given = str(tmp_path / name)
     expected = load_pairs(CONFIG, str(faces)).digest(prepare_bank(CONFIG, str(faces)))
     assert load_pairs(CONFIG, given).digest(prepare_bank(CONFIG, given)) == expected
 
 
 def test_csv_copies_give_every_view_and_line(faces, tmp_path):
-    pack(faces, tmp_path, "kaggle folder")
+    copy_of("kaggle folder", faces, tmp_path)
     for changes in (
         {"protocol": "view2", "fold": 3},
         {"split": "folds"},
@@ -164,35 +68,9 @@ def test_csv_copies_give_every_view_and_line(faces, tmp_path):
         load_pairs(CONFIG, str(tmp_path))
 
 
-def jpeg():
-    content = io.BytesIO()
-    Image.linear_gradient("L").resize((250, 250)).save(content, "JPEG")
-    return content.getvalue()
-
-
-def write_people(where, root, names=("Ada", "Bo"), suffix=".jpg"):
-    """A few pictures below `root`, in a folder or in an archive by the name of `where`."""
-    files = {f"{root}/{name}/{name}_0001{suffix}": jpeg() for name in names}
-    where.parent.mkdir(parents=True, exist_ok=True)
-    if where.suffix == ".zip":
-        with zipfile.ZipFile(where, "w") as archive:
-            for path, content in files.items():
-                archive.writestr(path, content)
-    elif where.suffix == ".tgz":
-        with tarfile.open(where, "w:gz") as archive:
-            for path, content in files.items():
-                info = tarfile.TarInfo(path)
-                info.size = len(content)
-                archive.addfile(info, io.BytesIO(content))
-    else:
-        for path, content in files.items():
-            (where / path).parent.mkdir(parents=True, exist_ok=True)
-            (where / path).write_bytes(content)
-
-
 @pytest.mark.parametrize("where", [".", "lfwa.zip", "lfwa.tgz"])
 @pytest.mark.parametrize("form", ["NFC", "NFD"])
-def test_names_are_composed_wherever_pictures_come_from(tmp_path, where, form):
+def test_names_are_composed_wherever_images_come_from(tmp_path, where, form):
     name = unicodedata.normalize(form, "Ren\u00e9e_M\u00fcller")
     write_people(tmp_path / where, "lfw2", [name, unicodedata.normalize(form, "\u1112\u1161\u11ab")])
     bank = prepare_bank(CONFIG, str(tmp_path))
@@ -222,7 +100,7 @@ def test_every_suffix_that_is_decoded_is_found(tmp_path, suffix):
 )
 def test_another_variant_is_refused_by_its_name(tmp_path, where, root, given, asked, real):
     write_people(tmp_path / where, root)
-    with pytest.raises(DataError, match=f"no pictures of {asked} found, but .*use --dataset {real}$"):
+    with pytest.raises(DataError, match=f"no images of {asked} found, but .*use --dataset {real}$"):
         prepare_bank(replace(CONFIG, dataset=asked), str(tmp_path / given))
     assert len(prepare_bank(replace(CONFIG, dataset=real), str(tmp_path / given))) == 2
 
@@ -242,16 +120,17 @@ def test_a_link_does_not_hide_another_variant(tmp_path):
         ("lfwa.tgz", b"version https://git-lfs.github.com/spec/v1", "git lfs pull"),
         ("lfw2.zip", b"", "lfw2.zip is an empty file"),
         ("lfwa.zip", b"Rar!\x1a\x07", "RAR.*unpack"),
-        ("lfwa.zip", bytes(900), "not an archive"),
-        ("a/b/c/Ada_0001.jpg", b"", "a/b/c/ is a folder of pictures such as 'Ada_0001.jpg'"),
+        ("lfwa.zip", bytes(900), "zeros"),
+        ("lfwa.zip", b"x" * 900, "not an archive"),
+        ("a/b/c/Ada_0001.jpg", b"", "a/b/c/ is a folder of images such as 'Ada_0001.jpg'"),
         ("Ada/1.JPG", b"", "Ada/ is .*'1.JPG'"),
-        ("x" * 200 + "/1.jpg", b"", "xxx/ is a folder of pictures"),
+        ("x" * 200 + "/1.jpg", b"", "xxx/ is a folder of images"),
     ],
 )
 def test_what_is_there_instead_is_named(tmp_path, name, content, words):
     (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(DataError, match=f"no pictures of lfw-a found, but .*{words}") as error:
+    with pytest.raises(DataError, match=f"no images of lfw-a found, but .*{words}") as error:
         prepare_bank(CONFIG, str(tmp_path))
     assert len(str(error.value)) < 300 + len(str(tmp_path))
 
@@ -260,7 +139,7 @@ def test_what_is_there_instead_is_named(tmp_path, name, content, words):
     "where, root, told",
     [("faces.zip", "images", "faces.zip"), (".", "images", "images"), ("faces.tgz", "images", "faces.tgz")],
 )
-def test_pictures_without_a_telling_name_are_taken_where_they_are_given(tmp_path, where, root, told):
+def test_images_without_a_telling_name_are_taken_where_they_are_given(tmp_path, where, root, told):
     write_people(tmp_path / where, root)
     with pytest.raises(DataError, match=f"{told}/? may hold lfw-a: if so, give it as --data-dir"):
         prepare_bank(CONFIG, str(tmp_path))
@@ -270,7 +149,7 @@ def test_pictures_without_a_telling_name_are_taken_where_they_are_given(tmp_path
 def test_a_part_of_a_copy_is_not_taken_for_the_whole(tmp_path):
     write_people(tmp_path, "lfw2/test", ["Ada"])
     write_people(tmp_path, "lfw2/train", ["Bo"])
-    with pytest.raises(DataError, match="no pictures of lfw-a found, but lfw2/test/ may hold lfw-a.*lfw2/train/"):
+    with pytest.raises(DataError, match="no images of lfw-a found, but lfw2/test/ may hold lfw-a.*lfw2/train/"):
         prepare_bank(CONFIG, str(tmp_path))
 
 
@@ -285,7 +164,7 @@ def test_an_old_tar_without_a_magic_number_is_read(tmp_path):
 
 
 def test_a_damaged_pair_file_in_a_zip_is_one_line(faces, tmp_path):
-    pack(faces, tmp_path, "kaggle zip")
+    copy_of("kaggle zip", faces, tmp_path)
     content = bytearray((tmp_path / "archive.zip").read_bytes())
     content[content.index(b"name,imagenum1")] ^= 1
     (tmp_path / "archive.zip").write_bytes(content)
@@ -297,7 +176,7 @@ def test_a_damaged_pair_file_in_a_zip_is_one_line(faces, tmp_path):
 @pytest.mark.parametrize(
     "name, content, words",
     [
-        ("Ada_0001.JPG", b"x", "a picture"),
+        ("Ada_0001.JPG", b"x", "an image"),
         ("lfwa.tgz", b"<html>", "a web page"),
         ("pairs.txt", b"10\t300\n", "not an archive"),
         ("x.tgz", b"", "an empty file"),
@@ -310,14 +189,14 @@ def test_a_file_that_is_no_archive_is_named(tmp_path, name, content, words):
 
 
 def test_second_time_nothing_is_decoded(faces, tmp_path, monkeypatch):
-    pack(faces, tmp_path, "tgz")
+    copy_of("tgz", faces, tmp_path)
     first = prepare_bank(CONFIG, str(tmp_path))
     monkeypatch.setattr(prepare, "build_bank", None)
     assert (prepare_bank(CONFIG, str(tmp_path)).images == first.images).all()
 
 
 def test_other_framing_or_other_content_is_another_bank(faces, tmp_path):
-    pack(faces, tmp_path, "folder")
+    copy_of("folder", faces, tmp_path)
     first = prepare_bank(CONFIG, str(tmp_path))
     assert prepare_bank(replace(CONFIG, crop=144), str(tmp_path)).images.tolist() != first.images.tolist()
     victim, other = sorted((tmp_path / "lfw2").rglob("*.jpg"))[:2]
@@ -327,42 +206,37 @@ def test_other_framing_or_other_content_is_another_bank(faces, tmp_path):
 
 
 def test_bank_file_for_other_settings_says_what_it_holds(faces, tmp_path):
-    pack(faces, tmp_path, "bank")
+    copy_of("bank", faces, tmp_path)
     with pytest.raises(DataError, match="side 40.*wanted.*side 50"):
         prepare_bank(replace(CONFIG, side=50), str(tmp_path))
 
 
-def test_missing_picture_names_file_line_and_picture(faces, tmp_path):
-    pack(faces, tmp_path, "folder")
+def test_missing_image_names_file_line_and_image(faces, tmp_path):
+    copy_of("folder", faces, tmp_path)
     pairs = load_pairs(CONFIG, str(tmp_path))
     name = pairs.test.left[3]
     (tmp_path / "lfw2" / name.rpartition("_")[0] / f"{name}.jpg").unlink()
-    with pytest.raises(DataError, match=rf"pairsDevTest.txt, line \d+: picture {name}"):
+    with pytest.raises(DataError, match=rf"pairsDevTest.txt, line \d+: image {name}"):
         protocols.check_images(prepare_bank(CONFIG, str(tmp_path)), tmp_path / "pairsDevTest.txt", pairs.test)
 
 
-@pytest.mark.parametrize("member", ["/etc/A/A_0001.jpg", "lfw2/../../A/A_0001.jpg", "lfw2\\A\\A_0001.jpg"])
-def test_archive_members_outside_the_tree_are_refused(tmp_path, member):
-    with tarfile.open(tmp_path / "lfwa.tar.gz", "w:gz") as archive:
-        info = tarfile.TarInfo(member)
-        info.size = 3
-        archive.addfile(info, io.BytesIO(b"abc"))
+@pytest.mark.parametrize("name", ["/etc/A/A_0001.jpg", "lfw2/../../A/A_0001.jpg", "lfw2\\A\\A_0001.jpg"])
+def test_archive_members_outside_the_tree_are_refused(tmp_path, name):
+    write_tar(tmp_path / "lfwa.tar.gz", member(name, b"abc"))
     with pytest.raises(DataError, match="refused"):
         prepare_bank(CONFIG, str(tmp_path))
 
 
-def test_links_devices_and_bombs_are_refused(tmp_path):
-    for kind, size in ((tarfile.SYMTYPE, 0), (tarfile.CHRTYPE, 0), (tarfile.REGTYPE, 9 << 20)):
-        with tarfile.open(tmp_path / "lfwa.tar.gz", "w:gz") as archive:
-            info = tarfile.TarInfo("lfw2/A/A_0001.jpg")
-            info.type, info.size, info.linkname = kind, size, "/etc/passwd"
-            archive.addfile(info, io.BytesIO(bytes(size)))
-        with pytest.raises(DataError, match="link or a device|refused"):
-            prepare_bank(CONFIG, str(tmp_path))
+@pytest.mark.parametrize("kind, size", [(tarfile.SYMTYPE, 0), (tarfile.CHRTYPE, 0), (tarfile.REGTYPE, 9 << 20)])
+def test_links_devices_and_bombs_are_refused(tmp_path, kind, size):
+    linked = member("lfw2/A/A_0001.jpg", bytes(size), type=kind, linkname="/etc/passwd")
+    write_tar(tmp_path / "lfwa.tar.gz", linked)
+    with pytest.raises(DataError, match="link or a device|refused"):
+        prepare_bank(CONFIG, str(tmp_path))
 
 
 def test_cut_short_archive_leaves_no_bank_behind(faces, tmp_path, cache):
-    pack(faces, tmp_path, "tgz")
+    copy_of("tgz", faces, tmp_path)
     path = tmp_path / "lfwa.tar.gz"
     path.write_bytes(path.read_bytes()[:-3000])
     before = set((cache / "banks").glob("[!.]*"))
@@ -445,7 +319,7 @@ def test_download_with_another_digest_is_refused(server, tmp_path, monkeypatch):
     ]
 
 
-def test_damaged_download_in_the_cache_is_fetched_anew(server, tmp_path, monkeypatch):
+def test_damaged_download_in_the_cache_is_fetched_again(server, tmp_path, monkeypatch):
     folder, url, seen = server
     monkeypatch.setenv("LFWSTUDY_CACHE", str(tmp_path / "cache"))
     (folder / "x.txt").write_bytes(b"right")
@@ -482,8 +356,9 @@ def test_a_redirect_away_from_https_is_not_followed(tmp_path, monkeypatch):
 def test_only_https_is_used_outside_this_machine():
     with pytest.raises(DataError, match="only https"):
         download.fetch("x.txt", Download("http://example.org/x.txt", "sha1:abc"))
-    sources = [d.download for d in registry.DATASETS.values()] + list(registry.PAIR_FILES.values())
-    assert all(source.url.startswith("https://") for source in sources if source)
+    sources = [dataset.published for dataset in registry.DATASETS.values()] + list(registry.PAIR_FILES.values())
+    urls = [source.url for source in sources if source.url]
+    assert len(urls) == 6 and all(url.startswith("https://") for url in urls)
 
 
 def test_view2_trains_on_eight_folds(faces):
@@ -542,7 +417,7 @@ def test_people_files_are_asked_for_where_they_are_read(changes, names):
 def test_what_is_there_in_a_form_that_is_not_read_is_named(tmp_path, name, content, told):
     (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(DataError, match="no pictures of lfw-deepfunneled found, but") as error:
+    with pytest.raises(DataError, match="no images of lfw-deepfunneled found, but") as error:
         prepare_bank(DataConfig(dataset="lfw-deepfunneled"), str(tmp_path))
     assert told in str(error.value) and "\n" not in str(error.value)
 
@@ -577,6 +452,6 @@ def test_an_error_of_the_machine_is_not_told_as_a_damaged_photo(faces, monkeypat
     def failing(image):
         raise MemoryError
 
-    monkeypatch.setattr(photos, "_decode", failing)
+    monkeypatch.setattr(photos, "_upright", failing)
     with pytest.raises(MemoryError):
         photos.load_photo(next(faces.rglob("*.jpg")))

@@ -11,9 +11,9 @@ def test_faces_are_the_same_every_time():
     assert demo.draw_face([0, 1], [0, 2]).shape == (250, 250)
 
 
-def test_two_pictures_of_a_person_are_more_alike_than_two_people():
-    def face(person, picture):
-        return demo.draw_face([7, person], [8, person, picture])[60:200, 60:190].astype(float)
+def test_two_images_of_a_person_are_more_alike_than_two_people():
+    def face(person, image):
+        return demo.draw_face([7, person], [8, person, image])[60:200, 60:190].astype(float)
 
     same = np.mean([np.corrcoef(face(p, 1).ravel(), face(p, 2).ravel())[0, 1] for p in range(60)])
     other = np.mean([np.corrcoef(face(p, 1).ravel(), face(p + 1, 2).ravel())[0, 1] for p in range(60)])
@@ -30,10 +30,10 @@ def test_pair_files_hold_together(faces):
     view2 = read_view2(faces / "pairs.txt")
     for fold, (a, b) in zip(view2.fold, view2.people()):
         assert a in sets[fold - 1] and b in sets[fold - 1]
-    pictures = {path.stem for path in (faces / "lfw2").rglob("*.jpg")}
-    assert set(train.names()) | set(test.names()) | set(view2.names()) <= pictures
+    images = {path.stem for path in (faces / "lfw2").rglob("*.jpg")}
+    assert set(train.names()) | set(test.names()) | set(view2.names()) <= images
     assert {p: n for s in sets for p, n in s.items()} == {
-        str(p): int(n) for p, n in zip(*np.unique(person_of(sorted(pictures)), return_counts=True))
+        str(p): int(n) for p, n in zip(*np.unique(person_of(sorted(images)), return_counts=True))
     }
 
 

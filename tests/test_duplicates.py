@@ -13,10 +13,10 @@ from lfwstudy.data.prepare import prepare_bank
 from lfwstudy.data.protocols import StudyPairs, load_pairs
 
 
-def bank_of(pictures):
-    names = np.array(sorted(pictures))
+def bank_of(images):
+    names = np.array(sorted(images))
     return ImageBank(
-        np.stack([pictures[n] for n in names]), names, np.zeros((len(names), 32), np.uint8), "lfw-a", 250, 250, "box"
+        np.stack([images[n] for n in names]), names, np.zeros((len(names), 32), np.uint8), "lfw-a", 250, 250, "box"
     )
 
 
@@ -34,7 +34,7 @@ def test_a_photograph_under_two_names_is_found_and_its_pairs_are_flagged():
     flagged = {(o.set, o.why.split(",")[0]) for o in odd_pairs(found, pairs)}
     assert flagged == {
         ("train", "P0_0001 is the photograph of Q_0001"),
-        ("val", "nearly one picture twice"),
+        ("val", "nearly one image twice"),
         ("test", "Q_0001 is the photograph of P0_0001"),
     }
 
@@ -55,7 +55,7 @@ def test_demo_faces_have_no_doubles():
     assert [d for d in near_duplicates(prepare_bank(DataConfig(side=69))) if d.two_names()] == []
 
 
-def test_surest_errors_are_few_and_sure():
+def test_the_most_confident_errors_are_few():
     label = np.array([1, 1, 0, 0, 1])
     found = confident_errors("test", label, np.array([0.01, 0.9, 0.95, 0.2, 0.4]))
     assert [(o.row) for o in found] == [0, 2]

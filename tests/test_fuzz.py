@@ -4,15 +4,12 @@ fuzz.py beside it fuzzes them guided by coverage (`make fuzz`).
 """
 
 import importlib.util
-import io
 import json
 import random
 import subprocess
 import sys
-import tarfile
 import tempfile
 import time
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -30,72 +27,29 @@ from lfwstudy.data.pairs import read_people, read_view1, read_view2
 from lfwstudy.errors import StudyError
 from lfwstudy.runs.store import FILES, Store
 from lfwstudy.study.study import open_study
-from lfwstudy.system.files import write_csv, write_json
-from lfwstudy.training.decisions import COLUMNS
-from lfwstudy.training.run import PREDICTION_COLUMNS
 from lfwstudy.verify.photos import load_photo
+from tests.support.archives import member, write_tar, write_zip
+from tests.support.images import saved
+from tests.support.runs import run_files
 
-
-def picture(format):
-    content = io.BytesIO()
-    Image.fromarray(np.add.outer(np.arange(250), np.arange(250)).astype(np.uint8)).save(content, format)
-    return content.getvalue()
+DIAGONAL = Image.fromarray(np.add.outer(np.arange(250), np.arange(250)).astype(np.uint8))
 
 
 def bank():
     with tempfile.TemporaryDirectory() as folder:
-        build_bank([("A_0001", picture("PNG"))], "lfw-a", 250, 8, "box", "here").save(Path(folder) / "b.npz")
+        build_bank([("A_0001", saved(DIAGONAL, "PNG"))], "lfw-a", 250, 8, "box", "here").save(Path(folder) / "b.npz")
         return (Path(folder) / "b.npz").read_bytes()
 
 
 def archive(kind):
-    content, jpeg = io.BytesIO(), picture("JPEG")
-    if kind == "zip":
-        with zipfile.ZipFile(content, "w") as file:
-            file.writestr("lfw2/A/A_0001.jpg", jpeg)
-    else:
-        with tarfile.open(fileobj=content, mode=kind) as file:
-            info = tarfile.TarInfo("lfw2/A/A_0001.jpg")
-            info.size = len(jpeg)
-            file.addfile(info, io.BytesIO(jpeg))
-    return content.getvalue()
-
-
-def run_files(folder):
-    """A finished run's four files, the smallest that fit together."""
-    run = RunConfig().identify(0, "float32", "0")
-    folder = Path(folder) / run
-    folder.mkdir()
-    write_json(
-        folder / "config.json",
-        {
-            "run": run,
-            "version": 1,
-            "config": RunConfig().to_dict(),
-            "seed": 0,
-            "precision": "float32",
-            "data_digest": "0",
-        },
-    )
-    write_csv(folder / "history.csv", COLUMNS, [dict.fromkeys(COLUMNS, 0.5) | {"epoch": 1}])
-    pair = {"pair": 2, "left": 'A,"B"_0001', "right": "A_0002", "label": 1, "score": 0.9, "score_at_best": 0.9}
-    write_csv(folder / "predictions.csv", PREDICTION_COLUMNS, [{"set": s, **pair} for s in ("train", "val", "test")])
-    write_json(
-        folder / "result.json",
-        {
-            "run": run,
-            "status": "finished",
-            "epochs_run": 1,
-            "best_epoch": 1,
-            "evaluated_epoch": 1,
-            "val_accuracy_at_best": 1.0,
-            "val_cross_entropy": 0.1,
-            "train_accuracy": 1.0,
-            "val_accuracy": 1.0,
-            "test_accuracy": 1.0,
-        },
-    )
-    return folder
+    jpeg = saved(DIAGONAL)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "archive"
+        if kind == "zip":
+            write_zip(path, ("lfw2/A/A_0001.jpg", jpeg))
+        else:
+            write_tar(path, member("lfw2/A/A_0001.jpg", jpeg), mode=kind)
+        return path.read_bytes()
 
 
 def seed_of_run_file(name):
@@ -129,9 +83,9 @@ def read_run(name):
 
 VIEW1 = b"2\nAda\t1\t2\nBo\t1\t3\nAda\t1\tBo\t2\nBo\t1\tCy_D\t1\n"
 READERS = {
-    "jpeg": (picture("JPEG"), lambda content: decode(content, "A_0001", 250, 8, "box")),
-    "png": (picture("PNG"), lambda content: decode(content, "A_0001", 250, 8, "box")),
-    "photo": (picture("TIFF"), read_from_file(load_photo, "photo")),
+    "jpeg": (saved(DIAGONAL, "JPEG"), lambda content: decode(content, "A_0001", 250, 8, "box")),
+    "png": (saved(DIAGONAL, "PNG"), lambda content: decode(content, "A_0001", 250, 8, "box")),
+    "photo": (saved(DIAGONAL, "TIFF"), read_from_file(load_photo, "photo")),
     "view1": (VIEW1, read_from_file(read_view1, "pairs.txt")),
     "view2": (b"2\t1\nA\t1\t2\nA\t1\tB\t1\nC\t1\t2\nC\t1\tD\t1\n", read_from_file(read_view2, "pairs.txt")),
     "people": (b"2\n1\nA\t1\n2\nB\t4\nC\t1\n", read_from_file(read_people, "people.txt")),

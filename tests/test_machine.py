@@ -3,7 +3,6 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,13 +16,31 @@ from lfwstudy.system import backend, machine, precision, processes
 
 @pytest.fixture
 def processor(monkeypatch):
-    """Lets a test say which feature flags the processor has; no accelerator."""
+    """Lets a test say which feature flags the processor has; no GPU."""
 
     def have(*flags):
         monkeypatch.setattr(precision, "cpu_flags", lambda: set(flags))
         monkeypatch.setattr(precision, "_has_device_file", lambda: False)
 
     return have
+
+
+@pytest.fixture
+def linux(tmp_path, monkeypatch):
+    """Lets a test say what Linux tells about itself: files below / by name."""
+    monkeypatch.setattr(machine, "SYSTEM", tmp_path)
+
+    def tell(**files):
+        for name, text in files.items():
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name).write_text(text)
+
+    return tell
+
+
+def test_the_processor_is_known_by_its_first_core(linux):
+    linux(**{"proc/cpuinfo": "model name : A\nflags : avx2 fma\n\nmodel name : B\nflags :\n"})
+    assert machine.cpu_name().startswith("A, ") and machine.cpu_flags() == {"avx2", "fma"}
 
 
 @pytest.mark.parametrize(
@@ -36,7 +53,7 @@ def test_auto_takes_bfloat16_where_the_processor_computes_in_it(processor, flags
     assert precision.resolve_precision("float32") == "float32"
 
 
-def test_going_on_in_a_precision_that_is_only_emulated_here_is_warned_of(processor):
+def test_resuming_in_a_precision_that_is_only_emulated_here_is_warned_of(processor):
     processor()
     assert "only emulates" in precision.precision_warning("bfloat16")
     assert precision.precision_warning("float32") is None
@@ -44,7 +61,7 @@ def test_going_on_in_a_precision_that_is_only_emulated_here_is_warned_of(process
     assert precision.precision_warning("bfloat16") is None and precision.precision_warning("float32") is None
 
 
-def test_an_accelerator_that_the_backend_does_not_see_does_not_count(processor, monkeypatch):
+def test_a_gpu_that_the_backend_does_not_see_does_not_count(processor, monkeypatch):
     processor("avx2")
     monkeypatch.setattr(precision, "_has_device_file", lambda: True)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
@@ -54,19 +71,53 @@ def test_an_accelerator_that_the_backend_does_not_see_does_not_count(processor, 
     assert precision.resolve_precision("auto") == "bfloat16"
 
 
-def test_free_memory_is_what_the_machine_and_the_control_group_leave(tmp_path, monkeypatch):
-    monkeypatch.setattr(machine, "Path", lambda path: tmp_path / path.lstrip("/"))
-    assert machine.free_memory() is None
-    for name, text in (
-        ("proc/meminfo", "MemTotal:  16777216 kB\nMemAvailable:  8388608 kB\n"),
-        ("sys/fs/cgroup/memory.stat", f"anon {2**30}\nfile {2**33}\n"),
-        ("sys/fs/cgroup/memory.max", "max\n"),
-    ):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(text)
-    assert machine.free_memory() == 8 * 2**30
-    (tmp_path / "sys/fs/cgroup/memory.max").write_text(f"{4 * 2**30}\n")
-    assert machine.free_memory() == 3 * 2**30
+GIB = 2**30
+MEMINFO = {"proc/meminfo": "MemTotal:  16777216 kB\nMemAvailable:  8388608 kB\n"}  # 8 GiB
+V1_MEMORY = "9:memory:/docker/ab\n2:cpu,cpuacct:/docker/ab\n"
+
+
+@pytest.mark.parametrize(
+    "own, files, free",
+    [
+        (None, {}, None),
+        (None, MEMINFO, 8 * GIB),
+        ("0::/\n", {"memory.max": "max\n", "memory.stat": f"anon {GIB}\nfile {9 * GIB}\n"}, 8 * GIB),
+        ("0::/\n", {"memory.max": f"{4 * GIB}\n", "memory.stat": f"anon {GIB}\nfile {9 * GIB}\n"}, 3 * GIB),
+        ("0::/a/job\n", {"a/job/memory.max": f"{2 * GIB}\n", "a/job/memory.stat": f"anon {GIB}\n"}, GIB),
+        (
+            "0::/a/job\n",
+            {
+                "a/job/memory.max": "max\n",
+                "a/job/memory.stat": "anon 5\n",
+                "a/memory.max": f"{5 * GIB}\n",
+                "a/memory.stat": f"anon {3 * GIB}\n",
+            },
+            2 * GIB,
+        ),
+        ("0::/of/the/host\n", {"memory.max": f"{GIB}\n", "memory.stat": f"anon {2 * GIB}\n"}, 0),
+        ("0::/\n", {"memory.max": f"{GIB}\n", "memory.stat": "no number\n"}, 8 * GIB),
+        (
+            V1_MEMORY,
+            {
+                "memory/docker/ab/memory.limit_in_bytes": f"{3 * GIB}\n",
+                "memory/docker/ab/memory.stat": f"rss 7\ntotal_rss {GIB}\n",
+            },
+            2 * GIB,
+        ),
+        (
+            V1_MEMORY,
+            {"memory/memory.limit_in_bytes": "9223372036854771712\n", "memory/memory.stat": "total_rss 0\n"},
+            8 * GIB,
+        ),
+    ],
+)
+def test_free_memory_is_what_the_machine_and_its_control_groups_leave(linux, own, files, free):
+    if own is None:
+        linux(**files)
+    else:
+        groups = {f"sys/fs/cgroup/{name}": text for name, text in files.items()}
+        linux(**MEMINFO, **{"proc/self/cgroup": own}, **groups)
+    assert machine.free_memory() == free
 
 
 def test_what_is_left_out_is_there_again_afterwards():
@@ -116,25 +167,6 @@ def test_training_process_asks_for_large_pages_where_the_user_s_settings_do_not_
     assert (tmp_path / "run" / "log.txt").read_text() == (own or "glibc.malloc.hugetlb=1") + "\n"
 
 
-@pytest.fixture
-def grouped(tmp_path, monkeypatch):
-    """Lets a test say in which control groups this process is and what they grant; a machine of eight cores."""
-
-    def write(own, **files):
-        monkeypatch.setattr(machine, "usable_cores", lambda: 8)
-        monkeypatch.setattr(
-            machine,
-            "Path",
-            lambda path: Path(path) if str(path).startswith(str(tmp_path)) else tmp_path / path.lstrip("/"),
-        )
-        for name, text in {"proc/self/cgroup": own, **files}.items():
-            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-            (tmp_path / name).write_text(text)
-        return machine.cores(str(tmp_path / "groups"))
-
-    return write
-
-
 V1 = "4:memory:/docker/ab\n2:cpu,cpuacct:/docker/ab\n1:cpuset:/\n"
 
 
@@ -142,36 +174,52 @@ V1 = "4:memory:/docker/ab\n2:cpu,cpuacct:/docker/ab\n1:cpuset:/\n"
     "own, files, cores",
     [
         ("0::/\n", {}, 8),
-        ("0::/\n", {"groups/cpu.max": "max 100000\n"}, 8),
-        ("0::/\n", {"groups/cpu.max": "200000 100000\n"}, 2),
-        ("0::/\n", {"groups/cpu.max": "150000 100000\n"}, 2),
-        ("0::/\n", {"groups/cpu.max": "10000 100000\n"}, 1),
-        ("0::/\n", {"groups/cpu.max": "9900000 100000\n"}, 8),
-        ("0::/\n", {"groups/cpu.max": "no number\n"}, 8),
-        ("0::/user/job\n", {"groups/user/job/cpu.max": "max 100000\n", "groups/user/cpu.max": "300000 100000\n"}, 3),
-        ("0::/docker/of/the/host\n", {"groups/cpu.max": "100000 50000\n"}, 2),
-        (V1, {"groups/cpu,cpuacct/cpu.cfs_quota_us": "-1\n", "groups/cpu,cpuacct/cpu.cfs_period_us": "100000\n"}, 8),
+        ("0::/\n", {"sys/fs/cgroup/cpu.max": "max 100000\n"}, 8),
+        ("0::/\n", {"sys/fs/cgroup/cpu.max": "200000 100000\n"}, 2),
+        ("0::/\n", {"sys/fs/cgroup/cpu.max": "150000 100000\n"}, 2),
+        ("0::/\n", {"sys/fs/cgroup/cpu.max": "10000 100000\n"}, 1),
+        ("0::/\n", {"sys/fs/cgroup/cpu.max": "9900000 100000\n"}, 8),
+        ("0::/\n", {"sys/fs/cgroup/cpu.max": "no number\n"}, 8),
+        (
+            "0::/user/job\n",
+            {"sys/fs/cgroup/user/job/cpu.max": "max 100000\n", "sys/fs/cgroup/user/cpu.max": "300000 100000\n"},
+            3,
+        ),
+        ("0::/docker/of/the/host\n", {"sys/fs/cgroup/cpu.max": "100000 50000\n"}, 2),
         (
             V1,
-            {"groups/cpu,cpuacct/cpu.cfs_quota_us": "250000\n", "groups/cpu,cpuacct/cpu.cfs_period_us": "100000\n"},
+            {
+                "sys/fs/cgroup/cpu,cpuacct/cpu.cfs_quota_us": "-1\n",
+                "sys/fs/cgroup/cpu,cpuacct/cpu.cfs_period_us": "100000\n",
+            },
+            8,
+        ),
+        (
+            V1,
+            {
+                "sys/fs/cgroup/cpu,cpuacct/cpu.cfs_quota_us": "250000\n",
+                "sys/fs/cgroup/cpu,cpuacct/cpu.cfs_period_us": "100000\n",
+            },
             3,
         ),
         (
             V1,
             {
-                "groups/cpu,cpuacct/docker/ab/cpu.cfs_quota_us": "50000\n",
-                "groups/cpu,cpuacct/docker/ab/cpu.cfs_period_us": "50000\n",
+                "sys/fs/cgroup/cpu,cpuacct/docker/ab/cpu.cfs_quota_us": "50000\n",
+                "sys/fs/cgroup/cpu,cpuacct/docker/ab/cpu.cfs_period_us": "50000\n",
             },
             1,
         ),
-        ("", {"groups/cpu/cpu.cfs_quota_us": "400000\n", "groups/cpu/cpu.cfs_period_us": "100000\n"}, 4),
+        ("", {"sys/fs/cgroup/cpu/cpu.cfs_quota_us": "400000\n", "sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000\n"}, 4),
     ],
 )
-def test_cores_are_those_that_the_control_groups_grant(grouped, own, files, cores):
-    assert grouped(own, **files) == cores
+def test_cores_are_those_that_the_control_groups_grant(linux, monkeypatch, own, files, cores):
+    monkeypatch.setattr(machine, "usable_cores", lambda: 8)
+    linux(**{"proc/self/cgroup": own}, **files)
+    assert machine.cores() == cores
 
 
-def test_pictures_are_decoded_and_drawn_on_as_many_threads_as_there_are_cores(monkeypatch, tmp_path):
+def test_images_are_decoded_and_drawn_on_as_many_threads_as_there_are_cores(monkeypatch, tmp_path):
     from lfwstudy.data import bank, demo
 
     asked = []

@@ -10,7 +10,7 @@ from lfwstudy.study.settings import Settings
 from lfwstudy.study.study import Study
 from lfwstudy.system.files import write_csv
 from lfwstudy.training.decisions import COLUMNS
-from lfwstudy.widgets import runs
+from lfwstudy.widgets import run_browser as runs
 
 BASE = published_histories()["base", "base"]
 

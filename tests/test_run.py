@@ -16,7 +16,7 @@ from lfwstudy.training import recorder, run
 from lfwstudy.training.batches import cohort_rows, drawable_rows, gather_sets
 from lfwstudy.training.checkpoints import weights_path
 from lfwstudy.training.run import score_test_pairs, train
-from lfwstudy.verify import photos
+from lfwstudy.verify.network import load_model
 from tests.support.trained import BEYOND, numbers
 
 
@@ -89,7 +89,6 @@ def test_patience_ends_training(tiny, data, tmp_path):
 
 
 def test_saved_network_takes_images_and_loads_in_safe_mode(finished, data, tiny):
-    from lfwstudy.verify.photos import load_model
 
     model = load_model(finished / "model.keras")
     bank, pairs = data
@@ -195,7 +194,7 @@ def test_everything_beyond_trains_and_resumes_after_an_interruption(beyond, tmp_
 
 def test_a_kept_cosine_network_gives_the_scores_of_the_run(beyond):
     _, data, folder = beyond
-    kept = photos.load_model(folder / "model.keras")
+    kept = load_model(folder / "model.keras")
     images, sets = gather_sets(*data)
     left, right, _ = (values[:20] for values in sets["test"])
     shown = [images.images[rows].astype(np.float32)[..., None] / 255 for rows in (left, right)]
@@ -216,5 +215,5 @@ def test_a_cohort_is_of_training_people_and_does_not_change_the_training(beyond,
     without, with_cohort = (read_csv(path / "history.csv") for path in (tmp_path, folder))
     assert [row["loss"] for row in without] == [row["loss"] for row in with_cohort]
     assert [row["val_loss"] for row in without] != [row["val_loss"] for row in with_cohort]
-    kept = photos.load_model(folder / "model.keras").get_layer("head").get_layer("cosine")
+    kept = load_model(folder / "model.keras").get_layer("head").get_layer("cosine")
     assert np.allclose(np.linalg.norm(kept.cohort, axis=1), 1, atol=1e-4)

@@ -105,7 +105,7 @@ def test_a_resume_state_is_never_unpickled(tmp_path):
 def test_a_network_with_code_in_it_is_refused(tmp_path):
     import keras
 
-    from lfwstudy.verify.photos import load_model
+    from lfwstudy.verify.network import load_model
 
     model = keras.Sequential([keras.Input((2,)), keras.layers.Lambda(lambda x: x + 1)])
     model.save(tmp_path / "model.keras")
@@ -166,9 +166,8 @@ def test_names_do_not_reach_the_terminal_as_commands(tmp_path):
 @pytest.mark.long
 def test_hostile_names_go_through_a_whole_study_and_do_nothing(tmp_path):
     """Half of the people are called by what injects elsewhere; their pictures are on disk under these names."""
-    from test_bad_data import NAMES
-
     from lfwstudy.data import demo
+    from tests.support.names import NAMES
 
     demo.make_demo(tmp_path, people=60, train_people=40, train_pairs=20, test_pairs=10, fold_pairs=2, seed=5)
     (tmp_path / "demo").rename(tmp_path / "lfw2")

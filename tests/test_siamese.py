@@ -11,7 +11,7 @@ from lfwstudy.errors import ConfigError
 from lfwstudy.network import layers
 from lfwstudy.network.cost import multiply_adds
 from lfwstudy.network.siamese import build_siamese
-from lfwstudy.verify.photos import load_model
+from lfwstudy.verify.network import load_model
 
 
 @pytest.fixture(scope="module")

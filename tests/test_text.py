@@ -8,7 +8,7 @@ import pytest
 from lfwstudy.report import measured
 from lfwstudy.system.files import cell
 from lfwstudy.system.text import percent, signed_points
-from lfwstudy.widgets import runs
+from lfwstudy.widgets import run_browser as runs
 from tools import readme_blocks
 
 

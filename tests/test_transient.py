@@ -1,22 +1,17 @@
 """A machine that fails for a moment (memory, open files, a disk) proves nothing about a file: what is finished stays."""
 
-import builtins
 import csv
 import errno
 import io
 import json
 import os
-import resource
 import shutil
 import types
 import zipfile
-from contextlib import contextmanager
-from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
-from test_fuzz import run_files
 from test_load import fill
 
 from lfwstudy import cli, errors
@@ -32,44 +27,8 @@ from lfwstudy.study.settings import Settings
 from lfwstudy.study.study import Study
 from lfwstudy.system.files import read_csv, read_json, write_json
 from lfwstudy.training import checkpoints
-
-FAILURES = {
-    "too many open files": OSError(errno.EMFILE, "Too many open files"),
-    "a failing disk": OSError(errno.EIO, "Input/output error"),
-    "no permission": PermissionError(errno.EACCES, "Permission denied"),
-    "no memory": MemoryError(),
-}
-failures = pytest.mark.parametrize("failure", FAILURES.values(), ids=FAILURES)
-
-
-@contextmanager
-def no_more_files():
-    """Nothing can be opened, as in a process that has as many files open as it may."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-
-
-def cannot_open(monkeypatch, name, failure):
-    """Opening a file of that name fails."""
-    opened = io.open
-
-    def fails(path, *more, **named):
-        if not isinstance(path, int) and os.path.basename(path) == name:
-            raise failure
-        return opened(path, *more, **named)
-
-    monkeypatch.setattr(io, "open", fails)
-    monkeypatch.setattr(builtins, "open", fails)
-
-
-def content(folder):
-    return {
-        str(path.relative_to(folder)): path.read_bytes() for path in sorted(Path(folder).rglob("*")) if path.is_file()
-    }
+from tests.support.failures import FAILURES, cannot_open, content, failures, no_more_files
+from tests.support.runs import run_files
 
 
 @failures
@@ -328,7 +287,7 @@ def test_a_damaged_cached_bank_is_made_again(cached):
         assert len(prepare()) > 60 and len(load_bank(path)) > 60
 
 
-def test_a_picture_is_not_called_unreadable_where_memory_is_short(monkeypatch):
+def test_an_image_is_not_called_unreadable_where_memory_is_short(monkeypatch):
     def fails(*_, **__):
         raise MemoryError
 

@@ -15,7 +15,8 @@ from lfwstudy.errors import ConfigError, StudyError
 from lfwstudy.report import notebooks, pages
 from lfwstudy.study.study import open_study
 from lfwstudy.system.files import read_csv, read_json
-from lfwstudy.verify import photos
+from lfwstudy.verify import network
+from lfwstudy.verify.verifier import verify_photos
 from tools import model_card
 
 pytestmark = pytest.mark.notebook
@@ -145,11 +146,11 @@ def test_network_of_a_study_can_be_handed_out_with_its_card(out, cache, tmp_path
     result = read_json(out / "runs" / run / "result.json")
     told = (tmp_path / "shipped" / "CARD.md").read_text(encoding="utf-8")
     assert run in told and f"| accuracy | {100 * result['test_accuracy_at_best']:.1f} % [" in told and "{" not in told
-    monkeypatch.setattr(photos, "SHIPPED", tmp_path / "shipped")
+    monkeypatch.setattr(network, "SHIPPED", tmp_path / "shipped")
     pictures = sorted((cache / "demo-1" / "demo").rglob("*.jpg"))[:2]
     boxes = [(70, 70, 180, 180)] * 2
-    own = photos.verify_photos(*pictures, str(out), *boxes)
-    shipped = photos.verify_photos(*pictures, "", *boxes)
+    own = verify_photos(*pictures, str(out), *boxes)
+    shipped = verify_photos(*pictures, "", *boxes)
     assert (own.score, own.is_demo, shipped.network) == (shipped.score, True, "shipped with lfwstudy")
     monkeypatch.setattr(model_card, "LARGEST", 1000)
     with pytest.raises(StudyError, match="at most 0 are handed out"):

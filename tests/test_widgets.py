@@ -1,5 +1,6 @@
 """The explorers from Python: controls are set, and what is shown is read back."""
 
+import base64
 import csv
 import html
 import io
@@ -9,23 +10,24 @@ import time
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from lfwstudy import widgets
-from lfwstudy.config import DataConfig
+from lfwstudy.config import DataConfig, TrainingConfig
 from lfwstudy.report.figures import image_uri
 from lfwstudy.runs.store import Store
-from lfwstudy.study.settings import RESULT_COLUMNS
-from lfwstudy.study.study import Study, open_study
-from lfwstudy.system.files import read_csv, write_csv
+from lfwstudy.study.settings import Settings
+from lfwstudy.study.study import open_study
+from lfwstudy.system.files import read_csv, read_json, write_csv, write_json
 from lfwstudy.training.run import PREDICTION_COLUMNS
-from lfwstudy.verify.photos import Network
-from lfwstudy.widgets import drawing, occlusion, one_second, pairs, scored
-from lfwstudy.widgets.augmentation import vary_copies, vary_online
+from lfwstudy.verify import network as networks
+from lfwstudy.widgets import drawing, finished_runs, occlusion, one_second, pair_browser
+from lfwstudy.widgets.augmentation import vary_offline, vary_online
 
-EXPLORERS = [getattr(widgets, name) for name in widgets.__all__ if name != "find_study"]
+EXPLORERS = [getattr(widgets, name) for name in widgets.__all__ if name not in ("find_study", "open_for_notebook")]
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +41,12 @@ def copied(played, tmp_path):
     return open_study(shutil.copytree(played, tmp_path / "study"))[0]
 
 
+def open_first(widget):
+    """Choose the first pair that is shown."""
+    gallery = widget.chooser.parts.gallery
+    gallery.chosen = gallery.cards[0]["key"]
+
+
 def kept_run(study):
     """The run whose network is kept."""
     return next(run for run in study.store.ids() if study.store.has_weights(run))
@@ -46,6 +54,23 @@ def kept_run(study):
 
 def told(widget, name="message"):
     return html.unescape(re.sub("<[^>]+>", "", getattr(widget.parts, name).value))
+
+
+def chosen_by(widget):
+    """Where an explorer's run and set are chosen, or its pair: of some it is an explorer within it."""
+    return getattr(widget, "chooser", widget)
+
+
+def measured_elsewhere(study, folder):
+    """Rewrite a study as it would be had it been run on images that are not here."""
+    for run in study.store.ids():
+        path = study.store.folder(run) / "config.json"
+        record = read_json(path)
+        record["config"]["data"]["dataset"] = "lfw-deepfunneled"
+        write_json(path, record)
+    record = read_json(study.out / "study.json")
+    write_json(study.out / "study.json", {**record, "dataset": "lfw-deepfunneled"})
+    return widgets.find_study("lfw-deepfunneled", data_dir=str(folder), out=str(study.out))
 
 
 # -- what is missing ---------------------------------------------------------------------------------------------------
@@ -71,28 +96,13 @@ def test_study_without_a_run_shows_a_sentence(build, tmp_path):
     ],
     ids=lambda f: f.__name__,
 )
-def test_missing_pictures_show_a_sentence(build, copied, tmp_path, monkeypatch):
-    monkeypatch.setattr(scored, "RunConfig", _OfDeepFunneled)
-    elsewhere = Study(replace(copied.settings, out=str(copied.out)))
-    elsewhere.settings = replace(copied.settings, dataset="lfw-deepfunneled", data_dir=str(tmp_path))
-    widget = build(elsewhere)
-    assert "lfw-deepfunneled" in told(widget) and "Traceback" not in told(widget)
+def test_missing_images_show_a_sentence(build, copied, tmp_path):
+    shown = told(chosen_by(build(measured_elsewhere(copied, tmp_path))))
+    assert "lfw-deepfunneled" in shown and "Traceback" not in shown
 
 
-class _OfDeepFunneled:
-    """Configurations as they would be had the study been made of pictures that are not here."""
-
-    @staticmethod
-    def from_dict(content):
-        from lfwstudy.config import RunConfig
-
-        return RunConfig.from_dict(content).change({"data.dataset": "lfw-deepfunneled"})
-
-
-def test_threshold_still_moves_where_only_the_pictures_are_missing(copied, monkeypatch, tmp_path):
-    monkeypatch.setattr(scored, "RunConfig", _OfDeepFunneled)
-    copied.settings = replace(copied.settings, dataset="lfw-deepfunneled", data_dir=str(tmp_path))
-    widget = widgets.move_threshold(copied)
+def test_threshold_still_moves_where_only_the_images_are_missing(copied, tmp_path):
+    widget = widgets.move_threshold(measured_elsewhere(copied, tmp_path))
     widget.parts.threshold.value = 0.25
     assert "threshold 0.250" in widget.parts.figure.value and widget.parts.below.cards == []
 
@@ -101,26 +111,26 @@ def test_weights_that_are_not_kept_are_said_where_they_are_needed(study):
     without = next(run for run in study.store.ids() if not study.store.has_weights(run))
     for build in (widgets.browse_pairs, widgets.look_at_parts):
         widget = build(study)
-        widget.parts.run.value = without
-        widget.parts.gallery.chosen = widget.parts.gallery.cards[0]["key"]
-        assert "weights of this run are not kept" in told(widget, "told")
+        widget.chooser.parts.run.value = without
+        open_first(widget)
+        assert f"weights of run {without} are not kept" in told(widget)
 
 
 def test_damaged_or_missing_files_of_a_run_show_a_sentence(copied):
     run = kept_run(copied)
     (copied.store.folder(run) / "history.csv").write_text("epoch,loss\n1,much\n")
-    assert "history.csv: damaged or missing" in told(widgets.browse_runs(copied))
+    assert "history.csv: missing or damaged" in told(widgets.browse_runs(copied))
     (copied.store.folder(run) / "predictions.csv").write_text("set,pair\ntest,1\n")
-    assert "predictions.csv: missing or damaged" in told(widgets.browse_pairs(copied))
+    assert "predictions.csv: missing or damaged" in told(widgets.browse_pairs(copied).chooser)
     shutil.rmtree(copied.store.root)
-    assert "are not in" in told(widgets.move_threshold(copied))
+    assert "No run is finished yet" in told(widgets.move_threshold(copied))
 
 
 def test_unscored_test_pairs_are_said(copied):
     run = kept_run(copied)
     path = copied.store.folder(run) / "predictions.csv"
     write_csv(path, PREDICTION_COLUMNS, [row for row in read_csv(path) if row["set"] != "test"])
-    widget = widgets.browse_pairs(copied)
+    widget = widgets.browse_pairs(copied).chooser
     assert "test pairs of this run are not scored" in told(widget)
     widget.parts.part.value = "val"
     assert widget.parts.gallery.cards
@@ -128,12 +138,9 @@ def test_unscored_test_pairs_are_said(copied):
 
 def test_names_are_escaped_where_they_become_html(copied):
     run = kept_run(copied)
-    path = copied.store.folder(run) / "predictions.csv"
-    rows = read_csv(path)
-    write_csv(path, PREDICTION_COLUMNS, rows)
-    found = scored.scored_pairs(copied, run, "test")
+    found = finished_runs.scored_pairs(copied, run, "test")
     hostile = replace(found, left=np.array(["<img src=x onerror=alert(1)>_0001"] * len(found)))
-    assert "<img" not in pairs._facts(hostile, 0) and "&lt;img" in pairs._facts(hostile, 0)
+    assert "<img" not in pair_browser._facts(hostile, 0) and "&lt;img" in pair_browser._facts(hostile, 0)
     assert "<b>" not in drawing.svg(9, 9, "<b>", drawing.text(0, 0, "<b>"))
 
 
@@ -170,7 +177,7 @@ def test_curves_survive_values_that_are_no_numbers():
         {"epoch": e, "accuracy": 0.5, "val_accuracy": 0.5, "cross_entropy": v, "val_cross_entropy": v}
         for e, v in ((1, 0.7), (2, float("inf")), (3, float("nan")))
     ]
-    drawn = drawing.curves([("run", rows, "#000000", "")], "cross_entropy", "title")
+    drawn = drawing.curves([drawing.Curve("run", rows, "#000000")], "cross_entropy", "title")
     assert "nan" not in drawn and "inf" not in drawn
 
 
@@ -178,28 +185,28 @@ def test_curves_survive_values_that_are_no_numbers():
 
 
 def test_pairs_are_filtered_and_sorted(study):
-    widget = widgets.browse_pairs(study)
+    widget = widgets.browse_pairs(study).chooser
     parts = widget.parts
-    found = scored.scored_pairs(study, parts.run.value, "test")
+    found = finished_runs.scored_pairs(study, parts.run.value, "test")
     worst = int(np.argmax(np.abs(found.label - found.score)))
     assert parts.gallery.cards[0]["key"] == str(worst)
-    parts.outcome.value, parts.kind.value = "wrong", "1"
-    assert all(card["mark"] == "wrong" and card["text"].startswith("matched") for card in parts.gallery.cards)
+    parts.outcome.value, parts.kind.value = "incorrect", "1"
+    assert all(card["mark"] == "incorrect" and card["text"].startswith("matched") for card in parts.gallery.cards)
     wrong = int(((found.score <= 0.5) & (found.label == 1)).sum())
     assert f"of {wrong} pairs" in told(widget)
     parts.outcome.value = parts.kind.value = ""
     parts.low.value, parts.high.value = 0.6, 0.4  # crossed ends mean the same range
     assert f"of {int(((found.score >= 0.4) & (found.score <= 0.6)).sum()):,} pairs" in told(widget)
     parts.low.value, parts.high.value, parts.order.value = 0, 1, "line"
-    person = scored.spoken(found.left[0]).partition(",")[0]
+    person = finished_runs.spoken(found.left[0]).partition(",")[0]
     parts.person.value = person.upper()
-    assert all(person in picture["alt"] for picture in parts.gallery.cards[0]["pictures"])
+    assert all(person in image["alt"] for image in parts.gallery.cards[0]["images"])
     parts.person.value = "nobody is called this"
     assert parts.gallery.cards == [] and told(widget).startswith("0 of")
 
 
 def test_pages_of_pairs_turn(study):
-    widget = widgets.browse_pairs(study)
+    widget = widgets.browse_pairs(study).chooser
     first = [card["key"] for card in widget.parts.gallery.cards]
     assert widget.parts.back.disabled and len(first) == 10
     widget.parts.forth.click()
@@ -210,36 +217,34 @@ def test_pages_of_pairs_turn(study):
 
 def test_opened_pair_shows_its_people_and_their_neighbours(study):
     widget = widgets.browse_pairs(study)
-    widget.parts.gallery.chosen = widget.parts.gallery.cards[0]["key"]
-    assert "which is <b>wrong</b>" in widget.parts.facts.value
+    open_first(widget)
+    assert "which is <b>incorrect</b>" in widget.parts.facts.value
     assert len(widget.parts.left_near.cards) == len(widget.parts.right_near.cards) == 6
-    widget.parts.outcome.value = "right"
+    widget.chooser.parts.outcome.value = "correct"
     assert widget.parts.opened.cards == []
 
 
 def test_kept_network_gives_the_scores_that_are_stored(study):
     run = kept_run(study)
-    network, bank = scored.Network(study, run), scored.bank_of(study, run)
-    found = scored.scored_pairs(study, run, "test")
-    left, right = (network.embed(bank.images[bank.rows(side[:20])]) for side in (found.left, found.right))
-    assert scored.sigmoid(network.log_odds(left, right)) == pytest.approx(found.score[:20], abs=1e-4)
+    network, images = networks.load_run(study.store, run), finished_runs.Images.of_run(study, run)
+    found = finished_runs.scored_pairs(study, run, "test")
+    left, right = (network.embed(images.pixels(side[:20])) for side in (found.left, found.right))
+    assert network.score(left, right) == pytest.approx(found.score[:20], abs=1e-4)
 
 
-def test_network_of_the_ladder_beyond_gives_its_own_scores(copied, rng):
+def test_network_of_the_ladder_beyond_gives_its_own_scores(rng):
     from lfwstudy.config import ModelConfig
     from lfwstudy.network.siamese import build_siamese
 
     model = build_siamese(ModelConfig(architecture="compact", head="cosine", flip_average=True, width=0.25, l2=0.0), 69)
     model.get_layer("head").get_layer("calibration").set_weights([np.float32(0.5), np.float32(0.25)])
-    (copied.store.root / "beyond").mkdir()
-    model.save(copied.store.root / "beyond" / "model.keras")
     images = rng.integers(0, 256, (4, 69, 69), dtype=np.uint8)
     scaled = images[..., None].astype(np.float32) / 255
-    network = scored.Network(copied, "beyond")
+    network = networks.Network(model, DataConfig(side=69), "beyond")
     rows = network.embed(images)
-    assert scored.sigmoid(network.log_odds(rows[:2], rows[2:])) == pytest.approx(
-        np.asarray(model([scaled[:2], scaled[2:]], training=False))[:, 0], abs=1e-5
-    )
+    scores = np.asarray(model([scaled[:2], scaled[2:]], training=False))[:, 0]
+    assert network.score(rows[:2], rows[2:]) == pytest.approx(scores, abs=1e-5)
+    assert network.score_images(images[0], images[2]) == pytest.approx(scores[0], abs=1e-5)
     assert occlusion.occlusion_maps(network, images[:2], 0.3, steps=2)[0].shape == (2, 2, 2)
 
 
@@ -248,11 +253,11 @@ def test_network_of_the_ladder_beyond_gives_its_own_scores(copied, rng):
 
 def test_threshold_moves_counts_and_examples_together(study):
     widget = widgets.move_threshold(study)
-    found = scored.scored_pairs(study, widget.parts.run.value, "test")
+    found = finished_runs.scored_pairs(study, widget.parts.run.value, "test")
     at = float(np.median(found.score))
     widget.parts.threshold.value = at
-    right = int(((found.score > at) == (found.label > 0.5)).sum())
-    assert f"{right} of {len(found)} pairs right" in widget.parts.table.value
+    correct = int(((found.score > at) == (found.label > 0.5)).sum())
+    assert f"{correct} of {len(found)} pairs correct" in widget.parts.table.value
     assert f"threshold {at:.3f}" in widget.parts.figure.value
     below, above = ([int(c["key"]) for c in gallery.cards] for gallery in (widget.parts.below, widget.parts.above))
     assert len(below) == len(above) == 4
@@ -270,7 +275,7 @@ def test_slider_moves_answer_within_a_tenth_of_a_second_with_a_thousand_pairs(co
     threshold, browser, bench = (
         build(copied) for build in (widgets.move_threshold, widgets.browse_pairs, widgets.bench_augmentation)
     )
-    for slider in (threshold.parts.threshold, browser.parts.low, bench.parts.shear, bench.parts.zoom_low):
+    for slider in (threshold.parts.threshold, browser.chooser.parts.low, bench.parts.shear, bench.parts.zoom_low):
         slider.value = slider.value + 0.01  # what is loaded at the first move
         seconds = []
         for step in range(9):
@@ -320,22 +325,29 @@ def test_bench_keeps_the_ends_of_a_range_in_order(study, name):
     assert (low.value, high.value) == {"zoom": (0.88, 1.02), "brightness": (0.95, 1.05)}[name]
 
 
-def test_ranges_of_nothing_leave_the_picture_as_it_is(rng):
+def test_ranges_of_nothing_leave_the_image_as_it_is(rng):
     image = rng.integers(0, 256, (21, 21), dtype=np.uint8)
-    copied, _ = vary_copies(
-        image, 0, {"zoom_low": 1, "zoom_high": 1, "brightness_low": 1, "brightness_high": 1, "shear": 0}, 2
-    )
-    nothing = {"flip": 0, "shift": 0, "online_zoom": 0, "rotation": 0, "online_brightness": 0, "erase": 0}
-    online, _ = vary_online(image, 0, nothing, 2)
+    copied, _ = vary_offline(image, 0, TrainingConfig(zoom=(1, 1), brightness=(1, 1), shear=0), 2)
+    online, _ = vary_online(image, 0, TrainingConfig(), 2)
     for varied in (copied, online):
         assert np.abs(varied * 255 - image).max() < 0.01 and image_uri(image) == image_uri(varied[0])
 
 
+def test_bench_stretches_the_grey_levels_of_copies_where_the_stage_does():
+    image = np.linspace(50, 200, 441).reshape(21, 21).astype(np.uint8)
+    (copied,), _ = vary_offline(
+        image, 0, TrainingConfig(zoom=(1, 1), brightness=(1, 1), shear=0, stretch_copies=True), 1
+    )
+    assert (copied.min(), copied.max()) == pytest.approx((0, 1), abs=1e-3)
+
+
 def test_bench_of_the_ladder_beyond_varies_as_that_ladder_does(copied):
-    copied.settings = replace(copied.settings, ladder="beyond")
-    path = copied.out / "results.csv"
-    write_csv(path, RESULT_COLUMNS, [{**row, "ladder": "beyond"} for row in read_csv(path)])
-    widget = widgets.bench_augmentation(copied)
+    base = next(row["run"] for row in finished_runs.finished_rows(copied) if row["stage"] == "base")
+    runs = [{"stage": "base", "variant": "compact", "seed": 0, "fold": None, "run": base}]
+    record = read_json(copied.out / "study.json")
+    record["combinations"] = [{**Settings(ladder="beyond").combination(), "seeds": 1, "stages": ["base"], "runs": runs}]
+    write_json(copied.out / "study.json", record)
+    widget = widgets.bench_augmentation(open_study(copied.out)[0])
     parts = widget.parts
     assert "No finished stage varies" in told(widget) and parts.stage.label == "online-augmentation: light"
     assert (parts.flip.value, parts.rotation.value, parts.erase.value) == (1, 8, 0)
@@ -346,7 +358,7 @@ def test_bench_of_the_ladder_beyond_varies_as_that_ladder_does(copied):
 
 
 class _Corner:
-    """A network whose score is the brightness of the left picture's top left quarter."""
+    """A network whose score is the brightness of the left image's top left quarter."""
 
     def embed(self, images):
         half = images.shape[1] // 2
@@ -368,10 +380,10 @@ def test_occlusion_points_at_the_part_that_the_score_rests_on():
 
 def test_occlusion_map_is_drawn_for_an_opened_pair(study):
     widget = widgets.look_at_parts(study)
-    assert "Choose a pair" in told(widget, "told")
-    widget.parts.gallery.chosen = widget.parts.gallery.cards[0]["key"]
-    assert widget.parts.figure.value.count("data:image/png") == 2
-    assert "touchiest" in widget.parts.words.value and told(widget, "told") == occlusion.LIMITS
+    assert "Choose a pair" in told(widget)
+    open_first(widget)
+    assert widget.parts.figure.value.count("data:image") == 2
+    assert "most sensitive" in widget.parts.words.value and told(widget) == occlusion.LIMITS
 
 
 # -- own photos --------------------------------------------------------------------------------------------------------
@@ -390,9 +402,9 @@ def upload(place, name, content):
 
 
 def test_own_photos_are_scored_as_the_command_scores_them(study, cache, tmp_path, monkeypatch):
-    from lfwstudy.verify.photos import verify_photos
+    from lfwstudy.verify.verifier import verify_photos
 
-    monkeypatch.setattr("lfwstudy.verify.photos.SHIPPED", tmp_path)
+    monkeypatch.setattr(networks, "SHIPPED", tmp_path)
     widget = widgets.try_your_own(study)
     photos = sorted((cache / "demo-1" / "demo").rglob("*.jpg"))[:2]
     for place, photo in zip((widget.parts.left, widget.parts.right), photos):
@@ -409,8 +421,8 @@ def test_what_is_no_photo_and_what_has_no_face_is_said(study):
     widget = widgets.try_your_own(study)
     widget.parts.score.click()
     assert "left and the right photo are not chosen" in told(widget)
-    upload(widget.parts.left, "notes.txt", b"no picture")
-    assert told(widget, "left_message").startswith("notes.txt: not a readable picture")
+    upload(widget.parts.left, "notes.txt", b"no image")
+    assert told(widget, "left_message").startswith("notes.txt: not a readable image")
     upload(widget.parts.right, "wall.png", photo_of("L", 90))
     assert "no face found" in told(widget, "right_message") and "Draw a box" in told(widget, "right_message")
     assert (widget.parts.right_box.width, widget.parts.right_box.height) == (60, 40)
@@ -426,7 +438,7 @@ def photo_of(mode, color, size=(60, 40)):
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"no picture", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", b"<html></html>", photo_of("L", 9)[:50]],
+    [b"", b"no image", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", b"<html></html>", photo_of("L", 9)[:50]],
     ids=["empty", "text", "heic", "web page", "half an image"],
 )
 def test_of_a_photo_that_is_followed_by_a_bad_file_nothing_stays(study, content):
@@ -435,19 +447,19 @@ def test_of_a_photo_that_is_followed_by_a_bad_file_nothing_stays(study, content)
     upload(parts.left, "wall.png", photo_of("L", 90))
     upload(parts.right, "wall.png", photo_of("L", 90))
     parts.left_box.box = parts.right_box.box = [5, 5, 30, 30]
-    assert parts.left_box.picture.startswith("data:image")
+    assert parts.left_box.image.startswith("data:image")
     upload(parts.left, "holiday.jpg", content)
-    assert (parts.left_box.picture, parts.left_box.box) == ("", [])
+    assert (parts.left_box.image, parts.left_box.box) == ("", [])
     assert told(widget, "left_message").startswith("holiday.jpg: ") and "object at" not in told(widget, "left_message")
     parts.score.click()
-    assert "The left photo is not chosen" in told(widget) and not parts.answer.value and parts.right_box.picture
+    assert "The left photo is not chosen" in told(widget) and not parts.answer.value and parts.right_box.image
 
 
 def test_of_an_upload_that_is_taken_back_nothing_stays(study):
     widget = widgets.try_your_own(study)
     upload(widget.parts.left, "wall.png", photo_of("L", 90))
     widget.parts.left.value = ()
-    assert (widget.parts.left_box.picture, told(widget, "left_message")) == ("", "")
+    assert (widget.parts.left_box.image, told(widget, "left_message")) == ("", "")
     widget.parts.score.click()
     assert "left and the right photo are not chosen" in told(widget)
 
@@ -465,17 +477,18 @@ def test_network_that_scores_own_photos_is_named_and_chosen(study, monkeypatch):
 
     def load(out):
         asked.append(out)
-        data = study.base().data if out else DataConfig(dataset="lfw-deepfunneled")
-        return Network(lambda inputs, training: np.array([[0.9 if out else 0.1]]), data, "a network")
+        return SimpleNamespace(
+            is_demo=bool(out), frame=lambda face: np.asarray(face), score_images=lambda *_: 0.9 if out else 0.1
+        )
 
-    monkeypatch.setattr("lfwstudy.widgets.own.load_best_model", load)
+    monkeypatch.setattr(networks, "load_network", load)
     widget = widgets.try_your_own(study)
     for place, box in ((widget.parts.left, widget.parts.left_box), (widget.parts.right, widget.parts.right_box)):
         upload(place, "wall.png", photo_of("L", 90))
         box.box = [5, 5, 30, 30]
     widget.parts.score.click()
     assert asked == [str(study.out)] and "0.90" in told(widget, "answer")
-    assert "Scored by this study's best network, which has seen nothing but drawn demo faces." in told(widget, "answer")
+    assert "Scored by this study's best network, which was trained on drawn demo faces alone." in told(widget, "answer")
     widget.parts.network.value = ""
     assert told(widget, "answer") == ""
     widget.parts.score.click()
@@ -484,7 +497,7 @@ def test_network_that_scores_own_photos_is_named_and_chosen(study, monkeypatch):
 
 
 def test_photo_decoded_smaller_takes_boxes_in_its_own_pixels(study, monkeypatch):
-    monkeypatch.setattr("lfwstudy.verify.photos._WORKING_PIXELS", 600)
+    monkeypatch.setattr("lfwstudy.verify.photos.WORKING_PIXELS", 600)
     widget = widgets.try_your_own(study)
     upload(widget.parts.left, "wall.png", photo_of("L", 90))
     assert (widget.parts.left_box.width, widget.parts.left_box.height) == (60, 40)
@@ -494,19 +507,19 @@ def test_photo_decoded_smaller_takes_boxes_in_its_own_pixels(study, monkeypatch)
 
 
 def test_trials_are_balanced_in_random_order_and_repeat_with_their_number(study):
-    found = scored.scored_pairs(study, kept_run(study), "test")
+    found = finished_runs.scored_pairs(study, kept_run(study), "test")
     rows = one_second.choose_trials(found, 40, seed=1)
     assert len(set(rows)) == 40 and found.label[rows].sum() == 20
     assert 0 < found.label[rows[:20]].sum() < 20
     assert (rows == one_second.choose_trials(found, 40, seed=1)).all()
     assert (rows != one_second.choose_trials(found, 40, seed=2)).any()
     wrong = one_second.choose_trials(found, 100, only_wrong=True)
-    assert not found.right_answer()[wrong].any() and 2 * found.label[wrong].sum() == len(wrong)
+    assert not found.correct()[wrong].any() and 2 * found.label[wrong].sum() == len(wrong)
 
 
 def test_result_stands_beside_the_networks_on_the_same_pairs(study):
     widget = widgets.one_second_test(study)
-    found = scored.scored_pairs(study, widget.parts.run.value, "test")
+    found = finished_runs.scored_pairs(study, widget.parts.run.value, "test")
     rows = one_second.choose_trials(found, 20)
     assert len(widget.parts.flasher.trials) == 20
     assert "label" not in widget.parts.flasher.trials[0]  # the browser is not told the answers
@@ -522,11 +535,13 @@ def test_result_stands_beside_the_networks_on_the_same_pairs(study):
     ]
     widget.parts.flasher.answers, widget.parts.flasher.done = answers, True
     text = widget.parts.result.value
-    network = int(found.right_answer()[rows].sum())
+    network = int(found.correct()[rows].sum())
     assert "15 of 20" in text and f"<td>{network} of 20</td>" in text and "75 % [53, 89]" in text
     assert "median 710 ms" in text and "In 1 trials" in text and 'download="one-second-test.csv"' in text
-    table = list(csv.DictReader(io.StringIO(one_second.to_csv(one_second.outcomes(found, rows, answers, 500)))))
-    assert tuple(table[0]) == one_second.CSV_COLUMNS and sum(int(r["viewer_right"]) for r in table) == 15
+    content = base64.b64decode(re.search(r"data:text/csv;base64,([^\"]+)", text).group(1)).decode()
+    table = list(csv.DictReader(io.StringIO(content)))
+    assert len(table) == 20 and sum(int(row["viewer_correct"]) for row in table) == 15
+    assert sum(row["network_same"] == row["label"] for row in table) == network
 
 
 def test_new_order_is_a_new_test(study):

@@ -21,7 +21,7 @@ from lfwstudy.study.results import Results
 from lfwstudy.study.rungs import Candidate, Spec
 from lfwstudy.system.files import replacing, write_json, write_text
 from lfwstudy.system.text import percent
-from lfwstudy.verify.photos import SHIPPED
+from lfwstudy.verify.network import SHIPPED
 from tools.kept_studies import correct
 
 LARGEST = 10 * 2**20

@@ -1,4 +1,4 @@
-"""How are pictures held? Every picture decoded once, cropped and resized, as one uint8 array with its cache file."""
+"""How are images held? Every image decoded once, cropped and resized, as one uint8 array with its cache file."""
 
 import hashlib
 import io
@@ -8,23 +8,30 @@ import mmap
 import os
 import zipfile
 from collections import deque
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
 from lfwstudy.data.images import decode
 from lfwstudy.data.pairs import nfc
-from lfwstudy.errors import DataError, one_line, proves_damage
+from lfwstudy.errors import DataError, reading
+from lfwstudy.system.files import replacing
 from lfwstudy.system.machine import cores
 
-BANK_FORMAT = 1
+# Raised whenever the same files would be decoded to other images: 2 scales deep pixels by their range.
+BANK_FORMAT = 2
+
+# What a bank file holds besides its arrays.
+_META: dict[str, Callable] = {"dataset": str, "crop": int, "side": int, "filter": str, "origin": str, "notes": tuple}
 
 
 @dataclass(frozen=True)
 class ImageBank:
-    """All pictures of a data set (or those that some pairs name), decoded.
+    """All images of a data set (or those that some pairs name), decoded.
 
     images: uint8 array of shape (n, side, side), grey levels 0..255, possibly memory-mapped and read-only.
     names: str array of shape (n,), sorted, `NAME_0001`.
@@ -39,183 +46,153 @@ class ImageBank:
     side: int
     filter: str
     origin: str = ""
-    notes: tuple = field(default=())
+    notes: tuple[str, ...] = ()
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.names)
 
-    def rows(self, names):
-        """Row numbers of the pictures called `names`: int array. Raises DataError naming the first missing one."""
-        names = np.array([nfc(name) for name in np.ravel(names).tolist()], np.str_)
+    def rows(self, names: Sequence[str] | np.ndarray) -> np.ndarray:
+        """Row numbers of the images called `names`: int array. Raises DataError naming the first missing one."""
+        names = np.array([nfc(name) for name in np.asarray(names).tolist()], np.str_)
         at = np.searchsorted(self.names, names)
         at[at == len(self.names)] = 0
         missing = self.names[at] != names
         if missing.any():
             raise DataError(
-                f"picture {names[missing][0]} is not among the {len(self):,} pictures of "
-                f"{self.dataset} in {self.origin} ({int(missing.sum())} missing)"
+                f"image {names[missing][0]} is not among the {len(self):,} images of {self.dataset} in {self.origin} "
+                f"({int(missing.sum())} missing)"
             )
         return at
 
-    def digest(self, names):
-        """SHA-256 (hex) over the source digests of the pictures, sorted by name, with crop, side and filter."""
+    def digest(self, names: Sequence[str] | np.ndarray) -> str:
+        """SHA-256 (hex) over the source digests of the images, sorted by name, with crop, side and filter."""
         total = hashlib.sha256(f"{self.crop} {self.side} {self.filter}".encode())
         for row in np.unique(self.rows(names)):
             total.update(self.names[row].encode() + b"\0" + self.sha256[row].tobytes())
         return total.hexdigest()
 
-    def subset(self, names):
-        """A bank of only the pictures called `names`."""
-        rows = np.unique(self.rows(names))
-        images = np.ascontiguousarray(self.images[rows])
-        _hand_back(self.images)
-        return ImageBank(
-            images,
-            self.names[rows],
-            self.sha256[rows],
-            self.dataset,
-            self.crop,
-            self.side,
-            self.filter,
-            self.origin,
-            self.notes,
-        )
+    def subset(self, names: Sequence[str] | np.ndarray) -> "ImageBank":
+        """A bank, in memory, of only the images called `names`."""
+        subset = self._take(np.unique(self.rows(names)))
+        # The pages of a mapped file that were read count as this process's memory until they are handed back.
+        mapped = getattr(self.images, "_mmap", None)
+        if mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
+            mapped.madvise(mmap.MADV_DONTNEED)
+        return subset
 
-    def save(self, path):
+    def save(self, path: str | Path) -> None:
         """Write the bank as an uncompressed .npz, atomically."""
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        meta = {
-            "format": BANK_FORMAT,
-            "dataset": self.dataset,
-            "crop": self.crop,
-            "side": self.side,
-            "filter": self.filter,
-            "origin": self.origin,
-            "notes": list(self.notes),
-        }
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        try:
-            with open(temporary, "wb") as file:
-                np.savez(
-                    file,
-                    images=self.images,
-                    names=np.char.encode(self.names, "utf-8"),
-                    sha256=self.sha256,
-                    meta=np.frombuffer(json.dumps(meta).encode(), np.uint8),
-                )
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        meta = {"format": BANK_FORMAT, **{name: getattr(self, name) for name in _META}}
+        names, packed = np.char.encode(self.names, "utf-8"), np.frombuffer(json.dumps(meta).encode(), np.uint8)
+        with replacing(path) as temporary, open(temporary, "wb") as file:
+            np.savez(file, images=self.images, names=names, sha256=self.sha256, meta=packed)
+
+    def _take(self, rows: np.ndarray) -> "ImageBank":
+        return replace(self, images=self.images[rows], names=self.names[rows], sha256=self.sha256[rows])
 
 
-def load_bank(path):
-    """Open a bank file; its pictures are memory-mapped, not read. Raises DataError where it is none, OSError or MemoryError
-    where it cannot be read now."""
-    path = Path(path)
-    try:
+def load_bank(path: str | Path) -> ImageBank:
+    """Open a bank file; its images are memory-mapped, not read.
+
+    Raises
+    ------
+    DataError
+        Where it is no bank, damaged, or of another format.
+    OSError, MemoryError
+        Where it cannot be read now.
+    """
+    with reading(f"{path}: not a readable bank of images"):
         with zipfile.ZipFile(path) as archive:
             if any(member.compress_type != zipfile.ZIP_STORED or member.flag_bits & 1 for member in archive.infolist()):
                 raise ValueError("its arrays are compressed")  # so that none is larger than the file
-            meta, names, sha256 = (_read_member(archive, name) for name in ("meta", "names", "sha256"))
-        meta, names = json.loads(meta.tobytes()), np.char.decode(names, "utf-8")
+            packed, names, sha256 = (_read_member(archive, name) for name in ("meta", "names", "sha256"))
+        meta, names = json.loads(packed.tobytes()), np.char.decode(names, "utf-8")
         if meta["format"] != BANK_FORMAT:
-            raise DataError(f"{path}: bank format {meta['format']}, this program reads {BANK_FORMAT}; make it anew")
-        images = _map_member(path, "images.npy")
-        bank = ImageBank(
-            images,
-            names,
-            sha256,
-            str(meta["dataset"]),
-            int(meta["crop"]),
-            int(meta["side"]),
-            str(meta["filter"]),
-            str(meta["origin"]),
-            tuple(meta["notes"]),
-        )
-        shape = (len(names), bank.side, bank.side)
-        if (
-            images.dtype != np.uint8
-            or images.shape != shape
-            or sha256.shape != (len(names), 32)
-            or sha256.dtype != np.uint8
-            or (names[1:] <= names[:-1]).any()
-        ):
-            raise ValueError(f"arrays do not fit together: images {images.dtype} {images.shape}")
-        return _with_nfc_names(bank)
-    except DataError:
-        raise
-    except Exception as error:
-        if not proves_damage(error) and not isinstance(error, (FileNotFoundError, IsADirectoryError)):
-            raise
-        raise DataError(f"{path}: not a readable bank of pictures ({one_line(error)[:200]})") from error
-
-
-def _with_nfc_names(bank):
-    """The same bank where its names are nfc (all that this program writes are), else one in their order, in memory."""
-    names = np.array([nfc(name) for name in bank.names.tolist()], bank.names.dtype)
-    if (names == bank.names).all():
+            raise DataError(
+                f"{path}: bank format {meta['format']}, this program reads {BANK_FORMAT}; make it again from the images"
+            )
+        fields = {name: kind(meta[name]) for name, kind in _META.items()}
+        bank = ImageBank(_map_member(path, "images.npy"), names, sha256, **fields)
+        shapes = (len(names), bank.side, bank.side), (len(names), 32)
+        if (bank.images.shape, sha256.shape) != shapes or not bank.images.dtype == sha256.dtype == np.uint8:
+            raise ValueError(f"arrays do not fit together: images {bank.images.dtype} {bank.images.shape}")
+        if (names[1:] <= names[:-1]).any():
+            raise ValueError("its names are not sorted, or one is there twice")
         return bank
-    names, order = np.unique(names, return_index=True)
-    if len(names) < len(bank):
-        raise ValueError("a name is there twice, with its accents nfc and not")
-    return replace(bank, images=bank.images[order], names=names, sha256=bank.sha256[order])
 
 
-def build_bank(pictures, dataset, crop, side, filter, origin, notes=(), progress=None, total=None):
-    """Decode pictures into a bank, on all cores.
+def build_bank(
+    files: Iterable[tuple[str, bytes]],
+    dataset: str,
+    crop: int,
+    side: int,
+    filter: str,
+    origin: str | Path,
+    notes: tuple[str, ...] = (),
+    progress: Callable[[int], object] | None = None,
+) -> ImageBank:
+    """Decode images into a bank, on all cores.
 
-    pictures: iterable of (name, file content as bytes), names unique.
-    progress: called with the number of pictures done so far, now and then.
-    Raises DataError naming the picture that cannot be decoded, or where there is none at all.
+    Parameters
+    ----------
+    files : (image name, file content), names unique.
+    crop, side, filter : as in `decode`.
+    origin : where the images come from, for messages.
+    progress : called with the number of images done so far, now and then.
+
+    Raises
+    ------
+    DataError
+        Naming the image that cannot be decoded or is there twice, or where there is none at all.
     """
-    names, images, digests, pending = [], [], [], deque()
-
-    def collect():
-        name, future = pending.popleft()
-        try:
-            image, digest = future.result()
-        except DataError as error:
-            raise DataError(f"{origin}: {error}") from error
-        names.append(name)
+    names: list[str] = []
+    images: list[np.ndarray | None] = []
+    digests: list[np.ndarray] = []
+    for name, image, digest in _decoded(files, crop, side, filter, origin):
+        names.append(nfc(name))
         images.append(image)
         digests.append(digest)
         if progress and len(names) % 200 == 0:
             progress(len(names))
-
-    workers = cores()
-    with ThreadPoolExecutor(workers) as pool:
-        for name, content in pictures:
-            pending.append((name, pool.submit(_decode_and_hash, content, name, crop, side, filter)))
-            # Bounded, so that a fast archive reader does not fill the memory with undecoded files.
-            while len(pending) > 32 * workers:
-                collect()
-        while pending:
-            collect()
     if not names:
-        raise DataError(f"{origin}: no picture NAME/NAME_0001.jpg found")
+        raise DataError(f"{origin}: no image NAME/NAME_0001.jpg found")
     order = np.argsort(np.array(names, np.str_), kind="stable")
-    names = np.array(names, np.str_)[order]
-    twice = names[1:][names[1:] == names[:-1]]
+    sorted_names = np.array(names, np.str_)[order]
+    twice = sorted_names[1:][sorted_names[1:] == sorted_names[:-1]]
     if len(twice):
-        raise DataError(f"{origin}: picture {twice[0]} is there twice; remove one of the files")
+        raise DataError(f"{origin}: image {twice[0]} is there twice; remove one of the files")
     stacked = np.empty((len(names), side, side), np.uint8)
     for to, at in enumerate(order):
-        stacked[to] = images[at]
-        images[at] = None
-    return ImageBank(
-        stacked, names, np.array(digests, np.uint8)[order], dataset, crop, side, filter, str(origin), tuple(notes)
-    )
+        stacked[to], images[at] = images[at], None  # freed one by one, so that they are not there twice
+    sha256 = np.array(digests, np.uint8)[order]
+    return ImageBank(stacked, sorted_names, sha256, dataset, crop, side, filter, str(origin), tuple(notes))
 
 
-def _decode_and_hash(content, name, crop, side, filter):
-    digest = np.frombuffer(hashlib.sha256(content).digest(), np.uint8)
-    return decode(content, name, crop, side, filter), digest
+def _decoded(
+    files: Iterable[tuple[str, bytes]], crop: int, side: int, filter: str, origin: str | Path
+) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+    """(name, image, SHA-256 of its file) of each file, in order."""
+
+    def decode_and_hash(name: str, content: bytes) -> tuple[str, np.ndarray, np.ndarray]:
+        try:
+            image = decode(content, name, crop, side, filter)
+        except DataError as error:
+            raise DataError(f"{origin}: {error}") from error
+        return name, image, np.frombuffer(hashlib.sha256(content).digest(), np.uint8)
+
+    workers, pending = cores(), deque[Future]()
+    with ThreadPoolExecutor(workers) as pool:
+        for name, content in files:
+            pending.append(pool.submit(decode_and_hash, name, content))
+            # Bounded, so that a fast archive reader does not fill the memory with undecoded files.
+            if len(pending) > 32 * workers:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
 
 
-def _map_member(path, member):
+def _map_member(path: str | Path, member: str) -> np.ndarray:
     """Memory-map an uncompressed .npy inside a zip file, which numpy itself does not offer."""
     with zipfile.ZipFile(path) as archive:
         info = archive.getinfo(member)
@@ -227,25 +204,17 @@ def _map_member(path, member):
         return np.memmap(path, dtype, "r", file.tell(), shape)
 
 
-def _read_member(archive, name):
+def _read_member(archive: zipfile.ZipFile, name: str) -> np.ndarray:
     """An array of a zip file, its checksum verified before its header is believed: that may ask for any amount of memory."""
     file = io.BytesIO(archive.read(f"{name}.npy"))
     shape, dtype = _read_header(file, name)
     return np.frombuffer(file.read(), dtype, math.prod(shape)).reshape(shape)
 
 
-def _read_header(file, name):
+def _read_header(file: IO[bytes], name: str) -> tuple[tuple[int, ...], np.dtype]:
     """Shape and dtype of the .npy that begins where a file stands."""
     version = np.lib.format.read_magic(file)
-    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, fortran, dtype = read(file)
-    if fortran or dtype.hasobject:
+    shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
+    if version != (1, 0) or fortran or dtype.hasobject:
         raise ValueError(f"{name} has an unexpected layout")
     return shape, dtype
-
-
-def _hand_back(images):
-    """Let the system take the pages of a mapped file that were read: they count as this process's memory until then."""
-    mapped = getattr(images, "_mmap", None)
-    if mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
-        mapped.madvise(mmap.MADV_DONTNEED)

@@ -1,6 +1,7 @@
 """Where is what was made or downloaded once? The cache folder, filled by one process at a time."""
 
 import os
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from lfwstudy.system.files import locked
 _PATIENCE_SECONDS = 3600
 
 
-def cache_folder():
+def cache_folder() -> Path:
     """The folder for banks, downloads and demo faces: $LFWSTUDY_CACHE, else the user's cache folder."""
     import pooch
 
@@ -20,8 +21,8 @@ def cache_folder():
 
 
 @contextmanager
-def making(path):
-    """Keep other processes from filling the same file of the cache meanwhile."""
+def making(path: Path) -> Iterator[None]:
+    """Keep other processes from making the same file of the cache meanwhile."""
     try:
         with locked(path.with_name(f".{path.name}.lock"), _PATIENCE_SECONDS):
             yield

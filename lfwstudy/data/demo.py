@@ -1,11 +1,11 @@
 """What can a machine without the data run? Drawn faces of made-up people, in LFW's own layout and file formats.
 
-Identity (face shape, hair, brows, eyes, nose, mouth, spacing, tone) is drawn once per person; pose, light,
-expression, blur, background and noise once per picture. What a network scores on them says nothing about LFW.
+What a network scores on them says nothing about LFW.
 """
 
 import os
 import shutil
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -15,75 +15,29 @@ from lfwstudy.data.drawn_faces import draw_face
 from lfwstudy.data.pairs import image_name
 from lfwstudy.system.machine import cores
 
-# Raised whenever other pictures or pairs would be drawn: it names the cache folder.
+# Raised whenever other images or pairs would be drawn: it names the cache folder.
 DEMO_VERSION = 1
 SETS, PEOPLE_PER_SET = 10, 60
 TRAIN_PEOPLE = 400
 TRAIN_PAIRS, TEST_PAIRS, FOLD_PAIRS = 300, 300, 30
 GROUP = 8
 
-_FIRST = [
-    "Ada",
-    "Bela",
-    "Cleo",
-    "Dario",
-    "Edda",
-    "Falk",
-    "Gesa",
-    "Hugo",
-    "Ines",
-    "Jaro",
-    "Kira",
-    "Lars",
-    "Mila",
-    "Nils",
-    "Olga",
-    "Pere",
-    "Quin",
-    "Rosa",
-    "Sven",
-    "Tara",
-    "Ugo",
-    "Vera",
-    "Wim",
-    "Xenia",
-    "Yann",
-    "Zita",
-    "Anouk",
-    "Bruno",
-    "Carla",
-    "Dunja",
-]
-_LAST = [
-    "Abendrot",
-    "Birkholz",
-    "Crane",
-    "Drystone",
-    "Eastfen",
-    "Fairlamb",
-    "Greywater",
-    "Hollow",
-    "Inkwell",
-    "Juniper",
-    "Kestrel",
-    "Larkspur",
-    "Moorland",
-    "Nettle",
-    "Oakley",
-    "Pebble",
-    "Quarry",
-    "Rowan",
-    "Saltmarsh",
-    "Thistle",
-]
+_FIRST = (
+    "Ada Bela Cleo Dario Edda Falk Gesa Hugo Ines Jaro Kira Lars Mila Nils Olga Pere Quin Rosa Sven Tara Ugo Vera Wim Xenia "
+    "Yann Zita Anouk Bruno Carla Dunja"
+)
+_LAST = (
+    "Abendrot Birkholz Crane Drystone Eastfen Fairlamb Greywater Hollow Inkwell Juniper Kestrel Larkspur Moorland Nettle "
+    "Oakley Pebble Quarry Rowan Saltmarsh Thistle"
+)
 
 
-def ensure_demo(cache):
+def ensure_demo(cache: Path) -> Path:
     """The folder of the demo data set below `cache`, drawn on first use: demo/NAME/NAME_0001.jpg and pair files."""
-    folder = Path(cache) / f"demo-{DEMO_VERSION}"
+    folder = cache / f"demo-{DEMO_VERSION}"
     if folder.is_dir():
         return folder
-    temporary = Path(cache) / f".demo-{DEMO_VERSION}.{os.getpid()}"
+    temporary = cache / f".demo-{DEMO_VERSION}.{os.getpid()}"
     shutil.rmtree(temporary, ignore_errors=True)
     try:
         make_demo(temporary)
@@ -98,55 +52,51 @@ def ensure_demo(cache):
 
 
 def make_demo(
-    folder,
-    people=SETS * PEOPLE_PER_SET,
-    train_people=TRAIN_PEOPLE,
-    train_pairs=TRAIN_PAIRS,
-    test_pairs=TEST_PAIRS,
-    fold_pairs=FOLD_PAIRS,
-    seed=0,
-):
-    """Draw a data set into `folder`: pictures, pairsDevTrain.txt, pairsDevTest.txt, pairs.txt and the people files."""
-    folder = Path(folder)
+    folder: Path,
+    people: int = SETS * PEOPLE_PER_SET,
+    train_people: int = TRAIN_PEOPLE,
+    train_pairs: int = TRAIN_PAIRS,
+    test_pairs: int = TEST_PAIRS,
+    fold_pairs: int = FOLD_PAIRS,
+    seed: int = 0,
+) -> None:
+    """Draw a data set into `folder`: images, pairsDevTrain.txt, pairsDevTest.txt, pairs.txt and the people files.
+
+    train_pairs, test_pairs, fold_pairs: matched pairs of each, and as many mismatched ones.
+    """
     rng = np.random.default_rng([seed, 1])
     names = made_up_names(people)
-    # Many people with one picture and few with several, as in LFW.
+    # Many people with one image and few with several, as in LFW.
     counts = dict(zip(names, (1 + np.minimum(rng.geometric(0.42, people) - 1, 7)).tolist()))
-    work = [(name, number) for name in names for number in range(1, counts[name] + 1)]
-    for name in names:
-        (folder / "demo" / name).mkdir(parents=True)
-    with ThreadPoolExecutor(cores()) as pool:
-        index = {name: i for i, name in enumerate(names)}
-        list(pool.map(lambda item: _save_face(folder, seed, index[item[0]], *item), work))
-    order = rng.permutation(people)
-    train = sorted(names[i] for i in order[:train_people])
-    test = sorted(names[i] for i in order[train_people:])
-    for title, members, wanted in (("Train", train, train_pairs), ("Test", test, test_pairs)):
-        matched, mismatched = draw_pairs(rng, members, counts, wanted)
-        _write(folder / f"pairsDev{title}.txt", [str(wanted), *matched, *mismatched])
-        _write(folder / f"peopleDev{title}.txt", [str(len(members)), *(f"{n}\t{counts[n]}" for n in members)])
+    _save_faces(folder / "demo", seed, counts)
+
+    def people_lines(members: list[str]) -> list[str]:
+        return [str(len(members)), *(f"{name}\t{counts[name]}" for name in members)]
+
+    order = [names[i] for i in rng.permutation(people)]
+    for part, members, wanted in (
+        ("Train", sorted(order[:train_people]), train_pairs),
+        ("Test", sorted(order[train_people:]), test_pairs),
+    ):
+        _write(folder / f"pairsDev{part}.txt", [str(wanted), *draw_pairs(rng, members, counts, wanted)])
+        _write(folder / f"peopleDev{part}.txt", people_lines(members))
     sets = [sorted(names[i] for i in part) for part in np.array_split(rng.permutation(people), SETS)]
-    lines, people_lines = [f"{SETS}\t{fold_pairs}"], [str(SETS)]
-    for members in sets:
-        matched, mismatched = draw_pairs(rng, members, counts, fold_pairs)
-        lines += [*matched, *mismatched]
-        people_lines += [str(len(members)), *(f"{n}\t{counts[n]}" for n in members)]
-    _write(folder / "pairs.txt", lines)
-    _write(folder / "people.txt", people_lines)
+    pairs = [line for members in sets for line in draw_pairs(rng, members, counts, fold_pairs)]
+    _write(folder / "pairs.txt", [f"{SETS}\t{fold_pairs}", *pairs])
+    _write(folder / "people.txt", [str(SETS), *(line for members in sets for line in people_lines(members))])
 
 
-def made_up_names(count):
+def made_up_names(count: int) -> list[str]:
     """`count` different made-up names, sorted."""
-    names = [f"{first}_{last}" for first in _FIRST for last in _LAST]
-    names += [f"{first}_{last}_{n}" for n in range(2, 2 + count // len(names)) for first in _FIRST for last in _LAST]
-    return sorted(names[:count])
+    names = [f"{first}_{last}" for first in _FIRST.split() for last in _LAST.split()]
+    return sorted([*names, *(f"{name}_{n}" for n in range(2, 2 + count // len(names)) for name in names)][:count])
 
 
-def draw_pairs(rng, members, counts, wanted):
-    """Lines of `wanted` matched and as many mismatched pairs among people, sorted, none twice."""
-    matched, mismatched = set(), set()
+def draw_pairs(rng: np.random.Generator, members: Sequence[str], counts: dict[str, int], wanted: int) -> list[str]:
+    """Lines of `wanted` matched and as many mismatched pairs among people, each sorted, none twice."""
+    matched, mismatched = set[tuple](), set[tuple]()
     several = [name for name in members if counts[name] > 1]
-    possible = sum(counts[n] * (counts[n] - 1) // 2 for n in several)
+    possible = sum(counts[name] * (counts[name] - 1) // 2 for name in several)
     if possible < wanted:
         raise ValueError(f"{wanted} matched pairs wanted, {possible} possible")
     while len(matched) < wanted:
@@ -157,18 +107,25 @@ def draw_pairs(rng, members, counts, wanted):
     groups = np.array_split(rng.permutation(members), max(1, len(members) // GROUP))
     while len(mismatched) < wanted:
         group = groups[rng.integers(len(groups))]
-        a, b = sorted(str(name) for name in rng.choice(group, 2, replace=False))
+        a, b = sorted(rng.choice(group, 2, replace=False).tolist())
         mismatched.add((a, int(rng.integers(counts[a])) + 1, b, int(rng.integers(counts[b])) + 1))
-    return (["\t".join(map(str, pair)) for pair in sorted(group)] for group in (matched, mismatched))
+    return ["\t".join(map(str, pair)) for pairs in (matched, mismatched) for pair in sorted(pairs)]
 
 
-def _save_face(folder, seed, index, name, number):
+def _save_faces(folder: Path, seed: int, counts: dict[str, int]) -> None:
     import cv2
 
-    picture = draw_face([seed, 2, index], [seed, 3, index, number])
-    path = folder / "demo" / name / f"{image_name(name, number)}.jpg"
-    path.write_bytes(cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 92])[1].tobytes())
+    def save(index: int, name: str, number: int) -> None:
+        image = draw_face([seed, 2, index], [seed, 3, index, number])
+        jpeg = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 92])[1]
+        (folder / name / f"{image_name(name, number)}.jpg").write_bytes(jpeg.tobytes())
+
+    for name in counts:
+        (folder / name).mkdir(parents=True)
+    work = [(index, name, number) for index, name in enumerate(counts) for number in range(1, counts[name] + 1)]
+    with ThreadPoolExecutor(cores()) as pool:
+        list(pool.map(save, *zip(*work)))
 
 
-def _write(path, lines):
+def _write(path: Path, lines: Sequence[str]) -> None:
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -2,16 +2,22 @@
 
 import os
 import sys
+from pathlib import Path
+from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 from lfwstudy.data.cache import cache_folder, making
-from lfwstudy.errors import DataError
+from lfwstudy.data.registry import Download
+from lfwstudy.errors import DataError, one_line
 
 
-def fetch(name, source):
-    """Download a file into the cache, verified by its digest; from the cache where it is there.
+def fetch(name: str, source: Download) -> Path:
+    """A file of the network, verified by its digest; from the cache where it is there.
 
-    A file with another digest is refused and kept aside as NAME.refused. Raises DataError.
+    Raises
+    ------
+    DataError
+        Where it cannot be had, or has another digest: it is then kept as NAME.refused and not used.
     """
     target = cache_folder() / "downloads" / name
     if not _has_digest(target, source.digest):
@@ -21,55 +27,51 @@ def fetch(name, source):
     return target
 
 
-def _has_digest(path, digest):
+def digest_of(path: Path, like: str) -> str:
+    """A file's digest by the algorithm of another one: "sha256:..." for "sha256:..."."""
     import pooch
 
-    algorithm, _, wanted = digest.partition(":")
-    return path.is_file() and pooch.file_hash(path, alg=algorithm) == wanted
+    algorithm = like.partition(":")[0]
+    return f"{algorithm}:{pooch.file_hash(path, alg=algorithm)}"
 
 
-def _download(name, source, target):
+def _has_digest(path: Path, digest: str) -> bool:
+    return path.is_file() and digest_of(path, digest) == digest
+
+
+def _download(name: str, source: Download, target: Path) -> None:
     import pooch
 
-    folder = target.parent
-    algorithm, _, digest = source.digest.partition(":")
     _require_https(source.url)
-    # Checked here, not by pooch, which throws a file with another digest away.
-    keeper = pooch.create(
-        folder, base_url="", registry={f"{name}.part": None}, urls={f"{name}.part": source.url}, retry_if_failed=2
-    )
-    help_ = (
-        f"If you have the file (digest {source.digest}), put it in a folder and give that folder with --data-dir or "
-        "$LFWSTUDY_DATA."
-    )
-    part = folder / f"{name}.part"
+    part, refused = (target.with_name(f"{name}.{state}") for state in ("part", "refused"))
     part.unlink(missing_ok=True)
+    # The digest is checked here, not by pooch, which throws a file with another one away.
+    registry, urls, hooks = {part.name: None}, {part.name: source.url}, {"response": _follow_https_only}
+    keeper = pooch.create(target.parent, "", registry=registry, urls=urls, retry_if_failed=2)
+    downloader = pooch.HTTPDownloader(progressbar=sys.stderr.isatty(), timeout=30, hooks=hooks)
+    advice = "put it in a folder and give that folder with --data-dir or $LFWSTUDY_DATA"
+    advice = f"If you have the file (digest {source.digest}), {advice}."
     try:
-        keeper.fetch(
-            part.name,
-            downloader=pooch.HTTPDownloader(
-                progressbar=sys.stderr.isatty(), timeout=30, hooks={"response": _follow_https_only}
-            ),
-        )
+        keeper.fetch(part.name, downloader=downloader)
     except Exception as error:  # requests, urllib3 and pooch raise many kinds
-        reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
-        raise DataError(f"{name} could not be downloaded from {source.url} ({reason}). {help_}") from error
-    found = pooch.file_hash(part, alg=algorithm)
-    if found != digest:
-        os.replace(part, folder / f"{name}.refused")
+        reason = one_line(error)[:120] or type(error).__name__
+        raise DataError(f"{name} could not be downloaded from {source.url} ({reason}). {advice}") from error
+    found = digest_of(part, source.digest)
+    if found != source.digest:
+        os.replace(part, refused)
         raise DataError(
-            f"{name} from {source.url} has the digest {algorithm}:{found}, not {source.digest}: it has changed "
-            f"or was cut short. It is kept aside as {folder / f'{name}.refused'} and not used. {help_}"
+            f"{name} from {source.url} has the digest {found}, not {source.digest}: it has changed or was cut short. "
+            f"It is kept as {refused} and not used. {advice}"
         )
     os.replace(part, target)
 
 
-def _require_https(url):
+def _require_https(url: str) -> None:
     host = urlsplit(url)
     if host.scheme != "https" and host.hostname != "127.0.0.1":
         raise DataError(f"{url}: only https is used for downloads")
 
 
-def _follow_https_only(response, **_):
+def _follow_https_only(response: Any, **_: Any) -> None:
     if response.is_redirect:
         _require_https(urljoin(response.url, response.headers["location"]))

@@ -4,21 +4,29 @@ Identity (face shape, hair, brows, eyes, nose, mouth, spacing, tone) is drawn on
 expression, blur, background and noise once per image.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
 SIDE = 250
 
 
-def draw_face(person_seed, photo_seed):
-    """One drawn face: uint8 array (250, 250). The first seed decides who it is, the second how the picture was taken."""
-    person = _Person(np.random.default_rng(person_seed))
-    return _draw(person, np.random.default_rng(photo_seed))
+def draw_face(person_seed: Sequence[int], photo_seed: Sequence[int]) -> np.ndarray:
+    """One drawn face: uint8 array (250, 250). The first seed decides who it is, the second how the photo was taken."""
+    person, rng = _Person(np.random.default_rng(person_seed)), np.random.default_rng(photo_seed)
+    face = _Face(person, rng)
+    face.draw_body_and_head(rng)
+    for side in (-1, 1):
+        face.draw_eye(side)
+    face.draw_nose_and_bridge()
+    face.draw_mouth()
+    return _photograph(face.canvas, rng)
 
 
 class _Person:
-    """What does not change between the pictures of one person; lengths in pixels of the 250x250 picture."""
+    """What does not change between the images of one person; lengths in pixels of the 250x250 image."""
 
-    def __init__(self, rng):
+    def __init__(self, rng: np.random.Generator) -> None:
         u = rng.uniform
         self.half_width, self.half_height = u(41, 58), u(57, 73)
         self.jaw, self.roundness = u(0.05, 0.45), u(0.75, 1.0)
@@ -42,130 +50,121 @@ class _Person:
         self.mole = (u(-0.6, 0.6), u(0.05, 0.6)) if rng.random() < 0.25 else None
 
 
-def _draw(p, rng):
-    """Draw a person: background, body, hair behind, face, features, hair in front, then light and camera."""
+class _Face:
+    """A person before the camera: pose and expression, and the canvas on which they are drawn."""
+
+    def __init__(self, person: _Person, rng: np.random.Generator) -> None:
+        u, self.person = rng.uniform, person
+        self.yaw, nod = u(-1, 1), u(-1, 1)
+        self.smile, self.surprise, self.gaze = u(-0.4, 1.0), u(-0.5, 1.0), u(-0.3, 0.3)
+        self.x, self.y = 125 + 2 * u(-1, 1), 130 + 2 * u(-1, 1)
+        self.half_width, self.half_height = person.half_width * (1 - 0.05 * abs(self.yaw)), person.half_height
+        # Features lie in front of the head's axis, so that they shift when it turns.
+        self.front_x, self.front_y = self.x + 8 * self.yaw, self.y + 5 * nod
+        self.eye_y = self.front_y + person.eye_height * self.half_height
+        self.shade = person.skin * 0.72
+        self.canvas = _background(rng)
+
+    def draw_body_and_head(self, rng: np.random.Generator) -> None:
+        """Clothes, neck, hair behind, ears, face, hair in front."""
+        p, x, y, a, b = self.person, self.x, self.y, self.half_width, self.half_height
+        clothes = rng.uniform(20, 235)
+        self.oval(x, y + b + 88, 98 + rng.uniform(-8, 8), 68, clothes)
+        neck = [(-0.5 * a, 0.5 * b), (0.5 * a, 0.5 * b), (0.55 * a, b + 38), (-0.55 * a, b + 38)]
+        self.fill(np.add(neck, (x, y)), 0.8 * p.skin)
+        if p.style in (3, 4):  # long hair falls behind the face
+            self.oval(x, y + 0.1 * b, 1.28 * a, (1.12 if p.style == 3 else 1.45) * b, p.hair)
+        elif p.style != 0:
+            self.oval(x, y - 0.22 * b, 1.07 * a, b * 0.9 + 0.6 * p.hair_height, p.hair)
+        for side in (-1, 1):
+            self.oval(x + side * a * 0.98 - 2 * self.yaw, y, p.ears * 0.8 + 1, 9 + p.ears, 0.88 * p.skin)
+        self.fill(_outline(x, y, a, b, p), p.skin)
+        if p.style == 5:  # receding: a narrow rim of hair at the temples
+            for side in (-1, 1):
+                self.oval(x + side * a * 0.93, y - 0.35 * b, 0.13 * a, 0.3 * b, p.hair)
+        elif p.style != 0:
+            self.fill(_hair_front(x, y, a, b, p, self.yaw), p.hair)
+
+    def draw_eye(self, side: int) -> None:
+        """An eye with its brow, and its glass; side is -1 or 1."""
+        p, y, size = self.person, self.eye_y, self.person.eye_size
+        x = self.front_x + side * p.eye_gap * (1 - 0.06 * side * self.yaw)
+        opened = size * p.eye_open * np.clip(1 + 0.35 * self.surprise - 0.25 * max(self.smile, 0), 0.3, 1.5)
+        self.oval(x, y, size, opened, min(245, p.skin + 60), side * p.eye_tilt)
+        iris_x = x + self.gaze * size
+        self.oval(iris_x, y, min(opened * 1.05, size * 0.55), min(opened, size * 0.55), p.iris)
+        self.oval(iris_x, y, 1.8, min(1.8, opened), 8)
+        self.stroke(_arc(x, y, size, -opened, side * p.eye_tilt), self.shade * 0.5, 1.6)
+        brow_y = y - p.brow_gap - 2.5 * self.surprise
+        self.stroke(_arc(x, brow_y, size * 1.35, -3.0, side * p.brow_tilt), p.brow_tone, p.brow_weight)
+        if p.glasses:
+            self.stroke(_ellipse(x, y + 1, size * 1.7, size * 1.35), 30, p.frame)
+
+    def draw_nose_and_bridge(self) -> None:
+        """The nose, and before it what joins the glasses."""
+        p, x, tip = self.person, self.front_x, self.eye_y + self.person.nose_length
+        if p.glasses:
+            half = p.eye_gap - p.eye_size * 1.7
+            self.stroke([(x - half, self.eye_y), (x + half, self.eye_y)], 30, p.frame)
+        tip_x = x + 3.5 * self.yaw
+        self.stroke([(x + 2 * self.yaw, self.eye_y + 6), (tip_x, tip)], p.skin * 0.88, 3)
+        self.oval(tip_x, tip, p.nose_width, p.nose_width * 0.55, p.skin * 0.86)
+        for side in (-1, 1):
+            self.oval(tip_x + side * p.nose_width * 0.55, tip + 2, 2.2, 1.5, self.shade * 0.55)
+
+    def draw_mouth(self) -> None:
+        """Beard, lips, and a mole."""
+        p, b, smile = self.person, self.half_height, self.smile
+        x, y = self.front_x + self.yaw, self.front_y + p.mouth_drop * b
+        if p.beard in (1, 3):
+            self.oval(x, y - p.lip - 5, p.mouth_width * 0.95, 4.5, p.hair)
+        if p.beard in (2, 3):
+            self.oval(x, y + 0.27 * b, p.mouth_width * 1.05, 0.2 * b, p.hair)
+        wide = p.mouth_width * (1 + 0.18 * max(smile, 0))
+        self.fill(_mouth(x, y, wide, p.lip, 6 * smile), p.lip_tone)
+        if self.surprise > 0.55:
+            self.oval(x, y + 2 * smile, wide * 0.6, 1.5 + 3 * self.surprise, 35 if smile < 0.3 else 230)
+        else:
+            self.stroke(_arc(x, y, wide * 0.95, 6 * smile), p.lip_tone * 0.55, 1.4)
+        if p.mole:
+            mole_x, mole_y = self.front_x + p.mole[0] * self.half_width, self.front_y + p.mole[1] * b
+            self.oval(mole_x, mole_y, 2.4, 2.4, self.shade * 0.6)
+
+    def fill(self, points: np.ndarray, tone: float) -> None:
+        import cv2
+
+        cv2.fillPoly(self.canvas, [_sixteenths(points)], float(tone), cv2.LINE_AA, 4)
+
+    def oval(self, x: float, y: float, rx: float, ry: float, tone: float, tilt: float = 0.0) -> None:
+        self.fill(_ellipse(x, y, rx, ry, tilt), tone)
+
+    def stroke(self, points: np.ndarray | list, tone: float, weight: float) -> None:
+        import cv2
+
+        cv2.polylines(self.canvas, [_sixteenths(points)], False, float(tone), max(1, round(weight)), cv2.LINE_AA, 4)
+
+
+def _sixteenths(points: np.ndarray | list) -> np.ndarray:
+    """Points in OpenCV's fixed-point numbers of 4 fractional bits."""
+    return np.round(np.asarray(points) * 16).astype(np.int32)
+
+
+def _background(rng: np.random.Generator) -> np.ndarray:
+    """Smooth ramps and a few blurred shapes: float32 array (250, 250)."""
     import cv2
 
     u = rng.uniform
-    yaw, nod = u(-1, 1), u(-1, 1)
-    smile, surprise, gaze = u(-0.4, 1.0), u(-0.5, 1.0), u(-0.3, 0.3)
-    cx, cy = 125 + 2 * u(-1, 1), 130 + 2 * u(-1, 1)
-    a = p.half_width * (1 - 0.05 * abs(yaw))
-    b = p.half_height
-    # Features lie in front of the head's axis, so that they shift when it turns.
-    fx, fy = cx + 8 * yaw, cy + 5 * nod
-    canvas = _background(rng)
-
-    def fill(points, tone):
-        cv2.fillPoly(canvas, [np.round(np.asarray(points) * 16).astype(np.int32)], float(tone), cv2.LINE_AA, 4)
-
-    def oval(x, y, rx, ry, tone, tilt=0.0):
-        fill(_ellipse(x, y, rx, ry, tilt), tone)
-
-    def stroke(points, tone, weight):
-        cv2.polylines(
-            canvas,
-            [np.round(np.asarray(points) * 16).astype(np.int32)],
-            False,
-            float(tone),
-            max(1, round(weight)),
-            cv2.LINE_AA,
-            4,
-        )
-
-    clothes = u(20, 235)
-    oval(cx, cy + b + 88, 98 + u(-8, 8), 68, clothes)
-    fill(
-        [
-            (cx - 0.5 * a, cy + 0.5 * b),
-            (cx + 0.5 * a, cy + 0.5 * b),
-            (cx + 0.55 * a, cy + b + 38),
-            (cx - 0.55 * a, cy + b + 38),
-        ],
-        0.8 * p.skin,
-    )
-    if p.style in (3, 4):  # long hair falls behind the face
-        oval(cx, cy + 0.1 * b, 1.28 * a, (1.12 if p.style == 3 else 1.45) * b, p.hair)
-    elif p.style != 0:
-        oval(cx, cy - 0.22 * b, 1.07 * a, b * 0.9 + 0.6 * p.hair_height, p.hair)
-    for side in (-1, 1):
-        oval(cx + side * a * 0.98 - 2 * yaw, cy, p.ears * 0.8 + 1, 9 + p.ears, 0.88 * p.skin)
-    outline = _outline(cx, cy, a, b, p)
-    fill(outline, p.skin)
-    if p.style == 5:  # receding: a narrow rim of hair at the temples
-        for side in (-1, 1):
-            oval(cx + side * a * 0.93, cy - 0.35 * b, 0.13 * a, 0.3 * b, p.hair)
-    elif p.style != 0:
-        fill(_hair_front(outline, cx, cy, a, b, p, yaw), p.hair)
-
-    shade = p.skin * 0.72
-    for side in (-1, 1):
-        ex, ey = fx + side * p.eye_gap * (1 - 0.06 * side * yaw), fy + p.eye_height * b
-        opened = p.eye_size * p.eye_open * np.clip(1 + 0.35 * surprise - 0.25 * max(smile, 0), 0.3, 1.5)
-        oval(ex, ey, p.eye_size, opened, min(245, p.skin + 60), side * p.eye_tilt)
-        oval(ex + gaze * p.eye_size, ey, min(opened * 1.05, p.eye_size * 0.55), min(opened, p.eye_size * 0.55), p.iris)
-        oval(ex + gaze * p.eye_size, ey, 1.8, min(1.8, opened), 8)
-        stroke(_arc(ex, ey, p.eye_size, -opened, side * p.eye_tilt), shade * 0.5, 1.6)
-        by = ey - p.brow_gap - 2.5 * surprise
-        stroke(_arc(ex, by, p.eye_size * 1.35, -3.0, side * p.brow_tilt), p.brow_tone, p.brow_weight)
-        if p.glasses:
-            stroke(_ellipse(ex, ey + 1, p.eye_size * 1.7, p.eye_size * 1.35), 30, p.frame)
-    if p.glasses:
-        stroke(
-            [
-                (fx - p.eye_gap + p.eye_size * 1.7, fy + p.eye_height * b),
-                (fx + p.eye_gap - p.eye_size * 1.7, fy + p.eye_height * b),
-            ],
-            30,
-            p.frame,
-        )
-
-    top, tip = fy + p.eye_height * b + 6, fy + p.eye_height * b + p.nose_length
-    stroke([(fx + 2 * yaw, top), (fx + 3.5 * yaw, tip)], p.skin * 0.88, 3)
-    oval(fx + 3.5 * yaw, tip, p.nose_width, p.nose_width * 0.55, p.skin * 0.86)
-    for side in (-1, 1):
-        oval(fx + 3.5 * yaw + side * p.nose_width * 0.55, tip + 2, 2.2, 1.5, shade * 0.55)
-
-    mx, my = fx + yaw, fy + p.mouth_drop * b
-    if p.beard in (1, 3):
-        oval(mx, my - p.lip - 5, p.mouth_width * 0.95, 4.5, p.hair)
-    if p.beard in (2, 3):
-        oval(mx, my + 0.27 * b, p.mouth_width * 1.05, 0.2 * b, p.hair)
-    wide = p.mouth_width * (1 + 0.18 * max(smile, 0))
-    fill(_mouth(mx, my, wide, p.lip, 6 * smile), p.lip_tone)
-    if surprise > 0.55:
-        oval(mx, my + 2 * smile, wide * 0.6, 1.5 + 3 * surprise, 35 if smile < 0.3 else 230)
-    else:
-        stroke(_arc(mx, my, wide * 0.95, 6 * smile), p.lip_tone * 0.55, 1.4)
-    if p.mole:
-        oval(fx + p.mole[0] * a, fy + p.mole[1] * b, 2.4, 2.4, shade * 0.6)
-    return _photograph(canvas, rng)
-
-
-def _background(rng):
-    """Smooth ramps and a few blurred shapes."""
-    import cv2
-
     ramp = np.linspace(-1, 1, SIDE, dtype=np.float32)
-    canvas = rng.uniform(40, 210) + rng.uniform(-40, 40) * ramp[:, None] + rng.uniform(-40, 40) * ramp[None, :]
+    canvas = u(40, 210) + u(-40, 40) * ramp[:, None] + u(-40, 40) * ramp[None, :]
     for _ in range(rng.integers(2, 6)):
-        x, y = rng.uniform(0, SIDE, 2)
-        cv2.ellipse(
-            canvas,
-            (int(x), int(y)),
-            (int(rng.uniform(10, 70)), int(rng.uniform(10, 70))),
-            rng.uniform(0, 180),
-            0,
-            360,
-            rng.uniform(10, 245),
-            -1,
-            cv2.LINE_AA,
-        )
-    return cv2.GaussianBlur(np.ascontiguousarray(canvas), (0, 0), rng.uniform(2, 9))
+        centre = tuple(map(int, u(0, SIDE, 2)))
+        axes = int(u(10, 70)), int(u(10, 70))
+        cv2.ellipse(canvas, centre, axes, u(0, 180), 0, 360, u(10, 245), -1, cv2.LINE_AA)
+    return cv2.GaussianBlur(np.ascontiguousarray(canvas), (0, 0), u(2, 9))
 
 
-def _photograph(canvas, rng):
-    """Light from a side, a slightly rotated, zoomed and shifted camera, blur, contrast and noise."""
+def _photograph(canvas: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Light from a side, a slightly rotated, zoomed and shifted camera, blur, contrast and noise: uint8 array (250, 250)."""
     import cv2
 
     u = rng.uniform
@@ -173,27 +172,31 @@ def _photograph(canvas, rng):
     light = 1 + u(-0.28, 0.28) * ramp[None, :] + u(-0.15, 0.15) * ramp[:, None]
     turn = cv2.getRotationMatrix2D((125, 125), u(-6, 6), u(0.95, 1.06))
     turn[:, 2] += u(-4, 4, 2)
-    image = cv2.warpAffine(
-        (canvas * light).astype(np.float32), turn, (SIDE, SIDE), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT
-    )
+    lit = (canvas * light).astype(np.float32)
+    image = cv2.warpAffine(lit, turn, (SIDE, SIDE), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
     image = cv2.GaussianBlur(image, (0, 0), u(0.5, 1.9))
     image = (image - 128) * u(0.75, 1.15) + 128 + u(-24, 24)
     image += rng.standard_normal(image.shape, np.float32) * u(2, 8)
     return np.clip(np.round(image), 0, 255).astype(np.uint8)
 
 
-def _ellipse(x, y, rx, ry, tilt=0.0, count=40):
-    t = np.linspace(0, 2 * np.pi, count)
+def _ellipse(x: float, y: float, rx: float, ry: float, tilt: float = 0.0) -> np.ndarray:
+    t = np.linspace(0, 2 * np.pi, 40)
     return _rotated(x, y, rx * np.cos(t), ry * np.sin(t), tilt)
 
 
-def _arc(x, y, rx, rise, tilt=0.0):
+def _arc(x: float, y: float, rx: float, rise: float, tilt: float = 0.0) -> np.ndarray:
     """An arc of half-width `rx` whose middle lies `rise` below its ends."""
     t = np.linspace(-1, 1, 15)
     return _rotated(x, y, rx * t, rise * (1 - t * t), tilt)
 
 
-def _mouth(x, y, rx, lip, curve):
+def _rotated(x: float, y: float, dx: np.ndarray, dy: np.ndarray, tilt: float) -> np.ndarray:
+    c, s = np.cos(tilt), np.sin(tilt)
+    return np.stack([x + c * dx - s * dy, y + s * dx + c * dy], axis=1)
+
+
+def _mouth(x: float, y: float, rx: float, lip: float, curve: float) -> np.ndarray:
     t = np.linspace(-1, 1, 17)
     middle, thick = curve * (0.5 - t * t), lip * (1 - t * t)
     upper = np.stack([x + rx * t, y + middle - thick * 0.8], axis=1)
@@ -201,32 +204,20 @@ def _mouth(x, y, rx, lip, curve):
     return np.concatenate([upper, lower[::-1]])
 
 
-def _rotated(x, y, dx, dy, tilt):
-    c, s = np.cos(tilt), np.sin(tilt)
-    return np.stack([x + c * dx - s * dy, y + s * dx + c * dy], axis=1)
-
-
-def _outline(cx, cy, a, b, p):
+def _outline(x: float, y: float, a: float, b: float, p: _Person) -> np.ndarray:
     """The face: a superellipse whose lower half tapers towards the chin."""
     t = np.linspace(0, 2 * np.pi, 80)
-    x = np.sign(np.cos(t)) * np.abs(np.cos(t)) ** p.roundness
-    y = np.sign(np.sin(t)) * np.abs(np.sin(t)) ** p.roundness
-    x *= 1 - p.jaw * np.clip(y, 0, 1) ** 2
-    return np.stack([cx + a * x, cy + b * y], axis=1)
+    across, down = (np.sign(wave) * np.abs(wave) ** p.roundness for wave in (np.cos(t), np.sin(t)))
+    across *= 1 - p.jaw * np.clip(down, 0, 1) ** 2
+    return np.stack([x + a * across, y + b * down], axis=1)
 
 
-def _hair_front(outline, cx, cy, a, b, p, yaw):
-    """The upper part of the face covered by hair, down to the hairline, which depends on the style."""
-    x = np.linspace(-1, 1, 25)
-    line = {
-        1: 0 * x,
-        2: 0.22 * (x > p.parting) + 0.05 * x,
-        3: 0.32 * np.abs(x - p.parting),
-        4: 0.18 - 0.25 * np.abs(x),
-        5: 0 * x,
-    }[p.style]
-    edge_y = cy - b * p.hairline + b * np.clip(line, -0.2, 0.45)
-    edge = np.stack([cx + 1.05 * a * x + 2 * yaw, edge_y], axis=1)
+def _hair_front(x: float, y: float, a: float, b: float, p: _Person, yaw: float) -> np.ndarray:
+    """The upper part of the face covered by hair, down to the hairline, which depends on the style (1 to 4)."""
+    t = np.linspace(-1, 1, 25)
+    lines = (0 * t, 0.22 * (t > p.parting) + 0.05 * t, 0.32 * np.abs(t - p.parting), 0.18 - 0.25 * np.abs(t))
+    edge_y = y - b * p.hairline + b * np.clip(lines[p.style - 1], -0.2, 0.45)
+    edge = np.stack([x + 1.05 * a * t + 2 * yaw, edge_y], axis=1)
     t = np.linspace(0, np.pi, 25)
-    crown = np.stack([cx + 1.08 * a * np.cos(t), cy - 0.35 * b - (0.65 * b + p.hair_height) * np.sin(t)], axis=1)
+    crown = np.stack([x + 1.08 * a * np.cos(t), y - 0.35 * b - (0.65 * b + p.hair_height) * np.sin(t)], axis=1)
     return np.concatenate([edge, crown])

@@ -1,24 +1,29 @@
-"""What is odd about the data? Near-duplicate pictures, and the pairs that they touch, found from the pictures alone."""
+"""What is odd about the data? Near-duplicate images, and the pairs that they touch, found from the images alone."""
 
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-# Correlation of two pictures' faces above which they are taken for one photograph. In the deep-funneled images the
-# photographs under two names lie at .98 and above, the nearest others below .96.
+from lfwstudy.data.bank import ImageBank
+from lfwstudy.data.protocols import StudyPairs
+
+# Correlation of two images' faces above which they are taken for one photograph. In the deep-funneled images the photographs
+# under two names lie at .98 and above, the nearest others below .96.
 SAME_PHOTOGRAPH = 0.97
 _CENTRE, _SIDE = 0.57, 20
 
 
 @dataclass(frozen=True)
 class Duplicate:
-    """Two pictures that look like one photograph."""
+    """Two images that look like one photograph."""
 
     left: str
     right: str
     correlation: float
 
-    def two_names(self):
+    def two_names(self) -> bool:
         """Whether they are filed under two people."""
         return self.left.rpartition("_")[0] != self.right.rpartition("_")[0]
 
@@ -32,98 +37,73 @@ class OddPair:
     why: str
 
 
-def near_duplicates(bank, threshold=SAME_PHOTOGRAPH):
-    """All pairs of pictures whose centres correlate by more than `threshold`, the most alike first.
+def near_duplicates(bank: ImageBank, threshold: float = SAME_PHOTOGRAPH) -> list[Duplicate]:
+    """All pairs of images whose centres correlate by more than `threshold`, the most alike first.
 
-    The central part of each picture is averaged down to 20x20 and compared with every other one: two seconds for
-    LFW's 13,233 pictures.
+    The central part of each image is averaged down to 20x20 and compared with every other one: two seconds for LFW's 13,233
+    images.
     """
-    faces = _normalised(bank.images)
+    faces, names = _normalised(bank.images), bank.names.tolist()
     found = []
     for start in range(0, len(faces), 1024):
         correlation = faces[start : start + 1024] @ faces[start:].T
         for i, j in zip(*np.nonzero(correlation > threshold)):
             if j > i:
-                found.append(
-                    Duplicate(str(bank.names[start + i]), str(bank.names[start + j]), float(correlation[i, j]))
-                )
-    return sorted(found, key=lambda d: -d.correlation)
+                found.append(Duplicate(names[start + i], names[start + j], float(correlation[i, j])))
+    return sorted(found, key=lambda duplicate: -duplicate.correlation)
 
 
-def odd_pairs(duplicates, pairs):
-    """Pairs of a StudyPairs that near-duplicates make odd, as OddPair.
+def odd_pairs(duplicates: Sequence[Duplicate], pairs: StudyPairs) -> list[OddPair]:
+    """Pairs that near-duplicates make odd.
 
-    A matched pair of one photograph; a mismatched pair of one photograph under two names; a pair with a picture whose
-    double, under another name, is on another side (training, validation or test). Training's are all images that may be trained
-    on, those that no pair names too.
+    A matched pair of one photograph; a mismatched pair of one photograph under two names; a pair with an image whose double,
+    under another name, is in another set. The training set has all images that may be trained on.
     """
-    double = {}
-    for d in duplicates:
-        double.setdefault(d.left, {})[d.right] = d
-        double.setdefault(d.right, {})[d.left] = d
-    sides = images_by_set(pairs)
-    found = []
+    double: dict[str, dict[str, Duplicate]] = defaultdict(dict)
+    for one in duplicates:
+        double[one.left][one.right] = double[one.right][one.left] = one
+    images, found = images_by_set(pairs), []
     for name, part in pairs.sets().items():
-        for row, (left, right) in enumerate(zip(part.left, part.right)):
-            if right in double.get(left, {}):
-                found.append(
-                    OddPair(
-                        name,
-                        row,
-                        "one photograph under two names"
-                        if double[left][right].two_names()
-                        else "nearly one picture twice",
-                    )
-                )
-            for picture in (left, right):
-                for other, d in double.get(picture, {}).items():
-                    across = [s for s in sides if s != name and other in sides[s]]
-                    if d.two_names() and across:
-                        found.append(
-                            OddPair(
-                                name, row, f"{picture} is the photograph of {other}, which is in {' and '.join(across)}"
-                            )
-                        )
+        for row, ends in enumerate(zip(part.left.tolist(), part.right.tolist())):
+            if same := double[ends[0]].get(ends[1]):
+                why = "one photograph under two names" if same.two_names() else "nearly one image twice"
+                found.append(OddPair(name, row, why))
+            for image in ends:
+                for other, duplicate in double[image].items():
+                    across = [where for where in images if where != name and other in images[where]]
+                    if duplicate.two_names() and across:
+                        why = f"{image} is the photograph of {other}, which is in {' and '.join(across)}"
+                        found.append(OddPair(name, row, why))
     return found
 
 
-def images_by_set(pairs):
-    """The images on each side of a StudyPairs, by set name: all that training may see on training's."""
-    sides = {name: set(part.names()) for name, part in pairs.sets().items()}
-    return {**sides, "train": sides["train"] | set(pairs.extra)}
+def images_by_set(pairs: StudyPairs) -> dict[str, set[str]]:
+    """The images of each set, by its name; of the training set all that may be trained on."""
+    images = {name: set(part.names()) for name, part in pairs.sets().items()}
+    return {**images, "train": images["train"] | set(pairs.extra)}
 
 
-def confident_errors(part, label, score, most=5, beyond=0.9):
-    """Rows of pairs that a network gets wrong with the most confidence: the first to look at for wrong labels.
+def confident_errors(
+    part: str, label: np.ndarray, score: np.ndarray, most: int = 5, beyond: float = 0.9
+) -> list[OddPair]:
+    """Pairs that a network classifies incorrectly with the most confidence: the first to look at for wrong labels.
 
-    Only those with a confidence of at least `beyond` in the wrong answer; they are flagged, nothing is dropped.
+    Only those with a confidence of at least `beyond` in the incorrect answer; they are flagged, nothing is dropped.
     """
     wrong = np.where(np.asarray(label) > 0.5, 1 - np.asarray(score, float), np.asarray(score, float))
-    rows = np.argsort(-wrong, kind="stable")[:most]
-    return [
-        OddPair(
-            part, int(row), f"judged {'different' if label[row] else 'same'} with {wrong[row]:.2f}: is the label right?"
-        )
-        for row in rows
-        if wrong[row] >= beyond
-    ]
+    rows = [row for row in np.argsort(-wrong, kind="stable")[:most].tolist() if wrong[row] >= beyond]
+    told = {row: "different" if label[row] else "same" for row in rows}
+    return [OddPair(part, row, f"judged {told[row]} with {wrong[row]:.2f}: is the label correct?") for row in rows]
 
 
-def _normalised(images):
-    """Central parts, averaged down, with mean 0 and length 1: float32 (n, 400)."""
+def _normalised(images: np.ndarray) -> np.ndarray:
+    """Central parts, averaged down, with mean 0 and length 1: float32 array of shape (n, 400)."""
     import cv2
 
     side = images.shape[1]
     edge = round(side * (1 - _CENTRE) / 2)
-    small = (
-        np.stack(
-            [
-                cv2.resize(image[edge : side - edge, edge : side - edge], (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)
-                for image in images
-            ]
-        )
-        .reshape(len(images), -1)
-        .astype(np.float32)
-    )
-    small -= small.mean(axis=1, keepdims=True)
-    return small / np.maximum(np.linalg.norm(small, axis=1, keepdims=True), 1e-6)
+    centre = slice(edge, side - edge)
+    small = [cv2.resize(image[centre, centre], (_SIDE, _SIDE), interpolation=cv2.INTER_AREA) for image in images]
+    flat = np.stack(small).reshape(len(images), -1).astype(np.float32)
+    flat -= flat.mean(axis=1, keepdims=True)
+    return flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-6)

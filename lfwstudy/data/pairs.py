@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,12 +15,12 @@ from lfwstudy.system.files import FORMULA
 
 @dataclass(frozen=True)
 class Pairs:
-    """Pairs of pictures in the order of their file.
+    """Pairs of images in the order of their file; arrays of shape (n,).
 
-    left, right: picture names (`NAME_0001`), str arrays of shape (n,).
-    label: uint8 array of shape (n,); 1 is the same person.
-    line: int array of shape (n,), the line number in the file, its header being line 1.
-    fold: int array of shape (n,), 1 to 10 under View 2, 0 under View 1.
+    left, right: image names (`NAME_0001`), str.
+    label: uint8; 1 is the same person.
+    line: int64, the line number in the file, its header being line 1.
+    fold: int64, 1 to 10 under View 2, 0 under View 1.
     """
 
     left: np.ndarray
@@ -28,41 +29,40 @@ class Pairs:
     line: np.ndarray
     fold: np.ndarray
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.label)
 
-    def take(self, rows):
+    def take(self, rows: np.ndarray) -> "Pairs":
         """The pairs of the given row numbers (or boolean mask), in that order."""
         return Pairs(self.left[rows], self.right[rows], self.label[rows], self.line[rows], self.fold[rows])
 
-    def names(self):
-        """The different pictures that the pairs name, sorted: str array."""
+    def names(self) -> np.ndarray:
+        """The different images that the pairs name, sorted: str array."""
         return np.unique(np.concatenate([self.left, self.right]))
 
-    def people(self):
+    def people(self) -> np.ndarray:
         """Names of the two people of each pair: str array of shape (n, 2)."""
         return np.stack([person_of(self.left), person_of(self.right)], axis=1)
 
-    def content(self):
+    def content(self) -> list[str]:
         """Lines that say what the pairs are, for digests."""
         return [f"{a}\t{b}\t{y}\t{f}" for a, b, y, f in zip(self.left, self.right, self.label, self.fold)]
 
 
-def person_of(pictures):
-    """The person's name of each picture name: `Ada_Lovelace_0001` is of `Ada_Lovelace`."""
-    return np.array([picture.rpartition("_")[0] for picture in pictures], dtype=np.str_)
+def person_of(images: Iterable[str]) -> np.ndarray:
+    """The person's name of each image name, a str array: `Ada_Lovelace_0001` is of `Ada_Lovelace`."""
+    return np.array([image.rpartition("_")[0] for image in images], dtype=np.str_)
 
 
-def is_name(person):
+def is_name(person: str) -> bool:
     """Whether a text can be a person's name: nothing in it acts in a path, a log, a terminal or a spreadsheet."""
     return (
-        bool(person)
+        0 < len(person) <= 200
         and person == person.strip()
         and person.isprintable()
         and person not in (".", "..")
         and not re.search(r"[/\\]", person)
         and not FORMULA.search(person)
-        and len(person) <= 200
     )
 
 
@@ -71,93 +71,70 @@ def nfc(name: str) -> str:
     return unicodedata.normalize("NFC", name)
 
 
-def image_name(person, number):
-    """LFW's name of a person's picture, without suffix."""
+def image_name(person: str, number: int) -> str:
+    """LFW's name of a person's image, without suffix."""
     return f"{person}_{number:04d}"
 
 
-def concatenate(parts):
-    """One `Pairs` from several."""
-    return Pairs(
-        *(np.concatenate([getattr(p, name) for p in parts]) for name in ("left", "right", "label", "line", "fold"))
-    )
+def image_names(people: Iterable[dict[str, int]]) -> list[str]:
+    """Names of all images of sets of people, given as `read_people` returns them."""
+    return [
+        image_name(person, number)
+        for members in people
+        for person, count in members.items()
+        for number in range(1, count + 1)
+    ]
 
 
-def read_view1(path):
+def read_view1(path: str | Path) -> Pairs:
     """Pairs of a View 1 file (pairsDevTrain.txt, pairsDevTest.txt). Raises DataError with file, line and value."""
-    lines = _read_lines(path)
-    (count,) = _read_header(path, lines, 1)
-    return _build(_read_block(path, lines, 1, count, fold=0, last=True))
+    reader = _Reader(path)
+    (count,) = reader.header("a number")
+    return _build(reader, reader.block(count))
 
 
-def read_view2(path):
-    """Pairs of the View 2 file (pairs.txt), `fold` 1 to the number of sets. Raises DataError."""
-    lines = _read_lines(path)
-    folds, count = _read_header(path, lines, 2)
-    rows, start = [], 1
-    for fold in range(1, folds + 1):
-        rows += _read_block(path, lines, start, count, fold, last=fold == folds)
-        start += 2 * count
-    return _build(rows)
+def read_view2(path: str | Path) -> Pairs:
+    """Pairs of the View 2 file (pairs.txt), `fold` 1 to the number of sets. Raises DataError with file, line and value."""
+    reader = _Reader(path)
+    folds, count = reader.header("'folds<TAB>pairs'")
+    return _build(reader, [row for fold in range(1, folds + 1) for row in reader.block(count, fold)])
 
 
-def read_people(path):
-    """Sets of people: a list with one dict from name to number of pictures per set.
+def read_people(path: str | Path) -> list[dict[str, int]]:
+    """Sets of people, each a dict from name to number of images. Raises DataError with file, line and value.
 
-    people.txt holds ten sets; peopleDevTrain.txt and peopleDevTest.txt hold one. Raises DataError.
+    people.txt holds ten sets; peopleDevTrain.txt and peopleDevTest.txt hold one.
     """
-    lines = _read_lines(path)
-    header = _read_header(path, lines, 1)[0]
-    if len(lines) > 1 and "\t" in lines[1]:
-        sizes, start = [header], 1
-    else:
-        sizes, start = [None] * header, 1
-    sets, seen = [], {}
-    for size in sizes:
-        if size is None:
-            if start >= len(lines):
-                raise DataError(f"{path}, line {start + 1}: a set's number of people expected, the file ends")
-            size = _positive(path, start + 1, lines[start])
-            start += 1
+    reader = _Reader(path)
+    (announced,) = reader.header("a number")
+    one_set = len(reader.lines) > 1 and "\t" in reader.lines[1]
+    sets, seen = [], dict[str, int]()
+    for _ in range(1 if one_set else announced):
+        size = announced if one_set else reader.count("a set's number of people")
         members = {}
-        for at in range(start, start + size):
-            if at >= len(lines):
-                raise DataError(f"{path}, line {at + 1}: {size} people announced, the file ends after {at - start}")
-            fields = lines[at].split("\t")
+        for _ in range(size):
+            line = reader.next(f"{size} people")
+            fields = line.split("\t")
             if len(fields) != 2:
-                raise DataError(f"{path}, line {at + 1}: 'NAME<TAB>number' expected, got {quoted(lines[at])}")
-            name = _name(path, at + 1, fields[0])
+                raise DataError(f"{reader.at}: 'NAME<TAB>number' expected, got {quoted(line)}")
+            name = as_name(fields[0], reader.at)
             if name in seen:
-                raise DataError(f"{path}, line {at + 1}: {quoted(name)} stands on line {seen[name]} already")
-            seen[name] = at + 1
-            members[name] = _positive(path, at + 1, fields[1])
+                raise DataError(f"{reader.at}: {quoted(name)} stands on line {seen[name]} already")
+            seen[name], members[name] = reader.number, as_count(fields[1], reader.at)
         sets.append(members)
-        start += size
-    _expect_end(path, lines, start)
+    reader.end()
     return sets
 
 
-def _read_lines(path):
-    path = Path(path)
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file") from None
-    except IsADirectoryError:
-        raise DataError(f"{path}: a folder, where a pair or people file is expected") from None
-    return _lines(path, content)
-
-
-def _lines(path, content):
-    """The lines of a text file, without what spreadsheets pad them with."""
+def text_lines(path: str | Path, content: bytes) -> list[str]:
+    """The lines of a text file, without what spreadsheets pad them with. Raises DataError where it is no UTF-8 text."""
     if told := not_a_data_file(content):
         raise DataError(f"{path}: {told}")
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise DataError(
-            f"{path}: not UTF-8 text (byte {error.start} is {error.object[error.start]:#04x}); save the file as UTF-8"
-        ) from None
+        byte = f"byte {error.start} is {error.object[error.start]:#04x}"
+        raise DataError(f"{path}: not UTF-8 text ({byte}); save the file as UTF-8") from None
     # Of Unix, Windows (also doubled) and old Macs; str.splitlines would also break names at rarer separators.
     lines = [line.rstrip("\t ") for line in re.split("\r*\n|\r", text)]
     while lines and not lines[-1].strip():
@@ -167,73 +144,90 @@ def _lines(path, content):
     return lines
 
 
-def _read_header(path, lines, numbers):
-    fields = lines[0].split("\t")
-    if len(fields) != numbers:
-        what = "a number" if numbers == 1 else "'folds<TAB>pairs'"
-        raise DataError(f"{path}, line 1: {what} expected, got {quoted(lines[0])}")
-    return [_positive(path, 1, value) for value in fields]
-
-
-def _read_block(path, lines, start, count, fold, last):
-    rows = []
-    for at in range(start, start + 2 * count):
-        matched = at < start + count
-        if at >= len(lines):
-            raise DataError(
-                f"{path}, line {at + 1}: {count} matched and {count} mismatched pairs expected"
-                f"{f' in fold {fold}' if fold else ''}, the file ends after {at - start} pairs"
-            )
-        rows.append((*_read_pair(path, at + 1, lines[at], matched), int(matched), at + 1, fold))
-    if last:
-        _expect_end(path, lines, start + 2 * count)
-    return rows
-
-
-def _read_pair(path, number, line, matched):
+def as_pair(line: str, matched: bool, at: str) -> tuple[str, str]:
+    """The two images that a line names. Raises DataError, with the place `at` in its message, where it names none."""
     fields = line.split("\t")
     if len(fields) != (3 if matched else 4):
-        form = "NAME<TAB>i<TAB>j" if matched else "NAME<TAB>i<TAB>NAME<TAB>j"
+        form = "matched pair 'NAME<TAB>i<TAB>j'" if matched else "mismatched pair 'NAME<TAB>i<TAB>NAME<TAB>j'"
         hint = " (fields are separated by tabs)" if "\t" not in line and " " in line else ""
-        raise DataError(
-            f"{path}, line {number}: a {'matched' if matched else 'mismatched'} pair "
-            f"'{form}' expected, got {quoted(line)}{hint}"
-        )
+        raise DataError(f"{at}: a {form} expected, got {quoted(line)}{hint}")
     if matched:
-        fields = [fields[0], fields[1], fields[0], fields[2]]
-    people = [_name(path, number, fields[i]) for i in (0, 2)]
-    if not matched and people[0] == people[1]:
-        raise DataError(f"{path}, line {number}: a mismatched pair of one person, {quoted(people[0])}")
-    left, right = (image_name(p, _positive(path, number, fields[i])) for p, i in zip(people, (1, 3)))
+        fields.insert(2, fields[0])
+    one, other = (as_name(fields[i], at) for i in (0, 2))
+    if not matched and one == other:
+        raise DataError(f"{at}: a mismatched pair of one person, {quoted(one)}")
+    left, right = image_name(one, as_count(fields[1], at)), image_name(other, as_count(fields[3], at))
     if left == right:
-        raise DataError(f"{path}, line {number}: a matched pair of one picture with itself, {quoted(left)}")
+        raise DataError(f"{at}: a matched pair of one image with itself, {quoted(left)}")
     return left, right
 
 
-def _name(path, number, name):
-    if not is_name(nfc(name)):
-        raise DataError(f"{path}, line {number}: {quoted(name)} is no person's name")
-    return nfc(name)
+def as_name(text: str, at: str) -> str:
+    """A text as a person's name. Raises DataError, with the place `at` in its message, where it is none."""
+    if not is_name(nfc(text)):
+        raise DataError(f"{at}: {quoted(text)} is no person's name")
+    return nfc(text)
 
 
-def _positive(path, number, value):
+def as_count(text: str, at: str) -> int:
+    """A text as a number of at least 1. Raises DataError, with the place `at` in its message, where it is none."""
     # Blanks alone: str.strip takes off separators that int() then refuses.
-    if not re.fullmatch(r" *[0-9]{1,7} *", value) or int(value) < 1:
-        raise DataError(f"{path}, line {number}: a whole number of at least 1 expected, got {quoted(value)}")
-    return int(value)
+    if not re.fullmatch(r" *[0-9]{1,7} *", text) or int(text) < 1:
+        raise DataError(f"{at}: a whole number of at least 1 expected, got {quoted(text)}")
+    return int(text)
 
 
-def _expect_end(path, lines, at):
-    if len(lines) > at:
-        raise DataError(f"{path}, line {at + 1}: the file goes on after what its header announces: {quoted(lines[at])}")
+class _Reader:
+    """The lines of a pair or people file, one after the other; `number` and `at` are those of the last one."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path, self.number = path, 0
+        try:
+            content = Path(path).read_bytes()
+        except FileNotFoundError:
+            raise DataError(f"{path}: no such file") from None
+        except IsADirectoryError:
+            raise DataError(f"{path}: a folder, where a pair or people file is expected") from None
+        self.lines = text_lines(path, content)
+
+    @property
+    def at(self) -> str:
+        return f"{self.path}, line {self.number}"
+
+    def next(self, expected: str) -> str:
+        self.number += 1
+        if self.number > len(self.lines):
+            raise DataError(f"{self.at}: {expected} expected, the file ends")
+        return self.lines[self.number - 1]
+
+    def count(self, expected: str) -> int:
+        return as_count(self.next(expected), self.at)
+
+    def header(self, form: str) -> list[int]:
+        line = self.next(form)
+        if line.count("\t") != form.count("<TAB>"):
+            raise DataError(f"{self.at}: {form} expected, got {quoted(line)}")
+        return [as_count(value, self.at) for value in line.split("\t")]
+
+    def block(self, count: int, fold: int = 0) -> list[tuple]:
+        """Rows of `Pairs`: so many matched, then as many mismatched pairs."""
+        expected = f"{count} matched and {count} mismatched pairs" + (f" in fold {fold}" if fold else "")
+        rows = []
+        for label in (1, 0):
+            for _ in range(count):
+                line = self.next(expected)
+                rows.append((*as_pair(line, label == 1, self.at), label, self.number, fold))
+        return rows
+
+    def end(self) -> None:
+        if self.number < len(self.lines):
+            line = quoted(self.lines[self.number])
+            raise DataError(
+                f"{self.path}, line {self.number + 1}: the file goes on after what its header announces: {line}"
+            )
 
 
-def _build(rows):
-    left, right, label, line, fold = zip(*rows)
-    return Pairs(
-        np.array(left, np.str_),
-        np.array(right, np.str_),
-        np.array(label, np.uint8),
-        np.array(line, np.int64),
-        np.array(fold, np.int64),
-    )
+def _build(reader: _Reader, rows: list[tuple]) -> Pairs:
+    reader.end()
+    dtypes = (np.str_, np.str_, np.uint8, np.int64, np.int64)
+    return Pairs(*map(np.array, zip(*rows), dtypes))

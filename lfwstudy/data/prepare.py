@@ -1,79 +1,136 @@
 """How does a data set become a bank? From the cache, a bank file, or the images wherever they are."""
 
 import hashlib
-import re
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 
+from lfwstudy.config import DataConfig
 from lfwstudy.data.archives import image_files, read_images
-from lfwstudy.data.bank import build_bank, load_bank
+from lfwstudy.data.bank import ImageBank, build_bank, load_bank
 from lfwstudy.data.cache import cache_folder, making
+from lfwstudy.data.download import digest_of
 from lfwstudy.data.pair_files import has_pair_file, pair_file
-from lfwstudy.data.pairs import image_name, read_people, read_view1
+from lfwstudy.data.pairs import image_names, read_people, read_view1
 from lfwstudy.data.protocols import check_images
-from lfwstudy.data.registry import DATASETS, resolve_data_dir
+from lfwstudy.data.registry import DATASETS, Dataset, resolve_data_dir
 from lfwstudy.data.survey import candidates, find_source, first_few
 from lfwstudy.errors import DataError
-from lfwstudy.system.files import write_text
+from lfwstudy.system.files import sweep, write_text
 
 
-def prepare_bank(config, data_dir="", progress=None):
-    """The bank of a data set as `config` (DataConfig) wants it, from the cache where it is there already.
+def prepare_bank(config: DataConfig, data_dir: str = "", progress: Callable[[int], object] | None = None) -> ImageBank:
+    """The bank of a data set as `config` wants it, from the cache where it is there already.
 
-    Looks in `data_dir` for a bank file, an archive or an unpacked folder (or takes it as one of them); without a `data_dir` the archive is
-    downloaded where a source with a digest is known. Raises DataError saying what was looked for.
+    Looks in `data_dir` for a bank file, an archive or an unpacked folder, or takes it as one of them; without a
+    `data_dir` the archive is downloaded where a verified download is known.
+
+    Parameters
+    ----------
+    progress : called with the number of images decoded so far, now and then.
+
+    Raises
+    ------
+    DataError
+        Saying what was looked for, or what is wrong with an image or archive.
     """
-    folder = resolve_data_dir(config.dataset, data_dir)
-    wanted = (config.crop, config.side, config.filter)
-    bank = _bank_file_in(folder, config) if folder else None
-    if bank is not None:
+    folder, dataset = resolve_data_dir(config.dataset, data_dir), DATASETS[config.dataset]
+    if folder and (bank := _bank_file_in(folder, config)):
         return bank
-    source = find_source(DATASETS[config.dataset], folder, explicit=bool(data_dir))
-    key = hashlib.sha256("|".join(map(str, (config.dataset, *wanted, *_fingerprint(source)))).encode()).hexdigest()
-    path = cache_folder() / "banks" / f"{config.dataset}-{config.crop}-{config.side}-{config.filter}-{key[:12]}.npz"
-    if (bank := _cached(path)) is not None:
+    source = find_source(dataset, folder, explicit=bool(data_dir))
+    key = hashlib.sha256("|".join(map(str, (*_framing(config), *_fingerprint(source)))).encode()).hexdigest()
+    path = cache_folder() / "banks" / f"{_title(config)}-{key[:12]}.npz"
+    if bank := _cached(path):
         return bank
     with making(path):
-        if (bank := _cached(path)) is not None:  # made by another process meanwhile
+        if bank := _cached(path):  # made by another process meanwhile
             return bank
-        for left_over in path.parent.glob(f".{path.name}.*.tmp"):  # of a process that was killed
-            left_over.unlink()
-        notes = () if config.dataset == "demo" else _judge_archive(DATASETS[config.dataset], source)
-        bank = build_bank(read_images(source), config.dataset, *wanted, origin=source, notes=notes, progress=progress)
-        bank.save(path)
+        sweep(path.parent, path.name)
+        notes = () if config.dataset == "demo" else (_judgement(dataset, source),)
+        build_bank(read_images(source), *_framing(config), source, notes, progress).save(path)
     return load_bank(path)
 
 
-def _cached(path):
+def pack(config: DataConfig, data_dir: str, folder: str | Path, all_images: bool = False) -> Path:
+    """Write a bank of only the images listed in the View 1 pair files, and these files, into `folder`.
+
+    `folder` is then a data folder for the same settings: runs made from it have the same ids.
+
+    Parameters
+    ----------
+    all_images : the bank holds all of them, for what learns from all training people and for View 2; the files that
+        these need go with it.
+
+    Returns
+    -------
+    The bank's path.
+
+    Raises
+    ------
+    DataError
+        Where a file, or an image listed in it, is missing.
+    """
+    pair_names, people_names = ["pairsDevTrain.txt", "pairsDevTest.txt"], ["people.txt"]
+    if all_images:
+        pair_names, people_names = [*pair_names, "pairs.txt"], ["people.txt", "peopleDevTrain.txt"]
+    elif not has_pair_file("people.txt", config.dataset, data_dir):
+        people_names = []
+    pair_paths, people_paths = (
+        [pair_file(name, config.dataset, data_dir) for name in names] for names in (pair_names, people_names)
+    )
+    bank, folder = prepare_bank(config, data_dir), Path(folder).expanduser().absolute()
+    views = [read_view1(path) for path in pair_paths[:2]]
+    for path, pairs in zip(pair_paths, views):
+        check_images(bank, path, pairs)
+    for path in people_paths:
+        bank.rows(image_names(read_people(path)))
+    packed = folder / f"{_title(config)}.npz"
+    (bank if all_images else bank.subset(np.concatenate([pairs.names() for pairs in views]))).save(packed)
+    for path in (*pair_paths, *people_paths):
+        write_text(folder / path.name, path.read_text(encoding="utf-8"))
+    return packed
+
+
+def _framing(config: DataConfig) -> tuple[str, int, int, str]:
+    return config.dataset, config.crop, config.side, config.filter
+
+
+def _title(config: DataConfig) -> str:
+    return "-".join(map(str, _framing(config)))
+
+
+def _cached(path: Path) -> ImageBank | None:
     """The bank of the cache, None where there is none or a damaged one: what is made then takes its place."""
     with suppress(DataError):
         return load_bank(path)
-
-
-def _bank_file_in(given, config):
-    wanted = (config.dataset, config.crop, config.side, config.filter)
-    found = []
-    for path in sorted(given.glob("*.npz")) if given.is_dir() else [given] if given.suffix == ".npz" else []:
-        try:
-            bank = load_bank(path)
-        except (
-            DataError
-        ) as error:  # some other .npz of the user's, or a damaged bank: named where nothing else is found
-            found.append(str(error))
-            continue
-        if (bank.dataset, bank.crop, bank.side, bank.filter) == wanted:
-            return bank
-        found.append(f"{path.name} holds {bank.dataset} with crop {bank.crop}, side {bank.side}, {bank.filter}")
-    if found and not candidates(DATASETS[config.dataset], given):
-        raise DataError(
-            f"{given}: {first_few(found)}; wanted are {wanted[0]} with crop {wanted[1]}, side {wanted[2]}, {wanted[3]}"
-        )
     return None
 
 
-def _fingerprint(source):
+def _bank_file_in(given: Path, config: DataConfig) -> ImageBank | None:
+    """The bank file that the user gave or that is in their folder; None. What does not fit is named if nothing else does."""
+    found = []
+    for path in sorted(given.glob("[!.]*.npz")) if given.is_dir() else [given] * (given.suffix == ".npz"):
+        try:
+            bank = load_bank(path)
+        except DataError as error:
+            found.append(str(error))
+            continue
+        held = bank.dataset, bank.crop, bank.side, bank.filter
+        if held == _framing(config):
+            return bank
+        found.append(f"{path.name} holds {_told(*held)}")
+    if found and not candidates(DATASETS[config.dataset], given):
+        raise DataError(f"{given}: {first_few(found)}; wanted are {_told(*_framing(config))}")
+    return None
+
+
+def _told(dataset: str, crop: int, side: int, filter: str) -> str:
+    return f"{dataset} with crop {crop}, side {side}, {filter}"
+
+
+def _fingerprint(source: Path) -> tuple[object, ...]:
     """What a cached bank depends on: the path, and sizes and times of the files in it."""
     if source.is_file():
         stat = source.stat()
@@ -85,53 +142,10 @@ def _fingerprint(source):
     return str(source), total.hexdigest()
 
 
-def _judge_archive(dataset, source):
-    """Notes on an archive whose digest is known or not. A user's own is judged by its content, not refused."""
+def _judgement(dataset: Dataset, source: Path) -> str:
+    """A note on whether an archive is the published one. A user's own is judged by its content, not refused."""
     if source.is_dir():
-        return ("unpacked folder, judged by its content",)
-    digests = {name: hashlib.new(name) for name in ("sha256", "sha1", "md5")}
-    with open(source, "rb") as file:
-        while block := file.read(1 << 20):
-            for digest in digests.values():
-                digest.update(block)
-    known = {dataset.download.digest} if dataset.download else set()
-    known |= {f"md5:{m}" for m in re.findall(r"MD5 ([0-9a-f]{32})", dataset.how)}
-    if known & {f"{name}:{digest.hexdigest()}" for name, digest in digests.items()}:
-        return ("archive with the published digest",)
-    return (f"archive of unknown digest (sha256 {digests['sha256'].hexdigest()}), judged by its content",)
-
-
-def pack(config, data_dir, folder, all_images=False):
-    """Write a bank of only the pictures that the View 1 pairs name, and the pair files, into `folder`; returns the bank's
-    path. `folder` is then a data folder for the same settings: runs made from it have the same ids.
-
-    all_images: the bank holds all of them, for what learns from all training people and for View 2; the files that these
-    need go with it. Raises DataError where one of them, or a picture that they name, is missing.
-    """
-    needed, people = ["pairsDevTrain.txt", "pairsDevTest.txt"], []
-    if all_images:
-        needed, people = [*needed, "pairs.txt"], ["people.txt", "peopleDevTrain.txt"]
-    elif has_pair_file("people.txt", config.dataset, data_dir):
-        needed.append("people.txt")
-    files, people = ([pair_file(name, config.dataset, data_dir) for name in names] for names in (needed, people))
-    bank = prepare_bank(config, data_dir)
-    names = []
-    for path in files[:2]:
-        pairs = read_view1(path)
-        check_images(bank, path, pairs)
-        names.append(pairs.names())
-    bank.rows(
-        [
-            image_name(person, number)
-            for file in people
-            for some in read_people(file)
-            for person, count in some.items()
-            for number in range(1, count + 1)
-        ]
-    )
-    folder = Path(folder).expanduser().absolute()
-    path = folder / f"{config.dataset}-{config.crop}-{config.side}-{config.filter}.npz"
-    (bank if all_images else bank.subset(np.concatenate(names))).save(path)
-    for file in (*files, *people):
-        write_text(folder / file.name, file.read_text(encoding="utf-8"))
-    return path
+        return "unpacked folder, judged by its content"
+    if digest_of(source, dataset.published.digest) == dataset.published.digest:
+        return "archive with the published digest"
+    return f"archive of unknown digest ({digest_of(source, 'sha256')}), judged by its content"

@@ -2,19 +2,24 @@
 
 import hashlib
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 
+from lfwstudy.config import DataConfig
+from lfwstudy.data.bank import ImageBank
 from lfwstudy.data.pair_files import pair_file
-from lfwstudy.data.pairs import Pairs, image_name, person_of, read_people, read_view1, read_view2
-from lfwstudy.data.splits import audit, make_split, subsample
+from lfwstudy.data.pairs import Pairs, image_names, person_of, read_people, read_view1, read_view2
+from lfwstudy.data.splits import Split, audit, make_split, subsample
 from lfwstudy.errors import DataError
 
 
 @dataclass(frozen=True)
 class StudyPairs:
-    """The pairs of one run: training, validation and test; and `extra`, names of pictures that may be trained on beside
-    those of the training pairs (a str array, empty where there are none)."""
+    """The pairs of one run.
+
+    extra: names of images that may be trained on besides those of the training pairs, a str array.
+    """
 
     train: Pairs
     validation: Pairs
@@ -25,85 +30,53 @@ class StudyPairs:
         """The three sets under the names that predictions.csv has: train, val, test."""
         return {"train": self.train, "val": self.validation, "test": self.test}
 
-    def names(self):
-        """The different pictures that any of the pairs names, and the extra ones, sorted."""
+    def names(self) -> np.ndarray:
+        """The different images that any of the pairs names, and the extra ones, sorted: str array."""
         return np.unique(np.concatenate([*(pairs.names() for pairs in self.sets().values()), self.extra]))
 
-    def require_protocol(self, protocol):
+    def require_protocol(self, protocol: str) -> None:
         """Raise DataError where the pairs are of another protocol than a network was configured for."""
-        if {"view1": 0, "view2": 1}[protocol] != int(self.test.fold.min() > 0):
+        if (protocol == "view2") != (self.test.fold.min() > 0):
             raise DataError(
                 f"a network of {protocol} cannot be trained or scored on pairs of the other view: the people of View 1's "
                 "training pairs are among View 2's test pairs (525 of the 2,200 pairs stand in pairs.txt word for word), "
-                "so that View 2 trains anew for each fold; use --protocol view2"
+                "so that View 2 trains again for each fold; use --protocol view2"
             )
 
-    def digest(self, bank):
-        """SHA-256 (hex) of the pairs and of the source files of all pictures they name."""
+    def digest(self, bank: ImageBank) -> str:
+        """SHA-256 (hex) of the pairs and of the source files of all images they name."""
         total = hashlib.sha256(bank.digest(self.names()).encode())
         for name, part in self.sets().items():
             total.update("\n".join([name, *part.content()]).encode())
         return total.hexdigest()
 
 
-def load_pairs(config, data_dir=""):
-    """The training, validation and test pairs that `config` (DataConfig) names, as StudyPairs.
+def load_pairs(config: DataConfig, data_dir: str = "") -> StudyPairs:
+    """The training, validation and test pairs that `config` names.
 
     View 1: pairsDevTrain.txt split by `config.split`, pairsDevTest.txt. View 2: the test fold is `config.fold`,
     validation the next (1 after 10), training the other eight. Raises DataError, ConfigError.
     """
     if config.protocol == "view2":
         pairs = read_view2(pair_file("pairs.txt", config.dataset, data_dir))
-        held = config.fold % pairs.fold.max() + 1
-        found = StudyPairs(
-            pairs.take((pairs.fold != config.fold) & (pairs.fold != held)),
-            pairs.take(pairs.fold == held),
-            pairs.take(pairs.fold == config.fold),
-        )
+        test, validation = pairs.fold == config.fold, pairs.fold == config.fold % pairs.fold.max() + 1
+        found = StudyPairs(pairs.take(~test & ~validation), pairs.take(validation), pairs.take(test))
     else:
         development, split = development_split(config, data_dir)
-        found = StudyPairs(
-            development.take(split.train),
-            development.take(split.validation),
-            read_view1(pair_file("pairsDevTest.txt", config.dataset, data_dir)),
-        )
+        test_pairs = read_view1(pair_file("pairsDevTest.txt", config.dataset, data_dir))
+        found = StudyPairs(development.take(split.train), development.take(split.validation), test_pairs)
     return found if config.pictures == "pairs" else replace(found, extra=_training_people(config, found, data_dir))
 
 
-def _training_people(config, pairs, data_dir):
-    """Names of all pictures of the training people, validation's and the test pairs' excepted.
-
-    View 1: of peopleDevTrain.txt; View 2: of the sets of people.txt that are neither tested nor validation.
-    """
-    sets = read_people(pair_file(people_files(config)[-1], config.dataset, data_dir))
-    if config.protocol == "view2":
-        sets = [
-            people
-            for fold, people in enumerate(sets, start=1)
-            if fold not in (config.fold, config.fold % len(sets) + 1)
-        ]
-    held = set(person_of(np.concatenate([pairs.validation.names(), pairs.test.names()])))
-    return np.array(
-        [
-            image_name(person, number)
-            for people in sets
-            for person, count in people.items()
-            if person not in held
-            for number in range(1, count + 1)
-        ],
-        np.str_,
-    )
-
-
-def people_files(config):
-    """Names of the people files that `config` needs beside the pair files; of the training people's last."""
+def people_files(config: DataConfig) -> list[str]:
+    """Names of the people files that `config` needs besides the pair files; the training people's last."""
     names = ["people.txt"] if config.protocol == "view1" and config.split == "folds" else []
     if config.pictures != "pairs":
         names.append("people.txt" if config.protocol == "view2" else "peopleDevTrain.txt")
     return names
 
 
-def development_split(config, data_dir=""):
+def development_split(config: DataConfig, data_dir: str = "") -> tuple[Pairs, Split]:
     """The development pairs of View 1 that `config` uses, and their Split."""
     development = read_view1(pair_file("pairsDevTrain.txt", config.dataset, data_dir))
     if config.pairs_per_class is not None:
@@ -112,24 +85,36 @@ def development_split(config, data_dir=""):
     return development, make_split(config.split, development, people, config.split_seed)
 
 
-def audit_split(config, data_dir=""):
-    """splits.audit of the development pairs under `config`."""
+def audit_split(config: DataConfig, data_dir: str = "") -> dict[str, float]:
+    """`splits.audit` of the development pairs under `config`."""
     return audit(*development_split(config, data_dir))
 
 
-def audit_random(config, data_dir="", count=50):
-    """splits.audit of `count` random splits of the development pairs, whatever split `config` names."""
+def audit_random(config: DataConfig, data_dir: str = "", count: int = 50) -> list[dict[str, float]]:
+    """`splits.audit` of `count` random splits of the development pairs, whichever split `config` names."""
     development, _ = development_split(replace(config, split="components"), data_dir)
     return [audit(development, make_split("random", development, seed=seed)) for seed in range(count)]
 
 
-def check_images(bank, path, pairs):
-    """Raise DataError naming file, line and picture where a pair's picture is not in the bank."""
+def check_images(bank: ImageBank, path: Path, pairs: Pairs) -> None:
+    """Raise DataError naming file, line and image where an image listed in a pair file is not in the bank."""
     for names in (pairs.left, pairs.right):
-        missing = ~np.isin(names, bank.names)
-        if missing.any():
-            at = int(np.flatnonzero(missing)[0])
+        for at in np.flatnonzero(~np.isin(names, bank.names)):
             raise DataError(
-                f"{path}, line {pairs.line[at]}: picture {names[at]} is not among the {len(bank):,} "
-                f"pictures of {bank.dataset} in {bank.origin}"
+                f"{path}, line {pairs.line[at]}: image {names[at]} is not among the {len(bank):,} images of "
+                f"{bank.dataset} in {bank.origin}"
             )
+
+
+def _training_people(config: DataConfig, pairs: StudyPairs, data_dir: str) -> np.ndarray:
+    """Names of all images of the training people, a str array, without people in validation or test pairs.
+
+    View 1: of peopleDevTrain.txt; View 2: of the sets of people.txt that are neither tested nor validation.
+    """
+    sets = read_people(pair_file(people_files(config)[-1], config.dataset, data_dir))
+    if config.fold is not None:  # View 2
+        validation = config.fold % len(sets) + 1
+        sets = [people for fold, people in enumerate(sets, 1) if fold not in (config.fold, validation)]
+    held = set(person_of(np.concatenate([pairs.validation.names(), pairs.test.names()])))
+    training = {person: count for people in sets for person, count in people.items() if person not in held}
+    return np.array(image_names([training]), np.str_)

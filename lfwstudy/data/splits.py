@@ -1,12 +1,13 @@
-"""Who is in validation? Splits of the development pairs, and the audit that counts what the two sides share."""
+"""Who is in validation? Splits of the development pairs, and the audit that counts what training and validation share."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from lfwstudy.data.pairs import person_of
+from lfwstudy.data.pairs import Pairs, person_of
 from lfwstudy.errors import ConfigError, DataError, choose_one
 
 VALIDATION_SHARE = 0.2
@@ -14,7 +15,7 @@ VALIDATION_SHARE = 0.2
 
 @dataclass(frozen=True)
 class Split:
-    """Row numbers into the development pairs: int arrays, sorted, disjoint. `dropped` are in neither side."""
+    """Row numbers into the development pairs: int arrays, sorted, disjoint. `dropped` are in neither."""
 
     name: str
     train: np.ndarray
@@ -22,46 +23,56 @@ class Split:
     dropped: np.ndarray
 
 
-def make_split(name, pairs, people_sets=None, seed=0):
+def make_split(name: str, pairs: Pairs, people_sets: Sequence[dict[str, int]] | None = None, seed: int = 0) -> Split:
     """Split development pairs into training and validation.
 
-    components: whole connected components of the graph whose nodes are people and whose edges are pairs;
-        person-disjoint, no pair lost, both sides balanced as the whole is.
-    folds: people of sets 1 and 2 of `people_sets` (people.txt) are validation; pairs with one person on each
-        side are dropped.
-    sequential: the first fifth of the matched and of the mismatched pairs.
-    random: a random fifth of each.
-    The last two share people between the sides; they are kept to measure what that is worth.
-    Raises ConfigError for an unknown name, DataError where the pairs allow no such split.
+    Parameters
+    ----------
+    name :
+        components: whole connected components of the graph whose nodes are people and whose edges are pairs;
+        person-disjoint, no pair lost, both classes balanced as in the whole.
+        folds: people of sets 1 and 2 of `people_sets` (people.txt) are validation; pairs with one person in each are
+        dropped.
+        sequential: the first fifth of the matched and of the mismatched pairs.
+        random: a random fifth of each.
+        The last two share people between training and validation; they are kept to measure the effect of that.
+
+    Raises
+    ------
+    ConfigError
+        For an unknown name, or where a class is missing in training or validation.
+    DataError
+        Where people.txt is missing or does not list the people of the pairs.
     """
     choose_one("split", name, ("components", "folds", "sequential", "random"))
+    rng = np.random.default_rng([seed, 20])
     if name == "folds":
         split = _by_sets(pairs, people_sets)
     else:
-        choose = {"components": _by_components, "sequential": _first, "random": _at_random}[name]
-        chosen = choose(pairs, np.random.default_rng([seed, 20]))
+        chosen = (
+            _by_components(pairs, rng) if name == "components" else _fifth(pairs, rng if name == "random" else None)
+        )
         split = Split(name, np.flatnonzero(~chosen), np.flatnonzero(chosen), np.array([], np.int64))
     _check(split, pairs)
     return split
 
 
-def audit(pairs, split):
-    """What the two sides of a split share, as a dict of counts and shares (float in 0..1).
+def audit(pairs: Pairs, split: Split) -> dict[str, float]:
+    """What training and validation share under a split: counts, and `majority_accuracy`, that of the commoner answer.
 
-    A validation pair is "touched" where one of its people is on the training side too. `majority_accuracy` is what
-    always giving validation's commoner answer would score.
+    A validation pair is "touched" where one of its people is in training too.
     """
     train, validation = pairs.take(split.train), pairs.take(split.validation)
     people = [set(part.people().ravel()) for part in (train, validation)]
     images = [set(part.names()) for part in (train, validation)]
     shared_people = people[0] & people[1]
     touched = np.isin(validation.people(), list(shared_people)).any(axis=1)
-    matched = int(validation.label.sum())
+    matched, mismatched = int(validation.label.sum()), int((validation.label == 0).sum())
     return {
         "train_matched": int(train.label.sum()),
         "train_mismatched": int((train.label == 0).sum()),
         "validation_matched": matched,
-        "validation_mismatched": len(validation) - matched,
+        "validation_mismatched": mismatched,
         "pairs_dropped": len(split.dropped),
         "validation_people": len(people[1]),
         "shared_people": len(shared_people),
@@ -69,11 +80,11 @@ def audit(pairs, split):
         "shared_images": len(images[0] & images[1]),
         "validation_pairs": len(validation),
         "touched_pairs": int(touched.sum()),
-        "majority_accuracy": max(matched, len(validation) - matched) / len(validation),
+        "majority_accuracy": max(matched, mismatched) / len(validation),
     }
 
 
-def component_labels(pairs):
+def component_labels(pairs: Pairs) -> np.ndarray:
     """Connected component of each pair in the graph of people: int array of shape (n,)."""
     _, ends = np.unique(pairs.people(), return_inverse=True)
     ends = ends.reshape(-1, 2)
@@ -82,8 +93,8 @@ def component_labels(pairs):
     return connected_components(graph, directed=False)[1][ends[:, 0]]
 
 
-def subsample(pairs, per_class):
-    """Rows of at most `per_class` matched and as many mismatched pairs, spread evenly over the file."""
+def subsample(pairs: Pairs, per_class: int) -> np.ndarray:
+    """Rows of at most `per_class` matched and as many mismatched pairs, spread evenly over the file: int array, sorted."""
     rows = []
     for label in (1, 0):
         of_class = np.flatnonzero(pairs.label == label)
@@ -92,7 +103,7 @@ def subsample(pairs, per_class):
     return np.sort(np.concatenate(rows))
 
 
-def _by_components(pairs, rng):
+def _by_components(pairs: Pairs, rng: np.random.Generator) -> np.ndarray:
     """Pack whole components into validation, the largest first, until a fifth of each class is in it."""
     component = component_labels(pairs)
     count = component.max() + 1
@@ -100,8 +111,8 @@ def _by_components(pairs, rng):
     room = np.round(VALIDATION_SHARE * sizes.sum(axis=0)).astype(int)
     order = rng.permutation(count)
     # A fifth of the large components would otherwise leave no small ones to fill up with exactly.
-    large = order[sizes[order].sum(axis=1) > 2]
-    small = order[sizes[order].sum(axis=1) <= 2]
+    is_large = sizes[order].sum(axis=1) > 2
+    large, small = order[is_large], order[~is_large]
     chosen = np.zeros(count, bool)
     budget = np.minimum(np.round(VALIDATION_SHARE * sizes[large].sum(axis=0)).astype(int), room)
     for group, limit in ((large, budget), (small, room)):
@@ -113,45 +124,36 @@ def _by_components(pairs, rng):
     return chosen[component]
 
 
-def _first(pairs, rng):
+def _fifth(pairs: Pairs, rng: np.random.Generator | None) -> np.ndarray:
+    """Mask of a fifth of the matched and of the mismatched pairs: random ones, or the first."""
     chosen = np.zeros(len(pairs), bool)
     for label in (1, 0):
         rows = np.flatnonzero(pairs.label == label)
-        chosen[rows[: round(VALIDATION_SHARE * len(rows))]] = True
+        chosen[(rng.permutation(rows) if rng else rows)[: round(VALIDATION_SHARE * len(rows))]] = True
     return chosen
 
 
-def _at_random(pairs, rng):
-    chosen = np.zeros(len(pairs), bool)
-    for label in (1, 0):
-        rows = np.flatnonzero(pairs.label == label)
-        chosen[rng.permutation(rows)[: round(VALIDATION_SHARE * len(rows))]] = True
-    return chosen
-
-
-def _by_sets(pairs, people_sets):
+def _by_sets(pairs: Pairs, people_sets: Sequence[dict[str, int]] | None) -> Split:
     if not people_sets or len(people_sets) < 3:
-        raise DataError("the split 'folds' needs people.txt with its ten sets of people beside the pair files")
-    side = {name: number <= 2 for number, members in enumerate(people_sets, start=1) for name in members}
-    missing = [name for name in np.unique(pairs.people()) if name not in side]
+        raise DataError("the split 'folds' needs people.txt with its ten sets of people next to the pair files")
+    held = {name: number <= 2 for number, members in enumerate(people_sets, start=1) for name in members}
+    missing = [name for name in np.unique(pairs.people()) if name not in held]
     if missing:
-        raise DataError(f"people.txt does not list {missing[0]!r}, whom the pairs name ({len(missing)} people missing)")
-    held = np.array([[side[a], side[b]] for a, b in pairs.people()])
-    return Split(
-        "folds",
-        np.flatnonzero(~held.any(axis=1)),
-        np.flatnonzero(held.all(axis=1)),
-        np.flatnonzero(held[:, 0] != held[:, 1]),
-    )
+        raise DataError(
+            f"people.txt does not list {str(missing[0])!r}, who is in the pair files ({len(missing)} people missing)"
+        )
+    ends = np.array([[held[a], held[b]] for a, b in pairs.people()])
+    number = ends.sum(axis=1)  # of people held out
+    return Split("folds", *(np.flatnonzero(number == wanted) for wanted in (0, 2, 1)))
 
 
-def _check(split, pairs):
+def _check(split: Split, pairs: Pairs) -> None:
     for part, rows in (("training", split.train), ("validation", split.validation)):
-        labels = pairs.label[rows]
-        if len(labels) == 0 or labels.min() == labels.max():
+        classes = len(np.unique(pairs.label[rows]))
+        if classes < 2:
             raise ConfigError(
-                f"split {split.name!r} leaves {part} with {len(labels)} pairs of "
-                f"{len(set(labels.tolist()))} class(es); both classes are needed: use more pairs"
+                f"split {split.name!r} leaves {part} with {len(rows)} pairs of {classes} class(es); both classes are "
+                "needed: use more pairs"
             )
     if split.name == "components":
         shared = set(person_of(pairs.take(split.train).names())) & set(person_of(pairs.take(split.validation).names()))

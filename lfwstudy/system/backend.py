@@ -3,8 +3,10 @@
 import json
 import os
 import sys
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 
 from lfwstudy.errors import ConfigError
 from lfwstudy.system.machine import cpu_name
@@ -26,7 +28,7 @@ _TENSORFLOW = {
 _NOT_NEEDED = ("IPython", "matplotlib", "pandas", "sklearn")
 
 
-def import_keras():
+def import_keras() -> ModuleType:
     """Import Keras as the study computes with it, whatever the user's keras.json says: float32, channels last.
 
     Raises ConfigError for a backend other than TensorFlow and JAX, and where Keras cannot read keras.json.
@@ -48,14 +50,14 @@ def import_keras():
     return keras
 
 
-def start_keras_quietly():
+def start_keras_quietly() -> None:
     """Import Keras and start its backend without the lines that TensorFlow's libraries print on a machine with no GPU."""
     with quiet_stderr():
         import_keras().ops.zeros(())
 
 
 @contextmanager
-def quiet_stderr():
+def quiet_stderr() -> Iterator[None]:
     """Nothing is written to standard error, by C++ code past sys.stderr neither."""
     sys.stderr.flush()
     kept = os.dup(2)
@@ -69,14 +71,14 @@ def quiet_stderr():
 
 
 @contextmanager
-def left_out(*packages):
+def left_out(*packages: str) -> Iterator[None]:
     """Let imports go without packages that they take along where installed, unless they are loaded already.
 
     TensorFlow and Keras look for notebooks', plotting and table packages: a third of the seconds and 200 MB of every
     training process's start.
     """
     hidden = [name for name in packages if name not in sys.modules]
-    sys.modules.update(dict.fromkeys(hidden))
+    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # None forbids an import
     try:
         yield
     finally:
@@ -84,7 +86,7 @@ def left_out(*packages):
             sys.modules.pop(name, None)
 
 
-def keras_backend():
+def keras_backend() -> str:
     """The backend that Keras will load, without loading it: $KERAS_BACKEND, its configuration file's, or TensorFlow.
 
     Raises ConfigError for any but TensorFlow and JAX.
@@ -104,28 +106,30 @@ def keras_backend():
     return backend
 
 
-def _keras_json():
+def _keras_json() -> Path:
     return Path(os.path.expanduser(os.environ.get("KERAS_HOME") or "~/.keras")) / "keras.json"
 
 
-def device_name():
-    """What the backend computes on: the accelerator's name, else the processor's. For use where Keras is loaded."""
+def device_name() -> str:
+    """What the backend computes on: the GPU's name, else the processor's. For use where Keras is loaded."""
     import keras
 
     if keras.backend.backend() == "jax":
         import jax
 
         device = jax.devices()[0]
-        if device.platform != "cpu":
-            return device.device_kind
-    elif any(not name.startswith("cpu") for name in keras.distribution.list_devices()):
-        return next(name for name in keras.distribution.list_devices() if not name.startswith("cpu"))
-    return cpu_name()
+        found = [device.device_kind] if device.platform != "cpu" else []
+    else:
+        found = [name for name in keras.distribution.list_devices() if not name.startswith("cpu")]
+    return found[0] if found else cpu_name()
 
 
-def keep_compiled(folder):
-    """On an accelerator, let JAX keep the programs that it compiles in a folder: the runs of a study share most of them, and
-    they give the same numbers twice even where the compiler chooses among algorithms by measuring them."""
+def keep_compiled(folder: str | Path) -> None:
+    """On a GPU, let JAX keep the programs that it compiles in a folder.
+
+    The runs of a study share most of them, and they give the same numbers twice even where the compiler chooses among
+    algorithms by measuring them.
+    """
     if keras_backend() == "jax" and device_name() != cpu_name():
         import jax
 

@@ -1,8 +1,9 @@
-"""Small file helpers that never leave a half-written file behind."""
+"""How are files written and read? Never half: a new content takes the name when it is on the disk."""
 
 import csv
 import fcntl
 import io
+import itertools
 import json
 import math
 import os
@@ -10,39 +11,51 @@ import re
 import shutil
 import time
 import zipfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 # What a spreadsheet takes for a formula: at the start of a cell, or after a separator of some country's CSV.
 FORMULA = re.compile(r"(^|[,;|\"])\s*[=+\-@\uff1d\uff0b\uff0d\uff20]")
 
 
 @contextmanager
-def replacing(path):
-    """A temporary path beside `path` (with the same suffixes) that replaces it when the block ends without error.
+def replacing(path: str | Path) -> Iterator[Path]:
+    """A temporary path next to `path` (with the same suffixes) that replaces it when the block ends without error.
 
     Its content is on the disk before it takes the name, so that a machine that stops leaves the old file or the new.
     """
-    path = Path(path)
-    temporary = temporary_beside(path)
+    temporary = temporary_beside(Path(path))
     try:
         yield temporary
-        _flush(temporary)
+        with open(temporary, "rb") as file:
+            os.fsync(file)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
 
 
+def temporary_beside(path: Path) -> Path:
+    """A hidden name next to `path`, with its suffixes, that only this process uses and that `sweep` knows."""
+    return path.with_name(f".lfwstudy-{os.getpid()}.{path.name}")
+
+
+def sweep(folder: str | Path, name: str = "*") -> None:
+    """Delete the temporary files, of all files or the one called `name`, that killed processes left in a folder."""
+    for path in Path(folder).glob(f".lfwstudy-[0-9]*.{name}"):
+        if path.is_file() or path.is_symlink():
+            path.unlink(missing_ok=True)
+
+
 def name_aside(folder: Path) -> Path:
     """Where a damaged run's folder is set aside: FOLDER.damaged-1, or the next number that is free."""
-    number = 1
-    while (aside := folder.with_name(f"{folder.name}.damaged-{number}")).exists():
-        number += 1
-    return aside
+    names = (folder.with_name(f"{folder.name}.damaged-{number}") for number in itertools.count(1))
+    return next(name for name in names if not name.exists())
 
 
 def set_aside_content(folder: Path) -> Path:
-    """Move what an earlier process left in a run's folder to a folder beside it, which is returned.
+    """Move what an earlier process left in a run's folder to a folder next to it, which is returned.
 
     What the process at work has open stays, and so does config.json, copied.
     """
@@ -56,7 +69,7 @@ def set_aside_content(folder: Path) -> Path:
     return aside
 
 
-def check_zip(path: Path) -> None:
+def check_zip(path: str | Path) -> None:
     """Read a zip file through, checksums included. What it raises for a damaged one passes `proves_damage`."""
     with zipfile.ZipFile(path) as archive:
         if any(member.flag_bits & 1 for member in archive.infolist()):
@@ -65,20 +78,8 @@ def check_zip(path: Path) -> None:
             raise zipfile.BadZipFile(f"{damaged} is damaged")
 
 
-def temporary_beside(path: Path) -> Path:
-    """A hidden name beside `path`, with its suffixes, that only this process uses and that `sweep` knows."""
-    return path.with_name(f".lfwstudy-{os.getpid()}.{path.name}")
-
-
-def sweep(folder):
-    """Delete the temporary files that killed processes left in a folder."""
-    for path in Path(folder).glob(".lfwstudy-[0-9]*.*"):
-        if path.is_file() or path.is_symlink():
-            path.unlink(missing_ok=True)
-
-
 @contextmanager
-def locked(path, patience=0.0):
+def locked(path: Path, patience: float = 0.0) -> Iterator[None]:
     """Hold the lock file `path`, which ends with this process however it ends. Waits up to `patience` seconds.
 
     Raises BlockingIOError where another process holds it.
@@ -98,18 +99,18 @@ def locked(path, patience=0.0):
         yield
 
 
-def write_text(path, text):
+def write_text(path: str | Path, text: str) -> None:
     """Write UTF-8 text with `\\n` line ends, atomically."""
-    with replacing(path) as temporary, open(temporary, "w", encoding="utf-8", newline="\n") as file:
-        file.write(text)
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
 
 
-def write_json(path, content):
+def write_json(path: str | Path, content: object) -> None:
     """Write JSON, atomically; NaN and infinity become the strings "nan" and "inf"."""
     write_text(path, json.dumps(_plain(content), indent=1, allow_nan=False) + "\n")
 
 
-def read_json(path):
+def read_json(path: str | Path) -> Any:
     """Read what `write_json` wrote. Raises ValueError for what is no JSON."""
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
@@ -117,23 +118,22 @@ def read_json(path):
         raise ValueError("nested too deeply") from None
 
 
-def write_csv(path, columns, rows):
-    """Write rows (dicts) as CSV in the order of `columns`, atomically. None and missing become an empty field."""
+def write_csv(path: str | Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write rows as CSV in the order of `columns`, atomically. None and missing become an empty field."""
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    for row in rows:
-        writer.writerow([cell(row.get(column)) for column in columns])
+    csv.writer(text, lineterminator="\n").writerows(
+        [columns, *([cell(row.get(column)) for column in columns] for row in rows)]
+    )
     write_text(path, text.getvalue())
 
 
-def read_csv(path):
+def read_csv(path: str | Path) -> list[dict[str, str]]:
     """Rows of a CSV file as dicts of strings."""
     with open(path, encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
 
 
-def cell(value):
+def cell(value: object) -> str:
     """How a value stands in a CSV field: booleans true and false, None empty, numbers with at most 9 digits.
 
     A text that a spreadsheet would take for a formula gets an apostrophe before it, which makes it text there.
@@ -141,7 +141,7 @@ def cell(value):
     if value is None:
         return ""
     if isinstance(value, bool):
-        return "true" if value else "false"
+        return str(value).lower()
     if isinstance(value, float):
         return f"{value:.9g}"
     if isinstance(value, str) and FORMULA.match(value):
@@ -149,15 +149,7 @@ def cell(value):
     return str(value)
 
 
-def _flush(path):
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _plain(value):
+def _plain(value: object) -> object:
     if isinstance(value, dict):
         return {str(k): _plain(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):

@@ -1,24 +1,28 @@
-"""What machine is this? Names, versions, memory and which precision it computes in."""
+"""What machine is this? Names, versions and memory; cores and memory are what the control groups leave of them."""
 
 import math
 import os
 import platform
 import sys
+from collections.abc import Iterator
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path, PurePosixPath
 
-# Else the first process that asks JAX for its devices keeps three quarters of an accelerator's memory.
+# Else the first process that asks JAX for its devices keeps three quarters of a GPU's memory.
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 
-CONTROL_GROUP = "/sys/fs/cgroup"
+# Where Linux tells about itself: /proc and /sys/fs/cgroup below it.
+SYSTEM = Path("/")
 
 
-def cores(group: str = CONTROL_GROUP) -> int:
-    """Number of cores that this process may use: those it may run on, or what its control group grants where that is less.
+def cores() -> int:
+    """Number of cores this process may use: those it may run on, or what its control groups grant where that is less.
 
-    group: where the control groups are mounted. A part of a core counts as one.
+    A part of a core counts as one.
     """
-    return max(1, math.ceil(min([usable_cores(), *_quotas(group)])))
+    granted = [share for group in _control_groups("cpu") for share in _cpu_share(group)]
+    return max(1, math.ceil(min([usable_cores(), *granted])))
 
 
 def usable_cores() -> int:
@@ -26,73 +30,36 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _quotas(group):
-    """Cores' worth of time that each control group around this process grants; none where there is no limit."""
-    try:
-        lines = [line.split(":", 2) for line in Path("/proc/self/cgroup").read_text().splitlines()]
-    except (OSError, ValueError):
-        lines = []
-    # Version 2 has one tree, version 1 one for each kind of resource. In a container the path may be the host's: only the
-    # root is there then, and is the container's own.
-    for _, kinds, path in [*lines, ("", "", "/"), ("", "cpu", "/")]:
-        if not kinds or "cpu" in kinds.split(","):
-            for place in [PurePosixPath(path), *PurePosixPath(path).parents]:
-                yield from _quota(Path(group) / kinds / str(place).lstrip("/"))
-
-
-def _quota(folder):
-    """Cores' worth of time of one control group, of either version, as a list: empty where it has no limit."""
-    found = []
-    for names in (["cpu.max"], ["cpu.cfs_quota_us", "cpu.cfs_period_us"]):
-        try:
-            quota, period = map(int, " ".join((folder / name).read_text() for name in names).split())
-        except (OSError, ValueError):  # not there, or "max"
-            continue
-        found += [quota / period] if quota > 0 and period > 0 else []
-    return found
-
-
-def cpu_name():
-    """The processor's name and number of cores available to this process."""
-    name = platform.processor() or platform.machine()
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                name = line.partition(":")[2].strip()
-                break
-    except OSError:
-        pass
+def cpu_name() -> str:
+    """The processor's name and the number of cores available to this process."""
+    name = _table("proc/cpuinfo").get("model name") or platform.processor() or platform.machine()
     return f"{name}, {cores()} cores"
 
 
-def cpu_flags():
-    """Feature flags of the processor, an empty set where the system does not tell."""
-    try:
-        text = Path("/proc/cpuinfo").read_text()
-    except OSError:
-        return set()
-    return next((set(line.partition(":")[2].split()) for line in text.splitlines() if line.startswith("flags")), set())
+def cpu_flags() -> set[str]:
+    """Feature flags of the processor; an empty set where the system does not tell."""
+    return set(_table("proc/cpuinfo").get("flags", "").split())
 
 
-def free_memory():
-    """Bytes that a new process may take of this machine, and of its control group where that is less; None where it is not
-    known (Linux tells)."""
+def free_memory() -> int | None:
+    """Bytes that a new process may take: what the machine has left, or a control group where that is less.
+
+    None where the system does not tell (Linux does).
+    """
     try:
-        lines = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
-        free = int(lines["MemAvailable"].split()[0]) * 1024
-    except (OSError, ValueError, KeyError):
+        free = int(_table("proc/meminfo")["MemAvailable"].split()[0]) * 1024
+    except (KeyError, ValueError):
         return None
-    group = Path(CONTROL_GROUP)
-    try:
-        used = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())["anon"]
-        free = min(free, int((group / "memory.max").read_text()) - int(used))
-    except (OSError, ValueError, KeyError):  # no control group, or one without a limit
-        pass
-    return free
+    for group in _control_groups("memory"):
+        for limit, used in (("memory.max", "anon"), ("memory.limit_in_bytes", "total_rss")):
+            with suppress(OSError, ValueError, KeyError):  # no such file, or "max"
+                taken = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+                free = min(free, int((group / limit).read_text()) - int(taken[used]))
+    return max(free, 0)
 
 
-def peak_memory_mb():
-    """Peak memory of this process in MiB: resident size, or the accelerator's where one is used.
+def peak_memory_mb() -> float:
+    """Peak memory of this process in MiB: resident size, or the GPU's where JAX computes on one.
 
     Of a forked training without what it shares of the libraries' files with its server and did not use itself.
     """
@@ -103,19 +70,49 @@ def peak_memory_mb():
         if device.platform != "cpu":
             return round(device.memory_stats().get("peak_bytes_in_use", 0) / 2**20, 1)
     try:  # Linux's getrusage counts what the parent had when it started this process, too
-        status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
-        return round(int(status["VmHWM"].split()[0]) / 2**10, 1)
-    except (OSError, ValueError, KeyError):
+        return round(int(_table("proc/self/status")["VmHWM"].split()[0]) / 2**10, 1)
+    except (KeyError, ValueError):
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return round(peak / (2**20 if sys.platform == "darwin" else 2**10), 1)
 
 
-def versions():
+def versions() -> dict[str, str]:
     """Versions of Python and of the packages that numbers depend on; those not installed are left out."""
     found = {"python": platform.python_version()}
     for name in ("lfwstudy", "keras", "tensorflow", "jax", "numpy", "pillow"):
-        try:
+        with suppress(PackageNotFoundError):
             found[name] = version(name)
-        except PackageNotFoundError:
-            pass
     return found
+
+
+def _table(path: str) -> dict[str, str]:
+    """The lines `key: value` of one of Linux's files, the first of each key; none where it cannot be read."""
+    try:
+        lines = (SYSTEM / path).read_text().splitlines()
+    except (OSError, ValueError):
+        return {}
+    fields = [line.split(":", 1) for line in reversed(lines) if ":" in line]
+    return {key.strip(): value.strip() for key, value in fields}
+
+
+def _control_groups(kind: str) -> Iterator[Path]:
+    """Folders of the control groups around this process that limit a kind of resource: `cpu` or `memory`."""
+    try:
+        lines = [line.split(":", 2) for line in (SYSTEM / "proc/self/cgroup").read_text().splitlines()]
+    except (OSError, ValueError):
+        lines = []
+    # Version 2 has one tree, version 1 one for each kind of resource. In a container the path may be the host's: only the
+    # root is there then, and is the container's own.
+    for _, kinds, path in [*lines, ["", "", "/"], ["", kind, "/"]]:
+        if not kinds or kind in kinds.split(","):
+            for place in [PurePosixPath(path), *PurePosixPath(path).parents]:
+                yield SYSTEM / "sys/fs/cgroup" / kinds / str(place).lstrip("/")
+
+
+def _cpu_share(group: Path) -> Iterator[float]:
+    """Cores' worth of time that one control group, of either version, grants; nothing where it has no limit."""
+    for names in (["cpu.max"], ["cpu.cfs_quota_us", "cpu.cfs_period_us"]):
+        with suppress(OSError, ValueError):  # no such file, or "max"
+            quota, period = map(int, " ".join((group / name).read_text() for name in names).split())
+            if quota > 0 and period > 0:
+                yield quota / period

@@ -10,42 +10,42 @@ from lfwstudy.system.machine import cpu_flags, cpu_name
 from lfwstudy.system.processes import environment
 
 
-def resolve_precision(wanted):
-    """`float32` or `bfloat16`; `auto` is bfloat16 where the processor (AVX512-BF16, AMX) or an accelerator has it."""
+def resolve_precision(wanted: str) -> str:
+    """`float32` or `bfloat16`; `auto` is bfloat16 where this machine has its arithmetic."""
     if wanted != "auto":
         return wanted
     return "bfloat16" if has_bfloat16() else "float32"
 
 
-def has_bfloat16():
-    """Whether the processor (AVX512-BF16, AMX) or an accelerator has bfloat16 arithmetic."""
-    return bool({"avx512_bf16", "amx_bf16"} & cpu_flags()) or _has_accelerator()
+def has_bfloat16() -> bool:
+    """Whether the processor (AVX512-BF16, AMX) or a GPU has bfloat16 arithmetic."""
+    return bool({"avx512_bf16", "amx_bf16"} & cpu_flags()) or _has_gpu()
 
 
-def precision_warning(precision):
-    """A sentence where this machine has no arithmetic of its own for a precision, else None."""
-    if precision == resolve_precision("auto") or precision == "float32":
+def precision_warning(precision: str) -> str | None:
+    """A sentence where this machine only emulates a precision, else None."""
+    if precision in ("float32", resolve_precision("auto")):
         return None
     return (
-        f"this study computes in {precision}, which this processor ({cpu_name()}) only emulates: training takes "
-        "as long as in float32, and the numbers are the same up to rounding; a machine with AVX512-BF16, AMX "
-        "or an accelerator trains twice as fast"
+        f"this study computes in {precision}, which this processor ({cpu_name()}) only emulates: training takes as long "
+        "as in float32, and the numbers are the same up to rounding; a machine with AVX512-BF16, AMX or a GPU trains "
+        "twice as fast"
     )
 
 
-def _has_accelerator():
-    """Whether there is an accelerator, and a backend that sees it: TensorFlow's usual package for one computes on the CPU."""
+def _has_gpu() -> bool:
+    """Whether there is a GPU, and a backend that sees it: TensorFlow's usual package on a machine with one does not."""
     if keras_backend() == "jax" and "keras" in sys.modules:  # this process has JAX's devices already
         return device_name() != cpu_name()
     return _has_device_file() and _backend_sees_one()
 
 
-def _has_device_file():
+def _has_device_file() -> bool:
     return Path("/dev/nvidia0").exists() or Path("/dev/dxg").exists()
 
 
 @lru_cache(maxsize=1)
-def _backend_sees_one():
-    # Asked in a process of its own: this one would keep the device's memory.
+def _backend_sees_one() -> bool:
+    # Asked in a process of its own: this one would keep the GPU's memory.
     asked = "import keras, sys; sys.exit(all(name.startswith('cpu') for name in keras.distribution.list_devices()))"
     return subprocess.run([sys.executable, "-c", asked], capture_output=True, env=environment()).returncode == 0

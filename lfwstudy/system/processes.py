@@ -2,40 +2,42 @@
 
 import json
 import os
+import re
 import select
 import site
 from functools import lru_cache
 from importlib.metadata import distributions
 from pathlib import Path
+from typing import NoReturn
 
 from lfwstudy.system.backend import keras_backend
 
-# Settings in a user's shell that would change what our processes compute, draw or execute, or keep them from ending.
 # The folder that holds the package.
 _ROOT = Path(__file__).resolve().parents[2]
 
-
-_USERS_OWN = (
-    "KERAS_MAX_EPOCHS",
-    "KERAS_MAX_STEPS_PER_EPOCH",
-    "KERAS_NNX_ENABLED",
-    "MPLBACKEND",
-    "PYTHONINSPECT",
-    "PYTHONSTARTUP",
-    "PYTHONWARNINGS",
-)
+# Settings in a user's shell that would change what our processes compute, draw or execute, or keep them from ending.
+_USERS_OWN = re.compile("KERAS_MAX_.*|KERAS_NNX_ENABLED|MPLBACKEND|PYTHON(INSPECT|STARTUP|WARNINGS)")
 
 
 def environment(**more: str) -> dict[str, str]:
-    """Environment of a Python process of ours: it finds this package however this process found it, imports nothing from the
-    current folder, writes UTF-8, and none of the user's own settings decide what it computes or draws.
+    """Environment of a Python process of ours.
 
-    more: variables set besides. Raises ConfigError as `keras_backend` does.
+    It finds this package however this process found it, imports nothing from the current folder, writes UTF-8, and none
+    of the user's own settings decide what it computes or draws.
+
+    Parameters
+    ----------
+    more : further variables.
+
+    Raises
+    ------
+    ConfigError
+        As `keras_backend` does.
     """
     own = [] if _is_installed() else [str(_ROOT)]
     # An empty entry, such as a trailing colon leaves, stands for the current folder.
     given = [entry for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if os.path.isabs(entry)]
-    kept = {name: value for name, value in os.environ.items() if name not in _USERS_OWN}
+    kept = {name: value for name, value in os.environ.items() if not _USERS_OWN.fullmatch(name)}
     return {
         **kept,
         "PYTHONPATH": os.pathsep.join(own + given),
@@ -51,7 +53,7 @@ def environment(**more: str) -> dict[str, str]:
 
 
 @lru_cache(maxsize=1)
-def _is_installed():
+def _is_installed() -> bool:
     """Whether every Python process finds this package, because pip installed it, as a copy or in place.
 
     Its root then stays off PYTHONPATH, which comes before the standard library: a checkout is often the current folder, and
@@ -60,23 +62,24 @@ def _is_installed():
     for found in distributions(name="lfwstudy", path=[*site.getsitepackages(), site.getusersitepackages()]):
         origin = json.loads(found.read_text("direct_url.json") or "{}")
         in_place = origin.get("dir_info", {}).get("editable")
-        return _ROOT.as_uri() == (origin["url"] if in_place else Path(found.locate_file("")).resolve().as_uri())
+        return _ROOT.as_uri() == (origin["url"] if in_place else Path(str(found.locate_file(""))).resolve().as_uri())
     return False
 
 
-def large_pages():
-    """Environment variables by which glibc (2.35 and later) asks Linux for large pages, unless its settings are the user's
-    own: a step of the full network walks through gigabytes, and finds less of them by way of small pages' tables."""
+def large_pages() -> dict[str, str]:
+    """Environment variables by which glibc (2.35 and later) asks Linux for large pages, unless the user has set it up.
+
+    A step of the full network walks through gigabytes, and spends less time in page tables so.
+    """
     return {"GLIBC_TUNABLES": os.environ.get("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1")}
 
 
-def end_with_parent(lease=None):
+def end_with_parent(lease: float | None = None) -> NoReturn:
     """Block until the process that started this one is gone (its end of the pipe closes), then end at once.
 
     lease: seconds after which a parent that writes nothing into the pipe counts as gone, too; None waits for ever.
     """
-    while select.select([0], [], [], lease)[0] and os.read(
-        0, 4096
-    ):  # not sys.stdin, whose lock would be held at the end
+    # Not sys.stdin, whose lock would be held at the end.
+    while select.select([0], [], [], lease)[0] and os.read(0, 4096):
         pass
     os._exit(3)

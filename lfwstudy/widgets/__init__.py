@@ -1,22 +1,28 @@
-"""The explorers: the study in a person's hands. Each is one function from a Study to a widget for JupyterLab.
+"""The explorers: a finished study in a person's hands. Each is a function from a study to a widget for JupyterLab.
 
-The widget that comes back holds its state; its named controls are in `widget.parts`. What is missing (a run, a picture,
-kept weights) is said in a sentence within the widget.
+The widget holds its state, and its controls by name in `widget.parts`. It says in a sentence what it lacks: a run, images,
+kept weights.
 """
 
-import dataclasses
+from dataclasses import replace
+from inspect import signature
 from pathlib import Path
+from typing import Any
 
+from IPython.display import display
+
+from lfwstudy.report.parameters import check_parameters
+from lfwstudy.report.wording import heading
 from lfwstudy.study.settings import Settings
 from lfwstudy.study.study import Study, open_study
 from lfwstudy.widgets.augmentation import bench_augmentation
+from lfwstudy.widgets.live_training import train_live
 from lfwstudy.widgets.occlusion import look_at_parts
 from lfwstudy.widgets.one_second import one_second_test
-from lfwstudy.widgets.own import try_your_own
-from lfwstudy.widgets.pairs import browse_pairs
-from lfwstudy.widgets.runs import browse_runs
+from lfwstudy.widgets.own_photos import try_your_own
+from lfwstudy.widgets.pair_browser import browse_pairs
+from lfwstudy.widgets.run_browser import browse_runs
 from lfwstudy.widgets.threshold import move_threshold
-from lfwstudy.widgets.training import train_live
 
 __all__ = [
     "bench_augmentation",
@@ -26,16 +32,36 @@ __all__ = [
     "look_at_parts",
     "move_threshold",
     "one_second_test",
+    "open_for_notebook",
     "train_live",
     "try_your_own",
 ]
 
 
-def find_study(dataset="demo", profile="quick", data_dir="", out="", number=1):
-    """The study of a folder, as the folder itself says; an empty one where there is none yet.
+def open_for_notebook(parameters: dict[str, Any]) -> Study:
+    """The study that a notebook's parameters, its globals(), name; checks them and shows a heading."""
+    check_parameters(parameters)
+    study = find_study(**{name: parameters[name] for name in signature(find_study).parameters})
+    display(heading(study, "The study", level=2))
+    return study
 
-    out: empty for runs/<dataset>-<profile>. number: which of the folder's ladders, counted from 1. Raises ConfigError
-    for settings that do not exist, StudyError where study.json cannot be read.
+
+def find_study(
+    dataset: str = "demo", profile: str = "quick", data_dir: str = "", out: str = "", number: int = 1
+) -> Study:
+    """The study in a folder, as its study.json describes it; an empty one where there is none yet.
+
+    Parameters
+    ----------
+    out : the folder; empty for runs/<dataset>-<profile>.
+    number : which of the folder's ladders, counted from 1.
+
+    Raises
+    ------
+    ConfigError
+        For settings that do not exist.
+    StudyError
+        Where study.json cannot be read.
     """
     wanted = Settings(dataset=dataset, profile=profile, data_dir=data_dir, out=out)
     if not (wanted.folder() / "study.json").is_file():
@@ -44,4 +70,4 @@ def find_study(dataset="demo", profile="quick", data_dir="", out="", number=1):
     study = found[min(max(number, 1), len(found)) - 1]
     if not data_dir:
         return study
-    return Study(dataclasses.replace(study.settings, data_dir=str(Path(data_dir).expanduser())))
+    return Study(replace(study.settings, data_dir=str(Path(data_dir).expanduser())))

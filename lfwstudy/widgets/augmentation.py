@@ -1,198 +1,198 @@
-"""The augmentation bench: a picture and its varied copies, every range a slider, the stage's own ranges at first."""
+"""The augmentation bench: an image and its varied copies, every range a slider that starts at a stage's own."""
 
 from dataclasses import replace
-from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from lfwstudy.config import TrainingConfig
 from lfwstudy.ladder import get_ladder
 from lfwstudy.report.figures import image_uri
+from lfwstudy.study.study import Study
 from lfwstudy.system.backend import start_keras_quietly
 from lfwstudy.training.augment import blank, draw_copies, draw_online, draw_rectangles, vary
-from lfwstudy.widgets.controls import (
-    Gallery,
-    Slider,
-    button,
-    dropdown,
-    explorer,
-    guarded,
-    message,
-    panel,
-    row,
-    text_field,
-    when_changed,
-)
-from lfwstudy.widgets.scored import Pictures, config_of, finished_rows, spoken
+from lfwstudy.verify.network import run_config
+from lfwstudy.widgets.controls import Gallery, Slider, button, card, dropdown, row, text_field
+from lfwstudy.widgets.explorer import Explorer, explorer, require
+from lfwstudy.widgets.finished_runs import Images, finished_rows, spoken
 
 _COPIES = 12
 _CHOICES = 200
-# Sliders by name: label, lowest, highest, step, and what a stage's TrainingConfig has for it.
-_COPIED = {
-    "zoom_low": ("Zoom from", 0.5, 1.5, 0.01, lambda t: t.zoom[0]),
-    "zoom_high": ("Zoom to", 0.5, 1.5, 0.01, lambda t: t.zoom[1]),
-    "brightness_low": ("Brightness from", 0.3, 2.0, 0.01, lambda t: t.brightness[0]),
-    "brightness_high": ("Brightness to", 0.3, 2.0, 0.01, lambda t: t.brightness[1]),
-    "shear": ("Shear, degrees", 0.0, 45.0, 0.5, lambda t: t.shear),
+
+
+class _Range(NamedTuple):
+    label: str
+    min: float
+    max: float
+    step: float
+    digits: int = 2
+
+
+# Sliders by name: the field of TrainingConfig, with its end where it is a range.
+_OFFLINE = {
+    "zoom_low": _Range("Zoom from", 0.5, 1.5, 0.01),
+    "zoom_high": _Range("Zoom to", 0.5, 1.5, 0.01),
+    "brightness_low": _Range("Brightness from", 0.3, 2.0, 0.01),
+    "brightness_high": _Range("Brightness to", 0.3, 2.0, 0.01),
+    "shear": _Range("Shear, degrees", 0.0, 45.0, 0.5, 1),
 }
 _ONLINE = {
-    "flip": ("Mirrored (0 or 1)", 0, 1, 1, lambda t: float(t.flip)),
-    "shift": ("Shift, share of side", 0.0, 0.5, 0.01, lambda t: t.shift),
-    "online_zoom": ("Zoom, at most", 0.0, 0.5, 0.01, lambda t: t.online_zoom),
-    "rotation": ("Turn, degrees", 0.0, 90.0, 0.5, lambda t: t.rotation),
-    "online_brightness": ("Brightness, at most", 0.0, 0.9, 0.01, lambda t: t.online_brightness),
-    "erase": ("Share erased", 0.0, 1.0, 0.05, lambda t: t.erase),
+    "flip": _Range("Mirrored (0 or 1)", 0, 1, 1, 0),
+    "shift": _Range("Shift, share of side", 0.0, 0.5, 0.01),
+    "online_zoom": _Range("Zoom, at most", 0.0, 0.5, 0.01),
+    "rotation": _Range("Rotation, degrees", 0.0, 90.0, 0.5, 1),
+    "online_brightness": _Range("Brightness, at most", 0.0, 0.9, 0.01),
+    "erase": _Range("Share erased", 0.0, 1.0, 0.05),
 }
-_READ = (
-    "Zoom below 1 makes the face larger. Each axis is zoomed by its own factor; nothing is shifted or flipped.",
-    "Every picture is drawn anew in each epoch. Zoom below 1 makes the face larger; shares are of the picture's side, and "
-    "of the pictures that lose a patch.",
+_OFFLINE_NOTE = "Zoom below 1 enlarges the face. Each axis has its own zoom factor; nothing is shifted or mirrored."
+_ONLINE_NOTE = (
+    "Every image is varied again in each epoch. Zoom below 1 enlarges the face; a shift is a share of the image's side, "
+    "“share erased” of the images that lose a patch."
 )
 
 
 @explorer
-def bench_augmentation(study):
-    """A picture and twelve copies of it as training would see them, varied within ranges that sliders set."""
-    start_keras_quietly()
-    online = study.settings.ladder == "beyond"
-    used, told_from = _used_ranges(study, online)
-    stage = dropdown("Ranges of", used)
-    bank = study.data(study.base().data)[0]
-    pictures = Pictures(bank)
-    person = text_field("Person's name has", "any")
-    picture = dropdown("Picture", _choices(bank.names, ""))
-    sliders = {
-        name: Slider(label=label, min=low, max=high, step=step, digits=0 if step == 1 else 1 if step == 0.5 else 2)
-        for name, (label, low, high, step, _) in (_ONLINE if online else _COPIED).items()
-    }
-    draw = Slider(label="Draw number", min=0, max=99, step=1, digits=0)
-    back = button("Ranges as the stage used them")
-    original = Gallery(label="Original", slots=1, across=1, lines=1, size=96)
-    copies = Gallery(label="Copies", slots=_COPIES, across=1, size=96)
-    told = message()
+def bench_augmentation(study: Study) -> Explorer:
+    """An image and twelve copies of it as training would see them, varied within ranges that sliders set."""
+    return _Bench(study)
 
-    def show():
-        if picture.value is None:
-            original.cards = copies.cards = []
+
+class _Bench(Explorer):
+    def __init__(self, study: Study) -> None:
+        start_keras_quietly()
+        used, self.origin = _used_ranges(study)
+        self.images = Images(study.data(study.base().data)[0])
+        self.sliders = {
+            name: Slider(label=r.label, min=r.min, max=r.max, step=r.step, digits=r.digits)
+            for name, r in (_OFFLINE | _ONLINE).items()
+        }
+        super().__init__(
+            person=text_field("Person's name has", "any"),
+            image=dropdown("Image", _choices(self.images, "")),
+            stage=dropdown("Ranges of", used),
+            draw=Slider(label="Draw number", min=0, max=99, step=1, digits=0),
+            back=button("Ranges as the stage used them"),
+            original=Gallery(label="Original", slots=1, across=1, lines=1, size=96),
+            copies=Gallery(label="Copies", slots=_COPIES, across=1, size=96),
+            **self.sliders,
+        )
+        p, self.ranges = self.parts, row()
+        self.arrange(row(p.person, p.image, p.stage), self.ranges, p.back, p.message, p.original, p.copies)
+        _keep_order(p.zoom_low, p.zoom_high)
+        _keep_order(p.brightness_low, p.brightness_high)
+        self.press(p.back, self.reset)
+        self.follow(self.reset, p.stage)
+        self.watch(self.find, p.person)
+        self.watch(self.show, p.image, p.draw, *self.sliders.values())
+
+    def find(self) -> str:
+        """Offer the images of people whose name has the letters."""
+        self.parts.image.options = _choices(self.images, self.parts.person.value)
+        return self.show()
+
+    def reset(self) -> str:
+        """Show the sliders of the chosen stage's kind of variation, at its ranges."""
+        training = self.parts.stage.value
+        names = _ONLINE if training.varies_online() else _OFFLINE
+        self.ranges.children = [*(self.sliders[name] for name in names), self.parts.draw]
+        for name in names:
+            self.sliders[name].value = _setting(training, name)
+        return self.show()
+
+    def show(self) -> str:
+        """Vary the image within the ranges of the sliders."""
+        p, name, training = self.parts, self.parts.image.value, self.parts.stage.value
+        if name is None:
+            p.original.cards = p.copies.cards = []
             return "No person's name has these letters."
-        image = bank.images[bank.rows([picture.value])[0]]
-        values = {name: slider.value for name, slider in sliders.items()}
-        varied, words = (vary_online if online else vary_copies)(image, int(draw.value), values)
-        original.cards = [
-            {"key": "0", "pictures": [pictures.show(picture.value)], "text": spoken(picture.value), "mark": ""}
-        ]
-        copies.cards = [
-            {
-                "key": str(i),
-                "text": text,
-                "mark": "",
-                "pictures": [{"src": image_uri(copy), "alt": f"copy {i + 1} of {spoken(picture.value)}: {text}"}],
-            }
+        online = training.varies_online()
+        ranges = {key: self.sliders[key].value for key in (_ONLINE if online else _OFFLINE)}
+        make = vary_online if online else vary_offline
+        varied, words = make(self.images.pixels([name])[0], int(p.draw.value), _within(training, ranges))
+        p.original.cards = [card(0, [self.images.show(name)], spoken(name))]
+        p.copies.cards = [
+            card(i, [{"src": image_uri(copy), "alt": f"copy {i + 1} of {spoken(name)}: {text}"}], text)
             for i, (copy, text) in enumerate(zip(varied, words))
         ]
-        return f"{told_from} {_READ[online]}"
-
-    refresh = guarded(told, show)
-
-    def find(_):
-        picture.options = _choices(bank.names, person.value)
-        refresh()
-
-    def keep_order(low, high, moved):
-        # The end that was moved takes the other one along.
-        if low.value > high.value:
-            other = high if moved["owner"] is low else low
-            other.value = moved["new"]
-
-    def reset(_):
-        for name, (*_, value) in (_ONLINE if online else _COPIED).items():
-            sliders[name].value = value(stage.value)
-
-    person.observe(find, "value")
-    for low in sliders.keys() & {"zoom_low", "brightness_low"}:
-        ends = sliders[low], sliders[low.replace("low", "high")]
-        when_changed(partial(keep_order, *ends), *ends)
-    reset(None)
-    when_changed(refresh, picture, draw, *sliders.values())
-    stage.observe(reset, "value")
-    back.on_click(reset)
-    refresh()
-    return panel(
-        row(person, picture, stage),
-        row(*sliders.values(), draw),
-        back,
-        told,
-        original,
-        copies,
-        person=person,
-        picture=picture,
-        stage=stage,
-        draw=draw,
-        back=back,
-        message=told,
-        original=original,
-        copies=copies,
-        **sliders,
-    )
+        return f"{self.origin} {_ONLINE_NOTE if online else _OFFLINE_NOTE}"
 
 
-def vary_copies(image, seed, values, count=_COPIES):
-    """Offline copies of a picture (uint8 (side, side)) as the report's ladder draws them, within the sliders' ranges.
+def vary_offline(
+    image: np.ndarray, seed: int, training: TrainingConfig, count: int = _COPIES
+) -> tuple[np.ndarray, list[str]]:
+    """Offline copies of an image (uint8 (side, side)) as `training` makes them.
 
-    Returns float32 (count, side, side) in [0, 1] and what was done to each in words.
+    Returns float32 (count, side, side) in [0, 1], and what was done to each in words.
     """
-    zoom, brightness = ((values[f"{name}_low"], values[f"{name}_high"]) for name in ("zoom", "brightness"))
-    drawn = draw_copies(seed, 1, count, image.shape[0], zoom, brightness, values["shear"])[0, 1:, 0]
-    return np.asarray(vary(_repeated(image, count), drawn))[..., 0], [_words_of_copy(p) for p in drawn]
+    drawn = draw_copies(seed, 1, count, image.shape[0], training.zoom, training.brightness, training.shear)[0, 1:, 0]
+    stretched = np.ones(count, bool) if training.stretch_copies else None
+    return np.asarray(vary(_repeated(image, count), drawn, stretched))[..., 0], [_offline_words(p) for p in drawn]
 
 
-def vary_online(image, seed, values, count=_COPIES):
-    """The same with the variation that the ladder beyond draws anew in every epoch."""
-    rng = np.random.default_rng([seed, 70])
-    training = replace(
-        TrainingConfig(), flip=values["flip"] > 0, **{name: values[name] for name in _ONLINE if name != "flip"}
-    )
-    drawn = draw_online(rng, count, image.shape[0], training)
-    rectangles = draw_rectangles(rng, count, image.shape[0], training.erase)
+def vary_online(
+    image: np.ndarray, seed: int, training: TrainingConfig, count: int = _COPIES
+) -> tuple[np.ndarray, list[str]]:
+    """The same with the variation that `training` draws again in every epoch."""
+    rng, side = np.random.default_rng([seed, 70]), image.shape[0]
+    drawn = draw_online(rng, count, side, training)
+    rectangles = draw_rectangles(rng, count, side, training.erase)
     varied = blank(vary(_repeated(image, count), drawn), rectangles)
-    return np.asarray(varied)[..., 0], [_words_online(p, r, image.shape[0]) for p, r in zip(drawn, rectangles)]
+    return np.asarray(varied)[..., 0], [_online_words(p, r, side) for p, r in zip(drawn, rectangles)]
 
 
-def _repeated(image, count):
+def _repeated(image: np.ndarray, count: int) -> np.ndarray:
     return np.repeat(image[None, :, :, None].astype(np.float32) / 255, count, axis=0)
 
 
-def _used_ranges(study, online):
-    """Stages that vary their pictures as (name, TrainingConfig), and where these are from in a sentence."""
+def _choices(images: Images, person: str) -> list[tuple[str, str]]:
+    wanted = person.strip().lower().replace(" ", "_")
+    return [(spoken(name), name) for name in images.bank.names if wanted in name.lower()][:_CHOICES]
 
-    def varies(training):
-        return training.varies_online() if online else training.augmented_copies > 0
 
-    found = {
-        f"{r['stage']}: {r['variant']}": config_of(study, r["run"]).training
-        for r in finished_rows(study)
-        if study.store.is_finished(r["run"])
-    }
-    used = [(name, training) for name, training in found.items() if varies(training)]
-    if used:
-        return used, "The ranges at first are the stage's."
-    planned = [
-        (f"{s.id}: {v.id}", study.base().change(v.changes).training)
-        for s in get_ladder(study.settings.ladder)
-        for v in s.variants
+def _keep_order(low: Slider, high: Slider) -> None:
+    """The end of a range that is moved beyond the other takes it along."""
+    low.observe(lambda change: setattr(high, "value", max(high.value, change["new"])), "value")
+    high.observe(lambda change: setattr(low, "value", min(low.value, change["new"])), "value")
+
+
+def _setting(training: TrainingConfig, name: str) -> float:
+    """A slider's value in a configuration."""
+    if hasattr(training, name):
+        return float(getattr(training, name))
+    field, _, end = name.rpartition("_")
+    return getattr(training, field)[end == "high"]
+
+
+def _within(training: TrainingConfig, ranges: dict[str, Any]) -> TrainingConfig:
+    """A configuration with the sliders' values."""
+    if "flip" in ranges:
+        return replace(training, **{**ranges, "flip": ranges["flip"] > 0})
+    zoom, brightness = ((ranges[f"{name}_low"], ranges[f"{name}_high"]) for name in ("zoom", "brightness"))
+    return replace(training, zoom=zoom, brightness=brightness, shear=ranges["shear"])
+
+
+def _used_ranges(study: Study) -> tuple[list[tuple[str, TrainingConfig]], str]:
+    """Variants that vary their images as (name, TrainingConfig), and in a sentence where the ranges come from."""
+    finished = [
+        (f"{r['stage']}: {r['variant']}", run_config(study.store, r["run"]).training) for r in finished_rows(study)
     ]
-    return (
-        [(name, training) for name, training in planned if varies(training)],
-        "No finished stage varies its pictures: the ranges at first are those that the stage would use.",
-    )
+    if used := _varying(finished):
+        return used, "The sliders start at the stage's ranges."
+    planned = [
+        (f"{stage.id}: {variant.id}", study.base().change(variant.changes).training)
+        for stage in get_ladder(study.settings.ladder)
+        for variant in stage.variants
+    ]
+    used = require(_varying(planned), "No stage of this ladder varies its images")
+    return used, "No finished stage varies its images: the sliders start at the ranges that the stage would use."
 
 
-def _choices(names, wanted):
-    wanted = wanted.strip().lower().replace(" ", "_")
-    return [(spoken(name), name) for name in names if wanted in name.lower()][:_CHOICES]
+def _varying(configurations: list[tuple[str, TrainingConfig]]) -> list[tuple[str, TrainingConfig]]:
+    """Those that vary their images, each name once."""
+    return [(n, t) for n, t in dict(configurations).items() if t.augmented_copies or t.varies_online()]
 
 
-def _words_of_copy(parameters):
+def _offline_words(parameters: np.ndarray) -> str:
     a, b, _, _, e, _, brightness = parameters
     return (
         f"zoom {a:.2f} × {float(np.hypot(b, e)):.2f}\nshear {np.rad2deg(np.arctan2(-b, e)):+.1f}°\n"
@@ -200,16 +200,13 @@ def _words_of_copy(parameters):
     )
 
 
-def _words_online(parameters, rectangle, side):
+def _online_words(parameters: np.ndarray, rectangle: np.ndarray, side: int) -> str:
     a, b, c, d, e, f, brightness = parameters
     centre = (side - 1) / 2
     across, down = (100 * (p + q * centre + r * centre - centre) / side for p, q, r in ((c, a, b), (f, d, e)))
-    turned = (
-        f"{'mirrored, ' if a < 0 else ''}zoom {float(np.hypot(d, e)):.2f}, turned {np.rad2deg(np.arctan2(d, e)):+.1f}°"
+    left, top, right, bottom = rectangle
+    erased = f", {100 * (right - left) * (bottom - top) / side**2:.0f} % erased" if right > left else ""
+    return (
+        f"{'mirrored, ' if a < 0 else ''}zoom {float(np.hypot(d, e)):.2f}, rotated {np.rad2deg(np.arctan2(d, e)):+.1f}°\n"
+        f"shift {across:+.0f} %, {down:+.0f} %\nbrightness {brightness:.2f}{erased}"
     )
-    patch = (
-        f", {100 * (rectangle[2] - rectangle[0]) * (rectangle[3] - rectangle[1]) / side**2:.0f} % erased"
-        if rectangle[2] > rectangle[0]
-        else ""
-    )
-    return f"{turned}\nshift {across:+.0f} %, {down:+.0f} %\nbrightness {brightness:.2f}{patch}"

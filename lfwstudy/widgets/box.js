@@ -12,12 +12,12 @@ function render({ model, el }) {
 
   const scale = () => image.clientWidth / (model.get("width") || 1);
   const show = () => {
-    const box = model.get("box"), has = model.get("picture") !== "";
+    const box = model.get("box"), has = model.get("image") !== "";
     area.setAttribute("aria-label", `${model.get("label")}: arrow keys move the box, with shift they change its size`);
     image.alt = has ? model.get("label") : "";
     image.hidden = !has;
     if (!has) image.removeAttribute("src");
-    else if (image.src !== model.get("picture")) image.src = model.get("picture");
+    else if (image.src !== model.get("image")) image.src = model.get("image");
     frame.hidden = box.length !== 4;
     if (box.length === 4) {
       const [left, top, right, bottom] = box.map((v) => v * scale());

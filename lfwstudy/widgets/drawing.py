@@ -2,10 +2,13 @@
 
 import html
 import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 from matplotlib.colors import to_hex
 
 from lfwstudy.report import figures
+from lfwstudy.training.decisions import best_epoch
 
 # The colours of the report's figures, by role.
 TRAIN, VALIDATION, WRONG = "#737373", to_hex(figures.VALIDATION), to_hex(figures.WRONG)
@@ -16,8 +19,8 @@ LINES = ("#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc", "#ca9161", "#949
 DASHES = ("", "6 3", "2 3", "9 3 2 3")
 
 
-def svg(width, height, title, *parts):
-    """A figure with a name that is read aloud. parts: texts of SVG elements."""
+def svg(width: int, height: int, title: str, *parts: str) -> str:
+    """A figure with a name that screen readers say. parts: SVG elements."""
     return (
         f'<svg viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="img" '
         f'aria-label="{html.escape(title)}" xmlns="http://www.w3.org/2000/svg">{"".join(parts)}</svg>'
@@ -27,52 +30,51 @@ def svg(width, height, title, *parts):
 class Axes:
     """A rectangle of a figure with its scales: turns values to pixels and draws frame, ticks and lines."""
 
-    def __init__(self, box, x_range, y_range):
+    def __init__(
+        self, box: tuple[int, int, int, int], x_range: tuple[float, float], y_range: tuple[float, float]
+    ) -> None:
         self.left, self.top, self.right, self.bottom = box
         self.x_range, self.y_range = x_range, y_range
 
-    def x(self, value):
+    def x(self, value: float) -> float:
         """Pixel of a value on the horizontal axis."""
         low, high = self.x_range
         return self.left + (value - low) / ((high - low) or 1) * (self.right - self.left)
 
-    def y(self, value):
+    def y(self, value: float) -> float:
         """Pixel of a value on the vertical axis."""
         low, high = self.y_range
         return self.bottom - (value - low) / ((high - low) or 1) * (self.bottom - self.top)
 
-    def frame(self, x_label, y_label, x_ticks=None, y_ticks=None, percent=""):
+    def frame(self, x_label: str, y_label: str, x_ticks: Sequence[float] | None = None, percent: str = "") -> str:
         """Grid, tick labels and names of the axes. percent: which of "xy" hold shares, labelled in percent."""
+        grid = 'stroke="currentColor" stroke-opacity=".15"/>'
         parts = []
         for value in ticks(*self.x_range) if x_ticks is None else x_ticks:
-            parts.append(
-                f'<line x1="{self.x(value):.1f}" x2="{self.x(value):.1f}" y1="{self.top}" y2="{self.bottom}" '
-                'stroke="currentColor" stroke-opacity=".15"/>'
-                + text(self.x(value), self.bottom + 15, f"{100 * value if 'x' in percent else value:g}", "middle")
-            )
-        for value in ticks(*self.y_range) if y_ticks is None else y_ticks:
-            parts.append(
-                f'<line x1="{self.left}" x2="{self.right}" y1="{self.y(value):.1f}" y2="{self.y(value):.1f}" '
-                'stroke="currentColor" stroke-opacity=".15"/>'
-                + text(self.left - 6, self.y(value) + 4, f"{100 * value if 'y' in percent else abs(value):g}", "end")
-            )
-        middle = (self.top + self.bottom) / 2
-        parts += [
-            text((self.left + self.right) / 2, self.bottom + 32, x_label, "middle"),
-            f'<g transform="translate({self.left - 42} {middle}) rotate(-90)">{text(0, 0, y_label, "middle")}</g>',
-        ]
+            x, label = self.x(value), f"{100 * value if 'x' in percent else value:g}"
+            parts.append(f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{self.top}" y2="{self.bottom}" {grid}')
+            parts.append(text(x, self.bottom + 15, label, "middle"))
+        for value in ticks(*self.y_range):
+            y, label = self.y(value), f"{100 * value if 'y' in percent else abs(value):g}"
+            parts.append(f'<line x1="{self.left}" x2="{self.right}" y1="{y:.1f}" y2="{y:.1f}" {grid}')
+            parts.append(text(self.left - 6, y + 4, label, "end"))
+        place = f"translate({self.left - 42} {(self.top + self.bottom) / 2}) rotate(-90)"
+        parts.append(text((self.left + self.right) / 2, self.bottom + 32, x_label, "middle"))
+        parts.append(f'<g transform="{place}">{text(0, 0, y_label, "middle")}</g>')
         return "".join(parts)
 
-    def line(self, points, colour, dash="", width=1.6):
-        """A line through (x, y) values; what is not finite is left out, what is outside is cut off."""
+    def line(self, points: Sequence[tuple[float, float]], colour: str, dash: str = "", width: float = 1.6) -> str:
+        """A line through (x, y) values; those not finite are left out, those outside cut off."""
         low, high = self.y_range
-        told = " ".join(f"{self.x(x):.1f},{self.y(min(max(y, low), high)):.1f}" for x, y in points if math.isfinite(y))
+        pixels = " ".join(
+            f"{self.x(x):.1f},{self.y(min(max(y, low), high)):.1f}" for x, y in points if math.isfinite(y)
+        )
         return (
-            f'<polyline points="{told}" fill="none" stroke="{colour}" stroke-width="{width}" '
+            f'<polyline points="{pixels}" fill="none" stroke="{colour}" stroke-width="{width}" '
             f'stroke-dasharray="{dash}" stroke-linejoin="round"/>'
         )
 
-    def dot(self, x, y, colour, radius=4):
+    def dot(self, x: float, y: float, colour: str, radius: int = 4) -> str:
         """A filled point."""
         return (
             f'<circle cx="{self.x(x):.1f}" cy="{self.y(y):.1f}" r="{radius}" fill="{colour}" '
@@ -80,17 +82,17 @@ class Axes:
         )
 
 
-def text(x, y, words, anchor="start"):
+def text(x: float, y: float, words: str, anchor: str = "start") -> str:
     """Escaped text."""
-    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{html.escape(str(words))}</text>'
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{html.escape(words)}</text>'
 
 
-def key(x, y, colour, words):
-    """A square of a colour with what it stands for."""
+def key(x: float, y: float, colour: str, words: str) -> str:
+    """A square of a colour with its meaning."""
     return f'<rect x="{x}" y="{y - 10}" width="11" height="11" fill="{colour}"/>' + text(x + 16, y, words)
 
 
-def ticks(low, high, count=5):
+def ticks(low: float, high: float, count: int = 5) -> list[float]:
     """Round values from low to high, about `count` of them."""
     span = (high - low) or 1
     step = 10 ** math.floor(math.log10(span / count))
@@ -99,56 +101,55 @@ def ticks(low, high, count=5):
     return [round((first + i) * step, 10) for i in range(int((high - first * step) / step + 1e-9) + 1)]
 
 
-_NAMES = {"cross_entropy": "cross-entropy", "loss": "total loss"}
+class Curve(NamedTuple):
+    """A run's history as lines of a colour and dash: validation, with training thin and grey."""
+
+    name: str
+    rows: Sequence[dict[str, Any]]
+    colour: str
+    dash: str = ""
 
 
-def curves(lines, measure, title, width=720, height=320):
-    """Learning curves. lines: list of (name, history rows, colour, dash); measure: accuracy, cross_entropy or loss.
+_NAMES = {"accuracy": "accuracy, %", "cross_entropy": "cross-entropy", "loss": "total loss"}
 
-    Validation is drawn in the line's colour with a dot at its best epoch; training is thin and grey. Rows that lack the measure,
-    as those of published histories may, are left out.
+
+def curves(lines: Sequence[Curve], measure: str, title: str, width: int = 720, height: int = 320) -> str:
+    """Learning curves of accuracy, cross_entropy or loss, a dot at each one's best epoch.
+
+    Lines whose rows lack the measure, as those of published histories may, are left out.
     """
-    from lfwstudy.training.decisions import best_epoch
+    lines = [line for line in lines if all(measure in row for row in line.rows)]
+    last = max([row["epoch"] for line in lines for row in line.rows] + [2])
+    axes = Axes((60, 12, width - 12, height - 44), (1, last), _range(lines, measure))
+    epochs = [tick for tick in ticks(1, last, 8) if tick == int(tick)]
+    frame = axes.frame("epoch", _NAMES[measure], x_ticks=epochs, percent="y" if measure == "accuracy" else "")
+    return svg(width, height, title, frame, *(_curve(axes, line, measure) for line in lines))
 
-    lines = [line for line in lines if all(measure in row for row in line[1])]
-    values = [
-        row[key]
-        for _, rows, *_ in lines
-        for row in rows
-        for key in (measure, f"val_{measure}")
-        if math.isfinite(row[key])
-    ]
-    last = max([row["epoch"] for _, rows, *_ in lines for row in rows] + [2])
+
+def _range(lines: Sequence[Curve], measure: str) -> tuple[float, float]:
+    names = measure, f"val_{measure}"
+    values = sorted(row[name] for line in lines for row in line.rows for name in names if math.isfinite(row[name]))
     if measure == "accuracy":
-        low, high = max(0, math.floor(10 * min(values + [0.5])) / 10), 1.0
-    else:
-        # Entropies of single epochs may be huge: the picture is cut where nine tenths of the values are.
-        low, high = 0.0, 1.15 * max(sorted(values)[int(0.9 * (len(values) - 1))] if values else 1.0, 0.75)
-    axes = Axes((60, 12, width - 12, height - 44), (1, last), (low, high))
-    share = measure == "accuracy"
-    parts = [
-        axes.frame(
-            "epoch",
-            "accuracy, %" if share else _NAMES[measure],
-            percent="y" if share else "",
-            x_ticks=[t for t in ticks(1, last, 8) if t == int(t)],
-        )
-    ]
-    for name, rows, colour, dash in lines:
-        parts.append(
-            f"<g><title>{html.escape(name)}</title>"
-            + axes.line([(r["epoch"], r[measure]) for r in rows], TRAIN, "4 3", 0.9)
-            + axes.line([(r["epoch"], r[f"val_{measure}"]) for r in rows], colour, dash, 2)
-        )
-        best = best_epoch(rows) if all("val_cross_entropy" in row for row in rows) else None
-        if best and math.isfinite(rows[best - 1][f"val_{measure}"]):
-            parts.append(axes.dot(best, min(rows[best - 1][f"val_{measure}"], high), colour))
-        parts.append("</g>")
-    return svg(width, height, title, *parts)
+        return max(0, math.floor(10 * min([*values, 0.5])) / 10), 1.0
+    # Losses of single epochs may be huge: the figure is cut where nine tenths of the values are.
+    return 0.0, 1.15 * max(values[int(0.9 * (len(values) - 1))] if values else 1.0, 0.75)
 
 
-def legend(entries):
-    """Names beside their lines, as HTML. entries: list of (name, colour, dash)."""
+def _curve(axes: Axes, line: Curve, measure: str) -> str:
+    validation = [(row["epoch"], row[f"val_{measure}"]) for row in line.rows]
+    best = best_epoch(line.rows) if all("val_cross_entropy" in row for row in line.rows) else None
+    value = validation[best - 1][1] if best else math.nan
+    return (
+        f"<g><title>{html.escape(line.name)}</title>"
+        + axes.line([(row["epoch"], row[measure]) for row in line.rows], TRAIN, "4 3", 0.9)
+        + axes.line(validation, line.colour, line.dash, 2)
+        + (axes.dot(best, min(value, axes.y_range[1]), line.colour) if best and math.isfinite(value) else "")
+        + "</g>"
+    )
+
+
+def legend(entries: Sequence[tuple[str, str, str]]) -> str:
+    """Names next to their lines, as HTML. entries: (name, colour, dash) each."""
     drawn = "".join(
         f'<span style="white-space:nowrap"><svg width="34" height="10" aria-hidden="true" '
         f'style="display:inline-block"><line x1="1" x2="33" y1="5" y2="5" stroke="{colour}" stroke-width="3" '
@@ -158,6 +159,6 @@ def legend(entries):
     return f'<div style="display:flex;flex-wrap:wrap;gap:2px 18px;font-size:12px">{drawn}</div>'
 
 
-def look(index):
-    """Colour and dash of the index-th line: told apart in grey print too."""
+def look(index: int) -> tuple[str, str]:
+    """Colour and dash of the index-th line: distinct in grey print, too."""
     return LINES[index % len(LINES)], DASHES[index // len(LINES) % len(DASHES)]

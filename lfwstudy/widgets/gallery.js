@@ -1,5 +1,4 @@
 const make = (tag, values = {}) => Object.assign(document.createElement(tag), values);
-const MARKS = { right: "✓ right", wrong: "✗ wrong" }; // said in words, not by colour alone
 const NOTHING = "data:image/gif;base64,R0lGODlhAQABAAAAACH5BAEKAAEALAAAAAABAAEAAAICTAEAOw==";
 
 function render({ model, el }) {
@@ -8,18 +7,18 @@ function render({ model, el }) {
   const title = make("h4"), list = make("ul");
   el.append(title, list);
 
-  const picture = ({ src, alt }) => {
-    const image = make("img", { src, alt, title: alt });
-    image.width = image.height = model.get("size");
-    return image;
+  const image = ({ src, alt }) => {
+    const shown = make("img", { src, alt, title: alt });
+    shown.width = shown.height = model.get("size");
+    return shown;
   };
-  const card = ({ key, pictures, text, mark }) => {
+  const card = ({ key, images, text, mark }) => {
     const item = make("li"), holder = make(model.get("opens") ? "button" : "div", { className: "lfw-card" });
-    const images = make("span", { className: "lfw-images" });
-    images.append(...pictures.map(picture));
+    const strip = make("span", { className: "lfw-images" });
+    strip.append(...images.map(image));
     const words = make("span", { className: "lfw-text", textContent: text });
-    holder.append(images, words);
-    if (mark) holder.append(make("span", { className: `lfw-mark lfw-${mark}`, textContent: MARKS[mark] }));
+    holder.append(strip, words);
+    if (mark) holder.append(make("span", { className: `lfw-mark lfw-${mark}`, textContent: model.get("marks")[mark] }));
     if (model.get("opens")) {
       holder.type = "button";
       holder.setAttribute("aria-pressed", String(model.get("chosen") === key));
@@ -37,10 +36,10 @@ function render({ model, el }) {
     title.textContent = model.get("label");
     list.replaceChildren(...cards.map(card));
     if (!cards.length) list.append(make("li", { className: "lfw-note lfw-none", textContent: model.get("empty") }));
-    // Room for cards that may come: the same height with one as with all. The last takes no place but in height, so that
-    // a row whose cards have fewer lines is as high.
+    // Room for cards to come: the same height with one as with all. The last has no width, so that it only keeps a row
+    // whose cards have fewer lines as high.
     for (let i = Math.min(cards.length, model.get("slots")); i <= model.get("slots"); i++) {
-      const blank = { key: "", pictures: Array(model.get("across")).fill({ src: NOTHING, alt: "" }), mark: "",
+      const blank = { key: "", images: Array(model.get("across")).fill({ src: NOTHING, alt: "" }), mark: "",
                       text: "\u00a0\n".repeat(model.get("lines")) };
       const room = card(blank);
       room.className = i < model.get("slots") ? "lfw-room" : "lfw-room lfw-strut";

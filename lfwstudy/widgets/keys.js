@@ -1,4 +1,4 @@
-// JupyterLab would move to the next cell with the arrow keys of a choice: within an explorer plain keys are the explorer's.
+// With a dropdown's arrow keys JupyterLab would move to the next cell: plain keys within an explorer stay there.
 function render({ el }) {
   let waiting = true;
   const keep = (event) => {

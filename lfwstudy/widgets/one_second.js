@@ -4,7 +4,7 @@ const pause = (ms) => new Promise((done) => setTimeout(done, ms));
 const KEYS = { s: true, S: true, ArrowLeft: true, d: false, D: false, ArrowRight: false };
 const CROSS_MS = 500;
 
-// Fine noise of the pictures' own greys: what was seen must not linger.
+// Fine noise in the images' own greys: what was seen must not linger.
 function noise(canvas) {
   canvas.width = canvas.height = 73;
   const context = canvas.getContext("2d"), pixels = context.createImageData(73, 73);
@@ -19,7 +19,7 @@ function render({ model, el }) {
   el.classList.add("lfw-test");
   el.tabIndex = -1;
   el.dataset.lmSuppressShortcuts = "true"; // s and d are answers here, not the notebook's commands
-  const explain = make("p", { textContent: "Press Start, look at the cross. Two faces flash by and noise covers them. " +
+  const explain = make("p", { textContent: "Press Start and look at the cross. Two faces are shown for a moment, then covered with noise. " +
     "Answer with the keys S (same person) or D (different), with ← or →, or with the buttons." });
   const stage = make("div", { className: "lfw-stage" });
   stage.setAttribute("role", "img");
@@ -92,7 +92,7 @@ function render({ model, el }) {
     only(cross);
     start.disabled = false;
     start.textContent = "Start again";
-    status.textContent = "Done. The result stands below.";
+    status.textContent = "Done. The result is below.";
     model.set("done", true);
     model.save_changes();
   }

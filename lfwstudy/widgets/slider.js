@@ -6,16 +6,16 @@ function render({ model, el }) {
   const input = Object.assign(document.createElement("input"), { type: "range", id });
   const output = Object.assign(document.createElement("output"), { htmlFor: id });
   el.classList.add("lfw-slider");
-  el.dataset.lmSuppressShortcuts = "true"; // arrow keys are the slider's, not the notebook's
+  el.dataset.lmSuppressShortcuts = "true"; // arrow keys belong to the slider, not to the notebook
   el.append(label, input, output);
   const show = () => {
     label.textContent = model.get("label");
     for (const name of ["min", "max", "step"]) input[name] = model.get(name);
-    // While a hand is on it the slider leads; older values that come back would make it jump.
+    // While it is being moved the slider leads: older values that come back would make it jump.
     if (document.activeElement !== input || Number(input.value) !== model.get("value")) input.value = model.get("value");
     output.textContent = Number(input.value).toFixed(model.get("digits"));
   };
-  // JupyterLab takes arrow keys before the browser's own slider gets them: they are handled here.
+  // JupyterLab takes arrow keys before the browser's slider gets them: they are handled here.
   input.addEventListener("keydown", (event) => {
     const [low, high, step] = ["min", "max", "step"].map((name) => model.get(name)), value = Number(input.value);
     const far = Math.max(step, (high - low) / 10);

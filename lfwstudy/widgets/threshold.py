@@ -1,95 +1,76 @@
-"""Threshold and ROC: one slider moves the point on the curve, the histograms, the table and the pairs beside it."""
+"""Threshold and ROC: one slider moves the point on the curve, the histograms, the counts and the pairs next to it."""
 
 import numpy as np
 
 from lfwstudy.evaluation import metrics
+from lfwstudy.study.study import Study
 from lfwstudy.system.text import percent
 from lfwstudy.widgets import drawing
-from lfwstudy.widgets.controls import (
-    Gallery,
-    Slider,
-    dropdown,
-    explorer,
-    guarded,
-    markup,
-    message,
-    panel,
-    row,
-    when_changed,
-)
-from lfwstudy.widgets.pairs import pair_card
-from lfwstudy.widgets.scored import SETS, Pictures, bank_of, run_options, scored_pairs
+from lfwstudy.widgets.controls import Gallery, Slider, dropdown, markup, row
+from lfwstudy.widgets.explorer import Explorer, explorer
+from lfwstudy.widgets.finished_runs import SETS, Images, ScoredPairs, run_options, scored_pairs
+from lfwstudy.widgets.pair_browser import pair_card
 
 _BINS = 40
 _EITHER_SIDE = 4
 
 
 @explorer
-def move_threshold(study):
+def move_threshold(study: Study) -> Explorer:
     """What a threshold does: its point on the ROC curve, who is on which side, and the pairs just either side of it."""
-    runs, part = dropdown("Run", run_options(study)), dropdown("Set", SETS)
-    threshold = Slider(label="Threshold", value=0.5, step=0.005, digits=3)
-    told, figure, table = message(), markup("330px"), markup("8em")
-    below, above = (
-        Gallery(label=label, slots=_EITHER_SIDE, size=72, empty="no pair")
-        for label in ("Just below: called different", "Just above: called same")
-    )
-    state = {}
+    return _Threshold(study)
 
-    def load():
-        state.clear()
-        figure.value = table.value = ""
-        below.cards = above.cards = []
-        scored = scored_pairs(study, runs.value, part.value)
-        state.update(
-            scored=scored,
-            figure=_Figure(scored),
-            order=np.argsort(scored.score, kind="stable"),
-            advice=_advice(study, runs.value),
+
+class _Threshold(Explorer):
+    def __init__(self, study: Study) -> None:
+        self.study, self.advice = study, ""
+        self.scored: ScoredPairs | None = None
+        self.images: Images | None = None
+        super().__init__(
+            run=dropdown("Run", run_options(study)),
+            part=dropdown("Set", SETS),
+            threshold=Slider(label="Threshold", value=0.5, step=0.005, digits=3),
+            figure=markup("330px"),
+            table=markup("8em"),
+            below=Gallery(label="Just below: called different", slots=_EITHER_SIDE, empty="no pair"),
+            above=Gallery(label="Just above: called same", slots=_EITHER_SIDE, empty="no pair"),
         )
-        move()
-        state["pictures"] = Pictures(bank_of(study, runs.value))
-        return move()
+        p = self.parts
+        self.arrange(row(p.run, p.part), p.threshold, p.figure, row(p.table), row(p.below, p.above), p.message)
+        self.follow(self.move, p.threshold)
+        self.follow(self.load, p.run, p.part)
 
-    def move():
-        if "scored" not in state:
-            return None
-        scored, at = state["scored"], threshold.value
-        figure.value = state["figure"].at(at)
-        table.value = _confusion(scored, at)
-        if "pictures" in state:
-            order = state["order"]
-            cut = int(np.searchsorted(scored.score[order], at, side="right"))
-            below.cards = [_card(scored, i, state["pictures"], at) for i in order[max(0, cut - _EITHER_SIDE) : cut]]
-            above.cards = [_card(scored, i, state["pictures"], at) for i in order[cut : cut + _EITHER_SIDE]]
-        return state["advice"]
+    def load(self) -> str:
+        p = self.parts
+        self.scored = self.images = None
+        p.figure.value = p.table.value = ""
+        p.below.cards = p.above.cards = []
+        scored, validation = (scored_pairs(self.study, p.run.value, part) for part in (p.part.value, "val"))
+        self.figure, self.order = _Figure(scored), np.argsort(scored.score, kind="stable")
+        self.scored, self.advice = scored, _advice(validation)
+        self.move()  # without images, too
+        self.images = Images.of_run(self.study, p.run.value)
+        return self.move()
 
-    refresh = guarded(told, load)
-    when_changed(refresh, runs, part)
-    when_changed(guarded(told, move), threshold)
-    refresh()
-    return panel(
-        row(runs, part),
-        threshold,
-        figure,
-        row(table),
-        row(below, above),
-        told,
-        run=runs,
-        part=part,
-        threshold=threshold,
-        figure=figure,
-        table=table,
-        below=below,
-        above=above,
-        message=told,
-    )
+    def move(self) -> str:
+        if self.scored is None:
+            return ""
+        p, scored, threshold = self.parts, self.scored, self.parts.threshold.value
+        p.figure.value, p.table.value = self.figure.at(threshold), _confusion(scored, threshold)
+        if images := self.images:
+            cut = int(np.searchsorted(scored.score[self.order], threshold, side="right"))
+            for gallery, rows in (
+                (p.below, self.order[max(0, cut - _EITHER_SIDE) : cut]),
+                (p.above, self.order[cut : cut + _EITHER_SIDE]),
+            ):
+                gallery.cards = [pair_card(scored, at, images, threshold, digits=3) for at in rows]
+        return self.advice
 
 
 class _Figure:
     """ROC and histograms drawn once; a threshold adds a point and two lines."""
 
-    def __init__(self, scored):
+    def __init__(self, scored: ScoredPairs) -> None:
         self.score, self.label = scored.score, scored.label > 0.5
         false_positive, true_positive, _ = metrics.roc(scored.label, scored.score)
         self.roc = drawing.Axes((56, 26, 286, 246), (0, 1), (0, 1))
@@ -107,14 +88,13 @@ class _Figure:
             + drawing.key(560, 16, drawing.MISMATCHED, "mismatched pairs, downwards")
         )
 
-    def at(self, threshold):
+    def at(self, threshold: float) -> str:
         """The figure with a threshold marked."""
         true_positive, true_negative = metrics.rates(self.label, self.score, threshold)
-        right = metrics.accuracy(self.label, self.score, threshold)
         x = self.bars.x(threshold)
         words = (
-            f"threshold {threshold:.3f}: {percent(true_positive)} % of the matched pairs called same, "
-            f"{percent(1 - true_negative)} % of the mismatched ones; {percent(right)} % of all right"
+            f"threshold {threshold:.3f}: {percent(true_positive)} % of the matched and {percent(1 - true_negative)} % of "
+            f"the mismatched pairs called same; {percent(metrics.accuracy(self.label, self.score, threshold))} % correct"
         )
         return drawing.svg(
             800,
@@ -126,7 +106,7 @@ class _Figure:
             drawing.text(8, 298, words[0].upper() + words[1:]),
         )
 
-    def _bars(self, counts, sign, colour):
+    def _bars(self, counts: np.ndarray, sign: int, colour: str) -> str:
         width = (self.bars.right - self.bars.left) / _BINS
         return "".join(
             f'<rect x="{self.bars.left + i * width:.1f}" width="{width - 1:.1f}" '
@@ -136,37 +116,23 @@ class _Figure:
         )
 
 
-def _confusion(scored, threshold):
-    same, called = scored.label > 0.5, scored.score > threshold
-    cells = [
-        [int((same & called).sum()), int((same & ~called).sum())],
-        [int((~same & called).sum()), int((~same & ~called).sum())],
-    ]
-    right = cells[0][0] + cells[1][1]
-    low, high = metrics.wilson(right, len(scored))
+def _confusion(scored: ScoredPairs, threshold: float) -> str:
+    same, called, total = scored.label > 0.5, scored.score > threshold, len(scored)
     lines = "".join(
-        f'<tr><th scope="row">{name}</th><td>{a}</td><td>{b}</td></tr>'
-        for name, (a, b) in zip(("matched", "mismatched"), cells)
+        f'<tr><th scope="row">{name}</th><td>{(actual & called).sum()}</td><td>{(actual & ~called).sum()}</td></tr>'
+        for name, actual in (("matched", same), ("mismatched", ~same))
     )
+    correct = int((same == called).sum())
+    low, high = metrics.wilson(correct, total)
     return (
-        f'<table class="lfw-plain"><caption>{right} of {len(scored):,} pairs right: {percent(right / len(scored))} % '
+        f'<table class="lfw-plain"><caption>{correct} of {total:,} pairs correct: {percent(correct / total)} % '
         f"[{percent(low)}, {percent(high)}]</caption><thead><tr><td></td>"
         f'<th scope="col">called same</th><th scope="col">called different</th></tr></thead><tbody>{lines}</tbody></table>'
     )
 
 
-def _card(scored, at, pictures, threshold):
-    right = bool((scored.score[at] > threshold) == (scored.label[at] > 0.5))
-    return {
-        **pair_card(scored, at, pictures),
-        "mark": "right" if right else "wrong",
-        "text": f"{'matched' if scored.label[at] else 'mismatched'}\nP(same) {scored.score[at]:.3f}",
-    }
-
-
-def _advice(study, run):
-    held = scored_pairs(study, run, "val")
-    best = metrics.best_threshold(held.label, held.score)
+def _advice(validation: ScoredPairs) -> str:
+    best = metrics.best_threshold(validation.label, validation.score)
     return (
         f"The validation pairs would choose {best:.3f}. A threshold moved by hand to suit the test pairs flatters the "
         "network: results are always given at 0.5."

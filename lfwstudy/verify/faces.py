@@ -1,0 +1,78 @@
+"""The face in a photo: found by a detector, and framed as LFW frames its images."""
+
+import math
+from os import PathLike
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from lfwstudy.data.images import SOURCE_SIDE
+from lfwstudy.errors import DataError
+from lfwstudy.verify.photos import WORKING_PIXELS, full_size, open_photo, reduction
+
+Photo = str | PathLike[str] | Image.Image
+# Left, top, right, bottom in pixels of the upright photo at its full size.
+Box = tuple[float, float, float, float]
+
+# LFW enlarges the Viola-Jones detector's box by this factor (Huang et al. 2007, section III).
+ENLARGE = 2.2
+
+
+def open_face(photo: Photo, box: Box | None = None, option: str = "box") -> Image.Image:
+    """The face in a photo with its surroundings: a grey image of 250x250 pixels.
+
+    Parameters
+    ----------
+    box : where the face is; without it there must be exactly one face to find.
+    option : how a message tells the user to pass the box.
+
+    Raises
+    ------
+    DataError
+        Where the photo cannot be read, has no or several faces, or the box does not fit it.
+    """
+    image, name = open_photo(photo)
+    if box is None:
+        boxes = find_faces(image)
+        if len(boxes) != 1:
+            raise DataError(f"{name}: {count_faces(boxes)}. Give the face's box with {option} in pixels")
+        (box,) = boxes
+    return frame_face(image, box)
+
+
+def find_faces(photo: Image.Image) -> list[Box]:
+    """The boxes of the frontal faces in an upright grey photo."""
+    import cv2.data
+
+    detector = cv2.CascadeClassifier(str(Path(cv2.data.haarcascades) / "haarcascade_frontalface_default.xml"))
+    smallest, by = max(24, min(photo.size) // 12), reduction(photo)
+    found = detector.detectMultiScale(np.asarray(photo), 1.1, 6, minSize=(smallest, smallest))
+    return [(int(x) * by, int(y) * by, int(x + w) * by, int(y + h) * by) for x, y, w, h in found]
+
+
+def count_faces(boxes: list[Box]) -> str:
+    """How many faces were found and where: "no face found", "2 faces found; 4,8,16,24; 40,80,160,240"."""
+    listed = "".join(f"; {','.join(map(str, box))}" for box in boxes)
+    return f"{len(boxes) or 'no'} face{'s' if len(boxes) > 1 else ''} found{listed}"
+
+
+def frame_face(photo: Image.Image, box: Box) -> Image.Image:
+    """The face's surroundings as LFW frames them: a grey image of 250x250 pixels; the photo's edge pixels are repeated.
+
+    Raises DataError where the box lies outside the photo or is much too large for it.
+    """
+    size = "{}x{} pixels".format(*full_size(photo))
+    left, top, right, bottom = (v / reduction(photo) for v in box)
+    if right <= 0 or bottom <= 0 or left >= photo.width or top >= photo.height:
+        raise DataError(f"the box {box} lies outside the photo of {size}")
+    face = max(right - left, bottom - top)
+    if face > 2 * max(photo.size):
+        raise DataError(f"the box {box} is larger than the photo of {size}")
+    half, x, y = ENLARGE * face / 2, (left + right) / 2, (top + bottom) / 2
+    pad = math.ceil(max(0, half - x, half - y, x + half - photo.width, y + half - photo.height))
+    if (photo.width + 2 * pad) * (photo.height + 2 * pad) > 8 * WORKING_PIXELS:
+        raise DataError(f"the box {box} with its surroundings is too large for a photo of {size}; give a smaller one")
+    padded = Image.fromarray(np.pad(np.asarray(photo), pad, mode="edge"))
+    area = (x - half + pad, y - half + pad, x + half + pad, y + half + pad)
+    return padded.resize((SOURCE_SIDE, SOURCE_SIDE), Image.Resampling.BILINEAR, box=area)
