@@ -27,7 +27,7 @@ from lfwstudy.runs.cluster import versions
 from lfwstudy.runs.job import Job
 from lfwstudy.runs.store import Store
 from lfwstudy.system.files import read_csv
-from tools.cluster_load import RESUME_EPOCHS, jobs
+from tools.stand_in import RESUME_EPOCHS, jobs
 
 dask = pytest.importorskip("dask", reason="--cluster needs the package distributed")
 from lfwstudy.runs.cluster import client, needs, scheduler, worker, workers  # noqa: E402
@@ -425,8 +425,8 @@ def test_client_killed_and_back_trains_nothing_twice(machines, tmp_path):
     machines.start_worker("a")
     root, trace = tmp_path / "runs", tmp_path / "trace"
     code = (
-        f"from lfwstudy.runs import dispatch\nfrom tools import cluster_load\n"
-        f"dispatch.run(cluster_load.jobs({str(root)!r}, 2, 8, 0.3, trace={str(trace)!r}), {machines.address!r})"
+        f"from lfwstudy.runs import dispatch\nfrom tools import stand_in\n"
+        f"dispatch.run(stand_in.jobs({str(root)!r}, 2, 8, 0.3, trace={str(trace)!r}), {machines.address!r})"
     )
     client = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stderr=subprocess.DEVNULL)
     until(lambda: epochs_of(root, 1) >= 2)

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from tools.growth import growth, table
+from tools.growth import growth, slope, table
 
 
 @pytest.mark.long
@@ -23,7 +23,5 @@ def test_growth_is_measured_for_each_cause():
 
 
 def test_a_slope_is_that_of_the_last_step():
-    from tools.growth import _slope
-
-    assert _slope([10, 100, 1000], [7.0, 2.0, 20.0]) == 1.0
-    assert _slope([10, 1000], [3.0, 30.0]) == 0.5
+    assert slope([10, 100, 1000], [7.0, 2.0, 20.0]) == 1.0
+    assert slope([10, 1000], [3.0, 30.0]) == 0.5

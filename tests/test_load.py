@@ -237,7 +237,7 @@ HAND_OUT = """
 import sys
 import psutil
 from lfwstudy.runs.dispatch import run
-from tools.cluster_load import jobs
+from tools.stand_in import jobs
 for job in jobs(sys.argv[1], 300, pause=0):
     assert not run([job], show=len)
     print(psutil.Process().memory_info().rss / 2**20, flush=True)
@@ -261,7 +261,8 @@ def parents(process, page):
         for child in found["command"].children():
             if child.cmdline()[-1].endswith(f".{page}.json"):
                 found["papermill"] = child
-                found |= {"kernel": kernel for kernel in child.children() if "ipykernel_launcher" in kernel.cmdline()}
+                kernels = [kernel for kernel in child.children() if "ipykernel_launcher" in kernel.cmdline()]
+                found |= {"kernel": kernels[-1]} if kernels else {}
     except (psutil.NoSuchProcess, IndexError):
         pass
     return found

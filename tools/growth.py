@@ -1,4 +1,4 @@
-"""How do time and memory grow: with the pairs, with the side of the pictures, with the runs of a study?
+"""How do time and memory grow: with the pairs, with the side of the images, with the runs of a study?
 
 `python -m tools.growth` writes results/growth.json. It trains a sliver of the network on drawn faces, each measurement in
 a process of its own as a study's runs are, and tabulates studies of made-up runs. What grows as n^k has slope k: 1 is
@@ -10,7 +10,9 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -27,6 +29,8 @@ from lfwstudy.study.study import Study
 from lfwstudy.system.files import locked, read_json, write_json
 from lfwstudy.system.machine import cpu_name, versions
 from lfwstudy.system.processes import environment
+from tools.kept_studies import RESULTS
+from tools.measurement import Show
 
 PAIRS = (250, 500, 1000, 2200, 20_000)
 SIDES = (69, 90, 105, 150, 210)
@@ -47,50 +51,48 @@ print(time.perf_counter() - began, peak_memory_mb())
 """
 
 
-def growth(show=print, pairs=PAIRS, sides=SIDES, seeds=SEEDS, people=_PEOPLE):
-    """Measure and return a JSON-ready dict: `machine`, `versions`, `curves`; `show` is called with lines on the way.
+def growth(
+    show: Show = print,
+    pairs: Sequence[int] = PAIRS,
+    sides: Sequence[int] = SIDES,
+    seeds: Sequence[int] = SEEDS,
+    people: int = _PEOPLE,
+) -> dict[str, Any]:
+    """Measure and return what goes to the JSON file; `show` is called with lines on the way.
 
-    curves: per cause ("pairs", "pixels", "runs") the sizes `n`, the `seconds` (of an epoch, or to tabulate a study), the
-    `memory_mb` at the peak of the process, and the slopes of both between the two largest sizes.
+    Returns
+    -------
+    dict
+        `machine`, `versions`, `network` and `curves`. curves: by cause ("pairs", "pixels", "runs") the sizes `n`, the `seconds`
+        (of an epoch, or to tabulate a study), the `memory_mb` at the peak of the process, and the slopes of both between the
+        two largest sizes.
     """
     faces = _many_faces(pairs[-1] // 2, people, show)
-    curves = {"pairs": ([], [], []), "pixels": ([], [], []), "runs": ([], [], [])}
+    points: dict[str, list[tuple[int, float, float]]] = {"pairs": [], "pixels": [], "runs": []}
 
-    def measured(cause, n, seconds, memory):
+    def measured(cause: str, n: int, seconds: float, memory: float) -> None:
         show(f"{n:7,} {cause:6s} {seconds:8.2f} s {memory:7,.0f} MiB")
-        for values, value in zip(curves[cause], (n, seconds, memory)):
-            values.append(value)
+        points[cause].append((n, seconds, memory))
 
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
         for count in pairs:
-            measured("pairs", count, *_train(faces, {"data.pairs_per_class": count // 2}, Path(folder)))
+            measured("pairs", count, *_train(faces, {"data.pairs_per_class": count // 2}, folder))
         for side in sides:
             changes = {"data.pairs_per_class": pairs[0] // 2, "data.side": side}
-            measured("pixels", side**2, *_train(faces, changes, Path(folder)))
-        template = next(Path(folder).iterdir())
+            measured("pixels", side**2, *_train(faces, changes, folder))
+        template = next(folder.iterdir())
         for count in seeds:
-            measured("runs", *_tabulate(Path(folder) / f"study-{count}", count, template))
-    result = {
-        "machine": cpu_name(),
-        "versions": versions(),
-        "network": "a twentieth of the filters, drawn faces",
-        "curves": {
-            cause: {
-                "n": n,
-                "seconds": seconds,
-                "memory_mb": memory,
-                "seconds_slope": _slope(n, seconds),
-                "memory_slope": _slope(n, memory),
-            }
-            for cause, (n, seconds, memory) in curves.items()
-        },
-    }
+            measured("runs", *_tabulate(folder / f"study-{count}", count, template))
+    curves = {cause: _curve(*map(list, zip(*found, strict=True))) for cause, found in points.items()}
+    network = "a twentieth of the filters, drawn faces"
+    result = {"machine": cpu_name(), "versions": versions(), "network": network, "curves": curves}
     for line in table(result):
         show(line)
     return result
 
 
-def table(result):
+def table(result: dict[str, Any]) -> list[str]:
     """The slopes as lines for a person."""
     return [
         f"{result['machine']}; growth as n^slope between the two largest sizes",
@@ -101,11 +103,17 @@ def table(result):
     ]
 
 
-def _slope(n, values):
+def slope(n: Sequence[float], values: Sequence[float]) -> float:
+    """The exponent of growth between the two largest sizes."""
     return round(float(np.log(values[-1] / values[-2]) / np.log(n[-1] / n[-2])), 3)
 
 
-def _many_faces(per_class, people, show):
+def _curve(n: list[int], seconds: list[float], memory: list[float]) -> dict[str, Any]:
+    slopes = {"seconds_slope": slope(n, seconds), "memory_slope": slope(n, memory)}
+    return {"n": n, "seconds": seconds, "memory_mb": memory, **slopes}
+
+
+def _many_faces(per_class: int, people: int, show: Show) -> str:
     """A folder with drawn faces of many people, made on first use: a data folder in LFW-a's layout."""
     folder = cache_folder() / f"growth-{demo.DEMO_VERSION}-{people}-{per_class}"
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -128,7 +136,7 @@ def _many_faces(per_class, people, show):
     return str(folder)
 
 
-def _train(faces, changes, folder):
+def _train(faces: str, changes: dict[str, Any], folder: Path) -> tuple[float, float]:
     """Seconds of an epoch and peak memory in MiB of a training process of its own."""
     config = RunConfig().change({"data.dataset": "lfw-a", **_SLIVER, **changes})
     bank, pairs = prepare_bank(config.data, faces), load_pairs(config.data, faces)
@@ -138,38 +146,31 @@ def _train(faces, changes, folder):
     return result["seconds_per_epoch"], result["peak_memory_mb"]
 
 
-def _tabulate(out, seeds, template):
-    """Number of runs, seconds and peak memory in MiB of a process that opens a study of finished runs and writes its
-    table. template: the folder of a run whose histories and scores all of them get."""
+def _tabulate(out: Path, seeds: int, template: Path) -> tuple[int, float, float]:
+    """Number of runs, seconds and peak memory in MiB of a process that opens a study of finished runs and writes its table.
+
+    template: the folder of a run whose histories and scores all of them get.
+    """
     study = Study(Settings(out=str(out), seeds=seeds, stages="base,early-stopping,batchnorm", precision="float32"))
     study.ask(study.settings.stage_ids())
-    result, count, digest = read_json(template / "result.json"), 0, study.data(study.base().data)[2]
+    result, digest = read_json(template / "result.json"), study.data(study.base().data)[2]
     for stage in study.stages():
-        for spec in [spec for candidate in study.climb(upto=stage)[-1].candidates for spec in candidate.specs]:
+        for spec in study.climb(upto=stage)[-1].specs():
             folder = study.store.folder(spec.run)
             folder.mkdir(parents=True)
             for name in ("history.csv", "predictions.csv"):
                 os.link(template / name, folder / name)
             identity = {"run": spec.run, "seed": spec.seed}
-            write_json(
-                folder / "config.json",
-                {
-                    **identity,
-                    "version": TRAINING_VERSION,
-                    "config": spec.config.to_dict(),
-                    "precision": "float32",
-                    "data_digest": digest,
-                },
-            )
+            config = {"version": TRAINING_VERSION, "config": spec.config.to_dict(), "precision": "float32"}
+            write_json(folder / "config.json", {**identity, **config, "data_digest": digest})
             write_json(folder / "result.json", {**result, **identity})
-            count += 1
-    done = subprocess.run(
-        [sys.executable, "-c", _TABULATE, str(out)], capture_output=True, text=True, env=environment()
-    )
+    command, count = [sys.executable, "-c", _TABULATE, str(out)], len(study.store.ids())
+    done = subprocess.run(command, capture_output=True, text=True, env=environment())
     if done.returncode:
         raise RunError(f"growth: a study of {count} runs could not be tabulated: {done.stderr[-600:]}")
-    return count, *map(float, done.stdout.split()[-2:])
+    seconds, memory = map(float, done.stdout.split()[-2:])
+    return count, seconds, memory
 
 
 if __name__ == "__main__":
-    write_json(Path(__file__).resolve().parents[1] / "results/growth.json", growth())
+    write_json(RESULTS / "growth.json", growth())

@@ -4,6 +4,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from lfwstudy.evaluation import intervals, metrics
 from lfwstudy.ladder import get_stage
 from lfwstudy.report.table import Interval
@@ -47,17 +49,27 @@ def view2(stage: str) -> tuple[tuple[Results, Candidate], float, float] | None:
     return (study, candidate), *metrics.view2_estimate(accuracies)
 
 
+def correct(study: Results, candidate: Candidate, column: str = "score") -> np.ndarray:
+    """`Results.correct` of a variant from `tested`: bool (seeds, pairs)."""
+    found = study.correct(candidate, column)
+    assert found is not None
+    return found
+
+
 def accuracy(study: Results, candidate: Candidate) -> Interval:
     """Mean test accuracy of a variant's networks with the evaluated weights, and its interval over people and seeds."""
-    correct = study.correct(candidate, "score")
-    return Interval(float(correct.mean()), *intervals.mean_interval(correct, study.test_components()))
+    return _with_interval(study, correct(study, candidate))
 
 
 def ensemble(study: Results, candidate: Candidate) -> Interval:
     """Test accuracy of the mean of the networks' logits."""
-    scores, labels = study.test_scores(candidate, "score")
-    correct = (metrics.ensemble(scores) > 0.5) == (labels > 0.5)
-    return Interval(float(correct.mean()), *intervals.mean_interval(correct[None], study.test_components()))
+    scored = study.test_scores(candidate, "score")
+    assert scored is not None
+    return _with_interval(study, ((metrics.ensemble(scored[0]) > 0.5) == (scored[1] > 0.5))[None])
+
+
+def _with_interval(study: Results, right: np.ndarray) -> Interval:
+    return Interval(float(right.mean()), *intervals.mean_interval(right, study.test_components()))
 
 
 def results_of(study: Results, candidate: Candidate) -> list[dict[str, Any]]:

@@ -165,7 +165,7 @@ def cluster() -> str:
 
 def _estimates(m: dict[str, Any]) -> str:
     printed = dict.fromkeys(v.published for s in get_ladder("report") for v in s.variants if v.published)
-    a_run = sum(p.seconds_total for p in printed) / len(printed)
+    a_run = sum(p.seconds_total or 0 for p in printed) / len(printed)
     a_folder = _bytes_of_a_run(Store(RESULTS / SHALLOW / "runs"))
     names = (
         "runs",

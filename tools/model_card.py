@@ -22,6 +22,7 @@ from lfwstudy.study.rungs import Candidate, Spec
 from lfwstudy.system.files import replacing, write_json, write_text
 from lfwstudy.system.text import percent
 from lfwstudy.verify.network import SHIPPED
+from tools.kept_studies import correct
 
 LARGEST = 10 * 2**20
 TEMPLATE = Path(__file__).with_name("card.md")
@@ -62,7 +63,7 @@ def ship(out: str | Path, folder: Path = SHIPPED) -> str:
 
 def best_of(out: str | Path) -> tuple[Results, Candidate, Spec]:
     """The best run of a study's folder, with its ladder and configuration. Raises StudyError where its tests are not scored."""
-    row = Results.open(out).best_run()
+    row = Results.open(out).best_run() or {}
     for study in Results.open(out).combinations() if row else ():
         for candidate in (c for rung in study.climb() for c in rung.candidates):
             spec = next((spec for spec in candidate.specs if spec.run == row["run"]), None)
@@ -118,12 +119,12 @@ def _people(config: DataConfig, data_dir: str) -> dict[str, Any]:
 def _figures(study: Results, candidate: Candidate, spec: Spec) -> Table:
     scores, result = study.store.scores(spec.run), study.store.result(spec.run)
     label, score = scores["label"], scores["score_at_best"]
-    correct = (score > 0.5) == (label > 0.5)
-    interval = map(percent, intervals.mean_interval(correct[None], study.test_components()))
+    right = (score > 0.5) == (label > 0.5)
+    interval = map(percent, intervals.mean_interval(right[None], study.test_components()))
     matched, mismatched = metrics.rates(label, score)
-    seeds = study.correct(candidate).mean(axis=1)
+    seeds = correct(study, candidate, "score_at_best").mean(axis=1)
     measures = {
-        "accuracy": f"{percent(correct.mean())} % [{', '.join(interval)}], 95 % over connected components of people",
+        "accuracy": f"{percent(right.mean())} % [{', '.join(interval)}], 95 % over connected components of people",
         f"all {len(seeds)} seeds of this recipe": f"{percent(seeds.mean())} % on average, {percent(seeds.min())} to "
         f"{percent(seeds.max())} %",
         "matched pairs called same (TPR), mismatched pairs called different (TNR)": f"{percent(matched)} %, {percent(mismatched)} %",

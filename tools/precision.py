@@ -2,10 +2,11 @@
 
 `python -m tools.precision --dataset lfw-deepfunneled --data-dir DIR --out DIR --json FILE` trains it from the same seeds in
 each. In bfloat16's eight bits of mantissa a sigmoid near 0 or 1 is exactly 0 or 1 and passes no gradient: that is why only
-the convolutions compute in it. What was trained already is not trained again.
+the convolutions compute in it. Finished runs are not trained again.
 """
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,13 @@ from lfwstudy.data.splits import component_labels
 from lfwstudy.evaluation import intervals
 from lfwstudy.ladder import base_config
 from lfwstudy.report.table import Column, Table
-from lfwstudy.runs.store import Store
+from lfwstudy.runs.job import Job
+from lfwstudy.runs.store import Scores, Store
 from lfwstudy.system.machine import cpu_name
 from lfwstudy.system.precision import has_bfloat16
-from tools.measurement import command, finish, job
+from tools.measurement import Show, command, finish, job
 
+ALL = (*PRECISIONS, ALL_BFLOAT16)
 EPOCHS = 10
 FROM_EPOCH = 6  # training accuracy is compared as its mean over this epoch and those after it
 # More than this between two precisions' training accuracy is a cost.
@@ -31,47 +34,50 @@ TOLERANCE = 0.03
 STAND_IN = {"model.width": 0.5, "training.epochs": EPOCHS}
 
 
-def precision(dataset, data_dir, out, seeds=3, show=print, changes=None):
-    """Train and compare; returns a JSON-ready dict. Accuracies in 0..1, cross-entropies in nats.
+def precision(
+    dataset: str,
+    data_dir: str,
+    out: str | Path,
+    seeds: int = 3,
+    show: Show = print,
+    changes: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Train and compare; returns what goes to the JSON file. Accuracies from 0 to 1, cross-entropies in nats.
 
-    networks: by precision, means over seeds of `accuracy` (of training, over the epochs from `from_epoch` on), by seed
-    `accuracies`, `loss` (total, of training, last epoch), and but for float32's own `difference` (of `accuracy` to
-    float32's), `within` (whether it is at most `tolerance`) and `entropy` (validation cross-entropy after the last epoch
-    minus float32's on the same pairs and seeds: [mean, low, high]). changes: to the stand-in. Raises RunError where a run
-    fails.
+    Parameters
+    ----------
+    changes : dict, optional
+        Changes to the stand-in.
+
+    Returns
+    -------
+    dict
+        `networks`: by precision, means over seeds of `accuracy` (of training, over the epochs from `from_epoch` on), by seed
+        `accuracies`, `loss` (total, of training, last epoch), and, except for float32 itself, `difference` (of `accuracy` to
+        float32's), `within` (whether it is at most `tolerance`) and `entropy` (validation cross-entropy after the last epoch
+        minus float32's on the same pairs and seeds: [mean, low, high]).
+
+    Raises
+    ------
+    RunError
+        Where a run fails.
     """
-    config, store = (
-        base_config("report", dataset=dataset).change({**STAND_IN, **(changes or {})}),
-        Store(Path(out) / "runs"),
-    )
+    store = Store(Path(out) / "runs")
+    config = base_config("report", dataset=dataset).change({**STAND_IN, **(changes or {})})
     first = min(FROM_EPOCH, config.training.epochs)
-    jobs = {
-        (name, seed): job(config, seed, name, data_dir, store, f"{name}, seed {seed}")
-        for seed in range(seeds)
-        for name in (*PRECISIONS, ALL_BFLOAT16)
-    }
-    finish(jobs.values(), store, show)
+    jobs: dict[str, list[Job]] = {name: [] for name in ALL}
+    for seed in range(seeds):
+        for name in ALL:
+            jobs[name].append(job(config, seed, name, data_dir, store, f"{name}, seed {seed}"))
+    finish([one for of_seed in zip(*jobs.values(), strict=True) for one in of_seed], store, show)
     components = component_labels(load_pairs(config.data, data_dir).validation)
-    networks, entropies = {}, {}
-    for name in (*PRECISIONS, ALL_BFLOAT16):
-        runs = [jobs[name, seed].run for seed in range(seeds)]
-        histories = [store.history(run) for run in runs]
-        each = [float(np.mean([row["accuracy"] for row in rows if row["epoch"] >= first])) for rows in histories]
-        entropies[name] = np.stack([_entropy(store.scores(run, "val")) for run in runs])
-        networks[name] = {
-            "accuracy": float(np.mean(each)),
-            "accuracies": each,
-            "loss": float(np.mean([rows[-1]["loss"] for rows in histories])),
-        }
-        if name == "float32":
-            continue
+    networks = {name: _network(jobs[name], store, first) for name in ALL}
+    entropies = {name: np.stack([_entropy(store.scores(one.run, "val")) for one in jobs[name]]) for name in ALL}
+    for name in (name for name in ALL if name != "float32"):
         difference = networks[name]["accuracy"] - networks["float32"]["accuracy"]
         found = intervals.compare([(entropies[name], entropies["float32"])], components)[0]
-        networks[name].update(
-            difference=difference,
-            within=abs(difference) <= TOLERANCE,
-            entropy=[found.difference, found.low, found.high],
-        )
+        networks[name] |= {"difference": difference, "within": abs(difference) <= TOLERANCE}
+        networks[name]["entropy"] = [found.difference, found.low, found.high]
     return {
         "dataset": DATASETS[dataset].title,
         "machine": cpu_name(),
@@ -84,6 +90,13 @@ def precision(dataset, data_dir, out, seeds=3, show=print, changes=None):
         "tolerance": TOLERANCE,
         "networks": networks,
     }
+
+
+def _network(jobs: Sequence[Job], store: Store, first: int) -> dict[str, Any]:
+    histories = [store.history(one.run) for one in jobs]
+    each = [float(np.mean([row["accuracy"] for row in rows if row["epoch"] >= first])) for rows in histories]
+    loss = float(np.mean([rows[-1]["loss"] for rows in histories]))
+    return {"accuracy": float(np.mean(each)), "accuracies": each, "loss": loss}
 
 
 TITLES = {
@@ -121,26 +134,22 @@ def table(result: dict[str, Any]) -> Table:
     return Table(columns, rows, caption)
 
 
-def _entropy(scores):
+def _entropy(scores: Scores) -> np.ndarray:
     """Cross-entropy of each pair, in nats: float (pairs,)."""
     same, score = scores["label"] > 0.5, np.clip(scores["score"], 1e-7, 1 - 1e-7)
     return -np.log(np.where(same, score, 1 - score))
 
 
-def main(arguments=None):
+def main(arguments: list[str] | None = None) -> int:
     """The command; returns the exit status."""
 
-    def measure(*given):
+    def measure(*given: Any) -> dict[str, Any]:
         result = precision(*given)
         print(table(result).to_markdown())
         return result
 
-    return command(
-        measure,
-        "Does rounding to bfloat16 cost accuracy?",
-        arguments,
-        ("seeds", 3, "runs in each precision, at least 2"),
-    )
+    description = "Does rounding to bfloat16 cost accuracy?"
+    return command(measure, description, ("seeds", 3, "runs in each precision, at least 2"), arguments)
 
 
 if __name__ == "__main__":

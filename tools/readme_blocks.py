@@ -16,7 +16,7 @@ from tools.growth_figure import growth_figure
 from tools.kept_studies import BEYOND, RESULTS
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted(RESULTS.glob("*/README.md")))
 BLOCKS: dict[str, Callable[[], str]] = {
     "summary": study_blocks.summary,
     "headline": study_blocks.headline,

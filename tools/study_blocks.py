@@ -23,6 +23,7 @@ from tools.kept_studies import (
     SHALLOW,
     VIEW2,
     accuracy,
+    correct,
     ensemble,
     ladders,
     opened,
@@ -71,7 +72,7 @@ def headline() -> str:
         f"The report's best network classified {best} % of the test pairs correctly, on LFW-a and without using names."
     ]
     for study in ladders(REPORT):
-        base, *others = (float(study.correct(c, "score").mean()) for c in tested(study))
+        base, *others = (float(correct(study, c).mean()) for c in tested(study))
         told.append(
             f"With the report's hyperparameters, on `{study.settings.dataset}`, the base network of `--ladder "
             f"{study.settings.ladder}` reaches {percent(base)} %"
@@ -94,7 +95,7 @@ def headline() -> str:
 def _reached(stage: str) -> str:
     study = opened(SHALLOW)
     candidate = next(c for c in tested(study) if c.stage == stage)
-    single, together = study.correct(candidate, "score"), ensemble(study, candidate)
+    single, together = correct(study, candidate), ensemble(study, candidate)
     return (
         f"**{percent(single.mean())} %** (mean of {len(single)} seeds; {percent(together.value)} % for their ensemble)"
     )
@@ -196,10 +197,10 @@ def seconds_figure() -> Figure:
     """
     study = opened(BEYOND)
     carried = {(r.after.stage, r.after.variant) for r in study.climb() if r.after}
-    points = [
+    points: list[dict[str, Any]] = [
         {
             "label": _with_class(c),
-            "accuracy": float(study.correct(c, "score").mean()),
+            "accuracy": float(correct(study, c).mean()),
             "seconds": mean_of(results_of(study, c), "seconds_total"),
             "carried": (c.stage, c.variant) in carried,
             "published": False,
@@ -210,11 +211,9 @@ def seconds_figure() -> Figure:
     candidates = {c.stage: c for name in (SHALLOW, LARGER) for c in tested(opened(name))}
     for stage, runs in _on_two_cores().items():
         if runs[0].finished:
-            whole = {
-                "accuracy": np.mean([run.accuracy for run in runs]),
-                "seconds": np.mean([sum(run.seconds) for run in runs]),
-            }
-            points.append({"label": _with_class(candidates[stage]), "carried": False, "published": False, **whole})
+            point = {"label": _with_class(candidates[stage]), "carried": False, "published": False}
+            point["accuracy"] = float(np.mean([run.accuracy for run in runs]))
+            points.append(point | {"seconds": float(np.mean([sum(run.seconds) for run in runs]))})
     device = study.store.result(tested(study)[0].specs[0].run)["device"]
     source = f"{study.settings.dataset}, {study.precision}, {device}, mean over seeds; shallow stages: bfloat16, an Intel Xeon's 2 cores"
     named = "measured here, best checkpoint, pairs only unless said"
@@ -238,7 +237,7 @@ def _row(study: Results, candidate: Candidate) -> dict[str, Any]:
         "trained on": IMAGE_CLASSES[candidate.config.data.pictures],
         ACCURACY: accuracy(study, candidate) if study.settings.protocol == "view1" else None,
         "AUC": mean_of(results, "test_auc"),
-        "at best epoch": float(study.correct(candidate).mean()),
+        "at best epoch": float(correct(study, candidate, "score_at_best").mean()),
         "validation at best": mean_of(results, "val_accuracy_at_best"),
         "training seconds": f"{mean_of(results, 'seconds_total'):,.0f}{alone}",
         "parameters": results[0]["parameters"],

@@ -1,7 +1,7 @@
 """The networks of the ladder beyond that were trained on a GPU and, some of them, on two cores too."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -27,16 +27,16 @@ class OnTwoCores:
     seed: int
     epochs: int
     seconds: Sequence[float]
-    scores: np.ndarray | None = None
-    labels: np.ndarray | None = None
-    components: np.ndarray | None = None
+    scores: np.ndarray = field(default_factory=lambda: np.empty(0))
+    labels: np.ndarray = field(default_factory=lambda: np.empty(0))
+    components: np.ndarray = field(default_factory=lambda: np.empty(0))
     elsewhere: float = float("nan")
     machine: str = ""
 
     @property
     def finished(self) -> bool:
         """Whether it was trained to the end."""
-        return self.scores is not None
+        return len(self.scores) > 0
 
     @property
     def accuracy(self) -> float:
