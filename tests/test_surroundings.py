@@ -25,6 +25,7 @@ from lfwstudy.report.parameters import check_parameters
 from lfwstudy.study.settings import Settings, default_root
 from lfwstudy.study.study import Study
 from lfwstudy.system import processes
+from lfwstudy.system.backend import keras_backend
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -334,7 +335,7 @@ def test_a_backend_that_cannot_train_is_named_with_where_it_is_set(tmp_path, mon
     else:
         monkeypatch.setenv("KERAS_BACKEND", name)
     with pytest.raises(ConfigError, match=f"{name[:70]}.*KERAS_BACKEND=tensorflow.*{tmp_path}/keras.json") as caught:
-        backend.keras_backend()
+        keras_backend()
     assert len(str(caught.value)) < 300 + len(str(tmp_path)) * 2
 
 
