@@ -189,7 +189,7 @@ def two_ladders(tmp_path):
                 path = study.store.folder(spec.run) / "predictions.csv"
                 sure = 0.99 if spec.seed == 3 else 0.9
                 write_csv(path, PREDICTION_COLUMNS, [{**row, "score_at_best": sure} for row in read_csv(path)])
-        study.write_results()
+            study.write_results()
         return study
 
     return call
