@@ -124,7 +124,7 @@ def verify(options: Namespace) -> None:
 
 def bench(options: Namespace) -> None:
     """`lfwstudy bench`: speed and memory of this machine."""
-    from lfwstudy.bench import bench as measure
+    from lfwstudy.bench.measure import bench as measure
     from lfwstudy.system.backend import keras_backend
     from lfwstudy.system.files import write_json
 

@@ -60,7 +60,7 @@ def test_brightness_is_a_factor_clipped_to_one(images):
 
 
 def test_copies_are_fixed_and_independent_of_how_many_pairs_there_are():
-    settings = dict(copies=2, side=105, zoom=(0.88, 1.02), brightness=(0.95, 1.05), shear=5.0)
+    settings = {"copies": 2, "side": 105, "zoom": (0.88, 1.02), "brightness": (0.95, 1.05), "shear": 5.0}
     many, few = draw_copies(3, 10, **settings), draw_copies(3, 4, **settings)
     assert many.shape == (10, 3, 2, 7) and (many[:4] == few).all()
     assert (many[:, 0] == IDENTITY).all()

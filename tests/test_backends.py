@@ -189,7 +189,7 @@ def test_an_accelerator_keeps_its_programs(tmp_path):
 def test_the_bench_measures_our_step_on_jax(tiny, tmp_path):
     (tmp_path / "job.json").write_text(json.dumps({"config": tiny.to_dict(), "precision": "float32"}))
     done = subprocess.run(
-        [sys.executable, "-m", "lfwstudy.bench", "ours", str(tmp_path / "job.json")],
+        [sys.executable, "-m", "lfwstudy.bench.contestant", "ours", str(tmp_path / "job.json"), "0"],
         input="go\n",
         text=True,
         capture_output=True,
@@ -197,7 +197,7 @@ def test_the_bench_measures_our_step_on_jax(tiny, tmp_path):
     )
     assert done.returncode == 0, done.stderr
     told = {key: value for line in done.stdout.splitlines() for key, value in json.loads(line).items()}
-    assert told["backend"] == "jax" and told["step_seconds"] > 0 and told["pictures_seconds"] > 0
+    assert told["backend"] == "jax" and told["step_seconds"] > 0 and told["images_seconds"] > 0
 
 
 def test_all_pictures_are_packed_where_wanted(faces, tmp_path, capsys):

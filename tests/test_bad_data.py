@@ -30,7 +30,7 @@ from lfwstudy.errors import DataError, one_line
 from lfwstudy.verify import faces as verify_faces
 from lfwstudy.verify import photos
 from lfwstudy.verify.faces import find_faces, frame_face, open_face
-from lfwstudy.verify.photos import frame_face, full_size, load_photo, read_photo
+from lfwstudy.verify.photos import full_size, load_photo, read_photo
 from tests.support.archives import member, write_tar, write_zip
 from tests.support.images import FACE, saved
 from tests.support.names import NAMES

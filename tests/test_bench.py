@@ -4,7 +4,8 @@ import sys
 
 import pytest
 
-from lfwstudy.bench import _Contestant, bench, summary, table
+from lfwstudy.bench.measure import Contestant, bench
+from lfwstudy.bench.summary import lines, summary
 from lfwstudy.config import RunConfig
 from lfwstudy.errors import RunError
 
@@ -20,7 +21,7 @@ def test_measurements_are_whole_and_hang_together():
     shares = result["shares_of_ceiling"]
     assert len(shares) == result["rounds"] and 0 < min(shares) <= result["share_of_ceiling"] <= max(shares)
     assert 0 < result["checkpoint_seconds"] <= result["checkpoint_file_seconds"]
-    assert said[-len(table(result)) :] == table(result)
+    assert said[-len(lines(result)) :] == lines(result)
 
 
 def test_ratios_follow_from_the_seconds_of_the_same_round():
@@ -29,7 +30,7 @@ def test_ratios_follow_from_the_seconds_of_the_same_round():
         "device": "a machine",
         "backend": "tensorflow",
         "step_gflop": 100.0,
-        "pictures_seconds": 0.02,
+        "images_seconds": 0.02,
         "checkpoint_seconds": 0.3,
         "checkpoint_file_seconds": 0.5,
         "plain_write_seconds": 0.2,
@@ -47,11 +48,11 @@ def test_ratios_follow_from_the_seconds_of_the_same_round():
     assert result["shares_of_ceiling"] == [0.5, 0.5, 0.4] and result["share_of_ceiling"] == 0.5
     assert result["plain_score_to_ours"] == 3.0
     assert result["pictures_share_of_step"] == 0.02
-    assert all(len(line) < 120 for line in table(result))
+    assert all(len(line) < 120 for line in lines(result))
 
 
 def test_who_was_killed_is_told():
-    contestant = _Contestant("ours", "job.json")
+    contestant = Contestant("ours", "job.json")
     contestant.process = subprocess.Popen(
         [sys.executable, "-c", "import os; os.kill(os.getpid(), 9)"],
         stdin=subprocess.PIPE,

@@ -18,8 +18,8 @@ from lfwstudy.verify import network
 from tools import model_card
 from tools.kept_studies import RESULTS, SHALLOW
 
-REPORT = dict(ladder="report", stage="batchnorm", variant="before-activation", accuracy=0.68)
-BEYOND = dict(ladder="beyond", stage="all-people-shallow", variant="shallow", accuracy=0.941)
+REPORT = {"ladder": "report", "stage": "batchnorm", "variant": "before-activation", "accuracy": 0.68}
+BEYOND = {"ladder": "beyond", "stage": "all-people-shallow", "variant": "shallow", "accuracy": 0.941}
 
 
 def make_run(root, run, confidence=0.9, weights=True):

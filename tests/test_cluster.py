@@ -254,7 +254,7 @@ class Machines:
     def start_scheduler(self, **settings):
         """Start it, at a port that is free; again at the same one."""
         environment = {
-            "DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "6s",
+            "DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "20s",
             "DASK_DISTRIBUTED__COMM__TIMEOUTS__TCP": "15s",
             **settings,
         }
@@ -764,6 +764,7 @@ def test_a_worker_without_the_studys_folder_is_named_at_once(machines, tmp_path)
     (told,) = dispatch.run(jobs(root, 1, 1), machines.address).values()
     assert f"it does not see the study's folder {elsewhere}" in told and "--out" in told and "\n" not in told
     machines.start_worker("b")
+    machines.told("worker-b", "Registered (to)")
     assert dispatch.run(jobs(root, 2, 1), machines.address) == {}
     assert "set aside            tcp://127.0.0.1" in (tmp_path / "study" / "cluster.txt").read_text()
 

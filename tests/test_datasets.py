@@ -380,7 +380,7 @@ def test_digest_covers_the_pairs(faces):
 def test_real_images_are_all_there(lfw_dir):
     config = DataConfig(dataset="lfw-deepfunneled")
     bank = prepare_bank(config, lfw_dir)
-    assert bank.images.shape == (13_233, 105, 105) and len(set(n.rpartition("_")[0] for n in bank.names)) == 5_749
+    assert bank.images.shape == (13_233, 105, 105) and len({n.rpartition("_")[0] for n in bank.names}) == 5_749
     assert bank.images.nbytes < 150e6 and load_pairs(config, lfw_dir).digest(bank)
     (cached,) = (
         path

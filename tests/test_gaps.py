@@ -112,7 +112,7 @@ def test_a_gap_names_its_reason(tmp_path, trained, what):  # noqa: F811
 def test_each_reason_is_said_once_with_the_runs_that_it_is_of(tmp_path, trained):  # noqa: F811
     study(tmp_path, "base", seeds=3).climb(train=True)
     opened = study(tmp_path, "lr-schedule", seeds=3)
-    first, second, third = opened.climb()[1].candidates
+    first, second, _third = opened.climb()[1].candidates
     reason = leave(opened, first.specs[1], "failed")
     finish_run(opened._job(first.specs[0], "train"), 0.6, 0.6)
     finish_run(opened._job(second.specs[0], "train"), 0.6, 0.6)

@@ -133,7 +133,7 @@ def test_report_path_is_the_published_one():
 
 def test_the_published_ladder_does_what_the_published_code_did():
     found = LADDERS["published"].path(base_config("report", "published"))
-    for (stage, variant), config in found.items():
+    for (_stage, variant), config in found.items():
         t = config.training
         assert (config.model.head_l2, config.data.filter, t.shear, t.stretch_copies, t.separate_twins) == (
             0.01,

@@ -136,7 +136,7 @@ def test_the_clock_is_told_from_the_histories(finished):
     told = reproduction.clock(study, rungs)
     fall = BASE[4]["val_loss"] - BASE[-1]["val_loss"]
     assert f"falls by {fall:.1f}" in told and f"by {0.9 * fall:.1f}" in told and "lowest at epoch 1." in told
-    ((history, marks),) = series.watched(study, rungs[0]).values()
+    ((_history, marks),) = series.watched(study, rungs[0]).values()
     assert {name: marks[name] for name in ("stop", "evaluated", "learning rate / 10")} == {
         "stop": None,
         "evaluated": 200,
@@ -153,7 +153,7 @@ def test_published_curves_lie_under_ours_in_figures_and_explorers(finished):
     published = series.published_curves(study, rungs[0])
     assert list(published["val_loss"]) == [row["val_loss"] for row in BASE]
     drawn = figures.captioned(
-        figures.learning_curves(series.histories(study, rungs), "source", published), "caption"
+        figures.learning_curves(series.histories(study, rungs[0]), "source", published), "caption"
     ).data
     assert (
         "published, validation" in drawn

@@ -59,7 +59,7 @@ def test_papermill_parameters_stay_in_their_cell(value):
     from papermill.translators import PythonTranslator
 
     code = PythonTranslator.codify({"out": value})
-    statements = [node for node in ast.parse(code).body]
+    statements = list(ast.parse(code).body)
     assert len(statements) == 1 and ast.literal_eval(statements[0].value) == value
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from lfwstudy import bench
+from lfwstudy.bench.summary import lines
 from lfwstudy.ladder import base_config, get_ladder
 from lfwstudy.network.cost import tower_cost
 from lfwstudy.report.table import Column, Interval, Table
@@ -63,7 +64,7 @@ def _bench(m: dict[str, Any]) -> str:
     ceilings = [
         f"matrix-product ceiling in {name}: {gflops:,.0f} GFLOP/s" for name, gflops in m["ceiling_gflops"].items()
     ]
-    return "\n".join(["```", f"{m['machine']}; convolutions in {m['precision']}", *ceilings, *bench.table(m), "```"])
+    return "\n".join(["```", f"{m['machine']}; convolutions in {m['precision']}", *ceilings, *lines(m), "```"])
 
 
 def accelerator() -> str:

@@ -7,7 +7,7 @@ from lfwstudy.ladder.report_ladder import CHECKPOINTS
 from lfwstudy.ladder.stage import Ladder, Stage, Variant
 
 # What the ladder arrives at if every stage is carried forward; the worth of each factor is what is lost without it. Small
-# images and 20 epochs until the last stage but one: the worth of a factor shows in minutes.
+# images and 20 epochs until the last stage but one show it in minutes.
 _CROP = {"data.crop": 144}
 _COMPACT = {
     **CHECKPOINTS,
@@ -106,92 +106,91 @@ _STAGES = (
     Stage(
         "base",
         "Compact network of 3x3 convolutions",
-        "Small kernels with batch-norm and the mean over the picture, in place of a dense layer that holds most of the "
-        "weights, learn from pictures of 48x48 pixels in two minutes what the report's network learns in many more. By "
-        "themselves they are no better: this is where the ladder starts.",
-        (Variant("compact", "six 3x3 convolutions with batch-norm, whole pictures at 48x48 pixels", _COMPACT),),
+        "Small kernels with batch-norm and global average pooling, instead of a dense layer that holds most of "
+        "the weights, reach the report's accuracy on 48x48 images in two minutes. They are no better yet: this is"
+        " where the ladder starts.",
+        (Variant("compact", "six 3x3 convolutions with batch-norm, whole images at 48x48 pixels", _COMPACT),),
     ),
     Stage(
         "crop",
         "Tight crop of the face",
-        "A third of each picture's side shows hair, clothes and background, which say little about who it is. The "
+        "A third of each image's side shows hair, clothes and background, which say little about identity. The "
         "central 144 of 250 pixels leave more of the input to the face.",
         (Variant("crop144", "central 144 of 250 pixels", _CROP),),
     ),
     Stage(
         "online-augmentation",
-        "Augmentation drawn anew in every epoch",
-        "Mirrored and slightly shifted, zoomed and turned pictures, new ones in every epoch, keep the network from "
-        "learning the training pictures by heart.",
+        "Augmentation drawn in every epoch",
+        "Mirroring, shifting, zooming and rotating images differently in every epoch keeps the network from "
+        "memorising the training images.",
         (Variant("light", "mirror, 4 % shift, 8 % zoom, 8 degrees, 15 % brightness", _ONLINE),),
     ),
     Stage(
         "contrast",
         "Contrast with the other people of the batch",
-        "The pairs name the people, so that every picture can be told from all other people of its batch, not from "
-        "one. LFW calls the use of names its unrestricted setting.",
+        "The pair files name the people, so each image can be contrasted with everybody else in its batch instead"
+        " of one stranger. LFW calls the use of names its unrestricted setting.",
         (Variant("contrast", "weight 1, temperature 0.1", _CONTRAST),),
     ),
     Stage(
         "people",
         "People instead of pairs",
-        "Of the pictures that the pairs name, a batch gets two of each of 64 people, one picture twice where there is one: "
-        "every picture has another of its person to be near to, and 63 people to be far from.",
-        (Variant("people", "two pictures of 64 people a batch", _PEOPLE),),
+        "Of the images listed in the pair files, a batch holds two of each of 64 people (the same one twice where"
+        " there is only one): each image has a match in the batch and 63 people to differ from.",
+        (Variant("people", "two images of 64 people a batch", _PEOPLE),),
     ),
     Stage(
         "optimiser",
-        "AdamW along a cosine",
-        "A learning rate that rises, then falls along a half cosine, lets the network settle; decoupled weight decay "
-        "takes the place of the L2 penalty.",
+        "AdamW with a cosine schedule",
+        "A learning rate that warms up, then falls along half a cosine, lets the network settle; decoupled weight"
+        " decay replaces the L2 penalty.",
         (Variant("adamw-cosine", "AdamW, two epochs of warm-up, half a cosine", _ADAMW),),
     ),
     Stage(
         "cosine-head",
         "Cosine similarity",
-        "The angle between two embeddings has nothing to learn by heart about single components; a line through it, "
-        "calibrated on validation, makes a probability.",
+        "The cosine of two embeddings has no weights to overfit to single components; a line through it, "
+        "calibrated on validation, gives a probability.",
         (Variant("cosine", "cosine instead of weighted |a - b|", _COSINE),),
     ),
     Stage(
         "erase",
         "Erased patches",
-        "With a random rectangle of every other picture blanked the network cannot rest on one part of the face.",
-        (Variant("erase", "half of the pictures", _ERASE),),
+        "With a random rectangle of every other image blanked, the network cannot rely on one part of the face.",
+        (Variant("erase", "half of the images", _ERASE),),
     ),
     Stage(
         "flip-average",
         "Mirror image averaged in",
-        "A face and its mirror image are of one person: the mean of their embeddings has less noise in it.",
+        "A face and its mirror image belong to one person: the mean of their embeddings is less noisy.",
         (Variant("flip-average", "mean of both embeddings", _FLIP),),
     ),
     Stage(
         "larger",
-        "Larger pictures, longer training",
-        "Twice as many pixels show more of a face than the network can learn by heart: it can then be trained for longer.",
+        "Larger images, longer training",
+        "With twice as many pixels the network memorises more slowly and can be trained for longer.",
         (Variant("larger", "64x64 pixels, 36 epochs", {"data.side": 64, "training.epochs": 36}),),
         seeds=5,
     ),
     Stage(
         "temperature",
         "A sharper contrast",
-        "Divided by a smaller temperature, the cosines that count are those of the people most alike: the ones that a "
-        "threshold gets wrong.",
+        "A smaller temperature puts the weight on the most similar strangers, the pairs that a threshold gets wrong.",
         (Variant("temperature", "temperature 0.05 instead of 0.1", {"training.temperature": 0.05}),),
         seeds=2,
     ),
     Stage(
         "detail",
         "More pixels behind a stride",
-        "A first convolution of 5x5 with stride 2 lets the network see pictures of 96x96 pixels with the arithmetic of 48x48: "
-        "finer detail in half of the time.",
+        "A first convolution of 5x5 with stride 2 takes images of 96x96 pixels at the cost of 48x48: finer detail"
+        " in half the time.",
         (Variant("detail", "96x96 pixels, first convolution 5x5 with stride 2", _DETAIL),),
         seeds=2,
     ),
     Stage(
         "minute",
         "One minute of training",
-        "The whole recipe needs no quarter of an hour to pass the report's best figure.",
+        "The recipe passes the report's best figure within a minute of training.",
         (
             Variant(
                 "minute",
@@ -205,10 +204,10 @@ _STAGES = (
     Stage(
         "leave-one-out",
         "Each factor left out",
-        "What a factor is worth depends on the others: the whole recipe on small pictures, and the recipe without each.",
+        "The worth of a factor depends on the others: the whole recipe on small images, and the recipe without each.",
         (
             Variant("whole", "the whole recipe, 48x48 pixels, 20 epochs", _WHOLE),
-            Variant("without-crop", "whole picture", _without(_CROP)),
+            Variant("without-crop", "whole image", _without(_CROP)),
             Variant(
                 "without-compact",
                 "the report's network, a quarter of its filters",
@@ -227,19 +226,19 @@ _STAGES = (
     ),
     Stage(
         "cohort",
-        "Less what is usual between strangers",
-        "Some faces look like many others. With the mean cosine of both pictures to the ten nearest of 512 pictures of "
-        "training people taken off their cosine, one threshold suits more pairs; the training stays as it is.",
-        (Variant("cohort", "a cohort of 512 pictures", _COHORT),),
+        "Cohort normalisation",
+        "Some faces resemble many others. Subtracting each image's mean cosine to its ten nearest among 512 "
+        "images of training people makes one threshold fit more pairs; training is unchanged.",
+        (Variant("cohort", "a cohort of 512 images", _COHORT),),
         carry=False,
         seeds=2,
     ),
     Stage(
         "shallow",
         "Parts of a face",
-        "In three blocks in place of four, the last features see half of a face's width, not all of it: parts, of which there are "
-        "more to learn from than faces. With half as much augmentation again and two pairs of pictures of each person in a batch, "
-        "of nobody who has one picture only, they go on getting better for longer.",
+        "With three blocks instead of four, the receptive field covers half a face: parts, of which there are "
+        "more to learn from. With half again as much augmentation and two pairs of images of each person in a "
+        "batch (people with one image are left out), training keeps improving for longer.",
         (
             Variant(
                 "shallow",
@@ -252,9 +251,9 @@ _STAGES = (
     ),
     Stage(
         "all-people",
-        "All pictures of the training people",
-        "The pairs name a third of the pictures of View 1's training people. People drawn from all of them (validation's "
-        "excepted) show each person in more ways, and there are more people.",
+        "All images of the training people",
+        "The pair files list a third of the images of View 1's training people. Drawing from all of them, except "
+        "validation's, adds people and shows each in more ways.",
         (
             Variant(
                 "all-people",
@@ -268,27 +267,27 @@ _STAGES = (
     Stage(
         "all-people-longer",
         "More people, longer training",
-        "So many people cannot be learned by heart soon: twice as many epochs, with stronger augmentation, go on paying.",
+        "So many people are not memorised soon: twice the epochs, with stronger augmentation, still pay.",
         (Variant("longer", "44 epochs, a quarter more augmentation, the cohort", _LONGER),),
         seeds=5,
     ),
     Stage(
         "all-people-larger",
-        "A wider network on larger pictures",
-        "With so many people the network no longer learns by heart what it is shown: it can have three times as many weights and "
-        "see nearly all pixels of the crop. A generalised mean lets it look at where a face is most telling.",
+        "A wider network on larger images",
+        "With so many people the network no longer memorises: it can have three times the weights and nearly all "
+        "pixels of the crop. A generalised mean lets it weight the most telling regions.",
         (Variant("larger", "128x128 pixels, two thirds more filters, generalised mean", _LARGER),),
         seeds=5,
     ),
     Stage(
         "all-people-shallow",
         "Parts of a face, all training people",
-        "What holds of the pictures that the pairs name holds of all: a network half as deep in what it sees of a face, varied "
-        "more, with four times the weight decay and twice as many batches, gets further with a fifth of the weights.",
+        "As with the listed pairs: a receptive field of half a face, more augmentation, four times the weight "
+        "decay and twice the batches get further with a fifth of the weights.",
         (
             Variant(
                 "shallow",
-                "three blocks, 5,632 batches of two pairs of 32 people, half as much augmentation again, weight decay "
+                "three blocks, 5,632 batches of two pairs of 32 people, half again as much augmentation, weight decay "
                 "0.2",
                 _SHALLOW,
             ),

@@ -1,14 +1,18 @@
-"""What of the report's claims holds? Each claim as a comparison of two variants, and what is measured here on it."""
+"""Which of the report's claims hold? Each claim as a comparison of two variants, and the verdict on it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from lfwstudy.config import TrainingConfig
+from lfwstudy.evaluation.intervals import Difference
 from lfwstudy.ladder import LADDERS, REPORT, base_config
+from lfwstudy.ladder.stage import Published
 
-# A gain below this is none: a point of test accuracy.
+# A smaller gain is no gain: one point of test accuracy.
 SMALLEST_GAIN = 0.01
-# Below so many seeds there is no verdict: the spread between seeds is then as good as unknown.
+# With fewer seeds there is no verdict: the spread between seeds is then practically unknown.
 FEWEST_SEEDS = 3
 
 
@@ -17,13 +21,12 @@ class Claim:
     """A statement of the report: `variant` against `incumbent` (stage, variant).
 
     expects: "better", "worse" or "no gain". column: the scores compared, at the best epoch unless the claim is about
-    which weights are evaluated. note: what else differs between the two. batchnorm: whether it is about batch-norm, or about
-    networks with it.
+    which weights are evaluated. note: other differences between the two. batchnorm: whether it involves batch-norm.
     """
 
     text: str
-    variant: tuple
-    incumbent: tuple
+    variant: tuple[str, str]
+    incumbent: tuple[str, str]
     expects: str
     column: str = "score_at_best"
     note: str = ""
@@ -111,7 +114,7 @@ CLAIMS = (
 )
 
 
-def verdict(claim, found):
+def verdict(claim: Claim, found: Difference) -> str:
     """supported, contradicted or inside the noise, from a corrected Difference; no verdict with too few seeds.
 
     That something brings no gain is supported where its interval ends below SMALLEST_GAIN.
@@ -126,78 +129,73 @@ def verdict(claim, found):
     return "supported" if found.word == wanted else "contradicted"
 
 
-def published(stage, variant):
+def published(stage: str, variant: str) -> Published | None:
     """What the report prints on a variant, None where it prints nothing."""
     return next((v.published for s in REPORT.stages for v in s.variants if (s.id, v.id) == (stage, variant)), None)
 
 
-def published_inconsistencies(tolerance=0.02):
+def published_inconsistencies(tolerance: float = 0.02) -> list[tuple[str, str, str]]:
     """The published rows that do not add up, as (stage, variant, what), computed from the figures.
 
-    A total that differs from epochs times seconds per epoch by more than `tolerance`, figures of another row, and an early end
-    sooner after the best epoch than the patience allows. (Where the best epoch is that of a checkpoint, the best of all may
-    have been before it.)
+    Found are totals that differ from epochs times seconds per epoch by more than `tolerance`, figures of another row, and
+    ends sooner after the best epoch than the patience allows.
     """
     rows = [(s.id, v.id, v.published) for s in REPORT.stages for v in s.variants if v.published]
     configured = LADDERS["published"].path(base_config("report", "published"))
     found = []
     for number, (stage, variant, p) in enumerate(rows):
-        training = configured[stage, variant].training
-        if p.note:
-            found.append((stage, variant, p.note))
-        if (
-            p.best_epoch
-            and p.best_epoch % training.checkpoint_period
-            and p.epochs < training.epochs
-            and p.epochs - p.best_epoch < training.patience
-        ):
-            found.append(
-                (
-                    stage,
-                    variant,
-                    f"ended early at epoch {p.epochs}, {p.epochs - p.best_epoch} after its best, with a "
-                    f"patience of {training.patience}",
-                )
-            )
-        if p.epochs and p.seconds_per_epoch and p.seconds_total:
-            product = p.epochs * p.seconds_per_epoch
-            if abs(product - p.seconds_total) > tolerance * p.seconds_total:
-                found.append(
-                    (
-                        stage,
-                        variant,
-                        f"{p.epochs} epochs of {p.seconds_per_epoch:.2f} s are {product:.0f} s, "
-                        f"the printed total is {p.seconds_total:.0f} s",
-                    )
-                )
-        for earlier_stage, earlier_variant, earlier in rows[:number]:
-            # One row that stands for two variants of ours is not printed twice.
-            if earlier is p or p.loss is None or earlier.loss != p.loss:
-                continue
-            same = "accuracy and loss" if earlier.accuracy == p.accuracy else "loss"
-            found.append((stage, variant, f"{same} ({p.loss:g}) also printed for {earlier_stage}: {earlier_variant}"))
+        whats = (p.note, _too_early(p, configured[stage, variant].training), _wrong_total(p, tolerance))
+        found += [(stage, variant, what) for what in (*whats, *_printed_before(p, rows[:number])) if what]
     return found
+
+
+def _too_early(p: Published, training: TrainingConfig) -> str:
+    if not (p.epochs and p.best_epoch and training.checkpoint_period and training.patience):
+        return ""
+    # Where the best epoch is a checkpoint's, a better epoch may have come before it.
+    waited = p.epochs - p.best_epoch
+    if p.best_epoch % training.checkpoint_period == 0 or p.epochs >= training.epochs or waited >= training.patience:
+        return ""
+    return f"ended early at epoch {p.epochs}, {waited} after its best, with a patience of {training.patience}"
+
+
+def _wrong_total(p: Published, tolerance: float) -> str:
+    if not (p.epochs and p.seconds_per_epoch and p.seconds_total):
+        return ""
+    product = p.epochs * p.seconds_per_epoch
+    if abs(product - p.seconds_total) <= tolerance * p.seconds_total:
+        return ""
+    each, total = f"{p.epochs} epochs of {p.seconds_per_epoch:.2f} s", f"the printed total is {p.seconds_total:.0f} s"
+    return f"{each} are {product:.0f} s, {total}"
+
+
+def _printed_before(p: Published, rows: Sequence[tuple[str, str, Published]]) -> list[str]:
+    return [
+        f"{'accuracy and loss' if other.accuracy == p.accuracy else 'loss'} ({p.loss:g}) also printed for {stage}: {variant}"
+        for stage, variant, other in rows
+        if other is not p and p.loss is not None and other.loss == p.loss  # one row may stand for two variants
+    ]
 
 
 @dataclass(frozen=True)
 class Replicates:
     """Published runs of one network: (stage, variant) and accuracy of each, their mean and standard deviation."""
 
-    runs: tuple
+    runs: tuple[tuple[tuple[str, str], float], ...]
     mean: float
     deviation: float
 
-    def include(self, claim):
+    def include(self, claim: Claim) -> bool:
         """Whether a Claim compares two of them."""
         return {claim.variant, claim.incumbent} <= {key for key, _ in self.runs}
 
 
-def replicates():
-    """The largest group of published runs whose networks the published code makes alike and trains on the same pairs.
+def replicates() -> Replicates:
+    """The largest group of published runs that trained the same network on the same pairs.
 
-    They differ in when training ended and in which epoch was evaluated; their spread is what chance alone does.
+    They differ in when training ended and which epoch was evaluated; their spread is chance.
     """
-    groups = {}
+    groups: dict[tuple, list[tuple[tuple[str, str], float]]] = {}
     for (stage, variant), config in LADDERS["published"].path(base_config("report", "published")).items():
         if p := published(stage, variant):
             learned = config.model, config.data, config.training.augmented_copies

@@ -19,7 +19,7 @@ TOLERANCE = 0.2
 
 @dataclass(frozen=True)
 class Reproduction:
-    """A run beside the published run of the same variant.
+    """A run compared with the published run of the same variant.
 
     farthest: the largest deviation of its total validation loss in the epochs compared, as a share of the published one, and
     at_epoch where; epochs, published_epochs: how many each ran.

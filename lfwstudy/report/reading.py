@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def learning(study: "Results", rung: "Rung") -> Text:
     """How far training accuracy ends above validation accuracy, by variant."""
-    rows = series.histories(study, [rung])
+    rows = series.histories(study, rung)
     if rows.empty:
         return Text("")
     last = rows.groupby(["variant", "run"], sort=False).last()

@@ -25,16 +25,10 @@ PAIRS_CAPTION = (
 )
 
 
-def histories(study: "Results", rungs: "Sequence[Rung]") -> pd.DataFrame:
-    """Histories of the runs of some stages, finished or not: rows of history.csv with stage, variant and run."""
-    frames = [
-        pd.DataFrame(rows).assign(stage=candidate.stage, variant=candidate.variant, run=spec.run)
-        for rung in rungs
-        for candidate in rung.candidates
-        for spec in candidate.specs
-        if (rows := study.store.history(spec.run))
-    ]
-    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
+def histories(study: "Results", rung: "Rung") -> pd.DataFrame:
+    """Histories of the runs of one stage, as `Results.histories` has those of all."""
+    found = study.histories()
+    return found[found["stage"] == rung.stage.id] if len(found) else found
 
 
 def published_rows(study: "Results", keys: Iterable[tuple[str, str]]) -> dict[tuple[str, str], list[dict[str, Any]]]:

@@ -54,13 +54,12 @@ def run_job(job: Job) -> int:
 
 def _run(job: Job) -> None:
     """Train or score. Raises StudyError, OSError and, where another process is at it, BlockingIOError."""
-    # Here, so that what the machine lacks of it is told as other failures are.
-    from lfwstudy.training.run import score_test_pairs, train
-
     config, folder = job.config, job.folder
     bank, pairs = prepare_bank(config.data, job.data_dir), load_pairs(config.data, job.data_dir)
     if config.identify(job.seed, job.precision, pairs.digest(bank)) != job.run:
         raise RunError("its data have changed since it was asked for")
+    # Here, so that what the machine lacks of it is told as other failures are.
+    from lfwstudy.training.run import score_test_pairs, train
 
     def begin() -> None:
         train(config, job.seed, job.precision, bank, pairs, folder, job.run, job.score_test, job.keep_weights)

@@ -5,7 +5,7 @@ import json
 import logging
 import zipfile
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
@@ -111,9 +111,8 @@ def load_resume(folder: Path, model: Any, training: TrainingConfig) -> Rows:
     path = resume_path(folder)
     if not path.exists():
         return []
-    variables = _state(model)
     try:
-        rows, values = _read_resume(path, variables)
+        rows, values = _read_resume(path, model)
         for epoch in needed_epochs(rows, training):
             if not weights_path(folder, epoch).exists():
                 raise ValueError(f"{weights_path(folder, epoch).name} is missing")
@@ -122,7 +121,7 @@ def load_resume(folder: Path, model: Any, training: TrainingConfig) -> Rows:
             raise
         aside = set_aside_content(folder)
         raise DamageError(f"{path}: unusable resume state ({one_line(error)}), set aside as {aside.name}") from error
-    for variable, value in zip(variables, values):
+    for variable, value in zip(_state(model), values):
         variable.assign(value)
     return rows
 
@@ -143,10 +142,11 @@ def forget_another_run(folder: Path, identity: dict[str, Any]) -> None:
         )
 
 
-def _read_resume(path: Path, variables: Sequence[Any]) -> tuple[Rows, list[np.ndarray]]:
+def _read_resume(path: Path, model: Any) -> tuple[Rows, list[np.ndarray]]:
     check_zip(path)  # else a damaged header may request any amount of memory
     with np.load(path, allow_pickle=False) as content:
         rows = json.loads(content["rows"].tobytes())
+        variables = _state(model)
         values = [content[f"variable_{number}"] for number in range(len(variables))]
     if any(value.shape != tuple(variable.shape) for variable, value in zip(variables, values)):
         raise ValueError("it is of another network")

@@ -17,7 +17,7 @@ Worker = Mapping[str, Any]  # as Dask's scheduler describes it
 
 def memory_of(config: RunConfig) -> int:
     """Bytes of memory to set aside on a worker for a run, with all of LFW's images."""
-    return training_memory(config.model, config.data.side, config.training.batch_size, pictures=IMAGES)
+    return training_memory(config.model, config.data.side, config.training.batch_size, images=IMAGES)
 
 
 def need_on(job: Job, worker: Worker) -> Amounts | None:

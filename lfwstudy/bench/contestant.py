@@ -1,0 +1,221 @@
+"""A contestant's process: `python -m lfwstudy.bench.contestant NAME JOB.json BEGAN`.
+
+It compiles, then trains a round for each line it reads and answers with the seconds of a step, and with everything else it
+measured when its input ends.
+"""
+
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lfwstudy.bench import BATCH, CEILING, OURS, PLAIN, STEPS, STEPS_QUEUED
+from lfwstudy.config import PRECISIONS, RunConfig
+from lfwstudy.data.bank import ImageBank
+from lfwstudy.data.cache import cache_folder
+from lfwstudy.data.prepare import prepare_bank
+from lfwstudy.data.protocols import load_pairs
+from lfwstudy.network.cost import matrix_product_gflops, multiply_adds
+from lfwstudy.network.operations import keras, operations
+from lfwstudy.network.siamese import build_siamese, build_tower
+from lfwstudy.system.backend import device_name, keep_compiled
+from lfwstudy.system.files import replacing
+from lfwstudy.system.machine import cpu_name, peak_memory_mb
+from lfwstudy.training.batches import gather_sets, training_batches
+from lfwstudy.training.checkpoints import begin_weights, weights_path
+from lfwstudy.training.scorer import Scorer
+from lfwstudy.training.trainer import build_trainer
+
+Sets = dict[str, Any]
+# Trains so many steps with a clock; measures the rest.
+Contest = tuple[Callable[["StepClock", int], Any], Callable[[], dict[str, Any]]]
+
+
+def main(name: str, job: str, began: float) -> None:
+    """Measure as contestant `name`; `began` is when the process was started, in seconds since the epoch."""
+    asked = json.loads(Path(job).read_text(encoding="utf-8"))
+    config, precision = RunConfig.from_dict(asked["config"]), asked["precision"]
+    if name == CEILING:
+        measure_peak(precision)
+        return
+    keep_compiled(cache_folder() / "compiled")
+    if name != OURS and keras.backend.backend() == "tensorflow":
+        from lfwstudy.network import tensorflow_ops
+
+        tensorflow_ops.FOURIER_PAYS = float("inf")  # the others have Keras' own convolutions
+    keras.utils.set_random_seed(0)
+    images, sets = gather_sets(prepare_bank(config.data), load_pairs(config.data))
+    steps = (STEPS_QUEUED if on_gpu() else STEPS) + 1  # the first one's end starts the clock
+    left, right, label = (np.resize(values, steps * BATCH) for values in sets["train"])  # no partial batch
+    sets["train"] = left, right, label
+    run, finish = (
+        ours(config, images, sets, precision) if name == OURS else theirs(config, images, sets, precision, name)
+    )
+    clock = StepClock()
+    run(clock, 1)
+    tell(first_step_seconds=clock.first_began - began)
+    for _ in sys.stdin:
+        run(clock, steps)
+        tell(step_seconds=(clock.last - clock.first) / (steps - 1))
+    tell(peak_memory_mb=peak_memory_mb(), **finish())
+
+
+def measure_peak(precision: str) -> None:
+    """Tell the peak matrix rate in each precision, and again in `precision` for each line read."""
+    large = {"size": 8192, "queued": 20} if on_gpu() else {}
+    tell(gflops={p: round(matrix_product_gflops(p, **large), 1) for p in PRECISIONS}, device=device_name())
+    for _ in sys.stdin:
+        tell(gflops=matrix_product_gflops(precision, **large))
+
+
+def ours(config: RunConfig, images: ImageBank, sets: Sets, precision: str) -> Contest:
+    """The study's own training step."""
+    trainer = build_trainer(config, images, precision, 0)
+    batches = training_batches(config, sets["train"], images, 0)
+
+    def run(clock: StepClock, steps: int) -> None:
+        trainer.fit(batches, steps_per_epoch=steps, verbose=0, shuffle=False, callbacks=[clock])
+
+    def finish() -> dict[str, Any]:
+        scorer = Scorer(trainer, sets)
+        if on_gpu():
+            scorer.scores("test")  # compiles every shape of a batch; on a CPU one shape's compilation is short
+        scorer.warm_up()
+        scoring = seconds(lambda: scorer.scores("test")) / len(sets["test"][2])
+        gather, times = gathering(trainer, {name: values[:BATCH] for name, values in batches[0][0].items()})
+        gather()
+        return {
+            "step_gflop": 6 * 2 * BATCH * multiply_adds(trainer.siamese) / 1e9,
+            "score_seconds_per_pair": scoring,
+            "images_seconds": min(seconds(gather) for _ in range(5)) / times,
+            "device": device_name(),
+            "backend": keras.backend.backend(),
+            **checkpoint_seconds(trainer.siamese),
+        }
+
+    return run, finish
+
+
+def theirs(config: RunConfig, images: ImageBank, sets: Sets, precision: str, name: str) -> Contest:
+    """A Keras `fit` on float arrays: of our network, or of the published study's."""
+    left, right, label = sets["train"]
+    arrays = [_floats(images, rows) for rows in (left, right)]
+    targets = label.astype(np.float32)[:, None]
+    plain = name == PLAIN
+    model = plain_siamese(config, images.side) if plain else build_siamese(config.model, images.side, precision)
+    optimizer, compiled = keras.optimizers.Adam(0.001), operations().jit_compile
+    model.compile(optimizer=optimizer, loss="binary_crossentropy", metrics=["accuracy"], jit_compile=compiled)
+
+    def run(clock: StepClock, steps: int) -> None:
+        given = [a[: steps * BATCH] for a in arrays]
+        model.fit(given, targets[: steps * BATCH], batch_size=BATCH, verbose=0, shuffle=False, callbacks=[clock])
+
+    def finish() -> dict[str, Any]:
+        given = [_floats(images, rows[:192]) for rows in sets["test"][:2]]
+        model.predict([a[:BATCH] for a in given], batch_size=BATCH, verbose=0)
+        scoring = seconds(lambda: model.predict(given, batch_size=BATCH, verbose=0))
+        return {"score_seconds_per_pair": scoring / len(given[0])}
+
+    return run, finish
+
+
+def plain_siamese(config: RunConfig, side: int) -> "keras.Model":
+    """The network as the published study calls it: one tower, called twice, in float32."""
+    tower = build_tower(config.model, side, "float32")
+    left, right = keras.Input((side, side, 1)), keras.Input((side, side, 1))
+    distance = keras.ops.absolute(tower(left) - tower(right))
+    return keras.Model([left, right], keras.layers.Dense(1, activation="sigmoid")(distance))
+
+
+def gathering(trainer: Any, inputs: dict[str, Any]) -> tuple[Callable[[], Any], int]:
+    """A function that gathers, scales and augments a batch's images as the training step does, and waits for them; and how
+    many times it does so: once on TensorFlow, often on JAX, whose images stay on the device."""
+
+    class Images(keras.Model):
+        def __init__(self) -> None:
+            super().__init__()
+            self.bank = trainer.bank
+
+        def call(self, inputs: dict[str, Any]) -> Any:
+            return keras.ops.concatenate([trainer.varied(inputs, side) for side in ("left", "right")], axis=0)
+
+    model = Images()
+    if keras.backend.backend() == "jax":
+        import jax
+
+        model(inputs)  # builds it
+        gather = jax.jit(lambda bank, inputs: model.stateless_call([], [bank], inputs)[0])
+        given, bank = jax.device_put(inputs), trainer.bank.value
+        return lambda: jax.block_until_ready([gather(bank, given) for _ in range(STEPS_QUEUED)]), STEPS_QUEUED
+    model.compile(jit_compile=operations().jit_compile)
+    return lambda: model.predict_on_batch(inputs), 1
+
+
+def checkpoint_seconds(siamese: Any) -> dict[str, float]:
+    """How long keeping the weights blocks training, until the file is durable, and how long writing as many raw bytes takes."""
+    blocked, durable, raw = [], [], []
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for _ in range(3):
+            began = time.perf_counter()
+            file = begin_weights(folder, siamese, 1)
+            blocked.append(time.perf_counter() - began)
+            file.result()
+            durable.append(time.perf_counter() - began)
+            content = os.urandom(1 << 20) * (weights_path(folder, 1).stat().st_size >> 20)
+            began = time.perf_counter()
+            with replacing(folder / "raw") as temporary:
+                temporary.write_bytes(content)
+            raw.append(time.perf_counter() - began)
+    measured = {"checkpoint_seconds": blocked, "checkpoint_file_seconds": durable, "plain_write_seconds": raw}
+    return {name: min(values) for name, values in measured.items()}
+
+
+class StepClock(keras.callbacks.Callback):
+    """Notes when the first step begins, and when its result and the last one's are there."""
+
+    async_safe = True  # otherwise Keras waits for every step
+    first_began = first = last = 0.0
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        self.first_began = 0.0
+
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        self.first_began = self.first_began or time.time()
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        if batch in (0, self.params["steps"] - 1):
+            float(logs["loss"])
+            self.last = time.perf_counter()
+            self.first = self.last if batch == 0 else self.first
+
+
+def on_gpu() -> bool:
+    """Whether this process computes on an accelerator."""
+    return device_name() != cpu_name()
+
+
+def seconds(call: Callable[[], Any]) -> float:
+    """How long a call takes."""
+    began = time.perf_counter()
+    call()
+    return time.perf_counter() - began
+
+
+def tell(**measured: Any) -> None:
+    """Answer with a line of JSON."""
+    print(json.dumps(measured), flush=True)
+
+
+def _floats(images: ImageBank, rows: np.ndarray) -> np.ndarray:
+    return images.images[rows].astype(np.float32)[..., None] / 255
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2], float(sys.argv[3]))
