@@ -189,7 +189,7 @@ def test_slider_moves_the_threshold_at_once_and_nothing_jumps(page):
     waits = []
     slider.focus()
     for _ in range(12):
-        waits.append(
+        waits.append(  # noqa: PERF401
             slider.evaluate("""slider => new Promise(done => {
             const place = slider.closest('.lfw-explorer'), from = performance.now();
             const watcher = new MutationObserver(() => {

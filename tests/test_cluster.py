@@ -685,7 +685,7 @@ def test_whole_study_on_a_local_cluster_equals_the_one_without(tmp_path):
             [
                 sys.executable,
                 "-m",
-                "lfwstudy.cli",
+                "lfwstudy",
                 "run",
                 "--profile",
                 "tiny",

@@ -198,7 +198,7 @@ def command(faces, out, *arguments, before=()):
             *before,
             sys.executable,
             "-m",
-            "lfwstudy.cli",
+            "lfwstudy",
             "run",
             "--dataset",
             "lfw-a",
@@ -225,7 +225,7 @@ def test_a_killed_variant_shows_as_a_gap_and_the_rest_goes_on(faces, tmp_path):
         [
             sys.executable,
             "-m",
-            "lfwstudy.cli",
+            "lfwstudy",
             "run",
             "--dataset",
             "lfw-a",

@@ -41,7 +41,7 @@ def command(faces, out, stages):
     return [
         sys.executable,
         "-m",
-        "lfwstudy.cli",
+        "lfwstudy",
         "run",
         "--dataset",
         "lfw-a",

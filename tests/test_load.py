@@ -196,7 +196,7 @@ def test_a_hundred_seeds_do_not_make_their_parents_grow(tmp_path, stand_in):
     command = [
         sys.executable,
         "-m",
-        "lfwstudy.cli",
+        "lfwstudy",
         "run",
         "--profile",
         "speck",

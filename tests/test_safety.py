@@ -189,7 +189,7 @@ def test_hostile_names_go_through_a_whole_study_and_do_nothing(tmp_path):
         [
             sys.executable,
             "-m",
-            "lfwstudy.cli",
+            "lfwstudy",
             "run",
             "--dataset",
             "lfw-a",

@@ -324,16 +324,16 @@ def test_a_bare_papermill_is_told_at_the_first_cell(tmp_path, name, options, tol
 # -- Keras ------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("backend", ["theano", "torch", "numpy", "openvino", "cntk", "x" * 200, "TensorFlow"])
+@pytest.mark.parametrize("name", ["theano", "torch", "numpy", "openvino", "cntk", "x" * 200, "TensorFlow"])
 @pytest.mark.parametrize("place", ["file", "variable"])
-def test_a_backend_that_cannot_train_is_named_with_where_it_is_set(tmp_path, monkeypatch, backend, place):
+def test_a_backend_that_cannot_train_is_named_with_where_it_is_set(tmp_path, monkeypatch, name, place):
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     if place == "file":
         monkeypatch.delenv("KERAS_BACKEND", raising=False)
-        (tmp_path / "keras.json").write_text(json.dumps({"backend": backend}))
+        (tmp_path / "keras.json").write_text(json.dumps({"backend": name}))
     else:
-        monkeypatch.setenv("KERAS_BACKEND", backend)
-    with pytest.raises(ConfigError, match=f"{backend[:70]}.*KERAS_BACKEND=tensorflow.*{tmp_path}/keras.json") as caught:
+        monkeypatch.setenv("KERAS_BACKEND", name)
+    with pytest.raises(ConfigError, match=f"{name[:70]}.*KERAS_BACKEND=tensorflow.*{tmp_path}/keras.json") as caught:
         backend.keras_backend()
     assert len(str(caught.value)) < 300 + len(str(tmp_path)) * 2
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lfwstudy.report.table import Beside, Column, Interval, Table
+from lfwstudy.report.table import Column, Compared, Interval, Table
 
 TABLE = Table(
     [
@@ -20,7 +20,7 @@ TABLE = Table(
             "variant": "a|b",
             "accuracy": Interval(0.8125, 0.8, np.float64(0.83), (0.81, 0.815)),
             "gain": -0.0125,
-            "epochs": Beside(1200, None),
+            "epochs": Compared(1200, None),
             "memory": 1234.56,
             "time": 185,
             "p": 0.0004,

@@ -9,7 +9,6 @@ from lfwstudy.report import measured
 from lfwstudy.system.files import cell
 from lfwstudy.system.text import percent, signed_points
 from lfwstudy.widgets import run_browser as runs
-from tools import readme_blocks
 
 
 @pytest.mark.parametrize(
@@ -50,7 +49,6 @@ def test_a_mean_reads_the_same_from_every_source(seeds):
             shares = [min(right + seed * seed, pairs) / pairs for seed in range(seeds)]
             rows = [{"test_accuracy": cell(share)} for share in shares]
             told = {
-                readme_blocks._mean(rows, "test_accuracy", 100),
                 percent(sum(shares) / seeds),
                 percent(np.mean(shares)),
                 percent(math.fsum(reversed(shares)) / seeds),

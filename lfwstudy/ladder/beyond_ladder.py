@@ -106,9 +106,8 @@ _STAGES = (
     Stage(
         "base",
         "Compact network of 3x3 convolutions",
-        "Small kernels with batch-norm and global average pooling, instead of a dense layer that holds most of "
-        "the weights, reach the report's accuracy on 48x48 images in two minutes. They are no better yet: this is"
-        " where the ladder starts.",
+        "Small kernels with batch-norm and global average pooling, instead of a dense layer that holds most of the "
+        "weights, learn as much from 48x48 images in a fraction of the time. No better yet: here the ladder starts.",
         (Variant("compact", "six 3x3 convolutions with batch-norm, whole images at 48x48 pixels", _COMPACT),),
     ),
     Stage(
@@ -128,8 +127,8 @@ _STAGES = (
     Stage(
         "contrast",
         "Contrast with the other people of the batch",
-        "The pair files name the people, so each image can be contrasted with everybody else in its batch instead"
-        " of one stranger. LFW calls the use of names its unrestricted setting.",
+        "The pair files name the people, so each image can be contrasted with everybody else in its batch instead "
+        "of one stranger. LFW calls the use of names its unrestricted setting.",
         (Variant("contrast", "weight 1, temperature 0.1", _CONTRAST),),
     ),
     Stage(

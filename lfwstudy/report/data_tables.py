@@ -77,7 +77,10 @@ def audit_table(study: "Study", audits: Audits) -> Table:
         }
         for name, a in audits.items()
     ]
-    caption = f"What training and validation share. Used here: {study.settings.split}. Baseline in percent."
+    caption = (
+        "What training and validation share. A validation pair is touched where one of its people is in training. Used here: "
+        f"{study.settings.split}. Baseline in percent."
+    )
     return Table(columns, rows, caption, source_line(study), "Under View 2 there is no split to choose.")
 
 

@@ -12,7 +12,7 @@ from lfwstudy.report.measured import (
     mean_of,
     nothing_finished,
 )
-from lfwstudy.report.table import Beside, Column, Table
+from lfwstudy.report.table import Column, Compared, Table
 from lfwstudy.report.wording import IMAGE_CLASSES, SETTINGS, plain, source_line
 
 if TYPE_CHECKING:
@@ -109,8 +109,8 @@ def effort(study: "Results", rungs: "Sequence[Rung]") -> Table:
                 {
                     "stage": rung.stage.id,
                     "variant": candidate.variant,
-                    "seconds per epoch": Beside(p and p.seconds_per_epoch, epoch) if published else epoch,
-                    "training time": Beside(p and p.seconds_total, total) if published else total,
+                    "seconds per epoch": Compared(p and p.seconds_per_epoch, epoch) if published else epoch,
+                    "training time": Compared(p and p.seconds_total, total) if published else total,
                     "to the best epoch": mean_of(results, "seconds_to_best"),
                     "peak memory": mean_of(results, "peak_memory_mb"),
                     "parameters": results[0]["parameters"],
@@ -118,8 +118,8 @@ def effort(study: "Results", rungs: "Sequence[Rung]") -> Table:
             )
     if not rows:
         return Table.nothing(nothing_finished(rungs))
-    beside = " Published (LFW-a, the report's GPU) | measured." if published else ""
-    caption = f"Training time without start-up and compilation, and peak memory of the training process.{beside}"
+    also = " Published (LFW-a, the report's GPU) | measured." if published else ""
+    caption = f"Training time without start-up and compilation, and peak memory of the training process.{also}"
     return Table(columns, rows, caption, source_line(study))
 
 
@@ -155,9 +155,9 @@ def _accuracy_row(study: "Results", rung: "Rung", candidate: "Candidate", p: "Pu
     means: dict[str, Any] = {name: mean_of(results, name) for name in ("test_loss", "epochs_run", "best_epoch")}
     if LADDERS[study.settings.ladder].has_path():
         means = {
-            "test_loss": Beside(p and p.loss, means["test_loss"]),
-            "epochs_run": Beside(p and p.epochs, means["epochs_run"]),
-            "best_epoch": Beside(p and p.best_epoch, means["best_epoch"]),
+            "test_loss": Compared(p and p.loss, means["test_loss"]),
+            "epochs_run": Compared(p and p.epochs, means["epochs_run"]),
+            "best_epoch": Compared(p and p.best_epoch, means["best_epoch"]),
         }
     return {
         "stage": rung.stage.id,

@@ -7,7 +7,7 @@ import numpy as np
 
 from lfwstudy.ladder import LADDERS, PROFILES
 from lfwstudy.ladder import reproduction as published
-from lfwstudy.report.table import Beside, Column, Table
+from lfwstudy.report.table import Column, Compared, Table
 from lfwstudy.report.wording import Text, is_demo, source_line
 from lfwstudy.training.decisions import diverged, should_stop
 
@@ -104,16 +104,16 @@ def _row(key: tuple[str, str], history: Rows, finished: bool) -> dict[str, Any] 
     if not theirs or not history or (compared is None and not finished):
         return None
 
-    def beside(name: str, epoch: int) -> Beside:
-        return Beside(*(rows[epoch - 1][name] if epoch <= len(rows) else None for rows in (theirs, history)))
+    def beside(name: str, epoch: int) -> Compared:
+        return Compared(*(rows[epoch - 1][name] if epoch <= len(rows) else None for rows in (theirs, history)))
 
     return {
         "stage": key[0],
         "variant": key[1],
         **{f"loss at {epoch}": beside("val_loss", epoch) for epoch in published.LOSS_EPOCHS},
         **{f"accuracy at {epoch}": beside("accuracy", epoch) for epoch in published.ACCURACY_EPOCHS},
-        "accuracy at the end": Beside(theirs[-1]["accuracy"], history[-1]["accuracy"]),
-        "epochs": Beside(len(theirs), len(history)),
+        "accuracy at the end": Compared(theirs[-1]["accuracy"], history[-1]["accuracy"]),
+        "epochs": Compared(len(theirs), len(history)),
         "farthest apart": f"{100 * compared.farthest:.0f} % at {compared.at_epoch}" if compared else "",
         "reproduced": "not finished" if not finished else "yes" if compared and compared.reproduced else "no",
     }

@@ -36,7 +36,7 @@ class Interval:
 
 
 @dataclass(frozen=True)
-class Beside:
+class Compared:
     """A cell of a published figure and the measured one, either of which may be missing."""
 
     published: Any
@@ -69,7 +69,7 @@ class Column:
 
     def show(self, value: Any) -> str:
         """A cell as text: words as they are, nothing for None, figures as the column's kind has them."""
-        if isinstance(value, Beside):
+        if isinstance(value, Compared):
             return f"{self.show(value.published) or '–'} | {self.show(value.measured) or '–'}"
         if isinstance(value, Interval):
             shown = f"{self.show(value.value)} [{self.show(value.low)}, {self.show(value.high)}]"
@@ -80,7 +80,7 @@ class Column:
 
     def parts(self, value: Any) -> dict[str, Any]:
         """A cell as cells of a frame, by column name: intervals and pairs of figures in columns of their own."""
-        if isinstance(value, Beside):
+        if isinstance(value, Compared):
             cells = {"published": value.published, "measured": value.measured}
             return {f"{self.name} ({source})": figure for source, figure in cells.items()}
         if isinstance(value, Interval):
@@ -101,7 +101,7 @@ class Table:
     ----------
     columns : sequence of Column
     rows : sequence of dict
-        Cells by column name: numbers, words (shown as they are in every kind of column), `Interval`, `Beside`, or None.
+        Cells by column name: numbers, words (shown as they are in every kind of column), `Interval`, `Compared`, or None.
     caption : str
         What was measured on what; words between backticks are code, here and in cells.
     source : str

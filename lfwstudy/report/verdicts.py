@@ -154,10 +154,10 @@ def _claim_row(study: "Results", claim: Claim, candidates: Candidates, d: Differ
         for key in (claim.variant, claim.incumbent)
         if key in candidates
     )
-    published = [claims.published(*key) for key in (claim.variant, claim.incumbent)]
+    printed = [p.accuracy for key in (claim.variant, claim.incumbent) if (p := claims.published(*key))]
     return {
         "the report's claim": claim.text,
-        "published": published[0].accuracy - published[1].accuracy if all(published) else "no figure",
+        "published": printed[0] - printed[1] if len(printed) == 2 else "no figure",
         "here [95 %]": Interval(d.difference, d.low, d.high) if d else "not run",
         "verdict": claims.verdict(claim, d) if d and not untested else "no verdict",
         "why": "The published code inserts no batch-norm layer there: its networks do not test this claim."
@@ -191,7 +191,9 @@ def _why(claim: Claim, found: Difference | None) -> str:
 
 def _slowdown(study: "Results", candidates: Candidates) -> dict[str, str]:
     keys = (("batchnorm", "before-activation"), ("early-stopping", "patience5"))
-    printed = [p.seconds_total / p.epochs for key in keys if (p := claims.published(*key))]
+    printed = [
+        p.seconds_total / p.epochs for key in keys if (p := claims.published(*key)) and p.seconds_total and p.epochs
+    ]
     found = [finished_results(study, candidates[key]) if key in candidates else [] for key in keys]
     slow, fast = (mean_of(results, "seconds_per_epoch") for results in found)
     return {

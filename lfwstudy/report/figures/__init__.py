@@ -4,7 +4,7 @@ Nothing here trains, saves or reads a study. `source` is the line at the foot th
 """
 
 from lfwstudy.report.figures.curves import learning_curves, small_multiples, watched
-from lfwstudy.report.figures.data import augmented, images_per_person, split_sides
+from lfwstudy.report.figures.data import augmented, images_per_person, split_overlap
 from lfwstudy.report.figures.faces import batch, gallery, image_uri, montage
 from lfwstudy.report.figures.ladder import accuracy_against_time, effort, ladder
 from lfwstudy.report.figures.scores import histograms, roc
@@ -30,7 +30,7 @@ __all__ = [
     "montage",
     "roc",
     "small_multiples",
-    "split_sides",
+    "split_overlap",
     "use_inline_style",
     "watched",
 ]

@@ -36,7 +36,7 @@ _WATCHED = (
     ("head_penalty", WRONG, "--", "penalty of the last unit"),
     ("val_cross_entropy", MEASURED, "-.", "validation cross-entropy"),
 )
-_MARKS = {"stop": ("0.2", "-"), "evaluated": (VALIDATION, ":"), "learning rate / 10": ("0.5", "--")}
+_MARKS = {"stop": ("black", "-"), "evaluated": (VALIDATION, ":"), "learning rate / 10": ("0.5", "--")}
 
 
 @styled()
@@ -117,8 +117,8 @@ def watched(runs: Mapping[str, tuple[pd.DataFrame, Mapping[str, Any]]], source: 
             values = history[column].where(history[column] > 0) if column in history else np.nan * history["epoch"]
             losses.plot(history["epoch"], values, color=color, linestyle=dash, linewidth=1.4)
         kept = history[history["epoch"].isin(marks["checkpoints"])]
-        losses.plot(kept["epoch"], kept[marks["monitor"]], "o", color="0.2", markersize=3, markerfacecolor="none")
-        rates.plot(history["epoch"], history["learning_rate"], color="0.2", linewidth=1.2, drawstyle="steps-mid")
+        losses.plot(kept["epoch"], kept[marks["monitor"]], "o", color="black", markersize=3, markerfacecolor="none")
+        rates.plot(history["epoch"], history["learning_rate"], color="black", linewidth=1.2, drawstyle="steps-mid")
         for name, (color, dash) in _MARKS.items():
             if marks[name]:
                 losses.axvline(marks[name], color=color, linestyle=dash, linewidth=1)
@@ -130,7 +130,9 @@ def watched(runs: Mapping[str, tuple[pd.DataFrame, Mapping[str, Any]]], source: 
         plain_numbers(axis.yaxis)
     handles = [Line2D([], [], color=color, linestyle=dash, label=name) for _, color, dash, name in _WATCHED]
     handles.append(
-        Line2D([], [], color="0.2", marker="o", markersize=3, markerfacecolor="none", linestyle="", label="checkpoint")
+        Line2D(
+            [], [], color="black", marker="o", markersize=3, markerfacecolor="none", linestyle="", label="checkpoint"
+        )
     )
     handles += [
         Line2D([], [], color=color, linestyle=dash, linewidth=1, label=name)

@@ -34,7 +34,7 @@ def images_per_person(counts: np.ndarray, source: str) -> Figure:
 
 
 @styled()
-def split_sides(audits: Mapping[str, Mapping[str, int]], source: str) -> Figure:
+def split_overlap(audits: Mapping[str, Mapping[str, int]], source: str) -> Figure:
     """People, images and pairs of validation that training shares, by split. audits: of `splits.audit`, by name."""
     figure = new_figure(0.55 * len(audits) + 1.0)
     axes = figure.subplots(1, 3, sharey=True)

@@ -44,7 +44,7 @@ def histograms(scores: pd.DataFrame, source: str, columns: int = 4) -> Figure:
             legend=False,
             ax=axis,
         )
-        axis.axvline(0.5, color="0.3", linewidth=0.8, linestyle=":")
+        axis.axvline(0.5, color="black", linewidth=0.8, linestyle=":")
         axis.set_title(str(title).replace(": ", "\n"), fontsize=8)
         axis.set(xlabel="", ylabel="", xlim=(0, 1))
     for axis in axes.flat[len(groups) :]:
