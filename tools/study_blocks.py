@@ -40,9 +40,9 @@ ACCURACY, _SUMMARY = "test accuracy [95 %]", "test accuracy, % [95 %]"
 
 def summary() -> str:
     """The README's few rows: the report's best network, the same one trained here, and the best beyond it."""
-    rows = [
-        _summary_row("the report's best, as published", "LFW-a, pairs only", "View 1", published(*REPORT_BEST).accuracy)
-    ]
+    best = published(*REPORT_BEST)
+    assert best is not None
+    rows = [_summary_row("the report's best, as published", "LFW-a, pairs only", "View 1", best.accuracy)]
     for study in ladders(REPORT):
         same = [c for c in tested(study) if (c.stage, c.variant) == REPORT_BEST]
         rows += [_measured_row(f"the same network, `--ladder {study.settings.ladder}`", study, c) for c in same]
