@@ -117,7 +117,9 @@ def test_only_temporary_files_of_ours_are_swept(tmp_path):
 def test_content_is_on_the_disk_before_it_takes_its_name(tmp_path, monkeypatch):
     """A machine that stops leaves the old file or the new one, also where its file system writes names before contents."""
     done, fsync, replace = [], os.fsync, os.replace
-    monkeypatch.setattr(os, "fsync", lambda file: done.append(("flushed", os.fstat(file.fileno()).st_size)) or fsync(file))
+    monkeypatch.setattr(
+        os, "fsync", lambda file: done.append(("flushed", os.fstat(file.fileno()).st_size)) or fsync(file)
+    )
     monkeypatch.setattr(os, "replace", lambda *paths: done.append("renamed") or replace(*paths))
     write_text(tmp_path / "file", "five\n")
     assert done == [("flushed", 5), "renamed"]
