@@ -179,7 +179,7 @@ def test_what_depends_on_a_run_given_up_is_trained_from_the_choice_without_it(tm
         "run",
         lambda jobs, *others: {
             **finish([job for job in jobs if job.run != stopping]),
-            **{j["run"]: "failed" for j in jobs if j["run"] == stopping},
+            **{job.run: "failed" for job in jobs if job.run == stopping},
         },
     )
     assert opened.train_all() == {stopping: "failed"}
@@ -498,7 +498,7 @@ def test_a_stage_that_is_only_shown_trains_and_asks_for_nothing(tmp_path, traine
     assert opened.stages() == ["base"]
     opened.ask(["early-stopping"])
     assert not opened.stage("early-stopping", train=False).complete() and len(done) == 1
-    (opened.store.folder(done[0]["run"]) / "result.json").unlink()
+    (opened.store.folder(done[0].run) / "result.json").unlink()
     assert "stage base is not finished" in opened.stage("early-stopping", train=False).failures["early-stopping"]
     assert len(done) == 1 and opened.stage("early-stopping").complete()
 
