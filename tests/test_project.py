@@ -55,7 +55,7 @@ def test_parameters_stand_after_the_title_as_typed_commented_literals(path):
         assert "  # " in line
 
 
-def test_no_pictures_arrays_or_models_are_tracked():
+def test_no_images_arrays_or_models_are_tracked_but_the_known():
     if not (ROOT / ".git").exists():
         pytest.skip("not a git checkout")
     tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
