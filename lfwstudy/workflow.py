@@ -46,7 +46,7 @@ def run(study: Study) -> int:
         if warning := precision_warning(study.precision):
             _say(f"warning: {warning}")
         study.set_aside_damaged(_say)
-        before = {place: run for place, run in study.recorded.items() if study.store.is_finished(run)}
+        before = study.filed
         study.ask(s.stage_ids())
         if study.seeds() > s.seeds:
             _say(f"this study has {study.seeds()} seeds already; every stage asked for is brought to as many")

@@ -578,3 +578,18 @@ def test_runs_of_another_version_of_the_settings_keep_their_rows(tmp_path, train
     (opened.out / "results.csv").write_text(text)
     opened.write_results()
     assert (opened.out / "results.csv").read_text() == text
+
+
+def test_stages_that_another_process_added_stay_recorded(tmp_path):
+    def opened(*stages):
+        study = Study(Settings(out=str(tmp_path), profile="tiny", precision="float32"))
+        study.ask(stages)
+        return study
+
+    first = opened("base")
+    first.record_runs()
+    opened("base", "early-stopping").record_runs()
+    first.record.entry["runs"] = []  # as if its own had changed since
+    first.record_runs()
+    found = read_json(tmp_path / "study.json")["combinations"][0]["runs"]
+    assert {row["stage"] for row in found} == {"base", "early-stopping"} and len(found) == len(set(map(str, found)))

@@ -133,7 +133,7 @@ class Climb:
     @property
     def recorded(self) -> dict[Place, str]:
         """The run at each place of the ladder, as study.json has it; results.csv, where an earlier version wrote the folder."""
-        return self._filed if self.record.runs is None else self.record.runs
+        return self.filed if self.record.runs is None else self.record.runs
 
     def is_complete(self, rungs: Sequence[Rung]) -> bool:
         """Whether every stage asked for is reached and every run of it is finished."""
@@ -157,7 +157,8 @@ class Climb:
         return best.score(results)
 
     @cached_property
-    def _filed(self) -> dict[Place, str]:
+    def filed(self) -> dict[Place, str]:
+        """The run at each place of the ladder as results.csv has it; none where it cannot be read."""
         with suppress(FileNotFoundError, ValueError, KeyError, TypeError, csv.Error):
             return {
                 Place(r["stage"], r["variant"], int(r["seed"]), int(r["fold"]) if r["fold"] else None): r["run"]

@@ -61,7 +61,7 @@ class Results(Climb):
                         row
                         for row in ladder.filed_rows()
                         if _key(row) not in have
-                        and re.fullmatch("[0-9a-f]{16}", row["run"])
+                        and re.fullmatch("[0-9a-f]{16}", row["run"] or "")
                         and self.store.is_finished(row["run"])
                     ]
         return rows

@@ -238,12 +238,14 @@ class Study(Results):
         return failures
 
     def record_runs(self) -> None:
-        """Write to study.json which run stands where in this ladder, as far as no open choice can change it."""
+        """Write to study.json which run stands where in this ladder; later stages' are those of the present incumbent."""
+        stages = self.stages()
         specs = [*self.certain(), *(spec for rung in self.climb() for spec in rung.specs())]
         runs = [{**place._asdict(), "run": run} for place, run in {s.place: s.run for s in specs if s.run}.items()]
         if runs != self.record.entry.get("runs"):
             with self.record.change() as entry:
-                entry["runs"] = runs
+                # Another process may have added stages meanwhile: theirs stay.
+                entry["runs"] = runs + [row for row in entry.get("runs", []) if row["stage"] not in stages]
 
     def write_results(self) -> None:
         """Write results.csv with the rows of every combination of the study."""

@@ -72,7 +72,7 @@ def training_batches(
     ----------
     train : the training set's pairs
     drawable : int32, shape (n,)
-        Rows of the images that may be drawn, see `drawable_rows`.
+        Rows of the images that may be drawn, see `drawable_rows`; needed where people are drawn.
 
     Raises
     ------
@@ -80,7 +80,8 @@ def training_batches(
         Where too few people have enough images to be drawn.
     """
     training, people = config.training, people_of(images)
-    if drawable is not None:
+    if training.drawn_people:
+        assert drawable is not None
         return _drawn_batches(training, people, images.side, seed, drawable)
     inputs, targets = with_copies(training, train, images.side, seed)
 
