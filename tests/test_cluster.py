@@ -391,6 +391,7 @@ def test_worker_killed_in_training_costs_at_most_one_resume_period(machines, tmp
     assert not list(root.glob(".cluster-*"))
 
 
+@pytest.mark.long
 def test_process_that_hangs_is_ended_and_tried_again(machines, tmp_path):
     machines.start_worker("a")
     root, trace = tmp_path / "runs", tmp_path / "trace"
@@ -492,6 +493,7 @@ def foreign(tmp_path):
     }
 
 
+@pytest.mark.long
 def test_workers_with_another_package_are_named_and_get_no_run(machines, foreign, tmp_path):
     workers = [machines.start_worker(number, **environment) for number, environment in enumerate(foreign.values())]
     until(lambda: all("Registered to" in (tmp_path / f"worker-{n}.log").read_text() for n in range(len(workers))))

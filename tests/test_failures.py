@@ -176,6 +176,7 @@ def notebook(folder, name, *cells):
     )
 
 
+@pytest.mark.long
 def test_a_kernel_that_dies_leaves_a_gap_that_says_so(faces, tmp_path, monkeypatch):
     study = study_of(faces, tmp_path / "out")
     found = [pages.Page(stem, stem, stem, f"{stem}.ipynb", {}) for stem in ("dies", "lives", "fails")]

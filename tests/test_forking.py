@@ -68,6 +68,7 @@ def test_a_forked_training_that_fails_says_why(faces, tmp_path):
         process.train_in_process(replace(job, run="0" * 16))
 
 
+@pytest.mark.long
 def test_forked_trainings_side_by_side_and_one_that_is_killed(faces, tmp_path):
     jobs = [job_of(faces, tmp_path / str(number)) for number in range(4)]
     for number, job in enumerate(jobs):
@@ -106,6 +107,7 @@ train_in_process(Job.read(sys.argv[1]))
 """
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "who, number, told",
     [

@@ -61,6 +61,7 @@ def test_resuming_in_a_precision_that_is_only_emulated_here_is_warned_of(process
     assert precision.precision_warning("bfloat16") is None and precision.precision_warning("float32") is None
 
 
+@pytest.mark.long
 def test_a_gpu_that_the_backend_does_not_see_does_not_count(processor, monkeypatch):
     processor("avx2")
     monkeypatch.setattr(precision, "_has_device_file", lambda: True)

@@ -90,8 +90,15 @@ def test_a_study_speaks_to_no_other_machine(out):
 
 
 @pytest.mark.browser
-@pytest.mark.parametrize("width", [1400, 390])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(
+    "width, scheme",
+    [
+        (1400, "light"),
+        pytest.param(1400, "dark", marks=pytest.mark.long),
+        pytest.param(390, "light", marks=pytest.mark.long),
+        (390, "dark"),
+    ],
+)
 def test_report_reads_on_every_screen_without_a_serious_accessibility_finding(out, chromium, width, scheme):
     page = chromium.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
     asked = []
@@ -116,6 +123,7 @@ def test_everything_made_from_demo_faces_says_so(out):
     assert "claims is drawn from demo faces" in page
 
 
+@pytest.mark.long
 def test_finished_study_only_renders(out):
     before = {p: p.stat().st_mtime_ns for p in (out / "runs").rglob("*")}
     done = lfwstudy(*STUDY, "--out", out)
@@ -222,7 +230,10 @@ def test_bare_papermill_runs_one_stage(tmp_path):
     assert len(read_csv(tmp_path / "here" / "results.csv")) == 1
 
 
-@pytest.mark.parametrize("notebook", ["00_data", "01_stage", "02_report", "03_explore"])
+@pytest.mark.parametrize(
+    "notebook",
+    ["01_stage", *(pytest.param(name, marks=pytest.mark.long) for name in ("00_data", "02_report", "03_explore"))],
+)
 def test_papermill_explains_every_parameter(notebook):
     done = subprocess.run(
         [sys.executable, "-m", "papermill", "--help-notebook", str(NOTEBOOKS / f"{notebook}.ipynb")],
@@ -255,6 +266,7 @@ def test_second_study_in_the_same_folder_is_turned_away_and_changes_nothing(out,
         assert {path: path.stat().st_ctime_ns for path in out.rglob("*")} == before
 
 
+@pytest.mark.long
 def test_missing_notebook_shows_as_a_gap(out):
     study = open_study(out)[0]
     (out / "notebooks" / "01_stage-base.ipynb").rename(out / "hidden.ipynb")
