@@ -14,6 +14,7 @@ from lfwstudy.cli import main
 from lfwstudy.data.bank import load_bank
 from lfwstudy.data.prepare import prepare_bank
 from lfwstudy.data.protocols import load_pairs
+from lfwstudy.runs.damage import problem_of
 from lfwstudy.runs.job import Job
 from lfwstudy.runs.store import Store
 from lfwstudy.study.settings import Settings
@@ -126,7 +127,7 @@ def test_jax_trains_without_tensorflow_and_its_run_counts(tiny, tmp_path, change
     on_such_a_machine("runs.training_process", "sys.argv[1]", tmp_path / "job.json")
     assert read_json(folder / "result.json")["backend"] == "jax"
     # The id does not name the backend: a finished run brought from elsewhere counts.
-    assert Store(tmp_path / "runs").is_finished(run) and Store(tmp_path / "runs").set_aside_if_damaged(run) is None
+    assert Store(tmp_path / "runs").is_finished(run) and problem_of(Store(tmp_path / "runs"), run) is None
     rows = read_csv(folder / "history.csv")
     assert len(rows) == 3 and np.isfinite([float(row["val_loss"]) for row in rows]).all()
 

@@ -1,5 +1,7 @@
 """Runs on many machines: real schedulers and workers on loopback, most with stand-ins for the trainings."""
 
+import asyncio
+import errno
 import os
 import re
 import shutil
@@ -14,23 +16,26 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from lfwstudy.config import RunConfig
 from lfwstudy.data.prepare import prepare_bank
 from lfwstudy.data.protocols import load_pairs
+from lfwstudy.data.registry import DATASETS
 from lfwstudy.errors import ConfigError, RunError
 from lfwstudy.network.cost import least_memory
 from lfwstudy.runs import dispatch
 from lfwstudy.runs.cluster import versions
+from lfwstudy.runs.failure import Failure
 from lfwstudy.runs.job import Job
 from lfwstudy.runs.store import Store
 from lfwstudy.system.files import read_csv
 from tools.stand_in import RESUME_EPOCHS, jobs
 
 dask = pytest.importorskip("dask", reason="--cluster needs the package distributed")
-from lfwstudy.runs.cluster import client, needs, scheduler, worker, workers  # noqa: E402
+from lfwstudy.runs.cluster import client, handout, needs, scheduler, worker, workers  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[1]
 GIB = 2**30
@@ -156,15 +161,57 @@ def test_code_that_changed_after_the_worker_was_asked_sets_the_machine_aside(tmp
     assert failure.kind == "machine" and "instead of 0.0.1" in failure.message
 
 
+def unseen(token):
+    return asyncio.run(versions.unseen(token))
+
+
+def test_a_folder_that_cannot_be_listed_is_a_reason_and_no_silence(tmp_path, monkeypatch):
+    def refuse(path):
+        raise PermissionError(errno.EACCES, "Permission denied", path)
+
+    monkeypatch.setattr(os, "listdir", refuse)
+    told = unseen((str(tmp_path / "runs" / ".cluster-none"), "none"))
+    assert "does not see" in told
+    (tmp_path / "runs").mkdir()
+    told = unseen((str(tmp_path / "runs" / ".cluster-none"), "none"))
+    assert told == f"it cannot read the study's folder {tmp_path} (Permission denied)"
+
+
+def test_a_worker_that_waits_for_the_studys_folder_does_its_other_work(tmp_path, monkeypatch):
+    monkeypatch.setattr(versions, "TOKEN_SECONDS", 0.3)
+    ended = []
+
+    async def work():
+        await asyncio.sleep(0.1)
+        ended.append("work")
+
+    async def wait():
+        await versions.unseen((str(tmp_path / ".cluster-none"), "none"))
+        ended.append("wait")
+
+    async def both():
+        await asyncio.gather(wait(), work())
+
+    asyncio.run(both())
+    assert ended == ["work", "wait"]
+
+
+def test_a_second_study_in_the_folder_leaves_the_first_ones_token(tmp_path):
+    (tmp_path / ".cluster-left").write_text("by a study that was killed")
+    with versions.token_file(tmp_path) as first, versions.token_file(tmp_path) as second:
+        assert unseen(first) == unseen(second) == "" and len(list(tmp_path.glob(".cluster-*"))) == 2
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_folder_that_a_worker_does_not_share_is_named_with_what_to_do(tmp_path, monkeypatch):
     monkeypatch.setattr(versions, "TOKEN_SECONDS", 0.3)
     with versions.token_file(tmp_path / "study" / "runs") as (path, content):
-        assert versions.unseen((path, content)) == ""
+        assert unseen((path, content)) == ""
         for token in ((path, "another study's"), (path.replace("study", "elsewhere"), content)):
-            told = versions.unseen(token)
+            told = unseen(token)
             assert "it does not see the study's folder" in told and "give --out a folder that all workers share" in told
         monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK)
-        assert versions.unseen((path, content)) == f"it cannot write to the study's folder {tmp_path / 'study'}"
+        assert unseen((path, content)) == f"it cannot write to the study's folder {tmp_path / 'study'}"
 
 
 def test_data_that_are_not_on_a_worker_are_named(tmp_path, monkeypatch):
@@ -176,6 +223,36 @@ def test_data_that_are_not_on_a_worker_are_named(tmp_path, monkeypatch):
         RunError, match=r"no images and pairs with the study's digest are at /nowhere or at \$LFWSTUDY_DATA"
     ):
         worker.find_data(missing)
+
+
+@pytest.mark.parametrize("cached", [False, True])
+def test_images_that_a_worker_has_downloaded_are_used_and_none_are_downloaded(tmp_path, monkeypatch, cached):
+    """Where the study's own data folder is there, and may not be read."""
+    monkeypatch.setattr(worker, "_DATA", {})
+    monkeypatch.delenv("LFWSTUDY_DATA", raising=False)
+    monkeypatch.setenv("LFWSTUDY_CACHE", str(tmp_path))
+    config = RunConfig().change({"data.dataset": "lfw-a"})
+    if cached:
+        (tmp_path / "downloads").mkdir()
+        (tmp_path / "downloads" / DATASETS["lfw-a"].archive).touch()
+
+    class Pairs:
+        def digest(self, bank):
+            return bank
+
+    def prepare(data, folder):
+        if folder:
+            raise PermissionError(errno.EACCES, "Permission denied", folder)
+        return "0" * 64
+
+    monkeypatch.setattr(worker, "load_pairs", lambda *_: Pairs())
+    monkeypatch.setattr(worker, "prepare_bank", prepare)
+    (job,) = jobs(tmp_path / "runs", 1, config=config, data_digest="0" * 64, data_dir=str(tmp_path))
+    if cached:
+        assert worker.find_data(job) == ""
+    else:
+        with pytest.raises(RunError, match="or in the cache there .*Permission denied"):
+            worker.find_data(job)
 
 
 def test_missing_package_says_what_to_install(monkeypatch):
@@ -553,11 +630,109 @@ def test_a_worker_that_ends_when_asked_is_asked_again_and_told_of():
 def test_a_worker_set_aside_is_asked_again_once_it_was_mended_and_restarted():
     known = workers.Workers(("path", "content"))
     known.present = {"tcp://a:1": {**described(), "local_directory": "one"}}
-    known.set_aside("tcp://a:1", "No space left on device")
+    known.set_aside(("tcp://a:1", "one"), "No space left on device")
     assert known.usable() == {} and known.hopeless()
     known.present["tcp://a:1"]["local_directory"] = "two"
     known._known["tcp://a:1", "two"] = workers.Known("a-machine", "")
     assert list(known.usable()) == ["tcp://a:1"] and not known.hopeless()
+
+
+def test_what_a_lost_scheduler_says_late_of_a_worker_is_not_heard(monkeypatch):
+    known, asked = workers.Workers(("path", "content")), []
+    monkeypatch.setattr(workers.scheduler, "workers_of", lambda client: {"tcp://a:1": {"local_directory": "one"}})
+
+    class Lost:
+        loop = SimpleNamespace(add_callback=lambda ask, *more: asked.append(ask(*more)))
+
+        async def run(self, *_, **__):
+            raise OSError("connection closed")
+
+    known.look(Lost())
+    known.forget()
+    known.look(Lost())
+    asyncio.run(asked[0])
+    known.hear()
+    assert known._known == {("tcp://a:1", "one"): workers.Known()} and not known.trouble
+    asyncio.run(asked[1])
+    known.hear()
+    assert not known._known
+
+
+class Ended:
+    """A task's future that has ended."""
+
+    status = "finished"
+
+    def __init__(self, failure):
+        self.failure = failure
+
+    def result(self, timeout):
+        return self.failure
+
+    def add_done_callback(self, call):
+        call(self)
+
+    def cancel(self):
+        pass
+
+
+def study_on(root, failures, count=3):
+    """The bookkeeping of a study of one run, on workers whose attempts end in failures, one after the other."""
+    study = handout.Handout(jobs(root, 1), "tcp://s:1", workers.Workers(("path", "content")), None)
+    study.client = SimpleNamespace(submit=lambda *_, **__: Ended(failures.pop(0)))
+    for number in range(count):
+        address = f"tcp://w{number}:1"
+        study.workers.present[address] = {**described(), "local_directory": "one"}
+        study.workers._known[address, "one"] = workers.Known(f"host-{number}", "")
+    return study
+
+
+def test_a_run_whose_folder_cannot_be_written_fails_alone(tmp_path):
+    refused = [Failure.of(PermissionError(errno.EACCES, "Permission denied")) for _ in range(3)]
+    study = study_on(tmp_path / "runs", refused)
+    while study.waiting:
+        study._place()
+        study._listen()
+    assert len(study.failures) == 1 and "Permission denied" in study.failures[f"{0:016x}"] and not refused
+    assert len(study.workers.usable()) == 3 and study.workers.aside() == {}
+
+
+def test_a_worker_where_no_run_succeeds_is_set_aside_and_no_attempt_counted(tmp_path):
+    study = study_on(tmp_path / "runs", [Failure.of(ModuleNotFoundError("No module named 'h5py'"))])
+    study._place()
+    study._listen()
+    assert len(study.workers.usable()) == 2 and not study.attempts and len(study.waiting) == 1
+
+
+def test_a_worker_that_was_replaced_meanwhile_is_named_by_its_machine_and_the_new_one_kept(tmp_path):
+    study = study_on(tmp_path / "runs", [Failure("disk", "No space left on device")], 1)
+    study._place()
+    study.workers.present["tcp://w0:1"]["local_directory"] = "two"
+    study.workers._known["tcp://w0:1", "two"] = workers.Known("host-0", "")
+    study._listen()
+    assert study.workers.aside() == {"tcp://w0:1": "No space left on device (on host-0)"}
+    assert list(study.workers.usable()) == ["tcp://w0:1"]
+
+
+def test_a_lost_worker_is_named_by_its_machine(tmp_path, monkeypatch):
+    monkeypatch.setattr(handout, "LOSSES", 1)
+    study = study_on(tmp_path / "runs", [None], 1)
+    study._place()
+    study.workers.present = {}
+    study._forget_lost_workers()
+    assert "the last host-0 " in study.failures[f"{0:016x}"]
+
+
+def test_what_is_shown_of_a_cluster_ends_no_training(tmp_path, monkeypatch):
+    study = study_on(tmp_path / "runs", [None], 1)
+    study._place()
+    monkeypatch.setattr(study.workers, "look", lambda client: None)
+    monkeypatch.setattr(study.store, "history", lambda run: [{"epoch": 1, "loss": 0.5}])
+    study._look()
+    assert study.epochs[f"{0:016x}"] == 1 and (tmp_path / "cluster.txt").exists()
+    (tmp_path / "cluster.txt").unlink()
+    (tmp_path / "cluster.txt").mkdir()  # nothing can be written there
+    study._look()
 
 
 def most_at_once(root, value):

@@ -17,13 +17,15 @@ import pytest
 from lfwstudy import workflow
 from lfwstudy.errors import ConfigError, DataError
 from lfwstudy.report import notebooks, pages
-from lfwstudy.runs import training_process
+from lfwstudy.runs import local, training_process
 from lfwstudy.runs.failure import Failure, TrainingError
 from lfwstudy.runs.process import train_in_process
 from lfwstudy.runs.store import Store
 from lfwstudy.study.settings import Settings
 from lfwstudy.study.study import Study
 from lfwstudy.system.files import locked, read_csv
+from tests.support.failures import content
+from tools.stand_in import jobs
 
 
 @pytest.fixture
@@ -104,7 +106,9 @@ def test_what_ended_a_training_stays_in_its_folder(faces, tmp_path):
     [
         (MemoryError("x"), "memory"),
         (OSError(errno.ENOSPC, "No space left on device"), "disk"),
-        (OSError(errno.EMFILE, "Too many open files"), "machine"),
+        (OSError(errno.EMFILE, "Too many open files"), "system"),
+        (PermissionError(errno.EACCES, "Permission denied"), "system"),
+        (ImportError("cannot import name 'x'"), "system"),
         (ModuleNotFoundError("No module named 'h5py'"), "machine"),
         (DataError("no images"), "data"),
         (ConfigError("no such setting"), "input"),
@@ -125,11 +129,38 @@ def test_a_bug_is_recorded_and_keeps_its_traceback(faces, tmp_path, monkeypatch,
     assert Failure.read(job.folder) == Failure("crash", "KeyError: 'none'")
 
 
-def test_another_process_at_the_run_is_said_and_its_folder_left_alone(faces, tmp_path):
-    job = replace(job_of(study_of(faces, tmp_path / "out")), patience=0)
+def test_another_process_at_the_run_is_said_and_its_folder_left_alone(tmp_path):
+    job = replace(jobs(tmp_path / "runs", 1)[0], patience=0)
+    job.folder.mkdir(parents=True)
+    for name in ("job.json", "log.txt", "failure.json"):
+        (job.folder / name).write_text("the other's")
+    before = content(job.folder)
     with locked(job.folder / ".lock"), pytest.raises(TrainingError, match="another process trains it") as error:
         train_in_process(job)
-    assert error.value.failure.kind == "busy" and Failure.read(job.folder) is None
+    assert error.value.failure.kind == "busy" and content(job.folder) == {".lock": b"", **before}
+
+
+def test_a_process_that_ends_before_it_trains_says_its_last_words(tmp_path):
+    (job,) = jobs(tmp_path / "runs", 1, program="no_such_program")
+    with pytest.raises(TrainingError, match="failed with status 1: .*No module named no_such_program; log: "):
+        train_in_process(job)
+    assert Failure.read(job.folder).kind == "crash"
+
+
+def test_memory_is_suspected_where_the_kernel_may_have_killed_alone(tmp_path):
+    told = {number: Failure.of_status(-number, tmp_path).message for number in (signal.SIGKILL, signal.SIGABRT)}
+    assert "out of memory?" in told[signal.SIGKILL] and told[signal.SIGABRT] == "its process was ended by signal 6"
+
+
+@pytest.mark.parametrize("failure", [OSError(errno.ESTALE, "Stale file handle"), PermissionError(errno.EACCES, "no")])
+def test_a_history_that_cannot_be_read_now_ends_no_training(tmp_path, monkeypatch, failure):
+    (job,) = jobs(tmp_path / "runs", 1)
+    job.folder.mkdir(parents=True)
+    (job.folder / "history.csv").write_text("epoch,loss\n1,0.5\n")  # without the column that is shown
+    assert "epoch 1 of at most 4;" in local.progress([job], time.monotonic() - 1)
+    (job.folder / "job.json").touch()
+    monkeypatch.setattr(Store, "history", lambda *_: (_ for _ in ()).throw(failure))
+    assert "epoch 0 of at most 4;" in local.progress([job], time.monotonic() - 1)
 
 
 LIMITED = """

@@ -1,5 +1,6 @@
 """Trainings forked from a warm server are those of processes started anew."""
 
+import errno
 import os
 import re
 import signal
@@ -232,7 +233,7 @@ def test_where_the_server_cannot_import_the_trainings_own_log_says_why(faces, tm
     job = job_of(faces, tmp_path / "out")
     with pytest.raises(TrainingError, match="requires the h5py module") as error:
         process.train_in_process(job)
-    assert error.value.failure.kind == "machine" and "h5py" in (job.folder / "log.txt").read_text()
+    assert error.value.failure.kind == "system" and "h5py" in (job.folder / "log.txt").read_text()
 
 
 @pytest.mark.parametrize("change", [{"threads": 0}, {"program": "lfwstudy.bench"}, {"gpu": "0"}])
@@ -240,6 +241,16 @@ def test_what_is_not_a_small_training_of_this_machine_starts_anew(faces, tmp_pat
     job = job_of(faces, tmp_path / "out")
     assert forked.pays(job) and not forked.pays(replace(job, **change))
     monkeypatch.setenv("KERAS_BACKEND", "jax")
+    assert not forked.pays(job)
+
+
+def test_nothing_is_forked_where_the_system_forbids_waiting_by_descriptor(faces, tmp_path, monkeypatch):
+    job = job_of(faces, tmp_path / "out")
+
+    def forbidden(pid):
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr(os, "pidfd_open", forbidden)
     assert not forked.pays(job)
 
 

@@ -25,6 +25,7 @@ from lfwstudy.data.images import decode
 from lfwstudy.data.pair_csv import from_csv
 from lfwstudy.data.pairs import read_people, read_view1, read_view2
 from lfwstudy.errors import StudyError
+from lfwstudy.runs.damage import problem_of
 from lfwstudy.runs.store import FILES, Store
 from lfwstudy.study.study import open_study
 from lfwstudy.verify.photos import load_photo
@@ -68,14 +69,14 @@ def read_from_file(read, name):
 
 
 def read_run(name):
-    """A damaged run is set aside, whatever the damage: nothing at all is raised."""
+    """A damaged run is told from a whole one, whatever the damage: nothing at all is raised."""
 
     def call(content):
         with tempfile.TemporaryDirectory() as folder:
             run = run_files(folder)
             (run / name).write_bytes(content)
             store = Store(folder)
-            if store.set_aside_if_damaged(run.name) is None:
+            if problem_of(store, run.name) is None:
                 store.result(run.name), store.history(run.name), store.scores(run.name, "val"), store.record(run.name)
 
     return call

@@ -1,4 +1,5 @@
 import shutil
+import subprocess
 
 import numpy as np
 import pytest
@@ -10,6 +11,8 @@ from lfwstudy.errors import DataError
 from lfwstudy.evaluation import metrics
 from lfwstudy.ladder import base_config
 from lfwstudy.network.siamese import build_siamese
+from lfwstudy.runs import store
+from lfwstudy.runs.damage import problem_of
 from lfwstudy.runs.store import Store
 from lfwstudy.system.files import read_csv, read_json
 from lfwstudy.training import recorder, run
@@ -17,6 +20,7 @@ from lfwstudy.training.batches import cohort_rows, drawable_rows, gather_sets
 from lfwstudy.training.checkpoints import weights_path
 from lfwstudy.training.run import score_test_pairs, train
 from lfwstudy.verify.network import load_model
+from tests.support.runs import run_files
 from tests.support.trained import BEYOND, numbers
 
 
@@ -28,7 +32,7 @@ def test_a_run_is_four_files_and_the_network(finished):
         "result.json",
         "model.keras",
     }
-    assert Store(finished.parent).set_aside_if_damaged("run") is None
+    assert problem_of(Store(finished.parent), "run") is None
 
 
 def test_result_agrees_with_predictions_and_history(finished, data):
@@ -125,11 +129,40 @@ def test_a_view1_network_is_refused_on_view2_pairs(finished, tiny, data, tmp_pat
 
 def test_damaged_runs_are_set_aside(finished, tmp_path):
     for file, text in (("result.json", '{"run":'), ("history.csv", "epoch\n1\n"), ("predictions.csv", "set\n")):
-        shutil.copytree(finished, tmp_path / "run")
-        (tmp_path / "run" / file).write_text(text)
-        problem = Store(tmp_path).set_aside_if_damaged("run")
-        assert "damaged" in problem and not (tmp_path / "run").exists()
-    assert len(list(tmp_path.glob("run.damaged-*"))) == 3
+        shutil.copytree(finished, tmp_path / "runs" / "run")
+        (tmp_path / "runs" / "run" / file).write_text(text)
+        (problem,) = Store(tmp_path / "runs").set_aside_damaged()
+        assert "damaged" in problem and not (tmp_path / "runs" / "run").exists()
+    assert len(list(tmp_path.glob("runs/run.damaged-*"))) == 3
+
+
+class Killed:
+    returncode = -9
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_many_runs_are_checked_whatever_the_current_folder_holds_and_becomes_of_the_helpers(
+    tmp_path, monkeypatch, killed
+):
+    (tmp_path / "runs").mkdir()
+    whole = run_files(tmp_path / "runs")
+    for name in ("copy", "other"):  # whose files name another run
+        shutil.copytree(whole, whole.with_name(name))
+    (tmp_path / "socket.py").write_text("raise SystemExit('imported')")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(store, "_FEW", 1)
+    monkeypatch.setattr(store, "cores", lambda: 2)
+    started = []
+    run_process = subprocess.run
+
+    def start(*arguments, **named):
+        started.append(Killed if killed else run_process(*arguments, **named))
+        return started[-1]
+
+    monkeypatch.setattr(subprocess, "run", start)
+    told = list(Store("runs").set_aside_damaged())
+    assert [line.split()[1] for line in told] == ["copy", "other"] and whole.exists()
+    assert [process.returncode for process in started] == [-9 if killed else 0] * 2
 
 
 def melted(weights, rate, steps, l2):

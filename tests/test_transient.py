@@ -21,6 +21,7 @@ from lfwstudy.data.bank import ImageBank, load_bank
 from lfwstudy.data.prepare import prepare_bank
 from lfwstudy.errors import DamageError, DataError
 from lfwstudy.report import pages
+from lfwstudy.runs.damage import problem_of
 from lfwstudy.runs.store import FILES, Store
 from lfwstudy.study import study as study_module
 from lfwstudy.study.settings import Settings
@@ -34,20 +35,21 @@ from tests.support.runs import run_files
 @failures
 @pytest.mark.parametrize("name", [*FILES, "model.keras"])
 def test_a_finished_run_that_cannot_be_read_now_stays(tmp_path, monkeypatch, name, failure):
-    run, store = run_files(tmp_path), Store(tmp_path)
+    (tmp_path / "runs").mkdir()
+    run, store = run_files(tmp_path / "runs"), Store(tmp_path / "runs")
     with zipfile.ZipFile(run / "model.keras", "w") as archive:
         archive.writestr("a", "b")
     before = content(tmp_path)
     with monkeypatch.context() as patch, pytest.raises(type(failure)):
         cannot_open(patch, name, failure)
-        store.set_aside_if_damaged(run.name)
-    assert content(tmp_path) == before and store.set_aside_if_damaged(run.name) is None
+        list(store.set_aside_damaged())
+    assert content(tmp_path) == before and not list(store.set_aside_damaged())
 
 
 def test_a_process_with_too_many_open_files_sets_no_run_aside(tmp_path):
     run = run_files(tmp_path)
     with no_more_files(), pytest.raises(OSError, match="Too many open files"):
-        Store(tmp_path).set_aside_if_damaged(run.name)
+        problem_of(Store(tmp_path), run.name)
     assert [path.name for path in tmp_path.iterdir()] == [run.name]
 
 

@@ -1,7 +1,9 @@
 """Is a finished run what it claims to be? Its files read in full and compared with each other."""
 
+import json
 import math
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -83,3 +85,9 @@ def _is_whole(model: Path) -> bool:
             raise
         return False
     return True
+
+
+if __name__ == "__main__":  # for a store of many runs: the folder is the argument, the runs come in
+    from lfwstudy.runs.store import Store
+
+    print(json.dumps([problem_of(Store(sys.argv[1]), run) for run in json.load(sys.stdin)]))

@@ -15,8 +15,8 @@ from lfwstudy.errors import ConfigError, RunError, StudyError, one_line
 from lfwstudy.system.files import read_json, write_json
 
 # crash: a bug; signal: ended from outside; stalled: ended because it did nothing; busy: another process trains the run;
-# cluster: lost between machines.
-Kind = Literal["memory", "disk", "machine", "data", "input", "busy", "signal", "stalled", "cluster", "crash"]
+# cluster: lost between machines; machine: no run succeeds there; system: it refused this once, say a file's permission.
+Kind = Literal["memory", "disk", "machine", "system", "data", "input", "busy", "signal", "stalled", "cluster", "crash"]
 NAME = "failure.json"
 # Exit status of a training that found another process at its run: that run's folder is not its own to write to.
 BUSY = os.EX_TEMPFAIL
@@ -48,8 +48,11 @@ class Failure:
         if isinstance(error, OSError):
             # HDF5's message of several lines hides what the system said.
             what = os.strerror(error.errno) if error.errno else type(error).__name__
-            return cls("disk" if error.errno in _DISK else "machine", f"{what}: {text[:300]}")
-        return cls("machine" if isinstance(error, ImportError) else "crash", f"{type(error).__name__}: {text[:300]}")
+            return cls("disk" if error.errno in _DISK else "system", f"{what}: {text[:300]}")
+        kind: Kind = "system" if isinstance(error, ImportError) else "crash"
+        if isinstance(error, ModuleNotFoundError):
+            kind = "machine"
+        return cls(kind, f"{type(error).__name__}: {text[:300]}")
 
     @classmethod
     def of_status(cls, status: int, folder: Path) -> Failure:
@@ -59,11 +62,11 @@ class Failure:
         if found := cls.read(folder):
             return found
         if status < 0:
-            memory = " (out of memory?)" if -status in (signal.SIGKILL, signal.SIGABRT) else ""
+            memory = " (out of memory?)" if -status == signal.SIGKILL else ""
             return cls("signal", f"its process was ended by signal {-status}{memory}")
         if shutil.disk_usage(folder).free < _FULL_BYTES:
             return cls("disk", os.strerror(errno.ENOSPC))
-        return cls("crash", f"its process failed with status {status}")
+        return cls("crash", f"its process failed with status {status}{_last_words(folder)}")
 
     @classmethod
     def read(cls, folder: Path) -> Failure | None:
@@ -87,3 +90,12 @@ class TrainingError(RunError):
     def __init__(self, failure: Failure, told: str = "") -> None:
         super().__init__(told or failure.message)
         self.failure = failure
+
+
+def _last_words(folder: Path) -> str:
+    """The last line of a run's log, to be shown."""
+    with suppress(OSError), open(folder / "log.txt", "rb") as log:
+        if lines := log.read()[-4096:].decode(errors="replace").split("\n"):
+            last = next((one_line(line) for line in reversed(lines) if line.strip()), "")
+            return f": {last[:300]}" if last else ""
+    return ""

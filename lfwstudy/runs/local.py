@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import html
+import os
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from typing import Any
 
 from lfwstudy.runs.job import Job
@@ -58,13 +60,14 @@ def progress(jobs: Sequence[Job], started: float, failures: Collection[str] = ()
     total = sum(job.epochs for job in jobs)
     done, finished, current = 0.0, 0, ""
     for job in jobs:
-        if (job.folder / "result.json").exists() or job.run in failures:
+        if os.path.exists(job.folder / "result.json") or job.run in failures:
             done, finished = done + job.epochs, finished + 1
             continue
         rows = _history(job)
         done += len(rows)
-        if rows or (job.folder / "job.json").exists():
-            last = f", validation accuracy {rows[-1]['val_accuracy']:.3f}" if rows else ""
+        if rows or os.path.exists(job.folder / "job.json"):
+            accuracy = rows[-1].get("val_accuracy") if rows else None
+            last = "" if accuracy is None else f", validation accuracy {accuracy:.3f}"
             current += f"; {job.title}: epoch {len(rows)} of at most {job.epochs}{last}"
     spent = time.monotonic() - started
     left = f"; at most {clock(spent / (done - before) * (total - done))} left" if before < done < total else ""
@@ -108,4 +111,6 @@ class Progress:
 
 
 def _history(job: Job) -> list[dict[str, float]]:
-    return Store(job.folder.parent).history(job.run)
+    with suppress(OSError):  # what is only shown ends no training
+        return Store(job.folder.parent).history(job.run)
+    return []

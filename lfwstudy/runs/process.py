@@ -14,6 +14,7 @@ from lfwstudy.runs import failure
 from lfwstudy.runs.failure import Failure, TrainingError
 from lfwstudy.runs.forked import Forked, ServerLost, pays
 from lfwstudy.runs.job import Job
+from lfwstudy.system.files import locked
 from lfwstudy.system.machine import cores, usable_cores
 from lfwstudy.system.processes import environment, large_pages
 
@@ -36,12 +37,7 @@ def train_in_process(
     ------
     TrainingError : the process failed; why stands in failure.json, too.
     """
-    job.folder.mkdir(parents=True, exist_ok=True)
-    job.write(job.folder / "job.json")
-    # Links in a folder from elsewhere are not written through.
-    for name in ("log.txt", failure.NAME):
-        (job.folder / name).unlink(missing_ok=True)
-    with open(job.folder / "log.txt", "xb") as log:
+    with _new_log(job) as log:
         process = _start(job, log, forkable=watch is None)
     if children:
         children.add(process)
@@ -56,6 +52,19 @@ def train_in_process(
     if status:
         raise _error(status, job.folder)
     (job.folder / "job.json").unlink(missing_ok=True)
+
+
+def _new_log(job: Job) -> IO[bytes]:
+    """Write a job to its run's folder, in place of what earlier processes left, once none is at work there; returns the log."""
+    try:
+        with locked(job.folder / ".lock", job.patience):
+            job.write(job.folder / "job.json")
+            # Links in a folder from elsewhere are not written through.
+            for name in ("log.txt", failure.NAME):
+                (job.folder / name).unlink(missing_ok=True)
+            return open(job.folder / "log.txt", "xb")
+    except BlockingIOError as error:
+        raise TrainingError(Failure.of(error)) from None
 
 
 def _start(job: Job, log: IO[bytes], forkable: bool) -> Process:

@@ -2,14 +2,16 @@
 
 import csv
 import io
+import json
 import os
 import shutil
 import stat
+import subprocess
+import sys
 from collections.abc import Collection, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import cached_property, lru_cache, partial
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +22,7 @@ from lfwstudy.runs.damage import SETS, problem_of
 from lfwstudy.runs.kept import KeptRuns, kept_runs
 from lfwstudy.system.files import name_aside, read_json, write_json
 from lfwstudy.system.machine import cores
+from lfwstudy.system.processes import environment
 
 FILES = ("config.json", "history.csv", "predictions.csv", "result.json")
 _HEADER = "set,pair,left,right,label,score,score_at_best\n"
@@ -159,19 +162,23 @@ class Store:
             with suppress(OSError):  # a folder that can only be read is checked again each time
                 write_json(path, stamps)
 
-    def set_aside_if_damaged(self, run: str) -> str | None:
-        """Rename a finished-looking run whose files cannot be read or do not fit; returns what is wrong, or None."""
-        problem = problem_of(self, run) if self._in_folder(run) else None
-        return self._set_aside(run, problem) if problem else None
-
     def _check(self, runs: list[str]) -> Iterator[str | None]:
-        """`problem_of` each run; many runs are read on all cores, which halves the half minute that 10,000 take on one."""
-        check = partial(problem_of, self)
-        if len(runs) <= _FEW:
+        """`problem_of` each run; many are read on all cores, which halves the half minute that 10,000 take on one."""
+        check, there = partial(problem_of, self), cores()
+        if len(runs) <= _FEW or there == 1:
             yield from map(check, runs)
             return
-        with ProcessPoolExecutor(cores(), mp_context=get_context("spawn")) as pool:
-            yield from pool.map(check, runs, chunksize=100)
+        size = -(-len(runs) // there)
+        parts = [runs[first : first + size] for first in range(0, len(runs), size)]
+        with ThreadPoolExecutor(there) as pool:
+            for part, found in zip(parts, pool.map(self._check_elsewhere, parts)):
+                yield from map(check, part) if found is None else found
+
+    def _check_elsewhere(self, runs: list[str]) -> list[str | None] | None:
+        """`problem_of` each run, by a process of its own; None where that fails, killed for its memory, say."""
+        command = [sys.executable, "-m", "lfwstudy.runs.damage", str(self.root)]
+        done = subprocess.run(command, input=json.dumps(runs), capture_output=True, text=True, env=environment())
+        return json.loads(done.stdout) if done.returncode == 0 else None
 
     def _in_folder(self, run: str) -> bool:
         folder = f"{self.root}/{run}"  # asked of every run of a large store again and again: Path is slow

@@ -16,7 +16,7 @@ from distributed import Client, Future
 
 from lfwstudy.runs.cluster import scheduler, view, worker
 from lfwstudy.runs.cluster.needs import Amounts, memory_of, need_on, room_on
-from lfwstudy.runs.cluster.workers import Workers
+from lfwstudy.runs.cluster.workers import Key, Workers
 from lfwstudy.runs.failure import Failure
 from lfwstudy.runs.job import Job
 from lfwstudy.runs.local import ending
@@ -37,6 +37,8 @@ class Attempt:
 
     job: Job
     worker: str
+    key: Key
+    host: str
     need: Amounts
     future: Future
     since: float
@@ -98,8 +100,7 @@ class Handout:
 
     def tell_end(self) -> None:
         """The last line and the last view."""
-        with suppress(OSError):
-            self._write_view()
+        self._write_view()
         if self.show:
             self.show(ending(len(self.jobs), len(self.failures), time.monotonic() - self.began))
 
@@ -108,7 +109,7 @@ class Handout:
         for at in self.running.values():
             with suppress(OSError):  # a network file system may lose a file that is being replaced
                 if rows := self.store.history(at.job.run):
-                    self.epochs[at.job.run], at.accuracy = len(rows), rows[-1]["val_accuracy"]
+                    self.epochs[at.job.run], at.accuracy = len(rows), rows[-1].get("val_accuracy")
         self._forget_lost_workers()
         self._give_up_what_fits_nowhere()
         self._write_view()
@@ -154,7 +155,8 @@ class Handout:
             allow_other_workers=False,
             resources={n: need[n] for n in ("CORES", "MEMORY", "GPU") if declared.get(n)} or None,
         )
-        self.running[attempt] = Attempt(self.waiting.pop(job.run), address, need, future, time.monotonic())
+        key, host = self.workers.key(address), self.workers.host(address)
+        self.running[attempt] = Attempt(self.waiting.pop(job.run), address, key, host, need, future, time.monotonic())
         ended = self.ended
         future.add_done_callback(lambda _: ended.put(attempt))
 
@@ -185,7 +187,7 @@ class Handout:
         except TimeoutError:
             return Failure("cluster", "its worker does not answer")
         except Exception as error:
-            return Failure("machine" if isinstance(error, ImportError) else "crash", scheduler.told(error))
+            return Failure("machine" if isinstance(error, ModuleNotFoundError) else "crash", scheduler.told(error))
         until = time.monotonic() + SETTLE_SECONDS
         while found is None and not self._is_finished(at.job) and time.monotonic() < until:
             os.listdir(self.store.root)  # makes a network file system look again
@@ -193,9 +195,9 @@ class Handout:
         return found or Failure("cluster", f"its worker reports it finished, but its files are not in {at.job.folder}")
 
     def _blame(self, at: Attempt, failure: Failure) -> None:
-        failure = replace(failure, message=f"{failure.message} (on {self.workers.host(at.worker)})")
+        failure = replace(failure, message=f"{failure.message} (on {at.host})")
         if failure.kind in ("disk", "machine"):  # no run succeeds there
-            self.workers.set_aside(at.worker, failure.message)
+            self.workers.set_aside(at.key, failure.message)
             return
         self.attempts[at.job.run] += 1
         if failure.kind in ("data", "input") or self.attempts[at.job.run] >= ATTEMPTS:
@@ -208,8 +210,7 @@ class Handout:
             if at.worker not in self.workers.present:
                 self.losses[at.job.run] += 1
                 if self._wait_again(attempt) and self.losses[at.job.run] >= LOSSES:
-                    host = self.workers.host(at.worker)
-                    told = f"{LOSSES} workers were lost while they trained it, the last {host} (out of memory?)"
+                    told = f"{LOSSES} workers were lost while they trained it, the last {at.host} (out of memory?)"
                     self._fail(at.job, Failure("cluster", told))
 
     def _wait_again(self, attempt: str) -> bool:
@@ -280,4 +281,5 @@ class Handout:
         return self.store.root.parent / view.VIEW
 
     def _write_view(self) -> None:
-        write_text(self.view_path(), view.page(self))
+        with suppress(OSError):  # what is only shown ends no training
+            write_text(self.view_path(), view.page(self))

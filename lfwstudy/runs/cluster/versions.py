@@ -3,6 +3,7 @@ does not depend on Dask's version."""
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import importlib.resources
 import os
@@ -10,11 +11,12 @@ import platform
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from lfwstudy import __version__
 from lfwstudy.system.backend import keras_backend
+from lfwstudy.system.files import locked
 from lfwstudy.system.machine import versions
 
 # A network file system may show a file of another machine a moment late.
@@ -28,19 +30,21 @@ def token_file(folder: Path) -> Iterator[Token]:
     """A file in a study's folder of runs, its path and content, by which a worker shows that it sees the folder."""
     content = uuid.uuid4().hex
     folder.mkdir(parents=True, exist_ok=True)
-    for left in folder.glob(".cluster-*"):  # of a study that was killed
-        left.unlink(missing_ok=True)
+    for left in folder.glob(".cluster-*"):  # of studies that were killed: one that lives holds its own
+        with suppress(OSError), locked(left):
+            left.unlink()
     path = folder / f".cluster-{content}"
-    path.write_text(content, encoding="utf-8")
-    try:
-        yield str(path), content
-    finally:
-        path.unlink(missing_ok=True)
+    with locked(path):
+        path.write_text(content, encoding="utf-8")
+        try:
+            yield str(path), content
+        finally:
+            path.unlink(missing_ok=True)
 
 
-def answer(expected: dict[str, str], token: Token) -> tuple[str, str]:
+async def answer(expected: dict[str, str], token: Token) -> tuple[str, str]:
     """This machine's name, and why it cannot train the study's runs; empty where it can."""
-    return os.uname().nodename, difference(expected) or unseen(token)
+    return os.uname().nodename, difference(expected) or await unseen(token)
 
 
 def versions_here() -> dict[str, str]:
@@ -71,15 +75,18 @@ def difference(expected: dict[str, str]) -> str:
     return f"{', '.join(told)}; install the same versions there" if told else ""
 
 
-def unseen(token: Token) -> str:
+async def unseen(token: Token) -> str:
     """Why this machine cannot work in the study's folder of runs; empty where it can."""
     path, content = Path(token[0]), token[1]
     study, until = path.parents[1], time.monotonic() + TOKEN_SECONDS
     while not _holds(path, content):
-        if not path.parent.is_dir() or time.monotonic() > until:
+        if not os.path.isdir(path.parent) or time.monotonic() > until:
             return f"it does not see the study's folder {study}; give --out a folder that all workers share at the same path"
-        os.listdir(path.parent)  # makes a network file system look again
-        time.sleep(0.2)
+        try:
+            os.listdir(path.parent)  # makes a network file system look again
+        except OSError as error:
+            return f"it cannot read the study's folder {study} ({error.strerror})"
+        await asyncio.sleep(0.2)  # the worker's other work goes on
     return "" if os.access(path.parent, os.W_OK) else f"it cannot write to the study's folder {study}"
 
 

@@ -30,11 +30,10 @@ def page(study: Handout) -> str:
     """The content of cluster.txt."""
     # The time, because a study that was killed leaves its last view behind.
     lines = [f"{line(study)}; seen at {time.strftime('%Y-%m-%d %H:%M:%S')}", ""]
-    of_hosts = [(study.workers.host(at.worker), at.worker, at) for at in study.running.values()]
-    for host, worker, at in sorted(of_hosts, key=lambda found: found[:2]):
+    for at in sorted(study.running.values(), key=lambda at: (at.host, at.worker)):
         accuracy = f"validation accuracy {at.accuracy:.3f}" if at.accuracy is not None else ""
         lines.append(
-            f"{host:20s} {worker:28s} {at.job.title:50s} epoch {study.epochs[at.job.run]:3d} of at most "
+            f"{at.host:20s} {at.worker:28s} {at.job.title:50s} epoch {study.epochs[at.job.run]:3d} of at most "
             f"{at.job.epochs:3d}  {clock(time.monotonic() - at.since):>10s}  {accuracy}".rstrip()
         )
     lines += [f"waiting              {job.title}" for job in list(study.waiting.values())[:20]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 import threading
@@ -13,9 +14,11 @@ from dataclasses import replace
 import psutil
 from distributed import Worker, get_worker
 
+from lfwstudy.data.cache import cache_folder
 from lfwstudy.data.prepare import prepare_bank
 from lfwstudy.data.protocols import load_pairs
-from lfwstudy.errors import StudyError
+from lfwstudy.data.registry import DATASETS
+from lfwstudy.errors import StudyError, one_line
 from lfwstudy.runs.cluster.versions import Token, answer
 from lfwstudy.runs.failure import Failure, TrainingError
 from lfwstudy.runs.job import Job
@@ -46,7 +49,7 @@ def train_here(job: Job, attempt: str, versions: dict[str, str], token: Token) -
     own = get_worker()
     try:
         # It may have been updated since the worker was asked.
-        if reason := answer(versions, token)[1]:
+        if reason := asyncio.run(answer(versions, token))[1]:
             return Failure("machine", reason)
         if job.task == "train" and Store(job.folder.parent).is_finished(job.run):
             return None
@@ -70,18 +73,34 @@ def find_data(job: Job) -> str:
 
 
 def _data_here(job: Job) -> str:
-    config = job.config.data
+    config, unreadable = job.config.data, None
     demo = config.dataset == "demo"
-    for folder in [""] if demo else filter(os.path.exists, [job.data_dir, os.environ.get("LFWSTUDY_DATA", "")]):
-        with suppress(StudyError):
+    for folder in _places(job):
+        try:
             if load_pairs(config, folder).digest(prepare_bank(config, folder)) == job.data_digest:
                 return folder
+        except StudyError:
+            pass
+        except OSError as error:
+            unreadable = error
+    if unreadable and (demo or not isinstance(unreadable, PermissionError)):
+        raise unreadable
     if demo:
         raise TrainingError(Failure("machine", "it draws other demo faces; install the same versions there"))
     where = f"at {job.data_dir} or " if job.data_dir else ""
-    raise TrainingError(
-        Failure("machine", f"no images and pairs with the study's digest are {where}at $LFWSTUDY_DATA there")
-    )
+    why = f" ({one_line(unreadable)})" if unreadable else ""
+    told = f"no images and pairs with the study's digest are {where}at $LFWSTUDY_DATA or in the cache there{why}"
+    raise TrainingError(Failure("machine", told))
+
+
+def _places(job: Job) -> list[str]:
+    """Data folders that may hold the images on this machine; empty for what is downloaded already or drawn."""
+    dataset = job.config.data.dataset
+    if dataset == "demo":
+        return [""]
+    given = [job.data_dir, os.environ.get("LFWSTUDY_DATA", "")]
+    downloaded = os.path.isfile(cache_folder() / "downloads" / DATASETS[dataset].archive)
+    return [*filter(os.path.exists, given), *[""] * downloaded]
 
 
 class _Unwanted(Exception):

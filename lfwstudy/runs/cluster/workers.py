@@ -15,6 +15,9 @@ from distributed import Client
 from lfwstudy.runs.cluster import scheduler, versions
 from lfwstudy.runs.cluster.needs import Worker
 
+# A worker's address and folder: another one at the same address has another folder.
+Key = tuple[str, str]
+
 
 @dataclass
 class Known:
@@ -31,17 +34,17 @@ class Workers:
         self.token, self.versions = token, versions.versions_here()
         self.present: dict[str, dict[str, Any]] = {}
         self.trouble = ""
-        self._known: dict[tuple[str, str], Known] = {}
-        self._answers: queue.Queue[tuple[tuple[str, str], Any]] = queue.Queue()
+        self._known: dict[Key, Known] = {}
+        self._answers: queue.Queue[tuple[Key, Any]] = queue.Queue()
 
     def look(self, client: Client) -> None:
         """See which there are, and ask those that are new. Raises scheduler.Lost."""
         self.present = scheduler.workers_of(client)
         for address in self.present:
-            if (key := self._key(address)) not in self._known:
+            if (key := self.key(address)) not in self._known:
                 self._known[key] = Known()
                 assert client.loop is not None
-                client.loop.add_callback(self._ask, client, key)
+                client.loop.add_callback(self._ask, client, key, self._answers)
 
     def hear(self) -> None:
         """Take in what they have answered meanwhile."""
@@ -70,15 +73,19 @@ class Workers:
         """Whether all that ever joined are set aside."""
         return bool(self._known) and all(known.reason for known in self._known.values())
 
-    def set_aside(self, address: str, reason: str) -> None:
+    def set_aside(self, key: Key, reason: str) -> None:
         """Use a worker no more, until another is started in its place."""
-        self._known[self._key(address)] = Known(self.host(address), reason)
+        self._known[key] = Known(self._known.get(key, Known()).host, reason)
+
+    def key(self, address: str) -> Key:
+        """What tells a present worker from later ones at its address."""
+        return address, self.present.get(address, {}).get("local_directory", "")
 
     def host(self, address: str) -> str:
         """The name of a worker's machine, else its address."""
         return self._of(address).host or address
 
-    def take_in(self, key: tuple[str, str], answer: Any) -> None:
+    def take_in(self, key: Key, answer: Any) -> None:
         """A worker's answer, or the error that asking it ended in."""
         if key not in self._known:
             return
@@ -90,18 +97,14 @@ class Workers:
         else:
             self._known[key] = Known(*answer)
 
-    async def _ask(self, client: Client, key: tuple[str, str]) -> None:
+    async def _ask(self, client: Client, key: Key, answers: queue.Queue[tuple[Key, Any]]) -> None:
         address = key[0]
         try:
             asked = client.run(versions.answer, self.versions, self.token, workers=[address], on_error="return")
             answer = (await asyncio.wait_for(asked, scheduler.CONNECT_SECONDS))[address]
         except Exception as error:
             answer = error
-        self._answers.put((key, answer))
+        answers.put((key, answer))
 
     def _of(self, address: str) -> Known:
-        return self._known.get(self._key(address), Known())
-
-    def _key(self, address: str) -> tuple[str, str]:
-        # Another worker at the same address has another folder.
-        return address, self.present.get(address, {}).get("local_directory", "")
+        return self._known.get(self.key(address), Known())
