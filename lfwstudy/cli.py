@@ -30,6 +30,13 @@ EXAMPLES = {
 Interrupt it whenever you like: the same command resumes.""",
     "report": """example:
   lfwstudy report --out runs/demo-quick""",
+    "compare": """examples:
+  lfwstudy compare runs/lfw runs/lfw-wider                       the best configurations of two studies, all their seeds
+  lfwstudy compare runs/lfw/runs/0ae99af808d2882b runs/lfw --to comparison.html
+                                                                 a run against its study's best, as a page with curves""",
+    "export": """examples:
+  lfwstudy export --to exported                                  results.csv, histories.csv, predictions.csv, tensorboard/
+  lfwstudy export --out runs/lfw --to exported                   then: tensorboard --logdir exported/tensorboard""",
     "verify": """examples:
   lfwstudy verify a.jpg b.jpg
   lfwstudy verify a.jpg group.jpg --right-box 120,80,220,180     one face of several: its box in pixels
@@ -102,11 +109,29 @@ def run(options: Namespace) -> int:
 def report(options: Namespace) -> int:
     """`lfwstudy report`: execute the notebooks on the finished runs and render the HTML."""
     from lfwstudy import workflow
-    from lfwstudy.study.settings import default_root
     from lfwstudy.study.study import open_study
 
-    out = Path(options.out) if options.out else default_root() / "runs" / "demo-quick"
-    return workflow.report(open_study(out)[0])
+    return workflow.report(open_study(_out(options))[0])
+
+
+def compare(options: Namespace) -> None:
+    """`lfwstudy compare`: two runs or studies on the same test pairs."""
+    from lfwstudy.report.comparison import compare as compared
+
+    if options.to and not Path(options.to).absolute().parent.is_dir():
+        raise ConfigError(f"{options.to}: its folder does not exist")
+    found = compared(options.a, options.b)
+    print(f"{found.table().to_text()}\n\n{found.sentence()}")
+    if options.to:
+        print(f"page: {found.write(options.to)}")
+
+
+def export(options: Namespace) -> None:
+    """`lfwstudy export`: a study's results as tidy CSV files and for TensorBoard."""
+    from lfwstudy.study.export import export as exported
+    from lfwstudy.study.results import Results
+
+    print(f"exported: {exported(Results.open(_out(options)), options.to)}")
 
 
 def verify(options: Namespace) -> None:
@@ -146,8 +171,14 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _data_command(commands)
     _run_command(commands)
-    command = _command(commands, "report", report, "render a study's report again")
-    command.add_argument("--out", default="", help="the study's folder (default: runs/demo-quick)")
+    for name, call, text in (
+        ("report", report, "render a study's report again"),
+        ("export", export, "write a study's results as tidy CSV files and its histories for TensorBoard"),
+    ):
+        command = _command(commands, name, call, text)
+        command.add_argument("--out", default="", metavar="DIR", help="the study's folder (default: runs/demo-quick)")
+    command.add_argument("--to", required=True, metavar="FOLDER", help="a new or empty folder, or an earlier export")
+    _compare_command(commands)
     _verify_command(commands)
     text = "measure speed and memory of this machine, in at most three minutes and with about 8 GB"
     command = _command(commands, "bench", bench, text)
@@ -238,6 +269,15 @@ def _run_command(commands: Commands) -> None:
     add("--out", default="", metavar="DIR", help="the study's folder (default: runs/<dataset>-<profile>)")
 
 
+def _compare_command(commands: Commands) -> None:
+    command = _command(commands, "compare", compare, "compare two runs or studies on the same test pairs")
+    for name in "ab":
+        command.add_argument(
+            name, metavar=name.upper(), help="a run (runs/ID in a study's folder), or a study: its best configuration"
+        )
+    command.add_argument("--to", default="", metavar="FILE.html", help="also write a page with the learning curves")
+
+
 def _verify_command(commands: Commands) -> None:
     command = _command(commands, "verify", verify, "same person? score two photos with the best network")
     command.add_argument("left", help="a photo")
@@ -270,6 +310,13 @@ def _data_options(command: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="folder with your copy: archive, unpacked folder or bank file (default: $LFWSTUDY_DATA)",
     )
+
+
+def _out(options: Namespace) -> Path:
+    """The folder of a finished study: `--out`, or its default."""
+    from lfwstudy.study.settings import default_root
+
+    return Path(options.out) if options.out else default_root() / "runs" / "demo-quick"
 
 
 def _command(

@@ -17,7 +17,9 @@ def run(capsys, *arguments):
     return status, captured.out, captured.err
 
 
-@pytest.mark.parametrize("command", [(), ("data",), ("run",), ("report",), ("verify",), ("bench",)])
+@pytest.mark.parametrize(
+    "command", [(), ("data",), ("run",), ("report",), ("compare",), ("export",), ("verify",), ("bench",)]
+)
 def test_help_teaches(capsys, command):
     status, out, _ = run(capsys, *command, "--help")
     assert status == 0 and "usage: lfwstudy" in out
@@ -44,6 +46,9 @@ def test_data_counts_what_is_there(capsys):
         (("run", "--seeds", "0"), "seeds"),
         (("run", "--split", "x"), "components"),
         (("report", "--out", "/nowhere"), "study.json"),
+        (("compare", "/nowhere/a", "/nowhere/b"), "study.json"),
+        (("compare", "a", "b", "--to", "/nowhere/a.html"), "its folder does not exist"),
+        (("export", "--out", "/nowhere", "--to", "/nowhere/to"), "study.json"),
         (("verify", "/nowhere/a.jpg", "b.jpg"), "no such file"),
         (("verify", "a", "b", "--left-box", "1,2,3"), "L,T,R,B"),
         (("frobnicate",), "invalid choice"),

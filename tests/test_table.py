@@ -1,4 +1,4 @@
-"""A table says the same as HTML, as Markdown and as a frame."""
+"""A table says the same as HTML, as Markdown, as text and as a frame."""
 
 import numpy as np
 import pytest
@@ -45,6 +45,12 @@ def test_markdown_keeps_its_cells_apart():
     assert lines[1] == "|---|---:|---:|---:|---:|---:|---:|" and "memory, MiB" in lines[0]
     assert lines[2].startswith(r"| a\|b | 81.3 [80.0, 83.0] (81.0, 81.5) | -1.3 | 1,200 \| – |")
     assert r"`c` \<b> ►" in lines[3] and lines[4:] == ["", "Test accuracy of `c`. Demo faces."]
+
+
+def test_text_is_padded_for_a_terminal():
+    table = Table([Column(""), Column("accuracy", "percent")], [{"": "first", "accuracy": 0.5}, {"": "b"}], "Of pairs.")
+    assert table.to_text() == "       accuracy\nfirst      50.0\nb\n\nOf pairs."
+    assert Table.nothing("None.").to_text() == "None."
 
 
 def test_html_escapes_aligns_and_marks():

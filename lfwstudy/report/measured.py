@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lfwstudy.evaluation import intervals, metrics
-from lfwstudy.ladder import LADDERS, get_stage
+from lfwstudy.ladder import get_stage
 from lfwstudy.report.table import Interval
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def accuracies(study: "Results", candidate: "Candidate", column: str = "score") 
 
     column: "score" with the evaluated weights, "score_at_best" with those of the best epoch.
     """
-    if LADDERS[study.settings.ladder].calibrated and candidate.config.model.head != "cosine":
+    if study.calibrates(candidate):
         runs = [spec.run for spec in candidate.specs if study.store.is_finished(spec.run, with_test=True)]
         scored = [study.store.calibrated_scores(run) for run in runs]
         return [metrics.accuracy(scores["label"], scores[column]) for scores in scored]

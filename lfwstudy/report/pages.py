@@ -5,8 +5,8 @@ import json
 import os
 import re
 import site
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,8 +35,8 @@ class Page:
     stem: str
     anchor: str
     title: str
-    notebook: str
-    parameters: dict[str, Any]
+    notebook: str = ""
+    parameters: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -114,25 +114,36 @@ def render(study: "Results") -> Path:
     """Render html/*.html and report.html from the executed notebooks; returns the path of report.html."""
     sections = [_section(study, page) for page in all_pages(study)]
     (study.out / "html").mkdir(parents=True, exist_ok=True)
-    for section in sections:
-        _write(study, study.out / "html" / f"{section.page.stem}.html", section.page.title, [section])
+    for part in sections:
+        _write(study, study.out / "html" / f"{part.page.stem}.html", part.page.title, [part])
     explore = Page("03_explore", "explore", "Explore", "03_explore.ipynb", {})
     if notebook_path(study, explore).is_file():  # somebody has executed it into the study's folder
-        section = _section(study, explore)
-        stills = Section(explore, _STILLS + section.body, section.headings)
+        found = _section(study, explore)
+        stills = replace(found, body=_STILLS + found.body)
         _write(study, study.out / "html" / f"{explore.stem}.html", explore.title, [stills])
     return _write(study, study.out / "report.html", _TITLE, sections)
 
 
-def _write(study: "Results", target: Path, title: str, sections: Sequence[Section]) -> Path:
+def section(page: Page, body: str) -> Section:
+    """HTML, which may come from anybody, as a section: sanitised, with ids and names that are unique in the report."""
+    soup = BeautifulSoup(sanitised(body), "html.parser")
+    headings = _finish(soup, page)
+    return Section(page, re.sub(r"(\d) %", "\\1\u00a0%", str(soup)), headings)
+
+
+def write_page(target: Path, title: str, sections: Sequence[Section], source: str, is_demo: bool) -> Path:
+    """Write sections as one self-contained page. source: the line below the title; is_demo: whether faces are drawn."""
     from jinja2 import Environment, FileSystemLoader
 
     here = Path(__file__).parent
     template = Environment(autoescape=True, loader=FileSystemLoader(here)).get_template("page.html")
     style = (here / "page.css").read_text(encoding="utf-8")
-    shown = {"title": title, "source": source_line(study), "demo": is_demo(study)}
-    write_text(target, template.render(sections=sections, style=style, **shown))
+    write_text(target, template.render(title=title, sections=sections, source=source, demo=is_demo, style=style))
     return target
+
+
+def _write(study: "Results", target: Path, title: str, sections: Sequence[Section]) -> Path:
+    return write_page(target, title, sections, source_line(study), is_demo(study))
 
 
 def _section(study: "Results", page: Page) -> Section:
@@ -160,11 +171,10 @@ def _rendered(notebook: Any, page: Page) -> Section:
             for output in cell.outputs:
                 # A page has no kernel: where a widget says what it shows in HTML, that stands.
                 output.get("data", {}).pop("application/vnd.jupyter.widget-view+json", None)
-    soup = BeautifulSoup(sanitised(_exporter().from_notebook_node(notebook)[0]), "html.parser")
-    headings = _finish(soup, page)
+    found = section(page, _exporter().from_notebook_node(notebook)[0])
     message = notebook.metadata.get("lfwstudy_gap")
     gap = _gap(f"This part failed, what follows may be cut short or older: {message}") if message else ""
-    return Section(page, gap + re.sub(r"(\d) %", "\\1\u00a0%", str(soup)), headings)
+    return replace(found, body=gap + found.body)
 
 
 @lru_cache(maxsize=1)

@@ -1,4 +1,4 @@
-"""A table is a value: columns that say what they hold, rows of plain numbers and words, shown as HTML, Markdown or a frame."""
+"""A table is a value: columns that say what they hold, rows of plain numbers and words, shown as HTML, Markdown, text or a frame."""
 
 import html
 import re
@@ -152,6 +152,16 @@ class Table:
 
     def _repr_html_(self) -> str:
         return self.to_html()
+
+    def to_text(self) -> str:
+        """A table for a terminal, columns padded, the caption below; the sentence `empty` where there are no rows."""
+        if not self.rows:
+            return self.empty
+        lines = [[column.heading for column in self.columns], *self.texts()]
+        widths = [max(map(len, cells)) for cells in zip(*lines)]
+        sides = ["<" if column.is_text else ">" for column in self.columns]
+        shown = ["  ".join(f"{c:{s}{w}}" for c, s, w in zip(cells, sides, widths)).rstrip() for cells in lines]
+        return "\n".join([*shown, *(["", self._foot()] if self._foot() else [])])
 
     def to_markdown(self) -> str:
         """A Markdown table with its caption below; the sentence `empty` where there are no rows."""

@@ -94,11 +94,17 @@ class Store:
             return []
 
     def predictions(self, run: str, part: str = "test") -> dict[str, np.ndarray]:
-        """Scored pairs of a set: arrays pair, left, right, label, score, score_at_best, each (pairs,)."""
+        """Scored pairs of a set: arrays pair, left, right, label, score, score_at_best, each (pairs,).
+
+        Raises RunError where they are damaged.
+        """
         text = io.StringIO(self.text(run, "predictions.csv"))
-        rows = [row for row in csv.DictReader(text) if row["set"] == part]
         kinds = {"pair": int, "left": str, "right": str, "label": int, "score": float, "score_at_best": float}
-        return {key: np.array([kind(row[key]) for row in rows]) for key, kind in kinds.items()}
+        try:
+            rows = [row for row in csv.DictReader(text) if row["set"] == part]
+            return {key: np.array([kind(row[key]) for row in rows]) for key, kind in kinds.items()}
+        except (KeyError, TypeError, ValueError, csv.Error) as error:
+            raise _damaged(self.folder(run) / "predictions.csv", error) from error
 
     def scores(self, run: str, part: str = "test") -> Scores:
         """The numbers of `predictions` alone, many times faster: float arrays label, score, score_at_best."""

@@ -93,6 +93,14 @@ class Results(Climb):
         """
         return best.best_run(self.all_rows(), self.store, need_weights)
 
+    def combination(self) -> dict[str, str | None]:
+        """What tells this ladder from others in its folder, as results.csv has it: View 2 has no split."""
+        return self.settings.combination() | ({"split": None} if self.settings.protocol == "view2" else {})
+
+    def calibrates(self, candidate: Candidate) -> bool:
+        """Whether a candidate's scores are calibrated on validation before they are compared."""
+        return LADDERS[self.settings.ladder].calibrated and candidate.config.model.head != "cosine"
+
     def correct(self, candidate: Candidate, column: str = "score_at_best") -> np.ndarray | None:
         """Correct answers on the test pairs: bool array (seeds, pairs), the folds of View 2 side by side.
 
@@ -104,8 +112,7 @@ class Results(Climb):
 
     def test_scores(self, candidate: Candidate, column: str = "score_at_best") -> tuple[np.ndarray, np.ndarray] | None:
         """Scores of the test pairs (seeds, pairs) and their labels (pairs,), as `correct` has them; None likewise."""
-        calibrate = LADDERS[self.settings.ladder].calibrated and candidate.config.model.head != "cosine"
-        return scored.test_scores(self.store, candidate.specs, column, calibrate)
+        return scored.test_scores(self.store, candidate.specs, column, self.calibrates(candidate))
 
     def validation_correct(self, candidate: Candidate, column: str = "score_at_best") -> tuple[np.ndarray, np.ndarray]:
         """Correct answers on the validation pairs of View 1, bool (seeds, pairs), and their connected components."""
@@ -177,15 +184,13 @@ class Results(Climb):
     def _row(self, rung: Rung, spec: Spec) -> dict[str, Any]:
         own = {
             **spec.place._asdict(),
-            **self.settings.combination(),
+            **self.combination(),
             "run": spec.run,
             "profile": self.settings.profile,
             "dataset": self.settings.dataset,
             "precision": self.precision,
             "carried_forward": rung.carries(spec.variant),
         }
-        if self.settings.protocol == "view2":
-            own["split"] = None
         result = self.store.result(spec.run)
         return {column: own.get(column, result.get(column)) for column in RESULT_COLUMNS}
 

@@ -36,6 +36,24 @@ def replacing(path: str | Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+@contextmanager
+def replacing_folder(path: Path) -> Iterator[Path]:
+    """A temporary folder next to `path` that replaces it, with all it holds, when the block ends without error."""
+    temporary = temporary_beside(path)
+    old = temporary.with_name(f"{temporary.name}.old")
+    temporary.mkdir()
+    try:
+        yield temporary
+        if path.exists():
+            path.rename(old)
+        temporary.rename(path)
+    finally:
+        if old.exists() and not path.exists():  # interrupted between the two
+            old.rename(path)
+        for folder in (temporary, old):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
 def temporary_beside(path: Path) -> Path:
     """A hidden name next to `path`, with its suffixes, that only this process uses and that `sweep` knows."""
     return path.with_name(f".lfwstudy-{os.getpid()}.{path.name}")

@@ -3,7 +3,7 @@
 Nothing here trains, saves or reads a study. `source` is the line at the foot that says what a figure was made from.
 """
 
-from lfwstudy.report.figures.curves import learning_curves, small_multiples, watched
+from lfwstudy.report.figures.curves import learning_curves, overlaid_curves, small_multiples, watched
 from lfwstudy.report.figures.data import augmented, images_per_person, split_overlap
 from lfwstudy.report.figures.faces import batch, gallery, image_uri, montage
 from lfwstudy.report.figures.ladder import accuracy_against_time, effort, ladder
@@ -28,6 +28,7 @@ __all__ = [
     "ladder",
     "learning_curves",
     "montage",
+    "overlaid_curves",
     "roc",
     "small_multiples",
     "split_overlap",

@@ -29,6 +29,7 @@ from lfwstudy.report.figures.style import (
 from lfwstudy.training.decisions import best_epoch
 
 _COLORS = {"training": TRAIN, "validation": VALIDATION}
+_SIDES = (VALIDATION, WRONG)  # told apart by everybody
 _LABELS = {"accuracy": "accuracy, %", "cross_entropy": "cross-entropy", "loss": "total loss"}
 # What is watched: column, colour, dash, name.
 _WATCHED = (
@@ -99,6 +100,27 @@ def small_multiples(histories: pd.DataFrame, source: str, columns: int = 4) -> F
 
 
 @styled()
+def overlaid_curves(histories: pd.DataFrame, source: str) -> Figure:
+    """Accuracy and cross-entropy over epochs, next to each other, two configurations over each other.
+
+    histories: rows of history.csv with `run` and `title`.
+    """
+    if histories.empty:
+        return nothing("no epoch is finished", source)
+    figure = new_figure(3.4)
+    axes = figure.subplots(1, 2)
+    groups = list(zip(_SIDES, histories.groupby("title", sort=False)))
+    for axis, measure in zip(axes, ("accuracy", "cross_entropy")):
+        for color, (_, rows) in groups:
+            _curves(axis, rows, measure, {"training": color, "validation": color})
+        axis.set(xlabel="epoch", ylabel=_LABELS[measure])
+    in_percent(axes[0].yaxis, _LABELS["accuracy"])
+    axes[1].set_ylim(0, _top(histories))
+    handles = [Line2D([], [], color=color, label=title) for color, (title, _) in groups]
+    return signed(figure, source, handles, 1)
+
+
+@styled()
 def watched(runs: Mapping[str, tuple[pd.DataFrame, Mapping[str, Any]]], source: str) -> Figure:
     """What stopping and checkpoints watch: total validation loss, the penalty in it, cross-entropy; and the learning rate.
 
@@ -142,7 +164,7 @@ def watched(runs: Mapping[str, tuple[pd.DataFrame, Mapping[str, Any]]], source: 
     return signed(figure, source, handles, 4)
 
 
-def _curves(axis: Axes, rows: pd.DataFrame, measure: str) -> None:
+def _curves(axis: Axes, rows: pd.DataFrame, measure: str, colors: Mapping[str, Any] = _COLORS) -> None:
     """Training and validation of the runs of one variant."""
     parts = {"training": measure, "validation": f"val_{measure}"}
     long = pd.concat([rows[["run", "epoch"]].assign(part=part, value=rows[name]) for part, name in parts.items()])
@@ -155,14 +177,19 @@ def _curves(axis: Axes, rows: pd.DataFrame, measure: str) -> None:
         long, how = long[reached >= 0.1 * runs], {"estimator": "median", "errorbar": ("pi", 80)}
     else:
         how = {"estimator": None, "units": "run"}
-    looks = {"hue": "part", "style": "part", "palette": _COLORS, "dashes": {"training": (4, 1.5), "validation": ""}}
+    looks = {
+        "hue": "part",
+        "style": "part",
+        "palette": dict(colors),
+        "dashes": {"training": (4, 1.5), "validation": ""},
+    }
     sns.lineplot(long, x="epoch", y="value", legend=False, ax=axis, linewidth=1.3, **looks, **how)
     axis.set(xlabel="", ylabel="")
     whole_epochs(axis)
     for _, run in rows.groupby("run") if runs <= MANY else ():
         if best := best_epoch(run.to_dict("records")):
             value = run.loc[run["epoch"] == best, f"val_{measure}"]
-            axis.plot([best], value, "o", color=VALIDATION, markersize=5)
+            axis.plot([best], value, "o", color=colors["validation"], markersize=5)
 
 
 def _published_curve(axis: Axes, rows: pd.DataFrame, measure: str) -> None:

@@ -1,0 +1,233 @@
+"""How do two runs, or two studies, differ? Paired on the same test pairs: a table, a sentence, and a page with the curves."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from lfwstudy.config import RunConfig
+from lfwstudy.data.registry import DATASETS
+from lfwstudy.errors import StudyError
+from lfwstudy.evaluation import intervals, metrics
+from lfwstudy.ladder.claims import FEWEST_SEEDS
+from lfwstudy.report import figures
+from lfwstudy.report.pages import Page, section, write_page
+from lfwstudy.report.table import Column, Interval, Table
+from lfwstudy.report.wording import SETTINGS, counted, plain
+from lfwstudy.runs.damage import problem_of
+from lfwstudy.runs.store import Store
+from lfwstudy.study import scored
+from lfwstudy.study.results import Results
+from lfwstudy.study.rungs import Spec
+from lfwstudy.study.settings import COMBINATION
+from lfwstudy.system.text import p_value, signed_points
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of the two: the runs of a configuration. calibrated: whether scores are calibrated on validation, as in its ladder."""
+
+    title: str
+    folder: Path
+    store: Store
+    specs: tuple[Spec, ...]
+    calibrated: bool = False
+
+    @cached_property
+    def config(self) -> RunConfig:
+        """The configuration, as recorded with the first run."""
+        return RunConfig.from_dict(self.store.record(self.specs[0].run)[0]["config"])
+
+    @property
+    def seeds(self) -> list[int]:
+        """The seeds, in the order of `scores`."""
+        return sorted({spec.seed for spec in self.specs})
+
+    @cached_property
+    def scores(self) -> tuple[np.ndarray, np.ndarray]:
+        """Scores of the test pairs at the best epochs (seeds, pairs), and labels (pairs,).
+
+        Raises StudyError where a run has not scored them or diverged.
+        """
+        found = scored.test_scores(self.store, self.specs, "score_at_best", self.calibrated)
+        if found is None:
+            raise StudyError(f"{self.folder}: the test pairs are not scored, or a run diverged: nothing to compare")
+        return found
+
+    @cached_property
+    def correct(self) -> np.ndarray:
+        """Correct answers on the test pairs: bool (seeds, pairs)."""
+        scores, labels = self.scores
+        return (scores > 0.5) == (labels > 0.5)
+
+    @cached_property
+    def pairs(self) -> list[Mapping[str, np.ndarray]]:
+        """The test pairs, of each fold, as `Store.predictions` has them."""
+        return [self.store.predictions(spec.run) for spec in self.specs if spec.seed == self.seeds[0]]
+
+    def histories(self) -> pd.DataFrame:
+        """The histories of the runs, a row for each epoch."""
+        return pd.concat([pd.DataFrame(self.store.history(s.run)).assign(run=s.run) for s in self.specs])
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two sides on the same test pairs. difference: accuracy of the first minus that of the second, seed by seed."""
+
+    sides: tuple[Side, Side]
+    components: np.ndarray
+    difference: intervals.Difference
+
+    def table(self) -> Table:
+        """Accuracy and AUC of each side on the test pairs."""
+        numbers = [Column("seeds", "number", digits=0), Column("accuracy [95 %]", "percent")]
+        columns = [Column(""), Column("configuration"), Column("images"), *numbers, Column("AUC", "number", digits=3)]
+        caption = (
+            f"On the same {self.components.size:,} test pairs, with the weights of the epoch of the best validation accuracy. "
+            "Accuracy in percent; interval: bootstrap over seeds and over connected components of people."
+        )
+        return Table(columns, [self._row(name, side) for name, side in zip("AB", self.sides)], caption)
+
+    def sentence(self) -> str:
+        """The paired difference, its interval and what it means."""
+        d = self.difference
+        low, high = signed_points(d.low), signed_points(d.high)
+        told = f"A minus B: {signed_points(d.difference)} points [{low}, {high}], p {p_value(d.p)}"
+        told += ", inside the noise." if d.word == "inside the noise" else f": A is {d.word} than B."
+        if any(len(side.correct) > d.seeds for side in self.sides):
+            told += " Compared are " + (f"the first {d.seeds} seeds of each." if d.seeds > 1 else "the first seeds.")
+        if d.seeds < FEWEST_SEEDS:
+            told += f" With {counted(d.seeds, 'seed')} this is about these networks, not about how they were trained."
+        return told
+
+    def gained_and_lost(self) -> Table:
+        """Pairs that only one side classifies correctly, for each seed, with McNemar's exact test."""
+        a, b = (side.correct[: self.difference.seeds] for side in self.sides)
+        found = [intervals.mcnemar_exact(*both) for both in zip(a, b)]
+        seeds = zip(*(side.seeds for side in self.sides))
+        rows = [
+            {"seed": f"{i}" if i == j else f"{i} and {j}", "only A correct": gained, "only B correct": lost, "p": p}
+            for (i, j), (gained, lost, p) in zip(seeds, found)
+        ]
+        columns = [Column("seed"), *(Column(f"only {name} correct", "number", digits=0) for name in "AB")]
+        caption = "Pairs that one side alone classifies correctly. McNemar's exact test treats pairs as independent."
+        return Table([*columns, Column("p", "p")], rows, caption)
+
+    def settings(self) -> Table:
+        """The settings in which the two configurations differ."""
+        found = self.sides[0].config.differences(self.sides[1].config)
+        rows = [{"setting": SETTINGS.get(key, key), "A": plain(a), "B": plain(b)} for key, b, a in found]
+        return Table([Column(name) for name in ("setting", "A", "B")], rows, empty="The two have the same settings.")
+
+    def write(self, target: str | Path) -> Path:
+        """Write the comparison as one self-contained HTML page; returns its path."""
+        (a, b), source = self.sides, self._source()
+        histories = pd.concat([s.histories().assign(title=f"{n}: {s.title}") for n, s in zip("AB", self.sides)])
+        curves = figures.overlaid_curves(histories, source)
+        caption = "Training dashed, validation solid; the dots mark the epochs of the best validation accuracy."
+        parts = [
+            f"<h1>A against B</h1><p>{self.sentence()}</p>{self.table().to_html()}",
+            f"<h2>Learning curves</h2>{figures.captioned(curves, caption).data}",
+            f"<h2>Pair by pair</h2>{self.gained_and_lost().to_html()}",
+            f"<h2>Settings that differ</h2>{self.settings().to_html()}",
+        ]
+        title = f"{a.title} against {b.title}"
+        page = section(Page("comparison", "comparison", "A against B"), "".join(parts))
+        is_demo = any(side.config.data.dataset == "demo" for side in self.sides)
+        return write_page(Path(target), title, [page], source, is_demo)
+
+    def _row(self, name: str, side: Side) -> dict[str, Any]:
+        scores, labels = side.scores
+        return {
+            "": name,
+            "configuration": side.title,
+            "images": DATASETS[side.config.data.dataset].title,
+            "seeds": len(scores),
+            "accuracy [95 %]": Interval(
+                float(side.correct.mean()), *intervals.mean_interval(side.correct, self.components)
+            ),
+            "AUC": float(np.mean([metrics.auc(labels, one) for one in scores])),
+        }
+
+    def _source(self) -> str:
+        images = dict.fromkeys(DATASETS[side.config.data.dataset].title for side in self.sides)
+        return f"{' and '.join(images)}, {self.components.size:,} test pairs"
+
+
+def compare(first: str | Path, second: str | Path) -> Comparison:
+    """Compare two runs or studies on the same test pairs, the scores at their best epochs.
+
+    Parameters
+    ----------
+    first, second : str or Path
+        A run's folder (runs/<id>), or a study's, which stands for all seeds of its best configuration.
+
+    Raises
+    ------
+    StudyError
+        Where one is neither, has not scored the test pairs, or has scored others than the other one.
+    """
+    sides = open_side(first), open_side(second)
+    a, b = (side.correct for side in sides)
+    if not _same_pairs(*(side.pairs for side in sides)):
+        counts = " and ".join(f"{side.correct.shape[1]:,} of {side.folder}" for side in sides)
+        raise StudyError(f"not the same test pairs: {counts}; both need one data set's pairs and one protocol")
+    components = scored.components(sides[0].pairs)
+    seeds = min(len(a), len(b))
+    return Comparison(sides, components, intervals.compare([(a[:seeds], b[:seeds])], components)[0])
+
+
+def open_side(path: str | Path) -> Side:
+    """The runs that a folder stands for. Raises StudyError where it is neither a study's nor a finished run's."""
+    folder = Path(path).expanduser().absolute()
+    if (folder / "study.json").is_file():
+        return _best_of(folder)
+    store = Store(folder.parent)  # it knows runs that are kept together in a few files, too
+    if not store.is_finished(folder.name):
+        raise StudyError(f"{folder}: neither a study's folder (with study.json) nor a finished run's (runs/<id>)")
+    if problem := problem_of(store, folder.name):
+        raise StudyError(f"{folder}: damaged ({problem}); `lfwstudy run` sets such a run aside and trains it again")
+    return _run_in_study(folder, store) or _run_alone(folder, store)
+
+
+def _run_in_study(folder: Path, store: Store) -> Side | None:
+    """A run at its place in a study; None where it has none."""
+    study = folder.parent.parent
+    if not (study / "study.json").is_file():
+        return None
+    ladders = Results.open(study).combinations()
+    candidates = ((ladder, c) for ladder in ladders for rung in ladder.climb() for c in rung.candidates)
+    for ladder, candidate in candidates:
+        for spec in candidate.specs:
+            if spec.run == folder.name:
+                title = f"{ladder.out.name}: {spec.place}"
+                return Side(title, folder, store, (spec,), ladder.calibrates(candidate))
+    return None
+
+
+def _run_alone(folder: Path, store: Store) -> Side:
+    record = store.record(folder.name)[0]
+    config = RunConfig.from_dict(record["config"])
+    spec = Spec("", "", record["seed"], config.data.fold, config, folder.name)
+    return Side(f"run {folder.name}", folder, store, (spec,))
+
+
+def _best_of(folder: Path) -> Side:
+    """The best configuration of a study, of all its ladders."""
+    row = Results.open(folder).best_run()
+    ladder = Results.open(folder, {name: row[name] for name in COMBINATION if row[name]}) if row else None
+    best = ladder.best() if ladder else None
+    if ladder is None or best is None:
+        raise StudyError(f"{folder}: no finished run is carried forward yet; `lfwstudy run --out {folder}` resumes it")
+    title = f"{folder.name}: {best.stage}/{best.variant}"
+    return Side(title, folder, ladder.store, best.specs, ladder.calibrates(best))
+
+
+def _same_pairs(first: Sequence[Mapping[str, np.ndarray]], second: Sequence[Mapping[str, np.ndarray]]) -> bool:
+    return len(first) == len(second) and all(
+        np.array_equal(a[name], b[name]) for a, b in zip(first, second) for name in ("left", "right", "label")
+    )
