@@ -82,7 +82,7 @@ def test_the_appendix_is_folded_and_links_lead_to_stages(tmp_path, monkeypatch):
     report = BeautifulSoup(pages.render(opened).read_text(), "html.parser").main
     folded = report.find("details")
     assert (
-        folded.summary.get_text() == "Costs, Settings" and "Long" in folded.get_text() and not folded.has_attr("open")
+        folded.summary.get_text() == "Costs · Settings" and "Long" in folded.get_text() and not folded.has_attr("open")
     )
     assert not {"First", "Seen", "Appendix"} & set(folded.stripped_strings) and "Seen" in report.get_text()
     assert report.find("a", string="base")["href"] == "#base-b"

@@ -233,7 +233,7 @@ def _fold_appendix(soup: BeautifulSoup) -> None:
         return
     folded, names = soup.new_tag("details"), soup.new_tag("summary")
     folded.extend(list(top.next_siblings))
-    names.string = ", ".join(tag.get_text().strip("¶ ") for tag in folded.find_all("h3"))
+    names.string = " · ".join(tag.get_text().strip("¶ ") for tag in folded.find_all("h3"))
     folded.insert(0, names)
     top.insert_after(folded)
 
