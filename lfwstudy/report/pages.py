@@ -30,13 +30,17 @@ _STILLS = (
 
 @dataclass(frozen=True)
 class Page:
-    """An executed notebook as a part of the report. stem: its file name; anchor: unique within the report."""
+    """An executed notebook as a part of the report.
+
+    stem: its file name; anchor: unique within the report; suffix: of its ladder, in both.
+    """
 
     stem: str
     anchor: str
     title: str
     notebook: str = ""
     parameters: Mapping[str, Any] = field(default_factory=dict)
+    suffix: str = ""
 
 
 @dataclass(frozen=True)
@@ -67,7 +71,7 @@ def pages(study: "Results", suffix: str = "", stages: Sequence[str] = ()) -> lis
     shared = {**{name: getattr(s, name) for name in names}, "seeds": study.seeds(), "out": str(study.out)}
     label = f" ({s.ladder} ladder, {s.protocol}, split {s.split}, by {s.select})" if suffix else ""
     return [
-        Page(f"02_report{suffix}", f"summary{suffix}", f"Summary{label}", "02_report.ipynb", shared),
+        Page(f"02_report{suffix}", f"summary{suffix}", f"Summary{label}", "02_report.ipynb", shared, suffix),
         Page(f"00_data{suffix}", f"data{suffix}", f"The data{label}", "00_data.ipynb", shared),
         *(
             Page(
@@ -115,13 +119,20 @@ def render(study: "Results") -> Path:
     sections = [_section(study, page) for page in all_pages(study)]
     (study.out / "html").mkdir(parents=True, exist_ok=True)
     for part in sections:
-        _write(study, study.out / "html" / f"{part.page.stem}.html", part.page.title, [part])
+        alone = _linked(part, "01_stage-{}.html")
+        _write(study, study.out / "html" / f"{part.page.stem}.html", part.page.title, [alone])
     explore = Page("03_explore", "explore", "Explore", "03_explore.ipynb", {})
     if notebook_path(study, explore).is_file():  # somebody has executed it into the study's folder
         found = _section(study, explore)
         stills = replace(found, body=_STILLS + found.body)
         _write(study, study.out / "html" / f"{explore.stem}.html", explore.title, [stills])
-    return _write(study, study.out / "report.html", _TITLE, sections)
+    return _write(study, study.out / "report.html", _TITLE, [_linked(part, "#{}") for part in sections])
+
+
+def _linked(part: Section, target: str) -> Section:
+    """A section whose links to stages lead to `target`, braces standing for a stage and its ladder's suffix."""
+    to = target.format(rf"\1{part.page.suffix}")
+    return replace(part, body=re.sub(r'href="#stage-([\w-]+)"', f'href="{to}"', part.body))
 
 
 def section(page: Page, body: str) -> Section:
@@ -220,7 +231,21 @@ def _finish(soup: BeautifulSoup, page: Page) -> list[tuple[str, str]]:
         region["aria-label"] = f"{region.get('aria-label', 'Figure')} {number} of {page.title}: {_heading(region)}"
     for drawn in soup.select("figure > .scroll > svg"):
         drawn["aria-label"] = f"{_heading(drawn)}: {drawn.get('aria-label', '')}"
+    _fold_appendix(soup)
     return headings
+
+
+def _fold_appendix(soup: BeautifulSoup) -> None:
+    """Put what follows the heading "Appendix" into a part that the reader unfolds, named by its headings."""
+    title = soup.find(lambda tag: tag.name == "h2" and tag.get_text().strip("¶ ") == "Appendix")
+    top = next((tag for tag in (title, *title.parents) if tag.parent is soup), None) if title else None
+    if top is None:
+        return
+    folded, names = soup.new_tag("details"), soup.new_tag("summary")
+    folded.extend(list(top.next_siblings))
+    names.string = " · ".join(tag.get_text().strip("¶ ") for tag in folded.find_all("h3"))
+    folded.insert(0, names)
+    top.insert_after(folded)
 
 
 def _heading(tag: Tag) -> str:

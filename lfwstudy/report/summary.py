@@ -9,8 +9,9 @@ from IPython.display import HTML
 
 from lfwstudy.data.registry import DATASETS
 from lfwstudy.ladder import LADDERS, PROFILES, REPORT
-from lfwstudy.report.measured import accuracy_with_interval, best_candidate, finished_results, mean_accuracy, mean_of
-from lfwstudy.report.table import Column, Table
+from lfwstudy.ladder.claims import FEWEST_SEEDS
+from lfwstudy.report.measured import accuracy_with_interval, best_candidate, finished_results
+from lfwstudy.report.table import Column, Interval, Table
 from lfwstudy.report.wording import Text, counted, is_demo, seeds_in_words, source_line
 from lfwstudy.system.text import clock, percent
 
@@ -48,32 +49,31 @@ def outcome(study: "Results", rung: "Rung") -> Text:
 
 
 def headline(study: "Results", rungs: "Sequence[Rung]") -> Text:
-    """The best configuration by validation, and its test accuracy."""
+    """The answer in a sentence: the best configuration by validation, and its test accuracy with the evaluated weights."""
     best = study.best(rungs)
     if best is None:
         return Text("No stage is finished yet.")
-    results = finished_results(study, best)
-    by = "validation" if study.settings.select == "validation" else "the report"
-    told = (
-        f"The best configuration is **{best.stage}: {best.variant}**: of those carried forward by {by}, it has the highest "
-        f"validation accuracy, {percent(_accuracy(best))} % at the best epoch"
-    )
-    if results[0]["test_accuracy"] is not None:
-        told += (
-            f". Its test accuracy is {percent(mean_accuracy(study, best, 'score_at_best'))} % there and "
-            f"{Column('', 'percent').show(accuracy_with_interval(study, best))} % with the evaluated weights "
-            f"({percent(mean_of(results, 'test_tpr'))} % of matched and {percent(mean_of(results, 'test_tnr'))} % of mismatched "
-            "pairs correct)"
+    name = f"The best configuration by validation, **{best.stage}: {best.variant}**, classifies"
+    measured = accuracy_with_interval(study, best)
+    if isinstance(measured, str):
+        return Text(
+            f"{name} {percent(_accuracy(best))} % of the validation pairs correctly; on the test pairs: {measured}."
         )
-    told += (
-        ". Drawn demo faces: this says nothing about LFW."
-        if is_demo(study)
-        else f" ({DATASETS[study.settings.dataset].title})."
-    )
-    if not is_demo(study) and LADDERS[study.settings.ladder].has_path():
-        same = "the same" if study.settings.dataset == "lfw-a" else "different"
-        told += f" The report's best is {percent(best_published())} % on LFW-a, one run: {same} images."
-    return Text(told)
+    value = measured.value if isinstance(measured, Interval) else measured
+    told = f"{name} **{percent(value)} %** of the test pairs correctly"
+    if isinstance(measured, Interval):
+        told += f" (95 % interval: {percent(measured.low)} to {percent(measured.high)} %)"
+    return Text(f"{told}.")
+
+
+def caveats(study: "Results", best: "Candidate | None") -> Text:
+    """What limits the answer about the best configuration: the images, the seeds and the profile, a line each."""
+    return Text("\n".join(f"- {told}" for told in (_images(study), _seeds(study, best), _profile(study))))
+
+
+def stage_links(study: "Results") -> Text:
+    """Links to the stages' pages, which the rendered report resolves."""
+    return Text("Stages: " + " · ".join(f"[{name}](#stage-{name})" for name in study.stages()))
 
 
 def best_published() -> float:
@@ -135,6 +135,38 @@ def made_from(study: "Results", rungs: "Sequence[Rung]") -> Table:
         "What the figures were made from.",
         source_line(study),
     )
+
+
+def _images(study: "Results") -> str:
+    told = f"**Images:** {DATASETS[study.settings.dataset].title}"
+    if is_demo(study):
+        return f"{told}. No figure here can be compared with one on photographs."
+    if study.settings.dataset.startswith("lfw"):
+        told += ": press photographs, no sample of all people"
+    if not LADDERS[study.settings.ladder].has_path():
+        return f"{told}."
+    others = "the same images" if study.settings.dataset == "lfw-a" else "other images"
+    return f"{told}. The report's best, {percent(best_published())} %, is one run on LFW-a: {others}."
+
+
+def _seeds(study: "Results", best: "Candidate | None") -> str:
+    folds, runs = len(study.folds()), len(finished_results(study, best)) if best else 0
+    if folds > 1:
+        return f"**Runs:** {runs} of the best configuration, on {folds} folds."
+    told = f"**Seeds:** {counted(runs, 'run')} of the best configuration. The interval "
+    told += "leaves out the spread between seeds" if runs < 2 else "includes the spread between seeds"
+    fewest = study.seeds()
+    if fewest >= FEWEST_SEEDS:
+        return f"{told}."
+    others = f", and variants with {counted(fewest, 'seed')}" if runs != fewest else ", and differences"
+    return f"{told}{others} get no verdict: that takes at least {FEWEST_SEEDS} seeds."
+
+
+def _profile(study: "Results") -> str:
+    profile, ladder = PROFILES[study.settings.profile], LADDERS[study.settings.ladder]
+    if profile.factor_for(ladder) < 1:
+        return f"**Profile:** {profile.name}, {profile.title}. Training in full may rank the variants otherwise."
+    return f"**Profile:** {profile.name}, {profile.title if profile.factor == 1 else 'with the epochs written for this ladder'}."
 
 
 def _accuracy(candidate: "Candidate") -> float:

@@ -29,6 +29,13 @@ def differences(study: "Results", rungs: "Sequence[Rung]") -> Table:
         return Table.nothing(
             "There is nothing to compare yet: a difference needs two finished variants with scored test pairs."
         )
+    here = [
+        (rung.before, c, found[key])
+        for rung in rungs
+        for c in rung.candidates
+        if rung.before and (key := (rung.stage.id, c.variant)) in found
+    ]
+    alone = _of_one_seed("difference", [d for *_, d in here])
     columns = [
         Column("stage"),
         Column("variant", "name"),
@@ -39,19 +46,13 @@ def differences(study: "Results", rungs: "Sequence[Rung]") -> Table:
         Column("in words"),
         Column("McNemar per seed (gained, lost, p)"),
     ]
-    rows = [
-        _difference_row(study, rung.before, candidate, found[rung.stage.id, candidate.variant])
-        for rung in rungs
-        for candidate in rung.candidates
-        if rung.before and (rung.stage.id, candidate.variant) in found
-    ]
-    one = "With one seed the interval does not include the spread between seeds. " if study.seeds() == 1 else ""
+    rows = [_difference_row(study, *compared) for compared in here if compared[-1].seeds > 1]
     caption = (
         "Differences in points of test accuracy at the best epochs. Interval: bootstrap over seeds and over connected "
         "components of people. Words follow the p-value after Holm's correction for the ladder's comparisons, and need "
-        f"{claims.FEWEST_SEEDS} seeds. {one}McNemar's exact test treats pairs as independent."
-    )
-    empty = "The first stage: there is nothing to compare with yet."
+        f"{claims.FEWEST_SEEDS} seeds. McNemar's exact test treats pairs as independent. {alone}"
+    ).strip()
+    empty = alone or "The first stage: there is nothing to compare with yet."
     return Table(columns, rows, caption, source_line(study), empty)
 
 
@@ -77,7 +78,10 @@ def claim_verdicts(study: "Results", stage: str = "", audits: Mapping[str, Mappi
         )
     candidates = {(rung.stage.id, c.variant): c for rung in path.climb() for c in rung.candidates}
     compared = _compare(path, candidates)
-    rows = [_claim_row(path, c, candidates, compared.get(c)) for c in claims.CLAIMS if stage in ("", c.variant[0])]
+    here = [c for c in claims.CLAIMS if stage in ("", c.variant[0])]
+    alone = _of_one_seed("claim", [compared[c] for c in here if c in compared])
+    several = [c for c in here if c not in compared or compared[c].seeds > 1]
+    rows = [_claim_row(path, c, candidates, compared.get(c)) for c in several]
     if not stage:
         rows += [_slowdown(path, candidates), _disjoint_people(audits or {})]
     columns = [Column("the report's claim"), Column("published", "points"), Column("here [95 %]", "points")]
@@ -85,9 +89,9 @@ def claim_verdicts(study: "Results", stage: str = "", audits: Mapping[str, Mappi
         "Differences in points of test accuracy. Published: LFW-a, single runs. A verdict needs "
         f"{claims.FEWEST_SEEDS} seeds and a p-value below .05 after Holm's correction for {len(claims.CLAIMS)} comparisons. "
         "That something brings no gain is also supported where the interval ends below "
-        f"{signed_points(claims.SMALLEST_GAIN)} points."
-    )
-    empty = "The report makes no claim on this stage that a comparison could test."
+        f"{signed_points(claims.SMALLEST_GAIN)} points. {alone}"
+    ).strip()
+    empty = alone or "The report makes no claim on this stage that a comparison could test."
     return Table([*columns, Column("verdict"), Column("why")], rows, caption, source_line(path), empty)
 
 
@@ -116,17 +120,28 @@ def replicates(study: "Results") -> Text:
     )
 
 
+def _of_one_seed(what: str, found: Sequence[Difference]) -> str:
+    """The sentence in place of the comparisons of one seed, which are of two networks, not of what was changed; or nothing."""
+    alone = [d.difference for d in found if d.seeds == 1]
+    if not alone:
+        return ""
+    span = " to ".join(dict.fromkeys(signed_points(d) for d in (min(alone), max(alone))))
+    return (
+        f"No verdict on {counted(len(alone), what)} measured with one seed ({span} points of test accuracy): it takes at least "
+        f"{claims.FEWEST_SEEDS}, `--seeds {claims.FEWEST_SEEDS}`."
+    )
+
+
 def _difference_row(study: "Results", before: "Candidate", candidate: "Candidate", d: Difference) -> dict[str, Any]:
     correct = [found for c in (candidate, before) if (found := study.correct(c)) is not None]
     tests = [intervals.mcnemar_exact(a, b) for a, b in zip(*correct)]
-    several = d.seeds > 1  # the p-value of one seed would be of these two networks, not of what was changed
     return {
         "stage": candidate.stage,
         "variant": candidate.variant,
         "against": f"{before.stage}: {before.variant}",
         "difference [95 %]": Interval(d.difference, d.low, d.high),
-        "p": d.p if several else None,
-        f"p, corrected for {study.comparisons()}": d.corrected_p if several else None,
+        "p": d.p,
+        f"p, corrected for {study.comparisons()}": d.corrected_p,
         "in words": d.word if d.seeds >= claims.FEWEST_SEEDS else f"no verdict: {counted(d.seeds, 'seed')}",
         "McNemar per seed (gained, lost, p)": "; ".join(f"{g}, {lost}, {p_value(p)}" for g, lost, p in tests),
     }

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from lfwstudy.config import RunConfig
 from lfwstudy.data.registry import DATASETS
-from lfwstudy.ladder import get_stage, scale
+from lfwstudy.ladder import LADDERS, PROFILES, get_stage, scale
 
 if TYPE_CHECKING:
     from lfwstudy.study.results import Results
@@ -130,6 +130,11 @@ def heading(study: "Results", title: str, level: int = 1) -> Text:
         parts.append(
             "> **Demo.** These faces are drawn and the people made up. The figures show that the study runs; they say "
             "nothing about LFW."
+        )
+    elif s.profile != "report" and LADDERS[s.ladder].has_path():
+        parts.append(
+            f"> **Not comparable with the published figures.** Profile {s.profile}: {PROFILES[s.profile].title}; the published "
+            f"figures are of {PROFILES['report'].title}, on LFW-a."
         )
     if s.split in ("random", "sequential") and s.protocol == "view1":
         parts.append(

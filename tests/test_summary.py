@@ -1,0 +1,90 @@
+"""The first screen of the report: the answer with its interval, what limits it, and links; the rest folded away."""
+
+import re
+
+import pytest
+from bs4 import BeautifulSoup
+from test_findings import made_up_base
+from test_results import KEPT
+from test_study import study, trained  # noqa: F401 (fixture)
+
+from lfwstudy.ladder import PROFILES
+from lfwstudy.report import measured, pages, summary, verdicts, wording
+from lfwstudy.study.results import Results
+from lfwstudy.study.settings import Settings
+from lfwstudy.study.study import Study
+from lfwstudy.system.files import write_json
+from lfwstudy.system.text import percent
+
+NOT_COMPARABLE = "Not comparable with the published figures"
+
+
+def test_the_answer_is_one_sentence_with_the_measured_test_accuracy_and_its_interval(tmp_path):
+    opened = made_up_base(tmp_path, "components", {"train": 0.9, "val": 0.7, "test": 0.7})
+    rungs = opened.climb()
+    accuracy = measured.accuracy_with_interval(opened, opened.best(rungs))
+    figures = [percent(value) for value in (accuracy.value, accuracy.low, accuracy.high)]
+    told = summary.headline(opened, rungs)
+    assert re.findall(r"\d+\.\d", told) == figures and told.count(". ") == 0 and "**base: base**" in told
+
+
+def test_a_study_without_scored_test_pairs_answers_by_validation(tmp_path, trained):  # noqa: F811
+    opened = study(tmp_path, "base", test=False)
+    told = summary.headline(opened, opened.climb(train=True))
+    assert "60.0 % of the validation pairs" in told and "not scored" in told
+
+
+def test_caveats_are_of_the_study_at_hand(tmp_path, trained):  # noqa: F811
+    opened = study(tmp_path, "base")
+    images, seeds, profile = summary.caveats(opened, opened.best(opened.climb(train=True))).split("\n")
+    assert "drawn" in images and "leaves out the spread" in seeds and "at least 3 seeds" in seeds
+    assert PROFILES["quick"].title in profile
+    kept = Results.open(next(path for path in KEPT if path.name == "lfw-deepfunneled-shallow"))
+    images, seeds, profile = summary.caveats(kept, kept.best()).split("\n")
+    assert "LFW, deep-funneled: press" in images and "15 %" not in profile  # the ladder beyond has its own epochs
+    assert "5 runs" in seeds and "includes the spread" in seeds and "variants with 1 seed get no verdict" in seeds
+
+
+@pytest.mark.parametrize(
+    "settings, warned",
+    [
+        ({"dataset": "lfw-a", "profile": "quick"}, True),
+        ({"dataset": "lfw", "profile": "cpu"}, True),
+        ({"dataset": "lfw", "profile": "report"}, False),
+        ({"dataset": "lfw", "profile": "quick", "ladder": "beyond"}, False),  # the report has no figures for it
+        ({"dataset": "demo", "profile": "quick"}, False),
+    ],
+)
+def test_a_small_profile_on_real_images_is_not_compared_with_published_figures(tmp_path, settings, warned):
+    opened = Study(Settings(out=str(tmp_path), precision="float32", **settings))
+    told = wording.heading(opened, "Summary")
+    assert (NOT_COMPARABLE in told) == warned
+    assert (PROFILES[settings["profile"]].title in told) == warned
+
+
+def test_differences_of_one_seed_are_one_sentence(tmp_path, trained):  # noqa: F811
+    opened = study(tmp_path, "early-stopping")
+    table = verdicts.differences(opened, opened.climb(train=True))
+    assert not table.rows and "No verdict on 2 differences measured with one seed" in table.empty
+    more = study(tmp_path, "early-stopping", seeds=2)
+    table = verdicts.differences(more, more.climb(train=True))
+    assert len(table.rows) == 2 and "one seed" not in table.caption
+
+
+def test_the_appendix_is_folded_and_links_lead_to_stages(tmp_path, monkeypatch):
+    opened = Study(Settings(out=str(tmp_path), precision="float32"))
+    page = pages.Page("02_report-b", "summary-b", "Summary", "02_report.ipynb", {}, "-b")
+    monkeypatch.setattr(pages, "all_pages", lambda study: [page])
+    texts = ["# Title", "## First\n\n[base](#stage-base)", "## Appendix\n\nSeen", "### Costs", "Long", "### Settings"]
+    cells = [{"cell_type": "markdown", "metadata": {}, "source": text} for text in texts]
+    pages.notebook_path(opened, page).parent.mkdir()
+    write_json(pages.notebook_path(opened, page), {"cells": cells, "metadata": {}, "nbformat": 4, "nbformat_minor": 4})
+    report = BeautifulSoup(pages.render(opened).read_text(), "html.parser").main
+    folded = report.find("details")
+    assert (
+        folded.summary.get_text() == "Costs · Settings" and "Long" in folded.get_text() and not folded.has_attr("open")
+    )
+    assert not {"First", "Seen", "Appendix"} & set(folded.stripped_strings) and "Seen" in report.get_text()
+    assert report.find("a", string="base")["href"] == "#base-b"
+    alone = BeautifulSoup((tmp_path / "html" / "02_report-b.html").read_text(), "html.parser").main
+    assert alone.find("a", string="base")["href"] == "01_stage-base-b.html"
