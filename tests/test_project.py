@@ -55,6 +55,13 @@ def test_parameters_stand_after_the_title_as_typed_commented_literals(path):
         assert "  # " in line
 
 
+def test_every_room_is_in_the_wheel():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    rooms = {".".join(path.parent.relative_to(ROOT).parts) for path in (ROOT / "lfwstudy").rglob("__init__.py")}
+    assert len(rooms) > 12
+    assert set(project["tool"]["setuptools"]["packages"]) == rooms | {"lfwstudy.notebooks"}
+
+
 def test_no_images_arrays_or_models_are_tracked_but_the_known():
     if not (ROOT / ".git").exists():
         pytest.skip("not a git checkout")

@@ -5,6 +5,7 @@ a process of its own as a study's runs are, and tabulates studies of made-up run
 linear, less is better.
 """
 
+import argparse
 import os
 import shutil
 import subprocess
@@ -173,4 +174,5 @@ def _tabulate(out: Path, seeds: int, template: Path) -> tuple[int, float, float]
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     write_json(RESULTS / "growth.json", growth())

@@ -45,8 +45,10 @@ def view2(stage: str) -> tuple[tuple[Results, Candidate], float, float] | None:
     candidate = study.candidate(get_stage("beyond", stage), variant.id, study.base().change(variant.changes))
     if study.correct(candidate, "score") is None:
         return None
-    accuracies = [result["test_accuracy"] for result in results_of(study, candidate)]
-    return (study, candidate), *metrics.view2_estimate(accuracies)
+    folds: dict[int | None, list[float]] = {}
+    for spec, result in zip(candidate.specs, results_of(study, candidate), strict=True):
+        folds.setdefault(spec.fold, []).append(result["test_accuracy"])
+    return (study, candidate), *metrics.view2_estimate([np.mean(values) for values in folds.values()])
 
 
 def correct(study: Results, candidate: Candidate, column: str = "score") -> np.ndarray:

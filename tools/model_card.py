@@ -3,6 +3,7 @@
 `python -m tools.model_card STUDY` makes both from a study on LFW whose best configuration has kept its weights.
 """
 
+import argparse
 import shutil
 import sys
 from pathlib import Path
@@ -140,9 +141,9 @@ def _figures(study: Results, candidate: Candidate, spec: Spec) -> Table:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
-        sys.exit("usage: python -m tools.model_card STUDY")
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("study", help="folder of a study on LFW that keeps its best network")
     try:
-        print(f"run {ship(sys.argv[1])}: {SHIPPED}")
+        print(f"run {ship(parser.parse_args().study)}: {SHIPPED}")
     except StudyError as error:
         sys.exit(f"error: {error}")

@@ -3,6 +3,7 @@
 Needs Chromium or Chrome on the path.
 """
 
+import argparse
 import io
 import shutil
 import sys
@@ -53,4 +54,5 @@ def photograph(report: Path, to: Path) -> None:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__).parse_args()
     sys.exit(main())

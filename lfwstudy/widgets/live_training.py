@@ -125,7 +125,8 @@ class LiveTraining(Explorer):
             text = "Stopped. Starting it again resumes it, at most five epochs back."
         except (StudyError, OSError) as error:
             text = sentence(error)
-        self.set_busy(False)
+        finally:
+            self.set_busy(False)
         self.parts.message.tell(text)
 
     def draw(self, job: Job) -> int:

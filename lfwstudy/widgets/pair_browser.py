@@ -1,6 +1,6 @@
 """The pair browser: scored pairs found and sorted; one opened next to its people's other images and nearest neighbours."""
 
-from functools import cache
+from functools import cache, lru_cache
 from html import escape
 from typing import Any
 
@@ -38,7 +38,7 @@ class PairBrowser(Explorer):
 
     def __init__(self, study: Study) -> None:
         self.chooser = PairChooser(study)
-        self.neighbours = cache(Neighbours)
+        self.neighbours = lru_cache(maxsize=2)(Neighbours)
         kinds = ("own", "other images of this person", 2), ("near", "nearest in the embedding", 4)
         galleries = {
             f"{side}_{kind}": Gallery(label=f"{side.capitalize()}: {label}", across=1, lines=lines, size=64, slots=6)

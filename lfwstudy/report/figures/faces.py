@@ -44,7 +44,7 @@ def gallery(
 
 
 def image_uri(image: np.ndarray) -> str:
-    """A grey image, uint8 (height, width) or float in [0, 1], as a data URI: a JPEG without visible loss."""
+    """An image, uint8 (height, width) or (height, width, 3), or float in [0, 1], as a data URI: a JPEG without visible loss."""
     if np.asarray(image).dtype != np.uint8:
         image = np.round(np.clip(image, 0, 1) * 255).astype(np.uint8)
     file = io.BytesIO()
