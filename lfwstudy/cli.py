@@ -11,7 +11,8 @@ from typing import Any
 
 from lfwstudy import __version__
 from lfwstudy.config import FILTERS, PRECISIONS, PROTOCOLS, SPLITS, DataConfig
-from lfwstudy.errors import ConfigError, StudyError, one_line, quoted
+from lfwstudy.errors import ConfigError, StudyError, one_line
+from lfwstudy.verify import command as verify
 
 Commands = Any  # argparse does not name the type of its subparsers
 EXAMPLES = {
@@ -37,12 +38,8 @@ Interrupt it whenever you like: the same command resumes.""",
     "export": """examples:
   lfwstudy export --to exported                                  results.csv, histories.csv, predictions.csv, tensorboard/
   lfwstudy export --out runs/lfw --to exported                   then: tensorboard --logdir exported/tensorboard""",
-    "verify": """examples:
-  lfwstudy verify a.jpg b.jpg
-  lfwstudy verify a.jpg group.jpg --right-box 120,80,220,180     one face of several: its box in pixels
-
-Photos are framed by a face detector, not aligned like the training images: the accuracy on such photos is unmeasured,
-and the score is no proof of identity.""",
+    "verify": verify.VERIFY_EXAMPLES,
+    "embed": verify.EMBED_EXAMPLES,
 }
 
 
@@ -134,19 +131,6 @@ def export(options: Namespace) -> None:
     print(f"exported: {exported(Results.open(_out(options)), options.to)}")
 
 
-def verify(options: Namespace) -> None:
-    """`lfwstudy verify`: are two photos of the same person?"""
-    from lfwstudy.verify.verifier import verify_photos
-
-    answer = verify_photos(options.left, options.right, options.out, options.left_box, options.right_box)
-    if answer.is_demo:
-        print(
-            "warning: this network was trained on drawn faces; its answers about real people mean nothing",
-            file=sys.stderr,
-        )
-    print(one_line(answer))
-
-
 def bench(options: Namespace) -> None:
     """`lfwstudy bench`: speed and memory of this machine."""
     from lfwstudy.bench.measure import bench as measure
@@ -179,7 +163,10 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--out", default="", metavar="DIR", help="the study's folder (default: runs/demo-quick)")
     command.add_argument("--to", required=True, metavar="FOLDER", help="a new or empty folder, or an earlier export")
     _compare_command(commands)
-    _verify_command(commands)
+    text = "same person? score two photos, or many pairs, with the best network"
+    verify.add_verify_options(_command(commands, "verify", verify.verify, text))
+    text = "write the embeddings of a folder's photos to a file"
+    verify.add_embed_options(_command(commands, "embed", verify.embed, text))
     text = "measure speed and memory of this machine, in at most three minutes and with about 8 GB"
     command = _command(commands, "bench", bench, text)
     command.add_argument("--json", default="", metavar="FILE", help="also write the measurements to a file")
@@ -278,25 +265,6 @@ def _compare_command(commands: Commands) -> None:
     command.add_argument("--to", default="", metavar="FILE.html", help="also write a page with the learning curves")
 
 
-def _verify_command(commands: Commands) -> None:
-    command = _command(commands, "verify", verify, "same person? score two photos with the best network")
-    command.add_argument("left", help="a photo")
-    command.add_argument("right", help="another photo")
-    command.add_argument(
-        "--out",
-        default="",
-        metavar="DIR",
-        help="study whose best network is used (default: the one shipped with the package)",
-    )
-    for side in ("left", "right"):
-        command.add_argument(
-            f"--{side}-box",
-            type=_box,
-            metavar="L,T,R,B",
-            help=f"where the face is in the {side} photo: left, top, right, bottom in pixels of the upright photo",
-        )
-
-
 def _data_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--dataset",
@@ -344,13 +312,3 @@ def _cache_hint(error: OSError) -> str:
         or Path(error.filename) in folder.parents
     )
     return f"; {folder} is the data cache: set LFWSTUDY_CACHE to a writable folder" if of_cache else ""
-
-
-def _box(text: str) -> tuple[int, int, int, int]:
-    try:
-        left, top, right, bottom = (int(part) for part in text.split(","))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"four whole numbers L,T,R,B expected, got {quoted(text)}") from None
-    if left >= right or top >= bottom:
-        raise argparse.ArgumentTypeError(f"the box {quoted(text)} is empty: left < right and top < bottom expected")
-    return left, top, right, bottom

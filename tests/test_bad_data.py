@@ -586,7 +586,7 @@ def test_a_face_found_in_a_photo_decoded_smaller_is_told_in_its_own_pixels(monke
     with pytest.raises(
         DataError, match=r"^x\.jpg: 2 faces found; 40,80,160,240; 40,80,160,240\. Give .* with --left-box"
     ):
-        open_face(photo, option="--left-box")
+        open_face(photo, option="--left-box", face="only")
 
 
 @pytest.mark.parametrize("size", [(8160, 6144), (16320, 12240)])

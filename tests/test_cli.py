@@ -1,8 +1,11 @@
+import json
 import re
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from lfwstudy.cli import main
 from lfwstudy.data.drawn_faces import draw_face
@@ -18,7 +21,7 @@ def run(capsys, *arguments):
 
 
 @pytest.mark.parametrize(
-    "command", [(), ("data",), ("run",), ("report",), ("compare",), ("export",), ("verify",), ("bench",)]
+    "command", [(), ("data",), ("run",), ("report",), ("compare",), ("export",), ("verify",), ("embed",), ("bench",)]
 )
 def test_help_teaches(capsys, command):
     status, out, _ = run(capsys, *command, "--help")
@@ -51,6 +54,17 @@ def test_data_counts_what_is_there(capsys):
         (("export", "--out", "/nowhere", "--to", "/nowhere/to"), "study.json"),
         (("verify", "/nowhere/a.jpg", "b.jpg"), "no such file"),
         (("verify", "a", "b", "--left-box", "1,2,3"), "L,T,R,B"),
+        (("verify",), "--pairs PAIRS.csv"),
+        (("verify", "a.jpg"), "two photos"),
+        (("verify", "a.jpg", "b.jpg", "--pairs", "x.csv"), "two photos"),
+        (("verify", "a.jpg", "b.jpg", "--out-csv", "x.csv"), "goes with --pairs"),
+        (("verify", "--pairs", "x.csv", "--json"), "not with --pairs"),
+        (("verify", "--pairs", "/nowhere/x.csv"), "/nowhere/x.csv"),
+        (("verify", "a.jpg", "b.jpg", "--threshold", "nan"), "from 0 to 1"),
+        (("verify", "a.jpg", "b.jpg", "--face", "x"), "largest"),
+        (("embed", "/nowhere", "--to", "x.npz"), "no such folder"),
+        (("embed", ".", "--to", "x.txt"), ".npz or .parquet"),
+        (("embed", ".", "--to", "/nowhere/x.npz"), "folder does not exist"),
         (("frobnicate",), "invalid choice"),
     ],
 )
@@ -119,18 +133,115 @@ def test_a_damaged_run_is_one_line_for_commands_that_only_read(capsys, tmp_path)
 
 
 def test_faces_are_asked_for_where_none_is_found(capsys, tmp_path):
-    from PIL import Image
-
     for name in "ab":
         Image.new("L", (300, 300), 90).save(tmp_path / f"{name}.png")
     status, _, err = run(capsys, "verify", tmp_path / "a.png", tmp_path / "b.png")
     assert status == 2 and "no face found" in err and "--left-box" in err
 
 
-def test_box_is_enlarged_about_its_centre():
-    import numpy as np
-    from PIL import Image
+@pytest.fixture
+def photos(tmp_path):
+    """A folder with two faces in photos/ and photos/more/, and a blank wall."""
+    folder = tmp_path / "photos"
+    (folder / "more").mkdir(parents=True)
+    Image.fromarray(draw_face([1], [0])).save(folder / "a.png")
+    Image.fromarray(draw_face([1], [2])).save(folder / "more" / "b.png")
+    Image.new("L", (300, 300), 90).save(folder / "wall.png")
+    return folder
 
+
+def test_the_answer_as_json_with_options_between_the_photos(capsys, photos):
+    pair = photos / "a.png", photos / "more" / "b.png"
+    status, out, err = run(capsys, "verify", pair[0], "--json", pair[1], "--threshold", 0)
+    answer = json.loads(out)
+    assert status == 0 and err == "" and list(answer) == ["same", "score", "threshold", "network", "demo", "notes"]
+    assert (answer["same"], answer["threshold"], answer["demo"], answer["notes"]) == (True, 0, False, [])
+    status, out, _ = run(capsys, "verify", *pair, "--threshold", 1)
+    assert status == 0 and out.startswith("different people: ") and "threshold 1.00" in out
+
+
+def test_pairs_are_scored_to_a_file_or_printed_with_reasons_for_those_that_failed(
+    capsys, photos, tmp_path, monkeypatch
+):
+    pairs = tmp_path / "pairs.csv"
+    pairs.write_text(
+        "id,left,right\n1,photos/a.png,photos/more/b.png\n2,photos/a.png,photos/wall.png\n3,photos/a.png,gone.png\n"
+    )
+    monkeypatch.chdir(photos)  # the paths are relative to the file's folder
+    status, out, err = run(capsys, "verify", "--pairs", pairs)
+    lines = out.splitlines()
+    assert status == 1 and "2 of 3 pairs could not be scored" in err
+    assert lines[0] == "left,right,score,same,error"
+    assert re.fullmatch(r"photos/a\.png,photos/more/b\.png,[01]\.\d+,(true|false),", lines[1])
+    assert re.fullmatch(r"photos/a\.png,photos/wall\.png,,,.*wall\.png: no face found", lines[2])
+    assert re.fullmatch(r"photos/a\.png,gone\.png,,,.*gone\.png: no such file", lines[3])
+    assert run(capsys, "verify", "--pairs", pairs, "--out-csv", "scores.csv") == (1, "", err)
+    assert (photos / "scores.csv").read_text() == out
+    pairs.write_text("\ufeffleft, right\nphotos/a.png, photos/a.png\n")
+    status, out, err = run(capsys, "verify", "--pairs", pairs)
+    assert status == 0 and err == "" and re.search(r"\nphotos/a\.png,photos/a\.png,[01][.\d]*,true,\n$", out)
+
+
+@pytest.mark.parametrize(
+    "content, words",
+    [
+        (b"", "line 1: the columns left,right expected"),
+        (b"a.jpg,b.jpg\n", "got 'a.jpg,b.jpg'"),
+        (b"left;right\na.jpg;b.jpg\n", "got 'left;right'"),
+        (b"left,right\n", "no pairs"),
+        (b"left,right\na.jpg,b.jpg\na.jpg\n", "line 3: the paths of two photos expected, got 'a.jpg,'"),
+        (b"left,right\na\0.jpg,b.jpg\n", "pairs.csv"),
+        (b"left,right\na\xff.jpg,b.jpg\n", "not a readable CSV file"),
+    ],
+)
+def test_a_bad_file_of_pairs_is_named_with_line_and_value(capsys, tmp_path, content, words):
+    (tmp_path / "pairs.csv").write_bytes(content)
+    status, out, err = run(capsys, "verify", "--pairs", tmp_path / "pairs.csv")
+    assert status == 2 and out == "" and words in err and "pairs.csv" in err and err.count("\n") == 1
+
+
+def test_scores_that_could_not_be_written_are_not_computed(capsys, photos, tmp_path):
+    (tmp_path / "pairs.csv").write_text("left,right\nphotos/a.png,photos/a.png\n")
+    status, _, err = run(capsys, "verify", "--pairs", tmp_path / "pairs.csv", "--out-csv", tmp_path / "no" / "x.csv")
+    assert status == 2 and "folder does not exist" in err
+    status, _, err = run(capsys, "verify", "--pairs", tmp_path / "pairs.csv", "--out-csv", photos)
+    assert status == 2 and "photos: a folder; give the name of a file" in err
+
+
+def test_a_folder_is_embedded_with_names_and_what_failed_is_named(capsys, photos):
+    (photos / ".hidden").write_text("")
+    for _ in range(2):  # the second time the file that is written is there
+        status, out, err = run(capsys, "embed", photos, "--to", photos / "faces.npz")
+        assert (
+            status == 1 and "2 of 3 photos embedded" in out and err == f"error: {photos / 'wall.png'}: no face found\n"
+        )
+    content = np.load(photos / "faces.npz")
+    assert content["names"].tolist() == ["a.png", "more/b.png"]
+    assert content["embeddings"].shape[0] == 2 and content["embeddings"].dtype == np.float32
+    (photos / "wall.png").unlink()
+    assert run(capsys, "embed", photos, "--to", photos / "faces.npz")[::2] == (0, "")
+
+
+def test_where_no_photo_can_be_embedded_nothing_is_written(capsys, tmp_path):
+    (tmp_path / "notes.txt").write_text("no photo")
+    status, _, err = run(capsys, "embed", tmp_path, "--to", tmp_path / "faces.npz")
+    assert status == 2 and "notes.txt: " in err and "nothing written" in err and not (tmp_path / "faces.npz").exists()
+
+
+def test_parquet_is_written_where_pyarrow_is_installed(capsys, photos):
+    pandas, _ = pytest.importorskip("pandas"), pytest.importorskip("pyarrow")
+    run(capsys, "embed", photos, "--to", photos / "faces.parquet")
+    frame = pandas.read_parquet(photos / "faces.parquet")
+    assert frame["name"].tolist() == ["a.png", "more/b.png"] and frame["embedding"][0].dtype == np.float32
+
+
+def test_parquet_without_pyarrow_is_refused_by_name(capsys, photos, monkeypatch):
+    monkeypatch.setattr("lfwstudy.verify.many.find_spec", lambda _: None)
+    status, _, err = run(capsys, "embed", photos, "--to", photos / "faces.parquet")
+    assert status == 2 and "pip install pyarrow" in err
+
+
+def test_box_is_enlarged_about_its_centre():
     from lfwstudy.verify.faces import frame_face
 
     face = Image.fromarray(draw_face([1], [2]))

@@ -1,6 +1,8 @@
 """The face in a photo: found by a detector, and framed as LFW frames its images."""
 
+import logging
 import math
+from collections.abc import Callable, Sequence
 from os import PathLike
 from pathlib import Path
 
@@ -8,7 +10,8 @@ import numpy as np
 from PIL import Image
 
 from lfwstudy.data.images import SOURCE_SIDE
-from lfwstudy.errors import DataError
+from lfwstudy.errors import DataError, choose_one
+from lfwstudy.verify import FACES
 from lfwstudy.verify.photos import WORKING_PIXELS, full_size, open_photo, reduction
 
 Photo = str | PathLike[str] | Image.Image
@@ -18,26 +21,41 @@ Box = tuple[float, float, float, float]
 # LFW enlarges the Viola-Jones detector's box by this factor (Huang et al. 2007, section III).
 ENLARGE = 2.2
 
+logger = logging.getLogger(__name__)
 
-def open_face(photo: Photo, box: Box | None = None, option: str = "box") -> Image.Image:
+
+def open_face(
+    photo: Photo,
+    box: Box | None = None,
+    option: str = "",
+    face: str = FACES[0],
+    note: Callable[[str], None] = logger.warning,
+) -> Image.Image:
     """The face in a photo with its surroundings: a grey image of 250x250 pixels.
 
     Parameters
     ----------
-    box : where the face is; without it there must be exactly one face to find.
-    option : how a message tells the user to pass the box.
+    box : where the face is; without it the face is looked for.
+    option : how a message tells the user to pass the box, if it can be passed.
+    face : one of FACES, where several are found: the largest, most central one, or `only` to refuse the photo.
+    note : is told which of several faces was taken.
 
     Raises
     ------
     DataError
-        Where the photo cannot be read, has no or several faces, or the box does not fit it.
+        Where the photo cannot be read, has no face, or several and `face` is "only", or the box does not fit it.
     """
+    choose_one("face", face, FACES)
     image, name = open_photo(photo)
     if box is None:
         boxes = find_faces(image)
-        if len(boxes) != 1:
-            raise DataError(f"{name}: {count_faces(boxes)}. Give the face's box with {option} in pixels")
-        (box,) = boxes
+        if not boxes or (face == "only" and len(boxes) > 1):
+            raise DataError(
+                f"{name}: {count_faces(boxes)}" + f". Give the face's box with {option} in pixels" * bool(option)
+            )
+        box = largest_face(boxes, full_size(image))
+        if len(boxes) > 1:
+            note(f"{name}: {count_faces(boxes)}. The largest, most central one is used: {_numbers(box)}")
     return frame_face(image, box)
 
 
@@ -53,8 +71,23 @@ def find_faces(photo: Image.Image) -> list[Box]:
 
 def count_faces(boxes: list[Box]) -> str:
     """How many faces were found and where: "no face found", "2 faces found; 4,8,16,24; 40,80,160,240"."""
-    listed = "".join(f"; {','.join(map(str, box))}" for box in boxes)
+    listed = "".join(f"; {_numbers(box)}" for box in boxes)
     return f"{len(boxes) or 'no'} face{'s' if len(boxes) > 1 else ''} found{listed}"
+
+
+def largest_face(boxes: Sequence[Box], size: tuple[int, int]) -> Box:
+    """The largest, most central of boxes in a photo of width and height `size`.
+
+    A box counts with its area, weighted from 1 where its centre is the photo's to 0 in a corner.
+    """
+    width, height = size
+
+    def weight(box: Box) -> float:
+        left, top, right, bottom = box
+        away = math.hypot(left + right - width, top + bottom - height) / math.hypot(width, height)
+        return (right - left) * (bottom - top) * (1 - away)
+
+    return max(boxes, key=weight)
 
 
 def frame_face(photo: Image.Image, box: Box) -> Image.Image:
@@ -76,3 +109,7 @@ def frame_face(photo: Image.Image, box: Box) -> Image.Image:
     padded = Image.fromarray(np.pad(np.asarray(photo), pad, mode="edge"))
     area = (x - half + pad, y - half + pad, x + half + pad, y + half + pad)
     return padded.resize((SOURCE_SIDE, SOURCE_SIDE), Image.Resampling.BILINEAR, box=area)
+
+
+def _numbers(box: Box) -> str:
+    return ",".join(map(str, box))

@@ -1,18 +1,26 @@
-"""Two photos compared: the command's answer, and the same in three lines of Python."""
+"""Photos compared, two or many: the command's answers, and the same in three lines of Python."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from os import PathLike
+from typing import Any
 
 import numpy as np
 
-from lfwstudy.verify.faces import Box, Photo, open_face
+from lfwstudy.errors import DataError
+from lfwstudy.verify import FACES, THRESHOLD
+from lfwstudy.verify.faces import Box, Photo, logger, open_face
 from lfwstudy.verify.network import Network, load_network
 
-THRESHOLD = 0.5
+PhotoFile = str | PathLike[str]
+# Photos embedded, and pairs compared, in one step.
+_PHOTOS, _PAIRS = 64, 256
 
 
-def load_verifier(out: str | PathLike[str] = "") -> "Verifier":
+def load_verifier(
+    out: str | PathLike[str] = "", face: str = FACES[0], note: Callable[[str], None] = logger.warning
+) -> "Verifier":
     """A Verifier with the best network of the study in `out`, or with the one shipped with the package.
 
     >>> verifier = load_verifier()
@@ -20,46 +28,105 @@ def load_verifier(out: str | PathLike[str] = "") -> "Verifier":
 
     Raises StudyError where the study has no kept network.
     """
-    return Verifier(load_network(out))
+    return Verifier(load_network(out), face, note)
 
 
 @dataclass(frozen=True)
 class Verifier:
-    """Compares photos: files or Pillow images, of any size, each with one face or with the face's box."""
+    """Compares photos: files or Pillow images, of any size.
+
+    Where a photo shows several faces and no box is given, `face` says which counts: the "largest", most central one,
+    of which `note` is told, or with "only" none, which is a DataError.
+    """
 
     network: Network
+    face: str = FACES[0]
+    note: Callable[[str], None] = logger.warning
 
     def score(self, left: Photo, right: Photo, left_box: Box | None = None, right_box: Box | None = None) -> float:
         """Probability that two photos show the same person; above 0.5 the network says that they do.
 
         Boxes are (left, top, right, bottom) in pixels of the upright photo. Raises DataError where a photo cannot be
-        read, or has no or several faces and no box.
+        read, or no face is found in it.
         """
-        faces = open_face(left, left_box, "left_box"), open_face(right, right_box, "right_box")
-        return self.network.score_images(*map(self.network.frame, faces))
+        return self.network.score_images(
+            self._frame(left, left_box, "left_box"), self._frame(right, right_box, "right_box")
+        )
+
+    def score_pairs(
+        self,
+        pairs: Sequence[tuple[PhotoFile, PhotoFile]],
+        progress: Callable[[Sequence[PhotoFile]], Iterable[PhotoFile]] = iter,
+    ) -> list[float | DataError]:
+        """For each pair of photo files its score, or the DataError that says why there is none.
+
+        Each photo is read and embedded once. progress: wraps the photos that are gone through, as tqdm does.
+        """
+        photos = list(dict.fromkeys(photo for pair in pairs for photo in pair))
+        embeddings = dict(zip(photos, self.embed_each(progress(photos)), strict=True))
+        scores: list[float | DataError] = []
+        for at in range(0, len(pairs), _PAIRS):
+            both = [(embeddings[left], embeddings[right]) for left, right in pairs[at : at + _PAIRS]]
+            scores += _at_once([_error_in(pair) or pair for pair in both], self._compare)
+        return scores
 
     def embed(self, photos: Sequence[Photo], boxes: Sequence[Box | None] = ()) -> np.ndarray:
         """Embeddings of the faces in photos: float32 (n, d). Raises DataError as `score` does.
 
         boxes: one for each photo, None where its face is to be found; without any, all are.
         """
-        faces = [
-            open_face(photo, box, "boxes") for photo, box in zip(photos, boxes or [None] * len(photos), strict=True)
-        ]
-        return self.network.embed(np.stack([self.network.frame(face) for face in faces]))
+        both = zip(photos, boxes or [None] * len(photos), strict=True)
+        return self.network.embed(np.stack([self._frame(photo, box, "boxes") for photo, box in both]))
+
+    def embed_each(self, photos: Iterable[Photo]) -> Iterator[np.ndarray | DataError]:
+        """For each photo in turn its face's embedding, float32 (d,), or the DataError that says why there is none."""
+        waiting = iter(photos)
+        while step := list(islice(waiting, _PHOTOS)):
+            framed = [self._frame_or_error(photo) for photo in step]
+            yield from _at_once(framed, lambda faces: self.network.embed(np.stack(faces)))
+
+    def _frame(self, photo: Photo, box: Box | None = None, option: str = "") -> np.ndarray:
+        return self.network.frame(open_face(photo, box, option, self.face, self.note))
+
+    def _compare(self, pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> list[float]:
+        return self.network.score(*map(np.stack, zip(*pairs, strict=True))).tolist()
+
+    def _frame_or_error(self, photo: Photo) -> np.ndarray | DataError:
+        try:
+            return self._frame(photo)
+        except DataError as error:
+            return DataError(*error.args)  # the one that was raised holds on to the photo's pixels
 
 
 @dataclass(frozen=True)
 class Answer:
-    """The probability that two photos show the same person, and the name of the network that gave it."""
+    """The probability that two photos show the same person, the name of the network that gave it, and notes on the photos."""
 
     score: float
     network: str
     is_demo: bool
+    threshold: float = THRESHOLD
+    notes: tuple[str, ...] = ()
+
+    @property
+    def same(self) -> bool:
+        """Whether the photos are taken to show the same person."""
+        return self.score > self.threshold
 
     def __str__(self) -> str:
-        verdict = "same person" if self.score > THRESHOLD else "different people"
-        return f"{verdict}: P(same) {self.score:.2f}, threshold {THRESHOLD:.2f} (network: {self.network})"
+        verdict = "same person" if self.same else "different people"
+        return f"{verdict}: P(same) {self.score:.2f}, threshold {self.threshold:.2f} (network: {self.network})"
+
+    def record(self) -> dict[str, object]:
+        """The answer as `lfwstudy verify --json` prints it."""
+        return {
+            "same": self.same,
+            "score": self.score,
+            "threshold": self.threshold,
+            "network": self.network,
+            "demo": self.is_demo,
+            "notes": list(self.notes),
+        }
 
 
 def verify_photos(
@@ -68,12 +135,27 @@ def verify_photos(
     out: str | PathLike[str] = "",
     left_box: Box | None = None,
     right_box: Box | None = None,
+    face: str = FACES[0],
+    threshold: float = THRESHOLD,
 ) -> Answer:
-    """The answer of `lfwstudy verify`; `out` and errors as for `load_verifier` and `Verifier.score`."""
+    """The answer of `lfwstudy verify`; `out`, `face` and errors as for `load_verifier` and `Verifier.score`."""
+    notes: list[str] = []
     # Before the network is loaded, which takes seconds.
     faces = [
-        open_face(photo, box, f"--{side}-box LEFT,TOP,RIGHT,BOTTOM")
+        open_face(photo, box, f"--{side}-box LEFT,TOP,RIGHT,BOTTOM", face, notes.append)
         for photo, box, side in ((left, left_box, "left"), (right, right_box, "right"))
     ]
     network = load_network(out)
-    return Answer(network.score_images(*map(network.frame, faces)), network.name, network.is_demo)
+    score = network.score_images(*map(network.frame, faces))
+    return Answer(score, network.name, network.is_demo, threshold, tuple(notes))
+
+
+def _error_in(values: Iterable[object]) -> DataError | None:
+    return next((value for value in values if isinstance(value, DataError)), None)
+
+
+def _at_once(values: Sequence[Any], call: Callable[[list[Any]], Iterable[Any]]) -> list[Any]:
+    """What `call` makes of all the values that are no errors, and the errors in their places."""
+    whole = [value for value in values if not isinstance(value, DataError)]
+    made = iter(call(whole) if whole else ())
+    return [value if isinstance(value, DataError) else next(made) for value in values]

@@ -1,0 +1,198 @@
+"""The commands `lfwstudy verify` and `lfwstudy embed`: their options, and what they print."""
+
+import csv
+import json
+import sys
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lfwstudy.errors import ConfigError, DataError, one_line, quoted
+from lfwstudy.verify import FACES, THRESHOLD
+
+if TYPE_CHECKING:
+    from lfwstudy.verify.verifier import Verifier
+
+VERIFY_EXAMPLES = """examples:
+  lfwstudy verify a.jpg b.jpg
+  lfwstudy verify a.jpg group.jpg --right-box 120,80,220,180     one face of several: its box in pixels
+  lfwstudy verify a.jpg group.jpg --face only                    refuse photos that show several faces
+  lfwstudy verify a.jpg b.jpg --json
+  lfwstudy verify --pairs pairs.csv --out-csv scores.csv         many pairs: a header left,right, then a pair a line
+
+Paths in PAIRS.csv are relative to its folder. A pair that cannot be scored is a row with the reason under `error`, and
+makes the exit status 1.
+Photos are framed by a face detector, not aligned like the training images: the accuracy on such photos is unmeasured,
+and the score is no proof of identity."""
+EMBED_EXAMPLES = """examples:
+  lfwstudy embed photos --to embeddings.npz                      arrays `names` (path in the folder) and `embeddings`
+  lfwstudy embed photos --to embeddings.parquet                  columns `name` and `embedding`; needs pyarrow
+
+Every file in the folder and its subfolders is read, except hidden ones. Those that cannot be embedded are named on
+standard error and make the exit status 1."""
+
+
+def add_verify_options(command: ArgumentParser) -> None:
+    """The arguments of `lfwstudy verify`."""
+    command.usage = "%(prog)s LEFT RIGHT [options]\n       %(prog)s --pairs PAIRS.csv [options]"
+    add = command.add_argument
+    for photo in (add("left", metavar="LEFT", help="a photo"), add("right", metavar="RIGHT", help="another photo")):
+        photo.required = False  # with nargs="?", no option could stand between the two
+    add("--pairs", default="", metavar="PAIRS.csv", help="score the pairs in a CSV file with the columns left,right")
+    add("--out-csv", default="", metavar="SCORES.csv", help="with --pairs: where to write the scores (default: print)")
+    add(
+        "--threshold",
+        type=_threshold,
+        default=THRESHOLD,
+        metavar="T",
+        help="same person above this score (default: %(default)s)",
+    )
+    add("--json", action="store_true", help="print the answer as a JSON object")
+    for side in ("left", "right"):
+        add(
+            f"--{side}-box",
+            type=_box,
+            metavar="L,T,R,B",
+            help=f"where the face is in the {side} photo: left, top, right, bottom in pixels of the upright photo",
+        )
+    _shared_options(command)
+
+
+def add_embed_options(command: ArgumentParser) -> None:
+    """The arguments of `lfwstudy embed`."""
+    command.add_argument("folder", metavar="FOLDER", help="a folder with photos")
+    command.add_argument("--to", required=True, metavar="FILE", help="FILE.npz or FILE.parquet to write")
+    _shared_options(command)
+
+
+def verify(options: Namespace) -> int:
+    """`lfwstudy verify`: are two photos of the same person, or the two of each pair?"""
+    two, both = bool(options.left or options.right), bool(options.left and options.right)
+    if bool(options.pairs) == two or two != both:
+        raise ConfigError("give two photos, LEFT RIGHT, or --pairs PAIRS.csv")
+    if options.pairs and (options.json or options.left_box or options.right_box):
+        raise ConfigError("--json, --left-box and --right-box go with two photos, not with --pairs")
+    if options.out_csv and not options.pairs:
+        raise ConfigError("--out-csv goes with --pairs PAIRS.csv")
+    return _verify_pairs(options) if options.pairs else _verify_two(options)
+
+
+def embed(options: Namespace) -> int:
+    """`lfwstudy embed`: embeddings of a folder's photos."""
+    import numpy as np
+
+    from lfwstudy.verify import many
+
+    target, folder = Path(options.to), Path(options.folder)
+    many.check_target(target)
+    photos = many.photos_in(folder, target)
+    results = _load(options).embed_each(_progress(photos))
+    names, embeddings = [], []
+    for photo, result in zip(photos, results, strict=True):
+        if isinstance(result, DataError):
+            _tell(f"error: {result}")
+        else:
+            names.append(photo.relative_to(folder).as_posix())
+            embeddings.append(result)
+    if not names:
+        raise DataError(f"{folder}: no face embedded, nothing written")
+    many.write_embeddings(target, names, np.stack(embeddings))
+    print(f"{one_line(target)}: {len(names)} of {len(photos)} photos embedded")
+    return int(len(names) < len(photos))
+
+
+def _verify_two(options: Namespace) -> int:
+    from lfwstudy.verify.verifier import verify_photos
+
+    boxes = options.left_box, options.right_box
+    answer = verify_photos(options.left, options.right, options.out, *boxes, options.face, options.threshold)
+    for note in answer.notes:
+        _note(note)
+    _warn(answer.is_demo)
+    print(json.dumps(answer.record()) if options.json else one_line(answer))
+    return 0
+
+
+def _verify_pairs(options: Namespace) -> int:
+    from lfwstudy.system.files import cell, write_csv
+    from lfwstudy.verify import many
+
+    pairs, folder = many.read_pairs(options.pairs), Path(options.pairs).parent
+    if options.out_csv:
+        many.check_folder(Path(options.out_csv))
+    scores = _load(options).score_pairs([(folder / left, folder / right) for left, right in pairs], _progress)
+    rows = many.score_rows(pairs, scores, options.threshold)
+    if options.out_csv:
+        write_csv(options.out_csv, many.SCORE_COLUMNS, rows)
+    else:
+        lines = [many.SCORE_COLUMNS, *([cell(row.get(column)) for column in many.SCORE_COLUMNS] for row in rows)]
+        csv.writer(sys.stdout, lineterminator="\n").writerows(lines)
+    failed = sum("error" in row for row in rows)
+    if failed:
+        _tell(f"error: {failed} of {len(rows)} pairs could not be scored; the column error says why")
+    return int(failed > 0)
+
+
+def _load(options: Namespace) -> "Verifier":
+    from lfwstudy.verify.verifier import load_verifier
+
+    verifier = load_verifier(options.out, options.face, _note)
+    _warn(verifier.network.is_demo)
+    return verifier
+
+
+def _progress(photos: Sequence[Any]) -> Iterable[Any]:
+    from tqdm import tqdm
+
+    return tqdm(photos, desc="reading photos", unit="photo", leave=False, disable=None)
+
+
+def _warn(is_demo: bool) -> None:
+    if is_demo:
+        _tell("warning: this network was trained on drawn faces; its answers about real people mean nothing")
+
+
+def _note(text: str) -> None:
+    _tell(f"note: {text}")
+
+
+def _tell(text: str) -> None:
+    from tqdm import tqdm
+
+    tqdm.write(one_line(text), file=sys.stderr)  # above the bar, where there is one
+
+
+def _shared_options(command: ArgumentParser) -> None:
+    command.add_argument(
+        "--face",
+        default=FACES[0],
+        choices=FACES,
+        help="where a photo shows several faces: use the largest, most central one (default), or refuse the photo",
+    )
+    command.add_argument(
+        "--out",
+        default="",
+        metavar="DIR",
+        help="study whose best network is used (default: the one shipped with the package)",
+    )
+
+
+def _threshold(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1
+    if not 0 <= value <= 1:
+        raise ArgumentTypeError(f"a number from 0 to 1 expected, got {quoted(text)}")
+    return value
+
+
+def _box(text: str) -> tuple[int, int, int, int]:
+    try:
+        left, top, right, bottom = (int(part) for part in text.split(","))
+    except ValueError:
+        raise ArgumentTypeError(f"four whole numbers L,T,R,B expected, got {quoted(text)}") from None
+    if left >= right or top >= bottom:
+        raise ArgumentTypeError(f"the box {quoted(text)} is empty: left < right and top < bottom expected")
+    return left, top, right, bottom

@@ -1,0 +1,101 @@
+"""Many photos: the pairs of a CSV file and their scores, a folder's photos and their embeddings."""
+
+import csv
+from collections.abc import Iterable, Sequence
+from importlib.util import find_spec
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lfwstudy.errors import ConfigError, DataError, one_line, quoted, reading
+from lfwstudy.system.files import replacing
+
+SCORE_COLUMNS = ("left", "right", "score", "same", "error")
+_FORMATS = (".npz", ".parquet")
+
+
+def read_pairs(path: str | PathLike[str]) -> list[tuple[str, str]]:
+    """The pairs of photos in a CSV file with the columns left and right, as they stand there; others are ignored.
+
+    Raises DataError naming file, line and value.
+    """
+    with reading(f"{path}: not a readable CSV file"), open(path, encoding="utf-8-sig", newline="") as file:
+        rows = csv.DictReader(file, skipinitialspace=True)
+        header = rows.fieldnames or ()
+        if not {"left", "right"} <= set(header):
+            raise DataError(f"{path}, line 1: the columns left,right expected, got {quoted(','.join(header))}")
+        pairs = [_pair(row, f"{path}, line {rows.line_num}") for row in rows]
+    if not pairs:
+        raise DataError(f"{path}: no pairs below the header")
+    return pairs
+
+
+def score_rows(
+    pairs: Iterable[tuple[str, str]], scores: Iterable[float | DataError], threshold: float
+) -> list[dict[str, Any]]:
+    """Rows with SCORE_COLUMNS, one for each pair: its score and whether it is above the threshold, or why there is none."""
+    return [
+        {"left": left, "right": right}
+        | ({"error": one_line(score)} if isinstance(score, DataError) else {"score": score, "same": score > threshold})
+        for (left, right), score in zip(pairs, scores, strict=True)
+    ]
+
+
+def photos_in(folder: str | PathLike[str], target: Path) -> list[Path]:
+    """The files in a folder and its subfolders in the order of their names, except hidden ones and `target`.
+
+    Raises DataError where there is no folder or no file in it.
+    """
+    root = Path(folder)
+    if not root.is_dir():
+        raise DataError(f"{folder}: no such folder")
+    paths = [
+        path
+        for path in sorted(root.rglob("*"))
+        if path.is_file() and not any(part.startswith(".") for part in path.relative_to(root).parts)
+    ]
+    photos = [path for path in paths if path.resolve() != target.resolve()]
+    if not photos:
+        raise DataError(f"{folder}: no photo in it")
+    return photos
+
+
+def check_target(path: Path) -> None:
+    """Raise ConfigError where embeddings cannot be written to a file of this name on this machine."""
+    if path.suffix not in _FORMATS:
+        raise ConfigError(f"{path}: a file whose name ends in {' or '.join(_FORMATS)} expected")
+    if path.suffix == ".parquet" and not find_spec("pyarrow"):
+        raise ConfigError(f"{path}: writing parquet needs pyarrow; `pip install pyarrow`, or write an .npz file")
+    check_folder(path)
+
+
+def check_folder(path: Path) -> None:
+    """Raise ConfigError where the folder that a file is to be written to does not exist, or the file is a folder."""
+    if not path.absolute().parent.is_dir():
+        raise ConfigError(f"{path}: its folder does not exist")
+    if path.is_dir():
+        raise ConfigError(f"{path}: a folder; give the name of a file")
+
+
+def write_embeddings(path: Path, names: Sequence[str], embeddings: np.ndarray) -> None:
+    """Write embeddings (n, d) and their names, atomically.
+
+    To .npz as the arrays `names` and `embeddings`, to .parquet as the columns `name` and `embedding`, a list.
+    """
+    with replacing(path) as temporary:
+        if path.suffix == ".npz":
+            np.savez(temporary, names=np.array(names), embeddings=embeddings)
+        else:
+            import pandas as pd
+
+            frame = pd.DataFrame({"name": names, "embedding": list(embeddings)})
+            frame.to_parquet(temporary, engine="pyarrow", index=False)
+
+
+def _pair(row: dict[str, str | None], at: str) -> tuple[str, str]:
+    left, right = row["left"] or "", row["right"] or ""
+    if not left or not right or "\0" in left + right:
+        raise DataError(f"{at}: the paths of two photos expected, got {quoted(f'{left},{right}')}")
+    return left, right
