@@ -70,7 +70,7 @@ def reading(failure: str) -> Iterator[None]:
     except Exception as error:  # libraries raise many kinds for damaged files
         if is_the_machines(error) and not isinstance(error, (FileNotFoundError, IsADirectoryError)):
             raise
-        raise DataError(f"{failure} ({one_line(error)[:200]})") from error
+        raise DataError(f"{failure} ({one_line(error)[:200] or type(error).__name__})") from error
 
 
 def one_line(text: object) -> str:

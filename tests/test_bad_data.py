@@ -411,7 +411,7 @@ def test_unusual_names_go_all_the_way(tmp_path):
         ("empty", "empty file"),
         ("text", "not a readable"),
         ("half a jpeg", "not a readable"),
-        ("decompression bomb", "too many|limit"),
+        ("decompression bomb", "more than .* pixels"),
     ],
 )
 def test_photo(tmp_path, kind, words):
@@ -610,7 +610,7 @@ def test_a_phones_photo_of_50_and_of_200_megapixels_is_read(size):
 )
 def test_a_decompression_bomb_is_refused_before_it_is_decoded(content, monkeypatch):
     monkeypatch.setattr(photos, "to_grey", None)
-    with pytest.raises(DataError, match="^x: too many pixels .*save it smaller$"):
+    with pytest.raises(DataError, match=r"^x: not a readable image \(more than .* pixels.*save it smaller\)$"):
         read_photo(io.BytesIO(content), "x")
 
 

@@ -12,12 +12,13 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from lfwstudy.data.filetypes import HEAD, not_an_image
 from lfwstudy.data.images import FORMATS, to_grey
-from lfwstudy.errors import DataError, is_the_machines, one_line
+from lfwstudy.errors import DataError, one_line, reading
 
 # Photos with more pixels are reduced; a JPEG while it is decoded, so that it may have more than what is decoded whole.
 WORKING_PIXELS = 50_000_000
 _MAX_PIXELS = 100_000_000
 _MAX_JPEG_PIXELS = 250_000_000
+_TOO_LARGE = f"more than {_MAX_PIXELS:,} pixels, or {_MAX_JPEG_PIXELS:,} in a JPEG; save it smaller"
 
 
 def open_photo(photo: str | PathLike[str] | Image.Image) -> tuple[Image.Image, str]:
@@ -50,20 +51,10 @@ def read_photo(file: BinaryIO, name: str) -> Image.Image:
     file.seek(0)
     if problem := not_an_image(start):
         raise DataError(f"{name}: {problem}")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow's, of damaged metadata: the pixels are what counts
-            with _open(file, start) as image:
-                return _upright(image)
-    except Image.DecompressionBombError:
-        most = f"at most {_MAX_PIXELS:,}, in a JPEG {_MAX_JPEG_PIXELS:,}"
-        raise DataError(f"{name}: too many pixels ({most}); save it smaller") from None
-    except UnidentifiedImageError:
-        raise DataError(f"{name}: not a readable image (damaged, or none of {', '.join(FORMATS)})") from None
-    except Exception as error:  # Pillow's decoders raise many kinds for damaged files
-        if is_the_machines(error):
-            raise
-        raise DataError(f"{name}: not a readable image ({one_line(error)[:300] or type(error).__name__})") from error
+    with reading(f"{name}: not a readable image"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow's, about damaged metadata: only the pixels count
+        with _open(file, start) as image:
+            return _upright(image)
 
 
 def reduction(photo: Image.Image) -> int:
@@ -77,14 +68,19 @@ def full_size(photo: Image.Image) -> tuple[int, int]:
 
 
 def _open(file: BinaryIO, start: bytes) -> Image.Image:
-    # Image.open's limit against decompression bombs is below what phones take; `_upright` has its own.
-    return JpegImageFile(file) if start.startswith(b"\xff\xd8\xff") else Image.open(file, formats=FORMATS)
+    try:
+        # Image.open's limit against decompression bombs is below what phones take; `_upright` has its own.
+        return JpegImageFile(file) if start.startswith(b"\xff\xd8\xff") else Image.open(file, formats=FORMATS)
+    except UnidentifiedImageError:
+        raise ValueError(f"damaged, or none of {', '.join(FORMATS)}") from None
+    except Image.DecompressionBombError:
+        raise ValueError(_TOO_LARGE) from None
 
 
 def _upright(image: Image.Image) -> Image.Image:
     width, height = image.size
     if width * height > (_MAX_JPEG_PIXELS if image.format == "JPEG" else _MAX_PIXELS):
-        raise Image.DecompressionBombError
+        raise ValueError(_TOO_LARGE)
     if isinstance(image, TiffImageFile) and (image.tag_v2.get(254, 0) == 1 or 50706 in image.tag_v2):
         # Pillow would decode the preview in it.
         raise ValueError("a camera's raw photo; develop it, save it as JPEG or PNG and give that")
