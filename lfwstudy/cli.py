@@ -20,7 +20,7 @@ EXAMPLES = {
   lfwstudy data --dataset lfw-deepfunneled --data-dir ~/lfw      find, decode and count your own copy
   lfwstudy data --dataset lfw --audit                            download LFW; what do the splits share?
   lfwstudy data --dataset lfw-deepfunneled --data-dir ~/lfw --pack lfw-small
-                                                                 only the images that the pairs need, for another machine""",
+                                                                 only the images listed in the pair files, for another machine""",
     "run": """examples:
   lfwstudy run                                                   the whole report ladder on demo faces, in minutes
   lfwstudy run --dataset lfw-deepfunneled --data-dir ~/lfw --profile cpu --dry-run
@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit status: 0 done, 1 something failed, 2 wrong use or bad input."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")  # a terminal may lack letters of a path
+            stream.reconfigure(errors="backslashreplace")  # a terminal may lack characters of a path
     options = _parser().parse_args(arguments)
     try:
         return options.call(options) or 0
@@ -90,7 +90,7 @@ def data(options: Namespace) -> None:
 
 
 def run(options: Namespace) -> int:
-    """`lfwstudy run`: the study, or with --dry-run what it would train."""
+    """`lfwstudy run`: the study or, with --dry-run, the runs it would train."""
     from lfwstudy import workflow
     from lfwstudy.study.estimate import estimate
     from lfwstudy.study.settings import Settings
@@ -153,7 +153,7 @@ def bench(options: Namespace) -> None:
     from lfwstudy.system.backend import keras_backend
     from lfwstudy.system.files import write_json
 
-    keras_backend()  # one that cannot train is named before anything is measured
+    keras_backend()  # fail for a backend that cannot train before measuring anything
     if options.json and not Path(options.json).absolute().parent.is_dir():
         raise ConfigError(f"{options.json}: its folder does not exist")
     result = measure()
@@ -180,7 +180,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--to", required=True, metavar="FOLDER", help="a new or empty folder, or an earlier export")
     _compare_command(commands)
     _verify_command(commands)
-    text = "measure speed and memory of this machine, in at most three minutes and with about 8 GB"
+    text = "measure speed and memory of this machine; takes at most three minutes and about 8 GB"
     command = _command(commands, "bench", bench, text)
     command.add_argument("--json", default="", metavar="FILE", help="also write the measurements to a file")
     return parser
@@ -189,7 +189,9 @@ def _parser() -> argparse.ArgumentParser:
 def _data_command(commands: Commands) -> None:
     command = _command(commands, "data", data, "find or download the images, verify, count and prepare them")
     _data_options(command)
-    command.add_argument("--audit", action="store_true", help="what do training and validation share under each split?")
+    command.add_argument(
+        "--audit", action="store_true", help="count what training and validation share under each split"
+    )
     command.add_argument(
         "--pack",
         default="",
@@ -203,7 +205,7 @@ def _data_command(commands: Commands) -> None:
         help="with --pack: all images, for stages that train on all people and for View 2",
     )
     command.add_argument("--crop", type=int, default=250, metavar="N", help="central square kept, in pixels of 250")
-    command.add_argument("--side", type=int, default=105, metavar="N", help="side it is resized to, in pixels")
+    command.add_argument("--side", type=int, default=105, metavar="N", help="side in pixels of the resized square")
     command.add_argument(
         "--filter",
         default="bilinear",
@@ -279,7 +281,7 @@ def _compare_command(commands: Commands) -> None:
 
 
 def _verify_command(commands: Commands) -> None:
-    command = _command(commands, "verify", verify, "same person? score two photos with the best network")
+    command = _command(commands, "verify", verify, "score whether two photos show the same person")
     command.add_argument("left", help="a photo")
     command.add_argument("right", help="another photo")
     command.add_argument(
@@ -334,7 +336,7 @@ def _command(
 
 
 def _cache_hint(error: OSError) -> str:
-    """What to do where an OSError is about the data cache."""
+    """Advice if an OSError is about the data cache."""
     from lfwstudy.data.cache import cache_folder
 
     folder = cache_folder()

@@ -27,7 +27,7 @@ def cross_entropy(label: ArrayLike, score: ArrayLike) -> float:
 def platt(label: ArrayLike, logit: ArrayLike) -> tuple[float, float]:
     """Scale and shift that calibrate a logit: logistic regression in one variable (Platt 1999).
 
-    The scale is at least 0.001, so that the order of scores stays. Labels of one class leave the logit unchanged.
+    The scale is at least 0.001, so the order of scores is kept. Labels of one class leave the logit unchanged.
     """
     from sklearn.linear_model import LogisticRegression
 
@@ -117,7 +117,7 @@ def summarise(label: ArrayLike, score: ArrayLike) -> dict[str, float]:
 def pick_examples(
     label: ArrayLike, score: ArrayLike, surest: int = 4, least_sure: int = 2
 ) -> dict[tuple[bool, bool], list[int]]:
-    """Rows of the surest and the least sure pairs by (same person, classified correctly), the surest first.
+    """Rows of the most and least confident pairs by (same person, classified correctly), most confident first.
 
     Confidence is the distance of the score from 0.5.
     """
@@ -134,7 +134,7 @@ def pick_examples(
 
 
 def best_threshold(label: ArrayLike, score: ArrayLike) -> float:
-    """The threshold of highest accuracy, half-way between two scores; of equals, the one nearest to 0.5.
+    """The threshold of highest accuracy, half-way between two scores; among equals, the nearest to 0.5.
 
     For validation pairs only.
     """
@@ -164,7 +164,7 @@ def true_accept_rate(label: ArrayLike, score: ArrayLike, false_accept_rate: floa
 def calibration(label: ArrayLike, score: ArrayLike, bins: int = 10) -> tuple[float, list[tuple[float, float, int]]]:
     """Expected calibration error over bins of equal width (Naeini et al. 2015), and the reliability diagram's points.
 
-    A point is (mean score, share of matched pairs, count) of a bin that is not empty.
+    Each point is (mean score, share of matched pairs, count) of a non-empty bin.
     """
     label, score = np.asarray(label, float), np.asarray(score, float)
     at = np.clip((score * bins).astype(int), 0, bins - 1)

@@ -1,5 +1,5 @@
-"""Can a machine train a study's runs? What a worker is asked before it gets one; imports nothing of Dask, so that its answer
-does not depend on Dask's version."""
+"""Whether a machine can train a study's runs: asked of each worker before it gets one. Imports nothing of Dask, so the
+answer does not depend on Dask's version."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from lfwstudy.system.backend import keras_backend
 from lfwstudy.system.files import locked
 from lfwstudy.system.machine import versions
 
-# A network file system may show a file of another machine a moment late.
+# A network file system may show another machine's file a moment late.
 TOKEN_SECONDS = 5.0
 
 Token = tuple[str, str]
@@ -27,7 +27,7 @@ Token = tuple[str, str]
 
 @contextmanager
 def token_file(folder: Path) -> Iterator[Token]:
-    """A file in a study's folder of runs, its path and content, by which a worker shows that it sees the folder."""
+    """Path and content of a file in a study's folder of runs; a worker that can read it sees the folder."""
     content = uuid.uuid4().hex
     folder.mkdir(parents=True, exist_ok=True)
     for left in folder.glob(".cluster-*"):  # of studies that were killed: one that lives holds its own
@@ -48,11 +48,13 @@ async def answer(expected: dict[str, str], token: Token) -> tuple[str, str]:
 
 
 def versions_here() -> dict[str, str]:
-    """What the numbers of a run depend on, by name: this package's code, Python, Keras, its backend, NumPy."""
+    """Versions that the numbers of a run depend on: this package's code, Python, Keras, its backend, NumPy."""
     installed, backend = versions(), keras_backend()
     code = hashlib.sha256()
     package = Path(str(importlib.resources.files(__package__.partition(".")[0])))
-    for path in sorted(package.rglob("*.py")):  # as trainings will read it, whatever this process has imported
+    for path in sorted(
+        package.rglob("*.py")
+    ):  # the files, which trainings will read, not the modules that this process imported earlier
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         code.update(f"{path.relative_to(package).as_posix()} {digest}\n".encode())
     return {
@@ -65,7 +67,7 @@ def versions_here() -> dict[str, str]:
 
 
 def difference(expected: dict[str, str]) -> str:
-    """How this process differs from `expected`, another's `versions_here`; empty where it does not."""
+    """How this process differs from `expected`, another one's `versions_here`; empty if it does not."""
     here = versions_here()
     told = [
         f"{name} is {here.get(name, 'none')} instead of {wanted}"
