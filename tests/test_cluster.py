@@ -95,10 +95,10 @@ def listening(talk):
     "talk, named",
     [
         (lambda taken: taken.recv(9) and taken.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n"), "a web server"),
-        (lambda taken: taken.sendall(b"SSH-2.0-OpenSSH_9.6\r\n") or taken.recv(99), "does not answer as a scheduler"),
+        (lambda taken: taken.sendall(b"SSH-2.0-OpenSSH_9.6\r\n") or taken.recv(99), "does not answer like a scheduler"),
         (lambda taken: taken.recv(99) and taken.sendall(b"\x15\x03\x01\x00\x02\x02\x46"), "requires TLS"),
-        (lambda taken: taken.close(), "does not answer as a scheduler"),
-        (lambda taken: time.sleep(30), "does not answer as a scheduler"),
+        (lambda taken: taken.close(), "does not answer like a scheduler"),
+        (lambda taken: time.sleep(30), "does not answer like a scheduler"),
     ],
 )
 def test_what_listens_in_a_schedulers_place_is_named_in_a_line(talk, named, tmp_path, monkeypatch):
@@ -219,9 +219,7 @@ def test_data_that_are_not_on_a_worker_are_named(tmp_path, monkeypatch):
     monkeypatch.delenv("LFWSTUDY_DATA", raising=False)
     config = RunConfig().change({"data.dataset": "lfw-a"})
     (missing,) = jobs(tmp_path / "runs", 1, config=config, data_digest="0" * 64, data_dir="/nowhere")
-    with pytest.raises(
-        RunError, match=r"no images and pairs with the study's digest are at /nowhere or at \$LFWSTUDY_DATA"
-    ):
+    with pytest.raises(RunError, match=r"no images and pairs with the study's digest at /nowhere or \$LFWSTUDY_DATA"):
         worker.find_data(missing)
 
 
@@ -810,7 +808,7 @@ def test_certificates_of_dasks_configuration_are_used(certificates, tmp_path, mo
         with dask.config.set({f"distributed.comm.tls.{name}": value for name, value in certificates.items()}):
             assert dispatch.run(jobs(tmp_path / "runs", 1, 6, 0.1), machines.address) == {}
         assert Store(tmp_path / "runs").is_finished(f"{0:016x}")
-        with pytest.raises(ConfigError, match="are the certificates right"):
+        with pytest.raises(ConfigError, match="are the certificates in Dask's configuration"):
             dispatch.run(jobs(tmp_path / "none", 1), machines.address)
         monkeypatch.setattr(scheduler, "CONNECT_SECONDS", 2)
         with pytest.raises(ConfigError, match="no Dask scheduler answers"):  # nobody talks to it without

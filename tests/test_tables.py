@@ -142,7 +142,7 @@ def augmentation_part(ladder, out, monkeypatch):
         ),
         (
             "beyond",
-            ["`online-augmentation`", "varied online", "random mirroring: yes", "rotation in degrees, at most: 8"],
+            ["`online-augmentation`", "augmented online", "random mirroring: yes", "rotation in degrees, at most: 8"],
             ["copies", "lipp", "epsilon", "erased"],
             "one epoch",
         ),
@@ -159,7 +159,7 @@ def test_data_notebook_shows_how_the_ladder_at_hand_varies_images(tmp_path, monk
 def test_a_ladder_that_varies_nothing_says_so(tmp_path, monkeypatch):
     monkeypatch.setitem(LADDERS, "report", Ladder("report", "", REPORT.stages[:1]))
     text, drawn = augmentation_part("report", tmp_path, monkeypatch)
-    assert "No stage of this ladder varies its training images." in text and "Clipped" not in text and not drawn
+    assert "No stage of this ladder augments its training images." in text and "Clipped" not in text and not drawn
 
 
 @pytest.mark.parametrize(

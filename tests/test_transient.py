@@ -199,7 +199,7 @@ def asks_for_a_terabyte(path):
         "empty",
         "a header that asks for terabytes",
         "its weights missing",
-        "of another network",
+        "to another network",
     ],
 )
 def test_a_damaged_resume_state_is_set_aside_and_nothing_is_deleted(tmp_path, damage):

@@ -118,7 +118,7 @@ def test_everything_made_from_demo_faces_says_so(out):
         captions = re.findall(
             r"<figcaption>(.*?)</figcaption>", re.sub(r"</svg>\s*</div><figcaption>.*?</figcaption>", "", page), re.S
         )
-        others = "Published figures that do not add up"  # which are not made from the faces
+        others = "Published figures that are inconsistent"  # which are not made from the faces
         assert captions and all("emo faces" in c or others in c for c in captions)
     assert "claims is drawn from demo faces" in page
 
@@ -260,7 +260,7 @@ def test_second_study_in_the_same_folder_is_turned_away_and_changes_nothing(out,
     with _lock(Path(out)):
         before = {path: path.stat().st_ctime_ns for path in out.rglob("*")}
         done = lfwstudy(*command, "--out", out)
-        assert done.returncode == 2 and "another lfwstudy works" in done.stderr and done.stderr.count("\n") == 1, (
+        assert done.returncode == 2 and "another lfwstudy is working" in done.stderr and done.stderr.count("\n") == 1, (
             done.stderr
         )
         assert {path: path.stat().st_ctime_ns for path in out.rglob("*")} == before

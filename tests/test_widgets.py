@@ -349,7 +349,7 @@ def test_bench_of_the_ladder_beyond_varies_as_that_ladder_does(copied):
     write_json(copied.out / "study.json", record)
     widget = widgets.bench_augmentation(open_study(copied.out)[0])
     parts = widget.parts
-    assert "No finished stage varies" in told(widget) and parts.stage.label == "online-augmentation: light"
+    assert "No finished stage augments" in told(widget) and parts.stage.label == "online-augmentation: light"
     assert (parts.flip.value, parts.rotation.value, parts.erase.value) == (1, 8, 0)
     parts.stage.label = "leave-one-out: whole"
     assert parts.erase.value == 0.5 and any("erased" in card["text"] for card in parts.copies.cards)

@@ -1,4 +1,4 @@
-"""The networks of the ladder beyond that were trained on a GPU and, some of them, on two cores too."""
+"""Networks of the ladder beyond that were trained on a GPU and, some of them, on two cores, too."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ _ACCURACY = "test accuracy [95 %]"
 
 @dataclass(frozen=True)
 class OnTwoCores:
-    """A network trained on two cores: `seconds` of each epoch trained, of `epochs`; the rest where it was trained to the end.
+    """A network trained on two cores: `seconds` of each trained epoch, of `epochs`; the rest if it was trained to the end.
 
     scores: of the test pairs, float (pairs,). elsewhere: test accuracy of the same seed on the GPU.
     """
@@ -120,7 +120,7 @@ def _interval(correct: np.ndarray, components: np.ndarray) -> Interval:
 
 
 def ceiling(device: str, precision: str) -> str:
-    """What matrix products on a machine reached, in words, where a bench was kept of it; else nothing."""
+    """The peak matrix rate of a machine, in words, if a bench of it is kept; else nothing."""
     for measured in (read_json(RESULTS / file) for file in BENCHES):
         if measured["device"] == device:
             return f", whose matrix products reach {measured['ceiling_gflops'][precision]:,.0f} GFLOP/s in {precision} (`lfwstudy bench`)"

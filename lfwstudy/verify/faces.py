@@ -24,13 +24,13 @@ def open_face(photo: Photo, box: Box | None = None, option: str = "box") -> Imag
 
     Parameters
     ----------
-    box : where the face is; without it there must be exactly one face to find.
-    option : how a message tells the user to pass the box.
+    box : of the face; without it, the photo must contain exactly one face.
+    option : the option that passes the box, for messages.
 
     Raises
     ------
     DataError
-        Where the photo cannot be read, has no or several faces, or the box does not fit it.
+        If the photo cannot be read, has no or several faces, or the box does not fit it.
     """
     image, name = open_photo(photo)
     if box is None:
@@ -60,7 +60,7 @@ def count_faces(boxes: list[Box]) -> str:
 def frame_face(photo: Image.Image, box: Box) -> Image.Image:
     """The face's surroundings as LFW frames them: a grey image of 250x250 pixels; the photo's edge pixels are repeated.
 
-    Raises DataError where the box lies outside the photo or is much too large for it.
+    Raises DataError if the box lies outside the photo or is much too large for it.
     """
     size = "{}x{} pixels".format(*full_size(photo))
     left, top, right, bottom = (v / reduction(photo) for v in box)

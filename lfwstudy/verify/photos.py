@@ -1,4 +1,4 @@
-"""A user's photo, read: of any common format, upright, grey, and small enough to work with."""
+"""Read a user's photo of any common format as an upright grey image, small enough to work with."""
 
 import math
 import warnings
@@ -14,7 +14,7 @@ from lfwstudy.data.filetypes import HEAD, not_an_image
 from lfwstudy.data.images import FORMATS, to_grey
 from lfwstudy.errors import DataError, one_line, reading
 
-# Photos with more pixels are reduced; a JPEG while it is decoded, so that it may have more than what is decoded whole.
+# Photos with more pixels are reduced. A JPEG is reduced during decoding, so it may have more than other formats.
 WORKING_PIXELS = 50_000_000
 _MAX_PIXELS = 100_000_000
 _MAX_JPEG_PIXELS = 250_000_000
@@ -24,7 +24,7 @@ _TOO_LARGE = f"more than {_MAX_PIXELS:,} pixels, or {_MAX_JPEG_PIXELS:,} in a JP
 def open_photo(photo: str | PathLike[str] | Image.Image) -> tuple[Image.Image, str]:
     """A photo file, or a Pillow image of 8 bits a channel, as an upright grey image; and its name in messages.
 
-    Raises DataError where a file cannot be read.
+    Raises DataError if a file cannot be read.
     """
     if isinstance(photo, Image.Image):
         return ImageOps.exif_transpose(photo).convert("L"), "the photo"
@@ -58,12 +58,12 @@ def read_photo(file: BinaryIO, name: str) -> Image.Image:
 
 
 def reduction(photo: Image.Image) -> int:
-    """How many times smaller than the file's a photo's sides are."""
+    """The factor by which a photo's sides were reduced."""
     return photo.info.get("reduced", 1)
 
 
 def full_size(photo: Image.Image) -> tuple[int, int]:
-    """Width and height of a photo before it was reduced: the pixels in which boxes are given."""
+    """Width and height of a photo before reduction: boxes are given in these pixels."""
     return photo.width * reduction(photo), photo.height * reduction(photo)
 
 
@@ -83,14 +83,14 @@ def _upright(image: Image.Image) -> Image.Image:
         raise ValueError(_TOO_LARGE)
     if isinstance(image, TiffImageFile) and (image.tag_v2.get(254, 0) == 1 or 50706 in image.tag_v2):
         # Pillow would decode the preview in it.
-        raise ValueError("a camera's raw photo; develop it, save it as JPEG or PNG and give that")
+        raise ValueError("a camera's raw photo; develop it and save it as JPEG or PNG")
     if (shrink := _shrink(image)) > 1 and image.format == "JPEG":
         image.draft("L", (width // shrink, height // shrink))
     reduced = round(width / image.width)
     grey = to_grey(image)
     if (shrink := _shrink(grey)) > 1:
         grey, reduced = grey.reduce(shrink), reduced * shrink
-    # Rotated when grey: a rotated copy loses what the file says of its values.
+    # Rotate the grey image: a rotated copy of the original loses the metadata on its values.
     grey.getexif()[Base.Orientation] = image.getexif().get(Base.Orientation, 1)
     upright = ImageOps.exif_transpose(grey)
     upright.info["reduced"] = reduced
@@ -98,5 +98,5 @@ def _upright(image: Image.Image) -> Image.Image:
 
 
 def _shrink(image: Image.Image) -> int:
-    """How many times an image must become smaller to have at most WORKING_PIXELS."""
+    """The factor by which to reduce an image's sides to have at most WORKING_PIXELS."""
     return math.ceil(math.sqrt(image.width * image.height / WORKING_PIXELS))

@@ -18,22 +18,22 @@ def load_verifier(out: str | PathLike[str] = "") -> "Verifier":
     >>> verifier = load_verifier()
     >>> verifier.score("left.jpg", "right.jpg")
 
-    Raises StudyError where the study has no kept network.
+    Raises StudyError if the study has no kept network.
     """
     return Verifier(load_network(out))
 
 
 @dataclass(frozen=True)
 class Verifier:
-    """Compares photos: files or Pillow images, of any size, each with one face or with the face's box."""
+    """Compares photos: files or Pillow images of any size, each with exactly one face or with a box."""
 
     network: Network
 
     def score(self, left: Photo, right: Photo, left_box: Box | None = None, right_box: Box | None = None) -> float:
-        """Probability that two photos show the same person; above 0.5 the network says that they do.
+        """Probability that two photos show the same person; above 0.5 the network answers "same".
 
-        Boxes are (left, top, right, bottom) in pixels of the upright photo. Raises DataError where a photo cannot be
-        read, or has no or several faces and no box.
+        Boxes are (left, top, right, bottom) in pixels of the upright photo. Raises DataError if a photo cannot be read, or
+        has no or several faces and no box.
         """
         faces = open_face(left, left_box, "left_box"), open_face(right, right_box, "right_box")
         return self.network.score_images(*map(self.network.frame, faces))
@@ -41,7 +41,7 @@ class Verifier:
     def embed(self, photos: Sequence[Photo], boxes: Sequence[Box | None] = ()) -> np.ndarray:
         """Embeddings of the faces in photos: float32 (n, d). Raises DataError as `score` does.
 
-        boxes: one for each photo, None where its face is to be found; without any, all are.
+        boxes: one for each photo, None to detect its face; by default all faces are detected.
         """
         faces = [
             open_face(photo, box, "boxes") for photo, box in zip(photos, boxes or [None] * len(photos), strict=True)
@@ -70,7 +70,7 @@ def verify_photos(
     right_box: Box | None = None,
 ) -> Answer:
     """The answer of `lfwstudy verify`; `out` and errors as for `load_verifier` and `Verifier.score`."""
-    # Before the network is loaded, which takes seconds.
+    # Checked before loading the network, which takes seconds.
     faces = [
         open_face(photo, box, f"--{side}-box LEFT,TOP,RIGHT,BOTTOM")
         for photo, box, side in ((left, left_box, "left"), (right, right_box, "right"))

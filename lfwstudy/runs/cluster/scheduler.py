@@ -211,4 +211,4 @@ def what_listens(address: str) -> str:
         return "the server there requires TLS (tls://)"
     if b"pickle-protocol" in answer and parts.scheme == "tls":
         return "the server there does not use TLS (tcp://)"
-    return "another kind of server listens there"
+    return "the server there does not answer like a scheduler"
