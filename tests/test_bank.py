@@ -118,7 +118,7 @@ def test_a_bank_of_an_earlier_format_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(bank_module, "BANK_FORMAT", 1)
     build([("A_0001", png(RAMP))]).save(tmp_path / "bank.npz")
     monkeypatch.undo()
-    with pytest.raises(DataError, match="bank.npz: bank format 1, this program reads 2; make it again"):
+    with pytest.raises(DataError, match="bank.npz: bank format 1, this program reads 2; pack it again"):
         load_bank(tmp_path / "bank.npz")
 
 

@@ -1,4 +1,4 @@
-"""What is said in words is what was measured, and of the ladder at hand."""
+"""Sentences match the measurements of the ladder they are about."""
 
 import json
 
@@ -130,13 +130,13 @@ def augmentation_part(ladder, out, monkeypatch):
     [
         (
             "report",
-            ["`augmentation`", "2 varied copies", "shear: 5;", "Clipped labels", "epsilon"],
+            ["`augmentation`", "2 augmented copies", "shear: 5;", "Clipped labels", "epsilon"],
             ["online", "stretched"],
             "first copies",
         ),
         (
             "published",
-            ["2 varied copies", "grey levels of copies stretched: yes", "Clipped labels"],
+            ["2 augmented copies", "grey levels of copies stretched: yes", "Clipped labels"],
             ["online", "shear"],
             "first copies",
         ),

@@ -37,7 +37,7 @@ def study(played):
 
 @pytest.fixture
 def copied(played, tmp_path):
-    """A study of its own, to damage."""
+    """A separate study, to damage."""
     return open_study(shutil.copytree(played, tmp_path / "study"))[0]
 
 

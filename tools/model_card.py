@@ -130,7 +130,7 @@ def _figures(study: Results, candidate: Candidate, spec: Spec) -> Table:
         "matched pairs called same (TPR), mismatched pairs called different (TNR)": f"{percent(matched)} %, {percent(mismatched)} %",
         "area under the ROC curve": f"{metrics.auc(label, score):.3f}",
         "equal error rate": f"{percent(metrics.equal_error_rate(label, score))} %",
-        "matched pairs accepted where 1 in 100 mismatched ones is": f"{percent(metrics.true_accept_rate(label, score, 0.01))} %",
+        "matched pairs accepted at 1 % false accepts": f"{percent(metrics.true_accept_rate(label, score, 0.01))} %",
         "expected calibration error, 10 bins": f"{percent(metrics.calibration(label, score)[0])} points",
         "validation accuracy": f"{percent(result['val_accuracy_at_best'])} %",
     }

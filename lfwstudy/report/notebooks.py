@@ -14,7 +14,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from lfwstudy.errors import ConfigError, one_line
 from lfwstudy.system.backend import left_out
-from lfwstudy.system.files import temporary_beside, write_json
+from lfwstudy.system.files import temporary_next_to, write_json
 from lfwstudy.system.processes import environment
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def main(path: str) -> int:
     job = json.loads(Path(path).read_text(encoding="utf-8"))
     Path(path).unlink()
     target = Path(job["target"])
-    temporary = temporary_beside(target)
+    temporary = temporary_next_to(target)
     try:
         error = _papermill(job, temporary)
     finally:

@@ -104,14 +104,14 @@ def _row(key: tuple[str, str], history: Rows, finished: bool) -> dict[str, Any] 
     if not theirs or not history or (compared is None and not finished):
         return None
 
-    def beside(name: str, epoch: int) -> Compared:
+    def both(name: str, epoch: int) -> Compared:
         return Compared(*(rows[epoch - 1][name] if epoch <= len(rows) else None for rows in (theirs, history)))
 
     return {
         "stage": key[0],
         "variant": key[1],
-        **{f"loss at {epoch}": beside("val_loss", epoch) for epoch in published.LOSS_EPOCHS},
-        **{f"accuracy at {epoch}": beside("accuracy", epoch) for epoch in published.ACCURACY_EPOCHS},
+        **{f"loss at {epoch}": both("val_loss", epoch) for epoch in published.LOSS_EPOCHS},
+        **{f"accuracy at {epoch}": both("accuracy", epoch) for epoch in published.ACCURACY_EPOCHS},
         "accuracy at the end": Compared(theirs[-1]["accuracy"], history[-1]["accuracy"]),
         "epochs": Compared(len(theirs), len(history)),
         "farthest apart": f"{100 * compared.farthest:.0f} % at {compared.at_epoch}" if compared else "",

@@ -26,7 +26,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
 
     The content is on disk before it takes the name, so a crash leaves the old file or the new.
     """
-    temporary = temporary_beside(Path(path))
+    temporary = temporary_next_to(Path(path))
     try:
         yield temporary
         with open(temporary, "rb") as file:
