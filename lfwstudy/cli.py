@@ -249,7 +249,7 @@ def _run_command(commands: Commands) -> None:
         "ladder published)",
     )
     add("--precision", default="auto", choices=("auto", *PRECISIONS), help="of the convolutions; kept in study.json")
-    add("--keep", default="best", choices=("best", "all", "none"), help="whose weights stay when the study ends")
+    add("--keep", default="best", choices=("best", "all", "none"), help="which weights to keep when the study ends")
     add(
         "--no-test",
         dest="test",
@@ -288,14 +288,14 @@ def _verify_command(commands: Commands) -> None:
         "--out",
         default="",
         metavar="DIR",
-        help="study whose best network is used (default: the one shipped with the package)",
+        help="use the best network of this study (default: the one shipped with the package)",
     )
     for side in ("left", "right"):
         command.add_argument(
             f"--{side}-box",
             type=_box,
             metavar="L,T,R,B",
-            help=f"where the face is in the {side} photo: left, top, right, bottom in pixels of the upright photo",
+            help=f"box of the face in the {side} photo: left, top, right, bottom in pixels of the upright photo",
         )
 
 

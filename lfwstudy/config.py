@@ -134,7 +134,7 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """How the network is trained.
+    """The training of the network.
 
     monitor: watched by early stopping and checkpoints: val_loss (with the weight penalty) or val_cross_entropy.
     patience: epochs without a lower monitored value after which training stops; None is never.

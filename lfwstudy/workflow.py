@@ -289,5 +289,5 @@ def _say(text: str) -> None:
     except ImportError:  # on a machine that only trains
         print(one_line(text), file=sys.stderr, flush=True)
         return
-    tqdm.write(one_line(text), file=sys.stderr)  # above the bar, where there is one
+    tqdm.write(one_line(text), file=sys.stderr)  # above the bar, if there is one
     sys.stderr.flush()

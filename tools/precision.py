@@ -125,7 +125,7 @@ def table(result: dict[str, Any]) -> Table:
             row[entropy] = "{:+.4f} [{:+.4f}, {:+.4f}]".format(*n["entropy"])
         rows.append(row)
     filters = "" if result["width"] == 1 else f" with {result['width']:g} of its filters"
-    how = "emulated: sums in float32, what layers hand on rounded" if result["emulated"] else "in the hardware"
+    how = "emulated: sums in float32, layer outputs rounded" if result["emulated"] else "in the hardware"
     caption = (
         f"{result['dataset']}, the base network{filters}, {result['side']}x{result['side']} pixels, {result['epochs']} epochs, "
         f"the same {result['seeds']} seeds in each; accuracy in percent over epochs {result['from_epoch']} to {result['epochs']} "

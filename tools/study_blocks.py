@@ -143,9 +143,9 @@ def beyond() -> str:
         f"{ceiling(first['device'], study.precision)}. Accuracy in percent of View 1's test pairs, mean over seeds, scores "
         "calibrated on validation for every head: with the checkpoint of the lowest validation loss, and at the epoch of the "
         "highest validation accuracy, by which ► is carried forward. Intervals: bootstrap over connected components of people "
-        "and, where there are several, over seeds; with one seed they do not include the spread between seeds. Training seconds "
-        "include validation after every epoch, but not start-up and compilation; where a network had one of the two cores to "
-        "itself while another trained on the other, they say so."
+        "and, if there are several, over seeds; with one seed they do not include the spread between seeds. Training seconds "
+        "include validation after every epoch, but not start-up and compilation; '1 thread' marks networks trained on one core "
+        "while another network used the other."
     )
     marked = frozenset(n for n, c in enumerate(found) if (c.stage, c.variant) in carried)
     return "\n\n".join(
@@ -183,9 +183,9 @@ def larger() -> str:
     columns += [Column("training seconds", "number", digits=0), Column("parameters", "number", digits=0)]
     on = "; ".join(f"{listed(stages)} on {device}" for device, stages in devices.items())
     caption = (
-        f"lfw-deepfunneled, convolutions in bfloat16: {on}. Training seconds are those of up to six networks side by side on a "
-        "GPU, or of two cores, where some stood still at times. Accuracy in percent with the checkpoint of the lowest validation "
-        "loss; at best epoch: of the highest validation accuracy."
+        f"lfw-deepfunneled, convolutions in bfloat16: {on}. Training seconds are for up to six networks in parallel on a GPU, "
+        "or for two cores, with some pauses. Accuracy in percent with the checkpoint of the lowest validation loss; at best "
+        "epoch: of the highest validation accuracy."
     )
     return "\n\n".join([Table(columns, rows, caption).to_markdown(), two_cores_table(_on_two_cores()).to_markdown()])
 

@@ -45,7 +45,7 @@ class OnTwoCores:
 
 
 def two_cores(studies: Iterable[Results]) -> dict[str, list[OnTwoCores]]:
-    """By stage, in the order of their seeds; those trained to their end alone where there are any."""
+    """By stage, in the order of their seeds; only those trained to the end, if there are any."""
     stages: dict[str, list[OnTwoCores]] = {}
     for study in studies:
         store = Store(study.out / "two-cores")
@@ -88,8 +88,8 @@ def two_cores_table(stages: Mapping[str, Sequence[OnTwoCores]]) -> Table:
     rows = [row for runs in stages.values() for row in _rows(runs)]
     machines = dict.fromkeys(run.machine for runs in stages.values() for run in runs if run.finished)
     caption = (
-        f"{', '.join(machines)}. Minutes without start-up and compilation. The same seed ends elsewhere there, because sums are "
-        "taken in another order. Where there are several seeds, their mean."
+        f"{', '.join(machines)}. Minutes without start-up and compilation; means over seeds. The same seed gives other "
+        "figures there, because sums are taken in another order."
     )
     return Table(columns, rows, caption)
 

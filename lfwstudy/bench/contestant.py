@@ -202,7 +202,7 @@ def on_gpu() -> bool:
 
 
 def seconds(call: Callable[[], Any]) -> float:
-    """How long a call takes."""
+    """Duration of a call in seconds."""
     began = time.perf_counter()
     call()
     return time.perf_counter() - began

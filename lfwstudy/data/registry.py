@@ -15,7 +15,7 @@ IMAGES, PEOPLE = 13_233, 5_749
 
 @dataclass(frozen=True)
 class Download:
-    """A file on the network with its digest ("sha256:...", "sha1:..." or "md5:..."); `url` is empty where none is verified."""
+    """A file on the network with its digest ("sha256:...", "sha1:..." or "md5:..."); `url` is empty if none is verified."""
 
     url: str
     digest: str

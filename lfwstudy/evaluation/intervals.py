@@ -1,4 +1,4 @@
-"""Is a difference real? Intervals that allow for few seeds, pairs that share people, and many comparisons."""
+"""Intervals of differences that allow for few seeds, pairs that share people, and many comparisons."""
 
 from collections.abc import Sequence
 from copy import deepcopy

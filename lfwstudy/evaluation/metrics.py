@@ -1,4 +1,4 @@
-"""How good are scores? Accuracy, cross-entropy, ROC, AUC, EER and calibration.
+"""Measures of scores: accuracy, cross-entropy, ROC, AUC, EER and calibration.
 
 Everywhere `label` is (n,), 1 for the same person, and `score` (n,), a probability of "same".
 """
@@ -11,7 +11,7 @@ EPSILON = 1e-7
 
 
 def accuracy(label: ArrayLike, score: ArrayLike, threshold: float = 0.5) -> float:
-    """Share of pairs classified correctly at a threshold; NaN where a score is not finite."""
+    """Share of pairs classified correctly at a threshold; NaN if a score is not finite."""
     label, score = np.asarray(label), np.asarray(score, float)
     if not np.isfinite(score).all():
         return float("nan")
@@ -95,7 +95,7 @@ def wilson(correct: int, total: int, level: float = 0.95) -> tuple[float, float]
 
 
 def summarise(label: ArrayLike, score: ArrayLike) -> dict[str, float]:
-    """Accuracy at 0.5, cross-entropy, AUC, EER and rates of scored pairs; all NaN where a score is not finite."""
+    """Accuracy at 0.5, cross-entropy, AUC, EER and rates of scored pairs; all NaN if a score is not finite."""
     keys = ("accuracy", "cross_entropy", "auc", "eer", "tpr", "tnr")
     if not np.isfinite(np.asarray(score, float)).all():
         return dict.fromkeys(keys, float("nan"))

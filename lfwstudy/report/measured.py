@@ -45,7 +45,7 @@ def mean_accuracy(study: "Results", candidate: "Candidate", column: str = "score
 
 
 def accuracy_with_interval(study: "Results", candidate: "Candidate") -> Interval | float | str:
-    """Mean test accuracy with the evaluated weights, its interval and the single runs; a word or the mean where there is none."""
+    """Mean test accuracy with the evaluated weights, its interval and the single runs; a word or the mean if there is none."""
     results = finished_results(study, candidate)
     singles = accuracies(study, candidate)
     if not results:

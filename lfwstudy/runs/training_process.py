@@ -57,7 +57,7 @@ def _run(job: Job) -> None:
     config, folder = job.config, job.folder
     bank, pairs = prepare_bank(config.data, job.data_dir), load_pairs(config.data, job.data_dir)
     if config.identify(job.seed, job.precision, pairs.digest(bank)) != job.run:
-        raise RunError("its data have changed since it was asked for")
+        raise RunError("its data have changed since it was requested")
     # Imported here, so that a missing library is reported like other failures.
     from lfwstudy.training.run import score_test_pairs, train
 

@@ -1,1 +1,1 @@
-"""Are two photos of the same person? A user's own photos, framed as LFW frames its images, compared by a kept network."""
+"""Compare a user's own photos, framed like LFW's images, with a kept network."""

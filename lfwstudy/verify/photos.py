@@ -43,7 +43,7 @@ def load_photo(path: str | PathLike[str]) -> Image.Image:
 
 
 def read_photo(file: BinaryIO, name: str) -> Image.Image:
-    """A photo from an open file as an upright grey image, reduced where it has very many pixels (see `reduction`).
+    """A photo from an open file as an upright grey image, reduced if it has very many pixels (see `reduction`).
 
     Raises DataError, in which the file is called `name`.
     """

@@ -121,7 +121,7 @@ def sentence(error: StudyError | OSError) -> str:
 
 
 def row(*children: ipywidgets.Widget) -> ipywidgets.Box:
-    """Widgets next to each other, in several lines where the page is narrow."""
+    """Widgets next to each other, wrapped if the page is narrow."""
     layout = ipywidgets.Layout(flex_flow="row wrap", align_items="flex-start", gap="4px 16px")
     return ipywidgets.Box(children, layout=layout)
 
