@@ -22,7 +22,7 @@ def test_process_refuses_changed_data_with_one_line(tiny, tmp_path):
     ) as process:
         told = process.stderr.read()
     assert process.returncode == 2 and told == (
-        "error: run 0000000000000000: its data have changed since it was asked for\n"
+        "error: run 0000000000000000: its data have changed since it was requested\n"
     )
     assert not (tmp_path / "run").exists()
 

@@ -54,7 +54,7 @@ def view2(study: "Results", rungs: "Sequence[Rung]") -> Table:
         if (row := _over_folds(study, candidate))
     ]
     caption = (
-        "View 2: mean and standard error over ten folds in percent, at a score of 0.5 as the network gives it; validation is "
+        "View 2: mean and standard error over ten folds in percent, at a threshold of 0.5 on uncalibrated scores; validation is "
         "the fold after the tested one."
     )
     if not LADDERS[study.settings.ladder].has_path():
