@@ -493,7 +493,7 @@ def test_network_that_scores_own_photos_is_named_and_chosen(study, monkeypatch):
     assert told(widget, "answer") == ""
     widget.parts.score.click()
     assert asked == [str(study.out), ""] and "0.10" in told(widget, "answer")
-    assert told(widget, "answer").endswith("Scored by the network that comes with the package.")
+    assert told(widget, "answer").endswith("Scored by the network shipped with the package.")
 
 
 def test_photo_decoded_smaller_takes_boxes_in_its_own_pixels(study, monkeypatch):

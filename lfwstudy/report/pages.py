@@ -122,7 +122,7 @@ def render(study: "Results") -> Path:
         alone = _linked(part, "01_stage-{}.html")
         _write(study, study.out / "html" / f"{part.page.stem}.html", part.page.title, [alone])
     explore = Page("03_explore", "explore", "Explore", "03_explore.ipynb", {})
-    if notebook_path(study, explore).is_file():  # somebody has executed it into the study's folder
+    if notebook_path(study, explore).is_file():  # executed by hand into the study's folder
         found = _section(study, explore)
         stills = replace(found, body=_STILLS + found.body)
         _write(study, study.out / "html" / f"{explore.stem}.html", explore.title, [stills])
@@ -184,7 +184,7 @@ def _rendered(notebook: Any, page: Page) -> Section:
                 output.get("data", {}).pop("application/vnd.jupyter.widget-view+json", None)
     found = section(page, _exporter().from_notebook_node(notebook)[0])
     message = notebook.metadata.get("lfwstudy_gap")
-    gap = _gap(f"This part failed, what follows may be cut short or older: {message}") if message else ""
+    gap = _gap(f"This part failed; the rest may be incomplete or out of date: {message}") if message else ""
     return replace(found, body=gap + found.body)
 
 

@@ -67,7 +67,7 @@ def headline(study: "Results", rungs: "Sequence[Rung]") -> Text:
 
 
 def caveats(study: "Results", best: "Candidate | None") -> Text:
-    """What limits the answer about the best configuration: the images, the seeds and the profile, a line each."""
+    """Limits of the answer about the best configuration: images, seeds and profile, a line each."""
     return Text("\n".join(f"- {told}" for told in (_images(study), _seeds(study, best), _profile(study))))
 
 
@@ -140,9 +140,9 @@ def made_from(study: "Results", rungs: "Sequence[Rung]") -> Table:
 def _images(study: "Results") -> str:
     told = f"**Images:** {DATASETS[study.settings.dataset].title}"
     if is_demo(study):
-        return f"{told}. No figure here can be compared with one on photographs."
+        return f"{told}. No figure here is comparable with one on photographs."
     if study.settings.dataset.startswith("lfw"):
-        told += ": press photographs, no sample of all people"
+        told += ": press photographs, not a sample of all people"
     if not LADDERS[study.settings.ladder].has_path():
         return f"{told}."
     others = "the same images" if study.settings.dataset == "lfw-a" else "other images"

@@ -49,10 +49,10 @@ def differences(study: "Results", rungs: "Sequence[Rung]") -> Table:
     rows = [_difference_row(study, *compared) for compared in here if compared[-1].seeds > 1]
     caption = (
         "Differences in points of test accuracy at the best epochs. Interval: bootstrap over seeds and over connected "
-        "components of people. Words follow the p-value after Holm's correction for the ladder's comparisons, and need "
+        "components of people. Verdicts follow the p-value after Holm's correction for the ladder's comparisons, and need "
         f"{claims.FEWEST_SEEDS} seeds. McNemar's exact test treats pairs as independent. {alone}"
     ).strip()
-    empty = alone or "The first stage: there is nothing to compare with yet."
+    empty = alone or "This is the first stage: there is nothing to compare with yet."
     return Table(columns, rows, caption, source_line(study), empty)
 
 

@@ -59,7 +59,7 @@ def _new_log(job: Job) -> IO[bytes]:
     try:
         with locked(job.folder / ".lock", job.patience):
             job.write(job.folder / "job.json")
-            # Links in a folder from elsewhere are not written through.
+            # Do not follow links in a folder that came from elsewhere.
             for name in ("log.txt", failure.NAME):
                 (job.folder / name).unlink(missing_ok=True)
             return open(job.folder / "log.txt", "xb")

@@ -131,7 +131,7 @@ class Climb:
 
     @property
     def recorded(self) -> dict[Place, str]:
-        """The run at each place of the ladder, as study.json has it; results.csv, where an earlier version wrote the folder."""
+        """The run at each place of the ladder, from study.json; from results.csv if an earlier version wrote the folder."""
         return self.filed if self.record.runs is None else self.record.runs
 
     def is_complete(self, rungs: Sequence[Rung]) -> bool:

@@ -111,7 +111,7 @@ class Results(Climb):
         return None if found is None else (found[0] > 0.5) == (found[1] > 0.5)
 
     def test_scores(self, candidate: Candidate, column: str = "score_at_best") -> tuple[np.ndarray, np.ndarray] | None:
-        """Scores of the test pairs (seeds, pairs) and their labels (pairs,), as `correct` has them; None likewise."""
+        """Scores of the test pairs (seeds, pairs) and their labels (pairs,), as used by `correct`; None likewise."""
         return scored.test_scores(self.store, candidate.specs, column, self.calibrates(candidate))
 
     def validation_correct(self, candidate: Candidate, column: str = "score_at_best") -> tuple[np.ndarray, np.ndarray]:

@@ -39,7 +39,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
 @contextmanager
 def replacing_folder(path: Path) -> Iterator[Path]:
     """A temporary folder next to `path` that replaces it, with all it holds, when the block ends without error."""
-    temporary = temporary_beside(path)
+    temporary = temporary_next_to(path)
     old = temporary.with_name(f"{temporary.name}.old")
     temporary.mkdir()
     try:
@@ -54,7 +54,7 @@ def replacing_folder(path: Path) -> Iterator[Path]:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def temporary_beside(path: Path) -> Path:
+def temporary_next_to(path: Path) -> Path:
     """A hidden name next to `path`, with its suffixes, used by this process only and known to `sweep`."""
     return path.with_name(f".lfwstudy-{os.getpid()}.{path.name}")
 

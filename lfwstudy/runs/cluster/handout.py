@@ -99,7 +99,7 @@ class Handout:
             self._fail(job, Failure("cluster", reason))
 
     def tell_end(self) -> None:
-        """The last line and the last view."""
+        """Show the last line and write the last view."""
         self._write_view()
         if self.show:
             self.show(ending(len(self.jobs), len(self.failures), time.monotonic() - self.began))
@@ -196,7 +196,7 @@ class Handout:
 
     def _blame(self, at: Attempt, failure: Failure) -> None:
         failure = replace(failure, message=f"{failure.message} (on {at.host})")
-        if failure.kind in ("disk", "machine"):  # no run succeeds there
+        if failure.kind in ("disk", "machine"):  # no run would succeed there
             self.workers.set_aside(at.key, failure.message)
             return
         self.attempts[at.job.run] += 1

@@ -43,7 +43,7 @@ def token_file(folder: Path) -> Iterator[Token]:
 
 
 async def answer(expected: dict[str, str], token: Token) -> tuple[str, str]:
-    """This machine's name, and why it cannot train the study's runs; empty where it can."""
+    """This machine's name, and why it cannot train the study's runs; empty if it can."""
     return os.uname().nodename, difference(expected) or await unseen(token)
 
 
@@ -52,9 +52,7 @@ def versions_here() -> dict[str, str]:
     installed, backend = versions(), keras_backend()
     code = hashlib.sha256()
     package = Path(str(importlib.resources.files(__package__.partition(".")[0])))
-    for path in sorted(
-        package.rglob("*.py")
-    ):  # the files, which trainings will read, not the modules that this process imported earlier
+    for path in sorted(package.rglob("*.py")):  # the files, which trainings read, not this process's modules
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         code.update(f"{path.relative_to(package).as_posix()} {digest}\n".encode())
     return {
@@ -78,7 +76,7 @@ def difference(expected: dict[str, str]) -> str:
 
 
 async def unseen(token: Token) -> str:
-    """Why this machine cannot work in the study's folder of runs; empty where it can."""
+    """Why this machine cannot work in the study's folder of runs; empty if it can."""
     path, content = Path(token[0]), token[1]
     study, until = path.parents[1], time.monotonic() + TOKEN_SECONDS
     while not _holds(path, content):
@@ -88,7 +86,7 @@ async def unseen(token: Token) -> str:
             os.listdir(path.parent)  # makes a network file system look again
         except OSError as error:
             return f"it cannot read the study's folder {study} ({error.strerror})"
-        await asyncio.sleep(0.2)  # the worker's other work goes on
+        await asyncio.sleep(0.2)  # the worker's other tasks continue
     return "" if os.access(path.parent, os.W_OK) else f"it cannot write to the study's folder {study}"
 
 

@@ -48,7 +48,7 @@ def train_here(job: Job, attempt: str, versions: dict[str, str], token: Token) -
     """
     own = get_worker()
     try:
-        # It may have been updated since the worker was asked.
+        # The machine may have been updated since the worker was asked.
         if reason := asyncio.run(answer(versions, token))[1]:
             return Failure("machine", reason)
         if job.task == "train" and Store(job.folder.parent).is_finished(job.run):
@@ -86,15 +86,18 @@ def _data_here(job: Job) -> str:
     if unreadable and (demo or not isinstance(unreadable, PermissionError)):
         raise unreadable
     if demo:
-        raise TrainingError(Failure("machine", "it draws other demo faces; install the same versions there"))
-    where = f"at {job.data_dir} or " if job.data_dir else ""
+        raise TrainingError(Failure("machine", "it draws different demo faces; install the same versions there"))
+    where = f"{job.data_dir} or " if job.data_dir else ""
     why = f" ({one_line(unreadable)})" if unreadable else ""
-    told = f"no images and pairs with the study's digest are {where}at $LFWSTUDY_DATA or in the cache there{why}"
+    told = (
+        f"no images and pairs with the study's digest at {where}$LFWSTUDY_DATA or in the cache there{why}; put them into "
+        "the shared folder and give that with --data-dir"
+    )
     raise TrainingError(Failure("machine", told))
 
 
 def _places(job: Job) -> list[str]:
-    """Data folders that may hold the images on this machine; empty for what is downloaded already or drawn."""
+    """Data folders that may hold the images on this machine; "" for downloaded or drawn images."""
     dataset = job.config.data.dataset
     if dataset == "demo":
         return [""]

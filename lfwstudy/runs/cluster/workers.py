@@ -74,7 +74,7 @@ class Workers:
         return bool(self._known) and all(known.reason for known in self._known.values())
 
     def set_aside(self, key: Key, reason: str) -> None:
-        """Use a worker no more, until another is started in its place."""
+        """Stop using a worker until another is started in its place."""
         self._known[key] = Known(self._known.get(key, Known()).host, reason)
 
     def key(self, address: str) -> Key:
@@ -86,7 +86,7 @@ class Workers:
         return self._of(address).host or address
 
     def take_in(self, key: Key, answer: Any) -> None:
-        """A worker's answer, or the error that asking it ended in."""
+        """Take in a worker's answer, or the error of asking it."""
         if key not in self._known:
             return
         if isinstance(answer, (OSError, TimeoutError, KeyError)):  # silent or gone: ask again if it is still there
