@@ -11,7 +11,7 @@ STAGES ?=
 SEEDS ?= 1
 OUT ?=
 ARGS ?=
-# Tests run in so many processes, a file of them at a time.
+# Number of processes that run tests, one file at a time each.
 WORKERS ?= 2
 
 OPTIONS = --dataset "$(DATASET)" --profile "$(PROFILE)" --ladder "$(LADDER)" --seeds "$(SEEDS)" \
@@ -25,7 +25,7 @@ help:
 	@echo "make test-long  the tests that take longer"
 	@echo "make lint       ruff, mypy, import-linter, nbstripout on all files"
 	@echo "make fuzz       fuzz the readers of outside files, guided by coverage (Linux)"
-	@echo "make audit      known vulnerabilities of the packages installed?"
+	@echo "make audit      known vulnerabilities of the installed packages"
 	@echo "make lab        open JupyterLab on the notebooks"
 	@echo "make clean      remove the environment; runs/ stays"
 
@@ -35,7 +35,7 @@ $(VENV)/.ready: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
 		{ echo "Python 3.11 to 3.13 is needed (TensorFlow has no packages for others); give it with PYTHON=python3.12"; exit 2; }
 	@if [ -n "$$(ls -A "$(VENV)" 2>/dev/null)" ] && [ ! -e "$(VENV)/.lfwstudy" ] && [ ! -e "$@" ]; then \
-		echo "$(VENV) is there already and make did not set it up: move it away, or give another with VENV=FOLDER"; exit 2; fi
+		echo "$(VENV) already exists and make did not set it up: move it away, or choose another with VENV=FOLDER"; exit 2; fi
 	$(PYTHON) -m venv $(if $(wildcard $@),,--clear) "$(VENV)"
 	@touch "$(VENV)/.lfwstudy"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[dev]"

@@ -10,7 +10,7 @@ __version__ = "0.2.0"
 
 
 def __getattr__(name: str) -> object:
-    # Imported when asked for: importing the package loads neither NumPy nor Keras.
+    # Imported on demand: importing the package loads neither NumPy nor Keras.
     if name == "load_verifier":
         from lfwstudy.verify.verifier import load_verifier
 

@@ -3,7 +3,7 @@
 import sys
 
 if not sys.flags.safe_path:
-    del sys.path[0]  # the current folder, where `python -m` would look for every module first
+    del sys.path[0]  # the current folder, which `python -m` would search first
 
 from lfwstudy.cli import main
 

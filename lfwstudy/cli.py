@@ -21,7 +21,7 @@ EXAMPLES = {
   lfwstudy data --dataset lfw-deepfunneled --data-dir ~/lfw      find, decode and count your own copy
   lfwstudy data --dataset lfw --audit                            download LFW; what do the splits share?
   lfwstudy data --dataset lfw-deepfunneled --data-dir ~/lfw --pack lfw-small
-                                                                 only the images that the pairs need, for another machine""",
+                                                                 only the images listed in the pair files, for another machine""",
     "run": """examples:
   lfwstudy run                                                   the whole report ladder on demo faces, in minutes
   lfwstudy run --dataset lfw-deepfunneled --data-dir ~/lfw --profile cpu --dry-run
@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit status: 0 done, 1 something failed, 2 wrong use or bad input."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")  # a terminal may lack letters of a path
+            stream.reconfigure(errors="backslashreplace")  # a terminal may lack characters of a path
     options = _parser().parse_args(arguments)
     try:
         return options.call(options) or 0
@@ -64,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: out of memory: {one_line(error)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("\ninterrupted; the same command resumes", file=sys.stderr)
+        print(f"\ninterrupted{'; the same command resumes' if options.call is run else ''}", file=sys.stderr)
         return 1
 
 
@@ -87,7 +87,7 @@ def data(options: Namespace) -> None:
 
 
 def run(options: Namespace) -> int:
-    """`lfwstudy run`: the study, or with --dry-run what it would train."""
+    """`lfwstudy run`: the study or, with --dry-run, the runs it would train."""
     from lfwstudy import workflow
     from lfwstudy.study.estimate import estimate
     from lfwstudy.study.settings import Settings
@@ -137,7 +137,7 @@ def bench(options: Namespace) -> None:
     from lfwstudy.system.backend import keras_backend
     from lfwstudy.system.files import write_json
 
-    keras_backend()  # one that cannot train is named before anything is measured
+    keras_backend()  # fail for a backend that cannot train before measuring anything
     if options.json and not Path(options.json).absolute().parent.is_dir():
         raise ConfigError(f"{options.json}: its folder does not exist")
     result = measure()
@@ -167,7 +167,7 @@ def _parser() -> argparse.ArgumentParser:
     verify.add_verify_options(_command(commands, "verify", verify.verify, text))
     text = "write the embeddings of a folder's photos to a file"
     verify.add_embed_options(_command(commands, "embed", verify.embed, text))
-    text = "measure speed and memory of this machine, in at most three minutes and with about 8 GB"
+    text = "measure speed and memory of this machine; takes at most three minutes and about 8 GB"
     command = _command(commands, "bench", bench, text)
     command.add_argument("--json", default="", metavar="FILE", help="also write the measurements to a file")
     return parser
@@ -176,7 +176,9 @@ def _parser() -> argparse.ArgumentParser:
 def _data_command(commands: Commands) -> None:
     command = _command(commands, "data", data, "find or download the images, verify, count and prepare them")
     _data_options(command)
-    command.add_argument("--audit", action="store_true", help="what do training and validation share under each split?")
+    command.add_argument(
+        "--audit", action="store_true", help="count what training and validation share under each split"
+    )
     command.add_argument(
         "--pack",
         default="",
@@ -190,7 +192,7 @@ def _data_command(commands: Commands) -> None:
         help="with --pack: all images, for stages that train on all people and for View 2",
     )
     command.add_argument("--crop", type=int, default=250, metavar="N", help="central square kept, in pixels of 250")
-    command.add_argument("--side", type=int, default=105, metavar="N", help="side it is resized to, in pixels")
+    command.add_argument("--side", type=int, default=105, metavar="N", help="side in pixels of the resized square")
     command.add_argument(
         "--filter",
         default="bilinear",
@@ -234,7 +236,7 @@ def _run_command(commands: Commands) -> None:
         "ladder published)",
     )
     add("--precision", default="auto", choices=("auto", *PRECISIONS), help="of the convolutions; kept in study.json")
-    add("--keep", default="best", choices=("best", "all", "none"), help="whose weights stay when the study ends")
+    add("--keep", default="best", choices=("best", "all", "none"), help="which weights to keep when the study ends")
     add(
         "--no-test",
         dest="test",
@@ -302,7 +304,7 @@ def _command(
 
 
 def _cache_hint(error: OSError) -> str:
-    """What to do where an OSError is about the data cache."""
+    """Advice if an OSError is about the data cache."""
     from lfwstudy.data.cache import cache_folder
 
     folder = cache_folder()

@@ -1,4 +1,4 @@
-"""What exactly was run? Frozen, validated dataclasses, to and from JSON, with a stable hash that names the run."""
+"""The configuration of a run: frozen, validated dataclasses, to and from JSON, with a stable hash that names the run."""
 
 import dataclasses
 import hashlib
@@ -10,7 +10,7 @@ from typing import Any
 
 from lfwstudy.errors import ConfigError, UnknownSettingError, choose_one
 
-# Raised whenever the same configuration would give numbers that differ by more than rounding and the order of sums.
+# Increase when a configuration's numbers change by more than rounding and the order of sums.
 TRAINING_VERSION = 1
 
 SPLITS = ("components", "folds", "sequential", "random")
@@ -19,7 +19,7 @@ FILTERS = ("box", "bilinear", "bicubic", "lanczos", "nearest")
 BATCHNORM = ("none", "before-activation", "after-activation", "activation-and-pooling")
 INITIALIZERS = ("he-fan-out", "he-fan-in")
 PRECISIONS = ("float32", "bfloat16")
-# Everything in bfloat16, also saturating layers and head: only to measure what that costs (`python -m tools.precision`).
+# Everything in bfloat16, also saturating layers and head: only to measure its cost (`python -m tools.precision`).
 ALL_BFLOAT16 = "all-bfloat16"
 EVALUATED = ("last", "best-checkpoint")
 MONITORS = ("val_loss", "val_cross_entropy")
@@ -33,15 +33,15 @@ SCHEDULES = ("constant", "cosine")
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Which images and pairs, and how an image is framed.
+    """The images and pairs, and the framing of an image.
 
-    crop: side in pixels of the central square that is kept of the 250x250 source image.
+    crop: side in pixels of the central square cut from the 250x250 source image.
     side: side in pixels of the square the crop is resized to.
     split_seed: of random splits; 0 in a study, so that its seeds share one validation set.
-    pairs_per_class: how many matched, and how many mismatched, development pairs are used at most; None is all.
+    pairs_per_class: maximum number of matched, and of mismatched, development pairs; None is all.
     fold: the held-out fold of View 2, 1 to 10; None under View 1.
-    pictures: what may be trained on: `pairs`, the images listed in the training pairs, or `all-people`, all images of all
-    training people but those in validation (LFW's unrestricted setting).
+    pictures: images to train on: `pairs`, those listed in the training pairs, or `all-people`, all images of all training
+    people except those in validation (LFW's unrestricted setting).
     """
 
     dataset: str = "demo"
@@ -76,26 +76,26 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """The network of Koch et al. (2015) and what the stages change in it, or one of 3x3 convolutions.
+    """The network of Koch et al. (2015) with the changes of the stages, or one of 3x3 convolutions.
 
-    architecture: koch; compact, six 3x3 convolutions in four blocks; shallow, as many in three, whose last features see half of
-    an image's width behind a stem of stride 2. What is said of the compact network below holds for the shallow one, too.
+    architecture: koch; compact, six 3x3 convolutions in four blocks; shallow, as many in three blocks, with a receptive field
+    of half an image's width behind a stem of stride 2. Notes on the compact network below hold for the shallow one, too.
 
     pool1_stride: stride of the first max-pooling layer, 2 (base) or 1; of Koch's network.
-    batchnorm: where batch normalisation stands in each of its four convolutional blocks; the compact network always
-    has it before the activation.
+    batchnorm: place of batch normalisation in each of its four convolutional blocks; the compact network always has it
+    before the activation.
     width: factor on the number of filters and dense units; 1 is the published network.
-    l2: factor of the squared kernels in the loss, on the convolutions and the dense layer; head_l2: on the last unit of the
-    distance head.
-    head: how two embeddings are compared: by a weighted |a - b|, or by their cosine, calibrated on validation.
+    l2: factor of the squared kernels of convolutions and dense layer in the loss; head_l2: that of the distance head's last
+    unit.
+    head: comparison of two embeddings: a weighted |a - b|, or their cosine, calibrated on validation.
     stem_stride: 2 begins the compact network with a 5x5 convolution of stride 2, for images of twice the side at the same
     cost; 1 is a 3x3 convolution like the others.
     pooling: of the compact network's last features: the mean over the image, or a generalised mean with a learned power,
     between mean and maximum.
     dropout: rate on the compact network's last features.
-    flip_average: when scored, an image's embedding is the mean of its own and its mirror image's.
-    cohort: number of images of training people, drawn by the seed, that tell a cosine head how near strangers usually are
-    to each face when it is scored (LocalCosine).
+    flip_average: for scoring, an image's embedding is averaged with its mirror image's.
+    cohort: number of images of training people, drawn by the seed, that tell a cosine head how close strangers usually are
+    to each face (LocalCosine).
     """
 
     pool1_stride: int = 2
@@ -134,17 +134,17 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """How the network is trained.
+    """The training of the network.
 
-    monitor: watched by early stopping and checkpoints: val_loss, the total with the weight penalty, or val_cross_entropy.
+    monitor: watched by early stopping and checkpoints: val_loss (with the weight penalty) or val_cross_entropy.
     patience: epochs without a lower monitored value after which training stops; None is never.
     checkpoint_period: epochs between checkpoints, for `evaluated` = best-checkpoint.
     evaluated: which weights give the final scores.
-    augmented_copies: offline copies of each training pair next to the original, each image varied.
+    augmented_copies: offline copies of each training pair in addition to the original, each image augmented.
     zoom, brightness: ranges of factors; shear: largest angle in degrees. stretch_copies: whether a copy's grey levels are
     stretched to the full range before its brightness is changed.
-    separate_twins: whether a batch's left and right images go through the tower one after the other, so that batch-norm
-    normalises each by itself and updates its moving averages twice a step.
+    separate_twins: whether a batch's left and right images pass through the tower one after the other, so that batch-norm
+    normalises each by itself and updates its moving averages twice per step.
     label_epsilon_copies, label_epsilon_originals: label 0 becomes eps/2 and label 1 becomes 1 - eps/2.
     lr_drop_epoch: after this epoch the learning rate is divided by 10, once; None is never.
     schedule: of the learning rate, constant or a half cosine that ends near 0 with the last epoch.
@@ -234,7 +234,7 @@ class TrainingConfig:
             raise ConfigError("evaluated = best-checkpoint needs a checkpoint_period")
 
     def varies_online(self) -> bool:
-        """Whether images are augmented afresh in every epoch."""
+        """Whether images are augmented differently in every epoch."""
         return self.flip or any(
             getattr(self, name) for name in ("shift", "online_zoom", "rotation", "online_brightness", "erase")
         )
@@ -292,8 +292,8 @@ class RunConfig:
     def identify(self, seed: int, precision: str, data_digest: str) -> str:
         """The run's id: 16 hex digits of the SHA-256 of everything that decides its numbers.
 
-        Only settings that differ from their defaults are hashed, so that a setting added later with a neutral
-        default keeps the ids of older runs.
+        Only settings that differ from their defaults are hashed, so a setting added later with a neutral default keeps
+        the ids of older runs.
         """
         choose_one("precision", precision, (*PRECISIONS, ALL_BFLOAT16))
         identity = {
@@ -306,7 +306,7 @@ class RunConfig:
         return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
 
 
-# Settings of earlier versions; only None, which had no effect, can still be read.
+# Settings of earlier versions; only None, which had no effect, is still accepted.
 _GONE = {"training.drawn_pairs"}
 _SECTIONS = {"data": DataConfig, "model": ModelConfig, "training": TrainingConfig}
 _SETTINGS = {section: {f.name for f in dataclasses.fields(kind)} for section, kind in _SECTIONS.items()}

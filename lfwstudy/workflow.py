@@ -1,4 +1,4 @@
-"""A study from beginning to end: its runs trained, its notebooks executed next to that, its report rendered."""
+"""A study from beginning to end: train its runs, execute its notebooks meanwhile, render its report."""
 
 import sys
 import tempfile
@@ -23,19 +23,19 @@ from lfwstudy.system.precision import precision_warning
 from lfwstudy.system.text import clock
 
 _POLL_SECONDS = 0.3
-_LINE_SECONDS = 30  # between lines on how far training is, where no bar shows it
+_LINE_SECONDS = 30  # between lines on the progress of training, without a bar
 _Result = TypeVar("_Result")
 
 
 def run(study: Study) -> int:
-    """Train what a study lacks, execute its notebooks and render its report; returns the exit status.
+    """Train a study's missing runs, execute its notebooks and render its report; returns the exit status.
 
     Raises
     ------
     DataError
-        Before anything is written, where the images or pair files cannot be used.
+        Before anything is written, if the images or pair files are unusable.
     RunError
-        Where another process works in the same folder.
+        If another process works in the same folder.
     """
     started = time.monotonic()
     study.check_data(study.settings.stage_ids())
@@ -49,7 +49,7 @@ def run(study: Study) -> int:
         before = study.filed
         study.ask(s.stage_ids())
         if study.seeds() > s.seeds:
-            _say(f"this study has {study.seeds()} seeds already; every stage asked for is brought to as many")
+            _say(f"this study already has {study.seeds()} seeds; every requested stage is brought to that number")
         failures = _climb(study, before)
         _try(failures, study.write_results)
         _try(failures, study.prune)
@@ -57,9 +57,9 @@ def run(study: Study) -> int:
 
 
 def report(study: Study) -> int:
-    """Execute a study's notebooks on the runs that are there and render its report; returns the exit status.
+    """Execute a study's notebooks on its finished runs and render its report; returns the exit status.
 
-    No image need be at hand: the page of the images then stays as it was executed when they were. Raises RunError as `run` does.
+    Images are optional: without them, the page that shows them stays as last executed. Raises RunError as `run` does.
     """
     started = time.monotonic()
     with _lock(study.out):
@@ -67,7 +67,7 @@ def report(study: Study) -> int:
         study.set_aside_damaged(_say)
         wanted = pages.all_pages(study)
         if study.why_no_images:
-            _say(f"warning: {study.why_no_images}; what shows them stays as it is")
+            _say(f"warning: {study.why_no_images}; pages that show them stay as they are")
             wanted = [page for page in wanted if page.notebook != "00_data.ipynb"]
         failures = _render_pages(study, wanted)
         _try(failures, study.write_results)
@@ -75,7 +75,7 @@ def report(study: Study) -> int:
 
 
 def train(study: Study) -> int:
-    """Train what a study lacks, with no notebook and no report: it needs Keras, its backend and what reads the data.
+    """Train a study's missing runs, without notebooks and report: needs only Keras, its backend and the data readers.
 
     Returns the exit status; raises what `run` does.
     """
@@ -93,9 +93,9 @@ def train(study: Study) -> int:
 
 
 def _climb(study: Study, before: Mapping[Place, str]) -> list[str]:
-    """Train stage by stage, and execute the page of each as soon as its runs are there. Returns messages of what failed.
+    """Train stage by stage, and execute each stage's page once its runs are finished. Returns messages on failures.
 
-    before: finished runs of an earlier command at their places.
+    before: runs finished by earlier commands, by place.
     """
     own = _own_pages(study)
     waiting = [("", own["00_data.ipynb"]), *((name, own[name]) for name in study.stages())]
@@ -106,7 +106,7 @@ def _climb(study: Study, before: Mapping[Place, str]) -> list[str]:
             desk.given_up = {s.run: "not finished" for s in study.missing(specs)} | desk.given_up  # none is tried twice
             desk.clear()
         desk.finish()
-    # Tables that compare splits or selections stand in the summaries of the other ladders, too.
+    # Tables that compare splits or selections also appear in the summaries of the other ladders.
     mine = own["02_report.ipynb"].stem
     summaries = [page for page in pages.all_pages(study) if page.notebook == "02_report.ipynb"]
     return desk.failures + _render_pages(
@@ -115,17 +115,17 @@ def _climb(study: Study, before: Mapping[Place, str]) -> list[str]:
 
 
 def _render_pages(study: Study, wanted: Sequence[Page]) -> list[str]:
-    """Execute notebooks that only show what there is, as many at once as there are cores; returns messages of failures."""
+    """Execute notebooks that train nothing, as many at once as there are cores; returns messages on failures."""
     with closing(_Desk(study, [("", page) for page in wanted])) as desk:
         desk.finish()
     return desk.failures
 
 
 class _Desk:
-    """Executes the pages of a study next to its training, in order, each once nothing is missing that it shows.
+    """Executes the pages of a study during training, in order, each once its runs are finished.
 
-    waiting: each page with the stage whose runs it waits for, empty for none. given_up: {run: message} of the runs that
-    failed, filled by whoever trains. failures: messages of runs and pages that failed.
+    waiting: each page with the stage whose runs it waits for, empty for none. given_up: {run: message} of failed runs,
+    filled by the training. failures: messages of runs and pages that failed.
     """
 
     def __init__(self, study: Study, waiting: Sequence[tuple[str, Page]], before: Mapping[Place, str] | None = None):
@@ -138,14 +138,14 @@ class _Desk:
         self.due = 0.0
 
     def expect(self, specs: Sequence[Spec]) -> None:
-        """These runs are trained next: say why earlier ones are trained again, and show a bar over their epochs."""
+        """Prepare for the runs trained next: say why earlier ones are retrained, and show a bar over their epochs."""
         earlier = [(spec, known) for spec in specs if (known := self.before.get(spec.place, spec.run)) != spec.run]
         for stage, reason in dict.fromkeys((s.stage, self.study.why_retrained(s, known)) for s, known in earlier):
             _say(f"stage {stage} is retrained: {reason}")
         self.bar = Bar(self.study, specs, _say)
 
     def attend(self, text: str = "") -> None:
-        """Do what is due: the bar, pages that ended, pages that can start. Called again and again while training runs."""
+        """Update the bar, finish pages that ended, start pages that can. Called repeatedly during training."""
         if time.monotonic() < self.due:
             return
         self.due = time.monotonic() + _POLL_SECONDS
@@ -155,7 +155,7 @@ class _Desk:
             self.running.remove((page, log, process, started))
             _finish(self.study, page, log, process, self.failures)
             _say(f"{page.stem}: {clock(time.monotonic() - started)}")
-        # Next to training, which has all the cores, one at a time.
+        # One at a time: training has all the cores.
         while self.waiting and len(self.running) < (1 if self.bar else cores()) and self._is_ready(self.waiting[0][0]):
             (_, page), self.needed = self.waiting.pop(0), None
             log = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115 (`_finish` closes it)
@@ -163,20 +163,20 @@ class _Desk:
                 self.running.append((page, log, begun, time.monotonic()))
 
     def clear(self) -> None:
-        """Remove the bar: what was expected is done."""
+        """Remove the bar: the expected runs are done."""
         if self.bar:
             self.bar.update()
             self.bar.close()
             self.bar = None
 
     def finish(self) -> None:
-        """Execute the pages that are left."""
+        """Execute the remaining pages."""
         while self.waiting or self.running:
             self.attend()
             time.sleep(_POLL_SECONDS)
 
     def close(self) -> None:
-        """End the bar, and the processes of pages where there still are any."""
+        """End the bar, and the processes of pages if any are left."""
         if self.bar:
             self.bar.close()
         for _, _, process, _ in self.running:
@@ -184,7 +184,7 @@ class _Desk:
             process.wait()
 
     def _is_ready(self, stage: str) -> bool:
-        """Whether every run of a stage is finished or given up. Stages before it are: pages start in order."""
+        """Whether every run of a stage is finished or given up. Earlier stages are: pages start in order."""
         if not stage:
             return True
         if self.needed is None:
@@ -202,7 +202,7 @@ class _Desk:
 
 
 def _finish(study: Study, page: Page, log: IO[str], process: Any, failures: list[str]) -> None:
-    """Note how a page's process ended, among the failures and in the page."""
+    """Record how a page's process ended, in the failures and in the page."""
     log.seek(0)
     lines = [line for line in log.read().splitlines() if line.strip()]
     log.close()
@@ -221,7 +221,7 @@ def _own_pages(study: Study) -> dict[str, Page]:
 
 
 def _try(failures: list[str], call: Callable[..., _Result], *arguments: Any) -> _Result | None:
-    """What a call returns; where the disk or a file stops it, None and a message more among the failures."""
+    """A call's result; if the disk or a file stops it, None and one more message in the failures."""
     try:
         return call(*arguments)
     except (OSError, StudyError) as error:
@@ -230,7 +230,7 @@ def _try(failures: list[str], call: Callable[..., _Result], *arguments: Any) -> 
 
 
 def _end(failures: Collection[str], done: str, started: float, page: Path | None = None) -> int:
-    """Say how it ended, and where the report is; returns the exit status."""
+    """Say how the study ended, and where the report is; returns the exit status."""
     for message in failures:
         _say(f"failed: {message}")
     _say(f"{done}{' with failures' if failures else ''} in {clock(time.monotonic() - started)}")
@@ -240,7 +240,7 @@ def _end(failures: Collection[str], done: str, started: float, page: Path | None
 
 
 def _now_and_then(say: Callable[[str], None], seconds: float = _LINE_SECONDS) -> Callable[[str], None]:
-    """`say`, at most once in so many seconds; what is said in between is passed over."""
+    """`say`, at most once every `seconds`; lines in between are dropped."""
     last = -seconds
 
     def sometimes(text: str) -> None:
@@ -253,7 +253,7 @@ def _now_and_then(say: Callable[[str], None], seconds: float = _LINE_SECONDS) ->
 
 
 def _sweep(study: Study) -> None:
-    """Remove what killed processes left half written."""
+    """Remove files that killed processes left half-written."""
     for folder in (study.out, study.out / "notebooks", study.out / "html"):
         sweep(folder)
 
@@ -265,7 +265,9 @@ def _lock(out: Path) -> Iterator[None]:
         with locked(out / ".lock"):
             yield
     except BlockingIOError:
-        raise RunError(f"{out}: another lfwstudy works in this folder; wait for it or give another --out") from None
+        raise RunError(
+            f"{out}: another lfwstudy is working in this folder; wait for it or give another --out"
+        ) from None
 
 
 @contextmanager
@@ -287,5 +289,5 @@ def _say(text: str) -> None:
     except ImportError:  # on a machine that only trains
         print(one_line(text), file=sys.stderr, flush=True)
         return
-    tqdm.write(one_line(text), file=sys.stderr)  # above the bar, where there is one
+    tqdm.write(one_line(text), file=sys.stderr)  # above the bar, if there is one
     sys.stderr.flush()

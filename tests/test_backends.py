@@ -257,7 +257,7 @@ def test_a_ladder_trained_elsewhere_from_packed_pictures_is_only_rendered_here(f
         "--out",
         out,
     )
-    # The same runs as from all pictures, finished; nothing is left to train.
+    # The same runs as from all images, finished; nothing is left to train.
     study = Study(Settings(dataset="lfw-a", data_dir=str(faces), profile="tiny", stages="base", out=str(out)))
     [rung] = study.climb()
     assert study.missing(rung.candidates[0].specs) == [] and study.rows([rung])[0]["backend"] == "jax"

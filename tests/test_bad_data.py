@@ -184,7 +184,7 @@ PAIR_FILES = {
     "spaces for tabs": (BODY.replace("\t", " "), "line 2.*separated by tabs"),
     "two tabs": (BODY.replace("\t1\t2", "\t1\t\t2"), "line 2.*'Ada"),
     "blank line inside": (BODY.replace("\nAda\t1\tBo", "\n\nAda\t1\tBo"), "line 3"),
-    "too few announced": (BODY + "Ada\t1\tBo\t2\n", "line 4.*goes on"),
+    "too few announced": (BODY + "Ada\t1\tBo\t2\n", "line 4.*longer than its header"),
     "too many announced": (BODY.replace("1\n", "2\n", 1), "line 3|line 4"),
     "nothing announced": ("0\n", "line 1.*'0'"),
     "no number": ("pairs\n", "line 1.*'pairs'"),
@@ -206,7 +206,7 @@ PAIR_FILES = {
     "null bytes": (b"\0" * 40, "line 1"),
     **{f"name with {kind}": (BODY.replace("Bo", name), None) for kind, name in NAMES.items()},
     **{
-        f"name: {kind}": (BODY.replace("Bo", name), "line 3.*(no person's name|expected)")
+        f"name: {kind}": (BODY.replace("Bo", name), "line 3.*(not a person's name|expected)")
         for kind, name in BAD_NAMES.items()
     },
 }
@@ -229,7 +229,7 @@ def test_pair_file(tmp_path, content, words):
     [
         (read_view2, "2\t1\nA\t1\t2\nA\t1\tB\t1\nC\t1\t2\n", "line 5.*fold 2"),
         (read_view2, "10\n", "line 1.*folds"),
-        (read_view2, "1\t1\nA\t1\t2\nA\t1\tB\t1\nC\t1\tD\t1\n", "line 4.*goes on"),
+        (read_view2, "1\t1\nA\t1\t2\nA\t1\tB\t1\nC\t1\tD\t1\n", "line 4.*longer than its header"),
         (read_people, "2\nA\t1\nA\t2\n", "line 3.*line 2"),
         (read_people, "2\n1\nA\t1\n", "line 4"),
         (read_people, "1\nA\t0\n", "line 2.*'0'"),
@@ -283,22 +283,22 @@ TARS = {
     "character device": ([member("lfw2/A/A_0001.jpg", type=tarfile.CHRTYPE)], "link or a device"),
     "block device": ([member("lfw2/A/A_0001.jpg", type=tarfile.BLKTYPE)], "link or a device"),
     "pipe": ([member("lfw2/A/A_0001.jpg", type=tarfile.FIFOTYPE)], "link or a device"),
-    "large member": ([member("lfw2/A/A_0001.jpg", bytes(9 << 20))], "more than an archive of faces"),
+    "large member": ([member("lfw2/A/A_0001.jpg", bytes(9 << 20))], "too large for an archive of faces"),
     "long header": ([member("x" * (20 << 20), b"")], "header of more than"),
-    "formula": ([member("lfw2/=A/=A_0001.jpg", JPEG)], "'=A' is no person's name"),
+    "formula": ([member("lfw2/=A/=A_0001.jpg", JPEG)], "'=A' is not a person's name"),
     "escape sequence": ([member("lfw2/A\x1b[31m/A\x1b[31m_0001.jpg", JPEG)], "x1b"),
-    "newline": ([member("lfw2/A\nB/A\nB_0001.jpg", JPEG)], "no person's name"),
+    "newline": ([member("lfw2/A\nB/A\nB_0001.jpg", JPEG)], "not a person's name"),
     "damaged image": ([member("lfw2/A/A_0001.jpg", JPEG[:500])], "image A_0001"),
     "long name": ([member("/" + "x" * 5000, JPEG)], "points out"),
-    "twice": ([GOOD, member("lfw2/A/A_0001.jpg", JPEG)], "there twice"),
+    "twice": ([GOOD, member("lfw2/A/A_0001.jpg", JPEG)], "appears twice"),
     "no images": ([member("lfw2/README", b"x")], "no image"),
 }
 ZIPS = {
     "absolute path": ([("/tmp/A/A_0001.jpg", JPEG)], "points out"),
     "dots": ([("lfw2/../../A/A_0001.jpg", JPEG)], "points out"),
     "symbolic link": ([(zip_link("lfw2/A/A_0001.jpg"), b"/etc/passwd")], "link or a device"),
-    "large member": ([("lfw2/A/A_0001.jpg", bytes(9 << 20))], "more than an archive of faces"),
-    "formula": ([("lfw2/=A/=A_0001.jpg", JPEG)], "'=A' is no person's name"),
+    "large member": ([("lfw2/A/A_0001.jpg", bytes(9 << 20))], "too large for an archive of faces"),
+    "formula": ([("lfw2/=A/=A_0001.jpg", JPEG)], "'=A' is not a person's name"),
 }
 
 
@@ -345,13 +345,13 @@ def test_bombs_are_refused_by_their_ratio(tmp_path, kind):
             tmp_path / "lfwa.zip", *((f"lfw2/README{n}", zeros) for n in range(20)), compression=zipfile.ZIP_DEFLATED
         )
     assert next(tmp_path.iterdir()).stat().st_size < 200_000
-    refused(tmp_path, "more than an archive of faces")
+    refused(tmp_path, "too large for an archive of faces")
 
 
 def test_far_too_many_members_are_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(archives, "_MAX_MEMBERS", 50)
     write_tar(tmp_path / "lfwa.tar.gz", *(member(f"lfw2/{n}") for n in range(60)))
-    refused(tmp_path, "more than an archive of faces")
+    refused(tmp_path, "too large for an archive of faces")
 
 
 @pytest.mark.parametrize("mode", ["w", "w:gz", "w:bz2", "w:xz"])
@@ -366,7 +366,7 @@ def test_every_kind_of_tar_is_read(tmp_path, mode, format):
 def test_hostile_names_in_a_folder_are_one_line(tmp_path):
     (tmp_path / "lfw2" / "A\x1b[31m").mkdir(parents=True)
     (tmp_path / "lfw2" / "A\x1b[31m" / "A\x1b[31m_0001.jpg").write_bytes(JPEG)
-    with pytest.raises(DataError, match="no person's name") as error:
+    with pytest.raises(DataError, match="not a person's name") as error:
         prepare_bank(CONFIG, str(tmp_path))
     assert "\x1b" not in str(error.value)
 
@@ -411,7 +411,7 @@ def test_unusual_names_go_all_the_way(tmp_path):
         ("empty", "empty file"),
         ("text", "not a readable"),
         ("half a jpeg", "not a readable"),
-        ("decompression bomb", "too many|limit"),
+        ("decompression bomb", "more than .* pixels"),
     ],
 )
 def test_photo(tmp_path, kind, words):
@@ -610,7 +610,7 @@ def test_a_phones_photo_of_50_and_of_200_megapixels_is_read(size):
 )
 def test_a_decompression_bomb_is_refused_before_it_is_decoded(content, monkeypatch):
     monkeypatch.setattr(photos, "to_grey", None)
-    with pytest.raises(DataError, match="^x: too many pixels .*save it smaller$"):
+    with pytest.raises(DataError, match=r"^x: not a readable image \(more than .* pixels.*save it smaller\)$"):
         read_photo(io.BytesIO(content), "x")
 
 

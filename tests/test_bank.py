@@ -102,7 +102,7 @@ def test_names_are_composed():
     for name in (nfd, nfc):
         assert bank.rows([name]).tolist() == [1] and bank.subset([name]).names.tolist() == [nfc]
         assert bank.digest([name]) == bank.digest([nfc, nfd])
-    with pytest.raises(DataError, match=f"{nfc} is there twice"):
+    with pytest.raises(DataError, match=f"{nfc} appears twice"):
         build([(nfc, plain()), (nfd, plain())])
 
 
@@ -118,7 +118,7 @@ def test_a_bank_of_an_earlier_format_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(bank_module, "BANK_FORMAT", 1)
     build([("A_0001", png(RAMP))]).save(tmp_path / "bank.npz")
     monkeypatch.undo()
-    with pytest.raises(DataError, match="bank.npz: bank format 1, this program reads 2; make it again"):
+    with pytest.raises(DataError, match="bank.npz: bank format 1, this program reads 2; pack it again"):
         load_bank(tmp_path / "bank.npz")
 
 
@@ -221,7 +221,7 @@ def test_deeper_pixels_are_the_same_image(kind):
         (tiff(2 * FLOATS - 1), "floats from -1 to 0.95"),
         (tiff(10 * FLOATS), "floats from 0 to 9.7"),
         (tiff(4000 * FLOATS), "floats"),
-        (tiff(FLOATS * np.nan), "none of its values"),
+        (tiff(FLOATS * np.nan), "contains no numbers"),
         (tiff(WIDE), "16-bit values from 0 to 249"),
         (png(WIDE), "16-bit values from 0 to 249"),
         (tiff(WIDE * 4), "16-bit"),
@@ -238,7 +238,7 @@ def test_deeper_pixels_are_the_same_image(kind):
 def test_pixels_of_unknown_range_are_refused(content, words):
     with pytest.raises(ValueError, match=f"{words}.*") as error:
         grey_of(content)
-    assert words == "none of its values" or "8 bits per channel" in str(error.value)
+    assert words == "contains no numbers" or "8 bits per channel" in str(error.value)
 
 
 def test_images_of_a_data_set_are_scaled_by_the_same_rule():
@@ -267,7 +267,7 @@ def test_ordinary_jpegs_are_decoded_as_ever(rng, mode):
 def test_missing_duplicate_and_no_images_are_errors():
     with pytest.raises(DataError, match="no image"):
         build([])
-    with pytest.raises(DataError, match="A_0001 is there twice"):
+    with pytest.raises(DataError, match="A_0001 appears twice"):
         build([("A_0001", png(RAMP)), ("A_0001", png(RAMP))])
     with pytest.raises(DataError, match="Z_0009"):
         build([("A_0001", png(RAMP))]).rows(["A_0001", "Z_0009"])

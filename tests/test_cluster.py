@@ -95,10 +95,10 @@ def listening(talk):
     "talk, named",
     [
         (lambda taken: taken.recv(9) and taken.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n"), "a web server"),
-        (lambda taken: taken.sendall(b"SSH-2.0-OpenSSH_9.6\r\n") or taken.recv(99), "does not answer as a scheduler"),
+        (lambda taken: taken.sendall(b"SSH-2.0-OpenSSH_9.6\r\n") or taken.recv(99), "does not answer like a scheduler"),
         (lambda taken: taken.recv(99) and taken.sendall(b"\x15\x03\x01\x00\x02\x02\x46"), "requires TLS"),
-        (lambda taken: taken.close(), "does not answer as a scheduler"),
-        (lambda taken: time.sleep(30), "does not answer as a scheduler"),
+        (lambda taken: taken.close(), "does not answer like a scheduler"),
+        (lambda taken: time.sleep(30), "does not answer like a scheduler"),
     ],
 )
 def test_what_listens_in_a_schedulers_place_is_named_in_a_line(talk, named, tmp_path, monkeypatch):
@@ -219,9 +219,7 @@ def test_data_that_are_not_on_a_worker_are_named(tmp_path, monkeypatch):
     monkeypatch.delenv("LFWSTUDY_DATA", raising=False)
     config = RunConfig().change({"data.dataset": "lfw-a"})
     (missing,) = jobs(tmp_path / "runs", 1, config=config, data_digest="0" * 64, data_dir="/nowhere")
-    with pytest.raises(
-        RunError, match=r"no images and pairs with the study's digest are at /nowhere or at \$LFWSTUDY_DATA"
-    ):
+    with pytest.raises(RunError, match=r"no images and pairs with the study's digest at /nowhere or \$LFWSTUDY_DATA"):
         worker.find_data(missing)
 
 
@@ -321,7 +319,7 @@ def test_memory_set_aside_for_the_largest_network():
 
 
 class Machines:
-    """A scheduler and workers as processes, each worker with a cache of its own, as on a machine of its own."""
+    """A scheduler and workers as processes, each worker with its own cache, as on separate machines."""
 
     def __init__(self, folder, host="127.0.0.1", address="", protocol="tcp", **settings):
         self.folder, self.processes, self.host, self.protocol, self.address = folder, [], host, protocol, address
@@ -779,7 +777,7 @@ def test_each_gpu_serves_one_run_at_a_time(machines, tmp_path):
 
 @pytest.fixture
 def certificates(tmp_path):
-    """Dask's settings with a certificate, made here, of an authority of our own."""
+    """Dask's settings with a certificate made here by a test authority."""
     if not may("openssl", "version"):
         pytest.skip("certificates are made with openssl, which is not installed here")
     folder = tmp_path / "tls"
@@ -810,7 +808,7 @@ def test_certificates_of_dasks_configuration_are_used(certificates, tmp_path, mo
         with dask.config.set({f"distributed.comm.tls.{name}": value for name, value in certificates.items()}):
             assert dispatch.run(jobs(tmp_path / "runs", 1, 6, 0.1), machines.address) == {}
         assert Store(tmp_path / "runs").is_finished(f"{0:016x}")
-        with pytest.raises(ConfigError, match="are the certificates right"):
+        with pytest.raises(ConfigError, match="are the certificates in Dask's configuration"):
             dispatch.run(jobs(tmp_path / "none", 1), machines.address)
         monkeypatch.setattr(scheduler, "CONNECT_SECONDS", 2)
         with pytest.raises(ConfigError, match="no Dask scheduler answers"):  # nobody talks to it without
@@ -845,7 +843,7 @@ def test_training_killed_with_its_worker_ends_with_the_numbers_of_an_undisturbed
     machines.start_worker("b")
     assert value() == {}
     told = (there.folder / "log.txt").read_text()
-    assert "epoch  14/14" in told and "epoch   1/14" not in told  # it went on, and did not begin anew
+    assert "epoch  14/14" in told and "epoch   1/14" not in told  # it resumed instead of starting over
     assert dispatch.run([here]) == {}
     assert numbers(here.folder) == numbers(there.folder)
 
@@ -901,7 +899,7 @@ def test_whole_study_on_a_local_cluster_equals_the_one_without(tmp_path):
         assert numbers(tmp_path / "one" / "runs" / row["run"]) == numbers(tmp_path / "two" / "runs" / row["run"])
 
 
-# -- with mounts and networks of their own -------------------------------------------------------------------------------
+# -- with separate mounts and networks -------------------------------------------------------------------------------
 
 
 def may(*command):
@@ -948,7 +946,7 @@ def test_a_worker_without_the_studys_folder_is_named_at_once(machines, tmp_path)
 
 @pytest.mark.long
 def test_worker_that_stands_still_loses_its_run_to_another(machines, tmp_path):
-    """The scheduler drops a worker that is silent, its training ends with the lease, another worker goes on."""
+    """The scheduler drops a silent worker, its training ends with the lease, and another worker resumes the run."""
     still = machines.start_worker("a")
     root, trace = tmp_path / "runs", tmp_path / "trace"
     value = in_background(lambda: dispatch.run(jobs(root, 1, 60, 0.3, trace=str(trace), lease=4), machines.address))

@@ -262,7 +262,7 @@ def test_unusable_places_say_what_was_looked_for(tmp_path):
 
 @pytest.fixture
 def server(tmp_path):
-    """A server of our own on the loopback address; the first request of each path fails, to be tried again."""
+    """A server on the loopback address; the first request of each path fails, to be retried."""
     folder = tmp_path / "served"
     folder.mkdir()
     seen = []
@@ -427,7 +427,7 @@ def test_a_folder_within_another_variants_is_that_variants(faces, tmp_path):
     shutil.copytree(faces / "lfw2", tmp_path / "lfw-deepfunneled" / "faces")
     with pytest.raises(DataError, match="use --dataset lfw-deepfunneled"):
         prepare_bank(DataConfig(dataset="lfw"), str(tmp_path / "lfw-deepfunneled" / "faces"))
-    # ~/lfw is where many keep whatever they have of it.
+    # Many keep all they have of LFW in ~/lfw.
     (tmp_path / "lfw-deepfunneled").rename(tmp_path / "lfw")
     assert len(prepare_bank(DataConfig(dataset="lfw-deepfunneled", side=40), str(tmp_path / "lfw" / "faces"))) > 100
 

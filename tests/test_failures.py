@@ -1,4 +1,4 @@
-"""Where the machine fails: what failed is named, what is finished stays, what does not depend on it goes on."""
+"""When the machine fails, the failure is named, finished work stays, and independent work continues."""
 
 import errno
 import json
@@ -292,7 +292,7 @@ def test_a_killed_variant_shows_as_a_gap_and_the_rest_goes_on(faces, tmp_path):
 
 @pytest.mark.long
 def test_a_disk_that_fills_up_keeps_what_is_finished(faces, tmp_path):
-    """Room for the base network's study, not for a network eight times larger; with more room the command goes on."""
+    """There is room for the base network's study, not for one eight times larger; with more room the command resumes."""
     folder = tmp_path / "disk"
     folder.mkdir()
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=40m", "tmpfs", folder], capture_output=True).returncode:

@@ -1,4 +1,4 @@
-"""Trainings forked from a warm server are those of processes started anew."""
+"""Trainings forked from a warm server equal those of new processes."""
 
 import errno
 import os
@@ -53,7 +53,7 @@ def of_a_run(folder):
 
 def test_a_forked_training_is_that_of_a_new_process(faces, tmp_path):
     measured = []
-    for name in ("forked", "anew"):
+    for name in ("forked", "new"):
         job = job_of(faces, tmp_path / name)
         assert forked.pays(job)
         process.train_in_process(job, watch=None if name == "forked" else lambda process: None)
@@ -120,7 +120,7 @@ train_in_process(Job.read(sys.argv[1]))
     ],
 )
 def test_a_training_its_server_and_its_parent_end_with_each_other(faces, tmp_path, who, number, told):
-    """Whichever of a study's processes ends, no other trains on; what trained goes on from its resume state."""
+    """If any of a study's processes ends, no other keeps training; trainings resume from their state."""
     job = endless(job_of(faces, tmp_path / "out"))
     folder = job.folder
     job.write(tmp_path / "job.json")

@@ -1,6 +1,6 @@
-"""No reader of outside files ends in anything but the library's own errors, whatever the bytes.
+"""For any bytes, readers of outside files raise only the library's own errors.
 
-fuzz.py beside it fuzzes them guided by coverage (`make fuzz`).
+fuzz.py fuzzes them guided by coverage (`make fuzz`).
 """
 
 import importlib.util

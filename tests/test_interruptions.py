@@ -1,4 +1,4 @@
-"""A study that is killed goes on to the numbers of one that was not; two studies do each other no harm."""
+"""A killed study resumes to the numbers of an uninterrupted one; two studies do not harm each other."""
 
 import os
 import random
@@ -59,7 +59,7 @@ def command(faces, out, stages):
 
 
 def start(arguments, log):
-    """A study in a session of its own, as a terminal starts it."""
+    """A study in its own session, as started by a terminal."""
     return subprocess.Popen(arguments, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True)
 
 
@@ -210,7 +210,7 @@ def test_twenty_five_kills_at_random_moments_change_nothing(faces, tmp_path, num
             hit = False
             while not hit:
                 studies += (
-                    complete  # over before it came by the moment, or only what ends by itself was hit: begin anew
+                    complete  # it ended before the moment, or only a process that ends by itself was hit: start over
                 )
                 assert studies <= len(moments), f"never came by {moment}"
                 out = tmp_path / f"killed-{studies}"
@@ -282,7 +282,7 @@ def _command_line(process):
 
 
 def _repeats_no_more_than_a_period(out, before, since):
-    """Runs that went on after the time `since` did so at most a period before the epochs they had."""
+    """Runs resumed after the time `since` repeat at most one period of epochs."""
     for log in _newer(since, *out.glob("runs/*/log.txt")):
         first = re.search(r"epoch +([0-9]+)/", log.read_text())
         if first and log.parent.name in before:

@@ -137,7 +137,7 @@ def made_up_run(folder, spec, digest, history, predictions, measured):
     )
 
 
-# A process of its own, so that the largest of its children is the command's and no other test's.
+# A separate process, so that its largest child is the command's and no other test's.
 MEASURE = """import resource, subprocess, sys
 done = subprocess.run(sys.argv[1:], capture_output=True, text=True)
 assert done.returncode == 0, done.stderr[-3000:]

@@ -59,7 +59,7 @@ def test_people_of_one_and_of_several_sets(tmp_path):
         ("1\nA\t0\t1\nA\t1\tB\t1\n", 2, "'0'"),
         ("1\nA\t1\t-2\nA\t1\tB\t1\n", 2, "'-2'"),
         ("1\nA\t1\t2\nA\t1\tA\t2\n", 3, "one person"),
-        ("1\nA\t1\t2\nA\t1\tB\t1\nC\t1\t2\n", 4, "goes on"),
+        ("1\nA\t1\t2\nA\t1\tB\t1\nC\t1\t2\n", 4, "longer than its header"),
         ("1\n../A\t1\t2\nA\t1\tB\t1\n", 2, "name"),
         ("1\n\t1\t2\nA\t1\tB\t1\n", 2, "name"),
         ("1\n=A\t1\t2\nA\t1\tB\t1\n", 2, "=A"),

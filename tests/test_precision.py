@@ -9,12 +9,12 @@ from tools.precision import main, precision, table
 
 
 def test_all_of_it_in_bfloat16_rounds_where_the_rule_does_not(rng):
-    pictures = rng.random((2, 3, 69, 69, 1)).astype(np.float32)
+    images = rng.random((2, 3, 69, 69, 1)).astype(np.float32)
     towers = {
         name: build_siamese(ModelConfig(width=0.05), 69, name, seed=3).get_layer("tower")
         for name in ("float32", "bfloat16", ALL_BFLOAT16)
     }
-    exact, rule, rounded = (np.asarray(tower(pictures[0])).astype(np.float32) for tower in towers.values())
+    exact, rule, rounded = (np.asarray(tower(images[0])).astype(np.float32) for tower in towers.values())
     assert rounded == pytest.approx(exact, abs=0.1) and rule == pytest.approx(exact, abs=0.1)
     bits = rounded.view(np.uint32) & 0xFFFF
     assert not bits.any() and (rule.view(np.uint32) & 0xFFFF).any()

@@ -1,4 +1,4 @@
-"""The repository keeps its promises: one environment, notebooks without outputs, no pictures."""
+"""The repository keeps its promises: one environment, notebooks without outputs, no images."""
 
 import ast
 import json

@@ -106,7 +106,7 @@ def test_a_run_of_a_later_version_with_more_settings_is_left_as_it_is(out):
 
 
 def test_only_temporary_files_of_ours_are_swept(tmp_path):
-    ours = [files.temporary_beside(tmp_path / name) for name in ("history.csv", "epoch-0001.weights.h5")]
+    ours = [files.temporary_next_to(tmp_path / name) for name in ("history.csv", "epoch-0001.weights.h5")]
     theirs = [tmp_path / name for name in (".2024.notes.txt", ".7z.log", ".lfwstudy-notes.txt", "1.2.txt")]
     for path in (*ours, *theirs):
         path.write_text("")

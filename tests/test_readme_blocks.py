@@ -20,7 +20,7 @@ def test_measured_figures_in_readme_and_docs_are_those_of_the_results(capsys):
 
 @pytest.fixture
 def pages(tmp_path, monkeypatch):
-    """A README and a page of docs/ with blocks of their own."""
+    """A README and a page of docs/ with separate blocks."""
     monkeypatch.setattr(readme_blocks, "ROOT", tmp_path)
     monkeypatch.setattr(readme_blocks, "BLOCKS", {"one": lambda: "![a](results/a.png)", "other": lambda: "text"})
     paths = tmp_path / "README.md", tmp_path / "docs" / "a.md"

@@ -80,7 +80,7 @@ def test_the_disk_does_not_hold_training_but_the_resume_state_waits_for_it(tmp_p
     kept._save_weights()
     assert not checkpoints.weights_path(tmp_path, 1).exists()
     before = network.get_weights()[0]
-    network.set_weights([np.zeros((2, 3)), np.zeros(3)])  # training goes on meanwhile
+    network.set_weights([np.zeros((2, 3)), np.zeros(3)])  # training continues meanwhile
     seen = []
     monkeypatch.setattr(recorder, "save_resume", lambda *_: seen.append(checkpoints.weights_path(tmp_path, 1).exists()))
     threading.Timer(0.2, on_disk.set).start()

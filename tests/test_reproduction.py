@@ -189,7 +189,7 @@ def test_published_figures_stand_beside_the_configuration_that_the_report_descri
                 found[stage.id, v.id] = study.published(Rung(stage, None, (candidate,), None), candidate)
             carried = stage.report_choice
             if stage.id == "augmentation" and settings.get("select") == "validation":
-                carried = "before-activation"  # which the report did not go on with
+                carried = "before-activation"  # which the report did not carry forward
             if carried:
                 start = start.change(next(v.changes for v in stage.variants if v.id == carried))
         return {key for key, p in found.items() if p}

@@ -96,10 +96,10 @@ def test_the_report_of_a_study_whose_images_are_gone_comes_out(tmp_path, faces, 
     executed = []
     monkeypatch.setattr(workflow, "_render_pages", lambda study, wanted: executed.extend(p.stem for p in wanted) or [])
     gone = Study.open(opened.out)
-    assert "images are not at hand: " in gone.why_no_images and gone.audits() and gone.climb() == rungs
+    assert "images are not available: " in gone.why_no_images and gone.audits() and gone.climb() == rungs
     assert workflow.report(gone) == 0
     assert executed == ["02_report", "01_stage-base", "01_stage-early-stopping"]
-    assert "warning: The images are not at hand: " in capsys.readouterr().err
+    assert "warning: The images are not available: " in capsys.readouterr().err
     assert before == ((opened.out / "results.csv").read_text(), (opened.out / "study.json").read_text())
     with pytest.raises(DataError):
         workflow.run(gone)

@@ -165,7 +165,7 @@ def test_names_do_not_reach_the_terminal_as_commands(tmp_path):
 
 @pytest.mark.long
 def test_hostile_names_go_through_a_whole_study_and_do_nothing(tmp_path):
-    """Half of the people are called by what injects elsewhere; their pictures are on disk under these names."""
+    """Half of the people have names that inject code elsewhere; their images are on disk under these names."""
     from lfwstudy.data import demo
     from tests.support.names import NAMES
 

@@ -493,7 +493,7 @@ def test_a_stage_that_is_only_shown_trains_and_asks_for_nothing(tmp_path, traine
     for name in ("batchnorm", "early-stopping"):
         rung = opened.stage(name, train=False)
         assert not rung.candidates and rung.failures == {
-            name: f"stage {name} could not be reached: this study was not asked for it"
+            name: f"stage {name} could not be reached: it was not requested of this study"
         }
     assert opened.stages() == ["base"]
     opened.ask(["early-stopping"])

@@ -499,7 +499,7 @@ def test_an_installed_package_has_the_notebooks(tmp_path):
     source.mkdir()
     for name in ("pyproject.toml", "README.md", "LICENSE", "lfwstudy", "notebooks"):
         subprocess.run(["cp", "-r", ROOT / name, source], check=True)
-    # The setuptools at hand may be older than the licence's notation.
+    # The installed setuptools may be older than the licence's notation.
     (source / "pyproject.toml").write_text(
         re.sub("^license.*\n", "", (source / "pyproject.toml").read_text(), flags=re.M)
     )

@@ -1,4 +1,4 @@
-"""What is said in words is what was measured, and of the ladder at hand."""
+"""Sentences match the measurements of the ladder they are about."""
 
 import json
 
@@ -130,19 +130,19 @@ def augmentation_part(ladder, out, monkeypatch):
     [
         (
             "report",
-            ["`augmentation`", "2 varied copies", "shear: 5;", "Clipped labels", "epsilon"],
+            ["`augmentation`", "2 augmented copies", "shear: 5;", "Clipped labels", "epsilon"],
             ["online", "stretched"],
             "first copies",
         ),
         (
             "published",
-            ["2 varied copies", "grey levels of copies stretched: yes", "Clipped labels"],
+            ["2 augmented copies", "grey levels of copies stretched: yes", "Clipped labels"],
             ["online", "shear"],
             "first copies",
         ),
         (
             "beyond",
-            ["`online-augmentation`", "varied online", "random mirroring: yes", "rotation in degrees, at most: 8"],
+            ["`online-augmentation`", "augmented online", "random mirroring: yes", "rotation in degrees, at most: 8"],
             ["copies", "lipp", "epsilon", "erased"],
             "one epoch",
         ),
@@ -159,7 +159,7 @@ def test_data_notebook_shows_how_the_ladder_at_hand_varies_images(tmp_path, monk
 def test_a_ladder_that_varies_nothing_says_so(tmp_path, monkeypatch):
     monkeypatch.setitem(LADDERS, "report", Ladder("report", "", REPORT.stages[:1]))
     text, drawn = augmentation_part("report", tmp_path, monkeypatch)
-    assert "No stage of this ladder varies its training images." in text and "Clipped" not in text and not drawn
+    assert "No stage of this ladder augments its training images." in text and "Clipped" not in text and not drawn
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ def test_process_refuses_changed_data_with_one_line(tiny, tmp_path):
     ) as process:
         told = process.stderr.read()
     assert process.returncode == 2 and told == (
-        "error: run 0000000000000000: its data have changed since it was asked for\n"
+        "error: run 0000000000000000: its data have changed since it was requested\n"
     )
     assert not (tmp_path / "run").exists()
 
@@ -37,7 +37,7 @@ def test_what_cannot_fit_into_memory_is_said_before_it_starts(tiny, data, tmp_pa
     told = capsys.readouterr().err
     assert re.fullmatch(
         rf"error: run {run}: out of memory: a network of 304,241,473 parameters needs at least \d+\.\d GiB "
-        r"to be trained, 2\.0 GiB are free on this machine\n",
+        r"for training, 2\.0 GiB are free on this machine\n",
         told,
     ), told
     assert not (tmp_path / "run" / "config.json").exists()

@@ -86,7 +86,7 @@ def weighed(tmp_path):
     ids=str,
 )
 def test_weights_that_cannot_be_loaded_now_stay_with_all_beside_them(weighed, monkeypatch, failure):
-    """Keras makes a ValueError of whatever stops it."""
+    """Keras turns any error into a ValueError."""
     network, folder = weighed
     before = content(folder.parent)
 
@@ -199,7 +199,7 @@ def asks_for_a_terabyte(path):
         "empty",
         "a header that asks for terabytes",
         "its weights missing",
-        "of another network",
+        "to another network",
     ],
 )
 def test_a_damaged_resume_state_is_set_aside_and_nothing_is_deleted(tmp_path, damage):
@@ -265,7 +265,7 @@ def test_a_bank_whose_header_asks_for_more_than_the_file_has_is_refused(tmp_path
 
 @pytest.fixture
 def cached(faces, tmp_path, monkeypatch):
-    """A small data set's bank in a cache of its own: what prepares it again, and its file."""
+    """A small data set's bank in a separate cache: a function that prepares it again, and its file."""
     monkeypatch.setenv("LFWSTUDY_CACHE", str(tmp_path))
     config = DataConfig(dataset="lfw-a", side=20)
     prepare_bank(config, str(faces))

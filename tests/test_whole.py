@@ -118,7 +118,7 @@ def test_everything_made_from_demo_faces_says_so(out):
         captions = re.findall(
             r"<figcaption>(.*?)</figcaption>", re.sub(r"</svg>\s*</div><figcaption>.*?</figcaption>", "", page), re.S
         )
-        others = "Published figures that do not add up"  # which are not made from the faces
+        others = "Published figures that are inconsistent"  # which are not made from the faces
         assert captions and all("emo faces" in c or others in c for c in captions)
     assert "claims is drawn from demo faces" in page
 
@@ -136,12 +136,12 @@ def test_weights_of_the_best_variant_stay_and_verify_uses_them(out, cache):
     study = open_study(out)[0]
     best = study.climb()[-1].after.specs[0].run
     assert [run for run in study.store.ids() if study.store.has_weights(run)] == [best]
-    pictures = sorted((cache / "demo-1" / "demo").rglob("*.jpg"))[:2]
+    images = sorted((cache / "demo-1" / "demo").rglob("*.jpg"))[:2]
     box = ("--left-box", "70,70,180,180", "--right-box", "70,70,180,180")
-    done = lfwstudy("verify", *pictures, *box, "--out", out)
+    done = lfwstudy("verify", *images, *box, "--out", out)
     assert done.returncode == 0, done.stderr
     assert re.fullmatch(VERDICT, done.stdout) and "drawn faces" in done.stderr
-    same = lfwstudy("verify", pictures[0], pictures[0], *box, "--out", out)
+    same = lfwstudy("verify", images[0], images[0], *box, "--out", out)
     assert re.search(VERDICT, same.stdout)
 
 
@@ -155,13 +155,13 @@ def test_network_of_a_study_can_be_handed_out_with_its_card(out, cache, tmp_path
     told = (tmp_path / "shipped" / "CARD.md").read_text(encoding="utf-8")
     assert run in told and f"| accuracy | {100 * result['test_accuracy_at_best']:.1f} % [" in told and "{" not in told
     monkeypatch.setattr(network, "SHIPPED", tmp_path / "shipped")
-    pictures = sorted((cache / "demo-1" / "demo").rglob("*.jpg"))[:2]
+    images = sorted((cache / "demo-1" / "demo").rglob("*.jpg"))[:2]
     boxes = [(70, 70, 180, 180)] * 2
-    own = verify_photos(*pictures, str(out), *boxes)
-    shipped = verify_photos(*pictures, "", *boxes)
+    own = verify_photos(*images, str(out), *boxes)
+    shipped = verify_photos(*images, "", *boxes)
     assert (own.score, own.is_demo, shipped.network) == (shipped.score, True, "shipped with lfwstudy")
     monkeypatch.setattr(model_card, "LARGEST", 1000)
-    with pytest.raises(StudyError, match="at most 0 are handed out"):
+    with pytest.raises(StudyError, match="at most 0 are shipped"):
         model_card.ship(out, tmp_path / "other")
     assert not (tmp_path / "other").exists()
 
@@ -260,7 +260,7 @@ def test_second_study_in_the_same_folder_is_turned_away_and_changes_nothing(out,
     with _lock(Path(out)):
         before = {path: path.stat().st_ctime_ns for path in out.rglob("*")}
         done = lfwstudy(*command, "--out", out)
-        assert done.returncode == 2 and "another lfwstudy works" in done.stderr and done.stderr.count("\n") == 1, (
+        assert done.returncode == 2 and "another lfwstudy is working" in done.stderr and done.stderr.count("\n") == 1, (
             done.stderr
         )
         assert {path: path.stat().st_ctime_ns for path in out.rglob("*")} == before

@@ -37,7 +37,7 @@ def study(played):
 
 @pytest.fixture
 def copied(played, tmp_path):
-    """A study of its own, to damage."""
+    """A separate study, to damage."""
     return open_study(shutil.copytree(played, tmp_path / "study"))[0]
 
 
@@ -349,7 +349,7 @@ def test_bench_of_the_ladder_beyond_varies_as_that_ladder_does(copied):
     write_json(copied.out / "study.json", record)
     widget = widgets.bench_augmentation(open_study(copied.out)[0])
     parts = widget.parts
-    assert "No finished stage varies" in told(widget) and parts.stage.label == "online-augmentation: light"
+    assert "No finished stage augments" in told(widget) and parts.stage.label == "online-augmentation: light"
     assert (parts.flip.value, parts.rotation.value, parts.erase.value) == (1, 8, 0)
     parts.stage.label = "leave-one-out: whole"
     assert parts.erase.value == 0.5 and any("erased" in card["text"] for card in parts.copies.cards)
@@ -493,7 +493,7 @@ def test_network_that_scores_own_photos_is_named_and_chosen(study, monkeypatch):
     assert told(widget, "answer") == ""
     widget.parts.score.click()
     assert asked == [str(study.out), ""] and "0.10" in told(widget, "answer")
-    assert told(widget, "answer").endswith("Scored by the network that comes with the package.")
+    assert told(widget, "answer").endswith("Scored by the network shipped with the package.")
 
 
 def test_photo_decoded_smaller_takes_boxes_in_its_own_pixels(study, monkeypatch):

@@ -1,8 +1,8 @@
-"""How much does a cluster add? A simulated study: stand-in trainings on many workers of one machine.
+"""The overhead of a cluster, in a simulated study: stand-in trainings on many workers of one machine.
 
-`python -m tools.cluster_load --runs 1000 --workers 50` measures the hand-out of runs: how many per second, processor
-time and memory of scheduler and client, and the time to resume after the client was killed half-way. The tables of
-docs/cluster.md are made from what it writes to results/cluster.json (`python -m tools.readme_blocks`).
+`python -m tools.cluster_load --runs 1000 --workers 50` measures runs handed out per second, processor time and memory of
+scheduler and client, and the time to resume after the client was killed half-way. It writes results/cluster.json, from
+which `python -m tools.readme_blocks` makes the tables of docs/cluster.md.
 """
 
 import argparse
@@ -41,7 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
     for name in ("client", "workers-at"):  # the processes that the measurement starts
         parser.add_argument(f"--{name}", default="", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
-    # The processes started from here, and those that they start, find `tools` too.
+    # So that child processes, and theirs, find `tools`, too.
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     if options.workers_at:
         return asyncio.run(_serve(options.workers_at, options.workers))
@@ -70,10 +70,10 @@ def measure(runs: int, workers: int) -> dict[str, Any]:
 
 
 def overhead(count: int = 8, epochs: int = 10, pause: float = 2.0) -> dict[str, Any]:
-    """The same stand-ins, one at a time for each core, without a cluster and by as many workers of local:N.
+    """The same stand-ins, one at a time per core, without a cluster and with as many workers of local:N.
 
-    In turns, local, cluster, cluster, local, so that what else the machine does affects both. Wall seconds; the cluster's
-    without its start, which a study pays once.
+    Measured in turns, local, cluster, cluster, local, so that other load affects both. Wall seconds, without the start of
+    the cluster, which a study pays once.
     """
     from lfwstudy.runs.cluster.client import started
 
@@ -97,7 +97,7 @@ def _measured(client: list[str], scheduling: subprocess.Popen, folder: Path, run
     import psutil
 
     scheduler = psutil.Process(scheduling.pid)
-    while len(scheduler.net_connections()) < workers:  # all of them are there
+    while len(scheduler.net_connections()) < workers:  # all have joined
         time.sleep(1)
     idle, used = scheduler.memory_info().rss, sum(scheduler.cpu_times()[:2])
     first = _started(client, stdout=subprocess.DEVNULL)
@@ -105,7 +105,7 @@ def _measured(client: list[str], scheduling: subprocess.Popen, folder: Path, run
         time.sleep(0.5)
     first.kill()
     first.wait()
-    time.sleep(5)  # what was in progress ends by itself
+    time.sleep(5)  # runs in progress end by themselves
     half, trace = _finished(folder), (folder / "trace").stat().st_size
     began = time.monotonic()
     second = _started(client, stdout=subprocess.PIPE)
@@ -132,7 +132,7 @@ def _measured(client: list[str], scheduling: subprocess.Popen, folder: Path, run
 
 
 def _client(address: str, folder: str, runs: int) -> int:
-    """The study's side of the measurement: hand out what is not finished, print what it took."""
+    """The client in the measurement: hand out unfinished runs, print processor time and memory."""
     store = Store(Path(folder) / "runs")
     store.root.mkdir(exist_ok=True)
     trace = str(Path(folder) / "trace")
@@ -144,7 +144,7 @@ def _client(address: str, folder: str, runs: int) -> int:
 
 
 async def _serve(address: str, count: int) -> int:
-    """Many workers in one process: all they do here is wait for the processes they start."""
+    """Many workers in one process: they only wait for the processes they start."""
     from distributed import Worker
 
     workers = [Worker(address, nthreads=1, memory_limit=0, name=f"w{number}") for number in range(count)]

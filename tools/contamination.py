@@ -1,8 +1,8 @@
 """Effect of identity overlap between training and validation: a cheap stand-in for the base network, many drawn splits.
 
 `python -m tools.contamination --dataset lfw-deepfunneled --data-dir DIR --out DIR --json FILE` trains it under the splits
-`components` (nobody in both) and `random`, each drawn again for every repeat: one validation set is easier than another by
-more than the effect in question. Finished runs are not trained again.
+`components` (nobody in both) and `random`, each drawn again for every repeat, because validation sets differ in difficulty
+by more than the effect in question. Finished runs are not trained again.
 """
 
 import sys
@@ -23,7 +23,7 @@ from lfwstudy.system.machine import cpu_name
 from tools.measurement import Show, command, finish, job
 
 SPLITS = ("components", "random")
-# The base network with an eighth of the filters and smaller images: all pairs, until most training pairs are known.
+# The base network with an eighth of the filters and smaller images: all pairs, until most are memorised.
 STAND_IN = {"model.width": 0.125, "data.side": 73, "training.epochs": 8}
 
 
@@ -52,7 +52,7 @@ def contamination(
     Raises
     ------
     RunError
-        Where a run fails.
+        If a run fails.
     """
     store = Store(Path(out) / "runs")
     base = base_config("report", dataset=dataset).change({**STAND_IN, **(changes or {})})
@@ -79,7 +79,7 @@ def contamination(
 def resampled_interval(values: ArrayLike, share: float, level: float = 0.95) -> list[float]:
     """Mean of a measure over repeated drawn splits, with the interval of the corrected resampled t-test: [mean, low, high].
 
-    Splits drawn from the same pairs overlap, so that their spread is too small; Nadeau and Bengio (2003), equation 9, adds the
+    Splits drawn from the same pairs overlap, so their spread is too small; Nadeau and Bengio (2003), equation 9, adds the
     share. share: pairs held out per training pair.
     """
     values = np.asarray(values, float)

@@ -1,8 +1,8 @@
-"""How do time and memory grow: with the pairs, with the side of the images, with the runs of a study?
+"""Growth of time and memory with the pairs, with the side of the images, and with the runs of a study.
 
 `python -m tools.growth` writes results/growth.json. It trains a sliver of the network on drawn faces, each measurement in
-a process of its own as a study's runs are, and tabulates studies of made-up runs. What grows as n^k has slope k: 1 is
-linear, less is better.
+a separate process like a study's runs, and tabulates studies of made-up runs. Growth as n^k has slope k: 1 is linear, less
+is better.
 """
 
 import argparse
@@ -36,7 +36,7 @@ from tools.measurement import Show
 PAIRS = (250, 500, 1000, 2200, 20_000)
 SIDES = (69, 90, 105, 150, 210)
 SEEDS = (5, 50, 500)  # of the seven variants of three stages
-# Enough people for 20,000 different pairs, with about as many pictures as LFW has.
+# Enough people for 20,000 different pairs, with about as many images as LFW.
 _PEOPLE = 6000
 _SLIVER = {"model.width": 0.05, "data.side": 69, "training.epochs": 2}
 
@@ -59,7 +59,7 @@ def growth(
     seeds: Sequence[int] = SEEDS,
     people: int = _PEOPLE,
 ) -> dict[str, Any]:
-    """Measure and return what goes to the JSON file; `show` is called with lines on the way.
+    """Measure and return the content of the JSON file; `show` is called with lines along the way.
 
     Returns
     -------
@@ -138,7 +138,7 @@ def _many_faces(per_class: int, people: int, show: Show) -> str:
 
 
 def _train(faces: str, changes: dict[str, Any], folder: Path) -> tuple[float, float]:
-    """Seconds of an epoch and peak memory in MiB of a training process of its own."""
+    """Seconds of an epoch and peak memory in MiB of a training process."""
     config = RunConfig().change({"data.dataset": "lfw-a", **_SLIVER, **changes})
     bank, pairs = prepare_bank(config.data, faces), load_pairs(config.data, faces)
     run = config.identify(0, "float32", pairs.digest(bank))

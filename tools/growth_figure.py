@@ -17,7 +17,7 @@ _TITLES = {
 
 @styled()
 def growth_figure(result: Mapping[str, Any]) -> Figure:
-    """Seconds and memory against pairs, pixels and runs, both axes logarithmic. result: as growth.growth returns it."""
+    """Seconds and memory against pairs, pixels and runs, both axes logarithmic. result: as returned by growth.growth."""
     figure = new_figure(2.9)
     for axis, (cause, curve) in zip(figure.subplots(1, 3), result["curves"].items()):
         memory = axis.twinx()

@@ -1,8 +1,8 @@
 """Keep a finished study as a few files that can be committed: `python -m tools.keep STUDY results/NAME`.
 
-Copies study.json and results.csv and packs the finished runs (`lfwstudy.runs.kept`). Weights, logs, notebooks and reports
-stay behind, and with them every image. What is kept is a study: every command reads it, and `lfwstudy run --out
-results/NAME` trains what it lacks.
+Copies study.json and results.csv and packs the finished runs (`lfwstudy.runs.kept`). Weights, logs, notebooks and reports,
+and with them all images, stay behind. The result is a study: every command reads it, and `lfwstudy run --out results/NAME`
+trains its missing runs.
 """
 
 import argparse
@@ -25,11 +25,11 @@ def keep_study(study: Path, target: Path, demo: bool = False) -> int:
     Raises
     ------
     StudyError
-        Where no run is finished, one is damaged, or the study is of drawn faces and `demo` is false.
+        If no run is finished, one is damaged, or the study is of drawn faces and `demo` is false.
     """
     record = study / "study.json"
     if not demo and record.is_file() and read_json(record)["dataset"] == "demo":
-        raise StudyError(f"{study}: a study of drawn faces says nothing about LFW; --demo keeps it all the same")
+        raise StudyError(f"{study}: a study of drawn faces says nothing about LFW; --demo keeps it anyway")
     count = keep_runs(study / "runs", target / "runs")
     for path in (record, study / "results.csv"):
         if path.is_file():
@@ -38,7 +38,7 @@ def keep_study(study: Path, target: Path, demo: bool = False) -> int:
 
 
 def keep_runs(source: Path, target: Path) -> int:
-    """Pack the finished runs of a folder into another and read them back; returns how many. Raises StudyError likewise."""
+    """Pack the finished runs of a folder into another and read them back; returns how many. Raises StudyError too."""
     store = Store(source)
     ids = [run for run in store.ids() if store.is_finished(run)]
     if not ids:
@@ -54,13 +54,13 @@ def keep_runs(source: Path, target: Path) -> int:
     kept = kept_runs(target)
     if any(kept.text(run, name) != text for name in texts for run, text in texts[name].items()):
         raise StudyError(
-            f"{source}: its tables differ in their columns or have line ends within fields; keep its folders"
+            f"{source}: its tables differ in their columns or have line breaks within fields and cannot be packed"
         )
     return len(ids)
 
 
 def _rows(texts: dict[str, str]) -> Iterator[str]:
-    """The lines of all runs' tables under one header, each with the run's id before it."""
+    """The lines of all runs' tables under one header, each prefixed with its run's id."""
     yield COLUMN + next(iter(texts.values())).splitlines(keepends=True)[0]
     for run, text in texts.items():
         yield from (f"{run},{line}" for line in text.splitlines(keepends=True)[1:])

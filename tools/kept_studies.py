@@ -1,4 +1,4 @@
-"""The studies kept in results/, and what their networks reach on the test pairs."""
+"""The studies kept in results/, and the test accuracy of their networks."""
 
 from functools import cache
 from pathlib import Path
@@ -13,7 +13,7 @@ from lfwstudy.study.results import Results
 from lfwstudy.study.rungs import Candidate
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
-# Both of the report's ladders with its hyperparameters; not there until they are trained.
+# Both of the report's ladders with its hyperparameters; missing until they are trained.
 REPORT = "lfw-deepfunneled"
 BEYOND, SHALLOW, LARGER = "lfw-deepfunneled-beyond", "lfw-deepfunneled-shallow", "lfw-deepfunneled-larger"
 # View 2's folds of a stage.
@@ -27,7 +27,7 @@ def opened(name: str) -> Results:
 
 
 def ladders(name: str) -> list[Results]:
-    """All ladders of a study in results/; [] where it is not there."""
+    """All ladders of a study in results/; [] if there is none."""
     return opened(name).combinations() if (RESULTS / name / "study.json").is_file() else []
 
 
@@ -38,10 +38,10 @@ def tested(study: Results) -> list[Candidate]:
 
 
 def view2(stage: str) -> tuple[tuple[Results, Candidate], float, float] | None:
-    """A stage's ten folds, their mean accuracy and its standard error; None where a fold is missing."""
+    """A stage's ten folds, their mean accuracy and its standard error; None if a fold is missing."""
     study = opened(VIEW2[stage])
     (variant,) = get_stage("beyond", stage).variants
-    # What is trained under View 2 is written out in full: it starts from the base configuration, whatever came before.
+    # Stages trained under View 2 are written out in full: they start from the base configuration.
     candidate = study.candidate(get_stage("beyond", stage), variant.id, study.base().change(variant.changes))
     if study.correct(candidate, "score") is None:
         return None

@@ -1,4 +1,4 @@
-"""Measurements next to the study: runs of their own, finished ones never trained again, and one JSON file of figures."""
+"""Measurements outside a study: separate runs, finished ones never trained again, and one JSON file of figures."""
 
 import argparse
 import sys
@@ -19,7 +19,7 @@ Show = Callable[[str], Any]
 
 
 def job(config: RunConfig, seed: int, precision: str, data_dir: str, store: Store, title: str) -> Job:
-    """A training on one thread, as many side by side as there are cores."""
+    """A training on one thread; as many run in parallel as there are cores."""
     digest = load_pairs(config.data, data_dir).digest(prepare_bank(config.data, data_dir))
     run = config.identify(seed, precision, digest)
     folder = str(Path(data_dir).absolute()) if data_dir else ""
@@ -27,7 +27,7 @@ def job(config: RunConfig, seed: int, precision: str, data_dir: str, store: Stor
 
 
 def finish(jobs: Iterable[Job], store: Store, show: Show) -> None:
-    """Train those of some jobs that are not finished yet. Raises RunError where one fails."""
+    """Train the unfinished jobs among these. Raises RunError if one fails."""
     failures = dispatch.run([job for job in jobs if not store.is_finished(job.run)], show=show)
     if failures:
         raise RunError("; ".join(failures.values()))
@@ -44,7 +44,7 @@ def command(
     Parameters
     ----------
     measure : callable
-        Called with dataset, data_dir, out, the number of repeats and a function that shows a line; returns what is written.
+        Called with dataset, data_dir, out, the number of repeats and a function that shows a line; returns the JSON content.
     repeats : tuple
         Name of the option for the number of repeats, its default and its help.
     """
@@ -69,7 +69,7 @@ def command(
 
 
 def _line_per_run() -> Show:
-    """Shows the first of the lines that begin alike: a line per finished run."""
+    """Shows only the first of lines with the same beginning: a line per finished run."""
     said = set()
 
     def show(text: str) -> None:

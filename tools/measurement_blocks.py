@@ -19,7 +19,7 @@ from tools.kept_studies import REPORT, RESULTS, SHALLOW
 from tools.two_cores import BENCHES
 
 GPU_BENCHES = ("bench-h200.json", "bench-h100.json")
-NOT_MEASURED = "Not measured with the present network yet."
+NOT_MEASURED = "Not yet measured with the current network."
 # Runs and GPUs of the studies whose load on a cluster is estimated.
 STUDIES = ((100, 4), (1000, 10), (1000, 50), (10_000, 100))
 
@@ -38,7 +38,7 @@ def contamination() -> str:
         for name, s in m["splits"].items()
     ]
     mean, low, high = m["wider"]
-    told = "the first is wider" if low > 0 else "the second is wider" if high < 0 else "inside the noise"
+    told = "so the first is wider" if low > 0 else "so the second is wider" if high < 0 else "inside the noise"
     caption = (
         f"{m['dataset']}, a stand-in for the base network ({m['width']:g} of its filters, {m['side']}x{m['side']} pixels, "
         f"{m['epochs']} epochs, float32), mean over {m['repeats']} drawn splits of each kind, on {m['machine']}; accuracy in "
@@ -50,25 +50,23 @@ def contamination() -> str:
 
 
 def precision() -> str:
-    """What rounding to bfloat16 costs."""
+    """The cost of rounding to bfloat16."""
     kept = [path for name in ("precision.json", "precision-full.json") if (path := RESULTS / name).is_file()]
     return "\n\n".join(precisions.table(read_json(path)).to_markdown() for path in kept) or NOT_MEASURED
 
 
 def benches() -> str:
-    """What `lfwstudy bench` said of some machines, as it said it."""
+    """The output of `lfwstudy bench` on some machines."""
     return "\n".join(_bench(read_json(RESULTS / name)) for name in BENCHES)
 
 
 def _bench(m: dict[str, Any]) -> str:
-    ceilings = [
-        f"matrix-product ceiling in {name}: {gflops:,.0f} GFLOP/s" for name, gflops in m["ceiling_gflops"].items()
-    ]
+    ceilings = [f"peak matrix rate in {name}: {gflops:,.0f} GFLOP/s" for name, gflops in m["ceiling_gflops"].items()]
     return "\n".join(["```", f"{m['machine']}; convolutions in {m['precision']}", *ceilings, *lines(m), "```"])
 
 
 def accelerator() -> str:
-    """The report's ladder as it was trained on a GPU, and a step of the full network on some GPUs."""
+    """The report's ladder on a GPU, and a step of the full network on several."""
     measured = [read_json(RESULTS / name) for name in GPU_BENCHES]
     step = (
         f"a step of {bench.BATCH} pairs of the full network, {measured[0]['step_gflop']:,.0f} GFLOP, alone on the GPU"
@@ -88,19 +86,19 @@ def _step_cells(m: dict[str, Any]) -> dict[str, str]:
         ours, bare, plain = (format(values[name], how) for name in (bench.OURS, bench.BARE, bench.PLAIN))
         return f"{ours} {unit} ({bench.BARE} {bare}, {bench.PLAIN} {plain})"
 
-    share = f"{100 * m['share_of_ceiling']:.0f} % of the ceiling"
+    share = f"{100 * m['share_of_ceiling']:.0f} % of the peak matrix rate"
     return {
-        **{f"matrix-product ceiling in {name}": f"{g / 1000:,.0f} TFLOP/s" for name, g in m["ceiling_gflops"].items()},
+        **{f"peak matrix rate in {name}": f"{g / 1000:,.0f} TFLOP/s" for name, g in m["ceiling_gflops"].items()},
         f"ours, convolutions in {m['precision']}": f"{1000 * ours:.1f} ms, {m['step_gflop'] / ours / 1000:,.0f} TFLOP/s, {share}",
         "a bare Keras `fit` on float arrays, same precision": f"{1000 * bare:.1f} ms",
-        "the plain script, float32": f"{1000 * plain:.1f} ms, {m['plain_script_to_ours']:.2f} times ours",
-        "first step begins after process start": of_all(m["first_step_seconds"], ".1f", "s"),
+        "the plain script, float32": f"{1000 * plain:.1f} ms, {m['plain_script_to_ours']:.2f}x ours",
+        "first step after process start": of_all(m["first_step_seconds"], ".1f", "s"),
         "peak GPU memory": of_all(m["peak_memory_mb"], ",.0f", "MiB"),
     }
 
 
 def _on_a_gpu(folder: Path) -> str:
-    """How long the report's ladder took on a GPU, where `tools/on_accelerator.sh` trained it."""
+    """How long the report's ladder took on a GPU, if `tools/on_accelerator.sh` trained it."""
     if not (folder / "seconds.txt").is_file():
         return ""
     frame = Results.open(folder).frame()
@@ -108,8 +106,8 @@ def _on_a_gpu(folder: Path) -> str:
     return (
         f"The {len(frame)} runs of the report's ladder, profile `{frame.profile[0]}`, took {sum(seconds) // 60}:"
         f"{sum(seconds) % 60:02d} minutes on one {frame.device[0]} in {len(seconds)} commands "
-        f"({', '.join(map(str, seconds))} s), start-up, compilation and scoring included: {frame.epochs_run.sum():,} epochs in "
-        "all, up to four runs side by side on the GPU."
+        f"({', '.join(map(str, seconds))} s), including start-up, compilation and scoring: {frame.epochs_run.sum():,} epochs in "
+        "total, up to four runs at a time on the GPU."
     )
 
 
@@ -141,25 +139,23 @@ def growth() -> str:
 
 
 def cluster() -> str:
-    """What handing out runs to a cluster was measured to take, and what follows for larger studies."""
+    """The measured cost of handing out runs to a cluster, and an estimate for larger studies."""
     m = read_json(RESULTS / "cluster.json")
     slower = f"{100 * (m['cluster_seconds'] / m['local_seconds'] - 1):+.1f} %"
     measured = {
-        "finished; of them trained twice": f"{m['finished']:,}; {m['trained_twice']}",
-        "runs per second, starting a Python process for each included": f"{m['runs_per_second']:.1f}",
+        "finished runs; trained twice": f"{m['finished']:,}; {m['trained_twice']}",
+        "runs per second, including the start of a Python process for each": f"{m['runs_per_second']:.1f}",
         "from the client's restart to the first epoch trained": f"{m['seconds_to_resume']:.1f} s",
-        "processor time per run of the scheduler, and of the client": f"{m['scheduler_cpu_ms_per_run']:.0f} ms, "
-        f"{m['client_cpu_ms_per_run']:.0f} ms",
+        "processor time of the scheduler per run": f"{m['scheduler_cpu_ms_per_run']:.0f} ms",
         "memory of the scheduler before and after": f"{m['scheduler_memory_idle_mb']:.0f} and {m['scheduler_memory_mb']:.0f} MiB",
-        "peak memory of the client": f"{m['client_memory_mb']:.0f} MiB",
-        f"{m['overhead_runs']} runs of {m['overhead_run_seconds']:.0f} s, {m['overhead_at_once']} at once, on one machine: without a "
-        f"cluster, with `local:{m['overhead_at_once']}`": f"{m['local_seconds']:.1f} s, {m['cluster_seconds']:.1f} s ({slower})",
+        f"{m['overhead_runs']} runs of {m['overhead_run_seconds']:.0f} s, {m['overhead_at_once']} at a time, on one machine: without "
+        f"a cluster, with `local:{m['overhead_at_once']}`": f"{m['local_seconds']:.1f} s, {m['cluster_seconds']:.1f} s ({slower})",
     }
     rows = [{"measured": name, "": value} for name, value in measured.items()]
     return (
-        f"A simulated study of {m['runs']:,} runs on {m['workers']} workers, all on one machine ({m['machine']}, which did other "
-        f"work at the same time), each run a process that trains nothing; its client was killed at {m['finished_at_kill']} "
-        f"finished runs and started again:\n\n{Table([Column('measured'), Column('')], rows).to_markdown()}\n\n{_estimates(m)}"
+        f"A simulated study of {m['runs']:,} runs on {m['workers']} workers, all on one machine ({m['machine']}, with other work "
+        f"running). Each run is a process that trains nothing; the client was killed after {m['finished_at_kill']} "
+        f"runs and started again:\n\n{Table([Column('measured'), Column('')], rows).to_markdown()}\n\n{_estimates(m)}"
     )
 
 
@@ -173,32 +169,31 @@ def _estimates(m: dict[str, Any]) -> str:
         "hours",
         "runs a minute",
         "scheduler busy, %",
-        "client busy, %",
         "finished runs on disk, MiB",
     )
     rows = []
     for runs, gpus in STUDIES:
         rate = gpus / a_run
-        busy = (rate * m[f"{process}_cpu_ms_per_run"] / 10 for process in ("scheduler", "client"))
-        rows.append(dict(zip(names, (runs, gpus, runs / rate / 3600, 60 * rate, *busy, runs * a_folder / 2**20))))
+        busy = rate * m["scheduler_cpu_ms_per_run"] / 10
+        rows.append(dict(zip(names, (runs, gpus, runs / rate / 3600, 60 * rate, busy, runs * a_folder / 2**20))))
     columns = [Column(name, "number", digits=0 if name in (*names[:2], names[-1]) else 1) for name in names]
     growth = (m["scheduler_memory_mb"] - m["scheduler_memory_idle_mb"]) / m["runs"]
     # Weights and Adam's two moments, and the weights of the best epoch and the best checkpoint.
     state = tower_cost(base_config("report").model, 105)[1] * 4 * (3 + 2)
     caption = (
-        "The heartbeats of hours are not in the processor time, which was measured with short runs. The scheduler's memory, if it "
-        f"grows with every run as it did here, ends at {m['scheduler_memory_idle_mb'] + growth * rows[-1]['runs']:,.0f} MiB after "
-        f"{rows[-1]['runs']:,} runs. Only progress and results pass through it: files, among them resume states of "
-        f"{state / 2**20:,.0f} MiB each, go to the shared folder."
+        "Processor time was measured with short runs and leaves out the heartbeats of long ones. If the scheduler's memory "
+        f"grows with every run as it did here, it reaches {m['scheduler_memory_idle_mb'] + growth * rows[-1]['runs']:,.0f} MiB "
+        f"after {rows[-1]['runs']:,} runs. Only jobs and their outcomes pass through the scheduler; files, among them resume "
+        f"states of {state / 2**20:,.0f} MiB each, go straight to the shared folder."
     )
     return (
-        f"What follows for real studies, if a run takes the {a_run:.0f} s that the report's took on average (estimated):\n\n"
+        f"Estimate for real studies whose runs take {a_run:.0f} s each, the average of the report's:\n\n"
         f"{Table(columns, rows, caption).to_markdown()}"
     )
 
 
 def _bytes_of_a_run(store: Store) -> float:
-    """What the four files of a run take, mean over those of a store."""
+    """Mean size of the four files of a run in a store."""
     texts = [store.text(run, name) for run in store.ids() for name in TABLES]
     records = [json.dumps(content, indent=1) for run in store.ids() for content in store.record(run)]
     return sum(map(len, texts + records)) / len(store.ids())

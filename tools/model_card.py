@@ -1,4 +1,4 @@
-"""The network that comes with the package, and its card: what it was made of, how good it is, what it is not for.
+"""The shipped network and its model card: training data, accuracy, limits.
 
 `python -m tools.model_card STUDY` makes both from a study on LFW whose best configuration has kept its weights.
 """
@@ -33,22 +33,22 @@ _ALIGNMENT = {"lfw-deepfunneled": "The deep-funneled", "lfw-a": "The aligned (LF
 def ship(out: str | Path, folder: Path = SHIPPED) -> str:
     """Copy the best network of a study to `folder`, with its run.json, roc.png and CARD.md; returns the run's id.
 
-    The best is `Results.best_run`, whether its weights are kept or not: no other is handed out in its place.
+    The best is `Results.best_run`, whether or not its weights are kept: no other run takes its place.
 
     Raises
     ------
     StudyError
-        Where the runs of its configuration are not all scored on the test pairs, the faces are drawn, or its weights are not
-        kept or too large.
+        If the runs of its configuration are not all scored on the test pairs, the faces are drawn, or its weights are missing
+        or too large.
     """
     if wording.is_demo(Results.open(out)):
-        raise StudyError(f"{out}: a network trained on drawn faces is not handed out")
+        raise StudyError(f"{out}: a network trained on drawn faces is not shipped")
     study, candidate, spec = best_of(out)
     model = study.store.folder(spec.run) / "model.keras"
     if not model.is_file():
         raise StudyError(f"{out}: the weights of run {spec.run} are not kept; run the study with --keep best")
     if (size := model.stat().st_size) > LARGEST:
-        raise StudyError(f"{model}: {size / 2**20:.1f} MiB, at most {LARGEST / 2**20:.0f} are handed out")
+        raise StudyError(f"{model}: {size / 2**20:.1f} MiB, at most {LARGEST / 2**20:.0f} are shipped")
     folder.mkdir(exist_ok=True)
     write_text(folder / "CARD.md", card(study, candidate, spec))
     scores, accuracy = study.store.scores(spec.run), study.store.result(spec.run)["test_accuracy_at_best"]
@@ -63,7 +63,7 @@ def ship(out: str | Path, folder: Path = SHIPPED) -> str:
 
 
 def best_of(out: str | Path) -> tuple[Results, Candidate, Spec]:
-    """The best run of a study's folder, with its ladder and configuration. Raises StudyError where its tests are not scored."""
+    """The best run of a study's folder, with its ladder and configuration. Raises StudyError if its tests are not scored."""
     row = Results.open(out).best_run() or {}
     for study in Results.open(out).combinations() if row else ():
         for candidate in (c for rung in study.climb() for c in rung.candidates):
@@ -99,7 +99,7 @@ def card(study: Results, candidate: Candidate, spec: Spec) -> str:
 
 
 def _people(config: DataConfig, data_dir: str) -> dict[str, Any]:
-    """How many images, pairs and people each part of the data has."""
+    """Numbers of images, pairs and people in each part of the data."""
     pairs = load_pairs(config, data_dir)
     held = set(person_of(np.concatenate([pairs.validation.names(), pairs.test.names()])))
     names = pairs.names() if config.pictures == "all-people" else pairs.train.names()
@@ -131,7 +131,7 @@ def _figures(study: Results, candidate: Candidate, spec: Spec) -> Table:
         "matched pairs called same (TPR), mismatched pairs called different (TNR)": f"{percent(matched)} %, {percent(mismatched)} %",
         "area under the ROC curve": f"{metrics.auc(label, score):.3f}",
         "equal error rate": f"{percent(metrics.equal_error_rate(label, score))} %",
-        "matched pairs accepted where 1 in 100 mismatched ones is": f"{percent(metrics.true_accept_rate(label, score, 0.01))} %",
+        "matched pairs accepted at 1 % false accepts": f"{percent(metrics.true_accept_rate(label, score, 0.01))} %",
         "expected calibration error, 10 bins": f"{percent(metrics.calibration(label, score)[0])} points",
         "validation accuracy": f"{percent(result['val_accuracy_at_best'])} %",
     }

@@ -1,8 +1,8 @@
-"""Does rounding cost accuracy? The base network in float32, with its convolutions in bfloat16, and with everything in it.
+"""The cost of rounding: the base network in float32, with its convolutions in bfloat16, and with everything in bfloat16.
 
 `python -m tools.precision --dataset lfw-deepfunneled --data-dir DIR --out DIR --json FILE` trains it from the same seeds in
-each. In bfloat16's eight bits of mantissa a sigmoid near 0 or 1 is exactly 0 or 1 and passes no gradient: that is why only
-the convolutions compute in it. Finished runs are not trained again.
+each. With bfloat16's eight bits of mantissa, a sigmoid near 0 or 1 is exactly 0 or 1 and passes no gradient: that is why
+only convolutions use it. Finished runs are not trained again.
 """
 
 import sys
@@ -60,7 +60,7 @@ def precision(
     Raises
     ------
     RunError
-        Where a run fails.
+        If a run fails.
     """
     store = Store(Path(out) / "runs")
     config = base_config("report", dataset=dataset).change({**STAND_IN, **(changes or {})})
@@ -125,7 +125,7 @@ def table(result: dict[str, Any]) -> Table:
             row[entropy] = "{:+.4f} [{:+.4f}, {:+.4f}]".format(*n["entropy"])
         rows.append(row)
     filters = "" if result["width"] == 1 else f" with {result['width']:g} of its filters"
-    how = "emulated: sums in float32, what layers hand on rounded" if result["emulated"] else "in the hardware"
+    how = "emulated: sums in float32, layer outputs rounded" if result["emulated"] else "in the hardware"
     caption = (
         f"{result['dataset']}, the base network{filters}, {result['side']}x{result['side']} pixels, {result['epochs']} epochs, "
         f"the same {result['seeds']} seeds in each; accuracy in percent over epochs {result['from_epoch']} to {result['epochs']} "

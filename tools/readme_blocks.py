@@ -1,7 +1,7 @@
 """Measured figures in README.md and docs/: written from results/ by `python -m tools.readme_blocks`, never typed.
 
-What stands between `<!-- NAME -->` and `<!-- /NAME -->` on a page is replaced by the block of that name. With --check nothing
-is written; the exit status is 1 where a page is out of date.
+Text between `<!-- NAME -->` and `<!-- /NAME -->` on a page is replaced by the block of that name. With --check nothing is
+written; the exit status is 1 if a page is out of date.
 """
 
 import argparse

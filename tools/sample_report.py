@@ -19,9 +19,9 @@ OUT, REPORT, IMAGE = ROOT / "runs/sample", ROOT / "docs/sample-report.html", ROO
 # The whole ladder's report is too large to keep in a repository.
 STAGES = "base,stride,early-stopping,batchnorm,augmentation"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-# Pixels of the image, and colours few enough for a file below 200 kB.
+# Pixels of the image, and few enough colours for a file below 200 kB.
 WIDTH, HEIGHT, COLOURS = 1300, 810, 96
-# What the image shows below the title and the summary: accuracy by stage, next to the gallery of pairs.
+# Below title and summary, the image shows accuracy by stage next to the gallery of pairs.
 ARRANGE = """() => {
   const [table, ladder] = document.querySelectorAll("figure"), row = document.createElement("div");
   row.style = "display: flex; gap: 2rem; align-items: start";

@@ -1,4 +1,4 @@
-"""A stand-in for a training: `python -m tools.stand_in JOB.json` writes a run's files as a training does, and sleeps."""
+"""A stand-in for a training: `python -m tools.stand_in JOB.json` writes a run's files like a training, and sleeps."""
 
 import json
 import os
@@ -26,7 +26,7 @@ def jobs(
     ----------
     pause : seconds an epoch takes.
     trace : a file to which each trained epoch is added with its process and its GPU.
-    hang : a file; where it is not there yet, the stand-in makes it and hangs.
+    hang : a file; if it does not exist, the stand-in creates it and hangs.
     more : other fields of the jobs.
     """
     config = RunConfig().change({"model.width": 0.05, "data.side": 69, "training.epochs": epochs})
@@ -39,7 +39,7 @@ def jobs(
 
 
 def main(path: str) -> int:
-    """Do what a training process does, but for the training; the numbers mean nothing. Returns the exit status."""
+    """Do what a training process does, except train; the numbers mean nothing. Returns the exit status."""
     job = Job.read(path)
     threading.Thread(target=end_with_parent, args=(job.lease,), daemon=True).start()
     try:

@@ -66,7 +66,7 @@ def _summary_row(name: str, trained_on: str, tested_on: str, shown: Any) -> dict
 
 
 def headline() -> str:
-    """What was found, in a few sentences."""
+    """The findings, in a few sentences."""
     best = percent(max(v.published.accuracy for s in get_ladder("report") for v in s.variants if v.published))
     told = [
         f"The report's best network classified {best} % of the test pairs correctly, on LFW-a and without using names."
@@ -115,15 +115,15 @@ def report_ladders() -> str:
 
 
 def reproduced() -> str:
-    """The published histories next to those of the ladder that does what the published code did."""
+    """The published histories next to those of the ladder that repeats the published code."""
     found = [study for study in ladders(REPORT) if study.settings.ladder == "published"]
     tables = [reproduction.reproduced(study, study.climb()).to_markdown() for study in found]
     return "\n\n".join(tables) or "The ladder `published` is not trained yet."
 
 
 def beyond() -> str:
-    """The ladder beyond on two cores: a row per variant with its interval over seeds and people, the ensembles, what each
-    factor contributes."""
+    """The ladder beyond on two cores: a row per variant with its interval over seeds and people, ensembles, and the
+    contribution of each factor."""
     study = opened(BEYOND)
     titles = {(stage.id, v.id): v.title for stage in get_ladder("beyond") for v in stage.variants}
     found = [c for c in tested(study) if c.stage != "leave-one-out"]
@@ -143,9 +143,9 @@ def beyond() -> str:
         f"{ceiling(first['device'], study.precision)}. Accuracy in percent of View 1's test pairs, mean over seeds, scores "
         "calibrated on validation for every head: with the checkpoint of the lowest validation loss, and at the epoch of the "
         "highest validation accuracy, by which ► is carried forward. Intervals: bootstrap over connected components of people "
-        "and, where there are several, over seeds; with one seed they do not include the spread between seeds. Training seconds "
-        "include validation after every epoch, but not start-up and compilation; where a network had one of the two cores to "
-        "itself while another trained on the other, they say so."
+        "and, if there are several, over seeds; with one seed they do not include the spread between seeds. Training seconds "
+        "include validation after every epoch, but not start-up and compilation; '1 thread' marks networks trained on one core "
+        "while another network used the other."
     )
     marked = frozenset(n for n, c in enumerate(found) if (c.stage, c.variant) in carried)
     return "\n\n".join(
@@ -158,7 +158,7 @@ def beyond() -> str:
 
 
 def larger() -> str:
-    """The last stages of the ladder beyond: View 1 by seeds, View 2 by folds, and what was trained on two cores."""
+    """The last stages of the ladder beyond: View 1 by seeds, View 2 by folds, and networks trained on two cores."""
     rows: list[dict[str, Any]] = []
     devices: dict[str, list[str]] = {}
     for study in map(opened, (SHALLOW, LARGER)):
@@ -183,9 +183,9 @@ def larger() -> str:
     columns += [Column("training seconds", "number", digits=0), Column("parameters", "number", digits=0)]
     on = "; ".join(f"{listed(stages)} on {device}" for device, stages in devices.items())
     caption = (
-        f"lfw-deepfunneled, convolutions in bfloat16: {on}. Training seconds are those of up to six networks side by side on a "
-        "GPU, or of two cores, where some stood still at times. Accuracy in percent with the checkpoint of the lowest validation "
-        "loss; at best epoch: of the highest validation accuracy."
+        f"lfw-deepfunneled, convolutions in bfloat16: {on}. Training seconds are for up to six networks in parallel on a GPU, "
+        "or for two cores, with some pauses. Accuracy in percent with the checkpoint of the lowest validation loss; at best "
+        "epoch: of the highest validation accuracy."
     )
     return "\n\n".join([Table(columns, rows, caption).to_markdown(), two_cores_table(_on_two_cores()).to_markdown()])
 
@@ -193,7 +193,7 @@ def larger() -> str:
 def seconds_figure() -> Figure:
     """Accuracy against training seconds on two cores of the ladder beyond, and of the report.
 
-    Of the stages that were trained on a GPU, their networks that were trained on two cores, too.
+    For stages trained on a GPU, their networks trained on two cores are shown.
     """
     study = opened(BEYOND)
     carried = {(r.after.stage, r.after.variant) for r in study.climb() if r.after}
@@ -254,7 +254,7 @@ def _ensemble_row(study: Results, candidate: Candidate) -> dict[str, Any]:
 
 
 def _with_class(candidate: Candidate) -> str:
-    """A stage's name in the figure, which says whose images it had where they are not the usual ones."""
+    """A stage's name in the figure, with the class of its images unless it is the usual one."""
     images = candidate.config.data.pictures
     return candidate.stage if images == "pairs" else f"{candidate.stage} ({IMAGE_CLASSES[images]})"
 

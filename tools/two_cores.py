@@ -1,4 +1,4 @@
-"""The networks of the ladder beyond that were trained on a GPU and, some of them, on two cores too."""
+"""Networks of the ladder beyond that were trained on a GPU and, some of them, on two cores, too."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ _ACCURACY = "test accuracy [95 %]"
 
 @dataclass(frozen=True)
 class OnTwoCores:
-    """A network trained on two cores: `seconds` of each epoch trained, of `epochs`; the rest where it was trained to the end.
+    """A network trained on two cores: `seconds` of each trained epoch, of `epochs`; the rest if it was trained to the end.
 
     scores: of the test pairs, float (pairs,). elsewhere: test accuracy of the same seed on the GPU.
     """
@@ -45,7 +45,7 @@ class OnTwoCores:
 
 
 def two_cores(studies: Iterable[Results]) -> dict[str, list[OnTwoCores]]:
-    """By stage, in the order of their seeds; those trained to their end alone where there are any."""
+    """By stage, in the order of their seeds; only those trained to the end, if there are any."""
     stages: dict[str, list[OnTwoCores]] = {}
     for study in studies:
         store = Store(study.out / "two-cores")
@@ -88,8 +88,8 @@ def two_cores_table(stages: Mapping[str, Sequence[OnTwoCores]]) -> Table:
     rows = [row for runs in stages.values() for row in _rows(runs)]
     machines = dict.fromkeys(run.machine for runs in stages.values() for run in runs if run.finished)
     caption = (
-        f"{', '.join(machines)}. Minutes without start-up and compilation. The same seed ends elsewhere there, because sums are "
-        "taken in another order. Where there are several seeds, their mean."
+        f"{', '.join(machines)}. Minutes without start-up and compilation; means over seeds. The same seed gives other "
+        "figures there, because sums are taken in another order."
     )
     return Table(columns, rows, caption)
 
@@ -120,7 +120,7 @@ def _interval(correct: np.ndarray, components: np.ndarray) -> Interval:
 
 
 def ceiling(device: str, precision: str) -> str:
-    """What matrix products on a machine reached, in words, where a bench was kept of it; else nothing."""
+    """The peak matrix rate of a machine, in words, if a bench of it is kept; else nothing."""
     for measured in (read_json(RESULTS / file) for file in BENCHES):
         if measured["device"] == device:
             return f", whose matrix products reach {measured['ceiling_gflops'][precision]:,.0f} GFLOP/s in {precision} (`lfwstudy bench`)"

@@ -1,7 +1,7 @@
 """A contestant's process: `python -m lfwstudy.bench.contestant NAME JOB.json BEGAN`.
 
-It compiles, then trains a round for each line it reads and answers with the seconds of a step, and with everything else it
-measured when its input ends.
+It compiles, then trains a round for each line it reads and answers with the seconds per step; when its input ends, with its
+other measurements.
 """
 
 import json
@@ -33,7 +33,7 @@ from lfwstudy.training.scorer import Scorer
 from lfwstudy.training.trainer import build_trainer
 
 Sets = dict[str, Any]
-# Trains so many steps with a clock; measures the rest.
+# Trains a number of steps with a clock; measures the rest.
 Contest = tuple[Callable[["StepClock", int], Any], Callable[[], dict[str, Any]]]
 
 
@@ -135,7 +135,7 @@ def plain_siamese(config: RunConfig, side: int) -> "keras.Model":
 
 def gathering(trainer: Any, inputs: dict[str, Any]) -> tuple[Callable[[], Any], int]:
     """A function that gathers, scales and augments a batch's images as the training step does, and waits for them; and how
-    many times it does so: once on TensorFlow, often on JAX, whose images stay on the device."""
+    many times it does so: once on TensorFlow, often on JAX, where the images stay on the device."""
 
     class Images(keras.Model):
         def __init__(self) -> None:
@@ -158,7 +158,7 @@ def gathering(trainer: Any, inputs: dict[str, Any]) -> tuple[Callable[[], Any], 
 
 
 def checkpoint_seconds(siamese: Any) -> dict[str, float]:
-    """How long keeping the weights blocks training, until the file is durable, and how long writing as many raw bytes takes."""
+    """Seconds that saving weights blocks training, until the file is durable, and for writing as many raw bytes."""
     blocked, durable, raw = [], [], []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -178,7 +178,7 @@ def checkpoint_seconds(siamese: Any) -> dict[str, float]:
 
 
 class StepClock(keras.callbacks.Callback):
-    """Notes when the first step begins, and when its result and the last one's are there."""
+    """Notes when the first step begins, and when the first and the last result arrive."""
 
     async_safe = True  # otherwise Keras waits for every step
     first_began = first = last = 0.0
@@ -197,12 +197,12 @@ class StepClock(keras.callbacks.Callback):
 
 
 def on_gpu() -> bool:
-    """Whether this process computes on an accelerator."""
+    """Whether this process computes on a GPU."""
     return device_name() != cpu_name()
 
 
 def seconds(call: Callable[[], Any]) -> float:
-    """How long a call takes."""
+    """Duration of a call in seconds."""
     began = time.perf_counter()
     call()
     return time.perf_counter() - began

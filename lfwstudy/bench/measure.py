@@ -1,4 +1,4 @@
-"""The measurement: contestants in processes of their own, in turns."""
+"""The measurement: contestants in separate processes, in turns."""
 
 import json
 import subprocess
@@ -23,14 +23,14 @@ from lfwstudy.system.precision import resolve_precision
 from lfwstudy.system.processes import environment, large_pages
 
 ROUNDS = 5
-# Seconds after which no further round begins.
+# No further round begins after this many seconds.
 PATIENCE = 110
 
 
 def bench(show: Callable[[str], object] = print, config: RunConfig | None = None) -> dict[str, Any]:
-    """Measure, and return the figures as `summary` does; `show` is called with lines of text on the way.
+    """Measure and return the figures of `summary`; `show` is called with lines of text along the way.
 
-    config: what is trained instead of the full network.
+    config: trained instead of the full network.
     """
     began = time.monotonic()
     config = config or RunConfig()
@@ -80,7 +80,7 @@ class Contestant:
 
     def start(self) -> dict[str, Any]:
         """Start the process; returns what it measured while starting."""
-        # The others run without our settings, but all have oneDNN's convolutions.
+        # The others run without our settings, but all use oneDNN's convolutions.
         ours = self.name in (OURS, CEILING)
         own = large_pages() if ours else {"TF_CPU_ALLOCATOR_USE_BFC": "false", "TF_DETERMINISTIC_OPS": "0"}
         self.process = subprocess.Popen(
@@ -95,7 +95,7 @@ class Contestant:
         return self.told
 
     def go(self) -> dict[str, Any]:
-        """Have it train a round; returns the seconds of a step. Raises RunError where the process has failed."""
+        """Have it train a round; returns the seconds per step. Raises RunError if the process has failed."""
         with suppress(BrokenPipeError):  # a process that is gone gives no answer
             self.process.stdin.write("go\n")
             self.process.stdin.flush()

@@ -24,7 +24,7 @@ def summary(
     rates : peak matrix rate in GFLOP/s, by precision.
     peaks : that of the precision used, in each round.
     seconds : by contestant, of a step in each round.
-    measured : by contestant, what else it measured.
+    measured : by contestant, its other measurements.
     """
     ours, plain = measured[OURS], measured[PLAIN]
     shares = [ours["step_gflop"] / own / peak for own, peak in zip(seconds[OURS], peaks)]
@@ -75,7 +75,7 @@ def lines(result: Mapping[str, Any]) -> list[str]:
         f"ours takes {result['ours_to_bare_keras']:.3f}x the time of a bare Keras fit",
         f"ours is {result['plain_script_to_ours']:.2f}x as fast as the plain script",
         f"ours runs at {result['share_of_ceiling']:.2f}x the peak matrix rate, in FLOPs of direct convolutions{spread}",
-        f"gathering, scaling and augmenting images takes {100 * result['pictures_share_of_step']:.1f} % of a step",
+        f"gathering, scaling and augmenting images take {100 * result['pictures_share_of_step']:.1f} % of a step",
         f"scoring: {1000 * result['score_seconds_per_pair']:.3g} ms a pair, plain script "
         f"{1000 * result['plain_score_seconds_per_pair']:.3g} ms ({result['plain_score_to_ours']:.1f}x)",
         f"checkpoint: blocks {result['checkpoint_seconds']:.2f} s{durable} (raw write {result['plain_write_seconds']:.2f} s)",

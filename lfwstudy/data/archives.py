@@ -1,4 +1,4 @@
-"""What is in an archive or a folder of images? Members read one by one, checked; nothing is unpacked to disk."""
+"""Read images from an archive or a folder, member by member and checked; nothing is unpacked to disk."""
 
 import bz2
 import gzip
@@ -21,22 +21,22 @@ from lfwstudy.errors import DataError, quoted, reading
 # What an archive of faces may hold at most; LFW has 13,233 images of about 10 KB.
 _MAX_MEMBERS, MAX_MEMBER_BYTES, _MAX_TOTAL_BYTES = 100_000, 8 << 20, 4 << 30
 
-# Images hardly compress; what unpacks to so many times the archive's size (beyond some bytes) is a bomb.
+# Images hardly compress; an archive that unpacks to this many times its size (beyond some bytes) is a bomb.
 _MAX_RATIO, _FREE_BYTES = 50, 64 << 20
 
-# What opens a tar archive, by its first bytes.
+# How to open a tar archive, by its first bytes.
 _UNPACK: dict[bytes, Any] = {b"\x1f\x8b": gzip.open, b"BZ": bz2.open, b"\xfd7": lzma.open}
 
 
 def read_images(source: Path) -> Iterator[tuple[str, bytes]]:
-    """Yield (name, content) of every image in an archive or folder. Raises DataError naming the source and what is wrong."""
+    """Yield (name, content) of every image in an archive or folder. Raises DataError, which names the source and the fault."""
     if source.is_dir():
         for path, name in image_files(source):
             if (size := path.stat().st_size) > MAX_MEMBER_BYTES:
                 raise DataError(f"{path}: {size:,} bytes, too large for an image of this data set")
             yield name, path.read_bytes()
         return
-    advice = "get it again, or remove it where an unpacked folder next to it is whole"
+    advice = "get it again, or remove it if the unpacked folder next to it is complete"
     with reading(f"{source}: not a readable archive, damaged or cut short; {advice}"):
         for member, read in members(source):
             if member_name := _checked_name(member, source):
@@ -66,7 +66,7 @@ def is_archive(path: Path) -> bool:
 
 
 def why_no_archive(path: Path) -> str:
-    """What a file is that is no archive, in words."""
+    """Why a file is not an archive, in words."""
     with open(path, "rb") as file:
         start = file.read(4096)
     if not start:
@@ -75,7 +75,7 @@ def why_no_archive(path: Path) -> str:
 
 
 def members(source: Path) -> Iterator[tuple[PurePosixPath, Callable[[], bytes]]]:
-    """(path, function that reads it) of every file in an archive; to be read in turn."""
+    """(path, function that reads it) of every file in an archive, to be read in this order."""
     return (_zip_members if zipfile.is_zipfile(source) else _tar_members)(source)
 
 
@@ -88,7 +88,7 @@ def image_name_of(path: PurePath) -> str | None:
 
 
 def is_image(name: str) -> bool:
-    """Whether a file's name has the suffix of an image that is read."""
+    """Whether a file's name has the suffix of a supported image format."""
     return PurePosixPath(name).suffix.lower() in suffixes()
 
 
@@ -96,7 +96,7 @@ def _checked_name(path: PurePath, source: Path) -> str | None:
     name = image_name_of(path)
     if name and not is_name(nfc(person := path.parts[-2])):
         where = "/".join(path.parts[-2:])
-        raise DataError(f"{source}: {quoted(where)}: {quoted(person)} is no person's name; rename or remove it")
+        raise DataError(f"{source}: {quoted(where)}: {quoted(person)} is not a person's name; rename or remove it")
     return name
 
 
@@ -131,7 +131,7 @@ def _zip_members(source: Path) -> Iterator[tuple[PurePosixPath, Callable[[], byt
 
 
 class _Measured:
-    """A stream that refuses to give more between two members than one can have: headers may be bombs, too."""
+    """A stream that limits the bytes between two members: headers may be bombs, too."""
 
     def __init__(self, file: IO[bytes], source: Path) -> None:
         self.file, self.source, self.given = file, source, 0
@@ -139,12 +139,14 @@ class _Measured:
     def read(self, size: int) -> bytes:
         self.given += size
         if self.given > 2 * MAX_MEMBER_BYTES:
-            raise DataError(f"{self.source}: a header of more than {self.given:,} bytes; no data set has such, refused")
+            raise DataError(
+                f"{self.source}: a header of more than {self.given:,} bytes, which no data set has; refused"
+            )
         return self.file.read(size)
 
 
 class _Limits:
-    """Refuses what no archive of faces has: links, paths out of the tree, far too many or far too large members."""
+    """Refuses links, paths that leave the tree, and far too many or far too large members: no archive of faces has them."""
 
     def __init__(self, source: Path) -> None:
         self.source, self.count, self.total = source, 0, 0
@@ -158,7 +160,9 @@ class _Limits:
         if self.count > _MAX_MEMBERS or not 0 <= size <= MAX_MEMBER_BYTES or self.total > self.most:
             much = f"{size:,} bytes, {self.total:,} in all"
             raise DataError(
-                f"{self.source}: member {quoted(name)} ({much}) is more than an archive of faces holds; refused"
+                f"{self.source}: member {quoted(name)} ({much}) is too large for an archive of faces; refused"
             )
         if not is_plain:
-            raise DataError(f"{self.source}: member {quoted(name)} is a link or a device; no data set has such")
+            raise DataError(
+                f"{self.source}: member {quoted(name)} is a link or a device, which no data set has; refused"
+            )

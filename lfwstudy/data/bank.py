@@ -1,4 +1,4 @@
-"""How are images held? Every image decoded once, cropped and resized, as one uint8 array with its cache file."""
+"""A bank of images: each decoded once, cropped and resized, in one uint8 array with its cache file."""
 
 import hashlib
 import io
@@ -22,16 +22,16 @@ from lfwstudy.errors import DataError, reading
 from lfwstudy.system.files import replacing
 from lfwstudy.system.machine import cores
 
-# Raised whenever the same files would be decoded to other images: 2 scales deep pixels by their range.
+# Increase when the same files would decode to different images: 2 scales deep pixels by their range.
 BANK_FORMAT = 2
 
-# What a bank file holds besides its arrays.
+# The fields of a bank file besides its arrays.
 _META: dict[str, Callable] = {"dataset": str, "crop": int, "side": int, "filter": str, "origin": str, "notes": tuple}
 
 
 @dataclass(frozen=True)
 class ImageBank:
-    """All images of a data set (or those that some pairs name), decoded.
+    """The decoded images of a data set, or of some of its pairs.
 
     images: uint8 array of shape (n, side, side), grey levels 0..255, possibly memory-mapped and read-only.
     names: str array of shape (n,), sorted, `NAME_0001`.
@@ -98,9 +98,9 @@ def load_bank(path: str | Path) -> ImageBank:
     Raises
     ------
     DataError
-        Where it is no bank, damaged, or of another format.
+        If it is not a bank, damaged, or of another format.
     OSError, MemoryError
-        Where it cannot be read now.
+        If it cannot be read now.
     """
     with reading(f"{path}: not a readable bank of images"):
         with zipfile.ZipFile(path) as archive:
@@ -110,7 +110,7 @@ def load_bank(path: str | Path) -> ImageBank:
         meta, names = json.loads(packed.tobytes()), np.char.decode(names, "utf-8")
         if meta["format"] != BANK_FORMAT:
             raise DataError(
-                f"{path}: bank format {meta['format']}, this program reads {BANK_FORMAT}; make it again from the images"
+                f"{path}: bank format {meta['format']}, this program reads {BANK_FORMAT}; pack it again from the images"
             )
         fields = {name: kind(meta[name]) for name, kind in _META.items()}
         bank = ImageBank(_map_member(path, "images.npy"), names, sha256, **fields)
@@ -118,7 +118,7 @@ def load_bank(path: str | Path) -> ImageBank:
         if (bank.images.shape, sha256.shape) != shapes or not bank.images.dtype == sha256.dtype == np.uint8:
             raise ValueError(f"arrays do not fit together: images {bank.images.dtype} {bank.images.shape}")
         if (names[1:] <= names[:-1]).any():
-            raise ValueError("its names are not sorted, or one is there twice")
+            raise ValueError("its names are not sorted, or one appears twice")
         return bank
 
 
@@ -139,12 +139,12 @@ def build_bank(
     files : (image name, file content), names unique.
     crop, side, filter : as in `decode`.
     origin : where the images come from, for messages.
-    progress : called with the number of images done so far, now and then.
+    progress : called now and then with the number of images done.
 
     Raises
     ------
     DataError
-        Naming the image that cannot be decoded or is there twice, or where there is none at all.
+        Names the image that cannot be decoded or appears twice; or if there are no images.
     """
     names: list[str] = []
     images: list[np.ndarray | None] = []
@@ -161,10 +161,10 @@ def build_bank(
     sorted_names = np.array(names, np.str_)[order]
     twice = sorted_names[1:][sorted_names[1:] == sorted_names[:-1]]
     if len(twice):
-        raise DataError(f"{origin}: image {twice[0]} is there twice; remove one of the files")
+        raise DataError(f"{origin}: image {twice[0]} appears twice; remove one of the files")
     stacked = np.empty((len(names), side, side), np.uint8)
     for to, at in enumerate(order):
-        stacked[to], images[at] = images[at], None  # freed one by one, so that they are not there twice
+        stacked[to], images[at] = images[at], None  # freed one by one, so that memory never holds them twice
     sha256 = np.array(digests, np.uint8)[order]
     return ImageBank(stacked, sorted_names, sha256, dataset, crop, side, filter, str(origin), tuple(notes))
 
@@ -193,7 +193,7 @@ def _decoded(
 
 
 def _map_member(path: str | Path, member: str) -> np.ndarray:
-    """Memory-map an uncompressed .npy inside a zip file, which numpy itself does not offer."""
+    """Memory-map an uncompressed .npy inside a zip file, which NumPy does not support."""
     with zipfile.ZipFile(path) as archive:
         info = archive.getinfo(member)
     with open(path, "rb") as file:
@@ -205,14 +205,14 @@ def _map_member(path: str | Path, member: str) -> np.ndarray:
 
 
 def _read_member(archive: zipfile.ZipFile, name: str) -> np.ndarray:
-    """An array of a zip file, its checksum verified before its header is believed: that may ask for any amount of memory."""
+    """An array in a zip file. The checksum is verified first: a damaged header may request any amount of memory."""
     file = io.BytesIO(archive.read(f"{name}.npy"))
     shape, dtype = _read_header(file, name)
     return np.frombuffer(file.read(), dtype, math.prod(shape)).reshape(shape)
 
 
 def _read_header(file: IO[bytes], name: str) -> tuple[tuple[int, ...], np.dtype]:
-    """Shape and dtype of the .npy that begins where a file stands."""
+    """Shape and dtype of the .npy at a file's current position."""
     version = np.lib.format.read_magic(file)
     shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
     if version != (1, 0) or fortran or dtype.hasobject:

@@ -1,4 +1,4 @@
-"""Where is what was made or downloaded once? The cache folder, filled by one process at a time."""
+"""The cache folder for banks and downloads, filled by one process at a time."""
 
 import os
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ def cache_folder() -> Path:
 
 @contextmanager
 def making(path: Path) -> Iterator[None]:
-    """Keep other processes from making the same file of the cache meanwhile."""
+    """Keep other processes from making the same cache file at the same time."""
     try:
         with locked(path.with_name(f".{path.name}.lock"), _PATIENCE_SECONDS):
             yield

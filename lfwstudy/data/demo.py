@@ -1,6 +1,6 @@
-"""What can a machine without the data run? Drawn faces of made-up people, in LFW's own layout and file formats.
+"""Demo data for machines without LFW: drawn faces of made-up people, in LFW's layout and file formats.
 
-What a network scores on them says nothing about LFW.
+Accuracies on them say nothing about LFW.
 """
 
 import os
@@ -15,7 +15,7 @@ from lfwstudy.data.drawn_faces import draw_face
 from lfwstudy.data.pairs import image_name
 from lfwstudy.system.machine import cores
 
-# Raised whenever other images or pairs would be drawn: it names the cache folder.
+# Increase when different images or pairs would be drawn: it names the cache folder.
 DEMO_VERSION = 1
 SETS, PEOPLE_PER_SET = 10, 60
 TRAIN_PEOPLE = 400
@@ -62,7 +62,7 @@ def make_demo(
 ) -> None:
     """Draw a data set into `folder`: images, pairsDevTrain.txt, pairsDevTest.txt, pairs.txt and the people files.
 
-    train_pairs, test_pairs, fold_pairs: matched pairs of each, and as many mismatched ones.
+    train_pairs, test_pairs, fold_pairs: number of matched pairs of each; there are as many mismatched pairs.
     """
     rng = np.random.default_rng([seed, 1])
     names = made_up_names(people)
@@ -93,7 +93,7 @@ def made_up_names(count: int) -> list[str]:
 
 
 def draw_pairs(rng: np.random.Generator, members: Sequence[str], counts: dict[str, int], wanted: int) -> list[str]:
-    """Lines of `wanted` matched and as many mismatched pairs among people, each sorted, none twice."""
+    """Lines of `wanted` matched and as many mismatched pairs of people, each class sorted, no pair twice."""
     matched, mismatched = set[tuple](), set[tuple]()
     several = [name for name in members if counts[name] > 1]
     possible = sum(counts[name] * (counts[name] - 1) // 2 for name in several)

@@ -1,4 +1,4 @@
-"""How does a file get here from the network? Over https, verified by its digest."""
+"""Downloads: over https, verified by digest."""
 
 import os
 import sys
@@ -12,12 +12,12 @@ from lfwstudy.errors import DataError, one_line
 
 
 def fetch(name: str, source: Download) -> Path:
-    """A file of the network, verified by its digest; from the cache where it is there.
+    """A downloaded file, verified by its digest; from the cache if it is there.
 
     Raises
     ------
     DataError
-        Where it cannot be had, or has another digest: it is then kept as NAME.refused and not used.
+        If it cannot be downloaded or has another digest; it is then kept as NAME.refused and not used.
     """
     target = cache_folder() / "downloads" / name
     if not _has_digest(target, source.digest):
@@ -28,7 +28,7 @@ def fetch(name: str, source: Download) -> Path:
 
 
 def digest_of(path: Path, like: str) -> str:
-    """A file's digest by the algorithm of another one: "sha256:..." for "sha256:..."."""
+    """A file's digest by the same algorithm as `other`: "sha256:..." for "sha256:..."."""
     import pooch
 
     algorithm = like.partition(":")[0]
@@ -45,7 +45,7 @@ def _download(name: str, source: Download, target: Path) -> None:
     _require_https(source.url)
     part, refused = (target.with_name(f"{name}.{state}") for state in ("part", "refused"))
     part.unlink(missing_ok=True)
-    # The digest is checked here, not by pooch, which throws a file with another one away.
+    # The digest is checked here, because pooch deletes a file with the wrong one.
     registry, urls, hooks = {part.name: None}, {part.name: source.url}, {"response": _follow_https_only}
     keeper = pooch.create(target.parent, "", registry=registry, urls=urls, retry_if_failed=2)
     downloader = pooch.HTTPDownloader(progressbar=sys.stderr.isatty(), timeout=30, hooks=hooks)
@@ -53,7 +53,7 @@ def _download(name: str, source: Download, target: Path) -> None:
     advice = f"If you have the file (digest {source.digest}), {advice}."
     try:
         keeper.fetch(part.name, downloader=downloader)
-    except Exception as error:  # requests, urllib3 and pooch raise many kinds
+    except Exception as error:  # requests, urllib3 and pooch raise many types
         reason = one_line(error)[:120] or type(error).__name__
         raise DataError(f"{name} could not be downloaded from {source.url} ({reason}). {advice}") from error
     found = digest_of(part, source.digest)

@@ -1,4 +1,4 @@
-"""What do made-up people look like? Faces drawn from two seeds: who it is, and how the photo was taken.
+"""Drawn faces of made-up people, from two seeds: one for the person, one for the photo.
 
 Identity (face shape, hair, brows, eyes, nose, mouth, spacing, tone) is drawn once per person; pose, light,
 expression, blur, background and noise once per image.
@@ -12,7 +12,7 @@ SIDE = 250
 
 
 def draw_face(person_seed: Sequence[int], photo_seed: Sequence[int]) -> np.ndarray:
-    """One drawn face: uint8 array (250, 250). The first seed decides who it is, the second how the photo was taken."""
+    """One drawn face: uint8 array (250, 250). The first seed decides the person, the second the photo."""
     person, rng = _Person(np.random.default_rng(person_seed)), np.random.default_rng(photo_seed)
     face = _Face(person, rng)
     face.draw_body_and_head(rng)
@@ -24,7 +24,7 @@ def draw_face(person_seed: Sequence[int], photo_seed: Sequence[int]) -> np.ndarr
 
 
 class _Person:
-    """What does not change between the images of one person; lengths in pixels of the 250x250 image."""
+    """The features shared by all images of a person; lengths in pixels of the 250x250 image."""
 
     def __init__(self, rng: np.random.Generator) -> None:
         u = rng.uniform
@@ -101,7 +101,7 @@ class _Face:
             self.stroke(_ellipse(x, y + 1, size * 1.7, size * 1.35), 30, p.frame)
 
     def draw_nose_and_bridge(self) -> None:
-        """The nose, and before it what joins the glasses."""
+        """The nose, with the bridge of the glasses in front of it."""
         p, x, tip = self.person, self.front_x, self.eye_y + self.person.nose_length
         if p.glasses:
             half = p.eye_gap - p.eye_size * 1.7

@@ -1,4 +1,4 @@
-"""What is odd about the data? Near-duplicate images, and the pairs that they touch, found from the images alone."""
+"""Near-duplicate images and the pairs that contain them, found from the images alone."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -9,8 +9,8 @@ import numpy as np
 from lfwstudy.data.bank import ImageBank
 from lfwstudy.data.protocols import StudyPairs
 
-# Correlation of two images' faces above which they are taken for one photograph. In the deep-funneled images the photographs
-# under two names lie at .98 and above, the nearest others below .96.
+# Correlation of two images' centres above which they count as one photograph. In the deep-funneled images, photographs
+# filed under two names are at .98 and above; all others are below .96.
 SAME_PHOTOGRAPH = 0.97
 _CENTRE, _SIDE = 0.57, 20
 
@@ -30,7 +30,7 @@ class Duplicate:
 
 @dataclass(frozen=True)
 class OddPair:
-    """A pair that the duplicates touch: set name (train, val, test), row in it, and why it is odd."""
+    """A pair affected by duplicates: set (train, val, test), row in the set, and why it is odd."""
 
     set: str
     row: int
@@ -54,10 +54,10 @@ def near_duplicates(bank: ImageBank, threshold: float = SAME_PHOTOGRAPH) -> list
 
 
 def odd_pairs(duplicates: Sequence[Duplicate], pairs: StudyPairs) -> list[OddPair]:
-    """Pairs that near-duplicates make odd.
+    """Pairs affected by near-duplicates.
 
-    A matched pair of one photograph; a mismatched pair of one photograph under two names; a pair with an image whose double,
-    under another name, is in another set. The training set has all images that may be trained on.
+    A matched pair of one photograph; a mismatched pair of one photograph under two names; a pair with an image whose duplicate,
+    under another name, is in another set. The training set includes all images that may be trained on.
     """
     double: dict[str, dict[str, Duplicate]] = defaultdict(dict)
     for one in duplicates:
@@ -78,7 +78,7 @@ def odd_pairs(duplicates: Sequence[Duplicate], pairs: StudyPairs) -> list[OddPai
 
 
 def images_by_set(pairs: StudyPairs) -> dict[str, set[str]]:
-    """The images of each set, by its name; of the training set all that may be trained on."""
+    """The images of each set, by its name; the training set includes all that may be trained on."""
     images = {name: set(part.names()) for name, part in pairs.sets().items()}
     return {**images, "train": images["train"] | set(pairs.extra)}
 
@@ -88,12 +88,15 @@ def confident_errors(
 ) -> list[OddPair]:
     """Pairs that a network classifies incorrectly with the most confidence: the first to look at for wrong labels.
 
-    Only those with a confidence of at least `beyond` in the incorrect answer; they are flagged, nothing is dropped.
+    Only pairs with a confidence of at least `beyond` in the incorrect answer. They are flagged; nothing is dropped.
     """
     wrong = np.where(np.asarray(label) > 0.5, 1 - np.asarray(score, float), np.asarray(score, float))
     rows = [row for row in np.argsort(-wrong, kind="stable")[:most].tolist() if wrong[row] >= beyond]
     told = {row: "different" if label[row] else "same" for row in rows}
-    return [OddPair(part, row, f"judged {told[row]} with {wrong[row]:.2f}: is the label correct?") for row in rows]
+    return [
+        OddPair(part, row, f"classified as {told[row]} with confidence {wrong[row]:.2f}: is the label correct?")
+        for row in rows
+    ]
 
 
 def _normalised(images: np.ndarray) -> np.ndarray:

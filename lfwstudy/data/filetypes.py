@@ -1,8 +1,8 @@
-"""Which files are mistaken for images or data files? Named by their first bytes, with what to do."""
+"""Files mistaken for images or data files, recognised by their first bytes, with advice for each."""
 
 import re
 
-# So many bytes of a file are enough to name it.
+# This many bytes are enough to recognise a file.
 HEAD = 1024
 _SAVE = "save it as JPEG or PNG and give that"
 _RAW = rb"....ftypcrx |II\*\0....CR|IIR[OS]|MMOR|IIU\0|FUJIFILMCCD-RAW|II....HEAPCCDR|FOVb|\0MRM"
@@ -20,9 +20,9 @@ _IN_PLACE_OF_ANY = (
         "a git-annex pointer in place of the file",
         "run `git annex get` where it was cloned",
     ),
-    (rb"PK\x03\x04|\x1f\x8b|BZh[1-9]|\xfd7zXZ", "a compressed file", "unpack it and give what is in it"),
+    (rb"PK\x03\x04|\x1f\x8b|BZh[1-9]|\xfd7zXZ", "a compressed file", "unpack it and give its content"),
     (rb"Rar!|7z\xbc\xaf|\x28\xb5\x2f\xfd", "a RAR, 7-Zip or Zstandard archive, which is not read", "unpack it"),
-    (rb"\0{512}", "a file of zeros, as a failed copy leaves it", "copy or download it again"),
+    (rb"\0{512}", "a file of zeros, as left by a failed copy", "copy or download it again"),
 )
 _IN_PLACE_OF_IMAGE = (
     (rb"....ftyp(?=.{0,60}avi[fs])", "an AVIF image, which is not read", _SAVE),
@@ -37,7 +37,7 @@ _IN_PLACE_OF_IMAGE = (
     (rb"gimp xcf", "a GIMP document", _SAVE),
     (rb"v/1\x01|#\?RADIANCE|#\?RGBE", "an image of high dynamic range, which is not read", _SAVE),
     (rb".{128}DICM", "a DICOM image, which is not read", _SAVE),
-    (rb"\0\x05\x16[\0\x07]", "a Mac's notes on a file, not the file", "give the one without ._ before its name"),
+    (rb"\0\x05\x16[\0\x07]", "a Mac's metadata, not the file itself", "give the file without ._ before its name"),
     (rb"\x93NUMPY", "a NumPy array", _SAVE),
     (rb"(<\?xml[^>]*>|<!--((?!-->).)*-->|\s)*<(!doctype )?svg", "an SVG drawing, which is not read", _SAVE),
     *_IN_PLACE_OF_ANY,
@@ -49,12 +49,12 @@ _IN_PLACE_OF_DATA = (
 
 
 def not_an_image(content: bytes) -> str:
-    """What a file is that this program does not read as an image, and what to do; "" where its first bytes do not tell."""
+    """Why a file is not a supported image, and what to do; "" if its first bytes do not tell."""
     return _named(content, _IN_PLACE_OF_IMAGE) if content else "empty file; copy or download it again"
 
 
 def not_a_data_file(content: bytes) -> str:
-    """What a file is, and what to do, where its first bytes say that it is not the data file its name promises; else ""."""
+    """Why a file is not the data file that its name promises, and what to do; "" if its first bytes do not tell."""
     return _named(content, _IN_PLACE_OF_DATA)
 
 

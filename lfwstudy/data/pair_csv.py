@@ -1,4 +1,4 @@
-"""How are pair and people files read that were published again as CSV, as Kaggle's copy is?"""
+"""Pair and people files republished as CSV, such as Kaggle's copy."""
 
 import csv
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ _Row = tuple[str, str, list[str]]
 
 
 def from_csv(name: str, tables: list[tuple[str, bytes]]) -> str:
-    """LFW's own text of one of its files that was published again as CSV, as Kaggle's copy is.
+    """The original LFW text of a file that was republished as CSV.
 
     Parameters
     ----------
@@ -21,7 +21,7 @@ def from_csv(name: str, tables: list[tuple[str, bytes]]) -> str:
     Raises
     ------
     DataError
-        Naming file, line and value.
+        Names file, line and value.
     """
     rows = [row for path, content in tables for row in _csv_rows(path, content)]
     if not rows:
@@ -30,7 +30,7 @@ def from_csv(name: str, tables: list[tuple[str, bytes]]) -> str:
 
 
 def _csv_rows(path: str, content: bytes) -> Iterator[_Row]:
-    """The rows without header, blank ones, and the empty fields at a row's end."""
+    """The rows without header, blank rows, and empty fields at the end of a row."""
     lines = text_lines(path, content)
     reader = csv.reader(lines, delimiter=max(",;\t", key=lines[0].count))
     try:
@@ -41,7 +41,7 @@ def _csv_rows(path: str, content: bytes) -> Iterator[_Row]:
             if fields and not is_header:
                 yield path, f"{path}, line {reader.line_num}", fields
     except csv.Error as error:
-        raise DataError(f"{path}, line {reader.line_num}: no CSV ({one_line(error)})") from None
+        raise DataError(f"{path}, line {reader.line_num}: not CSV ({one_line(error)})") from None
 
 
 def _pair_lines(name: str, rows: list[_Row]) -> list[str]:
@@ -65,7 +65,7 @@ def _pair_lines(name: str, rows: list[_Row]) -> list[str]:
 
 
 def _people_lines(name: str, rows: list[_Row]) -> list[str]:
-    """Sets begin at a number by itself, or, where such lines were left out, where the alphabet begins again."""
+    """Sets begin at a lone number or, if such lines were left out, where the alphabet starts over."""
     numbered = any(len(fields) == 1 for _, _, fields in rows)
     sets: list[list[str]] = [] if numbered else [[]]
     before = ""

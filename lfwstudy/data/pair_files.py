@@ -1,4 +1,4 @@
-"""Where are the pair and people files? In the user's folder or archive, as text or CSV, or downloaded."""
+"""Find the pair and people files: in the user's folder or archive, as text or CSV, or by download."""
 
 import hashlib
 import os
@@ -31,29 +31,29 @@ def pair_file(name: str, dataset: str, data_dir: str = "") -> Path:
 
 
 def has_pair_file(name: str, dataset: str, data_dir: str = "") -> bool:
-    """Whether a pair or people file is there without a download."""
+    """Whether a pair or people file is available without a download."""
     return _local_pair_file(name, dataset, resolve_data_dir(dataset, data_dir)) is not None
 
 
 def _local_pair_file(name: str, dataset: str, given: Path | None) -> Path | None:
-    """Path of a pair or people file in what the user gave; None. CSV files and members of a zip archive are written to the
-    cache as LFW's own text."""
+    """Path of a pair or people file in the user's folder or archive, or None. CSV files and members of a zip archive are
+    written to the cache as LFW's own text."""
     places = _places(dataset, given) if given else ()
     return next(filter(None, (_pair_file_at(name, place) for place in places)), None)
 
 
 def _places(dataset: str, given: Path) -> Iterator[Path]:
-    """Folders and archives that may hold the pair files: the user's folder, the images' folder in it, the one above."""
+    """Folders and archives that may hold the pair files: the user's folder, its folder of images, its parent."""
     base = given if given.is_dir() else given.parent
     yield from (base, base / dataset, base.parent)
-    if base.name == base.parent.name:  # Kaggle's folder in a folder of the same name
+    if base.name == base.parent.name:  # Kaggle nests a folder in one of the same name
         yield base.parent.parent
     for source in candidates(DATASETS[dataset], given):
         yield from (source, *(parent for parent in source.parents if parent.is_relative_to(base)))
 
 
 def _pair_file_at(name: str, place: Path) -> Path | None:
-    """Path of a pair or people file in one folder or zip archive; None."""
+    """Path of a pair or people file in one folder or zip archive, or None."""
     files, title = _files_at(place), name.removesuffix(".txt")
     if found := files.get(name.lower()):
         return found if isinstance(found, Path) else _in_cache(name, _read(found))
@@ -67,8 +67,8 @@ def _pair_file_at(name: str, place: Path) -> Path | None:
 
 
 def _files_at(place: Path) -> dict[str, Path | zipfile.Path]:
-    """The files in a folder, or of a zip archive, by their names in lower case; none where they cannot be listed."""
-    # What is wrong with an archive is said when its images are read.
+    """The files of a folder or zip archive by lower-case name; empty if they cannot be listed."""
+    # A faulty archive is reported when its images are read.
     with suppress(PermissionError, DataError), reading(str(place)):
         if place.is_dir():
             return {entry.name.lower(): place / entry.name for entry in os.scandir(place) if entry.is_file()}

@@ -1,4 +1,4 @@
-"""Which pairs? Readers of LFW's View 1, View 2 and people files."""
+"""Readers of LFW's View 1, View 2 and people files."""
 
 import re
 import unicodedata
@@ -33,11 +33,11 @@ class Pairs:
         return len(self.label)
 
     def take(self, rows: np.ndarray) -> "Pairs":
-        """The pairs of the given row numbers (or boolean mask), in that order."""
+        """The pairs at the given row numbers (or boolean mask), in that order."""
         return Pairs(self.left[rows], self.right[rows], self.label[rows], self.line[rows], self.fold[rows])
 
     def names(self) -> np.ndarray:
-        """The different images that the pairs name, sorted: str array."""
+        """The distinct images of the pairs, sorted: str array."""
         return np.unique(np.concatenate([self.left, self.right]))
 
     def people(self) -> np.ndarray:
@@ -45,7 +45,7 @@ class Pairs:
         return np.stack([person_of(self.left), person_of(self.right)], axis=1)
 
     def content(self) -> list[str]:
-        """Lines that say what the pairs are, for digests."""
+        """The pairs as lines of text, for digests."""
         return [f"{a}\t{b}\t{y}\t{f}" for a, b, y, f in zip(self.left, self.right, self.label, self.fold)]
 
 
@@ -55,7 +55,7 @@ def person_of(images: Iterable[str]) -> np.ndarray:
 
 
 def is_name(person: str) -> bool:
-    """Whether a text can be a person's name: nothing in it acts in a path, a log, a terminal or a spreadsheet."""
+    """Whether a text can be a person's name: harmless in paths, logs, terminals and spreadsheets."""
     return (
         0 < len(person) <= 200
         and person == person.strip()
@@ -67,7 +67,7 @@ def is_name(person: str) -> bool:
 
 
 def nfc(name: str) -> str:
-    """A name in Unicode's composed form (NFC), in which names are kept and compared: file systems spell accents in two ways."""
+    """A name in Unicode's composed form (NFC), used for storing and comparing: file systems spell accents in two ways."""
     return unicodedata.normalize("NFC", name)
 
 
@@ -119,7 +119,7 @@ def read_people(path: str | Path) -> list[dict[str, int]]:
                 raise DataError(f"{reader.at}: 'NAME<TAB>number' expected, got {quoted(line)}")
             name = as_name(fields[0], reader.at)
             if name in seen:
-                raise DataError(f"{reader.at}: {quoted(name)} stands on line {seen[name]} already")
+                raise DataError(f"{reader.at}: {quoted(name)} is already on line {seen[name]}")
             seen[name], members[name] = reader.number, as_count(fields[1], reader.at)
         sets.append(members)
     reader.end()
@@ -127,7 +127,7 @@ def read_people(path: str | Path) -> list[dict[str, int]]:
 
 
 def text_lines(path: str | Path, content: bytes) -> list[str]:
-    """The lines of a text file, without what spreadsheets pad them with. Raises DataError where it is no UTF-8 text."""
+    """The lines of a text file, without the padding of spreadsheets. Raises DataError if it is not UTF-8 text."""
     if told := not_a_data_file(content):
         raise DataError(f"{path}: {told}")
     try:
@@ -135,7 +135,7 @@ def text_lines(path: str | Path, content: bytes) -> list[str]:
     except UnicodeDecodeError as error:
         byte = f"byte {error.start} is {error.object[error.start]:#04x}"
         raise DataError(f"{path}: not UTF-8 text ({byte}); save the file as UTF-8") from None
-    # Of Unix, Windows (also doubled) and old Macs; str.splitlines would also break names at rarer separators.
+    # Line ends of Unix, Windows (also doubled) and old Macs; str.splitlines would break names at rarer separators.
     lines = [line.rstrip("\t ") for line in re.split("\r*\n|\r", text)]
     while lines and not lines[-1].strip():
         lines.pop()
@@ -145,7 +145,7 @@ def text_lines(path: str | Path, content: bytes) -> list[str]:
 
 
 def as_pair(line: str, matched: bool, at: str) -> tuple[str, str]:
-    """The two images that a line names. Raises DataError, with the place `at` in its message, where it names none."""
+    """The two images of a line. Raises DataError, with the place `at` in its message, if it is not a pair."""
     fields = line.split("\t")
     if len(fields) != (3 if matched else 4):
         form = "matched pair 'NAME<TAB>i<TAB>j'" if matched else "mismatched pair 'NAME<TAB>i<TAB>NAME<TAB>j'"
@@ -163,15 +163,15 @@ def as_pair(line: str, matched: bool, at: str) -> tuple[str, str]:
 
 
 def as_name(text: str, at: str) -> str:
-    """A text as a person's name. Raises DataError, with the place `at` in its message, where it is none."""
+    """A text as a person's name. Raises DataError, with the place `at` in its message, if it is not one."""
     if not is_name(nfc(text)):
-        raise DataError(f"{at}: {quoted(text)} is no person's name")
+        raise DataError(f"{at}: {quoted(text)} is not a person's name")
     return nfc(text)
 
 
 def as_count(text: str, at: str) -> int:
-    """A text as a number of at least 1. Raises DataError, with the place `at` in its message, where it is none."""
-    # Blanks alone: str.strip takes off separators that int() then refuses.
+    """A text as a number of at least 1. Raises DataError, with the place `at` in its message, if it is not one."""
+    # Only blanks: str.strip would also remove separators that int() rejects.
     if not re.fullmatch(r" *[0-9]{1,7} *", text) or int(text) < 1:
         raise DataError(f"{at}: a whole number of at least 1 expected, got {quoted(text)}")
     return int(text)
@@ -187,7 +187,7 @@ class _Reader:
         except FileNotFoundError:
             raise DataError(f"{path}: no such file") from None
         except IsADirectoryError:
-            raise DataError(f"{path}: a folder, where a pair or people file is expected") from None
+            raise DataError(f"{path}: a folder; a pair or people file is expected") from None
         self.lines = text_lines(path, content)
 
     @property
@@ -210,7 +210,7 @@ class _Reader:
         return [as_count(value, self.at) for value in line.split("\t")]
 
     def block(self, count: int, fold: int = 0) -> list[tuple]:
-        """Rows of `Pairs`: so many matched, then as many mismatched pairs."""
+        """Rows of `Pairs`: `count` matched, then as many mismatched pairs."""
         expected = f"{count} matched and {count} mismatched pairs" + (f" in fold {fold}" if fold else "")
         rows = []
         for label in (1, 0):
@@ -222,9 +222,7 @@ class _Reader:
     def end(self) -> None:
         if self.number < len(self.lines):
             line = quoted(self.lines[self.number])
-            raise DataError(
-                f"{self.path}, line {self.number + 1}: the file goes on after what its header announces: {line}"
-            )
+            raise DataError(f"{self.path}, line {self.number + 1}: the file is longer than its header says: {line}")
 
 
 def _build(reader: _Reader, rows: list[tuple]) -> Pairs:

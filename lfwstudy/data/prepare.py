@@ -1,4 +1,4 @@
-"""How does a data set become a bank? From the cache, a bank file, or the images wherever they are."""
+"""From a data set to a bank: from the cache, a bank file, or the images."""
 
 import hashlib
 from collections.abc import Callable
@@ -22,19 +22,19 @@ from lfwstudy.system.files import sweep, write_text
 
 
 def prepare_bank(config: DataConfig, data_dir: str = "", progress: Callable[[int], object] | None = None) -> ImageBank:
-    """The bank of a data set as `config` wants it, from the cache where it is there already.
+    """The bank of a data set framed as `config` says, from the cache if possible.
 
-    Looks in `data_dir` for a bank file, an archive or an unpacked folder, or takes it as one of them; without a
-    `data_dir` the archive is downloaded where a verified download is known.
+    `data_dir` is a bank file, an archive or an unpacked folder, or contains one; without it, the archive is downloaded if
+    a verified download is known.
 
     Parameters
     ----------
-    progress : called with the number of images decoded so far, now and then.
+    progress : called now and then with the number of images decoded.
 
     Raises
     ------
     DataError
-        Saying what was looked for, or what is wrong with an image or archive.
+        Says what was looked for, or which image or archive is at fault.
     """
     folder, dataset = resolve_data_dir(config.dataset, data_dir), DATASETS[config.dataset]
     if folder and (bank := _bank_file_in(folder, config)):
@@ -45,7 +45,7 @@ def prepare_bank(config: DataConfig, data_dir: str = "", progress: Callable[[int
     if bank := _cached(path):
         return bank
     with making(path):
-        if bank := _cached(path):  # made by another process meanwhile
+        if bank := _cached(path):  # another process was faster
             return bank
         sweep(path.parent, path.name)
         notes = () if config.dataset == "demo" else (_judgement(dataset, source),)
@@ -54,14 +54,14 @@ def prepare_bank(config: DataConfig, data_dir: str = "", progress: Callable[[int
 
 
 def pack(config: DataConfig, data_dir: str, folder: str | Path, all_images: bool = False) -> Path:
-    """Write a bank of only the images listed in the View 1 pair files, and these files, into `folder`.
+    """Write the View 1 pair files, and a bank of only the images listed in them, into `folder`.
 
-    `folder` is then a data folder for the same settings: runs made from it have the same ids.
+    `folder` is then a data folder for the same settings: runs trained from it have the same ids.
 
     Parameters
     ----------
-    all_images : the bank holds all of them, for what learns from all training people and for View 2; the files that
-        these need go with it.
+    all_images : put all images into the bank, for stages that train on all people and for View 2, and add the files that
+        these need.
 
     Returns
     -------
@@ -70,7 +70,7 @@ def pack(config: DataConfig, data_dir: str, folder: str | Path, all_images: bool
     Raises
     ------
     DataError
-        Where a file, or an image listed in it, is missing.
+        If a file, or an image listed in it, is missing.
     """
     pair_names, people_names = ["pairsDevTrain.txt", "pairsDevTest.txt"], ["people.txt"]
     if all_images:
@@ -102,14 +102,14 @@ def _title(config: DataConfig) -> str:
 
 
 def _cached(path: Path) -> ImageBank | None:
-    """The bank of the cache, None where there is none or a damaged one: what is made then takes its place."""
+    """The cached bank, None if there is none or it is damaged: a new one will replace it."""
     with suppress(DataError):
         return load_bank(path)
     return None
 
 
 def _bank_file_in(given: Path, config: DataConfig) -> ImageBank | None:
-    """The bank file that the user gave or that is in their folder; None. What does not fit is named if nothing else does."""
+    """The bank file that the user gave or has in their folder, or None. Raises DataError if only others are there."""
     found = []
     for path in sorted(given.glob("[!.]*.npz")) if given.is_dir() else [given] * (given.suffix == ".npz"):
         try:
@@ -131,7 +131,7 @@ def _told(dataset: str, crop: int, side: int, filter: str) -> str:
 
 
 def _fingerprint(source: Path) -> tuple[object, ...]:
-    """What a cached bank depends on: the path, and sizes and times of the files in it."""
+    """A cached bank's dependencies: the source's path, and sizes and times of its files."""
     if source.is_file():
         stat = source.stat()
         return str(source), stat.st_size, stat.st_mtime_ns
@@ -143,9 +143,9 @@ def _fingerprint(source: Path) -> tuple[object, ...]:
 
 
 def _judgement(dataset: Dataset, source: Path) -> str:
-    """A note on whether an archive is the published one. A user's own is judged by its content, not refused."""
+    """A note on whether an archive is the published one. A user's own is checked by its content, not refused."""
     if source.is_dir():
-        return "unpacked folder, judged by its content"
+        return "unpacked folder, checked by its content"
     if digest_of(source, dataset.published.digest) == dataset.published.digest:
         return "archive with the published digest"
-    return f"archive of unknown digest ({digest_of(source, 'sha256')}), judged by its content"
+    return f"archive of unknown digest ({digest_of(source, 'sha256')}), checked by its content"

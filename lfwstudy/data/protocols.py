@@ -1,4 +1,4 @@
-"""Which pairs train, validate and test? View 1 with a split of its development pairs, or a fold of View 2."""
+"""Training, validation and test pairs: View 1 with a split of its development pairs, or a fold of View 2."""
 
 import hashlib
 from dataclasses import dataclass, field, replace
@@ -18,7 +18,7 @@ from lfwstudy.errors import DataError
 class StudyPairs:
     """The pairs of one run.
 
-    extra: names of images that may be trained on besides those of the training pairs, a str array.
+    extra: str array, names of images outside the training pairs that may be trained on too.
     """
 
     train: Pairs
@@ -27,24 +27,24 @@ class StudyPairs:
     extra: np.ndarray = field(default_factory=lambda: np.empty(0, np.str_))
 
     def sets(self) -> dict[str, Pairs]:
-        """The three sets under the names that predictions.csv has: train, val, test."""
+        """The three sets by their names in predictions.csv: train, val, test."""
         return {"train": self.train, "val": self.validation, "test": self.test}
 
     def names(self) -> np.ndarray:
-        """The different images that any of the pairs names, and the extra ones, sorted: str array."""
+        """The distinct images of all pairs, and the extra ones, sorted: str array."""
         return np.unique(np.concatenate([*(pairs.names() for pairs in self.sets().values()), self.extra]))
 
     def require_protocol(self, protocol: str) -> None:
-        """Raise DataError where the pairs are of another protocol than a network was configured for."""
+        """Raise DataError if the pairs are of another protocol than the network's configuration."""
         if (protocol == "view2") != (self.test.fold.min() > 0):
             raise DataError(
                 f"a network of {protocol} cannot be trained or scored on pairs of the other view: the people of View 1's "
-                "training pairs are among View 2's test pairs (525 of the 2,200 pairs stand in pairs.txt word for word), "
-                "so that View 2 trains again for each fold; use --protocol view2"
+                "training pairs are among View 2's test pairs (525 of the 2,200 pairs are also in pairs.txt), "
+                "so View 2 needs new networks for each fold; use --protocol view2"
             )
 
     def digest(self, bank: ImageBank) -> str:
-        """SHA-256 (hex) of the pairs and of the source files of all images they name."""
+        """SHA-256 (hex) of the pairs and of the source files of all their images."""
         total = hashlib.sha256(bank.digest(self.names()).encode())
         for name, part in self.sets().items():
             total.update("\n".join([name, *part.content()]).encode())
@@ -52,7 +52,7 @@ class StudyPairs:
 
 
 def load_pairs(config: DataConfig, data_dir: str = "") -> StudyPairs:
-    """The training, validation and test pairs that `config` names.
+    """The training, validation and test pairs of a configuration.
 
     View 1: pairsDevTrain.txt split by `config.split`, pairsDevTest.txt. View 2: the test fold is `config.fold`,
     validation the next (1 after 10), training the other eight. Raises DataError, ConfigError.
@@ -69,7 +69,7 @@ def load_pairs(config: DataConfig, data_dir: str = "") -> StudyPairs:
 
 
 def people_files(config: DataConfig) -> list[str]:
-    """Names of the people files that `config` needs besides the pair files; the training people's last."""
+    """Names of the people files that `config` needs besides the pair files; that of the training people last."""
     names = ["people.txt"] if config.protocol == "view1" and config.split == "folds" else []
     if config.pictures != "pairs":
         names.append("people.txt" if config.protocol == "view2" else "peopleDevTrain.txt")
@@ -91,13 +91,13 @@ def audit_split(config: DataConfig, data_dir: str = "") -> dict[str, float]:
 
 
 def audit_random(config: DataConfig, data_dir: str = "", count: int = 50) -> list[dict[str, float]]:
-    """`splits.audit` of `count` random splits of the development pairs, whichever split `config` names."""
+    """`splits.audit` of `count` random splits of the development pairs, ignoring the split in `config`."""
     development, _ = development_split(replace(config, split="components"), data_dir)
     return [audit(development, make_split("random", development, seed=seed)) for seed in range(count)]
 
 
 def check_images(bank: ImageBank, path: Path, pairs: Pairs) -> None:
-    """Raise DataError naming file, line and image where an image listed in a pair file is not in the bank."""
+    """Raise DataError, with file, line and image, if an image listed in a pair file is not in the bank."""
     for names in (pairs.left, pairs.right):
         for at in np.flatnonzero(~np.isin(names, bank.names)):
             raise DataError(

@@ -1,4 +1,4 @@
-"""Which data sets are there, by which names do they go, and where are they to be had?"""
+"""The data sets: their names and where to get them."""
 
 import os
 from dataclasses import dataclass
@@ -9,13 +9,13 @@ from lfwstudy.data.archives import is_archive, why_no_archive
 from lfwstudy.data.cache import cache_folder
 from lfwstudy.errors import DataError, choose_one
 
-# What a complete LFW holds.
+# The size of a complete LFW.
 IMAGES, PEOPLE = 13_233, 5_749
 
 
 @dataclass(frozen=True)
 class Download:
-    """A file on the network with its digest ("sha256:...", "sha1:..." or "md5:..."); `url` is empty where none is verified."""
+    """A file on the network with its digest ("sha256:...", "sha1:..." or "md5:..."); `url` is empty if none is verified."""
 
     url: str
     digest: str
@@ -25,9 +25,9 @@ class Download:
 class Dataset:
     """A variant of the images.
 
-    archive, folders: the names that its archive and its unpacked folder go by.
-    published: the archive as it was published.
-    how: how to supply it where there is no verified download.
+    archive, folders: usual names of its archive and its unpacked folder.
+    published: the published archive.
+    how: how to supply it if there is no verified download.
     """
 
     name: str
@@ -75,7 +75,7 @@ def resolve_data_dir(dataset: str, data_dir: str = "") -> Path | None:
     Raises
     ------
     DataError
-        Where it does not exist or is neither a folder nor an archive or bank file.
+        If it does not exist or is not a folder, archive or bank file.
     """
     choose_one("data set", dataset, DATASETS)
     given = data_dir or ("" if dataset == "demo" else os.environ.get("LFWSTUDY_DATA", ""))

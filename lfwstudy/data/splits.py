@@ -1,4 +1,4 @@
-"""Who is in validation? Splits of the development pairs, and the audit that counts what training and validation share."""
+"""Splits of the development pairs into training and validation, and an audit of what the two share."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -35,14 +35,14 @@ def make_split(name: str, pairs: Pairs, people_sets: Sequence[dict[str, int]] | 
         dropped.
         sequential: the first fifth of the matched and of the mismatched pairs.
         random: a random fifth of each.
-        The last two share people between training and validation; they are kept to measure the effect of that.
+        The last two share people between training and validation; they exist to measure the effect.
 
     Raises
     ------
     ConfigError
-        For an unknown name, or where a class is missing in training or validation.
+        For an unknown name, or if training or validation lacks a class.
     DataError
-        Where people.txt is missing or does not list the people of the pairs.
+        If people.txt is missing or does not list the people of the pairs.
     """
     choose_one("split", name, ("components", "folds", "sequential", "random"))
     rng = np.random.default_rng([seed, 20])
@@ -58,9 +58,9 @@ def make_split(name: str, pairs: Pairs, people_sets: Sequence[dict[str, int]] | 
 
 
 def audit(pairs: Pairs, split: Split) -> dict[str, float]:
-    """What training and validation share under a split: counts, and `majority_accuracy`, that of the commoner answer.
+    """What training and validation share under a split: counts, and `majority_accuracy`, the majority-class baseline.
 
-    A validation pair is "touched" where one of its people is in training too.
+    A validation pair is "touched" if one of its people is also in training.
     """
     train, validation = pairs.take(split.train), pairs.take(split.validation)
     people = [set(part.people().ravel()) for part in (train, validation)]
@@ -110,7 +110,7 @@ def _by_components(pairs: Pairs, rng: np.random.Generator) -> np.ndarray:
     sizes = np.stack([np.bincount(component[pairs.label == label], minlength=count) for label in (1, 0)], axis=1)
     room = np.round(VALIDATION_SHARE * sizes.sum(axis=0)).astype(int)
     order = rng.permutation(count)
-    # A fifth of the large components would otherwise leave no small ones to fill up with exactly.
+    # Largest first: the small components then fill up the fifth exactly.
     is_large = sizes[order].sum(axis=1) > 2
     large, small = order[is_large], order[~is_large]
     chosen = np.zeros(count, bool)
@@ -125,7 +125,7 @@ def _by_components(pairs: Pairs, rng: np.random.Generator) -> np.ndarray:
 
 
 def _fifth(pairs: Pairs, rng: np.random.Generator | None) -> np.ndarray:
-    """Mask of a fifth of the matched and of the mismatched pairs: random ones, or the first."""
+    """Mask of a fifth of the matched and of the mismatched pairs: random or the first."""
     chosen = np.zeros(len(pairs), bool)
     for label in (1, 0):
         rows = np.flatnonzero(pairs.label == label)
@@ -152,8 +152,8 @@ def _check(split: Split, pairs: Pairs) -> None:
         classes = len(np.unique(pairs.label[rows]))
         if classes < 2:
             raise ConfigError(
-                f"split {split.name!r} leaves {part} with {len(rows)} pairs of {classes} class(es); both classes are "
-                "needed: use more pairs"
+                f"split {split.name!r} leaves {part} with {len(rows)} pairs of {classes} class(es) instead of two; "
+                "use more pairs"
             )
     if split.name == "components":
         shared = set(person_of(pairs.take(split.train).names())) & set(person_of(pairs.take(split.validation).names()))

@@ -1,4 +1,4 @@
-"""What does the data set hold? Lines for the terminal."""
+"""Lines for the terminal on the contents of a data set."""
 
 import sys
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ from lfwstudy.data.registry import DATASETS, IMAGES, PEOPLE
 
 
 def describe_data(config: DataConfig, data_dir: str = "") -> list[str]:
-    """Counts of a prepared data set. Raises DataError where an image listed in the pair files is missing."""
+    """Counts of a prepared data set. Raises DataError if an image listed in the pair files is missing."""
     bank = _bank_with_progress(config, data_dir)
     people, counts = np.unique(person_of(bank.names), return_counts=True)
     development, test = (_checked_pairs(bank, config, data_dir, part) for part in ("Train", "Test"))
@@ -46,7 +46,7 @@ def describe_audit(config: DataConfig, data_dir: str = "") -> list[str]:
     lines = []
     for name in SPLITS:
         if name == "folds" and not has_pair_file("people.txt", config.dataset, data_dir):
-            lines.append("folds: needs people.txt, which is not there")
+            lines.append("folds: needs people.txt, which is missing")
             continue
         a = audit_split(replace(config, split=name), data_dir)
         lines.append(
@@ -60,7 +60,7 @@ def describe_audit(config: DataConfig, data_dir: str = "") -> list[str]:
 
 
 def random_splits_in_words(audits: Sequence[Mapping[str, float]]) -> str:
-    """How much random splits share, as a sentence: mean and range in percent. audits: of `audit_random`."""
+    """A sentence on what random splits share: mean and range in percent. audits: as from `audit_random`."""
 
     def span(shared: str, total: str) -> str:
         shares = [100 * a[shared] / a[total] for a in audits]

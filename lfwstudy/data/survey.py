@@ -1,4 +1,4 @@
-"""What does a user's folder hold? The images of a data set, or what is there instead."""
+"""Search a user's folder for the images of a data set, and say what is there instead."""
 
 import os
 import re
@@ -22,14 +22,14 @@ _MAX_DEPTH, _MAX_FOLDERS, _MAX_TRIED = 3, 300, 200
 
 
 def find_source(dataset: Dataset, given: Path | None, explicit: bool) -> Path:
-    """The archive or folder to read; downloaded where nothing is given and it can be.
+    """The archive or folder to read; downloaded if nothing is given and a download is known.
 
-    explicit: the folder was given for this data set. One that only $LFWSTUDY_DATA names need not hold every data set.
+    explicit: the folder was given for this data set. One from $LFWSTUDY_DATA need not hold every data set.
 
     Raises
     ------
     DataError
-        Saying what was found instead, or how to supply the data set.
+        Says what was found instead, or how to supply the data set.
     """
     if given and (found := candidates(dataset, given)):
         return found[0]
@@ -45,22 +45,22 @@ def find_source(dataset: Dataset, given: Path | None, explicit: bool) -> Path:
 
 
 def candidates(dataset: Dataset, given: Path) -> list[Path]:
-    """Archives and folders of a data set in what the user gave, best first."""
+    """Archives and folders of a data set in the user's folder, best first."""
     if dataset.name == "demo":
         return [given / "demo"]
     return [found.path for found in _survey(given) if _is_of(found, dataset, given)]
 
 
 def first_few(texts: Sequence[str], most: int = 3) -> str:
-    """The first of several texts, and how many there are more."""
+    """The first of several texts, and the number of others."""
     return "; ".join(texts[:most]) + (f"; and {len(texts) - most} more" if len(texts) > most else "")
 
 
 @dataclass(frozen=True)
 class _Found:
-    """Something in a data folder: images that can be read, or what they seem to be instead (`problem`).
+    """Something in a data folder: readable images, or what it seems to be instead (`problem`).
 
-    variant: the data set that the names of its folders say; None where they say none.
+    variant: the data set according to the names of its folders; None if they do not tell.
     """
 
     path: Path
@@ -69,9 +69,9 @@ class _Found:
 
 
 def _what_is_there(dataset: Dataset, given: Path) -> str:
-    """The message where no images of a data set were found: what was found instead, and what to do with it."""
+    """The message if no images of a data set were found: what was found instead, and what to do."""
     told: dict[str, str] = {}  # a hint once for each other data set
-    # First what was meant to be this data set, then other data sets, then what may be one.
+    # First attempts at this data set, then other data sets, then candidates.
     for one in sorted(_survey(given), key=lambda one: (one.variant != dataset.name, not one.variant)):
         name = "it" if one.path == given else one.path.relative_to(given).as_posix() + "/" * one.path.is_dir()
         name = one_line(name) if len(name) <= 60 else f"...{one_line(name[-57:])}"
@@ -96,15 +96,15 @@ def _is_of(found: _Found, dataset: Dataset, given: Path) -> bool:
         return False
     if found.path == given:
         return True
-    # A folder within, say of half the people, is not taken for the whole that the folder above it is called.
+    # A subfolder, say with half the people, does not count as the whole that its parent's name promises.
     return found.variant is not None and (found.path.is_file() or _variant(_names(found.path)) is not None)
 
 
 def _survey(given: Path) -> list[_Found]:
-    """What the user's folder holds that may be a data set.
+    """Everything in the user's folder that may be a data set.
 
-    Archives come first, as a folder next to one may be half unpacked; then the nearer first. The folder itself is last: what
-    it holds says more of its name.
+    Archives come first, since a folder next to one may be half unpacked; then nearer before deeper. The folder itself is
+    last: its contents are named more precisely.
     """
     if given.is_file():
         return _survey_archive(given, look=True) if given.suffix != ".npz" else []
@@ -113,7 +113,7 @@ def _survey(given: Path) -> list[_Found]:
 
 
 def _survey_folders(given: Path) -> Iterator[_Found]:
-    # Folders, with the names on the way to them and their depth.
+    # Folders with the names on the path to them and their depth.
     waiting: deque[tuple[Path, tuple[str, ...], int]] = deque([(given, (), 0)])
     for _ in range(_MAX_FOLDERS):
         if not waiting:
@@ -140,23 +140,23 @@ def _survey_folders(given: Path) -> Iterator[_Found]:
 
 
 def _survey_archive(path: Path, look: bool = False) -> list[_Found]:
-    """An archive as a list of one _Found, or of none where there are no faces in it."""
+    """An archive as a list of one _Found; empty if it holds no faces."""
     names = _names(path)
     if not is_archive(path):
         return [_Found(path, _variant(names), why_no_archive(path))]
     look = look or _variant(names) is not None
-    # A tar file has no list of its members. One that by its name may be anything is opened only where it is asked for.
+    # A tar file has no index. One with a general name is opened only if the user asked for it.
     if not (look or zipfile.is_zipfile(path)):
         return [_Found(path, None)]
     try:
         inner = next((member.parts[:-2] for member, _ in members(path) if image_name_of(member)), None)
-    except Exception:  # what is wrong with it is said when it is read
+    except Exception:  # reported when it is read
         inner = ()
     return [_Found(path, _variant((*names, *(inner or ()))))] if look or inner is not None else []
 
 
 def _people_in(folders: Sequence[Path]) -> tuple[bool, str]:
-    """Whether some of the folders are people's: NAME with NAME_0001.jpg in it. Else what an image in one is instead, if its
+    """Whether some folders are a person's: NAME with NAME_0001.jpg in it. Otherwise, what such an image really is, if its
     first bytes tell."""
     problem = ""
     for folder in folders:
@@ -176,12 +176,12 @@ def _people_in(folders: Sequence[Path]) -> tuple[bool, str]:
 
 
 def _names(path: Path) -> tuple[str, ...]:
-    """The names that a folder or archive goes by: its own, and where it is a link, that of what it leads to."""
+    """The names of a folder or archive: its own and, for a link, that of its target."""
     return tuple(_ARCHIVE.sub("", one.name) for one in dict.fromkeys((path, path.resolve())))
 
 
 def _variant(names: Sequence[str]) -> str | None:
-    """The data set that the last telling one of some folders' names is of; None."""
+    """The data set named by the last telling one of some folders' names, or None."""
     known = {_letters(name): dataset.name for dataset in DATASETS.values() for name in dataset.folders}
     for name in map(_letters, reversed(names)):
         for part, variant in (("deepfunnel", "lfw-deepfunneled"), ("funnel", "lfw-funneled")):
@@ -193,7 +193,7 @@ def _variant(names: Sequence[str]) -> str | None:
 
 
 def _variant_of_parent(folder: Path) -> str | None:
-    """The data set that the folder above is of, where its name is no general one: many keep everything in ~/lfw."""
+    """The data set that the parent folder's name tells, unless it is general: many keep everything in ~/lfw."""
     variant = _variant(_names(folder.parent))
     return variant if variant != "lfw" else None
 

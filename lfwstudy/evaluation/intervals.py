@@ -1,4 +1,4 @@
-"""Is a difference real? Intervals that allow for few seeds, pairs that share people, and many comparisons."""
+"""Intervals of differences that allow for few seeds, pairs that share people, and many comparisons."""
 
 from collections.abc import Sequence
 from copy import deepcopy
@@ -19,7 +19,7 @@ DRAWS = 20_000
 
 @dataclass(frozen=True)
 class Difference:
-    """A variant's mean accuracy minus its incumbent's on the same pairs, and its error.
+    """A variant's mean accuracy minus the current best's on the same pairs, and its error.
 
     low, high: the 95 % interval of this difference by itself. p: two-sided. corrected_p: corrected for the number of
     comparisons; word: better, worse or inside the noise, from it. seed_variance, pair_variance: of the mean difference;
@@ -47,7 +47,7 @@ def compare(
 ) -> list[Difference]:
     """Differences of several comparisons on the same pairs, corrected for their number (Holm 1979).
 
-    The pairs' part of the error is bootstrapped by component (a cluster bootstrap of a ratio, Davison and Hinkley
+    The contribution of the pairs to the error is bootstrapped by component (a cluster bootstrap of a ratio, Davison and Hinkley
     1997, section 3.8). Seeds are too few to resample (three of them have ten resamples): their part is drawn from a
     normal distribution with their standard error. The uncertainty of that error is allowed for in two ways, whose
     quantiles are averaged: scaling all draws like Student's t with Satterthwaite's (1946) degrees of freedom, which
@@ -58,12 +58,12 @@ def compare(
     Parameters
     ----------
     pairs_of_runs
-        (variant, incumbent), each bool (seeds, pairs), true where a pair is classified correctly.
+        (variant, current best), each bool (seeds, pairs), true where a pair is classified correctly.
     components
         int (pairs,), connected components of the pairs' people. They are resampled whole, because pairs that share a
         person are not independent.
     comparisons
-        How many to correct for where not all of a ladder's are given; the missing ones count as the least significant.
+        How many to correct for if not all of a ladder's are given; the missing ones count as least significant.
     """
     _, component = np.unique(components, return_inverse=True)
     count = int(component.max()) + 1
@@ -109,10 +109,10 @@ def gap(
     seed: int = 0,
     level: float = LEVEL,
 ) -> Difference:
-    """Mean accuracy of runs on one set of pairs minus that on another, without a word.
+    """Mean accuracy of runs on one set of pairs minus that on another, without a verdict.
 
-    first, second: bool (seeds, pairs) of the same runs. The pairs of each set are bootstrapped by component; the seeds'
-    part is that of the difference.
+    first, second: bool (seeds, pairs) of the same runs. The pairs of each set are bootstrapped by component; the spread
+    between seeds is that of the difference.
     """
     parts = [
         compare([(correct, np.zeros_like(correct))], components, 1, draws, seed + i)[0]
@@ -139,7 +139,7 @@ def difference_of_gaps(one: Difference, other: Difference, level: float = LEVEL)
 
 
 def mcnemar_exact(variant: ArrayLike, incumbent: ArrayLike) -> tuple[int, int, float]:
-    """Exact two-sided McNemar test of one seed, pairs taken as independent: (only variant correct, only incumbent, p)."""
+    """Exact two-sided McNemar test of one seed, pairs taken as independent: (only variant correct, only current best, p)."""
     variant, incumbent = np.asarray(variant, bool), np.asarray(incumbent, bool)
     gained, lost = int((variant & ~incumbent).sum()), int((~variant & incumbent).sum())
     if gained + lost == 0:
@@ -149,7 +149,7 @@ def mcnemar_exact(variant: ArrayLike, incumbent: ArrayLike) -> tuple[int, int, f
 
 
 def seeds_needed(found: Difference, comparisons: int = 1, level: float = LEVEL, most: int = 1000) -> int | None:
-    """How many seeds a verdict would take if the difference stayed the same; None where no number is enough.
+    """How many seeds a verdict would take if the difference stayed the same; None if no number is enough.
 
     Corrected by Bonferroni for `comparisons` comparisons, which Holm's correction never exceeds.
     """
@@ -164,9 +164,9 @@ def seeds_needed(found: Difference, comparisons: int = 1, level: float = LEVEL, 
     return None
 
 
-@lru_cache(maxsize=1)  # drawing takes ten times as long as the rest of a comparison; the array has tens of MB
+@lru_cache(maxsize=1)  # drawing takes ten times as long as the rest of a comparison; the array takes tens of MB
 def _resamples(count: int, draws: int, seed: int) -> tuple[NDArray[np.float32], Rng]:
-    """How often each of `count` components is drawn, (draws, count), and the generator as that leaves it."""
+    """How often each of `count` components is drawn, (draws, count), and the generator afterwards."""
     rng = np.random.default_rng([seed, 40])
     return rng.multinomial(count, np.full(count, 1 / count), size=draws).astype(np.float32), rng
 
@@ -174,7 +174,7 @@ def _resamples(count: int, draws: int, seed: int) -> tuple[NDArray[np.float32], 
 def _difference(
     values: Floats, component: NDArray, sizes: Floats, weights: NDArray, totals: NDArray, rng: Rng, level: float
 ) -> Difference:
-    """values: float (seeds, pairs), +1 where only the variant is correct, -1 where only the incumbent."""
+    """values: float (seeds, pairs), +1 where only the variant is correct, -1 where only the current best."""
     seeds, pairs = values.shape
     mean = values.mean()
     by_component = np.stack([np.bincount(component, row, minlength=len(sizes)) for row in values])
@@ -182,7 +182,7 @@ def _difference(
     pair_variance, seed_variance, total = float(drawn.var()), None, drawn
     if seeds > 1:
         seed_variance = float(values.mean(axis=1).var(ddof=1) / seeds)
-        # The residual of each seed and component after both their effects is in both variances, once too often.
+        # Both variances contain the residual of each seed and component: subtract it once.
         rest = by_component - by_component.mean(axis=0) - np.outer(values.mean(axis=1) - mean, sizes)
         common = float((rest**2).sum() / (seeds - 1) / seeds / pairs**2)
         pair_variance = max(pair_variance - common, 0.0)
@@ -208,7 +208,7 @@ def _normal_error(
 
 
 def _spread_out(drawn: NDArray, seed_variance: float, seeds_freedom: int, freedom: float, rng: Rng) -> Floats:
-    """Sorted draws of the whole error from those of the pairs' part: see `compare`."""
+    """Sorted draws of the whole error from those of the pairs' contribution; see `compare`."""
     normal = np.sqrt(seed_variance) * rng.standard_normal(len(drawn))
     together = (drawn + normal) * np.sqrt(freedom / rng.chisquare(freedom, len(drawn)))
     apart = drawn + normal * np.sqrt(seeds_freedom / rng.chisquare(seeds_freedom, len(drawn)))

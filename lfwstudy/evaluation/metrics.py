@@ -1,4 +1,4 @@
-"""How good are scores? Accuracy, cross-entropy, ROC, AUC, EER and calibration.
+"""Measures of scores: accuracy, cross-entropy, ROC, AUC, EER and calibration.
 
 Everywhere `label` is (n,), 1 for the same person, and `score` (n,), a probability of "same".
 """
@@ -11,7 +11,7 @@ EPSILON = 1e-7
 
 
 def accuracy(label: ArrayLike, score: ArrayLike, threshold: float = 0.5) -> float:
-    """Share of pairs classified correctly at a threshold; NaN where a score is not finite."""
+    """Share of pairs classified correctly at a threshold; NaN if a score is not finite."""
     label, score = np.asarray(label), np.asarray(score, float)
     if not np.isfinite(score).all():
         return float("nan")
@@ -27,7 +27,7 @@ def cross_entropy(label: ArrayLike, score: ArrayLike) -> float:
 def platt(label: ArrayLike, logit: ArrayLike) -> tuple[float, float]:
     """Scale and shift that calibrate a logit: logistic regression in one variable (Platt 1999).
 
-    The scale is at least 0.001, so that the order of scores stays. Labels of one class leave the logit unchanged.
+    The scale is at least 0.001, so the order of scores is kept. Labels of one class leave the logit unchanged.
     """
     from sklearn.linear_model import LogisticRegression
 
@@ -95,7 +95,7 @@ def wilson(correct: int, total: int, level: float = 0.95) -> tuple[float, float]
 
 
 def summarise(label: ArrayLike, score: ArrayLike) -> dict[str, float]:
-    """Accuracy at 0.5, cross-entropy, AUC, EER and rates of scored pairs; all NaN where a score is not finite."""
+    """Accuracy at 0.5, cross-entropy, AUC, EER and rates of scored pairs; all NaN if a score is not finite."""
     keys = ("accuracy", "cross_entropy", "auc", "eer", "tpr", "tnr")
     if not np.isfinite(np.asarray(score, float)).all():
         return dict.fromkeys(keys, float("nan"))
@@ -117,7 +117,7 @@ def summarise(label: ArrayLike, score: ArrayLike) -> dict[str, float]:
 def pick_examples(
     label: ArrayLike, score: ArrayLike, surest: int = 4, least_sure: int = 2
 ) -> dict[tuple[bool, bool], list[int]]:
-    """Rows of the surest and the least sure pairs by (same person, classified correctly), the surest first.
+    """Rows of the most and least confident pairs by (same person, classified correctly), most confident first.
 
     Confidence is the distance of the score from 0.5.
     """
@@ -134,7 +134,7 @@ def pick_examples(
 
 
 def best_threshold(label: ArrayLike, score: ArrayLike) -> float:
-    """The threshold of highest accuracy, half-way between two scores; of equals, the one nearest to 0.5.
+    """The threshold of highest accuracy, half-way between two scores; among equals, the nearest to 0.5.
 
     For validation pairs only.
     """
@@ -164,7 +164,7 @@ def true_accept_rate(label: ArrayLike, score: ArrayLike, false_accept_rate: floa
 def calibration(label: ArrayLike, score: ArrayLike, bins: int = 10) -> tuple[float, list[tuple[float, float, int]]]:
     """Expected calibration error over bins of equal width (Naeini et al. 2015), and the reliability diagram's points.
 
-    A point is (mean score, share of matched pairs, count) of a bin that is not empty.
+    Each point is (mean score, share of matched pairs, count) of a non-empty bin.
     """
     label, score = np.asarray(label, float), np.asarray(score, float)
     at = np.clip((score * bins).astype(int), 0, bins - 1)

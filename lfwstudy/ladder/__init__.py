@@ -1,4 +1,4 @@
-"""What is tried, in what order, starting from what? The ladders as data, and the profiles that scale them.
+"""The ladders as data, and the profiles that scale them.
 
 To add a stage, add a `Stage` to a ladder: an id, a hypothesis, and variants as changes to the configuration carried
 forward by the stages before it. Training, tables, notebooks and report follow.
@@ -42,7 +42,7 @@ def get_stage(ladder: str, stage: str) -> Stage:
 
 
 def in_order(ladder: str, stages: Iterable[str]) -> list[str]:
-    """The named stages in the ladder's order, the first one always among them. Raises ConfigError for unknown ones."""
+    """The named stages in the ladder's order, always including the first. Raises ConfigError for unknown ones."""
     known = [stage.id for stage in get_ladder(ladder)]
     asked = {choose_one("stage", stage, known) for stage in stages} | {known[0]}
     return [name for name in known if name in asked]

@@ -6,8 +6,8 @@ from lfwstudy.config import RunConfig
 from lfwstudy.ladder.report_ladder import CHECKPOINTS
 from lfwstudy.ladder.stage import Ladder, Stage, Variant
 
-# What the ladder arrives at if every stage is carried forward; the worth of each factor is what is lost without it. Small
-# images and 20 epochs until the last stage but one show it in minutes.
+# The ladder's result if every stage is carried forward; a factor's contribution is the loss without it. Small images and
+# 20 epochs, as until the last stage but one, show it in minutes.
 _CROP = {"data.crop": 144}
 _COMPACT = {
     **CHECKPOINTS,
@@ -65,8 +65,8 @@ def _without(*factors: dict[str, Any]) -> dict[str, Any]:
     return {**_WHOLE, **gone}
 
 
-# What the ladder arrived at on View 1, where erased patches were no better on validation, with all images of the training
-# people. Written out in full: on View 2, where nothing is chosen, it is trained without the stages before it.
+# The ladder's result on View 1, without erased patches, which were no better on validation, and with all images of the
+# training people. Written out in full: on View 2, where nothing is chosen, it is trained without the earlier stages.
 _ALL_PEOPLE = {
     **_without(_ERASE),
     **_DETAIL,
@@ -203,7 +203,7 @@ _STAGES = (
     Stage(
         "leave-one-out",
         "Each factor left out",
-        "The worth of a factor depends on the others: the whole recipe on small images, and the recipe without each.",
+        "The contribution of a factor depends on the others: the whole recipe on small images, and the recipe without each.",
         (
             Variant("whole", "the whole recipe, 48x48 pixels, 20 epochs", _WHOLE),
             Variant("without-crop", "whole image", _without(_CROP)),

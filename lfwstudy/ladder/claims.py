@@ -1,4 +1,4 @@
-"""Which of the report's claims hold? Each claim as a comparison of two variants, and the verdict on it."""
+"""The report's claims, each as a comparison of two variants with a verdict."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,13 +12,13 @@ from lfwstudy.ladder.stage import Published
 
 # A smaller gain is no gain: one point of test accuracy.
 SMALLEST_GAIN = 0.01
-# With fewer seeds there is no verdict: the spread between seeds is then practically unknown.
+# With fewer seeds there is no verdict: the spread between seeds is practically unknown.
 FEWEST_SEEDS = 3
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A statement of the report: `variant` against `incumbent` (stage, variant).
+    """A claim of the report: `variant` against `incumbent`, the current best, both (stage, variant).
 
     expects: "better", "worse" or "no gain". column: the scores compared, at the best epoch unless the claim is about
     which weights are evaluated. note: other differences between the two. batchnorm: whether it involves batch-norm.
@@ -130,15 +130,15 @@ def verdict(claim: Claim, found: Difference) -> str:
 
 
 def published(stage: str, variant: str) -> Published | None:
-    """What the report prints on a variant, None where it prints nothing."""
+    """What the report prints on a variant, None if nothing."""
     return next((v.published for s in REPORT.stages for v in s.variants if (s.id, v.id) == (stage, variant)), None)
 
 
 def published_inconsistencies(tolerance: float = 0.02) -> list[tuple[str, str, str]]:
-    """The published rows that do not add up, as (stage, variant, what), computed from the figures.
+    """Inconsistent published rows as (stage, variant, inconsistency), computed from the figures.
 
-    Found are totals that differ from epochs times seconds per epoch by more than `tolerance`, figures of another row, and
-    ends sooner after the best epoch than the patience allows.
+    Finds totals that differ from epochs times seconds per epoch by more than `tolerance`, figures of another row, and
+    training that ended sooner after the best epoch than the patience allows.
     """
     rows = [(s.id, v.id, v.published) for s in REPORT.stages for v in s.variants if v.published]
     configured = LADDERS["published"].path(base_config("report", "published"))
@@ -152,7 +152,7 @@ def published_inconsistencies(tolerance: float = 0.02) -> list[tuple[str, str, s
 def _too_early(p: Published, training: TrainingConfig) -> str:
     if not (p.epochs and p.best_epoch and training.checkpoint_period and training.patience):
         return ""
-    # Where the best epoch is a checkpoint's, a better epoch may have come before it.
+    # If the best epoch is a checkpoint's, a better epoch may have come before it.
     waited = p.epochs - p.best_epoch
     if p.best_epoch % training.checkpoint_period == 0 or p.epochs >= training.epochs or waited >= training.patience:
         return ""
@@ -173,7 +173,7 @@ def _printed_before(p: Published, rows: Sequence[tuple[str, str, Published]]) ->
     return [
         f"{'accuracy and loss' if other.accuracy == p.accuracy else 'loss'} ({p.loss:g}) also printed for {stage}: {variant}"
         for stage, variant, other in rows
-        if other is not p and p.loss is not None and other.loss == p.loss  # one row may stand for two variants
+        if other is not p and p.loss is not None and other.loss == p.loss  # one row may belong to two variants
     ]
 
 

@@ -1,4 +1,4 @@
-"""How much of the report's effort is spent? Profiles scale every epoch-valued setting, and change the base."""
+"""Profiles: scale every epoch-valued setting of a ladder, and change its base configuration."""
 
 import math
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ class Profile:
     """A factor on all epoch-valued settings, and changes to the base configuration.
 
     beyond_factor: the factor for ladders whose epochs are written for two cores.
-    threads: of a training process, 0 for all cores. Small networks gain more from running side by side than from sharing.
+    threads: per training process, 0 for all cores. Small networks gain more from parallel runs than from more threads.
     """
 
     name: str
@@ -50,7 +50,7 @@ class Profile:
 PROFILES = {
     p.name: p
     for p in (
-        # Batches of 16 give as many steps an epoch as the report's 64 give on all pairs: batch-norm's moving averages need them.
+        # Batches of 16 give as many steps per epoch as the report's 64 on all pairs: batch-norm's moving averages need them.
         Profile(
             "quick",
             "an eighth of the filters, small images, few pairs, 7.5 % of the epochs",

@@ -1,12 +1,12 @@
-"""The report's ladder as its published code ran it, stage by stage."""
+"""The report's ladder as run by its published code, stage by stage."""
 
 import dataclasses
 
 from lfwstudy.ladder.report_ladder import AFTER_RAISING, PENALISED, REPORT, augmented, normalised
 from lfwstudy.ladder.stage import Ladder, Stage
 
-# What the code did where it differs from the report, by stage and variant. Its option "after activation" is 0 and tested for
-# truth, so no batch-norm layer was inserted; its epochs count from 0.
+# Differences of the code from the report, by stage and variant. Its option "after activation" is 0 and tested for truth,
+# so no batch-norm layer was inserted; its epochs count from 0.
 _AS_CODED = {
     ("batchnorm", "after-activation"): normalised("none"),
     ("batchnorm", "after-activation-patient"): normalised("none", 10, 300),
@@ -16,7 +16,7 @@ _AS_CODED = {
         for epoch in (40, 50, 60)
     },
 }
-# What the code did not do, or what has no printed figure.
+# Variants not in the code, or without a printed figure.
 _REMARKS = {
     **{
         key: f"from epoch {changes['training.lr_drop_epoch'] + 1} on in the published code"

@@ -23,7 +23,7 @@ def augmented(placement: str, patience: int) -> dict[str, Any]:
 
 
 AFTER_RAISING = {**CHECKPOINTS, "training.patience": 30, "training.epochs": 200}
-# Clipping the labels of copies needs copies, whichever variant was carried forward.
+# Clipping the labels of copies needs copies, regardless of the variant carried forward.
 _WITH_COPIES = {**AFTER_RAISING, "training.augmented_copies": 2}
 
 PENALISED = {"model.head_l2": 0.01}
@@ -128,7 +128,7 @@ _STAGES = (
     Stage(
         "augmentation",
         "Augmented copies",
-        "Two varied copies of every training pair (zoom, shear, brightness) make the training set three times as "
+        "Two augmented copies of every training pair (zoom, shear, brightness) make the training set three times as "
         "large and the network less sensitive to how an image was taken. It needs more patience to learn.",
         (
             Variant(

@@ -1,4 +1,4 @@
-"""Do runs of the ladder `published` reproduce the published ones? The published histories, epoch by epoch, and the comparison.
+"""The published histories, and their comparison epoch by epoch with runs of the ladder `published`.
 
 The histories are facts of the published code's saved runs (github.com/MaorSagi/SiameseCNN): total loss and accuracy of
 training and validation. `augmentation: before-activation-patience10` is a trial that the report does not print.
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from lfwstudy.system.files import read_csv
 
-# A validation loss is compared from this epoch on, until both are below LEARNED: what follows is mostly cross-entropy.
+# Validation losses are compared from this epoch on, until both are below LEARNED: the rest is mostly cross-entropy.
 FROM_EPOCH, LEARNED = 5, 2.0
 # Validation losses and stopping epochs may differ by this share.
 TOLERANCE = 0.2
@@ -21,8 +21,8 @@ TOLERANCE = 0.2
 class Reproduction:
     """A run compared with the published run of the same variant.
 
-    farthest: the largest deviation of its total validation loss in the epochs compared, as a share of the published one, and
-    at_epoch where; epochs, published_epochs: how many each ran.
+    farthest: the largest deviation of its total validation loss in the compared epochs, as a share of the published one;
+    at_epoch: its epoch; epochs, published_epochs: how many each ran.
     """
 
     farthest: float
@@ -49,19 +49,19 @@ def published_histories() -> dict[tuple[str, str], tuple[dict, ...]]:
 
 
 def compare(rows: Sequence[dict], published: Sequence[dict]) -> Reproduction | None:
-    """Compare a run's history with the published one. None where it has no epoch in common from FROM_EPOCH on."""
+    """Compare a run's history with the published one. None if they share no epoch from FROM_EPOCH on."""
     farthest, at_epoch = -1.0, 0
     for ours, theirs in zip(rows[FROM_EPOCH - 1 :], published[FROM_EPOCH - 1 :]):
         if max(ours["val_loss"], theirs["val_loss"]) < LEARNED:
             break
         deviation = abs(ours["val_loss"] / theirs["val_loss"] - 1)
-        if not deviation <= farthest:  # a diverged loss, which is not a number, is farthest of all
+        if not deviation <= farthest:  # a diverged loss, not a number, is farthest of all
             farthest, at_epoch = deviation, theirs["epoch"]
     return Reproduction(farthest, at_epoch, len(rows), len(published)) if at_epoch else None
 
 
 def scaled(rows: Sequence[dict], factor: float) -> list[dict]:
-    """A published history with its epochs as a profile scales them, to lie under the curves of runs of that profile."""
+    """A published history with its epochs scaled by a profile, to be drawn under that profile's curves."""
     return [{**row, "epoch": row["epoch"] * factor} for row in rows]
 
 

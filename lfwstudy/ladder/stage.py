@@ -1,4 +1,4 @@
-"""What is a stage, and what a ladder? The types that the ladders are written in."""
+"""Stages and ladders: the types that ladders are written in."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -8,7 +8,7 @@ from lfwstudy.config import RunConfig
 
 @dataclass(frozen=True)
 class Published:
-    """What the report prints about a variant; None where it prints nothing, or a figure that belongs to another row.
+    """What the report prints about a variant; None if it prints nothing, or a figure that belongs to another row.
 
     `loss` is the total on the test pairs with the evaluated weights; seconds are those of the report's machine.
     """
@@ -24,7 +24,7 @@ class Published:
 
 @dataclass(frozen=True)
 class Variant:
-    """One configuration of a stage: changes ("section.field" to value) to the incumbent's, in unscaled epochs."""
+    """One configuration of a stage: changes ("section.field" to value) to the current best's, in unscaled epochs."""
 
     id: str
     title: str
@@ -34,11 +34,11 @@ class Variant:
 
 @dataclass(frozen=True)
 class Stage:
-    """A step of a ladder: what one factor is expected to do, and the variants that try it.
+    """A step of a ladder: a hypothesis about one factor, and the variants that test it.
 
     carry: whether one of its variants may become the configuration that later stages start from.
-    report_choice: the variant that the report continued with; None where it kept its incumbent.
-    seeds: the least number of runs per variant outside the profile `quick`, for stages whose mean or ensemble is reported.
+    report_choice: the variant that the report continued with; None if it kept its current best.
+    seeds: minimum number of runs per variant outside the profile `quick`, for stages whose mean or ensemble is reported.
     """
 
     id: str
@@ -52,14 +52,14 @@ class Stage:
 
 @dataclass(frozen=True)
 class Ladder:
-    """Stages in order, and what holds for all of them.
+    """Stages in order, with common settings.
 
     start: changes to the default configuration that every stage starts from.
     split, select: a study's defaults.
     own_epochs: its epochs are written for two cores; otherwise they are the report's, which a profile scales.
-    calibrated: scores are compared after calibration on validation. Some heads are calibrated in training already; at an
-        uncalibrated 0.5 the others would be compared by their threshold.
-    replicated: its runs repeat published ones, so that histories and figures are compared epoch by epoch.
+    calibrated: scores are compared after calibration on validation. Some heads are already calibrated in training; the
+        others would be compared at an arbitrary threshold.
+    replicated: its runs repeat published ones, so histories and figures are compared epoch by epoch.
     """
 
     id: str
@@ -77,7 +77,7 @@ class Ladder:
         return any(stage.report_choice for stage in self.stages)
 
     def path(self, start: RunConfig) -> dict[tuple[str, str], RunConfig]:
-        """The configuration of each (stage, variant) along the report's own choices, from that of the first stage's start."""
+        """The configuration of each (stage, variant) along the report's own choices, from the first stage's start."""
         found: dict[tuple[str, str], RunConfig] = {}
         for stage in self.stages if self.has_path() else ():
             found |= {(stage.id, v.id): start.change(v.changes) for v in stage.variants}

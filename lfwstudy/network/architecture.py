@@ -1,4 +1,4 @@
-"""Which networks are there? Their layers' sizes as plain data."""
+"""The sizes of the networks' layers as plain data."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -31,7 +31,7 @@ def scaled(count: int, width: float) -> int:
 
 
 def stem_kernel(config: ModelConfig) -> int:
-    """Side of the kernel that a network of 3x3 convolutions begins with."""
+    """Side of the first kernel of a network of 3x3 convolutions."""
     return 3 if config.stem_stride == 1 else 5
 
 

@@ -1,4 +1,4 @@
-"""What does a network cost? Arithmetic, parameters and memory: by formula, or layer by layer of a built network."""
+"""Arithmetic, parameters and memory of a network: by formula, or layer by layer of a built one."""
 
 import time
 from typing import Any
@@ -17,7 +17,7 @@ def tower_cost(config: ModelConfig, side: int) -> tuple[int, int]:
     multiply_adds : int
         Of the tower, for one image of `side` pixels.
     parameters : int
-        Of the siamese network, those not trained included.
+        Of the siamese network, including untrained ones.
     """
     small = config.architecture in BLOCKS
     multiply_adds = parameters = filters = out = 0
@@ -25,33 +25,33 @@ def tower_cost(config: ModelConfig, side: int) -> tuple[int, int]:
         weights = kernel * kernel * channels * filters
         multiply_adds += out * out * weights
         parameters += weights + (0 if small else filters) + norms * 4 * filters  # batch normalisation replaces the bias
-    features = filters if small else out * out * filters  # the small networks hand on a mean over the image
+    features = filters if small else out * out * filters  # the small networks pass on a mean over the image
     parameters += small and config.pooling == "generalised-mean"  # its power
     units = scaled(EMBEDDINGS[config.architecture], config.width)
-    # A weight for each component and a bias; or one for the cosine, a bias, two of the calibration, and the cohort.
+    # A weight per component and a bias; or one for the cosine, a bias, two for the calibration, and the cohort.
     head = units + 1 if config.head == "distance" else 4 + config.cohort * units
     return multiply_adds + features * units, parameters + features * units + units + head
 
 
 def training_memory(config: ModelConfig, side: int, batch_size: int, images: int = 0) -> int:
-    """Bytes to reserve for a training process: an estimate from above, checked against measured peaks in a test.
+    """Bytes to reserve for a training process: an upper estimate, checked against measured peaks in a test.
 
-    Counted are 16 bytes per parameter (weight, gradient, Adam's two moments), what each layer hands on and its gradient
-    for `batch_size` pairs, the bank of `images` images, and 1 GiB for the libraries.
+    It counts 16 bytes per parameter (weight, gradient, Adam's two moments), each layer's output and its gradient for
+    `batch_size` pairs, the bank of `images` images, and 1 GiB for the libraries.
     """
     layers = list(convolutions(config, side))
     values = sum(layer.side**2 * layer.filters for layer in layers)
-    # Convolution, activation and pooling keep about one such tensor each, batch normalisation three more.
+    # Convolution, activation and pooling each keep about one such tensor, batch normalisation three more.
     tensors = 7 if any(layer.norms for layer in layers) else 4
     activations = 2 * batch_size * values * 4 * tensors
     return 2**30 + 16 * tower_cost(config, side)[1] + activations + images * side * side
 
 
 def least_memory(config: ModelConfig, side: int, batch_size: int) -> int:
-    """Bytes below which training is sure to fail in a process that has loaded its libraries.
+    """Bytes below which training is certain to fail in a process that has loaded its libraries.
 
-    Counted are 16 bytes per parameter, and each convolution's output and its gradient once, at two bytes a value; the first
-    two convolutions are left out where they may be computed a few images at a time (`tensorflow_ops`).
+    It counts 16 bytes per parameter, and each convolution's output and its gradient once, at two bytes per value; without
+    the first two convolutions if they may be computed a few images at a time (`tensorflow_ops`).
     """
     in_slices = config.architecture == "koch" and config.batchnorm == "none"
     values = sum(layer.side**2 * layer.filters for layer in list(convolutions(config, side))[2 * in_slices :])
@@ -93,7 +93,7 @@ def multiply_adds(model: Any) -> int:
 def matrix_product_gflops(dtype: str, size: int = 2048, repeats: int = 8, queued: int = 1) -> float:
     """Best of several square matrix products in a precision, in GFLOP/s.
 
-    `queued` of them are requested at once, one after the other, so that a GPU does not wait for this process in between.
+    `queued` of them are requested in a row, so that a GPU does not wait for this process in between.
     """
     from lfwstudy.network.operations import ops
 

@@ -1,11 +1,11 @@
-"""What are the networks built of? Keras layers of our own, registered so that a saved network loads."""
+"""The networks' own Keras layers, registered so that a saved network loads."""
 
 from typing import Any
 
 from lfwstudy.network.operations import Tensor, keras, operations, ops
 from lfwstudy.system.precision import has_bfloat16
 
-# Saved networks and weight files know the layers by their classes' names ("lfwstudy>Twins"): these stay.
+# Saved networks and weight files refer to layers by class name ("lfwstudy>Twins"): do not rename them.
 registered = keras.saving.register_keras_serializable("lfwstudy")
 Shape = tuple[int | None, ...]
 
@@ -60,11 +60,11 @@ class Cosine(keras.layers.Layer):
 
 @registered
 class LocalCosine(keras.layers.Layer):
-    """Cosine of two embeddings (n, d) less what is usual between strangers near them: (n, 1); in training the cosine alone.
+    """Cosine of two embeddings (n, d) minus their usual cosine to near strangers: (n, 1); in training only the cosine.
 
-    What is usual is the mean of both embeddings' mean cosine to their `NEIGHBOURS` nearest in a cohort, the embeddings of
-    `size` images of training people: cross-domain similarity local scaling (Conneau et al. 2018, equation 4), halved. A
-    cohort of zeros, as it is at first, changes nothing.
+    The usual cosine is the mean over both embeddings of the mean cosine to the `NEIGHBOURS` nearest in a cohort, embeddings
+    of `size` images of training people: cross-domain similarity local scaling (Conneau et al. 2018, equation 4), halved. The
+    initial cohort of zeros changes nothing.
     """
 
     NEIGHBOURS = 10
@@ -115,8 +115,8 @@ class Mirror(keras.layers.Layer):
 class Convolution(keras.layers.Conv2D):
     """Keras' convolution by the backend's best operation.
 
-    Where the hardware has no bfloat16, one of bfloat16 values sums in float32 and rounds its output, as hardware with
-    bfloat16 does: as fast as float32, where the backend's own emulation takes minutes.
+    On hardware without bfloat16, a convolution of bfloat16 values sums in float32 and rounds its output, as hardware with
+    bfloat16 does: as fast as float32, while the backend's own emulation takes minutes.
     """
 
     def convolution_op(self, inputs: Tensor, kernel: Tensor) -> Tensor:
@@ -126,7 +126,7 @@ class Convolution(keras.layers.Conv2D):
         return ops.cast(operations().convolution(self, inputs, kernel), self.compute_dtype)
 
     def sums_in_float32(self) -> bool:
-        """Whether values and sums are float32, or would be but for the rounding between layers."""
+        """Whether values and sums are float32, apart from rounding between layers."""
         return self.compute_dtype != "bfloat16" or not has_bfloat16()
 
 
@@ -158,16 +158,16 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
 
 @registered
 class GeneralisedMean(keras.layers.Layer):
-    """The mean over the image of the values to a learned power, and its root: (n, height, width, channels) to (n, channels).
+    """The generalised mean over the image with a learned power: (n, height, width, channels) to (n, channels).
 
-    Power 1 is the mean, a large one the largest value (Radenovic et al. 2019, equation 3, which starts from 3).
+    Power 1 is the mean, a large power the maximum (Radenovic et al. 2019, equation 3, where it starts from 3).
     """
 
     def build(self, shape: Shape) -> None:
         self.power = self.add_weight(shape=(), initializer=keras.initializers.Constant(3.0), name="power")
 
     def call(self, x: Tensor) -> Tensor:
-        # TensorFlow's power of so many values and its gradient take four times as long as the exponential of a logarithm.
+        # TensorFlow's power and its gradient take four times as long as the exponential of a logarithm.
         raised = ops.exp(self.power * ops.log(ops.maximum(ops.cast(x, "float32"), 1e-4)))
         return ops.power(ops.mean(raised, axis=(1, 2)), 1 / self.power)
 

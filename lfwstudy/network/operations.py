@@ -1,4 +1,4 @@
-"""How does the backend compute? What backends do each in a way of their own; Keras, imported as the study needs it."""
+"""Operations that differ between backends; Keras, imported as the study needs it."""
 
 from collections.abc import Callable
 from functools import cache
@@ -15,9 +15,9 @@ Tensor = Any
 
 
 class Operations:
-    """What the network and its training compute: by Keras' means, as JAX does it best.
+    """Operations of the network and its training, written with Keras, which suits JAX best.
 
-    `tensorflow_ops` has TensorFlow's versions; everything else in the package is the same on every backend.
+    `tensorflow_ops` has TensorFlow's versions; the rest of the package is the same on every backend.
     """
 
     jit_compile = True
@@ -31,9 +31,8 @@ class Operations:
     def max_pool(self, images: Tensor, strides: tuple[int, int]) -> Tensor:
         """The largest of each 2x2 pixels, of (n, height, width, channels).
 
-        XLA's gradient of a pooling is a scatter, which on a GPU adds in any order, or one value after the other where it
-        must give the same numbers twice; so this is the largest of four shifted images. The first of equal values gets
-        the gradient, as there.
+        XLA's gradient of a pooling is a scatter, which on a GPU adds in any order or, to be reproducible, one value at a
+        time; so this is the largest of four shifted images. The first of equal values gets the gradient, as in a pooling.
         """
         ends = [(side - 2) // stride * stride + 1 for side, stride in zip(images.shape[1:3], strides)]
 
@@ -50,8 +49,8 @@ class Operations:
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Batch normalisation (Ioffe and Szegedy 2015) of (n, height, width, channels), computed in float32.
 
-        Returns x normalised by `statistics`, the mean and variance of each channel, in x's dtype, and these; without
-        `statistics`, x's own, with the biased variance.
+        Returns x, in its dtype, normalised by `statistics`, the mean and variance of each channel, and these; without
+        `statistics`, x's own are used, with the biased variance.
         """
         values = ops.cast(x, "float32")
         mean, variance = statistics or ops.moments(values, axes=(0, 1, 2))
@@ -59,7 +58,7 @@ class Operations:
         return ops.cast(normed, x.dtype), mean, variance
 
     def product_after_bfloat16(self, x: Tensor, kernel: Tensor) -> Tensor:
-        """The product of float32 matrices (n, k) and (k, m), where x was computed in bfloat16 by hardware that has it."""
+        """The product of float32 matrices x (n, k) and (k, m), if x was computed in bfloat16 by hardware that has it."""
         return ops.matmul(x, kernel)
 
     def sum_of_squares(self, x: Tensor) -> Tensor:
@@ -67,7 +66,7 @@ class Operations:
         return ops.sum(ops.square(x))
 
     def training_tower(self, tower: keras.Model, batch_size: int) -> Callable[[Tensor], Tensor]:
-        """The function from images to embeddings that training differentiates, for batches of `batch_size` pairs."""
+        """The function from images to embeddings used in training, for batches of `batch_size` pairs."""
         return lambda images: tower(images, training=True)
 
     def feed(self, batches: keras.utils.PyDataset) -> Any:

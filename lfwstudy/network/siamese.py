@@ -1,4 +1,4 @@
-"""What is learned? The siamese network: a tower from image to embedding, and a head that compares two embeddings."""
+"""The siamese network: a tower from image to embedding, and a head that compares two embeddings."""
 
 import numpy as np
 
@@ -8,7 +8,7 @@ from lfwstudy.network import layers
 from lfwstudy.network.architecture import BLOCKS, CONVOLUTIONS, EMBEDDINGS, scaled, stem_kernel
 from lfwstudy.network.operations import Tensor, keras
 
-Seed = list[int]  # what a layer's draws are a function of
+Seed = list[int]  # the key of a layer's random draws
 
 
 def build_siamese(config: ModelConfig, side: int, precision: str = "float32", seed: int = 0) -> keras.Model:
@@ -19,7 +19,7 @@ def build_siamese(config: ModelConfig, side: int, precision: str = "float32", se
     side : int
         Of the images, in pixels.
     precision : str
-        What the convolutions compute in: "float32" or "bfloat16"; "all-bfloat16" rounds the dense layers and the head, too.
+        Of the convolutions: "float32" or "bfloat16"; "all-bfloat16" also rounds the dense layers and the head.
 
     Returns
     -------
@@ -30,7 +30,7 @@ def build_siamese(config: ModelConfig, side: int, precision: str = "float32", se
     Raises
     ------
     ConfigError
-        Where the images are too small.
+        If the images are too small.
     """
     build = build_small_tower if config.architecture in BLOCKS else build_tower
     tower = build(config, side, precision, seed)
@@ -53,8 +53,8 @@ def build_siamese(config: ModelConfig, side: int, precision: str = "float32", se
 def build_tower(config: ModelConfig, side: int, precision: str = "float32", seed: int = 0) -> keras.Model:
     """Image to embedding: four convolutional blocks and a dense layer with a sigmoid (Koch et al. 2015, figure 4).
 
-    Convolutions compute in `precision`, and with them the gradient that they get from the dense layer; that saturating layer
-    itself and batch-norm's statistics in float32, except for "all-bfloat16".
+    Convolutions and the gradient they get from the dense layer are in `precision`; that saturating layer itself and
+    batch-norm's statistics are in float32, except for "all-bfloat16".
     """
     policy = _convolutions_policy(precision)
     dense, exact = _dense(precision, layers.Dense)
@@ -135,7 +135,7 @@ def build_distance_head(size: int, seed: int = 0, precision: str = "float32", l2
 def build_cosine_head(size: int, cohort: int = 0) -> keras.Model:
     """Two embeddings (n, size) to a probability (n, 1): their cosine, a line, and the line's calibration.
 
-    cohort: how many images it has, see `LocalCosine`; 0 for none.
+    cohort: number of images in it, see `LocalCosine`; 0 for none.
     """
     a, b = keras.Input((size,), name="a"), keras.Input((size,), name="b")
     cosine = (
@@ -157,7 +157,7 @@ def build_cosine_head(size: int, cohort: int = 0) -> keras.Model:
 def _koch_block(
     x: Tensor, number: int, filters: int, kernel: int, config: ModelConfig, policy: str, seed: int
 ) -> Tensor:
-    """Convolution, batch-norm where the configuration has it, ReLU, and pooling after all but the last."""
+    """Convolution, batch-norm if configured, ReLU, and pooling after all blocks but the last."""
 
     def norm(x: Tensor, where: str) -> Tensor:
         return layers.FusedBatchNormalization(dtype=policy, name=f"norm{number}_{where}")(x)
@@ -208,7 +208,7 @@ def _convolutions_policy(precision: str) -> str:
 
 
 def _dense(precision: str, mixed: type = keras.layers.Dense) -> tuple[type, str]:
-    """The dense layer to use, `mixed` in bfloat16, and the dtype policy of what saturates or compares."""
+    """The dense layer to use, `mixed` in bfloat16, and the dtype policy of saturating and comparing layers."""
     if precision == ALL_BFLOAT16:
         return layers.RoundedDense, "mixed_bfloat16"
     return keras.layers.Dense if precision == "float32" else mixed, "float32"

@@ -1,4 +1,4 @@
-"""How is a convolution done by way of Fourier's transform? For `tensorflow_ops`, which says where that pays."""
+"""Convolution by Fourier transform, for `tensorflow_ops`, which decides when it pays."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -8,12 +8,12 @@ import tensorflow as tf
 
 from lfwstudy.network.operations import Tensor
 
-# Of the full network's first block: 75 MB in float32 where a batch of 64 pairs has 302; fewer save nothing more.
+# In the full network's first block: 75 MB in float32 instead of 302 for a batch of 64 pairs; fewer save no more.
 IMAGES_AT_ONCE = 32
 
 
 def fourier_savings(images: Sequence[Any], kernel: Sequence[Any]) -> float:
-    """How many times fewer multiply-adds `fourier_convolution` needs than the direct one, by the shapes of its arguments."""
+    """The factor by which `fourier_convolution` needs fewer multiply-adds than direct convolution, from shapes."""
     (_, side, _, channels), (size, _, _, filters) = images, kernel
     half, out = len(_half(side)), side - size + 1
     real, between = (2 * half * sides * sides for sides in (side, out))
@@ -22,11 +22,11 @@ def fourier_savings(images: Sequence[Any], kernel: Sequence[Any]) -> float:
 
 
 def fourier_convolution(images: Tensor, kernel: Tensor) -> Tensor:
-    """A convolution without padding as a product of spectra (Mathieu et al. 2014): tf.nn.conv2d's, but for rounding.
+    """A convolution without padding as a product of spectra (Mathieu et al. 2014); equals tf.nn.conv2d up to rounding.
 
-    The transforms are products with their matrices, exact for every side; real parts stand next to imaginary ones, as
-    products of many small complex matrices make poor use of several cores. A few images go at a time: full batches would
-    need as much memory as a step.
+    The transforms are matrix products, exact for every side. Real and imaginary parts are kept side by side, because
+    products of many small complex matrices use several cores poorly. A few images are processed at a time: a full batch
+    would need as much memory as a step.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ def fourier_convolution(images: Tensor, kernel: Tensor) -> Tensor:
 
 
 def in_turn(images: Tensor, do: Callable, *state: Any) -> Sequence[Any]:
-    """`do` of a slice of images and the state that it hands on, slice after slice: the last state."""
+    """Apply `do` to slice after slice of images, passing on its state; returns the last state."""
 
     def step(start: Tensor, *state: Any) -> tuple:
         return start + IMAGES_AT_ONCE, *do(slice(start, start + IMAGES_AT_ONCE), *state)
@@ -83,7 +83,7 @@ def room_for(kind: Any, shape: Sequence[int | None]) -> tf.TensorArray:
 def _kernel_transforms(shape: Sequence[int], length: int) -> tuple[Callable, Callable]:
     """From a kernel of a shape (k, k, channels, filters) to its spectrum at `length` frequencies, and the adjoint."""
     size = shape[0]
-    # Frequencies (down, across) of a kernel's pixels; conjugated, as networks' convolutions are correlations.
+    # Frequencies (down, across) of a kernel's pixels; conjugated, because networks' convolutions are correlations.
     down, across = (
         _waves(frequencies, np.arange(size), length).conj() for frequencies in (_half(length), np.arange(length))
     )
@@ -131,12 +131,12 @@ def _images(parts: Sequence[Tensor], factor: complex, length: int, side: int) ->
 
 
 def _half(length: int) -> np.ndarray:
-    """The frequencies that a real image's spectrum needs: the others mirror them."""
+    """The independent frequencies of a real image's spectrum: the others mirror them."""
     return np.arange(length // 2 + 1)
 
 
 def _counts(length: int) -> np.ndarray:
-    """Their weights, mirrored ones included, in the inverse transform of a square."""
+    """Their weights in the inverse transform of a square, including mirrored ones."""
     half = _half(length)
     return np.where((half == 0) | (2 * half == length), 1, 2) / length**2
 

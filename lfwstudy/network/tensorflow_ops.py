@@ -1,6 +1,6 @@
-"""What can only TensorFlow do? Operations that it has in one piece and Keras in many, and step-sized memory saved.
+"""TensorFlow's fused operations, which save time and a step's worth of memory over Keras' composed ones.
 
-`TensorFlowOperations` is the way in; times are those of a step of the full network.
+`TensorFlowOperations` is the entry point; times are for a step of the full network.
 """
 
 import itertools
@@ -14,17 +14,17 @@ from lfwstudy.network.operations import Operations, Tensor
 from lfwstudy.network.tensorflow_fourier import IMAGES_AT_ONCE, fourier_convolution, fourier_savings, in_turn, room_for
 from lfwstudy.system.precision import has_bfloat16
 
-# A convolution goes by way of Fourier's transform where that needs so many times fewer multiply-adds: the direct one is
-# nearer to what the processor can do.
+# Use the Fourier transform if it needs this many times fewer multiply-adds: direct convolution runs closer to the
+# processor's peak rate.
 FOURIER_PAYS = 3.5
 
 
 def _adam_step(self: Any, gradient: Tensor, variable: Tensor, learning_rate: Tensor) -> None:
-    """An optimizer's step by Adam (Kingma and Ba 2015), without amsgrad, in one operation, in place: Keras has nine, each with
-    an array of its own as large as the variable."""
+    """An optimizer step of Adam (Kingma and Ba 2015), without amsgrad, in one operation, in place: Keras has nine, each with
+    another array as large as the variable."""
 
     def handle(variable: Tensor) -> Tensor:
-        """The resource behind Keras' variable or TensorFlow's: Keras hands over either."""
+        """The resource behind a variable of Keras or TensorFlow: Keras passes either."""
         return (variable if isinstance(variable, tf.Variable) else variable.value).handle
 
     at, kind = self._get_variable_index(variable), variable.dtype
@@ -56,7 +56,7 @@ class AdamW(keras.optimizers.AdamW):
 
 
 class TensorFlowOperations(Operations):
-    """`Operations` in TensorFlow's own ways."""
+    """`Operations` for TensorFlow."""
 
     jit_compile = False  # XLA's convolutions are slower than oneDNN's on a processor
     optimizers: ClassVar = {"adam": Adam, "adamw": AdamW}
@@ -72,9 +72,9 @@ class TensorFlowOperations(Operations):
     def batch_norm(
         self, x: Tensor, scale: Tensor, offset: Tensor, epsilon: float, statistics: tuple[Tensor, Tensor] | None = None
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Reads and writes each value once each way: seven times faster than the same in single operations."""
+        """Read and write each value once per direction: seven times as fast as composed operations."""
         kind = x.dtype
-        # oneDNN normalises bfloat16 in groups of 16 channels; with others it is several times slower than in float32.
+        # oneDNN normalises bfloat16 in groups of 16 channels; for other numbers it is several times slower than float32.
         if kind == tf.bfloat16 and (x.shape[-1] % 16 or not has_bfloat16()):
             x = tf.cast(x, tf.float32)
         known = ([], []) if statistics is None else map(tf.convert_to_tensor, statistics)
@@ -87,13 +87,13 @@ class TensorFlowOperations(Operations):
             is_training=statistics is None,
             exponential_avg_factor=1.0,
         )
-        if statistics is None:  # the operation gives the unbiased one
+        if statistics is None:  # the operation returns the unbiased variance
             count = tf.cast(tf.size(x) / tf.shape(x)[-1], tf.float32)
             variance *= (count - 1) / count
         return tf.cast(normed, kind), mean, variance
 
     def product_after_bfloat16(self, x: Tensor, kernel: Tensor) -> Tensor:
-        """The gradient for x is a product of bfloat16 factors, not rounded to it afterwards: a step takes 5 % less time."""
+        """The gradient for x is a product of bfloat16 factors instead of rounded afterwards: a step takes 5 % less time."""
 
         @tf.custom_gradient
         def product(x: Tensor, kernel: Tensor) -> tuple[Tensor, Callable]:
@@ -106,15 +106,15 @@ class TensorFlowOperations(Operations):
         return product(x, tf.convert_to_tensor(kernel))
 
     def sum_of_squares(self, x: Tensor) -> Tensor:
-        """Keras' penalty and its gradient write arrays as large as the kernel four times, this once: 5 % of a step."""
+        """Keras' penalty and its gradient write arrays as large as the kernel four times; this writes one: 5 % of a step."""
         return 2 * tf.nn.l2_loss(x)
 
     def training_tower(self, tower: keras.Model, batch_size: int) -> Callable[[Tensor], Tensor]:
-        """For Koch's network without a normalisation, which would need the whole batch: the first blocks by `first_blocks`, to
-        save memory and time; a second block only where Fourier's transform makes it cheap to compute twice."""
+        """Koch's network without batch-norm, which would need the whole batch: the first blocks by `first_blocks`, to save
+        memory and time; a second block only if the Fourier transform makes it cheap to compute twice."""
         blocks = [tower.layers[1:4], tower.layers[4:7]]
         names = [layer.name for layer in itertools.chain(*blocks)]
-        # A batch of one slice would only be computed twice.
+        # A batch of one slice would be computed twice for nothing.
         if 2 * batch_size <= IMAGES_AT_ONCE or names != ["conv1", "relu1", "pool1", "conv2", "relu2", "pool2"]:
             return super().training_tower(tower, batch_size)
         second = blocks[1][0]
@@ -123,10 +123,10 @@ class TensorFlowOperations(Operations):
         return lambda images: rest(first_blocks(blocks, images), training=True)
 
     def feed(self, batches: keras.utils.PyDataset) -> tf.data.Dataset:
-        """The batches of a PyDataset without end, in order, two of them ready ahead.
+        """The batches of an endless PyDataset, in order, with two prefetched.
 
-        Keras would have TensorFlow tune how many: the thread that does sleeps for up to a minute between two looks, and the
-        end of the training waits for it.
+        Keras would let TensorFlow tune that number in a thread that sleeps for up to a minute, and the end of training
+        would wait for it.
         """
         options = tf.data.Options()
         options.autotune.enabled = False
@@ -139,8 +139,8 @@ class TensorFlowOperations(Operations):
 
 
 def by_fourier(layer: keras.layers.Conv2D, shape: Sequence[int | None]) -> bool:
-    """Whether a layer's convolution in float32 of inputs of a shape (n, side, side, channels) is better done by way of
-    Fourier's transform: on processors, for wide layers with large kernels."""
+    """Whether a layer's float32 convolution of inputs of shape (n, side, side, channels) is better done by Fourier
+    transform: on processors, for wide layers with large kernels."""
     plain = layer.padding == "valid" and set(layer.strides) | set(layer.dilation_rate) == {1} and layer.groups == 1
     if not plain or None in shape[1:3] or shape[1] != shape[2] or tf.config.list_physical_devices("GPU"):
         return False
@@ -150,11 +150,11 @@ def by_fourier(layer: keras.layers.Conv2D, shape: Sequence[int | None]) -> bool:
 def first_blocks(blocks: Sequence[Sequence[keras.layers.Layer]], images: Tensor) -> Tensor:
     """Convolutions of images, each with its ReLU and pooling.
 
-    What the convolutions give are the largest tensors of a step by far.
+    The outputs of the convolutions are by far the largest tensors of a step.
 
     Parameters
     ----------
-    blocks : (convolution, ReLU, pooling), one such after the other
+    blocks : (convolution, ReLU, pooling) of each
     images : float32, shape (n, side, side, channels)
         They pass no gradient.
     """
@@ -166,8 +166,8 @@ def first_blocks(blocks: Sequence[Sequence[keras.layers.Layer]], images: Tensor)
 
 
 def after_blocks(tower: keras.Model, blocks: Sequence[Sequence[keras.layers.Layer]]) -> keras.Model:
-    """What follows a tower's first blocks, with pooling before the ReLU as in these: the same values, and a quarter of them
-    for the ReLU and its gradient."""
+    """The rest of a tower after its first blocks, with pooling before the ReLU as in these: the same values, with a quarter
+    of the work for the ReLU and its gradient."""
     layers = tower.layers[1 + sum(map(len, blocks)) :]
     for at, layer in enumerate(layers[1:]):
         if isinstance(layer, keras.layers.MaxPooling2D):
@@ -180,14 +180,14 @@ def after_blocks(tower: keras.Model, blocks: Sequence[Sequence[keras.layers.Laye
 
 
 def _in_slices(blocks: Sequence[Sequence[keras.layers.Layer]], images: Tensor) -> Tensor:
-    """`first_blocks` a few images at a time: what the convolutions give is computed once more for the gradient instead of kept
-    (Chen et al. 2016), and neither that nor its gradient is ever there for the whole batch."""
+    """`first_blocks` a few images at a time: the convolutions' outputs are recomputed for the gradient instead of kept (Chen
+    et al. 2016), and neither they nor their gradients ever exist for the whole batch."""
     kind = blocks[0][0].compute_dtype
 
     def chain(x: Tensor, *weights: Tensor) -> Tensor:
         for (convolution, relu, pooling), kernel, bias in zip(blocks, weights[::2], weights[1::2]):
             x = convolution.convolution_op(tf.cast(x, kind), tf.cast(kernel, kind))
-            # The other way round it is the same, but for the time that its gradient takes.
+            # The other order gives the same values with a slower gradient.
             x = relu(pooling(x + tf.cast(bias, kind)))
         return x
 
@@ -213,11 +213,11 @@ def _in_slices(blocks: Sequence[Sequence[keras.layers.Layer]], images: Tensor) -
 
 
 def _with_pixels_as_channels(convolution: keras.layers.Conv2D, relu: keras.layers.Layer, images: Tensor) -> Tensor:
-    """`first_blocks` of one convolution of one channel with pooling over pixels that do not overlap, where the hardware
-    computes in bfloat16. What the convolution gives has half the bytes then, and is kept.
+    """`first_blocks` of one convolution of one channel with pooling over non-overlapping pixels, on hardware that computes
+    in bfloat16. The convolution's output then has half the bytes, and is kept.
 
-    The pixels that are pooled into one are channels here, four times as many, and so are those of the images: convolutions
-    of one channel, and their kernels' gradient above all, make poor use of matrix units.
+    Pixels that are pooled into one become channels, four times as many, in images and outputs: convolutions of one channel,
+    and above all their kernel gradients, make poor use of matrix units.
     """
     kind, (size, _, _, filters) = convolution.compute_dtype, convolution.kernel.shape
     out = (images.shape[1] - size + 1) // 2
@@ -233,7 +233,7 @@ def _with_pixels_as_channels(convolution: keras.layers.Conv2D, relu: keras.layer
     )
     kernel = tf.transpose(tf.reshape(kernel, (reach, 2, reach, 2, -1)), (0, 2, 1, 3, 4))
     kernel = tf.reshape(kernel, (reach, reach, 4, 4 * filters))
-    # The pixels past the images' end meet the kernel's zeros.
+    # Pixels beyond the images' edge meet zeros of the kernel.
     images = tf.pad(tf.cast(images, kind), [[0, 0], [0, 1], [0, 1], [0, 0]])[
         :, : 2 * (out + reach - 1), : 2 * (out + reach - 1)
     ]

@@ -1,4 +1,4 @@
-"""How do two runs, or two studies, differ? Paired on the same test pairs: a table, a sentence, and a page with the curves."""
+"""Compare two runs or two studies on the same test pairs: a table, a sentence, and a page with the curves."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -66,7 +66,7 @@ class Side:
 
     @cached_property
     def pairs(self) -> list[Mapping[str, np.ndarray]]:
-        """The test pairs, of each fold, as `Store.predictions` has them."""
+        """The test pairs of each fold, as from `Store.predictions`."""
         return [self.store.predictions(spec.run) for spec in self.specs if spec.seed == self.seeds[0]]
 
     def histories(self) -> pd.DataFrame:
@@ -101,7 +101,7 @@ class Comparison:
         if any(len(side.correct) > d.seeds for side in self.sides):
             told += " Compared are " + (f"the first {d.seeds} seeds of each." if d.seeds > 1 else "the first seeds.")
         if d.seeds < FEWEST_SEEDS:
-            told += f" With {counted(d.seeds, 'seed')} this is about these networks, not about how they were trained."
+            told += f" With {counted(d.seeds, 'seed')} this is about these networks, not about the ways of training."
         return told
 
     def gained_and_lost(self) -> Table:
@@ -114,7 +114,7 @@ class Comparison:
             for (i, j), (gained, lost, p) in zip(seeds, found)
         ]
         columns = [Column("seed"), *(Column(f"only {name} correct", "number", digits=0) for name in "AB")]
-        caption = "Pairs that one side alone classifies correctly. McNemar's exact test treats pairs as independent."
+        caption = "Pairs that only one side classifies correctly. McNemar's exact test treats pairs as independent."
         return Table([*columns, Column("p", "p")], rows, caption)
 
     def settings(self) -> Table:
@@ -164,12 +164,12 @@ def compare(first: str | Path, second: str | Path) -> Comparison:
     Parameters
     ----------
     first, second : str or Path
-        A run's folder (runs/<id>), or a study's, which stands for all seeds of its best configuration.
+        A run's folder (runs/<id>), or a study's, for all seeds of its best configuration.
 
     Raises
     ------
     StudyError
-        Where one is neither, has not scored the test pairs, or has scored others than the other one.
+        If one is neither, has not scored the test pairs, or has scored other pairs than the other.
     """
     sides = open_side(first), open_side(second)
     a, b = (side.correct for side in sides)
@@ -182,7 +182,7 @@ def compare(first: str | Path, second: str | Path) -> Comparison:
 
 
 def open_side(path: str | Path) -> Side:
-    """The runs that a folder stands for. Raises StudyError where it is neither a study's nor a finished run's."""
+    """The runs of a folder. Raises StudyError if it is neither a study's nor a finished run's."""
     folder = Path(path).expanduser().absolute()
     if (folder / "study.json").is_file():
         return _best_of(folder)
@@ -195,7 +195,7 @@ def open_side(path: str | Path) -> Side:
 
 
 def _run_in_study(folder: Path, store: Store) -> Side | None:
-    """A run at its place in a study; None where it has none."""
+    """A run at its place in a study; None if it has none."""
     study = folder.parent.parent
     if not (study / "study.json").is_file():
         return None
@@ -217,7 +217,7 @@ def _run_alone(folder: Path, store: Store) -> Side:
 
 
 def _best_of(folder: Path) -> Side:
-    """The best configuration of a study, of all its ladders."""
+    """The best configuration of a study across its ladders."""
     row = Results.open(folder).best_run()
     ladder = Results.open(folder, {name: row[name] for name in COMBINATION if row[name]}) if row else None
     best = ladder.best() if ladder else None

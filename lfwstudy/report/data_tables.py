@@ -1,4 +1,4 @@
-"""The data in tables and sentences: counts, splits and what they share, odd images and pairs, augmentation, the network."""
+"""Tables and sentences on the data: counts, splits, odd images and pairs, augmentation, the network."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -25,7 +25,7 @@ _SETS = {"train": "training", "val": "validation", "test": "test"}
 
 
 def counts(study: "Study") -> Table:
-    """What the data set holds, next to what is published on LFW."""
+    """Counts of the data set, next to LFW's published ones."""
     bank, pairs, _ = study.data(study.base().data)
     people, number = np.unique(person_of(bank.names), return_counts=True)
     found = {
@@ -45,7 +45,7 @@ def counts(study: "Study") -> Table:
 
 
 def single_images(bank: ImageBank) -> Text:
-    """How many people have a single image."""
+    """The share of people with a single image."""
     number = np.unique(person_of(bank.names), return_counts=True)[1]
     return Text(
         f"{percent((number == 1).mean())} % of the people have a single image: they can only be in mismatched pairs."
@@ -78,14 +78,14 @@ def audit_table(study: "Study", audits: Audits) -> Table:
         for name, a in audits.items()
     ]
     caption = (
-        "What training and validation share. A validation pair is touched where one of its people is in training. Used here: "
+        "What training and validation share. A validation pair is touched if one of its people is in training. Used here: "
         f"{study.settings.split}. Baseline in percent."
     )
     return Table(columns, rows, caption, source_line(study), "Under View 2 there is no split to choose.")
 
 
 def split_sentence(study: "Study", audits: Audits) -> Text:
-    """What the split of this study shares, and what random ones do."""
+    """What training and validation share in this study's split, and in random ones."""
     chosen = audits.get(study.settings.split)
     if chosen is None:
         return Text(
@@ -123,17 +123,17 @@ def two_names(study: "Study") -> Table:
     columns = [Column("image"), Column("looks like"), Column("correlation", "number", digits=3), Column("used in")]
     caption = (
         f"Images whose centres correlate above {near.SAME_PHOTOGRAPH:g} though filed under two names, and where each is used, "
-        "images of training people in no pair included. Nothing is dropped."
+        "including images of training people in no pair. Nothing is dropped."
     )
     return Table(columns, rows, caption, source_line(study), "No photograph is filed under two names.")
 
 
 def odd_pairs(study: "Study") -> Table:
-    """Pairs that near-duplicates touch."""
+    """Pairs affected by near-duplicates."""
     parts = study.data(study.base().data)[1].sets()
     rows = [pair_row(parts, odd) for odd in study.odd_pairs()]
     caption = "Pairs that are odd by their images alone; they stay in."
-    return Table(PAIR_COLUMNS, rows, caption, source_line(study), "No pair is touched by a near-duplicate.")
+    return Table(PAIR_COLUMNS, rows, caption, source_line(study), "No pair is affected by a near-duplicate.")
 
 
 def pair_row(parts: Mapping[str, Pairs], odd: near.OddPair) -> dict[str, Any]:
@@ -149,40 +149,42 @@ def pair_row(parts: Mapping[str, Pairs], odd: near.OddPair) -> dict[str, Any]:
 
 
 def varied_training(study: "Study") -> tuple[str, TrainingConfig] | None:
-    """The first stage of the ladder that varies its training images, with its training; None where none does."""
+    """The first stage of the ladder that augments its training images, with its training; None if none does."""
     varied = (found for found in _trainings(study) if found[1].augmented_copies or found[1].varies_online())
     return next(varied, None)
 
 
 def variation(study: "Study") -> Text:
-    """How the ladder varies its training images: offline copies, online, or not at all."""
+    """How the ladder augments its training images: by offline copies, online, or not at all."""
     if (found := varied_training(study)) is None:
-        return Text("No stage of this ladder varies its training images.")
+        return Text("No stage of this ladder augments its training images.")
     stage, training = found
     if training.varies_online():
-        told = f"From the stage `{stage}` on, training images are varied online, differently in every epoch"
+        told = f"From the stage `{stage}` on, training images are augmented online, differently in every epoch"
         names = ["flip", "shift", "online_zoom", "rotation", "online_brightness", "erase"]
     else:
-        told = f"The stage `{stage}` adds {training.augmented_copies} varied copies, drawn once, to every training pair"
+        told = (
+            f"The stage `{stage}` adds {training.augmented_copies} augmented copies, drawn once, to every training pair"
+        )
         names = ["zoom", "shear", "brightness", "stretch_copies"]
     ranges = [f"{SETTINGS[f'training.{n}']}: {plain(value)}" for n in names if (value := getattr(training, n))]
     aligned = (
         "These are the original images: the face detector's frame, not aligned."
         if study.settings.dataset == "lfw"
-        else "The face stays in place, because the images, those of the test pairs too, are aligned."
+        else "The face stays in place, because all images, test images included, are aligned."
     )
-    return Text(f"{told} ({'; '.join(ranges)}). Validation and test images are never varied. {aligned}")
+    return Text(f"{told} ({'; '.join(ranges)}). Validation and test images are never augmented. {aligned}")
 
 
 def variation_rows(training: TrainingConfig) -> tuple[str, str, str]:
-    """What the rows of the figure of varied images are."""
+    """What the rows of the figure of augmented images show."""
     if training.varies_online():
         return "originals", "one epoch", "another epoch"
     return "originals", "first copies", "second copies"
 
 
 def clipped_labels(study: "Study") -> Table:
-    """What clipping makes of the labels 0 and 1; nothing where no stage of the ladder clips them."""
+    """The labels 0 and 1 after clipping; nothing if no stage of the ladder clips them."""
     if not any(t.label_epsilon_copies or t.label_epsilon_originals for _, t in _trainings(study)):
         return Table()
     columns = [Column(name, "number", digits=3) for name in ("epsilon", "label 0 becomes", "label 1 becomes")]
@@ -191,7 +193,7 @@ def clipped_labels(study: "Study") -> Table:
         for epsilon in (0.0, 0.01, 0.03)
     ]
     caption = (
-        "Clipped labels, which a stage tries against overconfidence: epsilon is shared among the two classes. Accuracy is always "
+        "Clipped labels, tried against overconfidence: epsilon is shared among the two classes. Accuracy is always "
         "measured against the hard labels."
     )
     return Table(columns, rows, caption, source_line(study))

@@ -1,4 +1,4 @@
-"""The ladder in tables: what each variant changes, what it measured next to what was published, and what it cost."""
+"""Tables of the ladder: each variant's changes, its measured and published figures, and its cost."""
 
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -25,11 +25,11 @@ _EPOCHS = (1, 2, 4, 8, 16)
 
 
 def changes(study: "Results", rung: "Rung") -> Table:
-    """What each variant changes in the configuration that its stage starts from."""
+    """Each variant's changes to the configuration that its stage starts from."""
     if not rung.candidates:
-        return Table.nothing("What this stage starts from is not settled yet.")
+        return Table.nothing("The starting point of this stage is not settled yet.")
     if rung.before is None:
-        return Table.nothing("The first stage: there is nothing to compare with yet.")
+        return Table.nothing("This is the first stage: there is nothing to compare with yet.")
     factor = PROFILES[study.settings.profile].factor_for(LADDERS[study.settings.ladder])
     columns = [Column(name) for name in ("variant", "setting", "before", "here", f"times {factor:g}")]
     rows = []
@@ -64,7 +64,7 @@ def configuration(study: "Results", candidate: "Candidate | None") -> Table:
 
 
 def accuracies(study: "Results", rungs: "Sequence[Rung]") -> Table:
-    """The main table: accuracy, loss and epochs of each variant, means over seeds, next to what the report prints."""
+    """The main table: accuracy, loss and epochs of each variant, means over seeds, next to the report's."""
     ladder = LADDERS[study.settings.ladder]
     first = Column("published accuracy", "percent") if ladder.has_path() else Column("trained on")
     columns = [
@@ -90,7 +90,7 @@ def accuracies(study: "Results", rungs: "Sequence[Rung]") -> Table:
 
 
 def effort(study: "Results", rungs: "Sequence[Rung]") -> Table:
-    """Seconds and memory of each variant, next to the seconds that the report prints."""
+    """Seconds and memory of each variant, next to the report's seconds."""
     published = LADDERS[study.settings.ladder].has_path()
     columns = [
         Column("stage"),
@@ -124,7 +124,7 @@ def effort(study: "Results", rungs: "Sequence[Rung]") -> Table:
 
 
 def penalties(study: "Results", rungs: "Sequence[Rung]") -> Table:
-    """The weight penalty, total validation loss minus cross-entropy, along the epochs of each variant's first run."""
+    """The weight penalty, total validation loss minus cross-entropy, over the epochs of each variant's first run."""
     columns = [Column("stage"), Column("variant", "name")]
     columns += [Column(f"epoch {epoch}", "number", digits=2) for epoch in _EPOCHS]
     columns += [Column("last epoch", "number", digits=2), Column("epochs", "number", digits=0)]

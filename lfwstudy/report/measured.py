@@ -1,4 +1,4 @@
-"""What was measured on a variant: means over its finished runs, and the interval of its test accuracy."""
+"""Measurements of a variant: means over its finished runs, and the interval of its test accuracy."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -20,13 +20,13 @@ def finished_results(study: "Results", candidate: "Candidate") -> list[dict[str,
 
 
 def mean_of(results: Sequence[Mapping[str, Any]], key: str) -> float | None:
-    """Mean of a measure over the runs that have it, None where none has."""
+    """Mean of a measure over the runs that have it, None if none has."""
     values = [r[key] for r in results if r[key] is not None]
     return float(np.mean(values)) if values else None
 
 
 def accuracies(study: "Results", candidate: "Candidate", column: str = "score") -> list[float]:
-    """Test accuracy of each finished run; calibrated where the ladder compares calibrated scores.
+    """Test accuracy of each finished run; calibrated if the ladder compares calibrated scores.
 
     column: "score" with the evaluated weights, "score_at_best" with those of the best epoch.
     """
@@ -39,13 +39,13 @@ def accuracies(study: "Results", candidate: "Candidate", column: str = "score") 
 
 
 def mean_accuracy(study: "Results", candidate: "Candidate", column: str = "score") -> float | None:
-    """Mean of `accuracies`, None where no test pair is scored."""
+    """Mean of `accuracies`, None if no test pair is scored."""
     values = accuracies(study, candidate, column)
     return float(np.mean(values)) if values else None
 
 
 def accuracy_with_interval(study: "Results", candidate: "Candidate") -> Interval | float | str:
-    """Mean test accuracy with the evaluated weights, its interval and the single runs; a word or the mean where there is none."""
+    """Mean test accuracy with the evaluated weights, its interval and the single runs; a word or the mean if there is none."""
     results = finished_results(study, candidate)
     singles = accuracies(study, candidate)
     if not results:
@@ -66,7 +66,7 @@ def accuracy_with_interval(study: "Results", candidate: "Candidate") -> Interval
 
 
 def interval_words(study: "Results") -> str:
-    """What kind the intervals of `accuracy_with_interval` are: one kind in a study."""
+    """The kind of the intervals of `accuracy_with_interval`: the same throughout a study."""
     if _one_run_each(study):
         return "Wilson's 95 % interval of one run, which does not include the spread between seeds"
     return (
@@ -75,13 +75,13 @@ def interval_words(study: "Results") -> str:
 
 
 def best_candidate(rung: "Rung") -> "Candidate | None":
-    """The finished candidate of a stage with the best validation score, None where none is finished."""
+    """The finished candidate of a stage with the best validation score, None if none is finished."""
     finished = [c for c in rung.candidates if c.score is not None and np.isfinite(c.score[0])]
     return max(finished, key=lambda c: c.score or (), default=None)
 
 
 def nothing_finished(rungs: "Sequence[Rung]") -> str:
-    """The sentence that stands where finished runs would be shown."""
+    """The sentence shown in place of finished runs."""
     if len(rungs) == 1:
         return f"No run of {rungs[0].stage.id} is finished."
     return "No stage is finished yet: run `make study`, or the notebook 01_stage, first."

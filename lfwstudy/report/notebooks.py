@@ -1,4 +1,4 @@
-"""Notebooks are executed: papermill runs one in a process of its own, `python -m lfwstudy.report.notebooks JOB`."""
+"""Execute notebooks: papermill runs each in a separate process, `python -m lfwstudy.report.notebooks JOB`."""
 
 import json
 import os
@@ -14,26 +14,26 @@ from typing import IO, TYPE_CHECKING, Any
 
 from lfwstudy.errors import ConfigError, one_line
 from lfwstudy.system.backend import left_out
-from lfwstudy.system.files import temporary_beside, write_json
+from lfwstudy.system.files import temporary_next_to, write_json
 from lfwstudy.system.processes import environment
 
 if TYPE_CHECKING:
     from lfwstudy.report.pages import Page
 
-# Installed, the notebooks lie within the package; in a checkout next to it.
+# An installed package contains the notebooks; in a checkout they are next to it.
 _PACKED = Path(__file__).resolve().parents[1] / "notebooks"
 NOTEBOOKS = _PACKED if _PACKED.is_dir() else _PACKED.parents[1] / "notebooks"
 
 
 def execute(page: "Page", target: Path, log: IO[Any] | None) -> "subprocess.Popen[bytes]":
-    """Start executing a page's notebook through papermill in a process of its own; returns the process.
+    """Start executing a page's notebook through papermill in a separate process; returns the process.
 
     Parameters
     ----------
     target : Path
-        Where the executed notebook goes.
+        Path of the executed notebook.
     log : file, optional
-        What the process prints.
+        For the process's output.
 
     Raises
     ------
@@ -50,7 +50,7 @@ def execute(page: "Page", target: Path, log: IO[Any] | None) -> "subprocess.Pope
     target.parent.mkdir(parents=True, exist_ok=True)
     job = target.with_name(f".{target.stem}.json")
     write_json(job, {"source": str(source), "target": str(target), "parameters": page.parameters})
-    # Jupyter and IPython find nothing of the user's own there, and can write: not every home lets them.
+    # A writable folder without the user's settings for Jupyter and IPython: some homes are read-only.
     own = tempfile.mkdtemp(prefix="lfwstudy-")
     folders = dict.fromkeys(("IPYTHONDIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR"), own)
     process = subprocess.Popen(
@@ -75,16 +75,16 @@ def notebook_parameters(source: Path) -> list[str]:
 
 
 def nbformat() -> ModuleType:
-    """nbformat, without the grammar of addresses that its validator would compile for three seconds and use for nothing here."""
+    """nbformat, without the URI grammar that its validator takes three seconds to compile and that is not needed here."""
     with left_out("rfc3987_syntax"):
         import nbformat
     return nbformat
 
 
 def main(path: str) -> int:
-    """Execute the notebook described by a JSON file through papermill; exit status 1 with one line where it fails.
+    """Execute the notebook described by a JSON file through papermill; exit status 1 with one line if it fails.
 
-    What was executed is kept in any case, with the error in its place.
+    The executed part is kept in any case, with the error in place.
     """
     from lfwstudy.system.processes import end_with_parent
 
@@ -92,7 +92,7 @@ def main(path: str) -> int:
     job = json.loads(Path(path).read_text(encoding="utf-8"))
     Path(path).unlink()
     target = Path(job["target"])
-    temporary = temporary_beside(target)
+    temporary = temporary_next_to(target)
     try:
         error = _papermill(job, temporary)
     finally:
@@ -108,14 +108,14 @@ def main(path: str) -> int:
 
 
 def _papermill(job: dict[str, Any], target: Path) -> str:
-    """Execute a notebook into a file; returns what went wrong in a line, empty where nothing did."""
+    """Execute a notebook into a file; returns an error line, empty on success."""
     nbformat()
     import papermill
     from jupyter_client.kernelspec import KernelSpec
     from jupyter_client.manager import AsyncKernelManager
     from papermill.exceptions import PapermillExecutionError
 
-    # The kernel is this Python, whatever else is called python3; the folder it works in is not on its import path.
+    # The kernel is this Python, not another python3; its working folder is not on its import path.
     launcher = [sys.executable, "-P", "-m", "ipykernel_launcher", "-f", "{connection_file}"]
 
     class ThisPython(AsyncKernelManager):
@@ -140,7 +140,7 @@ def _papermill(job: dict[str, Any], target: Path) -> str:
 
 
 def _unformatted(path: str | Path) -> str:
-    """A path as papermill takes it, which fills parameters into braces."""
+    """A path with braces escaped, because papermill fills parameters into them."""
     return str(path).replace("{", "{{").replace("}", "}}")
 
 

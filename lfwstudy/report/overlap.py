@@ -1,4 +1,4 @@
-"""What is the effect of people who are in both training and validation? The base network under each kind of split."""
+"""Effect of identity overlap between training and validation: the base network under each kind of split."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -58,8 +58,8 @@ def measured_overlap(study: "Results") -> dict[str, Any]:
     Returns
     -------
     dict
-        `splits`, by name, and `wider`: the gap under `random` minus that under `components` with its interval, None where one
-        of them is missing.
+        `splits`, by name, and `wider`: the gap under `random` minus that under `components` with its interval, None if either
+        is missing.
     """
     splits: dict[str, Any] = {}
     gaps: dict[str, intervals.Difference] = {}
@@ -87,7 +87,7 @@ def measured_overlap(study: "Results") -> dict[str, Any]:
 
 
 def wider_gap(found: dict[str, Any]) -> str:
-    """By how much the gap is wider where people are shared, as a sentence; empty where that was not measured."""
+    """How much wider the gap is with shared people, as a sentence; empty if not measured."""
     if not found["wider"]:
         return ""
     more, low, high = map(signed_points, found["wider"])
@@ -95,7 +95,7 @@ def wider_gap(found: dict[str, Any]) -> str:
 
 
 def _touched(study: "Results", candidate: "Candidate") -> int:
-    """How many validation pairs have a person of the training pairs."""
+    """Number of validation pairs with a person of the training pairs."""
     train, held = (study.store.predictions(candidate.specs[0].run, part) for part in ("train", "val"))
     known = np.union1d(person_of(train["left"]), person_of(train["right"]))
     return int((np.isin(person_of(held["left"]), known) | np.isin(person_of(held["right"]), known)).sum())

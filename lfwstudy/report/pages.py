@@ -1,4 +1,4 @@
-"""Executed notebooks in, pages out: nbconvert renders each, one self-contained report.html joins them."""
+"""From executed notebooks to pages: nbconvert renders each, and one self-contained report.html joins them."""
 
 import html
 import json
@@ -21,9 +21,9 @@ from lfwstudy.system.files import write_json, write_text
 if TYPE_CHECKING:
     from lfwstudy.study.results import Results
 
-_TITLE = "How far does a siamese network get at telling faces apart?"
+_TITLE = "How well does a siamese network tell faces apart?"
 _STILLS = (
-    "<blockquote><p>These are stills: there is no kernel behind this page. To move things, open notebooks/03_explore.ipynb in "
+    "<blockquote><p>These are stills, because a page has no kernel. To interact, open notebooks/03_explore.ipynb in "
     "JupyterLab.</p></blockquote>"
 )
 
@@ -53,7 +53,7 @@ class Section:
 
 
 def pages(study: "Results", suffix: str = "", stages: Sequence[str] = ()) -> list[Page]:
-    """The notebooks of one ladder in reading order: summary, data, stages. stages: those of the ladder where none is named."""
+    """The notebooks of one ladder in reading order: summary, data, stages. stages: by default all of the ladder."""
     s = study.settings
     names = [
         "dataset",
@@ -79,7 +79,7 @@ def pages(study: "Results", suffix: str = "", stages: Sequence[str] = ()) -> lis
                 f"{name}{suffix}",
                 f"Stage {name}{label}",
                 "01_stage.ipynb",
-                # Whoever executes the pages has trained what there is to show.
+                # Pages are executed after training, so they train nothing.
                 {"stage": name, "train": False, **shared},
             )
             for name in stages or study.stages()
@@ -88,7 +88,7 @@ def pages(study: "Results", suffix: str = "", stages: Sequence[str] = ()) -> lis
 
 
 def all_pages(study: "Results") -> list[Page]:
-    """Pages of every ladder of a study; the first one's file names carry no suffix."""
+    """Pages of every ladder of a study; file names of the first have no suffix."""
     ladders = study.combinations()
     first = ladders[0].settings.combination() if ladders else {}
     found = []
@@ -99,12 +99,12 @@ def all_pages(study: "Results") -> list[Page]:
 
 
 def notebook_path(study: "Results", page: Page) -> Path:
-    """Where a page's executed notebook lies."""
+    """Path of a page's executed notebook."""
     return study.out / "notebooks" / f"{page.stem}.ipynb"
 
 
 def mark_gap(study: "Results", page: Page, message: str) -> None:
-    """Note in a page's executed notebook, where there is a readable one, that executing it failed; the report says so."""
+    """Record in a page's executed notebook, if readable, that its execution failed; the report says so."""
     path = notebook_path(study, page)
     try:
         notebook = json.loads(path.read_text(encoding="utf-8"))
@@ -122,7 +122,7 @@ def render(study: "Results") -> Path:
         alone = _linked(part, "01_stage-{}.html")
         _write(study, study.out / "html" / f"{part.page.stem}.html", part.page.title, [alone])
     explore = Page("03_explore", "explore", "Explore", "03_explore.ipynb", {})
-    if notebook_path(study, explore).is_file():  # somebody has executed it into the study's folder
+    if notebook_path(study, explore).is_file():  # executed by hand into the study's folder
         found = _section(study, explore)
         stills = replace(found, body=_STILLS + found.body)
         _write(study, study.out / "html" / f"{explore.stem}.html", explore.title, [stills])
@@ -158,7 +158,7 @@ def _write(study: "Results", target: Path, title: str, sections: Sequence[Sectio
 
 
 def _section(study: "Results", page: Page) -> Section:
-    """A page's executed notebook as HTML without code, ids made unique; a gap where there is none or it is damaged."""
+    """A page's executed notebook as HTML without code, with unique ids; a gap if it is missing or damaged."""
     path = notebook_path(study, page)
     try:
         notebook = nbformat().read(path, 4)
@@ -167,24 +167,24 @@ def _section(study: "Results", page: Page) -> Section:
         return Section(page, _gap(f"This part of the study is missing: {page.stem} was not executed."))
     except (OSError, MemoryError):
         raise
-    except Exception as error:  # whatever a damaged notebook makes the readers raise
+    except Exception as error:  # a damaged notebook makes the readers raise many types
         return Section(page, _gap(f"{path.name} cannot be read: {type(error).__name__}: {error}"))
 
 
 def _rendered(notebook: Any, page: Page) -> Section:
-    # The notebook's own title gives way to the one computed from the run, which names the data.
+    # The notebook's title is replaced by the one computed from the run, which names the data.
     if any("text/markdown" in o.get("data", {}) for c in notebook.cells for o in c.get("outputs", [])):
         del notebook.cells[0]
     for cell in notebook.cells:
         if cell.cell_type == "code":
-            # Warnings of libraries are for the executed notebook, not for the reader; errors stay.
+            # Library warnings stay in the executed notebook; errors are shown.
             cell.outputs = [o for o in cell.outputs if not (o.output_type == "stream" and o.name == "stderr")]
             for output in cell.outputs:
-                # A page has no kernel: where a widget says what it shows in HTML, that stands.
+                # A page has no kernel: show a widget's HTML if it has any.
                 output.get("data", {}).pop("application/vnd.jupyter.widget-view+json", None)
     found = section(page, _exporter().from_notebook_node(notebook)[0])
     message = notebook.metadata.get("lfwstudy_gap")
-    gap = _gap(f"This part failed, what follows may be cut short or older: {message}") if message else ""
+    gap = _gap(f"This part failed; the rest may be incomplete or out of date: {message}") if message else ""
     return replace(found, body=gap + found.body)
 
 
@@ -194,7 +194,7 @@ def _exporter() -> Any:
     from nbconvert import HTMLExporter
 
     class Exporter(HTMLExporter):
-        """With the templates that came with it: neither the user's own nor those of the current folder, which are programs."""
+        """With its own templates: not the user's or the current folder's, which are programs."""
 
         def get_prefix_root_dirs(self) -> list[str]:
             return [*ENV_JUPYTER_PATH, *SYSTEM_JUPYTER_PATH, os.path.join(site.getuserbase(), "share", "jupyter")]
@@ -211,7 +211,7 @@ def _exporter() -> Any:
 
 
 def _finish(soup: BeautifulSoup, page: Page) -> list[tuple[str, str]]:
-    """Give headings ids, images and regions names, and take home folders out; returns the second-level headings."""
+    """Give headings ids, images and regions names, and remove home folders; returns the second-level headings."""
     headings = []
     for text in soup.find_all(string=True):
         if _homeless(text) != text:
@@ -227,7 +227,7 @@ def _finish(soup: BeautifulSoup, page: Page) -> list[tuple[str, str]]:
             image["alt"] = f"Figure: {_heading(image)}"
             image.wrap(soup.new_tag("div", attrs={"class": "scroll", "tabindex": "0"}))
     for number, region in enumerate(soup.select("figure > .scroll"), 1):
-        # Each by a name of its own, so that a list of the regions tells them apart.
+        # Unique names, so that a list of regions tells them apart.
         region["aria-label"] = f"{region.get('aria-label', 'Figure')} {number} of {page.title}: {_heading(region)}"
     for drawn in soup.select("figure > .scroll > svg"):
         drawn["aria-label"] = f"{_heading(drawn)}: {drawn.get('aria-label', '')}"
@@ -258,6 +258,6 @@ def _gap(text: str) -> str:
 
 
 def _homeless(text: str) -> str:
-    """A text without the user's home folder in its paths: reports are handed around."""
+    """A text without the user's home folder in its paths: reports are passed on."""
     home = os.path.expanduser("~").rstrip("/")
     return re.sub(rf"(?<![\w/.-]){re.escape(home)}(?![\w.-])", "~", text) if home else text

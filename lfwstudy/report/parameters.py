@@ -1,4 +1,4 @@
-"""What a notebook was given: its parameters, checked, and the study that they ask for."""
+"""A notebook's parameters, checked, and the study they describe."""
 
 import ast
 import dataclasses
@@ -11,7 +11,7 @@ from lfwstudy.report.figures import use_inline_style
 from lfwstudy.study.settings import Settings
 from lfwstudy.study.study import Study
 
-# What the annotation of a parameter asks for, and with which option papermill passes such a value.
+# By annotation: the expected value, and the papermill option that passes it.
 _KINDS = {
     "str": ("text", "-r {} TEXT"),
     "int": ("a whole number", "-p {} 1"),
@@ -21,7 +21,7 @@ _KINDS = {
 
 
 def open_for_notebook(namespace: Mapping[str, Any]) -> Study:
-    """The study that a notebook's parameters ask for; its figures are drawn inline. namespace: the notebook's globals().
+    """The study described by a notebook's parameters; figures are drawn inline. namespace: the notebook's globals().
 
     Raises
     ------
@@ -35,15 +35,15 @@ def open_for_notebook(namespace: Mapping[str, Any]) -> Study:
 
 
 def check_parameters(namespace: Mapping[str, Any]) -> None:
-    """Check what a notebook was given in its first cell after the parameters: names it has, values of their kinds.
+    """Check the names and types of a notebook's parameters, in its first cell after them.
 
-    papermill puts the values that it was given into a cell of their own, whatever their names, and guesses what is a number.
-    Raises ConfigError. namespace: the notebook's globals().
+    papermill puts the given values into a separate cell, under any names, and guesses which are numbers. Raises
+    ConfigError. namespace: the notebook's globals().
     """
     declared: dict[str, str] = {}
     given: list[str] = []
     for cell in namespace.get("In", ()):
-        with suppress(SyntaxError):  # a cell of somebody's own, with magic
+        with suppress(SyntaxError):  # a user's own cell, with magic
             lines = ast.parse(cell).body
             if not declared and lines and all(isinstance(line, ast.AnnAssign) for line in lines):
                 declared = {

@@ -1,4 +1,4 @@
-"""What is to be seen in a stage's figures: sentences computed from its runs."""
+"""What to see in a stage's figures: sentences computed from its runs."""
 
 from typing import TYPE_CHECKING
 
@@ -40,7 +40,7 @@ def stopping(study: "Results", rung: "Rung") -> Text:
 
 
 def separation(study: "Results", rung: "Rung") -> Text:
-    """How well the scores of each variant separate matched from mismatched pairs."""
+    """How well each variant's scores separate matched from mismatched pairs."""
     scores = series.scores(study, rung.candidates)
     if scores.empty:
         return Text("")

@@ -1,4 +1,4 @@
-"""Is the published study reproduced? Its histories next to ours, and what its stopping followed."""
+"""Reproduction of the published study: its histories next to ours, and what its early stopping followed."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,7 @@ Rows = Sequence[dict[str, Any]]
 
 
 def reproduced(study: "Results", rungs: "Sequence[Rung]") -> Table:
-    """The published histories next to those of the ladder that repeats the published code, and whether they agree."""
+    """The published histories next to those of the ladder that repeats the published code, with a verdict."""
     if not LADDERS[study.settings.ladder].replicated:
         return Table.nothing(
             "The ladder `published` repeats what the report's code did, and is compared with its histories epoch by epoch."
@@ -40,7 +40,7 @@ def reproduced(study: "Results", rungs: "Sequence[Rung]") -> Table:
 
 
 def reproduction_table(histories: Mapping[tuple[str, str], tuple[Rows, bool]], source: str = "") -> Table:
-    """A row for each variant that has a published history: both histories, and whether they agree.
+    """A row for each variant with a published history: both histories, and whether they agree.
 
     histories: by (stage, variant), the history of a run and whether it is finished. Runs too short to compare are left out.
     """
@@ -60,7 +60,7 @@ def reproduction_table(histories: Mapping[tuple[str, str], tuple[Rows, bool]], s
 
 
 def clock(study: "Results", rungs: "Sequence[Rung]") -> Text:
-    """What the total validation loss followed, and when stopping acted that watched it or the cross-entropy."""
+    """What the total validation loss followed, and when early stopping on it or on the cross-entropy acted."""
     candidates = {(r.stage.id, c.variant): c for r in rungs for c in r.candidates}
     base = study.store.history(candidates["base", "base"].specs[0].run) if ("base", "base") in candidates else []
     base = [row for row in base if np.isfinite([row["val_loss"], row.get("head_penalty", np.nan)]).all()]
@@ -76,13 +76,13 @@ def clock(study: "Results", rungs: "Sequence[Rung]") -> Text:
         f"its last unit by {of_head:.1f}"
     )
     if follows:
-        told += ": Adam moves each of that unit's weights by at most the learning rate per step, whatever the network learns"
+        told += ": Adam moves each of that unit's weights by at most the learning rate per step, regardless of what the network learns"
     told += f". The validation cross-entropy was lowest at epoch {lowest}."
     return Text(told + _stopping(study, candidates))
 
 
 def _stopping(study: "Results", candidates: "Mapping[tuple[str, str], Candidate]") -> str:
-    """When early stopping acted, by what it watched."""
+    """When early stopping acted, by the quantity it watched."""
     ends, patience = [], None
     for variant, watches in (("patience5", "the total loss"), ("patience5-cross-entropy", "the cross-entropy alone")):
         c = candidates.get(("early-stopping", variant))
@@ -104,14 +104,14 @@ def _row(key: tuple[str, str], history: Rows, finished: bool) -> dict[str, Any] 
     if not theirs or not history or (compared is None and not finished):
         return None
 
-    def beside(name: str, epoch: int) -> Compared:
+    def both(name: str, epoch: int) -> Compared:
         return Compared(*(rows[epoch - 1][name] if epoch <= len(rows) else None for rows in (theirs, history)))
 
     return {
         "stage": key[0],
         "variant": key[1],
-        **{f"loss at {epoch}": beside("val_loss", epoch) for epoch in published.LOSS_EPOCHS},
-        **{f"accuracy at {epoch}": beside("accuracy", epoch) for epoch in published.ACCURACY_EPOCHS},
+        **{f"loss at {epoch}": both("val_loss", epoch) for epoch in published.LOSS_EPOCHS},
+        **{f"accuracy at {epoch}": both("accuracy", epoch) for epoch in published.ACCURACY_EPOCHS},
         "accuracy at the end": Compared(theirs[-1]["accuracy"], history[-1]["accuracy"]),
         "epochs": Compared(len(theirs), len(history)),
         "farthest apart": f"{100 * compared.farthest:.0f} % at {compared.at_epoch}" if compared else "",

@@ -1,4 +1,4 @@
-"""How firm is the best result? Measures besides accuracy, ensembles, folds, factors left out, odd pairs left out."""
+"""Robustness of the best result: other measures, ensembles, folds, factors left out, odd pairs left out."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -38,7 +38,7 @@ def measures(study: "Results", rungs: "Sequence[Rung]") -> Table:
     few, more = (counted(int(np.floor(share * different + 1e-9)), "pair") for share in (0.001, 0.01))
     caption = (
         f"The best configuration on the test pairs, at its best epoch. Of {different} mismatched pairs 0.1 % is {few} and 1 % is "
-        f"{more}: true accepts at 1 % are a rough estimate, at 0.1 % a rougher one."
+        f"{more}: true accepts at 1 % are a rough estimate, at 0.1 % an even rougher one."
     )
     return Table([Column("measure"), Column("value", "number", digits=3)], rows, caption, source_line(study))
 
@@ -54,7 +54,7 @@ def view2(study: "Results", rungs: "Sequence[Rung]") -> Table:
         if (row := _over_folds(study, candidate))
     ]
     caption = (
-        "View 2: mean and standard error over ten folds in percent, at a score of 0.5 as the network gives it; validation is "
+        "View 2: mean and standard error over ten folds in percent, at a threshold of 0.5 on uncalibrated scores; validation is "
         "the fold after the tested one."
     )
     if not LADDERS[study.settings.ladder].has_path():
@@ -97,12 +97,12 @@ def ensemble(study: "Results", rungs: "Sequence[Rung]") -> Table:
         "Test accuracy in percent at the best epochs: one network on average (lowest to highest), and the mean of the networks' "
         "logits. Interval: 95 %, bootstrap over connected components of people."
     )
-    empty = "Several seeds of the best configuration can be averaged; here there is one: `--seeds 5` adds more."
+    empty = "An ensemble needs several seeds of the best configuration; there is one: `--seeds 5` adds more."
     return Table(columns, rows, caption, source_line(study), empty)
 
 
 def left_out(study: "Results", rungs: "Sequence[Rung]") -> Table:
-    """What each factor of the ladder beyond contributes: the whole recipe against the recipe without it."""
+    """The contribution of each factor of the ladder beyond: the whole recipe against the recipe without it."""
     if study.settings.ladder != "beyond":
         return Table()
     rung = next((r for r in rungs if r.stage.id == "leave-one-out"), None)
@@ -144,7 +144,7 @@ def without_odd_pairs(study: "Study", rungs: "Sequence[Rung]") -> Table:
     if best is None or correct is None:
         return Table.nothing("The test pairs are not scored.")
     if study.settings.protocol != "view1":
-        return Table.nothing("Odd pairs are looked for under View 1.")
+        return Table.nothing("Odd pairs are only searched for under View 1.")
     if study.why_no_images:
         return Table.nothing(NO_IMAGES)
     spec = best.specs[0]
@@ -158,7 +158,7 @@ def without_odd_pairs(study: "Study", rungs: "Sequence[Rung]") -> Table:
     caption = (
         "Pairs that look odd, or that the network gets wrong with the most confidence. Test accuracy with them "
         f"{percent(correct.mean())} %, without the {int((~keep).sum())} of them {percent(correct[:, keep].mean())} %. Leaving out "
-        "a network's own errors always raises its accuracy; the figure with them is the one that counts."
+        "a network's own errors always raises its accuracy; the figure that counts includes them."
     )
     return Table(PAIR_COLUMNS, [pair_row(parts, o) for o in odd], caption, source_line(study), "No pair looks odd.")
 
@@ -182,7 +182,7 @@ def _measures(scored: Scores, held: Scores) -> dict[str, float]:
 
 
 def _over_folds(study: "Results", candidate: "Candidate") -> dict[str, Any] | None:
-    """Accuracy over the ten folds, each a mean over its seeds; None where a fold is missing."""
+    """Accuracy over the ten folds, each a mean over its seeds; None if a fold is missing."""
     folds: dict[int | None, list[float]] = {}
     for spec in candidate.specs:
         if study.store.is_finished(spec.run, with_test=True):

@@ -1,4 +1,4 @@
-"""HTML of executed notebooks, which may come from somebody else: what tables, figures and stills are made of, and nothing more."""
+"""Sanitise HTML of executed notebooks, which may come from others: only elements of tables, figures and stills pass."""
 
 import re
 
@@ -30,7 +30,7 @@ _STYLES = _words(
     "stroke stroke-dasharray stroke-dashoffset stroke-linecap stroke-linejoin stroke-opacity stroke-width "
     "text-align white-space width"
 )
-# Nothing is loaded from elsewhere: images lie in the page, and a drawing refers to its own parts alone.
+# Nothing is loaded from elsewhere: images are inline, and a drawing refers only to its own parts.
 _INLINE = r"data:image/(png|jpeg);base64,[A-Za-z0-9+/=\s]*"
 _VALUES = {
     ("img", "src"): _INLINE,
@@ -43,7 +43,7 @@ _VALUES = {
 
 
 def sanitised(fragment: str) -> str:
-    """An HTML fragment with nothing in it that acts, loads, hides or covers the page; the text of what is left out stays."""
+    """An HTML fragment without anything that acts, loads, hides or covers the page; the text of removed elements stays."""
     return nh3.clean(
         fragment,
         tags=_HTML | _SVG,

@@ -1,4 +1,4 @@
-"""What figures are drawn from: tidy frames of histories, scores and points, read from finished runs."""
+"""Data for figures: tidy frames of histories, scores and points, read from finished runs."""
 
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 Pair = tuple[np.ndarray, np.ndarray, float, str]
 PAIRS_CAPTION = (
-    "In each row the surest answers first, then the least sure. P(same) is the network's confidence that the two images show one "
+    "In each row the most confident answers come first, then the least confident. P(same) is the network's confidence that the two images show one "
     "person; the tick in the bar is the threshold of 0.50. Lines are those of the pair file."
 )
 
 
 def histories(study: "Results", rung: "Rung") -> pd.DataFrame:
-    """Histories of the runs of one stage, as `Results.histories` has those of all."""
+    """Histories of the runs of one stage, like `Results.histories` for all."""
     found = study.histories()
     return found[found["stage"] == rung.stage.id] if len(found) else found
 
@@ -43,7 +43,7 @@ def published_rows(study: "Results", keys: Iterable[tuple[str, str]]) -> dict[tu
 
 
 def published_curves(study: "Results", rung: "Rung") -> pd.DataFrame | None:
-    """The published histories of a stage's variants, None where there is none to compare."""
+    """The published histories of a stage's variants, None if there is none to compare."""
     found = published_rows(study, [(c.stage, c.variant) for c in rung.candidates])
     frames = [pd.DataFrame(rows).assign(variant=variant) for (_, variant), rows in found.items()]
     return pd.concat(frames, ignore_index=True) if frames else None
@@ -63,7 +63,7 @@ def curves_caption(study: "Results", rung: "Rung") -> str:
 
 
 def watched(study: "Results", rung: "Rung") -> dict[str, tuple[pd.DataFrame, dict[str, Any]]]:
-    """What `figures.watched` draws: by variant, the history of its first run, and the epochs at which something was decided."""
+    """Data for `figures.watched`: by variant, the history of its first run and the epochs of decisions."""
     found = {}
     for candidate in rung.candidates:
         spec = candidate.specs[0]
@@ -82,7 +82,7 @@ def watched(study: "Results", rung: "Rung") -> dict[str, tuple[pd.DataFrame, dic
 
 
 def scores(study: "Results", candidates: "Iterable[Candidate]", with_stage: bool = False) -> pd.DataFrame:
-    """Scores at the best epoch of all finished runs: title, label, score. Test pairs, or validation where tests are not scored.
+    """Scores at the best epoch of all finished runs: title, label, score. Test pairs, or validation if tests are not scored.
 
     with_stage: the title is "stage: variant" rather than the variant.
     """
@@ -104,7 +104,7 @@ def path(rungs: "Sequence[Rung]") -> "list[Candidate]":
 
 
 def roc_runs(study: "Results", candidate: "Candidate | None") -> list[tuple[np.ndarray, np.ndarray]]:
-    """Labels and scores of a candidate's runs at their best epochs; [] where the test pairs are not scored."""
+    """Labels and scores of a candidate's runs at their best epochs; [] if the test pairs are not scored."""
     if candidate is None or study.correct(candidate) is None:
         return []
     found = [study.store.scores(spec.run) for spec in candidate.specs]
@@ -145,7 +145,7 @@ def time_points(study: "Results", rungs: "Sequence[Rung]") -> pd.DataFrame:
             "carried": rung.carries(candidate.variant),
         }
         for rung in rungs
-        if rung.stage.id != "leave-one-out"  # which has a table of its own
+        if rung.stage.id != "leave-one-out"  # which has its own table
         for candidate in rung.candidates
         if np.isfinite(accuracy := mean_accuracy(study, candidate, "score_at_best") or np.nan)
     ]
@@ -153,7 +153,7 @@ def time_points(study: "Results", rungs: "Sequence[Rung]") -> pd.DataFrame:
 
 
 def report_points() -> list[dict[str, Any]]:
-    """The report's own figures as `time_points` has them."""
+    """The report's own figures in the form of `time_points`."""
     printed = [(stage.id, p) for stage in REPORT.stages for p in {v.published for v in stage.variants} if p]
     return [
         {"label": stage, "seconds": p.seconds_total, "accuracy": p.accuracy, "published": True, "carried": False}
@@ -163,8 +163,8 @@ def report_points() -> list[dict[str, Any]]:
 
 
 def telling_pairs(study: "Study", candidate: "Candidate | None") -> list[tuple[str, list[Pair]]] | str:
-    """Pairs of a candidate's first run for `figures.gallery`, with the best epoch's scores: test, or validation where tests are
-    not scored. A sentence where there are none to show."""
+    """Pairs of a candidate's first run for `figures.gallery`, with the best epoch's scores: test, or validation if tests are
+    not scored. A sentence if there are none to show."""
     if candidate is None or study.why_no_images:
         return NO_IMAGES if candidate else "No run is finished."
     spec = candidate.specs[0]

@@ -1,4 +1,4 @@
-"""What was found, in sentences: of a stage, of the whole study, and what it was made from."""
+"""Findings in sentences: of a stage, of the whole study, and the data behind them."""
 
 import html
 import math
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 
 def gap(study: "Results", rung: "Rung") -> HTML:
-    """What a stage lacks and why; nothing where it is complete. HTML, not Markdown: the end of a log may hold anything."""
+    """What a stage lacks and why; nothing if it is complete. HTML, not Markdown: the end of a log may hold anything."""
     if rung.complete() and not rung.failures:
         return HTML("")
     return HTML(f'<p class="gap">Not finished: {html.escape(study.why_incomplete(rung).rstrip("."))}.</p>')
 
 
 def outcome(study: "Results", rung: "Rung") -> Text:
-    """What a stage found by validation, what is carried forward and by how much."""
+    """What a stage found on validation, what is carried forward, and the gain."""
     if not any(c.score for c in rung.candidates) or (rung.after is None and not rung.complete()):
         return Text("")
     if rung.after is None:
@@ -67,7 +67,7 @@ def headline(study: "Results", rungs: "Sequence[Rung]") -> Text:
 
 
 def caveats(study: "Results", best: "Candidate | None") -> Text:
-    """What limits the answer about the best configuration: the images, the seeds and the profile, a line each."""
+    """Limits of the answer about the best configuration: images, seeds and profile, a line each."""
     return Text("\n".join(f"- {told}" for told in (_images(study), _seeds(study, best), _profile(study))))
 
 
@@ -89,9 +89,9 @@ def reservations(study: "Results") -> Text:
     ]
     if LADDERS[study.settings.ladder].has_path():
         chosen = (
-            "Nothing here is chosen by the test pairs."
+            "Test pairs choose nothing here."
             if study.settings.select == "validation"
-            else "Following its choices inherits that; nothing else here is chosen by the test pairs."
+            else "Following its choices inherits that; otherwise test pairs choose nothing here."
         )
         told = [
             "For over a hundred epochs the total loss, which stopping and checkpoints watch, is mostly the penalty of the last "
@@ -127,12 +127,12 @@ def made_from(study: "Results", rungs: "Sequence[Rung]") -> Table:
         "machine": "; ".join(sorted({r["device"] for r in results})),
         "backend": "; ".join(sorted({r["backend"] for r in results})),
         "versions": ", ".join(sorted({f"{name} {v}" for r in results for name, v in r["versions"].items()})),
-        "training time in all": clock(sum(r["seconds_total"] for r in results)),
+        "total training time": clock(sum(r["seconds_total"] for r in results)),
     }
     return Table(
         [Column(""), Column("value")],
         [{"": what, "value": value} for what, value in rows.items()],
-        "What the figures were made from.",
+        "The data behind the figures.",
         source_line(study),
     )
 
@@ -140,9 +140,9 @@ def made_from(study: "Results", rungs: "Sequence[Rung]") -> Table:
 def _images(study: "Results") -> str:
     told = f"**Images:** {DATASETS[study.settings.dataset].title}"
     if is_demo(study):
-        return f"{told}. No figure here can be compared with one on photographs."
+        return f"{told}. No figure here is comparable with one on photographs."
     if study.settings.dataset.startswith("lfw"):
-        told += ": press photographs, no sample of all people"
+        told += ": press photographs, not a sample of all people"
     if not LADDERS[study.settings.ladder].has_path():
         return f"{told}."
     others = "the same images" if study.settings.dataset == "lfw-a" else "other images"
@@ -177,7 +177,7 @@ def _accuracy(candidate: "Candidate") -> float:
 def _carried(study: "Results", rung: "Rung", after: "Candidate", before: "Candidate") -> str:
     if (after.stage, after.variant) == (before.stage, before.variant):
         if not rung.stage.carry:
-            return "By design this stage is never carried forward: its network is several times larger and slower."
+            return "By design, this stage is never carried forward: its network is several times larger and slower."
         if study.settings.select == "report":
             return "The current best stays, as in the report."
         return f"The current best stays: no variant is better on validation{_tie(rung, after)}."
@@ -195,7 +195,7 @@ def _gain(gain: float) -> str:
 
 
 def _tie(rung: "Rung", chosen: "Candidate") -> str:
-    """What decided between candidates of the same validation accuracy; empty where none has that of the one carried forward."""
+    """What decided between candidates of equal validation accuracy; empty if the one carried forward had no equal."""
     others = [
         c for c in (rung.before, *rung.candidates) if c and (c.stage, c.variant) != (chosen.stage, chosen.variant)
     ]

@@ -27,7 +27,7 @@ _FEW = 5
 
 @dataclass(frozen=True)
 class Interval:
-    """A cell of a figure with its interval and, where there are several, the single runs behind it."""
+    """A cell: a figure with its interval and, if there are several, the single runs behind it."""
 
     value: float
     low: float
@@ -37,7 +37,7 @@ class Interval:
 
 @dataclass(frozen=True)
 class Compared:
-    """A cell of a published figure and the measured one, either of which may be missing."""
+    """A cell: a published and a measured figure, either of which may be missing."""
 
     published: Any
     measured: Any
@@ -45,10 +45,10 @@ class Compared:
 
 @dataclass(frozen=True)
 class Column:
-    """What a column of a Table holds.
+    """A column of a Table.
 
-    kind: "text"; "name", a text that carries the mark of its row; "percent", of shares from 0 to 1; "points", signed percent of
-    differences of shares; "number"; "seconds", shown as a duration; "p", a p-value. unit: stands in the heading. digits: after
+    kind: "text"; "name", a text with the mark of its row; "percent", of shares from 0 to 1; "points", signed percent of
+    differences of shares; "number"; "seconds", shown as a duration; "p", a p-value. unit: shown in the heading. digits: after
     the decimal point of percent, points and numbers.
     """
 
@@ -68,7 +68,7 @@ class Column:
         return self.kind in ("text", "name")
 
     def show(self, value: Any) -> str:
-        """A cell as text: words as they are, nothing for None, figures as the column's kind has them."""
+        """A cell as text: words unchanged, nothing for None, figures in the format of the column's kind."""
         if isinstance(value, Compared):
             return f"{self.show(value.published) or '–'} | {self.show(value.measured) or '–'}"
         if isinstance(value, Interval):
@@ -79,7 +79,7 @@ class Column:
         return _SHOWN[self.kind](value, self.digits)
 
     def parts(self, value: Any) -> dict[str, Any]:
-        """A cell as cells of a frame, by column name: intervals and pairs of figures in columns of their own."""
+        """A cell as cells of a frame, by column name: intervals and pairs of figures are spread over columns."""
         if isinstance(value, Compared):
             cells = {"published": value.published, "measured": value.measured}
             return {f"{self.name} ({source})": figure for source, figure in cells.items()}
@@ -103,11 +103,11 @@ class Table:
     rows : sequence of dict
         Cells by column name: numbers, words (shown as they are in every kind of column), `Interval`, `Compared`, or None.
     caption : str
-        What was measured on what; words between backticks are code, here and in cells.
+        What was measured, on what data; words between backticks are code, here and in cells.
     source : str
-        What the table was made from, a sentence after the caption.
+        The table's data, a sentence after the caption.
     empty : str
-        What stands in place of a table without rows.
+        Shown in place of a table without rows.
     marked : collection of int
         Rows that are carried forward, marked by ►.
     """
@@ -125,7 +125,7 @@ class Table:
         return cls(empty=why)
 
     def texts(self) -> list[list[str]]:
-        """The cells as they are shown, row by row."""
+        """The cells as shown, row by row."""
         return [
             [
                 column.show(row.get(column.name)) + (" ►" if column.kind == "name" and number in self.marked else "")
@@ -135,7 +135,7 @@ class Table:
         ]
 
     def to_html(self) -> str:
-        """A figure with its caption, everything escaped; a paragraph where there are no rows."""
+        """A figure with its caption, everything escaped; a paragraph if there are no rows."""
         if not self.rows:
             return f"<p>{_with_code(self.empty)}</p>" if self.empty else ""
         head = "".join(_heading(column) for column in self.columns)
@@ -143,7 +143,7 @@ class Table:
             f"{'<tr class=carried>' if number in self.marked else '<tr>'}{''.join(map(_cell, self.columns, cells))}</tr>"
             for number, cells in enumerate(self.texts())
         )
-        # The region is named and can be reached by keyboard, because it scrolls where the table is wider than the page.
+        # The region has a name and can be reached by keyboard, because it scrolls if the table is wider than the page.
         return (
             '<figure><div class="scroll" tabindex="0" role="region" aria-label="Table"><table class="study">'
             f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
@@ -164,7 +164,7 @@ class Table:
         return "\n".join([*shown, *(["", self._foot()] if self._foot() else [])])
 
     def to_markdown(self) -> str:
-        """A Markdown table with its caption below; the sentence `empty` where there are no rows."""
+        """A Markdown table with its caption below; the sentence `empty` if there are no rows."""
         if not self.rows:
             return self.empty
         lines = [[column.heading for column in self.columns], *self.texts()]
@@ -173,7 +173,7 @@ class Table:
         return "\n".join([head, rule, *body, *(["", self._foot()] if self._foot() else [])])
 
     def to_frame(self) -> pd.DataFrame:
-        """A pandas frame of the figures themselves: shares from 0 to 1, seconds, intervals in columns of their own."""
+        """A pandas frame of unformatted figures: shares from 0 to 1, seconds, intervals in separate columns."""
         frame = pd.DataFrame(
             [
                 {name: part for column in self.columns for name, part in column.parts(row.get(column.name)).items()}
@@ -196,7 +196,7 @@ def _heading(column: Column) -> str:
 def _cell(column: Column, text: str) -> str:
     if column.is_text:
         return f"<td>{_with_code(text)}</td>"
-    # A figure and its interval stay in one line; the single runs behind it may go to the next.
+    # A figure and its interval stay on one line; the single runs behind it may wrap.
     figure, opened, singles = text.partition(" (")
     kind = "number" if singles else "number line"
     shown = figure.replace(" ", "\u00a0") + opened + singles

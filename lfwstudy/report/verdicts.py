@@ -1,4 +1,4 @@
-"""Which differences are real, and do the report's claims hold? Tables of paired comparisons on the same test pairs."""
+"""Verdicts on differences and on the report's claims: tables of paired comparisons on the same test pairs."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -23,7 +23,7 @@ Candidates = Mapping[tuple[str, str], "Candidate"]
 
 
 def differences(study: "Results", rungs: "Sequence[Rung]") -> Table:
-    """Each variant against what its stage starts from, on the same test pairs with the best epochs' weights."""
+    """Each variant against its stage's starting point, on the same test pairs with the best epochs' weights."""
     found = study.differences(study.climb())  # corrected together, on a stage's page too
     if not found:
         return Table.nothing(
@@ -49,15 +49,15 @@ def differences(study: "Results", rungs: "Sequence[Rung]") -> Table:
     rows = [_difference_row(study, *compared) for compared in here if compared[-1].seeds > 1]
     caption = (
         "Differences in points of test accuracy at the best epochs. Interval: bootstrap over seeds and over connected "
-        "components of people. Words follow the p-value after Holm's correction for the ladder's comparisons, and need "
+        "components of people. Verdicts follow the p-value after Holm's correction for the ladder's comparisons, and need "
         f"{claims.FEWEST_SEEDS} seeds. McNemar's exact test treats pairs as independent. {alone}"
     ).strip()
-    empty = alone or "The first stage: there is nothing to compare with yet."
+    empty = alone or "This is the first stage: there is nothing to compare with yet."
     return Table(columns, rows, caption, source_line(study), empty)
 
 
 def claim_verdicts(study: "Results", stage: str = "", audits: Mapping[str, Mapping[str, Any]] | None = None) -> Table:
-    """The report's claims: what it saw, what is measured here, the verdict and why.
+    """The report's claims: its own figures, those measured here, the verdict and its reason.
 
     Parameters
     ----------
@@ -69,12 +69,12 @@ def claim_verdicts(study: "Results", stage: str = "", audits: Mapping[str, Mappi
     if is_demo(study):
         return Table.nothing("No verdict on the report's claims is drawn from demo faces.")
     if not LADDERS[study.settings.ladder].has_path():
-        return Table.nothing("The report's claims are about its own ladder; this is another.")
+        return Table.nothing("The report's claims are about its own ladder, not this one.")
     path = study if study.settings.select == "report" else _along_the_reports_path(study)
     if path is None:
         return Table.nothing(
             "Verdicts on the report's claims need runs along its own path: add them to this study with `lfwstudy run --select "
-            "report` and the same other options. What is trained is not trained again."
+            "report` and the same other options. Finished runs are not trained again."
         )
     candidates = {(rung.stage.id, c.variant): c for rung in path.climb() for c in rung.candidates}
     compared = _compare(path, candidates)
@@ -96,21 +96,23 @@ def claim_verdicts(study: "Results", stage: str = "", audits: Mapping[str, Mappi
 
 
 def inconsistencies() -> Table:
-    """The published rows that do not add up."""
+    """Inconsistent published rows."""
     columns = [Column("stage"), Column("variant", "name"), Column("what")]
     rows = [dict(zip(("stage", "variant", "what"), found)) for found in claims.published_inconsistencies()]
-    return Table(columns, rows, "Published figures that do not add up, computed from the figures themselves.")
+    return Table(columns, rows, "Published figures that are inconsistent with each other.")
 
 
 def replicates(study: "Results") -> Text:
-    """Which published runs are of one network, how far they spread, and whether any published gain is outside that spread."""
+    """Published runs that share one network, their spread, and whether any published gain is outside it."""
     if not LADDERS[study.settings.ladder].has_path():
         return Text("")
     found, best = claims.replicates(), best_published()
     away = (best - found.mean) / found.deviation
     names = ", ".join(f"`{stage}: {variant}` {percent(accuracy)}" for (stage, variant), accuracy in found.runs)
     meant = (
-        "no published gain exceeds what repeating one training does." if away < 2 else "that is outside their spread."
+        "no published gain exceeds the effect of repeating one training."
+        if away < 2
+        else "that is outside their spread."
     )
     return Text(
         f'**Replicates.** The published code inserts no batch-norm layer "after activation", so {len(found.runs)} of its runs '
@@ -235,7 +237,7 @@ def _disjoint_people(audits: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
 
 
 def _along_the_reports_path(study: "Results") -> "Results | None":
-    """The ladder of the same folder that follows the report's own choices, None where there is none."""
+    """The ladder in the same folder that follows the report's own choices, None if there is none."""
     wanted = {**study.settings.combination(), "select": "report"}
     return next((other for other in study.combinations() if other.settings.combination() == wanted), None)
 

@@ -1,4 +1,4 @@
-"""How the report says it: settings in words, headings, and the line that says what was measured."""
+"""The report's wording: settings in words, headings, and the line that names the data."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -64,9 +64,9 @@ SETTINGS = {
     "training.least_pictures": "fewest images of a drawn person",
 }
 
-NO_IMAGES = "This needs the images, which were not at hand when this page was made."
+NO_IMAGES = "This needs the images, which were not available when this page was made."
 
-# What a network was trained on, in LFW's terms.
+# The images that a network was trained on, in LFW's terms.
 IMAGE_CLASSES = {"pairs": "pairs only", "all-people": "all training people"}
 
 
@@ -94,7 +94,7 @@ def counted(number: int, noun: str) -> str:
 
 
 def differences_in_words(config: RunConfig, other: RunConfig) -> list[str]:
-    """What a configuration has that another does not, a phrase for each setting."""
+    """Settings in which a configuration differs from another, a phrase for each."""
     return [
         f"{SETTINGS.get(key, key)} {plain(new)} instead of {plain(old)}" for key, old, new in config.differences(other)
     ]
@@ -106,14 +106,14 @@ def is_demo(study: "Results") -> bool:
 
 
 def source_line(study: "Results") -> str:
-    """What the figures and tables of a study were made from, in a line."""
+    """The data behind a study's figures and tables, in a line."""
     s = study.settings
     view = f"View 1, split {s.split}" if s.protocol == "view1" else "View 2, validation on the next fold"
     return f"{DATASETS[s.dataset].title}, {view}, profile {s.profile}, {seeds_in_words(study)}, {study.precision}"
 
 
 def seeds_in_words(study: "Results") -> str:
-    """How many seeds a study has, and the stages that have more."""
+    """The number of seeds of a study, and of the stages that have more."""
     usual = study.seeds()
     counts = {name: study.seeds_of(get_stage(study.settings.ladder, name)) for name in study.stages()}
     more = [f"{count} of {name}" for name, count in counts.items() if count > usual]
@@ -121,7 +121,7 @@ def seeds_in_words(study: "Results") -> str:
 
 
 def heading(study: "Results", title: str, level: int = 1) -> Text:
-    """A heading that names the data and the profile, with what must be known before reading on."""
+    """A heading that names the data and the profile, with warnings for the reader."""
     s, start = study.settings, study.first()
     epochs, scaled = start.training.epochs, scale(start, s.profile, s.ladder).training.epochs
     factor = "" if epochs == scaled else f", {epochs} epochs scaled to {scaled}"
@@ -139,12 +139,12 @@ def heading(study: "Results", title: str, level: int = 1) -> Text:
     if s.split in ("random", "sequential") and s.protocol == "view1":
         parts.append(
             f"> **Contaminated validation.** The split `{s.split}` puts the same people in training and validation: "
-            "validation figures are too good."
+            "validation figures are too optimistic."
         )
     return Text("\n\n".join(parts))
 
 
 def stage_heading(study: "Results", stage: str) -> Text:
-    """Heading of a stage's notebook, with what the stage expects."""
+    """Heading of a stage's notebook, with its hypothesis."""
     found = get_stage(study.settings.ladder, stage)
     return Text(f"{heading(study, f'{found.id}: {found.title}')}\n\n## Hypothesis\n\n{found.hypothesis}")

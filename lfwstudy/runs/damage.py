@@ -1,4 +1,4 @@
-"""Is a finished run what it claims to be? Its files read in full and compared with each other."""
+"""Check a finished run: read its files in full and compare them with each other."""
 
 import json
 import math
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
     from lfwstudy.runs.store import Store
 
 SETS = ("train", "val", "test")
-# What result.json must have for a run to be compared, chosen and shown.
+# Fields of result.json needed to compare, choose and show a run.
 NUMBERS = ("epochs_run", "evaluated_epoch", "best_epoch", "val_accuracy_at_best", "val_cross_entropy")
 
 
 def problem_of(store: "Store", run: str) -> str | None:
-    """What is wrong with a finished run's files; None where nothing is.
+    """The fault in a finished run's files, or None.
 
     Raises
     ------
     OSError, MemoryError
-        Where it is the machine that cannot read them: the run may be whole.
+        If the machine cannot read them: the run may be intact.
     """
     try:
         return next(_problems(store, run), None)
@@ -43,7 +43,7 @@ def _problems(store: "Store", run: str) -> Iterator[str]:
     if config["run"] != run or result["run"] != run:
         yield "its files name another run"
     if not _is_named_by(config, run):
-        yield "config.json is not of the configuration that names the run"
+        yield "config.json does not match the run's id"
     for name in NUMBERS:
         if not isinstance(result[name], (int, float, type(None))) and result[name] not in ("nan", "inf", "-inf"):
             yield f"result.json has {name} {quoted(result[name])}"
@@ -63,7 +63,7 @@ def _problems(store: "Store", run: str) -> Iterator[str]:
 
 
 def _is_named_by(config: dict, run: str) -> bool:
-    """Whether the content of config.json gives the run's id, as far as this version can tell."""
+    """Whether the content of config.json matches the run's id, as far as this version can tell."""
     if (
         not re.fullmatch("[0-9a-f]{16}", run)
         or config.get("version") != TRAINING_VERSION
@@ -72,7 +72,7 @@ def _is_named_by(config: dict, run: str) -> bool:
         return True
     try:
         configuration = RunConfig.from_dict(config["config"])
-    except UnknownSettingError:  # a later version's
+    except UnknownSettingError:  # from a later version
         return True
     return run == configuration.identify(config["seed"], config["precision"], config["data_digest"])
 

@@ -1,4 +1,4 @@
-"""Which executor trains the runs: this machine, or a cluster?"""
+"""Choose the executor that trains runs: this machine or a cluster."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ Show = Callable[[str], object]
 
 
 def run(jobs: Sequence[Job], cluster: str = "", show: Show | None = None) -> dict[str, str]:
-    """Train jobs, each in a process of its own; one run's failure does not stop the others.
+    """Train jobs, each in a separate process; one run's failure does not stop the others.
 
     Parameters
     ----------
-    cluster : address as `check_cluster` takes it; empty: this machine.
+    cluster : address as for `check_cluster`; empty: this machine.
     show : called with a line on the progress.
 
     Returns
     -------
-    A message for each run that failed.
+    A message for each failed run, by its id.
     """
     return load_cluster().run(jobs, cluster, show) if cluster else local.run(jobs, show)
 
 
 def check_cluster(address: str) -> str:
-    """Raise ConfigError unless `address` has a form that --cluster takes; needs nothing of Dask."""
+    """Raise ConfigError unless `address` has a form that --cluster takes; Dask is not needed."""
     form = r"(tcp|tls)://(\[[0-9A-Fa-f:.]+\]|[^\s:/\[\]]+):(?P<port>[0-9]{1,5})|local:[1-9][0-9]{0,2}"
     matched = re.fullmatch(form, address)
     if not matched or not 0 < int(matched["port"] or 1) < 65536:
@@ -41,7 +41,7 @@ def check_cluster(address: str) -> str:
 
 
 def load_cluster() -> ModuleType:
-    """The cluster's client. Raises ConfigError where Dask is not installed: it is needed for --cluster alone."""
+    """The cluster's client. Raises ConfigError if Dask, needed only for --cluster, is not installed."""
     try:
         from lfwstudy.runs.cluster import client
     except ModuleNotFoundError as error:

@@ -1,4 +1,4 @@
-"""How did a training fail? A record in the run's folder says it: nobody reads it out of messages or logs."""
+"""Why a training failed, as a record in the run's folder; nobody has to read it out of messages or logs."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from lfwstudy.system.files import read_json, write_json
 # cluster: lost between machines; machine: no run succeeds there; system: it refused this once, say a file's permission.
 Kind = Literal["memory", "disk", "machine", "system", "data", "input", "busy", "signal", "stalled", "cluster", "crash"]
 NAME = "failure.json"
-# Exit status of a training that found another process at its run: that run's folder is not its own to write to.
+# Exit status of a training whose run another process is training: it must not write to the run's folder.
 BUSY = os.EX_TEMPFAIL
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
-# Less free space than this is a full disk: not even this record fits.
+# With less free space than this the disk is full: not even this record fits.
 _FULL_BYTES = 64 << 10
 
 
 @dataclass(frozen=True)
 class Failure:
-    """What ended a training; the message is one line."""
+    """Why a training ended; the message is one line."""
 
     kind: Kind
     message: str
 
     @classmethod
     def of(cls, error: BaseException) -> Failure:
-        """The failure that an error is."""
+        """The failure for an error."""
         text = one_line(error)
         if isinstance(error, TrainingError):
             return error.failure
@@ -42,11 +42,11 @@ class Failure:
             return cls("busy", "another process trains it")
         if isinstance(error, StudyError):
             return cls("input" if isinstance(error, ConfigError) else "data", text)
-        # The backend's own kind of error, which must not be imported here, has a name only.
+        # The backend's own error class must not be imported here: recognise it by name.
         if isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
             return cls("memory", f"out of memory: {text[:300]}")
         if isinstance(error, OSError):
-            # HDF5's message of several lines hides what the system said.
+            # HDF5's long message hides the system's.
             what = os.strerror(error.errno) if error.errno else type(error).__name__
             return cls("disk" if error.errno in _DISK else "system", f"{what}: {text[:300]}")
         kind: Kind = "system" if isinstance(error, ImportError) else "crash"
@@ -56,7 +56,7 @@ class Failure:
 
     @classmethod
     def of_status(cls, status: int, folder: Path) -> Failure:
-        """The failure of a process that ended with `status`, from its record or, where it left none, from the status."""
+        """The failure of a process that ended with `status`: from its record or, if it left none, from the status."""
         if status == BUSY:
             return cls("busy", "another process trains it")
         if found := cls.read(folder):
@@ -70,7 +70,7 @@ class Failure:
 
     @classmethod
     def read(cls, folder: Path) -> Failure | None:
-        """The record in a run's folder; None where there is none that can be read."""
+        """The record in a run's folder; None if there is none or it is unreadable."""
         try:
             content = read_json(folder / NAME)
             known = content["kind"] in get_args(Kind) and isinstance(content["message"], str)
@@ -79,7 +79,7 @@ class Failure:
         return cls(content["kind"], one_line(content["message"])) if known else None
 
     def write(self, folder: Path) -> None:
-        """Leave the record in a run's folder where that is possible: not on a full disk."""
+        """Write the record to a run's folder, if the disk has room."""
         with suppress(OSError):
             write_json(folder / NAME, asdict(self))
 

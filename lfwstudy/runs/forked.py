@@ -1,10 +1,10 @@
-"""Training processes that start at once: forks of a server that has imported what they need and computed nothing yet.
+"""Training processes that start at once: forks of a server that has imported the libraries but computed nothing.
 
 Importing Keras, TensorFlow, scikit-learn and SciPy takes longer than several epochs of a small network. The server does it
-once. It has one thread and no state of TensorFlow's, so that a fork of it is as good as a new process.
+once. It has one thread and no TensorFlow state, so a fork of it is as good as a new process.
 
-multiprocessing's forkserver is as fast, but imports the main module into every training (a script without the usual guard
-starts itself again) and lives on, with its trainings, after a study that was killed.
+multiprocessing's forkserver is as fast, but it imports the main module into every training (a script without the usual
+guard would start itself again) and survives, with its trainings, a study that was killed.
 """
 
 from __future__ import annotations
@@ -54,15 +54,15 @@ def _can_wait() -> bool:
 
 
 class ServerLost(Exception):
-    """The server has ended before it forked a training."""
+    """The server ended before it forked a training."""
 
 
 class Forked:
-    """A training process, forked; to its parent like a subprocess.Popen. It ends when its parent or the server does.
+    """A forked training process, used like a subprocess.Popen. It ends when its parent or the server does.
 
-    job : path of the job's file; log : for what it prints; limits : environment variables that say how many threads it
-    computes with. Its standard input is this object's channel, on which the server tells its pid and, when it has ended, its
-    exit status. Raises ServerLost.
+    job : path of the job's file; log : for its output; limits : environment variables that limit its threads. Its standard
+    input is this object's channel, on which the server sends its pid and, when it has ended, its exit status. Raises
+    ServerLost.
     """
 
     def __init__(self, job: Path, log: IO[bytes], limits: dict[str, str]) -> None:
@@ -72,7 +72,7 @@ class Forked:
         self.returncode: int | None = None
         with theirs:
             self.server = _ask(theirs, log, variables)
-        with suppress(ConnectionError):  # where the server has ended meanwhile there is no answer
+        with suppress(ConnectionError):  # no answer if the server has ended meanwhile
             self.channel.sendall(json.dumps([str(job), variables]).encode() + b"\n")
         pid = self._answer()
         if pid is None:
@@ -80,7 +80,7 @@ class Forked:
         self.pid = pid
 
     def poll(self) -> int | None:
-        """Exit status, negative where a signal ended it; None while it runs."""
+        """Exit status, negative if a signal ended it; None while it runs."""
         with self._reading:
             if self.returncode is None and connection.wait([self.channel], 0):
                 status = self._answer()
@@ -107,7 +107,7 @@ class Forked:
                 os.kill(self.pid, number)
 
     def _answer(self) -> int | None:
-        """A number from the server; None where the server has ended, and the training with it."""
+        """A number from the server; None if the server has ended, and the training with it."""
         try:
             return int(self.answers.readline())
         except (ConnectionError, ValueError):
@@ -115,7 +115,7 @@ class Forked:
 
 
 def _ask(channel: socket.socket, log: IO[bytes], variables: dict[str, str]) -> subprocess.Popen:
-    """Ask the server, started where there is none, for a training; returns the server's process."""
+    """Ask the server, started if necessary, for a training; returns the server's process."""
     global _server, _requests
     with _asking:
         if _server is None or _server.poll() is not None:
@@ -135,13 +135,13 @@ def _ask(channel: socket.socket, log: IO[bytes], variables: dict[str, str]) -> s
 
 
 def serve() -> str:
-    """Fork a training for each request at standard input, until the study has ended. Returns in the forks alone: the path of
+    """Fork a training for each request on standard input, until the study has ended. Returns only in the forks: the path of
     the job."""
     # Ctrl-C goes to all of a terminal; the study ends its trainings.
     interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)
     prctl, server = ctypes.CDLL(None).prctl, os.getpid()
-    # By the descriptor of its process, which is ready once it has ended: one that is being killed may take as long as the
-    # disk that it writes to, and nobody waits for it.
+    # Through the process's descriptor, which is ready once it has ended: a killed process may take as long as the disk it
+    # writes to, and nobody should wait for it.
     trainings: dict[int, tuple[int, int]] = {}
     with socket.socket(fileno=os.dup(0)) as requests:
         while True:
@@ -154,7 +154,7 @@ def serve() -> str:
                     continue
                 asked, descriptors, *_ = socket.recv_fds(requests, 1, 2, socket.MSG_CMSG_CLOEXEC)
                 if not asked:
-                    os._exit(0)  # at once, and its trainings with it
+                    os._exit(0)  # at once, with its trainings
                 channel, log = descriptors
                 pid = os.fork()
                 if not pid:
@@ -169,12 +169,12 @@ def serve() -> str:
 
 
 def _tell(channel: int, number: int) -> None:
-    with suppress(ConnectionError):  # where nobody waits any more
+    with suppress(ConnectionError):  # if nobody waits any more
         os.write(channel, b"%d\n" % number)
 
 
 def _begin(channel: int, log: int) -> str:
-    """Make a fork what a newly started training is; returns the path of its job."""
+    """Make a fork like a newly started training; returns the path of its job."""
     from setproctitle import setproctitle
 
     for standard, descriptor in enumerate((channel, log, log)):
@@ -185,5 +185,5 @@ def _begin(channel: int, log: int) -> str:
         job, variables = json.loads(told.readline())
     setproctitle(f"{sys.executable} -m lfwstudy.runs.training_process {job}")
     os.environ.clear()
-    os.environ.update(variables)  # those for the threads are read when TensorFlow first computes
+    os.environ.update(variables)  # thread limits are read when TensorFlow first computes
     return job

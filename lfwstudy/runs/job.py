@@ -1,4 +1,4 @@
-"""What is a run to its executor? A job: the only thing that a study hands to a training."""
+"""A job: all that a study hands to a training."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ class Job:
     data_digest : of the images and pairs; a cluster's worker looks for data with this digest.
     task : score-test adds the test pairs' scores to a finished run.
     threads : threads to compute with; 0: all cores, with no other run at the same time.
-    memory : bytes to set aside on a cluster; None: as much as the network is expected to need.
-    gpu : the only GPU it may use, as CUDA names it; None: any.
-    patience : seconds to wait for the run's lock, which a process whose study was killed may hold for a moment.
+    memory : bytes to reserve on a cluster; None: an estimate from the network.
+    gpu : the only GPU it may use, by its CUDA name; None: any.
+    patience : seconds to wait for the run's lock, which a process whose study was killed may still hold.
     lease : seconds without a sign of life from the parent after which the process ends; None: it ends with its parent.
-    stall_seconds : a process on a cluster that uses no processor time for so long is ended.
-    program : the module that is run, with the job's file as its argument.
-    options : what a program other than the training needs to know.
+    stall_seconds : a process on a cluster is ended after this long without using processor time.
+    program : the module to run, with the job's file as its argument.
+    options : arguments of a program other than the training.
     """
 
     run: str
@@ -58,7 +58,7 @@ class Job:
 
     @property
     def epochs(self) -> int:
-        """The most epochs it may take."""
+        """The maximum number of epochs."""
         return self.config.training.epochs
 
     def write(self, path: Path) -> None:
@@ -68,6 +68,6 @@ class Job:
 
     @classmethod
     def read(cls, path: str | Path) -> Job:
-        """The job that `write` wrote. Raises ConfigError where its configuration is not one."""
+        """The job that `write` wrote. Raises ConfigError if its configuration is invalid."""
         content = read_json(path)
         return cls(**{**content, "config": RunConfig.from_dict(content["config"]), "folder": Path(content["folder"])})

@@ -1,7 +1,7 @@
-"""Finished runs kept in three files in place of a folder each: how results are committed (`python -m tools.keep`).
+"""Finished runs kept in three files instead of a folder each, to be committed (`python -m tools.keep`).
 
 `records.json` has each run's config.json and result.json by id; `histories.csv.xz` and `predictions.csv.xz` have the rows
-of every run's history.csv and predictions.csv, with the run's id in a first column of their own. pandas reads both.
+of every run's history.csv and predictions.csv, with the run's id in an additional first column. pandas reads both.
 """
 
 import lzma
@@ -19,19 +19,19 @@ _JSON = ("config.json", "result.json")
 
 
 class KeptRuns:
-    """What `tools.keep` wrote to a folder; nothing where it wrote nothing. Tables are decompressed when they are asked for.
+    """The runs that `tools.keep` wrote to a folder, if any. Tables are decompressed on demand.
 
     Attributes
     ----------
     written : int
-        When, in nanoseconds; 0 for nothing.
+        Time of writing in nanoseconds; 0 for none.
     records : dict
-        By run id and file, the content of config.json and result.json.
+        The content of config.json and result.json, by run id and file.
 
     Raises
     ------
     RunError
-        Where a file is damaged.
+        If a file is damaged.
     """
 
     def __init__(self, root: Path, written: int) -> None:
@@ -69,7 +69,7 @@ def kept_runs(root: Path) -> KeptRuns:
 
 
 def _damaged(path: Path, why: object) -> RunError:
-    return RunError(f"{path}: damaged ({why}); get it again from where it came")
+    return RunError(f"{path}: damaged ({why}); get it again from its source")
 
 
 def _split(path: Path) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""How are runs trained on one machine? As many at once as there are cores for, each in a process of its own."""
+"""Train runs on this machine: as many at once as there are cores for, each in a separate process."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _POLL_SECONDS = 0.2
 
 
 def run(jobs: Sequence[Job], show: Callable[[str], object] | None = None) -> dict[str, str]:
-    """Train jobs in their order, as dispatch.run describes it. A run without a number of threads runs alone."""
+    """Train jobs in order, as dispatch.run describes it. A run without a number of threads runs alone."""
     failures: dict[str, str] = {}
     started, children = time.monotonic(), Children()
     before = sum(len(_history(job)) for job in jobs)
@@ -53,9 +53,9 @@ def run(jobs: Sequence[Job], show: Callable[[str], object] | None = None) -> dic
 
 
 def progress(jobs: Sequence[Job], started: float, failures: Collection[str] = (), before: int = 0) -> str:
-    """One line on how far some jobs are, read from their histories: runs done, the current one, time left.
+    """One line on the progress of some jobs, read from their histories: runs done, the current one, time left.
 
-    before: epochs that were there already when the jobs started.
+    before: epochs that were already trained when the jobs started.
     """
     total = sum(job.epochs for job in jobs)
     done, finished, current = 0.0, 0, ""
@@ -83,7 +83,7 @@ def ending(runs: int, failed: int, seconds: float) -> str:
 
 
 class Progress:
-    """A line of text in a notebook that is replaced as work goes on, and ends as plain text."""
+    """A line of text in a notebook that is replaced as work proceeds, and ends as plain text."""
 
     def __init__(self) -> None:
         self._text = ""
@@ -99,7 +99,7 @@ class Progress:
         from IPython.display import DisplayHandle, Markdown
 
         self._text = text
-        line = Markdown(html.escape(text, quote=False))  # it may tell what stood in a file
+        line = Markdown(html.escape(text, quote=False))  # it may quote a file
         if self._handle is None:
             self._handle = DisplayHandle()
             self._handle.display(line)

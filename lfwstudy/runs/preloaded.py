@@ -1,4 +1,4 @@
-"""The server that small trainings are forked from (see forked.py): what it imports is imported once for all of them."""
+"""The server that small trainings are forked from (see forked.py); it imports the libraries once for all of them."""
 
 import sys
 
@@ -8,7 +8,7 @@ with quiet_stderr():
     import lfwstudy.training.run  # noqa: F401  (first: it keeps packages out that the others would bring in)
 
     # isort: split
-    # What a run's results are measured with, and a checkpoint is written with.
+    # Used to measure a run's results and to write a checkpoint.
     import h5py  # noqa: F401
     import scipy.stats  # noqa: F401
     import setproctitle  # noqa: F401

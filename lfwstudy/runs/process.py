@@ -1,4 +1,4 @@
-"""One training as a process: started with its limits, watched, ended; it ends when its parent does."""
+"""One training as a process: started with limits, watched, ended; it ends when its parent does."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from lfwstudy.system.machine import cores, usable_cores
 from lfwstudy.system.processes import environment, large_pages
 
 Process = subprocess.Popen | Forked
-# A process that takes longer to end than this after being asked is killed.
+# A process that has not ended this long after being asked is killed.
 _GRACE_SECONDS = 10
 
 
 def train_in_process(
     job: Job, children: Children | None = None, watch: Callable[[subprocess.Popen], object] | None = None
 ) -> None:
-    """Run one job in a process of its own, new or forked from a server; its output goes to log.txt in the run's folder.
+    """Run one job in a separate process, new or forked from a server; its output goes to log.txt in the run's folder.
 
     Parameters
     ----------
-    children : is told of the process, to end it.
-    watch : called with the process, to return once it has ended; what it raises ends the process.
+    children : gets the process, to be able to end it.
+    watch : called with the process; returns once it has ended. An exception from it ends the process.
 
     Raises
     ------
-    TrainingError : the process failed; why stands in failure.json, too.
+    TrainingError : the process failed; failure.json says why, too.
     """
     with _new_log(job) as log:
         process = _start(job, log, forkable=watch is None)
@@ -59,7 +59,7 @@ def _new_log(job: Job) -> IO[bytes]:
     try:
         with locked(job.folder / ".lock", job.patience):
             job.write(job.folder / "job.json")
-            # Links in a folder from elsewhere are not written through.
+            # Do not follow links in a folder that came from elsewhere.
             for name in ("log.txt", failure.NAME):
                 (job.folder / name).unlink(missing_ok=True)
             return open(job.folder / "log.txt", "xb")
@@ -70,7 +70,7 @@ def _new_log(job: Job) -> IO[bytes]:
 def _start(job: Job, log: IO[bytes], forkable: bool) -> Process:
     path, limits = job.folder / "job.json", thread_limits(job.threads)
     if forkable and pays(job):
-        with suppress(ServerLost):  # a new process does without, and its log says what is wrong
+        with suppress(ServerLost):  # a new process works without it, and its log shows the error
             return Forked(path, log, limits)
     gpu = {"CUDA_VISIBLE_DEVICES": job.gpu} if job.gpu else {}
     return subprocess.Popen(
@@ -83,7 +83,7 @@ def _start(job: Job, log: IO[bytes], forkable: bool) -> Process:
 
 
 def _error(status: int, folder: Path) -> TrainingError:
-    """The error of a process that failed; its folder gets a record where the process left none."""
+    """The error of a failed process; its folder gets a record if the process left none."""
     found = Failure.of_status(status, folder)
     if found.kind != "busy" and not (folder / failure.NAME).exists():
         found.write(folder)
@@ -92,7 +92,7 @@ def _error(status: int, folder: Path) -> TrainingError:
 
 
 def end(process: Process) -> None:
-    """End a process: asked first, killed where it does not listen."""
+    """End a process: ask first, kill it if it does not react."""
     if process.poll() is None:
         process.terminate()
         try:
@@ -110,7 +110,7 @@ class Children:
         self._lock, self._stopped = threading.Lock(), False
 
     def add(self, process: Process) -> None:
-        """Count a process in; once they are stopped, it is stopped, too."""
+        """Add a process; if the others have been stopped, it is stopped, too."""
         with self._lock:
             self._processes.append(process)
             if self._stopped:
@@ -128,10 +128,10 @@ class Children:
 
 
 def thread_limits(threads: int) -> dict[str, str]:
-    """Environment variables, TensorFlow's own, by which it computes with a number of threads; none for 0 on a whole machine.
+    """TensorFlow's environment variables for a number of threads; none for 0 on a whole machine.
 
-    Fixed where given: sums depend on how many threads share them. A share of the cores' time is no number of them: the
-    libraries would not see it.
+    The number is fixed because the order of sums depends on it. If control groups limit the time of the cores, it is set
+    even for 0: the libraries would not see that limit.
     """
     if not threads and cores() < usable_cores():
         threads = cores()

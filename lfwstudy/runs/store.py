@@ -1,4 +1,4 @@
-"""Where does a run live? The store: which runs are finished, what they measured, which are damaged."""
+"""The store of runs: which are finished, what they measured, which are damaged."""
 
 import csv
 import io
@@ -26,7 +26,7 @@ from lfwstudy.system.processes import environment
 
 FILES = ("config.json", "history.csv", "predictions.csv", "result.json")
 _HEADER = "set,pair,left,right,label,score,score_at_best\n"
-_FEW = 500  # so many runs are checked before other processes would have started
+_FEW = 500  # this many runs are checked before other processes would have started
 
 Scores = dict[str, np.ndarray]
 
@@ -52,7 +52,7 @@ class Store:
         )
 
     def is_finished(self, run: str, with_test: bool = False) -> bool:
-        """Whether a run's four files are there (weights are optional), `with_test` with scored test pairs too."""
+        """Whether a run's four files exist (weights are optional), `with_test` with scored test pairs too."""
         if not self._in_folder(run) and run not in self._kept.records:
             return False
         return not with_test or self.result(run)["test_accuracy"] is not None
@@ -67,14 +67,14 @@ class Store:
         Raises
         ------
         FileNotFoundError
-            Where there is none.
+            If there is none.
         RunError
-            Where it is damaged.
+            If it is damaged.
         """
         return _result(str(self.root), run, self._written(run, "result.json"))
 
     def text(self, run: str, name: str) -> str:
-        """A run's history.csv or predictions.csv as training wrote it. Raises FileNotFoundError where there is none."""
+        """A run's history.csv or predictions.csv as training wrote it. Raises FileNotFoundError if there is none."""
         try:
             return (self.folder(run) / name).read_text(encoding="utf-8")
         except FileNotFoundError:
@@ -83,9 +83,9 @@ class Store:
             return self._kept.text(run, name)
 
     def history(self, run: str) -> list[dict[str, float]]:
-        """A row per epoch, of unfinished runs too; [] where there is none yet or it is damaged."""
+        """A row per epoch, also of unfinished runs; [] if there is none yet or it is damaged."""
         try:
-            # Runs of earlier versions have fewer columns, those resumed from one empty fields in them.
+            # Runs of earlier versions have fewer columns; runs resumed from one have empty fields.
             return [
                 {key: int(value) if key == "epoch" else float(value or "nan") for key, value in row.items()}
                 for row in csv.DictReader(io.StringIO(self.text(run, "history.csv")))
@@ -107,13 +107,13 @@ class Store:
             raise _damaged(self.folder(run) / "predictions.csv", error) from error
 
     def scores(self, run: str, part: str = "test") -> Scores:
-        """The numbers of `predictions` alone, many times faster: float arrays label, score, score_at_best."""
+        """Only the numbers of `predictions`, many times faster: float arrays label, score, score_at_best."""
         return _scores(str(self.root), run, self._written(run, "predictions.csv"), part)
 
     def read_scores(self, run: str, parts: Collection[str]) -> dict[str, Scores]:
-        """Of each set asked for: label, score, score_at_best. Other sets' lines are not parsed: they are half of a file."""
+        """label, score and score_at_best of each requested set. Lines of other sets, half of a file, are not parsed."""
         text = self.text(run, "predictions.csv")
-        # As training writes them, the sets stand one after the other.
+        # Training writes the sets one after the other.
         starts = {name: at for name in SETS if (at := text.find(f"\n{name},")) >= 0}
         ends = dict(zip(starts, [*list(starts.values())[1:], len(text)]))
         whole = text.startswith(_HEADER) and text.endswith("\n") and [*starts.values()] == sorted(starts.values())
@@ -149,9 +149,9 @@ class Store:
             path.unlink(missing_ok=True)
 
     def set_aside_damaged(self) -> Iterator[str]:
-        """Set every damaged run aside; yields what to say of each.
+        """Set every damaged run aside; yields a message for each.
 
-        A run whose files have not changed since they were last checked is not read again.
+        A run whose files have not changed since the last check is not read again.
         """
         path = self.root.with_name(".checked.json")
         try:
@@ -165,7 +165,7 @@ class Store:
                 del stamps[run]
                 yield self._set_aside(run, problem)
         if stamps != known:
-            with suppress(OSError):  # a folder that can only be read is checked again each time
+            with suppress(OSError):  # a read-only folder is checked again each time
                 write_json(path, stamps)
 
     def _check(self, runs: list[str]) -> Iterator[str | None]:
@@ -187,18 +187,18 @@ class Store:
         return json.loads(done.stdout) if done.returncode == 0 else None
 
     def _in_folder(self, run: str) -> bool:
-        folder = f"{self.root}/{run}"  # asked of every run of a large store again and again: Path is slow
+        folder = f"{self.root}/{run}"  # called often for every run of a large store: Path is slow
         return all(_is_file(f"{folder}/{name}") for name in FILES)
 
     def _stamp(self, run: str) -> list[int] | None:
-        """Sizes and times of a finished run's files, None where it has no folder with all of them."""
+        """Sizes and times of a finished run's files, None if it has no folder with all of them."""
         try:
             stats = [os.stat(f"{self.root}/{run}/{name}") for name in FILES]
         except OSError:
             return None
         if self.has_weights(run):
             stats.append(os.stat(f"{self.root}/{run}/model.keras"))
-        # The time of change too: copies keep the time of writing.
+        # The change time too: copies keep the modification time.
         return [number for found in stats for number in (found.st_size, found.st_mtime_ns, found.st_ctime_ns)]
 
     def _set_aside(self, run: str, problem: str) -> str:
@@ -229,7 +229,7 @@ class Store:
 
 
 def _is_file(path: str) -> bool:
-    """Whether a file is there. Raises OSError where the system cannot tell: its run would be trained again."""
+    """Whether a file exists. Raises OSError if the system cannot tell, because its run would be trained again."""
     try:
         return stat.S_ISREG(os.stat(path).st_mode)
     except (FileNotFoundError, NotADirectoryError):

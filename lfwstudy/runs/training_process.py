@@ -1,4 +1,4 @@
-"""A training in a process of its own: `python -m lfwstudy.runs.training_process JOB.json`, started by the executors."""
+"""The training process: `python -m lfwstudy.runs.training_process JOB.json`, started by the executors."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 
 def main(path: str) -> int:
-    """Train the job in a JSON file, for as long as the parent holds this process's standard input."""
+    """Train the job in a JSON file, as long as the parent holds this process's standard input."""
     job = Job.read(path)
     logging.basicConfig(format="%(message)s")
     logging.getLogger("lfwstudy").setLevel(logging.INFO)
@@ -36,8 +36,8 @@ def run_job(job: Job) -> int:
 
     Returns
     -------
-    Exit status: 0, 1 where the machine is at fault, 2 where the input cannot be used, BUSY where another process trains
-    the run. A bug is raised.
+    Exit status: 0 done, 1 the machine is at fault, 2 the input is unusable, BUSY another process trains the run. A bug is
+    raised.
     """
     try:
         _run(job)
@@ -53,18 +53,18 @@ def run_job(job: Job) -> int:
 
 
 def _run(job: Job) -> None:
-    """Train or score. Raises StudyError, OSError and, where another process is at it, BlockingIOError."""
+    """Train or score. Raises StudyError, OSError and, if another process trains the run, BlockingIOError."""
     config, folder = job.config, job.folder
     bank, pairs = prepare_bank(config.data, job.data_dir), load_pairs(config.data, job.data_dir)
     if config.identify(job.seed, job.precision, pairs.digest(bank)) != job.run:
-        raise RunError("its data have changed since it was asked for")
-    # Here, so that what the machine lacks of it is told as other failures are.
+        raise RunError("its data have changed since it was requested")
+    # Imported here, so that a missing library is reported like other failures.
     from lfwstudy.training.run import score_test_pairs, train
 
     def begin() -> None:
         train(config, job.seed, job.precision, bank, pairs, folder, job.run, job.score_test, job.keep_weights)
 
-    # A process whose study was killed needs a moment to notice; two must not write one run.
+    # A process whose study was killed needs a moment to notice; two must not write the same run.
     with locked(folder / ".lock", patience=job.patience):
         if job.task == "train" and Store(folder.parent).is_finished(job.run):
             return  # by the process that held the lock until now
@@ -75,19 +75,19 @@ def _run(job: Job) -> None:
                 score_test_pairs(config, bank, pairs, folder, job.keep_weights)
             else:
                 begin()
-        except DamageError as error:  # set aside by now
+        except DamageError as error:  # already set aside
             logger.warning("%s; this run starts again", error)
             begin()
 
 
 def require_memory(config: RunConfig) -> None:
-    """Raise MemoryError where a network cannot be trained in this machine's free memory: better at once than after
-    minutes. A GPU has its own."""
+    """Raise MemoryError if a network cannot be trained in this machine's free memory: better at once than after minutes.
+    GPU memory is not checked."""
     need, free = least_memory(config.model, config.data.side, config.training.batch_size), free_memory()
     if free is not None and free < need and device_name() == cpu_name():
         raise MemoryError(
             f"a network of {tower_cost(config.model, config.data.side)[1]:,} parameters needs at least "
-            f"{need / 2**30:.1f} GiB to be trained, {free / 2**30:.1f} GiB are free on this machine"
+            f"{need / 2**30:.1f} GiB for training, {free / 2**30:.1f} GiB are free on this machine"
         )
 
 

@@ -1,4 +1,4 @@
-"""Which configuration of a study is best, and which of its runs? Decided by validation alone, once for all who ask."""
+"""The best configuration of a study and its best run, chosen by validation alone, in this one place."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -13,12 +13,12 @@ from lfwstudy.study.settings import COMBINATION
 
 Row = Mapping[str, Any]
 
-# One digit fewer than results.csv has: a mean over its rows ties where the mean over result.json does.
+# One digit fewer than in results.csv, so that means over its rows tie like means over result.json.
 _DIGITS = 8
 
 
 def score(results: Iterable[Row]) -> tuple[float, float]:
-    """Score of a configuration on validation: the larger, the better; equal scores are ties.
+    """A configuration's score on validation: larger is better; equal scores are ties.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ def score(results: Iterable[Row]) -> tuple[float, float]:
     Raises
     ------
     StudyError
-        Where a number is missing or is not one.
+        If a number is missing or is not one.
     """
     numbers = [[_number(result, name) for name in ("val_accuracy_at_best", "val_cross_entropy")] for result in results]
     accuracy, entropy = np.mean(numbers, axis=0)
@@ -41,10 +41,10 @@ def score(results: Iterable[Row]) -> tuple[float, float]:
 
 
 def best_rows(rows: Iterable[Row]) -> list[Row]:
-    """Rows of the best configuration, a row for each seed and fold; [] where nothing is carried forward.
+    """Rows of the best configuration, one for each seed and fold; [] if nothing is carried forward.
 
-    Among the configurations that the ladders in `rows` carried forward, the best has the highest `score`; of equals it
-    is the first one.
+    Among the configurations that the ladders in `rows` carried forward, the best has the highest `score`; among equals,
+    the first.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ def best_rows(rows: Iterable[Row]) -> list[Row]:
     Raises
     ------
     StudyError
-        Where a row carried forward lacks a number.
+        If a row carried forward lacks a number.
     """
     return next(iter(_ranked(rows)), [])
 
@@ -67,14 +67,14 @@ def best_run(rows: Iterable[Row], store: Store, need_weights: bool = False) -> R
     rows : iterable of dict
         As for `best_rows`.
     store : Store
-        Where the runs are. The cross-entropy is that of the best epoch's weights, which are the ones kept.
+        The runs. The cross-entropy is that of the best epoch's weights, which are the ones kept.
     need_weights : bool
-        Look only at runs whose network is kept, and at the next configuration where none of the best one's is.
+        Consider only runs whose network is kept, and the next best configuration if the best has none.
 
     Returns
     -------
     dict or None
-        None where no such run is finished.
+        None if no such run is finished.
     """
     for configuration in _ranked(rows):
         runs = [

@@ -1,4 +1,4 @@
-"""How far is a ladder climbed? Its stages in order, which run stands where, and what each stage hands on."""
+"""The state of a ladder: its stages in order, the run at each place, and the configuration each stage hands on."""
 
 import csv
 import dataclasses
@@ -20,20 +20,20 @@ from lfwstudy.system.files import read_csv
 
 
 class Climb:
-    """One ladder of a study, finished or not, as its folder has it.
+    """One ladder of a study, finished or not, read from its folder.
 
-    study.json says what was asked for and which run stands where, runs/ holds the runs. A folder may hold several ladders:
-    combinations of ladder, protocol, split and selection. Nothing is written here, and no image is read.
+    study.json records the requested stages and the run at each place; runs/ holds the runs. A folder may hold several
+    ladders: combinations of ladder, protocol, split and selection. Nothing is written, and no image is read.
 
     Parameters
     ----------
     settings : Settings
-        Name the folder and the combination; `Climb.open` reads them from the folder.
+        The folder and the combination; `Climb.open` reads them from the folder.
 
     Raises
     ------
     ConfigError
-        Where the folder belongs to another data set, profile or precision, or study.json is damaged.
+        If the folder belongs to another data set, profile or precision, or study.json is damaged.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -50,33 +50,32 @@ class Climb:
         Parameters
         ----------
         combination : mapping, optional
-            Which ladder where there are several: values of `ladder`, `protocol`, `split`, `select`, or some of them. The
-            first that has them is opened.
+            Which of several ladders: values of some of `ladder`, `protocol`, `split`, `select`. The first match is opened.
 
         Raises
         ------
         StudyError
-            Where the folder holds no study, a damaged one, or no such combination.
+            If the folder holds no study, a damaged one, or no such combination.
         """
         return cls(settings_in(folder, combination or {}))
 
     def combinations(self) -> list[Self]:
-        """The results of each ladder that was ever asked for in this folder."""
+        """The results of each ladder ever requested in this folder."""
         return [
             type(self)(dataclasses.replace(self.settings, out=str(self.out), stages="", **ladder))
             for ladder in self.record.ladders()
         ]
 
     def stages(self) -> list[str]:
-        """Ids of the stages asked for so far, in order."""
+        """Ids of the stages requested so far, in order."""
         return self.record.entry["stages"]
 
     def seeds(self) -> int:
-        """Number of seeds: the largest asked for so far."""
+        """Number of seeds: the largest requested so far."""
         return max(self.record.entry["seeds"], self.settings.seeds)
 
     def seeds_of(self, stage: Stage) -> int:
-        """Number of seeds of a stage: the study's, or more where the stage asks for them."""
+        """Number of seeds of a stage: the study's, or more if the stage asks for them."""
         return seeds_of(stage, self.settings.profile, self.seeds(), self.settings.protocol)
 
     def folds(self) -> list[int | None]:
@@ -94,14 +93,14 @@ class Climb:
         return self.base().change(get_ladder(self.settings.ladder)[0].variants[0].changes)
 
     def published(self, rung: Rung, candidate: Candidate) -> Published | None:
-        """What the report prints on a candidate; None where it prints nothing, or describes another configuration there than
-        this study's, which another choice carried forward."""
+        """What the report prints on a candidate; None if it prints nothing, or if it describes another configuration there,
+        because another choice was carried forward."""
         path = LADDERS[self.settings.ladder].path(self.base())
         same = path.get((candidate.stage, candidate.variant)) == candidate.config
         return next(v.published for v in rung.stage.variants if v.id == candidate.variant) if same else None
 
     def climb(self, upto: str | None = None) -> list[Rung]:
-        """The rungs of the ladder in order, up to and including the stage `upto`; unfinished stages as they stand."""
+        """The rungs of the ladder in order, up to and including the stage `upto`; unfinished stages in their current state."""
         rungs: list[Rung] = []
         incumbent: Candidate | None = None
         for name in self.stages():
@@ -111,13 +110,13 @@ class Climb:
             after = choose(stage, candidates, incumbent, self.settings.select)
             rungs.append(Rung(stage, incumbent, candidates, after))
             incumbent = after
-            # An unfinished stage hands its incumbent on, so that it hides nothing of what comes after it.
+            # An unfinished stage hands on the current best, so that later stages stay visible.
             if name == upto or after is None:
                 break
         return rungs
 
     def candidate(self, stage: Stage, variant: str, config: RunConfig) -> Candidate:
-        """A variant with its runs, scored where all are finished. config: unscaled."""
+        """A variant with its runs, scored if all are finished. config: unscaled."""
         specs = []
         for fold in self.folds():
             scaled = scale(config.change({"data.fold": fold}), self.settings.profile, self.settings.ladder)
@@ -127,27 +126,27 @@ class Climb:
         return Candidate(stage.id, variant, config, tuple(specs), self._score(specs))
 
     def run_id(self, place: Place, config: RunConfig) -> str:
-        """Id of the run at a place, as recorded; empty where none is. config: its configuration, which is not asked here."""
+        """Id of the run recorded at a place; empty if none is. config: its configuration, not needed here."""
         return self.recorded.get(place, "")
 
     @property
     def recorded(self) -> dict[Place, str]:
-        """The run at each place of the ladder, as study.json has it; results.csv, where an earlier version wrote the folder."""
+        """The run at each place of the ladder, from study.json; from results.csv if an earlier version wrote the folder."""
         return self.filed if self.record.runs is None else self.record.runs
 
     def is_complete(self, rungs: Sequence[Rung]) -> bool:
-        """Whether every stage asked for is reached and every run of it is finished."""
+        """Whether every requested stage is reached and all its runs are finished."""
         return [rung.stage.id for rung in rungs] == self.stages() and all(rung.complete() for rung in rungs)
 
     def filed_rows(self) -> list[dict[str, str]]:
-        """Rows of this ladder as results.csv has them, all fields texts. Raises what `read_csv` does, and KeyError."""
+        """Rows of this ladder in results.csv, all fields as text. Raises what `read_csv` does, and KeyError."""
         wanted = self.settings.combination()
-        if self.settings.protocol == "view2":  # there is no split to tell ladders apart by
+        if self.settings.protocol == "view2":  # no split to tell ladders apart
             wanted["split"] = ""
         return [row for row in read_csv(self.out / "results.csv") if all(row[k] == v for k, v in wanted.items())]
 
     def _score(self, specs: Sequence[Spec]) -> tuple[float, float] | None:
-        """`best.score`, None where a run is not finished."""
+        """`best.score`, None if a run is not finished."""
         if not all(self.store.is_finished(spec.run) for spec in specs):
             return None
         results = [self.store.result(spec.run) for spec in specs]

@@ -1,4 +1,4 @@
-"""What are a study's runs trained on? Images and pairs of a configuration, checked, and what there is to say of them."""
+"""The data of a study's runs: images and pairs of a configuration, checked, with audits."""
 
 from collections.abc import Iterable
 from contextlib import suppress
@@ -17,7 +17,7 @@ from lfwstudy.errors import ConfigError
 
 @lru_cache(maxsize=64)
 def load_data(config: DataConfig, data_dir: str) -> tuple[ImageBank, StudyPairs, str]:
-    """Bank, pairs and data digest of a configuration. Raises DataError where an image that a pair names is not there."""
+    """Bank, pairs and data digest of a configuration. Raises DataError if an image of a pair is missing."""
     bank = prepare_bank(config, data_dir)
     files = ("pairsDevTrain.txt", "pairsDevTest.txt") if config.protocol == "view1" else ("pairs.txt",) * 2
     pairs = load_pairs(config, data_dir)
@@ -28,24 +28,24 @@ def load_data(config: DataConfig, data_dir: str) -> tuple[ImageBank, StudyPairs,
 
 
 def audit_splits(config: DataConfig, data_dir: str) -> dict[str, dict[str, Any]]:
-    """`splits.audit` of every split of the development pairs that can be made here, by name."""
+    """`splits.audit` of every possible split of the development pairs, by name."""
     found = {}
     for name in SPLITS:
         if name != "folds" or has_pair_file("people.txt", config.dataset, data_dir):
-            with suppress(ConfigError):  # of few pairs, a split may leave a side empty
+            with suppress(ConfigError):  # with few pairs, a split may leave a set empty
                 found[name] = audit_split(replace(config, split=name), data_dir)
     return found
 
 
 def check_people_files(configs: Iterable[DataConfig], data_dir: str) -> None:
-    """Raise DataError where one of the configurations needs a people file that is missing."""
+    """Raise DataError if one of the configurations needs a people file that is missing."""
     for config in configs:
         for name in people_files(config):
             pair_file(name, config.dataset, data_dir)
 
 
 def widest(config: DataConfig, data_dir: str) -> DataConfig:
-    """The configuration with all images that a stage may train on, where the people files for it are at hand."""
+    """The configuration with all images that a stage may train on, if the people files for it are available."""
     wider = replace(config, pictures="all-people")
     return wider if all(has_pair_file(name, config.dataset, data_dir) for name in people_files(wider)) else config
 

@@ -1,4 +1,4 @@
-"""What would a command train, how long would it take at most, and how much disk and memory does it need?"""
+"""Estimate the runs that a command would train, with their maximum time, disk and memory."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ _TRAINING_BYTES = 28  # of a parameter while it is trained: checkpoints and resu
 
 @dataclass(frozen=True)
 class Planned:
-    """A variant's runs that are still to be trained; `config` is scaled, `parameters` counts the network's."""
+    """A variant's runs still to be trained; `config` is scaled, `parameters` counts the network's."""
 
     stage: str
     variant: str
@@ -29,7 +29,7 @@ class Planned:
 
 
 def estimate(study: Study) -> list[str]:
-    """Lines that say which runs a command would train, how long at most, and how much disk they need."""
+    """Lines on the runs that a command would train, their maximum time and their disk space."""
     rate, source = _rate(study)
     plan = list(_plan(study))
     seconds = [p.runs * operations(study, p.config) / rate for p in plan]
@@ -38,7 +38,7 @@ def estimate(study: Study) -> list[str]:
     chosen = "the report's own choices were" if LADDERS[study.settings.ladder].has_path() else "each stage was"
     return [
         *map(_line, plan, seconds),
-        f"in all: {count} runs to train, at most {clock(sum(seconds))} ({source}); early stopping makes it shorter",
+        f"in all: {count} runs to train, at most {clock(sum(seconds))} ({source}); early stopping shortens it",
         f"disk: about {disk:,.0f} MiB when finished, {disk + largest * _TRAINING_BYTES / _MIB:,.0f} MiB while training",
         *([f"warning: {warning}"] if (warning := precision_warning(study.precision)) else []),
         f"stages after an unfinished one are estimated assuming {chosen} carried forward",
@@ -46,7 +46,7 @@ def estimate(study: Study) -> list[str]:
 
 
 def operations(study: Study, config: RunConfig) -> float:
-    """Floating-point operations of a run that uses all its epochs: a multiply-add counts two, training three times."""
+    """Floating-point operations of a run over all its epochs: a multiply-add counts two, training three times that."""
     pairs, training = study.data(config.data)[1], config.training
     drawn = (training.drawn_people or 0) * training.pairs_per_person
     trained = drawn or len(pairs.train) * (1 + training.augmented_copies)
@@ -55,7 +55,7 @@ def operations(study: Study, config: RunConfig) -> float:
 
 
 def _plan(study: Study) -> Iterator[Planned]:
-    """The variants in the ladder's order; a run that two of them share counts for the first."""
+    """The variants in the ladder's order; a run shared by two counts for the first."""
     climbed = {rung.stage.id: rung for rung in study.climb()}
     start, planned = study.base(), set[str]()
     for name in in_order(study.settings.ladder, {*study.stages(), *study.settings.stage_ids()}):
@@ -73,7 +73,7 @@ def _plan(study: Study) -> Iterator[Planned]:
 
 
 def _assumed(study: Study, stage: Stage, start: RunConfig) -> RunConfig:
-    """What an unfinished stage is assumed to hand on: the report's choice; in a ladder without one, its first variant."""
+    """The variant assumed to be carried forward: the report's choice or, in a ladder without one, the first."""
     expected = stage.report_choice if LADDERS[study.settings.ladder].has_path() else stage.variants[0].id
     return next((start.change(v.changes) for v in stage.variants if v.id == expected), start)
 
@@ -88,22 +88,22 @@ def _line(planned: Planned, seconds: float) -> str:
 
 
 def _kept_networks(study: Study, plan: list[Planned], count: int) -> int:
-    """How many networks `--keep` leaves."""
+    """Number of networks that `--keep` leaves."""
     seeds = max(study.seeds_of(get_stage(study.settings.ladder, p.stage)) for p in plan)
     return {"none": 0, "best": seeds * len(study.folds()), "all": count}[study.settings.keep]
 
 
 def _rate(study: Study) -> tuple[float, str]:
-    """Operations per second to expect, and where the figure is from."""
+    """Expected operations per second, and the source of the figure."""
     specs = [spec for rung in study.climb() for spec in rung.specs() if study.store.is_finished(spec.run)]
     results = [study.store.result(spec.run) for spec in specs]
     if seconds := sum(result["seconds_total"] for result in results):
         shares = [result["epochs_run"] / result["epochs_max"] for result in results]
         rate = sum(operations(study, spec.config) * share for spec, share in zip(specs, shares)) / seconds
-        return rate, f"at {rate / 1e9:,.0f} GFLOP/s, as the runs finished here"
+        return rate, f"at {rate / 1e9:,.0f} GFLOP/s, as in the runs finished here"
     from lfwstudy.system.backend import start_keras_quietly
 
     start_keras_quietly()
-    # Narrow networks spend more of a step outside the products.
+    # Narrow networks spend a larger share of a step outside matrix products.
     rate = matrix_product_gflops(study.precision) * 1e9 * (0.85 if study.base().model.width >= 0.5 else 0.25)
-    return rate, f"at {rate / 1e9:,.0f} GFLOP/s, guessed from a matrix product on this machine"
+    return rate, f"at {rate / 1e9:,.0f} GFLOP/s, estimated from a matrix product on this machine"

@@ -16,16 +16,16 @@ from lfwstudy.system.files import replacing_folder, write_csv, write_json
 if TYPE_CHECKING:
     import pandas as pd
 
-# Says that a folder is an export, and of what.
+# Marks a folder as an export, and names its study.
 MARK = "export.json"
 EVENTS = "tensorboard"
 _CONTENT = {MARK, EVENTS, "results.csv", "histories.csv", "predictions.csv"}
 
 
 def export(study: Results, to: str | Path) -> Path:
-    """Write every ladder in a study's folder to a folder of its own, completely or not at all.
+    """Export every ladder of a study to a folder, completely or not at all.
 
-    It has results.csv as the study has it; histories.csv, a row for each epoch of each run, finished or not;
+    The folder gets the study's results.csv; histories.csv, a row for each epoch of each run, finished or not;
     predictions.csv, a row for each scored pair of each finished run; and tensorboard/, a folder for each run with a history.
 
     Parameters
@@ -36,7 +36,7 @@ def export(study: Results, to: str | Path) -> Path:
     Raises
     ------
     StudyError
-        Where the study has no finished run, or `to` holds anything else.
+        If the study has no finished run, or `to` holds anything else.
     """
     target = Path(to).expanduser().resolve()
     _refuse_other_content(target)
@@ -56,10 +56,10 @@ def export(study: Results, to: str | Path) -> Path:
 
 
 def write_events(folder: Path, history: Iterable[Mapping[str, float]]) -> None:
-    """Write a history as an event file for TensorBoard: a scalar for each column, its step the epoch.
+    """Write a history as an event file for TensorBoard: a scalar for each column, with the epoch as its step.
 
-    The wall time is the training's own seconds, so that TensorBoard's relative axis shows them; what is not a number is left
-    out. The events are written as records rather than by `tf.summary`, which would take the GPU and name this machine.
+    The wall time is the seconds of training, so that TensorBoard's relative axis shows them; values that are not numbers are
+    left out. Events are written as records, not by `tf.summary`, which would occupy the GPU and name this machine.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # read once, by the import
     import tensorflow as tf
@@ -83,11 +83,13 @@ def _refuse_other_content(target: Path) -> None:
     found = {path.name for path in target.iterdir()} if target.exists() else set()
     other = found if MARK not in found else found - _CONTENT
     if other:
-        raise StudyError(f"{target} holds {min(other)}, which is not of an export; --to needs a new or empty folder")
+        raise StudyError(
+            f"{target} holds {min(other)}, which is not part of an export; --to needs a new or empty folder"
+        )
 
 
 def _joined(ladders: Sequence[Results], read: "Callable[[Results], pd.DataFrame]") -> "pd.DataFrame":
-    """What `read` returns for each ladder, one below the other, with the ladder's combination before it."""
+    """The tables that `read` returns for each ladder, concatenated, with the ladder's combination in front."""
     import pandas as pd
 
     found = [read(ladder).assign(**ladder.combination()) for ladder in ladders]
@@ -106,7 +108,7 @@ def _predictions(ladder: Results) -> "pd.DataFrame":
 
 
 def _by_title(ladders: Sequence[Results]) -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    """The history of each run with the name of its folder; a folder around those of each ladder where there are several."""
+    """The history of each run with the name of its folder, within a folder for each ladder if there are several."""
     for ladder in ladders:
         above = "-".join(name for name in ladder.combination().values() if name) if len(ladders) > 1 else ""
         for spec in (spec for rung in ladder.climb() for spec in rung.specs()):

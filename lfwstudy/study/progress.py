@@ -1,4 +1,4 @@
-"""How far are runs that are being trained? A progress bar on a terminal, lines in a log."""
+"""Progress of training: a bar on a terminal, lines in a log."""
 
 import sys
 from collections.abc import Callable, Sequence
@@ -8,7 +8,7 @@ from lfwstudy.study.study import Study
 
 
 class Bar:
-    """A progress bar over the epochs of runs, read from their histories; in a log, a line for each run that is done.
+    """A progress bar over the epochs of runs, read from their histories; in a log, a line for each finished run.
 
     say: prints a line.
     """
@@ -28,7 +28,7 @@ class Bar:
         )
 
     def update(self) -> None:
-        """Show how far the runs are."""
+        """Show the current progress."""
         for spec in [spec for spec in self.left if not self.study.missing([spec])]:
             self.left.remove(spec)
             if not self.is_terminal:

@@ -1,4 +1,4 @@
-"""What was a study asked for, and which run stands where? study.json is read, checked and changed here alone."""
+"""study.json: the stages requested of a study, and the run at each place. Only this module reads and changes it."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -16,7 +16,7 @@ from lfwstudy.study.settings import COMBINATION, Settings
 from lfwstudy.system.files import locked, read_json, write_json
 from lfwstudy.system.precision import resolve_precision
 
-# Where the images were when the study last ran; of one machine, so that it does not travel in study.json.
+# The folder of the images when the study last ran; it is specific to a machine, so it is not in study.json.
 DATA_DIR_HINT = ".data-dir"
 
 
@@ -26,7 +26,7 @@ class Record:
     Raises
     ------
     ConfigError
-        Where the folder belongs to another data set, profile or precision than `settings`, or study.json is damaged.
+        If the folder belongs to another data set, profile or precision than `settings`, or study.json is damaged.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -36,7 +36,7 @@ class Record:
 
     @property
     def entry(self) -> dict[str, Any]:
-        """What is recorded of this ladder, or what would be: its combination, `seeds`, `stages` and `runs`."""
+        """The record of this ladder, existing or new: its combination, `seeds`, `stages` and `runs`."""
         wanted = self.settings.combination()
         for entry in self.content["combinations"]:
             if all(entry[key] == value for key, value in wanted.items()):
@@ -45,17 +45,17 @@ class Record:
 
     @cached_property
     def runs(self) -> dict[Place, str] | None:
-        """The run at each place of this ladder; None where an earlier version, which did not record it, wrote the folder."""
+        """The run at each place of this ladder; None if an earlier version, which did not record it, wrote the folder."""
         runs = self.entry.get("runs")
         return None if runs is None else {Place(r["stage"], r["variant"], r["seed"], r["fold"]): r["run"] for r in runs}
 
     def ladders(self) -> list[dict[str, Any]]:
-        """The combination and seeds of each ladder in the folder, as `Settings` takes them; other processes may add some."""
+        """The combination and seeds of each ladder in the folder, as for `Settings`; other processes may add ladders."""
         return [_options(entry) for entry in self._read()["combinations"]]
 
     @contextmanager
     def change(self) -> Iterator[dict[str, Any]]:
-        """This ladder's entry as it is now; what a block makes of it is written at its end."""
+        """This ladder's current entry, to be changed in a `with` block and written at its end."""
         with locked(self.path.with_name(".study.lock"), patience=10):
             self.content = self._read()
             entry = self.entry
@@ -66,7 +66,7 @@ class Record:
             vars(self).pop("runs", None)
 
     def _read(self) -> dict[str, Any]:
-        """study.json's content, or what it would be; checked against the settings."""
+        """The content of study.json, or of a new one; checked against the settings."""
         path, s = self.path, self.settings
         try:
             content = read_json(path)
@@ -80,7 +80,7 @@ class Record:
             return {"dataset": s.dataset, "profile": s.profile, "precision": precision, "combinations": []}
         except (ValueError, KeyError, TypeError) as error:
             raise ConfigError(
-                f"{path}: not a readable study ({error}); move it away to start again, the finished runs next to it stay usable"
+                f"{path}: not a readable study ({error}); move it away to start over; finished runs next to it stay usable"
             ) from error
         for name, wanted in (("dataset", s.dataset), ("profile", s.profile), ("precision", s.precision)):
             if content[name] != wanted and wanted != "auto":
@@ -91,12 +91,12 @@ class Record:
 
 
 def settings_in(folder: str | Path, combination: Mapping[str, str]) -> Settings:
-    """The settings of the study in a folder, of its first ladder that has the values of `combination`.
+    """The settings of the study in a folder: of its first ladder with the values of `combination`.
 
     Raises
     ------
     StudyError
-        Where the folder holds no study, a damaged one, or no such ladder.
+        If the folder holds no study, a damaged one, or no such ladder.
     """
     out = Path(folder).expanduser().absolute()
     path, hint = out / "study.json", out / DATA_DIR_HINT

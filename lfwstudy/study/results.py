@@ -1,4 +1,4 @@
-"""What came out of a study? The one reader of its folder: no image and no data set need be at hand."""
+"""The results of a study: the one reader of its folder. No images and no data set are needed."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ _KINDS = dict.fromkeys(RESULT_COLUMNS, "float64") | dict.fromkeys(_INTEGERS, "In
 
 
 class Results(Climb):
-    """What came out of one ladder of a study, as its folder has it; `Results.open` reads one.
+    """The results of one ladder of a study; `Results.open` reads them from its folder.
 
     Raises what `Climb` does.
     """
 
-    # -- what was measured ---------------------------------------------------------------------------------------
+    # -- measurements ---------------------------------------------------------------------------------------
 
     def rows(self, rungs: Iterable[Rung] | None = None) -> list[dict[str, Any]]:
-        """Rows of results.csv of this ladder: dicts with RESULT_COLUMNS, finished runs only."""
+        """Rows of results.csv of this ladder: dicts with RESULT_COLUMNS, only finished runs."""
         return [
             self._row(rung, spec)
             for rung in (self.climb() if rungs is None else rungs)
@@ -48,7 +48,7 @@ class Results(Climb):
     def all_rows(self) -> list[dict[str, Any]]:
         """Rows of results.csv of every ladder in the folder.
 
-        Where a ladder is not complete, and later stages cannot be reached, rows of finished runs that stand in the file stay.
+        If a ladder is incomplete and later stages cannot be reached, their finished runs' rows in the file stay.
         """
         rows: list[dict[str, Any]] = []
         for ladder in self.combinations():
@@ -56,7 +56,7 @@ class Results(Climb):
             rows += ladder.rows(rungs)
             if not ladder.is_complete(rungs):
                 have = {_key(row) for row in rows}
-                with suppress(FileNotFoundError, ValueError, KeyError, csv.Error):  # what is damaged is written again
+                with suppress(FileNotFoundError, ValueError, KeyError, csv.Error):  # a damaged file is rewritten
                     rows += [
                         row
                         for row in ladder.filed_rows()
@@ -67,7 +67,7 @@ class Results(Climb):
         return rows
 
     def frame(self) -> pd.DataFrame:
-        """`rows` as a tidy table: a row for each run at its place, the columns of results.csv with numbers as numbers."""
+        """`rows` as a tidy frame: a row for each run at its place, the columns of results.csv, numbers as numbers."""
         import pandas as pd
 
         return pd.DataFrame(self.rows(), columns=RESULT_COLUMNS).astype({**_KINDS, "carried_forward": "bool"})
@@ -77,11 +77,11 @@ class Results(Climb):
         return self._tables(self.store.history)
 
     def predictions(self, part: str = "test") -> pd.DataFrame:
-        """Scored pairs of the finished runs, those of a set (train, val or test), with the same columns before them."""
+        """Scored pairs of the finished runs in a set (train, val or test), with the same columns before them."""
         return self._tables(lambda run: self.store.predictions(run, part) if self.store.is_finished(run) else [])
 
     def best(self, rungs: Sequence[Rung] | None = None) -> Candidate | None:
-        """The best candidate of this ladder, by validation alone (`best.best_rows`); None where nothing is finished."""
+        """The best candidate of this ladder, by validation alone (`best.best_rows`); None if nothing is finished."""
         rungs = self.climb() if rungs is None else rungs
         found = {(row["stage"], row["variant"]) for row in best.best_rows(self.rows(rungs))}
         return next((c for rung in rungs for c in rung.candidates if (c.stage, c.variant) in found), None)
@@ -89,7 +89,7 @@ class Results(Climb):
     def best_run(self, need_weights: bool = False) -> Mapping[str, Any] | None:
         """The row of the best run of all ladders in the folder (`best.best_run`).
 
-        need_weights: only of those whose network is kept. None where no such run is finished.
+        need_weights: only among runs whose network is kept. None if no such run is finished.
         """
         return best.best_run(self.all_rows(), self.store, need_weights)
 
@@ -104,14 +104,14 @@ class Results(Climb):
     def correct(self, candidate: Candidate, column: str = "score_at_best") -> np.ndarray | None:
         """Correct answers on the test pairs: bool array (seeds, pairs), the folds of View 2 side by side.
 
-        In a ladder with `calibrated`, at the threshold that validation calibrates. None where a run is not finished, its test
+        In a ladder with `calibrated`, scores are calibrated on validation first. None if a run is not finished, its test
         pairs are not scored, or it diverged.
         """
         found = self.test_scores(candidate, column)
         return None if found is None else (found[0] > 0.5) == (found[1] > 0.5)
 
     def test_scores(self, candidate: Candidate, column: str = "score_at_best") -> tuple[np.ndarray, np.ndarray] | None:
-        """Scores of the test pairs (seeds, pairs) and their labels (pairs,), as `correct` has them; None likewise."""
+        """Scores of the test pairs (seeds, pairs) and their labels (pairs,), as used by `correct`; None likewise."""
         return scored.test_scores(self.store, candidate.specs, column, self.calibrates(candidate))
 
     def validation_correct(self, candidate: Candidate, column: str = "score_at_best") -> tuple[np.ndarray, np.ndarray]:
@@ -119,15 +119,15 @@ class Results(Climb):
         return scored.validation_correct(self.store, candidate.specs, column)
 
     def test_components(self) -> np.ndarray:
-        """Connected component of each test pair, in the order of `correct`. Raises StudyError where none is scored."""
+        """Connected component of each test pair, in the order of `correct`. Raises StudyError if none is scored."""
         return self._test_components
 
     def comparisons(self) -> int:
-        """How many variants the ladder compares with an incumbent: what a correction for their number counts."""
+        """Number of variants that the ladder compares with a current best, for the correction of p-values."""
         return sum(len(get_stage(self.settings.ladder, name).variants) for name in self.stages()[1:]) or 1
 
     def differences(self, rungs: Iterable[Rung]) -> dict[tuple[str, str], intervals.Difference]:
-        """Finished variants against their incumbents, by (stage, variant)."""
+        """Finished variants against the current best of their stage, by (stage, variant)."""
         keys, given = [], []
         for rung in rungs:
             before = self.correct(rung.before) if rung.before else None
@@ -141,10 +141,10 @@ class Results(Climb):
             return {}
         return dict(zip(keys, intervals.compare(given, self.test_components(), self.comparisons())))
 
-    # -- what is missing -----------------------------------------------------------------------------------------
+    # -- gaps -----------------------------------------------------------------------------------------
 
     def why_incomplete(self, rung: Rung) -> str:
-        """In words: which runs a stage that is not complete lacks, and why. Names no folder: reports travel."""
+        """In words: the missing runs of an incomplete stage, and why. Names no folder: reports are passed on."""
         if not rung.candidates:
             return "; ".join(rung.failures.values())
         told = []
@@ -160,7 +160,7 @@ class Results(Climb):
         return "; ".join(told or rung.failures.values()) or "every run diverged"
 
     def why_unfinished(self, spec: Spec, failures: Mapping[str, str] | None = None) -> str:
-        """In words: why a run is not finished, from its folder; from `failures`, {run: message}, where that says nothing."""
+        """In words: why a run is not finished, from its folder or else from `failures`, {run: message}."""
         failures = failures or {}
         if not spec.run:
             return "never started"
@@ -179,7 +179,7 @@ class Results(Climb):
             reason = "never started"
         return reason.replace(str(self.out), self.out.name)[:300]
 
-    # -- how -----------------------------------------------------------------------------------------------------
+    # -- helpers -----------------------------------------------------------------------------------------------------
 
     def _row(self, rung: Rung, spec: Spec) -> dict[str, Any]:
         own = {
@@ -195,7 +195,7 @@ class Results(Climb):
         return {column: own.get(column, result.get(column)) for column in RESULT_COLUMNS}
 
     def _tables(self, read: Callable[[str], Any]) -> pd.DataFrame:
-        """What `read` returns for each run, one below the other, with the run's place before it."""
+        """The tables that `read` returns for each run, concatenated, with the run's place in front."""
         import pandas as pd
 
         tables = [
@@ -220,5 +220,5 @@ class Results(Climb):
 
 
 def _key(row: Mapping[str, Any]) -> tuple[str, ...]:
-    """What tells a row from the others, the same for a row from the file and for one that is to be written."""
+    """A row's key, the same for a row read from the file and for one to be written."""
     return tuple("" if row[name] is None else str(row[name]) for name in (*COMBINATION, *Place._fields))

@@ -1,4 +1,4 @@
-"""What a ladder is made of once it is climbed: runs, candidates and rungs, and which candidate is carried forward."""
+"""The parts of a ladder in a study: runs, candidates and rungs, and the choice of what is carried forward."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -10,7 +10,7 @@ from lfwstudy.ladder.stage import Stage
 
 
 class Place(NamedTuple):
-    """Where a run stands within its ladder; `fold` is None under View 1."""
+    """A run's place in its ladder; `fold` is None under View 1."""
 
     stage: str
     variant: str
@@ -23,7 +23,7 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True)
 class Spec:
-    """One run of a ladder: where it stands, its (scaled) configuration and its id, empty where none is recorded yet."""
+    """One run of a ladder: its place, its (scaled) configuration and its id, empty if none is recorded yet."""
 
     stage: str
     variant: str
@@ -34,7 +34,7 @@ class Spec:
 
     @property
     def place(self) -> Place:
-        """Where the run stands."""
+        """The run's place."""
         return Place(self.stage, self.variant, self.seed, self.fold)
 
 
@@ -51,9 +51,9 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Rung:
-    """A stage of the ladder as it stands: what it started from, its candidates, and what is carried forward.
+    """The current state of a stage: its starting point, its candidates, and the one carried forward.
 
-    failures: {run: message} of the runs that failed while this process trained them.
+    failures: {run: message} of the runs that failed in this process.
     """
 
     stage: Stage
@@ -63,7 +63,7 @@ class Rung:
     failures: Mapping[str, str] = field(default_factory=dict)
 
     def carries(self, variant: str) -> bool:
-        """Whether this stage's variant of that id is what is carried forward."""
+        """Whether this stage carries forward its variant of that id."""
         return self.after is not None and (self.after.stage, self.after.variant) == (self.stage.id, variant)
 
     def complete(self) -> bool:
@@ -76,9 +76,9 @@ class Rung:
 
 
 def choose(stage: Stage, candidates: Sequence[Candidate], incumbent: Candidate | None, select: str) -> Candidate | None:
-    """The candidate that later stages start from: the incumbent competes, order breaks ties.
+    """The candidate that later stages start from: the current best competes, order breaks ties.
 
-    select: "validation", or "report" for the report's own choice. None where nothing is usable.
+    select: "validation", or "report" for the report's own choice. None if nothing is usable.
     """
     if select == "report":
         chosen = next((c for c in candidates if c.variant == stage.report_choice), None)
@@ -92,7 +92,7 @@ def choose(stage: Stage, candidates: Sequence[Candidate], incumbent: Candidate |
 def possible(
     stage: Stage, starts: Sequence[Candidate | None], candidates: Sequence[Candidate], select: str
 ) -> list[Candidate | None]:
-    """What the stages after an unfinished one may start from, each configuration once."""
+    """The configurations that stages after an unfinished one may start from, without duplicates."""
     chosen: list[Candidate]
     if select == "report":
         chosen = [c for c in candidates if c.variant == stage.report_choice] or [s for s in starts if s]

@@ -1,4 +1,4 @@
-"""What did finished runs say of each pair? Scores by seed and pair, and which pairs hang together through their people."""
+"""Scores of finished runs by seed and pair, and the components of pairs connected through their people."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
@@ -21,12 +21,12 @@ def test_scores(
     column : str
         "score" or "score_at_best".
     calibrate : bool
-        Whether the scores are first calibrated on validation.
+        Whether to calibrate the scores on validation first.
 
     Returns
     -------
     tuple of array, or None
-        None where a run is not finished, its test pairs are not scored, or it diverged.
+        None if a run is not finished, its test pairs are not scored, or it diverged.
     """
     if not all(store.is_finished(spec.run, with_test=True) for spec in specs):
         return None
@@ -44,7 +44,7 @@ def validation_correct(store: Store, specs: Sequence[Spec], column: str) -> tupl
 def components(scored: Iterable[Mapping[str, np.ndarray]]) -> np.ndarray:
     """Connected component of each scored pair in the graph of people: int (pairs,).
 
-    scored: predictions of each fold, one after the other; pairs of different folds are of different components.
+    scored: predictions of each fold, one after the other; pairs of different folds belong to different components.
     """
     labels: list[np.ndarray] = []
     for fold in scored:
@@ -58,7 +58,7 @@ def components(scored: Iterable[Mapping[str, np.ndarray]]) -> np.ndarray:
 def _test_scores(
     root: str, runs: tuple[tuple[int, str], ...], calibrate: bool
 ) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """`test_scores` by column. runs: (seed, run), finished with test scores: these do not change any more."""
+    """`test_scores` by column. runs: (seed, run), finished with test scores, which no longer change."""
     store = Store(root)
     by_seed: dict[int, list[dict[str, np.ndarray]]] = {}
     for seed, run in runs:

@@ -1,4 +1,4 @@
-"""What a user asks of a study: the command's options, checked; and the columns of its results."""
+"""A study's settings: the command's options, checked; and the columns of its results."""
 
 import tomllib
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from lfwstudy.runs import dispatch
 
 SELECTIONS = ("validation", "report")
 KEEP = ("best", "all", "none")
-# What keeps ladders apart within one folder.
+# The settings that distinguish ladders within one folder.
 COMBINATION = ("ladder", "protocol", "split", "select")
 _COLUMNS = (
     "ladder stage variant seed fold profile dataset protocol split select precision backend device parameters "
@@ -26,7 +26,7 @@ RESULT_COLUMNS = _COLUMNS.split()
 
 @dataclass(frozen=True)
 class Settings:
-    """What a user asks of a study; the fields are the command's options.
+    """A study's settings; the fields are the command's options.
 
     Parameters
     ----------
@@ -97,7 +97,7 @@ class Settings:
                 object.__setattr__(self, name, str(Path(value).expanduser().absolute()))
 
     def stage_ids(self) -> list[str]:
-        """The stages asked for, in the ladder's order; all of them where none is named."""
+        """The requested stages in the ladder's order; all of them if none is named."""
         names = [name.strip() for name in self.stages.split(",") if name.strip()]
         return in_order(self.ladder, names or [stage.id for stage in get_ladder(self.ladder)])
 
@@ -106,7 +106,7 @@ class Settings:
         return Path(self.out) if self.out else default_root() / "runs" / f"{self.dataset}-{self.profile}"
 
     def combination(self) -> dict[str, str]:
-        """What keeps ladders apart within one folder: the fields COMBINATION by name."""
+        """The settings that distinguish ladders within one folder: the fields COMBINATION by name."""
         return {name: getattr(self, name) for name in COMBINATION}
 
 
@@ -119,7 +119,7 @@ def default_root() -> Path:
 
 
 def _project_name(path: Path) -> str | None:
-    """The name in a pyproject.toml; None where there is none to read."""
+    """The name in a pyproject.toml; None if there is none."""
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))["project"]["name"]
     except (OSError, ValueError, KeyError, TypeError):

@@ -1,4 +1,4 @@
-"""A study that trains: what there is to do next, the data it is done on, results.csv, and which weights stay.
+"""A study that trains: its data, the runs still to train, results.csv, and the weights to keep.
 
 A study lives in one folder (`--out`): study.json, runs/, results.csv, notebooks/, html/, report.html.
 """
@@ -32,10 +32,10 @@ Show = Callable[[str], object]
 
 
 class Study(Results):
-    """Results that can be added to: the ladder's data, what is left to train on it, and training it.
+    """Results that can grow: the ladder's data, the runs still missing, and their training.
 
-    The ids of runs are those of the data at hand; where these are gone, those that are recorded. Raises ConfigError as
-    Results does, and where Keras is set to a backend that cannot train.
+    Ids of runs are computed from the data or, if these are gone, taken from the record. Raises ConfigError as Results does,
+    and if Keras is set to a backend that cannot train.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -44,7 +44,7 @@ class Study(Results):
         self._digests: dict[DataConfig, str] = {}
 
     def ask(self, stages: Iterable[str]) -> None:
-        """Add stages to this combination's ladder, and its seeds where more are asked for than before."""
+        """Add stages to this combination's ladder, and seeds if more are requested than before."""
         with self.record.change() as entry:
             entry["seeds"] = max(entry["seeds"], self.settings.seeds)
             entry["stages"] = in_order(self.settings.ladder, {*entry["stages"], *stages})
@@ -55,26 +55,26 @@ class Study(Results):
     # -- the data ------------------------------------------------------------------------------------------------
 
     def data(self, config: DataConfig) -> tuple[ImageBank, StudyPairs, str]:
-        """Bank, pairs and data digest of a DataConfig, checked: every pair's images are there. Raises DataError."""
+        """Bank, pairs and data digest of a DataConfig; every pair's images are checked to exist. Raises DataError."""
         return load_data(config, self.settings.data_dir)
 
     def check_data(self, stages: Iterable[str] = ()) -> None:
-        """Raise DataError where the images, or a people file that one of the stages needs, cannot be used."""
+        """Raise DataError if the images, or a people file that one of the stages needs, are unusable."""
         self.data(scale(self.first(), self.settings.profile, self.settings.ladder).data)
         variants = (v for name in stages for v in get_stage(self.settings.ladder, name).variants)
         check_people_files((self.base().change(v.changes).data for v in variants), self.settings.data_dir)
 
     @cached_property
     def why_no_images(self) -> str:
-        """In a sentence: why the study's images cannot be shown; empty where they can. Its results need none."""
+        """Why the study's images cannot be shown, as a sentence; empty if they can. Its results need none."""
         try:
             self.check_data()
         except DataError as error:
-            return f"The images are not at hand: {error}"
+            return f"The images are not available: {error}"
         return ""
 
     def run_id(self, place: Place, config: RunConfig) -> str:
-        """Id of a run, by its configuration and the data; as recorded where the data are gone."""
+        """Id of a run, from its configuration and the data, or from the record if the data are gone."""
         if config.data not in self._digests:
             try:
                 self._digests[config.data] = "" if self.why_no_images else self.data(config.data)[2]
@@ -84,7 +84,7 @@ class Study(Results):
         return config.identify(place.seed, self.precision, digest) if digest else super().run_id(place, config)
 
     def audits(self) -> dict[str, dict[str, Any]]:
-        """`splits.audit` of every split that can be made here, by name; empty under View 2, or where the pair files are gone."""
+        """`splits.audit` of every possible split, by name; empty under View 2, or if the pair files are gone."""
         if self.settings.protocol == "view1":
             with suppress(DataError):
                 return audit_splits(self.base().data, self.settings.data_dir)
@@ -100,25 +100,25 @@ class Study(Results):
         return near_duplicates(self.base().data, self.settings.data_dir)
 
     def odd_pairs(self) -> list[Any]:
-        """duplicates.odd_pairs; training's images are those of all training people where the file is at hand."""
+        """duplicates.odd_pairs; the training set has the images of all training people if their file is available."""
         return duplicates.odd_pairs(self.duplicates(), self.widest_pairs())
 
     def widest_pairs(self) -> StudyPairs:
-        """This study's pairs with all images that a stage may train on, where the people file for it is at hand."""
+        """This study's pairs with all images that a stage may train on, if the people file for it is available."""
         return self.data(widest(self.base().data, self.settings.data_dir))[1]
 
-    # -- what there is to do -------------------------------------------------------------------------------------
+    # -- missing runs -------------------------------------------------------------------------------------
 
     def next_runs(self, given_up: Collection[str] = (), upto: str | None = None) -> list[Spec]:
-        """The certain runs that are still to be trained or scored, without those given up, each once."""
+        """The certain runs still to be trained or scored, without those given up and without duplicates."""
         specs = {s.run: s for s in self.certain(given_up, upto) if s.run not in given_up}
         return self.missing(specs.values())
 
     def certain(self, given_up: Collection[str] = (), upto: str | None = None) -> list[Spec]:
         """The runs of this combination's ladder, up to a stage, that no open choice can change, in the ladder's order.
 
-        A choice is open while a run it depends on is neither finished nor among the ids `given_up`. Stages that set
-        all that an earlier one may have changed are certain from the beginning: no core waits for a stage's last run.
+        A choice is open while a run it depends on is neither finished nor in `given_up`. A stage that overrides all that
+        earlier ones may change is certain from the start, so no core waits for a stage's last run.
         """
         starts: list[Candidate | None] = [None]
         specs: list[Spec] = []
@@ -143,11 +143,11 @@ class Study(Results):
         return specs
 
     def missing(self, specs: Iterable[Spec]) -> list[Spec]:
-        """Of these runs, those that a training or a scoring of test pairs is still needed for."""
+        """The runs among these that still need training or scoring of the test pairs."""
         return [spec for spec in specs if self._task(spec)]
 
     def why_retrained(self, spec: Spec, known: str) -> str:
-        """In words: why the run `known`, an earlier one of the same variant, seed and fold, is not this one."""
+        """In words: why the run `known`, an earlier one of the same variant, seed and fold, cannot be used."""
         try:
             record = self.store.record(known)[0]
             then = RunConfig.from_dict(record["config"])
@@ -161,14 +161,14 @@ class Study(Results):
         changed = ", ".join(f"{key} {new}, before {old}" for key, old, new in spec.config.differences(then))
         if changed:
             reasons.append(f"what it starts from has changed: {changed}")
-        return "; ".join(reasons) or f"the run {known} names another configuration than its own"
+        return "; ".join(reasons) or f"the run {known} does not match its own configuration"
 
-    # -- doing it ------------------------------------------------------------------------------------------------
+    # -- training ------------------------------------------------------------------------------------------------
 
     def climb(self, upto: str | None = None, train: bool = False, show: Show | None = None) -> list[Rung]:
-        """The rungs of the ladder, as `Results.climb` has them.
+        """The rungs of the ladder, as from `Results.climb`.
 
-        train: train what is missing first. show: called with a line of text while training.
+        train: train missing runs first. show: called with a line of text during training.
         """
         failures = self.train_all(show, upto) if train else {}
         rungs = super().climb(upto)
@@ -178,14 +178,14 @@ class Study(Results):
         return rungs
 
     def stage(self, name: str, show: Show | None = None, train: bool = True) -> Rung:
-        """Climb to a stage, training what is missing on the way.
+        """Climb to a stage, training missing runs on the way.
 
-        train: False only shows what there is: an empty Rung that says why where the stage cannot be reached. Raises
-        StudyError where training does not reach it, DataError where the data are not at hand.
+        train: False only shows the current state: an empty Rung, with the reason, if the stage cannot be reached. Raises
+        StudyError if training does not reach it, DataError if the data are not available.
         """
         stage = get_stage(self.settings.ladder, name)
         if train:
-            # Bad data fail before anything is asked for.
+            # Bad data fail before anything is recorded.
             self.check_data()
             self.set_aside_damaged(show)
             if name not in self.stages():
@@ -198,7 +198,7 @@ class Study(Results):
         why = (
             f"stage {rungs[-1].stage.id} is not finished ({self.why_incomplete(rungs[-1])})"
             if name in self.stages()
-            else "this study was not asked for it"
+            else "it was not requested of this study"
         )
         why = f"stage {name} could not be reached: {why}"
         if train:
@@ -206,13 +206,13 @@ class Study(Results):
         return Rung(stage, None, (), None, {name: why})
 
     def set_aside_damaged(self, show: Show | None = None) -> None:
-        """Rename runs whose files cannot be read or do not fit, so that they are trained again; says which."""
+        """Rename runs with damaged or inconsistent files, so that they are trained again; says which."""
         for problem in self.store.set_aside_damaged():
             if show:
                 show(problem)
 
     def train(self, specs: Iterable[Spec], show: Show | None = None) -> dict[str, str]:
-        """Train the runs that are not finished yet; returns {run: message} of those that failed."""
+        """Train the unfinished runs; returns {run: message} of those that failed."""
         specs = list(specs)
         jobs = [self._job(spec, task) for spec in {s.run: s for s in specs}.values() if (task := self._task(spec))]
         if not jobs:
@@ -220,13 +220,13 @@ class Study(Results):
         self.record_runs()
         failures = dispatch.run(jobs, self.settings.cluster, show)
         self.write_results()
-        # Whatever the reason: nobody waits for a run that nobody trains any more.
+        # For any reason: nobody may wait for a run that is no longer being trained.
         titles = {job.run: job.title for job in jobs}
         left = self.missing(s for s in specs if s.run in titles)
         return {s.run: f"{titles[s.run]}: not finished" for s in left} | failures
 
     def train_all(self, show: Show | None = None, upto: str | None = None) -> dict[str, str]:
-        """Train what this combination's ladder lacks, no stage waiting for another that it does not depend on.
+        """Train the missing runs of this combination's ladder; stages wait only for those they depend on.
 
         Returns {run: message} of those that failed.
         """
@@ -234,7 +234,7 @@ class Study(Results):
         tried: set[str] = set()
         while specs := self.next_runs(tried, upto):
             failures |= self.train(specs, show)
-            tried |= {spec.run for spec in specs}  # each once, whatever became of it
+            tried |= {spec.run for spec in specs}  # each once, with any outcome
         return failures
 
     def record_runs(self) -> None:
@@ -253,9 +253,9 @@ class Study(Results):
         self.record_runs()
 
     def prune(self) -> None:
-        """Delete the weights that `--keep` does not want, at the end; those of runs without test scores stay.
+        """Delete the weights that `--keep` does not ask for, at the end; those of runs without test scores stay.
 
-        Which are the best is not settled, and nothing is deleted, while a ladder is not complete.
+        While a ladder is incomplete, the best are not settled, and nothing is deleted.
         """
         keep, wanted = self.settings.keep, set()
         if keep == "all":
@@ -269,10 +269,10 @@ class Study(Results):
             if run not in wanted and self.store.is_finished(run, with_test=True):
                 self.store.drop_weights(run)
 
-    # -- how -----------------------------------------------------------------------------------------------------
+    # -- helpers -----------------------------------------------------------------------------------------------------
 
     def _task(self, spec: Spec) -> Task | None:
-        """What a run still needs: "train", "score-test" or None. A finished run is never trained again."""
+        """The task a run still needs: "train", "score-test" or None. A finished run is never trained again."""
         if not self.store.is_finished(spec.run):
             return "train"
         unscored = self.settings.test and not self.store.is_finished(spec.run, with_test=True)
@@ -296,5 +296,5 @@ class Study(Results):
 
 
 def open_study(out: str | Path) -> list[Study]:
-    """The studies (one per combination) of a folder that holds one. Raises StudyError where it holds none."""
+    """The studies (one per combination) in a folder. Raises StudyError if there is none."""
     return Study.open(out).combinations()

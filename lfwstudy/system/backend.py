@@ -1,4 +1,4 @@
-"""Which backend does Keras compute with, and on what? Started as the study needs it."""
+"""The Keras backend and its device: chosen, imported and started as the study needs it."""
 
 import json
 import os
@@ -17,23 +17,23 @@ _TENSORFLOW = {
     "TF_CPP_MIN_LOG_LEVEL": "3",
     "TF_DETERMINISTIC_OPS": "1",
     "TF_FORCE_GPU_ALLOW_GROWTH": "true",
-    # Keeps freed memory for the next tensor: returning 100 MB pieces to the system and faulting them in again took a quarter
+    # Keep freed memory for the next tensor: returning 100 MB pieces to the system and faulting them in again took a quarter
     # of a step.
     "TF_CPU_ALLOCATOR_USE_BFC": "true",
     # Off by default without AVX512-VNNI; with AVX2 alone, oneDNN's convolutions make a step of the small networks five times
     # faster, one of the full network 1.3 times.
     "TF_ENABLE_ONEDNN_OPTS": "1",
 }
-# What TensorFlow and Keras import where it is installed, for plots, tables and notebooks.
+# What TensorFlow and Keras import if installed, for plots, tables and notebooks.
 _NOT_NEEDED = ("IPython", "matplotlib", "pandas", "sklearn")
 
 
 def import_keras() -> ModuleType:
-    """Import Keras as the study computes with it, whatever the user's keras.json says: float32, channels last.
+    """Import Keras with the study's settings instead of keras.json's: float32, channels last.
 
-    Raises ConfigError for a backend other than TensorFlow and JAX, and where Keras cannot read keras.json.
+    Raises ConfigError for a backend other than TensorFlow and JAX, and if Keras cannot read keras.json.
     """
-    # TensorFlow looks for JAX; where JAX is the backend, Keras loads it.
+    # TensorFlow looks for JAX; if JAX is the backend, Keras loads it.
     not_needed = (*_NOT_NEEDED, "jax") if keras_backend() == "tensorflow" else _NOT_NEEDED
     for name, value in _TENSORFLOW.items():
         os.environ.setdefault(name, value)
@@ -51,14 +51,14 @@ def import_keras() -> ModuleType:
 
 
 def start_keras_quietly() -> None:
-    """Import Keras and start its backend without the lines that TensorFlow's libraries print on a machine with no GPU."""
+    """Import Keras and start its backend, without the messages of TensorFlow's libraries on machines with no GPU."""
     with quiet_stderr():
         import_keras().ops.zeros(())
 
 
 @contextmanager
 def quiet_stderr() -> Iterator[None]:
-    """Nothing is written to standard error, by C++ code past sys.stderr neither."""
+    """Silence standard error, including C++ code that bypasses sys.stderr."""
     sys.stderr.flush()
     kept = os.dup(2)
     try:
@@ -72,9 +72,9 @@ def quiet_stderr() -> Iterator[None]:
 
 @contextmanager
 def left_out(*packages: str) -> Iterator[None]:
-    """Let imports go without packages that they take along where installed, unless they are loaded already.
+    """Hide optional packages from imports, unless they are already loaded.
 
-    TensorFlow and Keras look for notebooks', plotting and table packages: a third of the seconds and 200 MB of every
+    TensorFlow and Keras import notebook, plotting and table packages if installed: a third of the time and 200 MB of every
     training process's start.
     """
     hidden = [name for name in packages if name not in sys.modules]
@@ -111,7 +111,7 @@ def _keras_json() -> Path:
 
 
 def device_name() -> str:
-    """What the backend computes on: the GPU's name, else the processor's. For use where Keras is loaded."""
+    """The name of the GPU that the backend uses, else the processor's. Keras must be loaded."""
     import keras
 
     if keras.backend.backend() == "jax":
@@ -125,10 +125,10 @@ def device_name() -> str:
 
 
 def keep_compiled(folder: str | Path) -> None:
-    """On a GPU, let JAX keep the programs that it compiles in a folder.
+    """On a GPU, let JAX keep its compiled programs in a folder.
 
-    The runs of a study share most of them, and they give the same numbers twice even where the compiler chooses among
-    algorithms by measuring them.
+    The runs of a study share most of them, and they keep numbers reproducible although the compiler times algorithms to
+    choose among them.
     """
     if keras_backend() == "jax" and device_name() != cpu_name():
         import jax

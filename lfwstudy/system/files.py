@@ -1,4 +1,4 @@
-"""How are files written and read? Never half: a new content takes the name when it is on the disk."""
+"""Read and write files, never half: new content takes the name only once it is on disk."""
 
 import csv
 import fcntl
@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-# What a spreadsheet takes for a formula: at the start of a cell, or after a separator of some country's CSV.
+# What a spreadsheet takes for a formula: at the start of a cell, or after any country's CSV separator.
 FORMULA = re.compile(r"(^|[,;|\"])\s*[=+\-@\uff1d\uff0b\uff0d\uff20]")
 
 
@@ -24,9 +24,9 @@ FORMULA = re.compile(r"(^|[,;|\"])\s*[=+\-@\uff1d\uff0b\uff0d\uff20]")
 def replacing(path: str | Path) -> Iterator[Path]:
     """A temporary path next to `path` (with the same suffixes) that replaces it when the block ends without error.
 
-    Its content is on the disk before it takes the name, so that a machine that stops leaves the old file or the new.
+    The content is on disk before it takes the name, so a crash leaves the old file or the new.
     """
-    temporary = temporary_beside(Path(path))
+    temporary = temporary_next_to(Path(path))
     try:
         yield temporary
         with open(temporary, "rb") as file:
@@ -39,7 +39,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
 @contextmanager
 def replacing_folder(path: Path) -> Iterator[Path]:
     """A temporary folder next to `path` that replaces it, with all it holds, when the block ends without error."""
-    temporary = temporary_beside(path)
+    temporary = temporary_next_to(path)
     old = temporary.with_name(f"{temporary.name}.old")
     temporary.mkdir()
     try:
@@ -54,8 +54,8 @@ def replacing_folder(path: Path) -> Iterator[Path]:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def temporary_beside(path: Path) -> Path:
-    """A hidden name next to `path`, with its suffixes, that only this process uses and that `sweep` knows."""
+def temporary_next_to(path: Path) -> Path:
+    """A hidden name next to `path`, with its suffixes, used by this process only and known to `sweep`."""
     return path.with_name(f".lfwstudy-{os.getpid()}.{path.name}")
 
 
@@ -73,9 +73,9 @@ def name_aside(folder: Path) -> Path:
 
 
 def set_aside_content(folder: Path) -> Path:
-    """Move what an earlier process left in a run's folder to a folder next to it, which is returned.
+    """Move what an earlier process left in a run's folder to a folder next to it; returns that folder.
 
-    What the process at work has open stays, and so does config.json, copied.
+    Files that the current process has open stay; config.json is copied.
     """
     aside = name_aside(folder)
     aside.mkdir()
@@ -88,7 +88,7 @@ def set_aside_content(folder: Path) -> Path:
 
 
 def check_zip(path: str | Path) -> None:
-    """Read a zip file through, checksums included. What it raises for a damaged one passes `proves_damage`."""
+    """Read a zip file to the end, checksums included. For a damaged one it raises what `proves_damage` accepts."""
     with zipfile.ZipFile(path) as archive:
         if any(member.flag_bits & 1 for member in archive.infolist()):
             raise zipfile.BadZipFile("a member is encrypted")
@@ -98,9 +98,9 @@ def check_zip(path: str | Path) -> None:
 
 @contextmanager
 def locked(path: Path, patience: float = 0.0) -> Iterator[None]:
-    """Hold the lock file `path`, which ends with this process however it ends. Waits up to `patience` seconds.
+    """Hold the lock file `path`; the lock ends with this process, however that ends. Waits up to `patience` seconds.
 
-    Raises BlockingIOError where another process holds it.
+    Raises BlockingIOError if another process holds it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     # A link planted in a folder from elsewhere is not followed, and nothing is truncated.
@@ -129,7 +129,7 @@ def write_json(path: str | Path, content: object) -> None:
 
 
 def read_json(path: str | Path) -> Any:
-    """Read what `write_json` wrote. Raises ValueError for what is no JSON."""
+    """Read what `write_json` wrote. Raises ValueError if it is not JSON."""
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except RecursionError:
@@ -137,7 +137,7 @@ def read_json(path: str | Path) -> Any:
 
 
 def write_csv(path: str | Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
-    """Write rows as CSV in the order of `columns`, atomically. None and missing become an empty field."""
+    """Write rows as CSV in the order of `columns`, atomically. None and missing values become empty fields."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(
         [columns, *([cell(row.get(column)) for column in columns] for row in rows)]
@@ -152,9 +152,9 @@ def read_csv(path: str | Path) -> list[dict[str, str]]:
 
 
 def cell(value: object) -> str:
-    """How a value stands in a CSV field: booleans true and false, None empty, numbers with at most 9 digits.
+    """A value as a CSV field: booleans as true and false, None as empty, numbers with at most 9 digits.
 
-    A text that a spreadsheet would take for a formula gets an apostrophe before it, which makes it text there.
+    Text that a spreadsheet would take for a formula gets an apostrophe in front, which makes it text there.
     """
     if value is None:
         return ""

@@ -1,4 +1,4 @@
-"""What machine is this? Names, versions and memory; cores and memory are what the control groups leave of them."""
+"""This machine: names, versions, and the cores and memory that its control groups grant."""
 
 import math
 import os
@@ -9,24 +9,24 @@ from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path, PurePosixPath
 
-# Else the first process that asks JAX for its devices keeps three quarters of a GPU's memory.
+# Otherwise the first process that asks JAX for its devices keeps three quarters of a GPU's memory.
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 
-# Where Linux tells about itself: /proc and /sys/fs/cgroup below it.
+# Root of /proc and /sys/fs/cgroup.
 SYSTEM = Path("/")
 
 
 def cores() -> int:
-    """Number of cores this process may use: those it may run on, or what its control groups grant where that is less.
+    """Number of cores this process may use: those it may run on, or fewer if its control groups grant less.
 
-    A part of a core counts as one.
+    A fraction of a core counts as one.
     """
     granted = [share for group in _control_groups("cpu") for share in _cpu_share(group)]
     return max(1, math.ceil(min([usable_cores(), *granted])))
 
 
 def usable_cores() -> int:
-    """Number of cores that this process may run on, whatever share of their time it gets."""
+    """Number of cores that this process may run on, regardless of its share of their time."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -37,14 +37,14 @@ def cpu_name() -> str:
 
 
 def cpu_flags() -> set[str]:
-    """Feature flags of the processor; an empty set where the system does not tell."""
+    """Feature flags of the processor; an empty set if unknown."""
     return set(_table("proc/cpuinfo").get("flags", "").split())
 
 
 def free_memory() -> int | None:
-    """Bytes that a new process may take: what the machine has left, or a control group where that is less.
+    """Bytes that a new process may take: what is left on the machine, or in a control group if that is less.
 
-    None where the system does not tell (Linux does).
+    None if unknown (on Linux it is known).
     """
     try:
         free = int(_table("proc/meminfo")["MemAvailable"].split()[0]) * 1024
@@ -59,9 +59,9 @@ def free_memory() -> int | None:
 
 
 def peak_memory_mb() -> float:
-    """Peak memory of this process in MiB: resident size, or the GPU's where JAX computes on one.
+    """Peak memory of this process in MiB: resident size, or GPU memory if JAX computes on one.
 
-    Of a forked training without what it shares of the libraries' files with its server and did not use itself.
+    For a forked training, pages of library files that it shares with its server and never used do not count.
     """
     import resource
 
@@ -69,7 +69,7 @@ def peak_memory_mb() -> float:
         device = sys.modules["jax"].devices()[0]
         if device.platform != "cpu":
             return round(device.memory_stats().get("peak_bytes_in_use", 0) / 2**20, 1)
-    try:  # Linux's getrusage counts what the parent had when it started this process, too
+    try:  # Linux's getrusage includes the parent's memory at the time of the fork
         return round(int(_table("proc/self/status")["VmHWM"].split()[0]) / 2**10, 1)
     except (KeyError, ValueError):
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -86,7 +86,7 @@ def versions() -> dict[str, str]:
 
 
 def _table(path: str) -> dict[str, str]:
-    """The lines `key: value` of one of Linux's files, the first of each key; none where it cannot be read."""
+    """The lines `key: value` of one of Linux's files, the first of each key; empty if it cannot be read."""
     try:
         lines = (SYSTEM / path).read_text().splitlines()
     except (OSError, ValueError):
@@ -101,8 +101,8 @@ def _control_groups(kind: str) -> Iterator[Path]:
         lines = [line.split(":", 2) for line in (SYSTEM / "proc/self/cgroup").read_text().splitlines()]
     except (OSError, ValueError):
         lines = []
-    # Version 2 has one tree, version 1 one for each kind of resource. In a container the path may be the host's: only the
-    # root is there then, and is the container's own.
+    # Version 2 has one tree, version 1 one per kind of resource. In a container the path may be the host's: then only the
+    # root exists, and it is the container's.
     for _, kinds, path in [*lines, ["", "", "/"], ["", kind, "/"]]:
         if not kinds or kind in kinds.split(","):
             for place in [PurePosixPath(path), *PurePosixPath(path).parents]:
@@ -110,7 +110,7 @@ def _control_groups(kind: str) -> Iterator[Path]:
 
 
 def _cpu_share(group: Path) -> Iterator[float]:
-    """Cores' worth of time that one control group, of either version, grants; nothing where it has no limit."""
+    """Cores of processor time that one control group, of either version, grants; nothing if it sets no limit."""
     for names in (["cpu.max"], ["cpu.cfs_quota_us", "cpu.cfs_period_us"]):
         with suppress(OSError, ValueError):  # no such file, or "max"
             quota, period = map(int, " ".join((group / name).read_text() for name in names).split())

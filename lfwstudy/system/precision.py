@@ -1,4 +1,4 @@
-"""Which precision does this machine compute in? bfloat16 where it has the arithmetic, else float32."""
+"""The precision of this machine: bfloat16 if it has the arithmetic, else float32."""
 
 import subprocess
 import sys
@@ -11,7 +11,7 @@ from lfwstudy.system.processes import environment
 
 
 def resolve_precision(wanted: str) -> str:
-    """`float32` or `bfloat16`; `auto` is bfloat16 where this machine has its arithmetic."""
+    """`float32` or `bfloat16`; `auto` is bfloat16 if this machine has the arithmetic."""
     if wanted != "auto":
         return wanted
     return "bfloat16" if has_bfloat16() else "float32"
@@ -23,7 +23,7 @@ def has_bfloat16() -> bool:
 
 
 def precision_warning(precision: str) -> str | None:
-    """A sentence where this machine only emulates a precision, else None."""
+    """A warning if this machine only emulates a precision, else None."""
     if precision in ("float32", resolve_precision("auto")):
         return None
     return (
@@ -34,8 +34,8 @@ def precision_warning(precision: str) -> str | None:
 
 
 def _has_gpu() -> bool:
-    """Whether there is a GPU, and a backend that sees it: TensorFlow's usual package on a machine with one does not."""
-    if keras_backend() == "jax" and "keras" in sys.modules:  # this process has JAX's devices already
+    """Whether there is a GPU that the backend sees: TensorFlow's standard package does not see any."""
+    if keras_backend() == "jax" and "keras" in sys.modules:  # this process already holds JAX's devices
         return device_name() != cpu_name()
     return _has_device_file() and _backend_sees_one()
 
@@ -46,6 +46,6 @@ def _has_device_file() -> bool:
 
 @lru_cache(maxsize=1)
 def _backend_sees_one() -> bool:
-    # Asked in a process of its own: this one would keep the GPU's memory.
+    # Asked in another process: this one would keep the GPU's memory.
     asked = "import keras, sys; sys.exit(all(name.startswith('cpu') for name in keras.distribution.list_devices()))"
     return subprocess.run([sys.executable, "-c", asked], capture_output=True, env=environment()).returncode == 0

@@ -1,4 +1,4 @@
-"""What does a process of ours start with, and when does it end?"""
+"""The environment of our processes, and their end."""
 
 import json
 import os
@@ -15,15 +15,15 @@ from lfwstudy.system.backend import keras_backend
 # The folder that holds the package.
 _ROOT = Path(__file__).resolve().parents[2]
 
-# Settings in a user's shell that would change what our processes compute, draw or execute, or keep them from ending.
+# Variables of a user's shell that would change what our processes compute, draw or execute, or keep them from ending.
 _USERS_OWN = re.compile("KERAS_MAX_.*|KERAS_NNX_ENABLED|MPLBACKEND|PYTHON(INSPECT|STARTUP|WARNINGS)")
 
 
 def environment(**more: str) -> dict[str, str]:
     """Environment of a Python process of ours.
 
-    It finds this package however this process found it, imports nothing from the current folder, writes UTF-8, and none
-    of the user's own settings decide what it computes or draws.
+    The process finds this package, imports nothing from the current folder and writes UTF-8; the user's settings do not
+    affect what it computes or draws.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ def environment(**more: str) -> dict[str, str]:
         As `keras_backend` does.
     """
     own = [] if _is_installed() else [str(_ROOT)]
-    # An empty entry, such as a trailing colon leaves, stands for the current folder.
+    # An empty entry, as after a trailing colon, means the current folder.
     given = [entry for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if os.path.isabs(entry)]
     kept = {name: value for name, value in os.environ.items() if not _USERS_OWN.fullmatch(name)}
     return {
@@ -54,10 +54,10 @@ def environment(**more: str) -> dict[str, str]:
 
 @lru_cache(maxsize=1)
 def _is_installed() -> bool:
-    """Whether every Python process finds this package, because pip installed it, as a copy or in place.
+    """Whether every Python process finds this package because pip installed it, as a copy or in place.
 
-    Its root then stays off PYTHONPATH, which comes before the standard library: a checkout is often the current folder, and
-    holds whatever its user puts there.
+    If so, its root stays off PYTHONPATH, which precedes the standard library: a checkout is often the current folder and
+    may hold any file.
     """
     for found in distributions(name="lfwstudy", path=[*site.getsitepackages(), site.getusersitepackages()]):
         origin = json.loads(found.read_text("direct_url.json") or "{}")
@@ -67,19 +67,19 @@ def _is_installed() -> bool:
 
 
 def large_pages() -> dict[str, str]:
-    """Environment variables by which glibc (2.35 and later) asks Linux for large pages, unless the user has set it up.
+    """Environment variables that make glibc (2.35 and later) ask Linux for large pages, unless the user has set them.
 
-    A step of the full network walks through gigabytes, and spends less time in page tables so.
+    A step of the full network walks through gigabytes; large pages save time in page tables.
     """
     return {"GLIBC_TUNABLES": os.environ.get("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1")}
 
 
 def end_with_parent(lease: float | None = None) -> NoReturn:
-    """Block until the process that started this one is gone (its end of the pipe closes), then end at once.
+    """Block until the parent process is gone (its end of the pipe closes), then end at once.
 
-    lease: seconds after which a parent that writes nothing into the pipe counts as gone, too; None waits for ever.
+    lease: seconds of silence in the pipe after which the parent counts as gone, too; None: no limit.
     """
-    # Not sys.stdin, whose lock would be held at the end.
+    # Not sys.stdin, whose lock would be held at exit.
     while select.select([0], [], [], lease)[0] and os.read(0, 4096):
         pass
     os._exit(3)

@@ -1,14 +1,14 @@
-"""How is a share shown? One rule for tables, README, card and explorers: the same figure reads the same everywhere."""
+"""Numbers as text: one rule for tables, README, model card and explorers."""
 
 import math
 from decimal import ROUND_HALF_UP, Decimal
 
 
 def percent(share: float | str | None, digits: int = 1) -> str:
-    """A share (0 to 1) in percent, half rounded away from zero; empty for None.
+    """A share (0 to 1) in percent, halves rounded away from zero; empty for None.
 
-    Eight significant digits of the share count, one fewer than results.csv has: a mean of its fields and the same mean
-    in binary, either of which may fall just short of a half, are shown alike.
+    The share is first rounded to eight significant digits, one fewer than in results.csv: a mean of its fields and the
+    same mean in binary may fall on different sides of a half, and are shown alike.
     """
     if share is None:
         return ""

@@ -1,6 +1,6 @@
-"""How is a training image varied? Offline copies, fixed over epochs, and online variation, drawn in every epoch.
+"""Augmentation of training images: offline copies, fixed over epochs, and online augmentation, drawn in every epoch.
 
-The parameters of a copy are a function of (seed, pair, side, copy), those of online variation of (seed, epoch).
+The parameters of a copy are a function of (seed, pair, side, copy), those of online augmentation of (seed, epoch).
 """
 
 from typing import Any
@@ -9,7 +9,7 @@ import numpy as np
 
 from lfwstudy.config import TrainingConfig
 
-# Columns of the parameters of a varied image: six of an affine map and a brightness factor.
+# Parameters of an augmented image: six of an affine map and a brightness factor.
 PARAMETERS = 7
 IDENTITY = np.array([1, 0, 0, 0, 1, 0, 1], np.float32)
 
@@ -53,9 +53,9 @@ def draw_copies(
 
 
 def draw_online(rng: np.random.Generator, count: int, side: int, training: TrainingConfig) -> np.ndarray:
-    """Parameters of images varied as `training` asks: float32 (count, PARAMETERS).
+    """Parameters of images augmented as `training` says: float32 (count, PARAMETERS).
 
-    Mirrored, zoomed, turned and shifted about the centre, in this order, and brightened.
+    Mirrored, zoomed, rotated and shifted about the centre, in this order, and brightened.
     """
     scale = 1 + rng.uniform(-training.online_zoom, training.online_zoom, count)
     angle = np.deg2rad(rng.uniform(-training.rotation, training.rotation, count))
@@ -108,7 +108,7 @@ def vary(images: Any, parameters: Any, stretched: Any = None) -> Any:
         The images whose grey levels are stretched to [0, 1] before the brightness is changed, as Keras' ImageDataGenerator
         does.
     """
-    from lfwstudy.network.operations import ops  # here, so that drawing parameters needs no Keras
+    from lfwstudy.network.operations import ops  # imported here, so that drawing parameters needs no Keras
 
     transform = ops.concatenate([parameters[:, :6], ops.zeros_like(parameters[:, :2])], axis=1)
     warped = ops.image.affine_transform(
@@ -123,7 +123,7 @@ def vary(images: Any, parameters: Any, stretched: Any = None) -> Any:
 
 
 def examples(images: np.ndarray, training: TrainingConfig, count: int = 2) -> list[np.ndarray]:
-    """Images varied as `training` varies them: online where it does, else as offline copies.
+    """Images augmented as `training` says: online if it does so, else as offline copies.
 
     Parameters
     ----------
@@ -132,7 +132,7 @@ def examples(images: np.ndarray, training: TrainingConfig, count: int = 2) -> li
     Returns
     -------
     list of float32 arrays of shape (n, side, side), in [0, 1]
-        `count` variations of all images.
+        `count` augmented versions of all images.
     """
     pixels, (n, side, _), rng = images[..., None].astype(np.float32) / 255, images.shape, np.random.default_rng(0)
     if training.varies_online():
@@ -154,7 +154,7 @@ def blank(images: Any, rectangles: Any) -> Any:
     ----------
     images : float32, shape (n, side, side, 1)
     rectangles : float32, shape (n, 4)
-        As `draw_rectangles` gives them.
+        As from `draw_rectangles`.
     """
     from lfwstudy.network.operations import ops
 

@@ -1,4 +1,4 @@
-"""What is in a batch? Row numbers of images, targets, and how each image is varied."""
+"""Batches: row numbers of images, targets, and augmentation parameters."""
 
 from collections.abc import Callable
 
@@ -14,13 +14,13 @@ from lfwstudy.training.augment import PARAMETERS, clip_labels, draw_copies, draw
 
 # Rows of left images, rows of right images, labels.
 IndexedPairs = tuple[np.ndarray, np.ndarray, np.ndarray]
-# By name, what a step is given; and float32 (n, 2) or, with strangers, (n, 2, 2): the training target and the hard label.
+# The inputs of a step by name; and float32 (n, 2) or, with strangers, (n, 2, 2): training target and hard label.
 Arrays = tuple[dict[str, np.ndarray], np.ndarray]
 SIDES = ("left", "right")
 
 
 class Batches(keras.utils.PyDataset):
-    """Batches of index pairs without end; what is in one is a function of (seed, epoch, step).
+    """An endless sequence of batches of index pairs; each is a function of (seed, epoch, step).
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ class Batches(keras.utils.PyDataset):
 
 
 def gather_sets(bank: ImageBank, pairs: StudyPairs) -> tuple[ImageBank, dict[str, IndexedPairs]]:
-    """The bank of the images that the pairs name, and each set's pairs as rows of it."""
+    """The bank of the pairs' images, and each set's pairs as rows of it."""
     images = bank.subset(pairs.names())
     sets = pairs.sets().items()
     return images, {name: (images.rows(some.left), images.rows(some.right), some.label) for name, some in sets}
@@ -77,7 +77,7 @@ def training_batches(
     Raises
     ------
     RunError
-        Where too few people have enough images to be drawn.
+        If too few people have enough images to be drawn.
     """
     training, people = config.training, people_of(images)
     if training.drawn_people:
@@ -94,7 +94,7 @@ def training_batches(
 
 
 def with_copies(training: TrainingConfig, train: IndexedPairs, side: int, seed: int) -> Arrays:
-    """The training pairs and their offline copies, a pair's copies after it."""
+    """The training pairs and their offline copies, each pair followed by its copies."""
     left, right, label = train
     copies = training.augmented_copies
     inputs: dict[str, np.ndarray] = {
@@ -128,7 +128,7 @@ def draw_people(
     """Two images of each of `size` different people for every batch, `pairs_of_each` times.
 
     People are drawn by the square root of the number of their images, so that a few with hundreds do not fill every batch;
-    a person with a single image gives it twice.
+    a person with a single image contributes it twice.
 
     Parameters
     ----------
@@ -154,8 +154,8 @@ def draw_people(
 
 
 def drawable_rows(config: RunConfig, images: ImageBank, pairs: StudyPairs) -> np.ndarray | None:
-    """Rows of the images that may be drawn, int32: of everybody who is in neither validation nor the test pairs; None where
-    the training pairs are trained on."""
+    """Rows of the images that may be drawn, int32: of all people in neither validation nor the test pairs; None if training
+    uses the training pairs."""
     if not config.training.drawn_people:
         return None
     held = person_of(np.concatenate([pairs.validation.names(), pairs.test.names()]))
@@ -163,9 +163,9 @@ def drawable_rows(config: RunConfig, images: ImageBank, pairs: StudyPairs) -> np
 
 
 def cohort_rows(config: RunConfig, train: IndexedPairs, drawable: np.ndarray | None, seed: int) -> np.ndarray | None:
-    """Rows of the images in a cosine head's cohort, drawn from `drawable` or the training pairs; None where it has none.
+    """Rows of the images in a cosine head's cohort, drawn from `drawable` or the training pairs; None if it has none.
 
-    Some appear twice where there are too few.
+    Some appear twice if there are too few.
     """
     if not config.model.cohort:
         return None
@@ -194,7 +194,7 @@ def _drawn_batches(training: TrainingConfig, people: np.ndarray, side: int, seed
 def _add_online(
     inputs: dict[str, np.ndarray], training: TrainingConfig, people: np.ndarray, side: int, seed: list[int]
 ) -> dict[str, np.ndarray]:
-    """The inputs, with what is drawn for every image in every epoch."""
+    """The inputs with the augmentation drawn for every image in every epoch."""
     rng = np.random.default_rng(seed)
     for name in SIDES:
         count = len(inputs[name])

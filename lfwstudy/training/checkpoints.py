@@ -1,4 +1,4 @@
-"""What does a run keep on disk while it trains? Weights that may be evaluated, and the state that it resumes from."""
+"""Files of a run during training: weights that may be evaluated, and the state to resume from."""
 
 import io
 import json
@@ -19,7 +19,7 @@ from lfwstudy.system.files import check_zip, read_json, replacing, set_aside_con
 from lfwstudy.training.decisions import Rows, needed_epochs
 
 logger = logging.getLogger(__name__)
-# The disk takes longer than writing: training does not wait for it.
+# Syncing to disk takes longer than writing: training does not wait for it.
 _disk = ThreadPoolExecutor(1, thread_name_prefix="disk")
 
 
@@ -39,9 +39,9 @@ def save_weights(folder: Path, siamese: Any, epoch: int) -> None:
 
 
 def begin_weights(folder: Path, siamese: Any, epoch: int) -> Future[bool | None]:
-    """Write the siamese network's weights as they are now.
+    """Start writing the siamese network's current weights.
 
-    Returns a future that is done when they are on disk and the file has its name.
+    Returns a future that is done when they are on disk and the file has its final name.
     """
     with ExitStack() as stack:
         siamese.save_weights(stack.enter_context(replacing(weights_path(folder, epoch))))
@@ -54,25 +54,25 @@ def load_weights(folder: Path, siamese: Any, epoch: int) -> None:
     Raises
     ------
     DamageError
-        Where the file is damaged; the folder's content is set aside for a fresh start.
+        If the file is damaged; the folder's content is set aside for a fresh start.
     OSError, MemoryError
-        Where it cannot be read now; everything stays in place.
+        If it cannot be read now; everything stays in place.
     """
     path = weights_path(folder, epoch)
     try:
         siamese.load_weights(path)
     except Exception as error:
-        # Keras raises the same errors for a damaged file and for a machine that fails: the file itself has to tell.
+        # Keras raises the same errors for a damaged file and a failing machine: examine the file itself.
         if problem := _weights_problem(path, siamese):
             aside = set_aside_content(folder)
             raise DamageError(f"{path}: damaged weights ({problem}), set aside with the run as {aside.name}") from error
         if isinstance(error, (OSError, MemoryError)):
             raise
-        raise OSError(f"{path}: the file is whole but cannot be loaded ({one_line(error)[:200]})") from error
+        raise OSError(f"{path}: the file is intact but cannot be loaded ({one_line(error)[:200]})") from error
 
 
 def drop_weights(folder: Path, keep: Collection[int] = ()) -> None:
-    """Delete the weights of all epochs except those of `keep`."""
+    """Delete the weights of all epochs except those in `keep`."""
     kept = {weights_path(folder, epoch) for epoch in keep}
     for path in folder.glob("epoch-*.weights.h5"):
         if path not in kept:
@@ -80,10 +80,10 @@ def drop_weights(folder: Path, keep: Collection[int] = ()) -> None:
 
 
 def save_resume(folder: Path, model: Any, rows: Rows) -> None:
-    """Write all that training needs to resume after this epoch: variables, optimizer and history, in one file.
+    """Write everything needed to resume after this epoch into one file: variables, optimizer and history.
 
-    One array after the other into the format of numpy's savez, which wants them all at once: their copies would be the
-    peak of memory.
+    Arrays are written one by one in the format of NumPy's savez, which needs them all at once: their copies would be the
+    memory peak.
     """
 
     def arrays() -> Iterator[tuple[str, np.ndarray]]:
@@ -98,15 +98,15 @@ def save_resume(folder: Path, model: Any, rows: Rows) -> None:
 
 
 def load_resume(folder: Path, model: Any, training: TrainingConfig) -> Rows:
-    """Restore what `save_resume` wrote into a compiled model; returns the history's rows, [] where there is none.
+    """Restore what `save_resume` wrote into a compiled model; returns the history's rows, [] if there is none.
 
     Raises
     ------
     DamageError
-        Where the file is damaged or weights that it needs are missing; the model is left as it was and the folder's content
-        set aside.
+        If the file is damaged or weights that it needs are missing; the model is unchanged and the folder's content is set
+        aside.
     OSError, MemoryError
-        Where it cannot be read now; everything stays in place.
+        If it cannot be read now; everything stays in place.
     """
     path = resume_path(folder)
     if not path.exists():
@@ -127,7 +127,7 @@ def load_resume(folder: Path, model: Any, training: TrainingConfig) -> Rows:
 
 
 def forget_another_run(folder: Path, identity: dict[str, Any]) -> None:
-    """Set aside the training of a folder whose config.json is not of this run: it was copied or renamed by hand."""
+    """Set aside the training in a folder whose config.json belongs to another run: it was copied or renamed by hand."""
     resume = resume_path(folder)
     if not resume.exists():
         return
@@ -138,7 +138,9 @@ def forget_another_run(folder: Path, identity: dict[str, Any]) -> None:
     if known != identity:
         aside = set_aside_content(folder)
         logger.warning(
-            "%s: the folder's config.json is not of this run; set aside as %s, this run starts over", resume, aside.name
+            "%s: the folder's config.json belongs to another run; set aside as %s, this run starts over",
+            resume,
+            aside.name,
         )
 
 
@@ -149,19 +151,19 @@ def _read_resume(path: Path, model: Any) -> tuple[Rows, list[np.ndarray]]:
         variables = _state(model)
         values = [content[f"variable_{number}"] for number in range(len(variables))]
     if any(value.shape != tuple(variable.shape) for variable, value in zip(variables, values)):
-        raise ValueError("it is of another network")
+        raise ValueError("it belongs to another network")
     return rows, values
 
 
 def _state(model: Any) -> list[Any]:
-    """Variables that training changes: all but the images, and the optimizer's."""
+    """Variables that training changes: the model's, except the images, and the optimizer's."""
     known = {id(variable) for variable in model.variables}
     of_optimizer = [variable for variable in model.optimizer.variables if id(variable) not in known]
     return [variable for variable in model.variables if variable.name != "bank"] + of_optimizer
 
 
 def _weights_problem(path: Path, siamese: Any) -> str | None:
-    """What is wrong with a file of weights, None where nothing is. Raises OSError, MemoryError where it cannot be read."""
+    """The fault in a file of weights, or None. Raises OSError, MemoryError if it cannot be read."""
     import h5py
 
     content = path.read_bytes()
@@ -174,7 +176,7 @@ def _weights_problem(path: Path, siamese: Any) -> str | None:
             shapes[item[()].shape] += 1
 
     try:
-        with h5py.File(io.BytesIO(content), "r") as file:  # from memory: any error is about the content
+        with h5py.File(io.BytesIO(content), "r") as file:  # read from memory, so any error is about the content
             file.visititems(read)
     except MemoryError:
         raise

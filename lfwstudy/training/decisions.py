@@ -1,4 +1,4 @@
-"""What does a history decide? Best epoch, checkpoints, stopping and learning rate, as functions of the epochs' rows."""
+"""Decisions from a history: best epoch, checkpoints, stopping and learning rate, as functions of the epochs' rows."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -27,7 +27,7 @@ _Rows = Sequence[Mapping[str, Any]]
 def best_epoch(rows: _Rows) -> int | None:
     """Epoch of the highest validation accuracy, ties by lower validation cross-entropy, then the earlier.
 
-    None where no epoch has a finite validation loss.
+    None if no epoch has a finite validation loss.
     """
     usable = [row for row in rows if math.isfinite(row["val_cross_entropy"])]
     if not usable:
@@ -38,7 +38,7 @@ def best_epoch(rows: _Rows) -> int | None:
 def best_checkpoint(rows: _Rows, training: TrainingConfig) -> int | None:
     """Epoch of the lowest monitored value among the checkpoints, every `training.checkpoint_period` epochs.
 
-    None where there is no checkpoint yet, or none with a finite value.
+    None if there is no checkpoint yet, or none with a finite value.
     """
     period = training.checkpoint_period
     return _lowest([row for row in rows if period and row["epoch"] % period == 0], training.monitor)
@@ -57,14 +57,14 @@ def diverged(rows: _Rows) -> bool:
 
 
 def evaluated_epoch(rows: _Rows, training: TrainingConfig) -> int:
-    """Epoch whose weights are evaluated; the last one where no checkpoint was due."""
+    """Epoch whose weights are evaluated; the last one if no checkpoint was due."""
     if training.evaluated == "best-checkpoint":
         return best_checkpoint(rows, training) or rows[-1]["epoch"]
     return rows[-1]["epoch"]
 
 
 def needed_epochs(rows: _Rows, training: TrainingConfig) -> set[int]:
-    """Epochs whose weights may be evaluated at the end, seen from the history so far."""
+    """Epochs whose weights may be evaluated at the end, judging by the history so far."""
     epochs = {best_epoch(rows)}
     if training.evaluated == "best-checkpoint":
         epochs.add(best_checkpoint(rows, training))

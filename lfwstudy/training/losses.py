@@ -1,4 +1,4 @@
-"""What is training towards? Losses and metrics, on the score's logit."""
+"""Losses and metrics, on the score's logit."""
 
 from lfwstudy.network.layers import unit_length
 from lfwstudy.network.operations import Tensor, keras, ops
@@ -15,7 +15,7 @@ def hard_accuracy(targets: Tensor, logit: Tensor) -> Tensor:
 
 
 def contrast_loss(embeddings: Tensor, people: Tensor, temperature: float) -> Tensor:
-    """How badly each image tells its own person from the others of the batch: a scalar.
+    """Contrastive loss, high if images are close to other people of the batch: a scalar.
 
     The supervised contrastive loss (Khosla et al. 2020, equation 2), averaged over the images whose person has another image
     in the batch.

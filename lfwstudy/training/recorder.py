@@ -1,4 +1,4 @@
-"""What happens after each epoch? Timing, validation, history, checkpoints and stopping."""
+"""After each epoch: timing, validation, history, checkpoints and stopping."""
 
 import logging
 import time
@@ -14,27 +14,27 @@ from lfwstudy.training import decisions
 from lfwstudy.training.checkpoints import begin_weights, drop_weights, save_resume
 
 logger = logging.getLogger(__name__)
-# The resume state is written at the first epoch end after so many epochs or seconds. Where epochs are short (a GPU trains
-# five of the full network while its 470 MB are written), writing takes one part of so many of the time; what is written in
-# less than RESUME_QUICK seconds is not held back.
+# The resume state is written at the first epoch end after this many epochs or seconds. If epochs are short (a GPU trains
+# five of the full network while its 470 MB are written), writing is limited to a share of the time; a state written in
+# less than RESUME_QUICK seconds is never delayed.
 RESUME_EPOCHS, RESUME_SECONDS, RESUME_PARTS, RESUME_QUICK = 5, 600, 10, 0.2
 
 
 class Recorder(keras.callbacks.Callback):
     """Validates after every epoch, keeps the history, saves weights that may be evaluated, decides when to stop.
 
-    The history's rows are the only state: what is best and when to stop are functions of them (`decisions`), so that a
-    resumed run decides as an uninterrupted one does.
+    The history's rows are the only state: the best epoch and when to stop are functions of them (`decisions`), so a resumed
+    run decides like an uninterrupted one.
 
     Parameters
     ----------
     validate : function
-        Of no argument; gives val_loss, val_cross_entropy, val_accuracy, penalty and head_penalty of the current weights.
+        Without arguments; returns val_loss, val_cross_entropy, val_accuracy, penalty and head_penalty of the current weights.
     batches : float
-        Of an epoch, a partial one as its share.
+        Number per epoch; a partial one counts as its fraction.
     """
 
-    async_safe = True  # the batch hook only takes the time
+    async_safe = True  # the batch hook only notes the time
 
     def __init__(
         self,
@@ -77,7 +77,7 @@ class Recorder(keras.callbacks.Callback):
             **self.validate(),
             "learning_rate": decisions.learning_rate(self.training, epoch + 1),
         }
-        # Rounded as the file has them, so that a decision from the file is the decision taken here.
+        # Rounded as in the file, so that decisions from the file are the same.
         self.rows.append({name: _rounded(row[name]) for name in decisions.COLUMNS if name != "seconds"})
         self._save_weights()
         self.rows[-1]["seconds"] = round(trained + time.perf_counter() - began, 4)
@@ -89,7 +89,7 @@ class Recorder(keras.callbacks.Callback):
             self.model.stop_training = True
 
     def _without_compilation(self, wall: float) -> float:
-        """Seconds of the first epoch's training, as if its first and its shorter last step had needed no compiling."""
+        """Seconds of the first epoch's training, without compiling its first and its shorter last step."""
         steps, full = self._steps, self.batches
         if len(steps) >= 4:
             return (steps[-2] - steps[0]) / (len(steps) - 2) * full
@@ -104,7 +104,7 @@ class Recorder(keras.callbacks.Callback):
             self._settling = begin_weights(self.folder, self.siamese, epoch)
 
     def _settle(self) -> None:
-        """Wait until the last weights are on disk. Raises OSError where they could not be kept."""
+        """Wait until the last weights are on disk. Raises OSError if they could not be saved."""
         if self._settling:
             self._settling.result()
             self._settling = None
@@ -114,10 +114,10 @@ class Recorder(keras.callbacks.Callback):
         held_back = self.resume_seconds > RESUME_QUICK and began - since < RESUME_PARTS * self.resume_seconds
         due = len(self.rows) - epochs >= RESUME_EPOCHS and not held_back
         if force or due or began - since >= RESUME_SECONDS:
-            self._settle()  # it is of no use without the weights that it names
+            self._settle()  # it is useless without the weights that it names
             save_resume(self.folder, self.model, self.rows)
             self.resume_seconds = time.monotonic() - began
-            # Older weights go only now: until here the previous resume state may still have needed them.
+            # Delete older weights only now: the previous resume state may have needed them.
             drop_weights(self.folder, keep=decisions.needed_epochs(self.rows, self.training))
             self.saved_resume = (len(self.rows), time.monotonic())
 

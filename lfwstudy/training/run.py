@@ -1,4 +1,4 @@
-"""How does a configuration become a finished run? Train it, score it, write its files."""
+"""From a configuration to a finished run: train it, score it, write its files."""
 
 import os
 from pathlib import Path
@@ -37,17 +37,17 @@ def train(
     score_test: bool = True,
     keep_weights: bool = True,
 ) -> None:
-    """Train one configuration in this process, resuming where the folder has a resume state.
+    """Train one configuration in this process, resuming if the folder has a resume state.
 
     Writes config.json, history.csv, predictions.csv, result.json and, with `keep_weights`, model.keras to `folder`, which is
-    made where missing.
+    created if missing.
 
     Raises
     ------
     DataError
-        Where the pairs are of another protocol than the configuration.
+        If the pairs are of another protocol than the configuration.
     DamageError
-        Where weights to be scored are damaged; the folder's content is set aside for a fresh start.
+        If weights to be scored are damaged; the folder's content is set aside for a fresh start.
     """
     pairs.require_protocol(config.data.protocol)
     folder.mkdir(parents=True, exist_ok=True)
@@ -79,7 +79,7 @@ def train(
 def score_test_pairs(
     config: RunConfig, bank: ImageBank, pairs: StudyPairs, folder: Path, keep_weights: bool = True
 ) -> None:
-    """Add the test pairs' scores to a run that was finished without them, without training. Raises as `train` does."""
+    """Add the test pairs' scores to a run that was finished without them; nothing is trained. Raises as `train` does."""
     pairs.require_protocol(config.data.protocol)
     trained = read_json(folder / "result.json")
     images, sets = gather_sets(bank, pairs)
@@ -88,7 +88,7 @@ def score_test_pairs(
 
 
 def measure_training(rows: decisions.Rows, config: RunConfig, evaluated: int) -> dict[str, Any]:
-    """The training's part of result.json: where, how long and how far."""
+    """The fields of result.json on training: device, times and epochs."""
     seconds, best = [row["seconds"] for row in rows], decisions.best_epoch(rows)
     return {
         "backend": keras.backend.backend(),
@@ -111,7 +111,7 @@ def finish(
 ) -> None:
     """Score the evaluated and the best epoch's weights and write predictions.csv and result.json.
 
-    trained: what is known of the run so far; a previous result.json will do.
+    trained: the fields known so far; a previous result.json works, too.
     """
     siamese = scorer.trainer.siamese
     evaluated, best = trained["evaluated_epoch"], trained["best_epoch"]
@@ -136,12 +136,12 @@ def finish(
     }
     write_json(folder / "result.json", result)
     checkpoints.resume_path(folder).unlink(missing_ok=True)
-    # Without test scores both epochs' weights are still needed: a later command adds the scores.
+    # Without test scores, both epochs' weights are still needed by a later command that adds them.
     checkpoints.drop_weights(folder, keep=() if score_test else scores)
 
 
 def measure(labels: dict[str, np.ndarray], at: Scores, penalty: float) -> dict[str, float | None]:
-    """The scores' part of result.json; None for a set that was not scored.
+    """The fields of result.json on scores; None for a set that was not scored.
 
     Parameters
     ----------

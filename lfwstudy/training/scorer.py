@@ -1,4 +1,4 @@
-"""What do the current weights say? Embeddings, scores and validation during and after training."""
+"""Embeddings, scores and validation of the current weights, during and after training."""
 
 import numpy as np
 
@@ -11,7 +11,7 @@ EMBED_BATCH = 128
 
 
 class Scorer:
-    """Scores pairs with a trainer's current weights: each different image is embedded once.
+    """Scores pairs with a trainer's current weights: each distinct image is embedded once.
 
     Parameters
     ----------
@@ -19,8 +19,8 @@ class Scorer:
     sets : dict
         From a set's name to its pairs.
     cohort : int32, shape (n,), or None
-        Rows of the images that a head with a cohort compares with. A cosine head is given these and calibrated on validation
-        whenever that is scored.
+        Rows of the images in a cosine head's cohort. The head gets these and is calibrated on validation whenever that is
+        scored.
     """
 
     def __init__(self, trainer: keras.Model, sets: dict[str, IndexedPairs], cohort: np.ndarray | None = None) -> None:
@@ -42,13 +42,13 @@ class Scorer:
     def embed(self, rows: np.ndarray) -> np.ndarray:
         """Embeddings of images by row number in inference mode: float32 (n, d)."""
         rows = rows.astype(np.int32)
-        # `predict` would build a data set each time: four fifths of the time of a small network's validation.
+        # `predict` would build a data set each time, four fifths of the time of a small network's validation.
         return np.concatenate(
             [self.indexed.predict_on_batch(rows[at : at + EMBED_BATCH]) for at in range(0, len(rows), EMBED_BATCH)]
         )
 
     def warm_up(self) -> None:
-        """Compile the embedding, so that no epoch's time counts it."""
+        """Compile the embedding, so that no epoch's time includes it."""
         self.embed(np.unique(self.sets["val"][0])[:EMBED_BATCH])
 
     def calibrate(self) -> None:
@@ -63,7 +63,7 @@ class Scorer:
             layer.scale.assign(scale), layer.shift.assign(shift)
 
     def penalty(self) -> float:
-        """The weights' penalty in the loss."""
+        """The weight penalty in the loss."""
         return _total(self.trainer.siamese)
 
     def validate(self) -> dict[str, float]:

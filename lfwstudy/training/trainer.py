@@ -1,4 +1,4 @@
-"""How is the network trained? The siamese network fed with indices, its optimizer, and the fitting of it."""
+"""Training of the siamese network: a model fed with indices, its optimizer, and the fit."""
 
 import logging
 import time
@@ -25,13 +25,13 @@ logger = logging.getLogger(__name__)
 class PairTrainer(keras.Model):
     """The siamese network fed with indices: gathering, scaling and warping happen inside the compiled step.
 
-    Inputs are a dict of `left` and `right`, int32 (batch,), and for each side, where images are varied, `left_warp`, float32
-    (batch, 7), where they are erased `left_erase`, float32 (batch, 4), where grey levels are stretched `left_stretch`, bool
-    (batch,), and where people are contrasted `left_person`, int32 (batch,).
+    Inputs are a dict of `left` and `right`, int32 (batch,), and, for each side as needed: `left_warp`, float32 (batch, 7), to
+    augment images; `left_erase`, float32 (batch, 4), to erase rectangles; `left_stretch`, bool (batch,), to stretch grey
+    levels; `left_person`, int32 (batch,), to contrast people.
 
-    The output is the score's logit, (batch, 1): a loss on clipped probabilities would pass no gradient for pairs that are
-    surely wrong. For batches of drawn people, matched pairs all, it is (batch, 2, 1): of the pair, and of its left image and
-    the right one of the pair before it, a stranger's.
+    The output is the score's logit, (batch, 1): a loss on clipped probabilities would pass no gradient for confidently
+    wrong pairs. For batches of drawn people, which hold only matched pairs, it is (batch, 2, 1): of the pair, and of its
+    left image with the right image of the previous pair, a stranger.
 
     Parameters
     ----------
@@ -66,12 +66,12 @@ class PairTrainer(keras.Model):
         size = ops.shape(both)[0] // 2
         left, right = both[:size], both[size:]
         logit = self.logit([left, right], training=training)
-        if self.strangers:  # not in training alone: on JAX, Keras asks for the shape of what is not trained
+        if self.strangers:  # not only in training: on JAX, Keras asks for the shape of untrained variables
             return ops.stack([logit, self.logit([left, ops.roll(right, 1, axis=0)], training=training)], axis=1)
         return logit
 
     def varied(self, inputs: dict[str, Tensor], side: str) -> Tensor:
-        """One side's images as float32 (n, side, side, 1) in [0, 1], varied where the inputs say how."""
+        """One side's images as float32 (n, side, side, 1) in [0, 1], augmented if the inputs say how."""
         images = gather(self.bank, inputs[side])
         if f"{side}_warp" in inputs:
             images = vary(images, inputs[f"{side}_warp"], inputs.get(f"{side}_stretch"))
@@ -96,7 +96,7 @@ def build_trainer(config: RunConfig, images: ImageBank, precision: str, seed: in
 
 
 def build_optimizer(training: TrainingConfig) -> keras.optimizers.Optimizer:
-    """Adam, or AdamW with no decay of biases, of batch-norm's parameters and of a mean's power."""
+    """Adam, or AdamW without decay of biases, batch-norm's parameters and the power of a generalised mean."""
     kind = operations().optimizers[training.optimizer]
     if training.optimizer == "adam":
         return kind(training.learning_rate)
@@ -106,7 +106,7 @@ def build_optimizer(training: TrainingConfig) -> keras.optimizers.Optimizer:
 
 
 def fit(trainer: PairTrainer, scorer: Scorer, batches: Batches, folder: Path) -> decisions.Rows:
-    """Train until the epochs or the patience are over, resuming where the folder has a resume state.
+    """Train until the epochs or the patience run out, resuming if the folder has a resume state.
 
     Returns the history's rows.
     """

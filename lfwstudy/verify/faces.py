@@ -93,7 +93,7 @@ def largest_face(boxes: Sequence[Box], size: tuple[int, int]) -> Box:
 def frame_face(photo: Image.Image, box: Box) -> Image.Image:
     """The face's surroundings as LFW frames them: a grey image of 250x250 pixels; the photo's edge pixels are repeated.
 
-    Raises DataError where the box lies outside the photo or is much too large for it.
+    Raises DataError if the box lies outside the photo or is much too large for it.
     """
     size = "{}x{} pixels".format(*full_size(photo))
     left, top, right, bottom = (v / reduction(photo) for v in box)

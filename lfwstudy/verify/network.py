@@ -1,4 +1,4 @@
-"""A kept network: loaded from a study or from the package, it embeds images and scores pairs of embeddings."""
+"""A kept network, loaded from a study or from the package: it embeds images and scores pairs of embeddings."""
 
 from os import PathLike
 from pathlib import Path
@@ -19,7 +19,7 @@ from lfwstudy.system.files import read_json
 if TYPE_CHECKING:
     import keras
 
-# The network that comes with the package, its configuration and its card.
+# The shipped network, its configuration and its model card.
 SHIPPED = Path(__file__).with_name("shipped")
 _BATCH = 64
 
@@ -41,7 +41,7 @@ class Network:
         return self.data.dataset == "demo"
 
     def frame(self, face: Image.Image) -> np.ndarray:
-        """A face of 250x250 pixels as this network takes it in: uint8 (side, side)."""
+        """A face of 250x250 pixels in this network's framing: uint8 (side, side)."""
         return frame(face, self.data.crop, self.data.side, self.data.filter)
 
     def embed(self, images: np.ndarray) -> np.ndarray:
@@ -51,7 +51,7 @@ class Network:
         return (embeddings + self._in_batches(pixels[:, :, ::-1])) / 2 if self._averages_mirrored else embeddings
 
     def log_odds(self, left: np.ndarray, right: np.ndarray) -> np.ndarray:
-        """Log-odds of "same person": float (n,), from embeddings (n, d); a single row (1, d) goes with all of the other."""
+        """Log-odds of "same person": float (n,), from embeddings (n, d); a single row (1, d) is paired with every row of the other."""
         return np.asarray(self._logit([*np.broadcast_arrays(left, right)], training=False))[:, 0].astype(float)
 
     def score(self, left: np.ndarray, right: np.ndarray) -> np.ndarray:
@@ -74,9 +74,9 @@ def probability(log_odds: ArrayLike) -> np.ndarray:
 
 
 def load_network(out: str | PathLike[str] = "") -> Network:
-    """The network of a study's best run among those with weights; without a study the one shipped with the package.
+    """The network of a study's best run with kept weights; without a study, the one shipped with the package.
 
-    Raises StudyError where there is no study, or no finished run has kept its weights.
+    Raises StudyError if there is no study, or no finished run has kept its weights.
     """
     if not out and (SHIPPED / "model.keras").is_file():
         config = RunConfig.from_dict(read_json(SHIPPED / "run.json")["config"])
@@ -90,7 +90,7 @@ def load_network(out: str | PathLike[str] = "") -> Network:
 
 
 def load_run(store: Store, run: str, name: str = "") -> Network:
-    """The network of a run. Raises RunError where its weights are not kept, StudyError where its files are damaged."""
+    """The network of a run. Raises RunError if its weights are not kept, StudyError if its files are damaged."""
     path = store.folder(run) / "model.keras"
     if not path.is_file():
         raise RunError(f"The weights of run {run} are not kept; `lfwstudy run --keep all` keeps those of every run")
@@ -98,7 +98,7 @@ def load_run(store: Store, run: str, name: str = "") -> Network:
 
 
 def run_config(store: Store, run: str) -> RunConfig:
-    """The configuration of a run. Raises RunError where config.json cannot be read."""
+    """The configuration of a run. Raises RunError if config.json cannot be read."""
     path = store.folder(run) / "config.json"
     try:
         return RunConfig.from_dict(read_json(path)["config"])
@@ -119,5 +119,5 @@ def load_model(path: Path) -> "keras.Model":
 
     try:
         return keras.saving.load_model(path, compile=False, safe_mode=True)
-    except Exception as error:  # a damaged file makes Keras raise many kinds
+    except Exception as error:  # a damaged file makes Keras raise many types
         raise StudyError(f"{path}: not a loadable network ({type(error).__name__}: {one_line(error)[:300]})") from error

@@ -1,4 +1,4 @@
-"""A user's photo, read: of any common format, upright, grey, and small enough to work with."""
+"""Read a user's photo of any common format as an upright grey image, small enough to work with."""
 
 import math
 import warnings
@@ -12,18 +12,19 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from lfwstudy.data.filetypes import HEAD, not_an_image
 from lfwstudy.data.images import FORMATS, to_grey
-from lfwstudy.errors import DataError, is_the_machines, one_line
+from lfwstudy.errors import DataError, one_line, reading
 
-# Photos with more pixels are reduced; a JPEG while it is decoded, so that it may have more than what is decoded whole.
+# Photos with more pixels are reduced. A JPEG is reduced during decoding, so it may have more than other formats.
 WORKING_PIXELS = 50_000_000
 _MAX_PIXELS = 100_000_000
 _MAX_JPEG_PIXELS = 250_000_000
+_TOO_LARGE = f"more than {_MAX_PIXELS:,} pixels, or {_MAX_JPEG_PIXELS:,} in a JPEG; save it smaller"
 
 
 def open_photo(photo: str | PathLike[str] | Image.Image) -> tuple[Image.Image, str]:
     """A photo file, or a Pillow image of 8 bits a channel, as an upright grey image; and its name in messages.
 
-    Raises DataError where a file cannot be read.
+    Raises DataError if a file cannot be read.
     """
     if isinstance(photo, Image.Image):
         return ImageOps.exif_transpose(photo).convert("L"), "the photo"
@@ -42,7 +43,7 @@ def load_photo(path: str | PathLike[str]) -> Image.Image:
 
 
 def read_photo(file: BinaryIO, name: str) -> Image.Image:
-    """A photo from an open file as an upright grey image, reduced where it has very many pixels (see `reduction`).
+    """A photo from an open file as an upright grey image, reduced if it has very many pixels (see `reduction`).
 
     Raises DataError, in which the file is called `name`.
     """
@@ -50,51 +51,46 @@ def read_photo(file: BinaryIO, name: str) -> Image.Image:
     file.seek(0)
     if problem := not_an_image(start):
         raise DataError(f"{name}: {problem}")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow's, of damaged metadata: the pixels are what counts
-            with _open(file, start) as image:
-                return _upright(image)
-    except Image.DecompressionBombError:
-        most = f"at most {_MAX_PIXELS:,}, in a JPEG {_MAX_JPEG_PIXELS:,}"
-        raise DataError(f"{name}: too many pixels ({most}); save it smaller") from None
-    except UnidentifiedImageError:
-        raise DataError(f"{name}: not a readable image (damaged, or none of {', '.join(FORMATS)})") from None
-    except Exception as error:  # Pillow's decoders raise many kinds for damaged files
-        if is_the_machines(error):
-            raise
-        raise DataError(f"{name}: not a readable image ({one_line(error)[:300] or type(error).__name__})") from error
+    with reading(f"{name}: not a readable image"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow's, about damaged metadata: only the pixels count
+        with _open(file, start) as image:
+            return _upright(image)
 
 
 def reduction(photo: Image.Image) -> int:
-    """How many times smaller than the file's a photo's sides are."""
+    """The factor by which a photo's sides were reduced."""
     return photo.info.get("reduced", 1)
 
 
 def full_size(photo: Image.Image) -> tuple[int, int]:
-    """Width and height of a photo before it was reduced: the pixels in which boxes are given."""
+    """Width and height of a photo before reduction: boxes are given in these pixels."""
     return photo.width * reduction(photo), photo.height * reduction(photo)
 
 
 def _open(file: BinaryIO, start: bytes) -> Image.Image:
-    # Image.open's limit against decompression bombs is below what phones take; `_upright` has its own.
-    return JpegImageFile(file) if start.startswith(b"\xff\xd8\xff") else Image.open(file, formats=FORMATS)
+    try:
+        # Image.open's limit against decompression bombs is below what phones take; `_upright` has its own.
+        return JpegImageFile(file) if start.startswith(b"\xff\xd8\xff") else Image.open(file, formats=FORMATS)
+    except UnidentifiedImageError:
+        raise ValueError(f"damaged, or none of {', '.join(FORMATS)}") from None
+    except Image.DecompressionBombError:
+        raise ValueError(_TOO_LARGE) from None
 
 
 def _upright(image: Image.Image) -> Image.Image:
     width, height = image.size
     if width * height > (_MAX_JPEG_PIXELS if image.format == "JPEG" else _MAX_PIXELS):
-        raise Image.DecompressionBombError
+        raise ValueError(_TOO_LARGE)
     if isinstance(image, TiffImageFile) and (image.tag_v2.get(254, 0) == 1 or 50706 in image.tag_v2):
         # Pillow would decode the preview in it.
-        raise ValueError("a camera's raw photo; develop it, save it as JPEG or PNG and give that")
+        raise ValueError("a camera's raw photo; develop it and save it as JPEG or PNG")
     if (shrink := _shrink(image)) > 1 and image.format == "JPEG":
         image.draft("L", (width // shrink, height // shrink))
     reduced = round(width / image.width)
     grey = to_grey(image)
     if (shrink := _shrink(grey)) > 1:
         grey, reduced = grey.reduce(shrink), reduced * shrink
-    # Rotated when grey: a rotated copy loses what the file says of its values.
+    # Rotate the grey image: a rotated copy of the original loses the metadata on its values.
     grey.getexif()[Base.Orientation] = image.getexif().get(Base.Orientation, 1)
     upright = ImageOps.exif_transpose(grey)
     upright.info["reduced"] = reduced
@@ -102,5 +98,5 @@ def _upright(image: Image.Image) -> Image.Image:
 
 
 def _shrink(image: Image.Image) -> int:
-    """How many times an image must become smaller to have at most WORKING_PIXELS."""
+    """The factor by which to reduce an image's sides to have at most WORKING_PIXELS."""
     return math.ceil(math.sqrt(image.width * image.height / WORKING_PIXELS))

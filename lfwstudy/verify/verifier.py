@@ -26,7 +26,7 @@ def load_verifier(
     >>> verifier = load_verifier()
     >>> verifier.score("left.jpg", "right.jpg")
 
-    Raises StudyError where the study has no kept network.
+    Raises StudyError if the study has no kept network.
     """
     return Verifier(load_network(out), face, note)
 
@@ -44,7 +44,7 @@ class Verifier:
     note: Callable[[str], None] = logger.warning
 
     def score(self, left: Photo, right: Photo, left_box: Box | None = None, right_box: Box | None = None) -> float:
-        """Probability that two photos show the same person; above 0.5 the network says that they do.
+        """Probability that two photos show the same person; above 0.5 the network answers "same".
 
         Boxes are (left, top, right, bottom) in pixels of the upright photo. Raises DataError where a photo cannot be
         read, or no face is found in it.
@@ -73,7 +73,7 @@ class Verifier:
     def embed(self, photos: Sequence[Photo], boxes: Sequence[Box | None] = ()) -> np.ndarray:
         """Embeddings of the faces in photos: float32 (n, d). Raises DataError as `score` does.
 
-        boxes: one for each photo, None where its face is to be found; without any, all are.
+        boxes: one for each photo, None to detect its face; by default all faces are detected.
         """
         both = zip(photos, boxes or [None] * len(photos), strict=True)
         return self.network.embed(np.stack([self._frame(photo, box, "boxes") for photo, box in both]))

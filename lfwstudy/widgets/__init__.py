@@ -1,7 +1,7 @@
-"""The explorers: a finished study in a person's hands. Each is a function from a study to a widget for JupyterLab.
+"""The explorers: each is a function from a finished study to a widget for JupyterLab.
 
-The widget holds its state, and its controls by name in `widget.parts`. It says in a sentence what it lacks: a run, images,
-kept weights.
+A widget holds its state, and its controls by name in `widget.parts`. If a run, images or kept weights are missing, it says
+so in a sentence.
 """
 
 from dataclasses import replace
@@ -39,7 +39,7 @@ __all__ = [
 
 
 def open_for_notebook(parameters: dict[str, Any]) -> Study:
-    """The study that a notebook's parameters, its globals(), name; checks them and shows a heading."""
+    """The study described by a notebook's parameters, its globals(); checks them and shows a heading."""
     check_parameters(parameters)
     study = find_study(**{name: parameters[name] for name in signature(find_study).parameters})
     display(heading(study, "The study", level=2))
@@ -49,7 +49,7 @@ def open_for_notebook(parameters: dict[str, Any]) -> Study:
 def find_study(
     dataset: str = "demo", profile: str = "quick", data_dir: str = "", out: str = "", number: int = 1
 ) -> Study:
-    """The study in a folder, as its study.json describes it; an empty one where there is none yet.
+    """The study in a folder, described by its study.json; an empty one if there is none yet.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ def find_study(
     ConfigError
         For settings that do not exist.
     StudyError
-        Where study.json cannot be read.
+        If study.json cannot be read.
     """
     wanted = Settings(dataset=dataset, profile=profile, data_dir=data_dir, out=out)
     if not (wanted.folder() / "study.json").is_file():

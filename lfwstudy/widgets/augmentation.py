@@ -1,4 +1,4 @@
-"""The augmentation bench: an image and its varied copies, every range a slider that starts at a stage's own."""
+"""The augmentation bench: an image and its augmented copies, with a slider for every range, starting at a stage's."""
 
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -28,7 +28,7 @@ class _Range(NamedTuple):
     digits: int = 2
 
 
-# Sliders by name: the field of TrainingConfig, with its end where it is a range.
+# Sliders by name: the field of TrainingConfig and, for a range, which end.
 _OFFLINE = {
     "zoom_low": _Range("Zoom from", 0.5, 1.5, 0.01),
     "zoom_high": _Range("Zoom to", 0.5, 1.5, 0.01),
@@ -46,14 +46,14 @@ _ONLINE = {
 }
 _OFFLINE_NOTE = "Zoom below 1 enlarges the face. Each axis has its own zoom factor; nothing is shifted or mirrored."
 _ONLINE_NOTE = (
-    "Every image is varied again in each epoch. Zoom below 1 enlarges the face; a shift is a share of the image's side, "
+    "Every image is augmented differently in each epoch. Zoom below 1 enlarges the face; a shift is a share of the image's side, "
     "“share erased” of the images that lose a patch."
 )
 
 
 @explorer
 def bench_augmentation(study: Study) -> Explorer:
-    """An image and twelve copies of it as training would see them, varied within ranges that sliders set."""
+    """An image and twelve copies as training would see them, augmented within the sliders' ranges."""
     return _Bench(study)
 
 
@@ -67,7 +67,7 @@ class _Bench(Explorer):
             for name, r in (_OFFLINE | _ONLINE).items()
         }
         super().__init__(
-            person=text_field("Person's name has", "any"),
+            person=text_field("Person's name contains", "any"),
             image=dropdown("Image", _choices(self.images, "")),
             stage=dropdown("Ranges of", used),
             draw=Slider(label="Draw number", min=0, max=99, step=1, digits=0),
@@ -86,12 +86,12 @@ class _Bench(Explorer):
         self.watch(self.show, p.image, p.draw, *self.sliders.values())
 
     def find(self) -> str:
-        """Offer the images of people whose name has the letters."""
+        """Offer the images of people whose name contains the letters."""
         self.parts.image.options = _choices(self.images, self.parts.person.value)
         return self.show()
 
     def reset(self) -> str:
-        """Show the sliders of the chosen stage's kind of variation, at its ranges."""
+        """Show the sliders of the chosen stage's kind of augmentation, at its ranges."""
         training = self.parts.stage.value
         names = _ONLINE if training.varies_online() else _OFFLINE
         self.ranges.children = [*(self.sliders[name] for name in names), self.parts.draw]
@@ -100,11 +100,11 @@ class _Bench(Explorer):
         return self.show()
 
     def show(self) -> str:
-        """Vary the image within the ranges of the sliders."""
+        """Augment the image within the ranges of the sliders."""
         p, name, training = self.parts, self.parts.image.value, self.parts.stage.value
         if name is None:
             p.original.cards = p.copies.cards = []
-            return "No person's name has these letters."
+            return "No person's name contains these letters."
         online = training.varies_online()
         ranges = {key: self.sliders[key].value for key in (_ONLINE if online else _OFFLINE)}
         make = vary_online if online else vary_offline
@@ -122,7 +122,7 @@ def vary_offline(
 ) -> tuple[np.ndarray, list[str]]:
     """Offline copies of an image (uint8 (side, side)) as `training` makes them.
 
-    Returns float32 (count, side, side) in [0, 1], and what was done to each in words.
+    Returns float32 (count, side, side) in [0, 1], and a description of each.
     """
     drawn = draw_copies(seed, 1, count, image.shape[0], training.zoom, training.brightness, training.shear)[0, 1:, 0]
     stretched = np.ones(count, bool) if training.stretch_copies else None
@@ -132,7 +132,7 @@ def vary_offline(
 def vary_online(
     image: np.ndarray, seed: int, training: TrainingConfig, count: int = _COPIES
 ) -> tuple[np.ndarray, list[str]]:
-    """The same with the variation that `training` draws again in every epoch."""
+    """The same with the augmentation that `training` draws again in every epoch."""
     rng, side = np.random.default_rng([seed, 70]), image.shape[0]
     drawn = draw_online(rng, count, side, training)
     rectangles = draw_rectangles(rng, count, side, training.erase)
@@ -150,7 +150,7 @@ def _choices(images: Images, person: str) -> list[tuple[str, str]]:
 
 
 def _keep_order(low: Slider, high: Slider) -> None:
-    """The end of a range that is moved beyond the other takes it along."""
+    """Move the other end of a range along when one passes it."""
     low.observe(lambda change: setattr(high, "value", max(high.value, change["new"])), "value")
     high.observe(lambda change: setattr(low, "value", min(low.value, change["new"])), "value")
 
@@ -172,7 +172,7 @@ def _within(training: TrainingConfig, ranges: dict[str, Any]) -> TrainingConfig:
 
 
 def _used_ranges(study: Study) -> tuple[list[tuple[str, TrainingConfig]], str]:
-    """Variants that vary their images as (name, TrainingConfig), and in a sentence where the ranges come from."""
+    """Variants with augmentation as (name, TrainingConfig), and a sentence on the source of the ranges."""
     finished = [
         (f"{r['stage']}: {r['variant']}", run_config(study.store, r["run"]).training) for r in finished_rows(study)
     ]
@@ -183,12 +183,12 @@ def _used_ranges(study: Study) -> tuple[list[tuple[str, TrainingConfig]], str]:
         for stage in get_ladder(study.settings.ladder)
         for variant in stage.variants
     ]
-    used = require(_varying(planned), "No stage of this ladder varies its images")
-    return used, "No finished stage varies its images: the sliders start at the ranges that the stage would use."
+    used = require(_varying(planned), "No stage of this ladder augments its images")
+    return used, "No finished stage augments its images: the sliders start at the ranges that the stage would use."
 
 
 def _varying(configurations: list[tuple[str, TrainingConfig]]) -> list[tuple[str, TrainingConfig]]:
-    """Those that vary their images, each name once."""
+    """Those with augmentation, each name once."""
     return [(n, t) for n, t in dict(configurations).items() if t.augmented_copies or t.varies_online()]
 
 

@@ -1,4 +1,4 @@
-"""The controls that explorers are built of: labelled, usable by keyboard, and read aloud by screen readers."""
+"""The controls of the explorers: labelled, usable by keyboard, and read aloud by screen readers."""
 
 from collections.abc import Callable, Sequence
 from functools import wraps
@@ -16,17 +16,17 @@ HERE = Path(__file__).parent
 STYLE = HERE / "style.css"
 _WIDTH = ipywidgets.Layout(width="31em", max_width="98%")
 _LABEL = {"description_width": "9.5em"}
-# Said in words, not by colour alone.
+# In words, not by colour alone.
 MARKS = {"correct": "✓ correct", "incorrect": "✗ incorrect", "same": "✓ same person"}
 
 
 def synced_list() -> "traitlets.List[Any]":
-    """A list that the browser shares."""
+    """A list shared with the browser."""
     return traitlets.List().tag(sync=True)
 
 
 class Slider(anywidget.AnyWidget):
-    """A native range input: unlike ipywidgets' slider it has a name that a screen reader says."""
+    """A native range input: unlike ipywidgets' slider, it has a name for screen readers."""
 
     _esm, _css = HERE / "slider.js", STYLE
     label = traitlets.Unicode().tag(sync=True)
@@ -38,7 +38,7 @@ class Slider(anywidget.AnyWidget):
 
 
 class Table(anywidget.AnyWidget):
-    """A table that is sorted by its headings and filtered by words, in the browser.
+    """A table that can be sorted by its headings and filtered by words, in the browser.
 
     rows: lists of texts, numbers and None; digits: of each column's numbers.
     """
@@ -54,9 +54,9 @@ class Table(anywidget.AnyWidget):
 
 
 class Gallery(anywidget.AnyWidget):
-    """Cards of images with a text, as `card` makes them; with `opens` they are buttons, `chosen` the key of the last pressed.
+    """Cards of images with a text, made by `card`; with `opens` they are buttons, and `chosen` is the key of the last pressed.
 
-    Room is kept for `slots` cards of `across` images and `lines` of text, so that nothing jumps.
+    Room is reserved for `slots` cards of `across` images and `lines` of text, so that nothing jumps.
     """
 
     _esm, _css = HERE / "gallery.js", STYLE
@@ -89,7 +89,7 @@ class BoxPicker(anywidget.AnyWidget):
 
 
 class Message(ipywidgets.HTML):
-    """A line that says what is missing or going on; screen readers hear it change."""
+    """A status line; screen readers announce its changes."""
 
     def __init__(self, text: str = "", height: str = "1.6em") -> None:
         super().__init__(layout=ipywidgets.Layout(min_height=height, width="100%"))
@@ -97,11 +97,11 @@ class Message(ipywidgets.HTML):
             self.tell(text)
 
     def tell(self, text: str) -> None:
-        """Show a sentence in place of the last one."""
+        """Show a sentence in place of the previous one."""
         self.value = f'<p class="lfw-message" role="status" aria-live="polite">{escape(text)}</p>'
 
     def guard(self, function: Callable[[], str | None]) -> Callable[..., None]:
-        """`function` as a widget's callback: what it returns, or the error of a user that it raises, is told here."""
+        """`function` as a widget's callback: shows the text it returns, or the user's error it raises."""
 
         @wraps(function)
         def call(*_: object) -> None:
@@ -121,7 +121,7 @@ def sentence(error: StudyError | OSError) -> str:
 
 
 def row(*children: ipywidgets.Widget) -> ipywidgets.Box:
-    """Widgets next to each other, in several lines where the page is narrow."""
+    """Widgets next to each other, wrapped if the page is narrow."""
     layout = ipywidgets.Layout(flex_flow="row wrap", align_items="flex-start", gap="4px 16px")
     return ipywidgets.Box(children, layout=layout)
 
@@ -132,7 +132,7 @@ def dropdown(label: str, options: Sequence[Any]) -> ipywidgets.Dropdown:
 
 
 def several(label: str, options: Sequence[str]) -> ipywidgets.SelectMultiple:
-    """A choice of several, all of them at first."""
+    """A choice of several, initially all."""
     rows = min(6, max(2, len(options)))
     return ipywidgets.SelectMultiple(
         description=label, options=options, value=tuple(options), rows=rows, style=_LABEL, layout=_WIDTH
@@ -145,7 +145,7 @@ def text_field(label: str, placeholder: str = "") -> ipywidgets.Text:
 
 
 def whole_number(label: str, value: int, low: int, high: int) -> ipywidgets.BoundedIntText:
-    """A whole number between two others."""
+    """A whole number within bounds."""
     layout = ipywidgets.Layout(width="18em")
     return ipywidgets.BoundedIntText(description=label, value=value, min=low, max=high, style=_LABEL, layout=layout)
 
@@ -162,5 +162,5 @@ def button(label: str, **more: Any) -> ipywidgets.Button:
 
 
 def markup(height: str = "", width: str = "100%") -> ipywidgets.HTML:
-    """A place for HTML that keeps a height, so that nothing below it jumps."""
+    """A place for HTML with a minimum height, so that nothing below it jumps."""
     return ipywidgets.HTML(layout=ipywidgets.Layout(min_height=height, width=width))

@@ -1,4 +1,4 @@
-"""Figures as SVG text: a slider's answer takes a few milliseconds, where a matplotlib figure takes hundreds."""
+"""Figures as SVG text: drawn in a few milliseconds as a slider moves; matplotlib takes hundreds."""
 
 import html
 import math
@@ -13,14 +13,14 @@ from lfwstudy.training.decisions import best_epoch
 # The colours of the report's figures, by role.
 TRAIN, VALIDATION, WRONG = "#737373", to_hex(figures.VALIDATION), to_hex(figures.WRONG)
 MEASURED, PUBLISHED = to_hex(figures.MEASURED), to_hex(figures.PUBLISHED)
-# Matched and mismatched pairs: two more of the same colour-blind-safe palette; they also stand above and below a line.
+# Matched and mismatched pairs: two more of the same colour-blind-safe palette; they are also above and below a line.
 MATCHED, MISMATCHED = "#cc78bc", "#56b4e9"
 LINES = ("#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc", "#ca9161", "#949494", "#56b4e9")
 DASHES = ("", "6 3", "2 3", "9 3 2 3")
 
 
 def svg(width: int, height: int, title: str, *parts: str) -> str:
-    """A figure with a name that screen readers say. parts: SVG elements."""
+    """A figure with a name for screen readers. parts: SVG elements."""
     return (
         f'<svg viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="img" '
         f'aria-label="{html.escape(title)}" xmlns="http://www.w3.org/2000/svg">{"".join(parts)}</svg>'
@@ -28,7 +28,7 @@ def svg(width: int, height: int, title: str, *parts: str) -> str:
 
 
 class Axes:
-    """A rectangle of a figure with its scales: turns values to pixels and draws frame, ticks and lines."""
+    """A rectangle of a figure with its scales: converts values to pixels and draws frame, ticks and lines."""
 
     def __init__(
         self, box: tuple[int, int, int, int], x_range: tuple[float, float], y_range: tuple[float, float]
@@ -64,7 +64,7 @@ class Axes:
         return "".join(parts)
 
     def line(self, points: Sequence[tuple[float, float]], colour: str, dash: str = "", width: float = 1.6) -> str:
-        """A line through (x, y) values; those not finite are left out, those outside cut off."""
+        """A line through (x, y) values; non-finite values are left out, others are clipped to the axes."""
         low, high = self.y_range
         pixels = " ".join(
             f"{self.x(x):.1f},{self.y(min(max(y, low), high)):.1f}" for x, y in points if math.isfinite(y)
@@ -116,7 +116,7 @@ _NAMES = {"accuracy": "accuracy, %", "cross_entropy": "cross-entropy", "loss": "
 def curves(lines: Sequence[Curve], measure: str, title: str, width: int = 720, height: int = 320) -> str:
     """Learning curves of accuracy, cross_entropy or loss, a dot at each one's best epoch.
 
-    Lines whose rows lack the measure, as those of published histories may, are left out.
+    Lines whose rows lack the measure, as published histories may, are left out.
     """
     lines = [line for line in lines if all(measure in row for row in line.rows)]
     last = max([row["epoch"] for line in lines for row in line.rows] + [2])
@@ -131,7 +131,7 @@ def _range(lines: Sequence[Curve], measure: str) -> tuple[float, float]:
     values = sorted(row[name] for line in lines for row in line.rows for name in names if math.isfinite(row[name]))
     if measure == "accuracy":
         return max(0, math.floor(10 * min([*values, 0.5])) / 10), 1.0
-    # Losses of single epochs may be huge: the figure is cut where nine tenths of the values are.
+    # Losses of single epochs may be huge: the axis ends where nine tenths of the values are below it.
     return 0.0, 1.15 * max(values[int(0.9 * (len(values) - 1))] if values else 1.0, 0.75)
 
 
@@ -160,5 +160,5 @@ def legend(entries: Sequence[tuple[str, str, str]]) -> str:
 
 
 def look(index: int) -> tuple[str, str]:
-    """Colour and dash of the index-th line: distinct in grey print, too."""
+    """Colour and dash of the index-th line, distinct in grey print, too."""
     return LINES[index % len(LINES)], DASHES[index // len(LINES) % len(DASHES)]

@@ -1,4 +1,4 @@
-"""What all explorers are: rows of named controls, guarded against what is missing, and a still where no kernel runs."""
+"""The base of all explorers: rows of named controls, messages for missing data, and a still for pages without a kernel."""
 
 from collections.abc import Callable, Sized
 from functools import wraps
@@ -29,7 +29,7 @@ class Explorer(ipywidgets.VBox):
         self.children = (*rows, _Keys(layout=ipywidgets.Layout(display="none")))
 
     def watch(self, function: Callable[[], str | None], *controls: ipywidgets.Widget, trait: str = "value") -> None:
-        """Call a function whenever a control changes; the message tells what it returns, or its error."""
+        """Call a function whenever a control changes; the message shows its result or error."""
         call = self.parts.message.guard(function)
         for control in controls:
             control.observe(call, trait)
@@ -40,22 +40,22 @@ class Explorer(ipywidgets.VBox):
         self.parts.message.guard(function)()
 
     def press(self, button: ipywidgets.Button, function: Callable[[], str | None]) -> None:
-        """Call a function when a button is pressed, guarded likewise."""
+        """Call a function when a button is pressed, with the same messages."""
         button.on_click(self.parts.message.guard(function))
 
     def _repr_mimebundle_(self, **options: Any) -> dict[str, Any]:
-        """The widget, and what it shows as plain HTML: for pages that have no kernel."""
+        """The widget, and its content as plain HTML for pages without a kernel."""
         return {**super()._repr_mimebundle_(**options), "text/html": still(self)}
 
 
 class _Keys(anywidget.AnyWidget):
-    """Nothing to see: leaves the keys pressed in an explorer to its controls."""
+    """Invisible: keeps keys pressed in an explorer for its controls."""
 
     _esm = HERE / "keys.js"
 
 
 def explorer(build: Callable[P, Explorer]) -> Callable[P, Explorer]:
-    """An explorer's function that shows a sentence instead where the study lacks what it needs."""
+    """Decorate an explorer's function to show a sentence if the study lacks something it needs."""
 
     @wraps(build)
     def call(*arguments: P.args, **options: P.kwargs) -> Explorer:

@@ -1,4 +1,4 @@
-"""What the explorers read of a study: its finished runs, their scored pairs, and the images."""
+"""The explorers' view of a study: its finished runs, their scored pairs, and the images."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -39,8 +39,8 @@ class ScoredPairs:
 
 
 def finished_rows(study: Results) -> list[dict[str, Any]]:
-    """Rows of results.csv of this study's ladder. Raises RunError where there is none."""
-    rows = Results(study.settings).rows()  # as recorded: a Study would ask for the images
+    """Rows of results.csv of this study's ladder. Raises RunError if there is none."""
+    rows = Results(study.settings).rows()  # as recorded: a Study would need the images
     return require(rows, f"No run is finished yet in {study.out}: run `lfwstudy run --out {study.out}` first")
 
 
@@ -63,7 +63,7 @@ def run_title(row: dict[str, Any]) -> str:
 def scored_pairs(study: Results, run: str, part: str) -> ScoredPairs:
     """The pairs of a set (train, val, test) as a run scored them.
 
-    Raises RunError where the set is not scored, the run diverged or its file is damaged.
+    Raises RunError if the set is not scored, the run diverged or its file is damaged.
     """
     try:
         found = study.store.predictions(run, part)
@@ -85,7 +85,7 @@ class Images:
 
     @classmethod
     def of_run(cls, study: Study, run: str) -> "Images":
-        """The images as a run saw them. Raises DataError where they are not at hand."""
+        """The images as a run saw them. Raises DataError if they are not available."""
         return cls(study.data(run_config(study.store, run).data)[0])
 
     def pixels(self, names: Sequence[str]) -> np.ndarray:
@@ -99,7 +99,7 @@ class Images:
         return {"src": self._known[name], "alt": spoken(name)}
 
     def of_person(self, name: str, others_than: Collection[str] = ()) -> list[str]:
-        """Names of the images of an image's person, without the given ones."""
+        """Names of the images of an image's person, except the given ones."""
         own = self.bank.names[person_of(self.bank.names) == person_of([name])[0]]
         return [n for n in own if n not in others_than]
 

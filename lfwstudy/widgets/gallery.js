@@ -36,8 +36,8 @@ function render({ model, el }) {
     title.textContent = model.get("label");
     list.replaceChildren(...cards.map(card));
     if (!cards.length) list.append(make("li", { className: "lfw-note lfw-none", textContent: model.get("empty") }));
-    // Room for cards to come: the same height with one as with all. The last has no width, so that it only keeps a row
-    // whose cards have fewer lines as high.
+    // Reserve room for all cards: the height must not depend on their number. The last one has no width and only keeps
+    // a row with shorter cards at full height.
     for (let i = Math.min(cards.length, model.get("slots")); i <= model.get("slots"); i++) {
       const blank = { key: "", images: Array(model.get("across")).fill({ src: NOTHING, alt: "" }), mark: "",
                       text: "\u00a0\n".repeat(model.get("lines")) };

@@ -1,4 +1,4 @@
-"""Live training: a stage started at a small size in a process of its own; its curves grow, it can be stopped and resumed."""
+"""Live training: a stage trained at a small size in a separate process, with growing curves; it can be stopped and resumed."""
 
 import threading
 
@@ -28,9 +28,9 @@ class _Stopped(Exception):
 def train_live(study: Study) -> Explorer:
     """Train one variant of a stage on few pairs with a narrow network, apart from the study's own runs, and watch it.
 
-    Runs lie in <study>/live. Stopping keeps the last resume state (every five epochs); starting the same again resumes it.
+    Runs are in <study>/live. Stopping keeps the last resume state (every five epochs); starting again resumes from it.
     """
-    study.data(study.first().data)  # says at once that images are missing
+    study.data(study.first().data)  # fails at once if images are missing
     return LiveTraining(study)
 
 
@@ -64,7 +64,7 @@ class LiveTraining(Explorer):
         self.follow(self.preview, p.variant, p.epochs, p.pairs, p.width)
 
     def wait(self, seconds: float) -> None:
-        """Wait until the training that was started has ended, at most so long."""
+        """Wait for the current training to end, up to a limit."""
         if self.thread:
             self.thread.join(seconds)
 
@@ -72,7 +72,7 @@ class LiveTraining(Explorer):
         self.parts.variant.options = _variants(self.study, self.parts.stage.value)
 
     def job(self) -> Job:
-        """The job that is chosen."""
+        """The chosen job."""
         p = self.parts
         config = small_config(
             self.study, p.stage.value, p.variant.value, int(p.epochs.value), int(p.pairs.value), p.width.value
@@ -80,17 +80,17 @@ class LiveTraining(Explorer):
         return live_job(self.study, f"{p.stage.value}/{p.variant.value}", config)
 
     def preview(self) -> str:
-        """Show what there is of the chosen training already."""
+        """Show the progress of the chosen training so far."""
         if self.parts.start.disabled:
-            return "It is training; stop it to choose another."
+            return "A training is running; stop it to choose another."
         job = self.job()
         done = self.draw(job)
         return f"{done} of at most {job.epochs} epochs are trained." if done else "Not trained yet."
 
     def begin(self) -> str:
-        """Start the chosen training in a thread, so that the notebook stays usable; it is a process of its own."""
+        """Start the chosen training as a process, from a thread, so that the notebook stays usable."""
         if self.thread and self.thread.is_alive():
-            return "It is training already."
+            return "It is already training."
         job = self.job()
         if self.store.is_finished(job.run):
             self.draw(job)
@@ -122,7 +122,7 @@ class LiveTraining(Explorer):
             self.draw(job)
             text = "; ".join(failures.values()) or self.result(job)
         except _Stopped:
-            text = "Stopped. Starting it again resumes it, at most five epochs back."
+            text = "Stopped. Starting again resumes it, at most five epochs back."
         except (StudyError, OSError) as error:
             text = sentence(error)
         finally:
@@ -139,7 +139,7 @@ class LiveTraining(Explorer):
         return len(rows)
 
     def result(self, job: Job) -> str:
-        """What a finished job reached, in a sentence."""
+        """The result of a finished job, in a sentence."""
         result = self.store.result(job.run)
         return (
             f"Finished: {result['epochs_run']} epochs, best validation accuracy "

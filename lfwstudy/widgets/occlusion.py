@@ -1,4 +1,4 @@
-"""What the network looks at: a grey patch is moved over either face, and the change of the score is drawn on it."""
+"""Occlusion maps: a grey patch is moved over either face, and the change of the score is drawn on it."""
 
 from collections.abc import Sequence
 from html import escape
@@ -20,7 +20,7 @@ _MORE, _LESS = np.array([0x01, 0x73, 0xB2]), np.array([0xDE, 0x8F, 0x05])
 _SHOWN = 260
 _STEPS = 12
 LIMITS = (
-    "A grey patch is itself unusual to the network, neighbouring parts can stand in for each other, and another patch "
+    "A grey patch is itself unusual to the network, neighbouring parts can compensate for each other, and another patch "
     "size gives another map: it shows where this score is sensitive, not what the network knows."
 )
 
@@ -44,7 +44,7 @@ class _Occlusion(Explorer):
         self.arrange(self.chooser, row(p.patch, p.go), p.figure, p.words, p.message)
         self.press(p.go, self.map_pair)
         self.follow(self.map_pair, self.chooser.parts.gallery, trait="chosen")
-        # A map takes a second or more: too long for an answer to every move of the slider.
+        # A map takes a second or more: too long to follow every move of the slider.
         self.watch(lambda: f"Press “{p.go.description}” for a map with this patch.", p.patch)
 
     def map_pair(self) -> str:
@@ -53,7 +53,7 @@ class _Occlusion(Explorer):
             p.figure.value = p.words.value = ""
             return "Choose a pair above."
         scored, at, images = opened
-        p.message.tell("Loading the network, then hiding part after part.")
+        p.message.tell("Loading the network, then hiding one part after another.")
         network, names = self.chooser.network(scored.run), (scored.left[at], scored.right[at])
         pixels = images.pixels(names)
         maps, odds = occlusion_maps(network, pixels, p.patch.value)
@@ -71,7 +71,7 @@ def occlusion_maps(network: Network, images: np.ndarray, patch: float, steps: in
 
     Returns
     -------
-    float (2, steps, steps), by the patch's place on an even grid; and the log-odds with nothing hidden.
+    float (2, steps, steps), by the patch's place on a regular grid; and the log-odds with nothing hidden.
     """
     side = images.shape[1]
     size = max(1, round(patch * side))

@@ -4,7 +4,7 @@ const pause = (ms) => new Promise((done) => setTimeout(done, ms));
 const KEYS = { s: true, S: true, ArrowLeft: true, d: false, D: false, ArrowRight: false };
 const CROSS_MS = 500;
 
-// Fine noise in the images' own greys: what was seen must not linger.
+// Fine noise in the images' own greys, so that no afterimage remains.
 function noise(canvas) {
   canvas.width = canvas.height = 73;
   const context = canvas.getContext("2d"), pixels = context.createImageData(73, 73);
@@ -49,7 +49,7 @@ function render({ model, el }) {
     status.textContent = `${model.get("trials").length} pairs are ready.`;
   };
 
-  // The pair is painted in the frame after the one that shows it, and gone in the frame after the one that hides it.
+  // The pair is painted one frame after it is shown, and disappears one frame after it is hidden.
   async function flash(trial) {
     images[0].src = trial.left;
     images[1].src = trial.right;
@@ -60,7 +60,7 @@ function render({ model, el }) {
     only(...images);
     const from = await frame(), wanted = model.get("milliseconds");
     let now = from;
-    // What is hidden now is gone one frame later: the frame whose end is nearest to the time asked for.
+    // A hidden pair disappears one frame later: choose the frame that ends nearest to the requested time.
     while (now - from < wanted - 1.5 * length) now = await frame();
     only(...masks);
     return { from, shown: (await frame()) - from };

@@ -1,4 +1,4 @@
-"""The one-second test, after the report's anecdote: pairs flashed for a moment, the viewer says same or different."""
+"""The one-second test, after the report's anecdote: pairs are flashed, and the viewer answers same or different."""
 
 import base64
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ FEWEST, MOST = 20, 100
 class Flasher(anywidget.AnyWidget):
     """Shows trials one by one and times them in the browser.
 
-    trials: dicts with left and right, data URIs. answers: for each trial answered so far {trial, same, shown_ms,
+    trials: dicts with left and right, data URIs. answers: for each answered trial {trial, same, shown_ms,
     response_ms, undisturbed}; shown_ms is measured between the browser's frames, response_ms from the pair's first frame.
     """
 
@@ -80,7 +80,7 @@ class _OneSecondTest(Explorer):
 
 
 def choose_trials(scored: ScoredPairs, count: int, only_wrong: bool = False, seed: int = 0) -> np.ndarray:
-    """Row numbers of a test: half matched, half mismatched, in random order; fewer where there are not enough."""
+    """Row numbers of a test: half matched, half mismatched, in random order; fewer if there are not enough."""
     rng = np.random.default_rng([seed, 70])
     usable = ~scored.correct() if only_wrong else np.ones(len(scored), bool)
     groups = [np.flatnonzero(usable & (scored.label == label)) for label in (1, 0)]
@@ -89,7 +89,7 @@ def choose_trials(scored: ScoredPairs, count: int, only_wrong: bool = False, see
 
 
 def outcomes(scored: ScoredPairs, rows: np.ndarray, answers: Sequence[dict[str, Any]], asked: int) -> pd.DataFrame:
-    """The answered trials, a row each: pair and label, what network and viewer said, and the times in milliseconds."""
+    """The answered trials, a row each: pair, label, the answers of network and viewer, and times in milliseconds."""
     given = pd.DataFrame(answers, columns=["trial", "same", "shown_ms", "response_ms", "undisturbed"])
     at = rows[given.trial.to_numpy(int)]
     label, viewer = scored.label[at] > 0.5, given.same.to_numpy(bool)

@@ -1,4 +1,4 @@
-"""Try your own: two photos, the face found and framed as `lfwstudy verify` does or a box drawn by hand, scored."""
+"""Try your own: two photos are scored; faces are found and framed as in `lfwstudy verify`, or boxes drawn by hand."""
 
 import io
 from functools import cache
@@ -26,9 +26,9 @@ _LIMITS = (
 
 @explorer
 def try_your_own(study: Results) -> Explorer:
-    """Two photos of your own, scored by the study's best network or the one that comes with the package.
+    """Two photos of your own, scored by the study's best network or the shipped one.
 
-    Nothing leaves the machine that Jupyter runs on.
+    Nothing leaves the machine that runs Jupyter.
     """
     return _OwnPhotos(study)
 
@@ -39,7 +39,7 @@ class _OwnPhotos(Explorer):
         self.load = cache(networks.load_network)
         options = [("this study's best network", str(study.out))]
         if (networks.SHIPPED / "model.keras").is_file():
-            options.append(("the network that comes with the package", ""))
+            options.append(("the network shipped with the package", ""))
         super().__init__(
             network=dropdown("Network", options),
             score=button("Same person?"),
@@ -54,7 +54,7 @@ class _OwnPhotos(Explorer):
             control.observe(self.forget, trait)
 
     def forget(self, _: object = None) -> None:
-        """Clear an answer that was about another photo, box or network."""
+        """Clear an answer about another photo, box or network."""
         self.parts.answer.value, self.parts.seen.cards = "", []
 
     def compare(self) -> str:
@@ -93,14 +93,14 @@ class _Side(ipywidgets.VBox):
         self.upload.observe(self.message.guard(self.read), "value")
 
     def read(self) -> str:
-        """Read the photo that was chosen, and look for its face."""
+        """Read the chosen photo and look for its face."""
         self.photo, self.box.box, self.box.image = None, [], ""
         if not self.upload.value:
             return ""
         (file,) = self.upload.value
         photo = read_photo(io.BytesIO(file["content"]), file["name"])
         boxes = find_faces(photo)
-        # The box before the image: a box that came later would replace one that is drawn meanwhile.
+        # Set the box before the image: a later one would replace a box drawn meanwhile.
         self.box.width, self.box.height = full_size(photo)
         self.box.box = list(boxes[0]) if len(boxes) == 1 else []
         self.photo, self.box.image = photo, _preview(photo)

@@ -1,4 +1,4 @@
-"""The pair browser: scored pairs found and sorted; one opened next to its people's other images and nearest neighbours."""
+"""The pair browser: filter and sort scored pairs; open one with its people's other images and nearest neighbours."""
 
 from functools import cache, lru_cache
 from html import escape
@@ -34,7 +34,7 @@ def browse_pairs(study: Study) -> Explorer:
 
 
 class PairBrowser(Explorer):
-    """A PairChooser, and what there is to see of the pair that is opened."""
+    """A PairChooser, with details of the opened pair."""
 
     def __init__(self, study: Study) -> None:
         self.chooser = PairChooser(study)
@@ -74,13 +74,13 @@ class PairBrowser(Explorer):
 
 
 class PairChooser(Explorer):
-    """Filters and a gallery of pairs, of which one is opened."""
+    """Filters and a gallery of pairs, of which one can be opened."""
 
     def __init__(self, study: Study, per_page: int = 10) -> None:
         self.study, self.per_page, self.page = study, per_page, 0
         self.scored: ScoredPairs | None = None
         self.found = np.array([], int)
-        # Each is read once: a slider asks many times a second.
+        # Read once: a slider asks many times per second.
         self.read = cache(lambda run, part: scored_pairs(study, run, part))
         self.images = cache(lambda run: Images.of_run(study, run))
         self.network = cache(lambda run: load_run(study.store, run))
@@ -90,7 +90,7 @@ class PairChooser(Explorer):
             "kind": dropdown("Pairs", _KINDS),
             "outcome": dropdown("Classified", _OUTCOMES),
             "order": dropdown("Order", _ORDERS),
-            "person": text_field("Person's name has", "any"),
+            "person": text_field("Person's name contains", "any"),
             "low": Slider(label="P(same) at least", value=0.0),
             "high": Slider(label="P(same) at most", value=1.0),
         }
@@ -107,12 +107,12 @@ class PairChooser(Explorer):
         self.follow(self.search, *filters.values())
 
     def opened(self) -> tuple[ScoredPairs, int, Images] | None:
-        """The chosen pair: a row of scored pairs, and the images; None where none is."""
+        """The chosen pair: a row of scored pairs, and the images; None if none is chosen."""
         chosen = self.parts.gallery.chosen
         return (self.scored, int(chosen), self.images(self.scored.run)) if chosen and self.scored else None
 
     def search(self) -> str:
-        """Show the first page of what the filters find."""
+        """Show the first page of pairs that pass the filters."""
         p = self.parts
         p.gallery.chosen = ""
         try:
@@ -127,7 +127,7 @@ class PairChooser(Explorer):
         return self.turn(0)
 
     def turn(self, page: int) -> str:
-        """Show a page of the pairs that were found."""
+        """Show a page of the pairs found."""
         if self.scored is None:
             return ""
         p, scored, first, last = self.parts, self.scored, page * self.per_page, (page + 1) * self.per_page
@@ -143,7 +143,7 @@ class PairChooser(Explorer):
 
 
 class Neighbours:
-    """The images of a set, embedded, to find those that a network takes for most alike."""
+    """The embedded images of a set, to find those most similar to the network."""
 
     def __init__(self, network: Network, images: Images, scored: ScoredPairs) -> None:
         self.network, self.images = network, images
@@ -158,7 +158,7 @@ class Neighbours:
         return [(self.names[i], float(scores[i])) for i in order]
 
     def cards(self, name: str) -> list[dict[str, Any]]:
-        """The nearest as a gallery's cards, those of the same person marked."""
+        """The nearest images as cards of a gallery, with those of the same person marked."""
         own = person_of([name])[0]
         return [
             card(n, [self.images.show(n)], f"{_lines(n)}\nP(same) {p:.2f}", "same" if person_of([n])[0] == own else "")
@@ -169,7 +169,7 @@ class Neighbours:
 def pair_card(
     scored: ScoredPairs, at: int, images: Images, threshold: float = THRESHOLD, digits: int = 2
 ) -> dict[str, Any]:
-    """A gallery's card of a pair: both images, its label and score, and whether the network is correct."""
+    """A card of a pair for a gallery: both images, label and score, and whether the network is correct."""
     label = "matched" if scored.label[at] > 0.5 else "mismatched"
     text = f"{label}, line {scored.line[at]}\nP(same) {scored.score[at]:.{digits}f}"
     mark = "correct" if scored.correct(threshold)[at] else "incorrect"
@@ -190,7 +190,7 @@ def _matching(scored: ScoredPairs, kind: str, outcome: str, scores: tuple[float,
 
 
 def _rank(scored: ScoredPairs, order: str) -> np.ndarray:
-    """What pairs are sorted by, the lowest first: float (n,)."""
+    """The sort key of pairs, lowest first: float (n,)."""
     wrongness = np.abs(scored.label - scored.score)  # 0 is confident and correct, 1 confident and incorrect
     unsure = np.abs(scored.score - THRESHOLD)
     return {"wrong": -wrongness, "right": wrongness, "unsure": unsure, "line": np.arange(len(scored))}[order]

@@ -1,4 +1,4 @@
-"""The run browser: stages, variants and seeds chosen; their curves overlaid, differences in words, results to sort."""
+"""The run browser: choose stages, variants and seeds; overlay curves, list differences, sort results."""
 
 from html import escape
 from typing import Any, Literal, NamedTuple
@@ -45,7 +45,7 @@ _MOST = 16
 
 @explorer
 def browse_runs(study: Results) -> Explorer:
-    """Finished runs compared: learning curves, what their configurations differ in, and their results."""
+    """Compare finished runs: learning curves, differences between configurations, and results."""
     return _RunBrowser(study)
 
 
@@ -90,12 +90,12 @@ def _figure(study: Results, rows: list[dict[str, Any]], measure: str) -> str:
     lines = [drawing.Curve(run_title(r), _history(study, r["run"]), *drawing.look(i)) for i, r in enumerate(rows)]
     title = f"{measure.replace('_', '-')} over epochs of {len(lines)} runs"
     note = "Thick: validation, the dot at the epoch of its best accuracy."
-    if measure != "cross_entropy":  # the published histories have no cross-entropy of their own
+    if measure != "cross_entropy":  # the published histories have no separate cross-entropy
         published = published_rows(study, list(dict.fromkeys((r["stage"], r["variant"]) for r in rows)))
         for i, ((stage, variant), history) in enumerate(published.items()):
             dash = drawing.look(len(drawing.LINES) * i)[1]
             lines.append(drawing.Curve(f"published, {stage}/{variant}", history, drawing.PUBLISHED, dash))
-        note += " The published runs are of LFW-a." if published else ""
+        note += " The published runs are on LFW-a." if published else ""
     names = [(line.name, line.colour, line.dash) for line in lines]
     return (
         drawing.curves(lines, measure, title)
@@ -112,7 +112,7 @@ def _history(study: Results, run: str) -> list[dict[str, Any]]:
 def _differences(study: Results, rows: list[dict[str, Any]]) -> str:
     first, *others = rows
     if not others:
-        return '<p class="lfw-note">Choose two or more runs to read what their configurations differ in.</p>'
+        return '<p class="lfw-note">Choose two or more runs to compare their configurations.</p>'
     own = run_config(study.store, first["run"])
     items = []
     for other in others:
@@ -125,5 +125,5 @@ def _cell(value: Any, kind: str) -> str | float | None:
     if kind == "carried":
         return "►" if value else ""
     if kind == "percent" and value is not None:
-        return float(percent(value))  # rounded here: the browser would round a half otherwise
+        return float(percent(value))  # rounded here, because the browser rounds halves differently
     return value

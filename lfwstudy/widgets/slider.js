@@ -11,7 +11,7 @@ function render({ model, el }) {
   const show = () => {
     label.textContent = model.get("label");
     for (const name of ["min", "max", "step"]) input[name] = model.get(name);
-    // While it is being moved the slider leads: older values that come back would make it jump.
+    // While it is being moved, ignore older values from the kernel, which would make the slider jump.
     if (document.activeElement !== input || Number(input.value) !== model.get("value")) input.value = model.get("value");
     output.textContent = Number(input.value).toFixed(model.get("digits"));
   };

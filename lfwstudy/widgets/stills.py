@@ -1,4 +1,4 @@
-"""An explorer as HTML that needs no kernel: its choices in words, its figures, tables and images."""
+"""An explorer as HTML without a kernel: its choices in words, its figures, tables and images."""
 
 from html import escape
 from typing import Any
@@ -9,7 +9,7 @@ from lfwstudy.widgets.controls import MARKS, Gallery, Slider, Table
 
 
 def still(widget: ipywidgets.Widget) -> str:
-    """What a widget shows, as HTML."""
+    """A widget's content as HTML."""
     if isinstance(widget, ipywidgets.HTML):
         return widget.value
     if isinstance(widget, Gallery):

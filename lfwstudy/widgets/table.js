@@ -5,7 +5,7 @@ const shown = (value, digits) =>
 
 function compare(a, b) {
   if (typeof a === "number" && typeof b === "number") return a - b;
-  if (typeof a === "number" || typeof b === "number") return typeof a === "number" ? -1 : 1; // numbers before gaps
+  if (typeof a === "number" || typeof b === "number") return typeof a === "number" ? -1 : 1; // numbers before empty cells
   return String(a).localeCompare(String(b), undefined, { numeric: true });
 }
 

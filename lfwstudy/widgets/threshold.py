@@ -17,7 +17,7 @@ _EITHER_SIDE = 4
 
 @explorer
 def move_threshold(study: Study) -> Explorer:
-    """What a threshold does: its point on the ROC curve, who is on which side, and the pairs just either side of it."""
+    """The effect of a threshold: its point on the ROC curve, the counts on either side, and the pairs closest to it."""
     return _Threshold(study)
 
 
@@ -48,7 +48,7 @@ class _Threshold(Explorer):
         scored, validation = (scored_pairs(self.study, p.run.value, part) for part in (p.part.value, "val"))
         self.figure, self.order = _Figure(scored), np.argsort(scored.score, kind="stable")
         self.scored, self.advice = scored, _advice(validation)
-        self.move()  # without images, too
+        self.move()  # works without images, too
         self.images = Images.of_run(self.study, p.run.value)
         return self.move()
 

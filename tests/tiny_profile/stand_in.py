@@ -1,6 +1,6 @@
 """Stands in for trainings that only their number matters of: `python -m stand_in JOB.json` copies a finished run.
 
-Where there is none yet beside it, the run is trained. sitecustomize.py has the study's executors start it.
+If there is none next to it yet, the run is trained. sitecustomize.py has the study's executors start it.
 """
 
 import shutil
@@ -11,7 +11,7 @@ from lfwstudy.system.files import read_json, write_json
 
 
 def main(path):
-    """Do what training_process.main does for a run of the same configuration as a finished one beside it."""
+    """Do what training_process.main does for a run of the same configuration as a finished one next to it."""
     job = Job.read(path)
     folder = job.folder
     other = next((found.parent for found in folder.parent.glob("*/result.json")), None)

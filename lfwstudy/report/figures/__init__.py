@@ -1,6 +1,6 @@
-"""Every figure: functions from frames and arrays to a matplotlib Figure, or to HTML where it shows images.
+"""Every figure: functions from frames and arrays to a matplotlib Figure, or to HTML if it shows images.
 
-Nothing here trains, saves or reads a study. `source` is the line at the foot that says what a figure was made from.
+Nothing here trains, saves or reads a study. `source` is the line at the foot of a figure that names its data.
 """
 
 from lfwstudy.report.figures.curves import learning_curves, overlaid_curves, small_multiples, watched

@@ -1,4 +1,4 @@
-"""Curves over epochs: accuracy and loss, and what stopping and checkpoints watched."""
+"""Curves over epochs: accuracy and loss, and the quantities that stopping and checkpoints watched."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -31,7 +31,7 @@ from lfwstudy.training.decisions import best_epoch
 _COLORS = {"training": TRAIN, "validation": VALIDATION}
 _SIDES = (VALIDATION, WRONG)  # told apart by everybody
 _LABELS = {"accuracy": "accuracy, %", "cross_entropy": "cross-entropy", "loss": "total loss"}
-# What is watched: column, colour, dash, name.
+# The watched quantities: column, colour, dash, name.
 _WATCHED = (
     ("val_loss", VALIDATION, "-", "total validation loss"),
     ("head_penalty", WRONG, "--", "penalty of the last unit"),
@@ -42,14 +42,14 @@ _MARKS = {"stop": ("black", "-"), "evaluated": (VALIDATION, ":"), "learning rate
 
 @styled()
 def learning_curves(histories: pd.DataFrame, source: str, published: pd.DataFrame | None = None) -> Figure:
-    """Accuracy and cross-entropy over epochs, a column for each variant; with published histories the total loss, too.
+    """Accuracy and cross-entropy over epochs, a column for each variant; with published histories, the total loss too.
 
-    The dot marks the epoch of the best validation accuracy. Of many runs the median and the middle four fifths are drawn.
+    The dot marks the epoch of the best validation accuracy. For many runs, the median and the middle four fifths are drawn.
 
     Parameters
     ----------
     histories : DataFrame
-        Rows of history.csv with `variant` and `run`, as `series.histories` has them.
+        Rows of history.csv with `variant` and `run`, as from `series.histories`.
     published : DataFrame, optional
         Published histories with `variant`.
     """
@@ -122,13 +122,13 @@ def overlaid_curves(histories: pd.DataFrame, source: str) -> Figure:
 
 @styled()
 def watched(runs: Mapping[str, tuple[pd.DataFrame, Mapping[str, Any]]], source: str) -> Figure:
-    """What stopping and checkpoints watch: total validation loss, the penalty in it, cross-entropy; and the learning rate.
+    """What stopping and checkpoints watch: total validation loss, its penalty, cross-entropy; and the learning rate.
 
     Parameters
     ----------
     runs : mapping
-        By variant, a history and its marks, as `series.watched` has them: `monitor` (the column that was watched),
-        `checkpoints` (epochs), and the epochs of `stop`, `evaluated` and `learning rate / 10`, None where there is none.
+        By variant, a history and its marks, as from `series.watched`: `monitor` (the watched column), `checkpoints`
+        (epochs), and the epochs of `stop`, `evaluated` and `learning rate / 10`, None if there is none.
     """
     if not runs:
         return nothing("no epoch is finished", source)
@@ -172,7 +172,7 @@ def _curves(axis: Axes, rows: pd.DataFrame, measure: str, colors: Mapping[str, A
     runs = rows["run"].nunique()
     how: dict[str, Any]
     if runs > MANY:
-        # Epochs that few runs reached would show those few only.
+        # Epochs reached by few runs would show only those few.
         reached = long.groupby("epoch")["run"].transform("nunique")
         long, how = long[reached >= 0.1 * runs], {"estimator": "median", "errorbar": ("pi", 80)}
     else:
@@ -198,7 +198,7 @@ def _published_curve(axis: Axes, rows: pd.DataFrame, measure: str) -> None:
 
 
 def _top(histories: pd.DataFrame) -> float:
-    """Where the axis of cross-entropy ends: single epochs may be huge."""
+    """The end of the cross-entropy axis: single epochs may be huge."""
     values = histories[["cross_entropy", "val_cross_entropy"]].to_numpy()
     values = values[np.isfinite(values)]
     return 1.15 * max(np.quantile(values, 0.95) if len(values) else 0, 0.75)

@@ -1,4 +1,4 @@
-"""The data as figures: images per person, what splits share, and varied images."""
+"""Figures of the data: images per person, what splits share, and augmented images."""
 
 from collections.abc import Mapping, Sequence
 
@@ -18,7 +18,7 @@ _SHARED = {
 
 @styled()
 def images_per_person(counts: np.ndarray, source: str) -> Figure:
-    """How many people have how many images. counts: int (people,), images of each person."""
+    """Histogram of images per person. counts: int (people,), images of each person."""
     figure = new_figure(2.6, 0.7 * WIDTH)
     axis = figure.subplots()
     values, people = np.unique(np.minimum(counts, 20), return_counts=True)
@@ -35,7 +35,7 @@ def images_per_person(counts: np.ndarray, source: str) -> Figure:
 
 @styled()
 def split_overlap(audits: Mapping[str, Mapping[str, int]], source: str) -> Figure:
-    """People, images and pairs of validation that training shares, by split. audits: of `splits.audit`, by name."""
+    """People, images and pairs of validation shared with training, by split. audits: from `splits.audit`, by name."""
     figure = new_figure(0.55 * len(audits) + 1.0)
     axes = figure.subplots(1, 3, sharey=True)
     for axis, (kind, (key, title)) in zip(axes, _SHARED.items()):
@@ -53,7 +53,7 @@ def split_overlap(audits: Mapping[str, Mapping[str, int]], source: str) -> Figur
 
 @styled()
 def augmented(originals: np.ndarray, copies: Sequence[np.ndarray], captions: Sequence[str], source: str) -> Figure:
-    """Originals in the first row, varied copies below. originals, each of copies: uint8, or float in [0, 1], (n, s, s)."""
+    """Originals in the first row, augmented copies below. originals, each of copies: uint8, or float in [0, 1], (n, s, s)."""
     count, rows = len(originals), (originals, *copies)
     figure = new_figure(WIDTH * len(rows) / count + 0.4)
     axes = figure.subplots(len(rows), count, squeeze=False)

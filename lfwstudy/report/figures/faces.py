@@ -1,4 +1,4 @@
-"""Images of faces as HTML, which finds room on a phone too: a montage, a batch, pairs with their scores."""
+"""Images of faces as HTML that also fits a phone: a montage, a batch, pairs with their scores."""
 
 import base64
 import html
@@ -21,7 +21,7 @@ def montage(images: Iterable[np.ndarray], caption: str, source: str) -> HTML:
 
 
 def batch(pairs: Iterable[tuple[np.ndarray, np.ndarray, float]], caption: str, source: str) -> HTML:
-    """Pairs of images with the targets that a network learns. pairs: left and right image (side, side), target."""
+    """Pairs of images with their training targets. pairs: left and right image (side, side), target."""
     cards = "".join(_card(left, right, f"target {target:g}") for left, right, target in pairs)
     return framed(_cards(cards), _foot(caption, source), "Pairs of a batch")
 
@@ -31,8 +31,8 @@ def gallery(
 ) -> HTML:
     """Pairs of images with their scores, a row of cards for each group.
 
-    groups: a title and its pairs, each left and right image, uint8 (side, side), P(same) and a line of text; or a sentence on why
-    there are none.
+    groups: a title and its pairs, each left and right image, uint8 (side, side), P(same) and a line of text; or a sentence
+    that says why there are none.
     """
     if isinstance(groups, str):
         return HTML(f"<p>{html.escape(groups)}</p>")

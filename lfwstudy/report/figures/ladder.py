@@ -1,4 +1,4 @@
-"""The ladder as figures: accuracy of every variant with its interval, against time, and what each costs."""
+"""Figures of the ladder: accuracy of every variant with its interval, accuracy against time, and cost."""
 
 import numpy as np
 import pandas as pd
@@ -21,7 +21,7 @@ from lfwstudy.report.figures.style import (
 
 _EFFORT = {
     "seconds_per_epoch": "seconds per epoch",
-    "seconds_total": "seconds in all",
+    "seconds_total": "seconds in total",
     "peak_memory_mb": "peak memory, MiB",
 }
 _HOLLOW = {"markerfacecolor": "none", "linestyle": ""}
@@ -66,7 +66,7 @@ def ladder(points: pd.DataFrame, source: str) -> Figure:
 
 @styled()
 def effort(runs: pd.DataFrame, source: str) -> Figure:
-    """Seconds per epoch, seconds in all and peak memory of each variant, means over its runs. runs: rows of results.csv."""
+    """Seconds per epoch, total seconds and peak memory of each variant, means over its runs. runs: rows of results.csv."""
     if runs.empty:
         return nothing("no run is finished", source)
     runs = runs.assign(label=runs["stage"] + ": " + runs["variant"])
@@ -101,7 +101,7 @@ def accuracy_against_time(
     axis.plot(path["seconds"], path["accuracy"], color=MEASURED, linewidth=0.8, alpha=0.5)
     axis.plot(here["seconds"], here["accuracy"], "o", color=MEASURED)
     axis.set_xscale("log")
-    # Names stand in a column of their own, in the order of the points: next to the points they would overlap.
+    # Names go into a separate column, in the order of the points: next to the points they would overlap.
     ordered = here.sort_values("accuracy", kind="stable")
     for place, (_, point) in zip(np.linspace(0.03, 0.97, len(ordered) + 2)[1:-1], ordered.iterrows()):
         axis.annotate(

@@ -1,4 +1,4 @@
-"""Scores as figures: how far matched and mismatched pairs lie apart, the ROC curve, and whether a confidence means it."""
+"""Figures of scores: separation of matched and mismatched pairs, the ROC curve, and calibration."""
 
 from collections.abc import Sequence
 
@@ -18,7 +18,7 @@ _PAIRS = {"matched": MEASURED, "mismatched": WRONG}
 def histograms(scores: pd.DataFrame, source: str, columns: int = 4) -> Figure:
     """Histograms of the scores of matched and mismatched pairs, a panel for each title.
 
-    scores: columns `title`, `label` (1 for the same person) and `score`, as `series.scores` has them.
+    scores: columns `title`, `label` (1 for the same person) and `score`, as from `series.scores`.
     """
     if scores.empty:
         return nothing("no run is finished", source)

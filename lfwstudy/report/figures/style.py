@@ -1,4 +1,4 @@
-"""What all figures share: colours by role, fonts, the line at the foot, and the caption around them."""
+"""The style of all figures: colours by role, fonts, the line at the foot, and the caption."""
 
 import hashlib
 import html
@@ -16,11 +16,11 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
-# One colour per role, safe for colour-blind eyes, and told apart by dash or marker in grey print too.
+# One colour per role, safe for colour-blind readers; in grey print, dash or marker tells them apart.
 _PALETTE = sns.color_palette("colorblind")
 TRAIN, VALIDATION, PUBLISHED, MEASURED, WRONG = "0.45", _PALETTE[0], _PALETTE[1], _PALETTE[2], _PALETTE[3]
 WIDTH = 8.6
-# More runs than this are drawn as a band: single lines would be neither seen nor small.
+# More runs than this are drawn as a band: single lines would be illegible and large.
 MANY = 25
 STYLE = {
     "font.size": 9,
@@ -41,7 +41,7 @@ STYLE = {
 
 @contextmanager
 def styled() -> Iterator[None]:
-    """Drawing in the library's own style, whatever the user's matplotlibrc says; a decorator too."""
+    """Context manager and decorator: draw in the library's style, ignoring the user's matplotlibrc."""
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(STYLE)
@@ -49,7 +49,7 @@ def styled() -> Iterator[None]:
 
 
 def use_inline_style() -> None:
-    """In a notebook: figures as SVG, sharp at every size. Elsewhere: nothing."""
+    """In a notebook, show figures as SVG, sharp at every size; elsewhere, do nothing."""
     with suppress(Exception):  # no notebook
         from matplotlib_inline.backend_inline import set_matplotlib_formats
 
@@ -57,13 +57,13 @@ def use_inline_style() -> None:
 
 
 def captioned(figure: Figure, caption: str) -> HTML:
-    """A figure over a caption that says what to see: HTML whose SVG takes part in the colours of the page around it."""
+    """A figure above a caption that says what to see: HTML with an SVG that adopts the colours of the page."""
     with styled():
         file = io.StringIO()
         figure.savefig(file, format="svg", bbox_inches="tight", metadata={"Date": None})
     drawn = file.getvalue()
     drawn = re.sub(r"<metadata>.*?</metadata>", "", drawn[drawn.index("<svg") :], flags=re.DOTALL)
-    # Names within one figure only: a page holds many.
+    # Ids must be unique to the figure: a page holds many.
     own = hashlib.sha256(drawn.encode()).hexdigest()[:8]
     drawn = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>f{own}-", drawn)
     drawn = drawn.replace("<svg", f'<svg role="img" aria-label="{html.escape(figure.get_supxlabel())}"', 1)
@@ -71,7 +71,7 @@ def captioned(figure: Figure, caption: str) -> HTML:
 
 
 def framed(content: str, caption: str, label: str = "Figure") -> HTML:
-    """HTML content over a caption, in a region that can be scrolled where it is wider than the page."""
+    """HTML content above a caption, in a region that scrolls if it is wider than the page."""
     return HTML(
         f'<figure><div class="scroll" tabindex="0" role="region" aria-label="{label}">{content}</div>'
         f"<figcaption>{html.escape(caption)}</figcaption></figure>"
@@ -92,7 +92,7 @@ def signed(figure: Figure, source: str, legend: Sequence[Any] = (), columns: int
 
 
 def nothing(text: str, source: str) -> Figure:
-    """What stands where there is nothing to draw yet."""
+    """A placeholder when there is nothing to draw yet."""
     figure = new_figure(0.8, 0.5 * WIDTH)
     figure.text(0.5, 0.5, text, ha="center")
     return signed(figure, source)

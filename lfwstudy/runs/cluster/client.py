@@ -1,7 +1,7 @@
-"""How are runs trained on many machines? Each run a task of Dask's distributed scheduler, in a folder that all share.
+"""Train runs on many machines: each run is a task of Dask's distributed scheduler, in a folder that all machines share.
 
-The study hands a run to a worker that has room for it and reads from the run's folder how far it is. Whatever is lost on the
-way (a worker, the scheduler, the connection), the run is resumed on another worker.
+The study hands each run to a worker with room for it and reads the run's progress from its folder. If a worker, the
+scheduler or the connection is lost, the run is resumed on another worker.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ __all__ = ["VIEW", "describe", "run", "started"]
 def run(jobs: Sequence[Job], address: str, show: Callable[[str], object] | None = None) -> dict[str, str]:
     """Train jobs on a cluster, as dispatch.run describes it.
 
-    A scheduler that goes away is waited for; where it does not come back, the runs that are missing have failed.
+    If the scheduler goes away, it is waited for; if it does not come back, the unfinished runs count as failed.
 
     Raises
     ------
-    ConfigError : nobody answers at `address`, or the scheduler lacks this package.
+    ConfigError : no scheduler answers at `address`, or it lacks this package.
     """
     with started(address) as address, token_file(jobs[0].folder.parent) as token:
         study = Handout(jobs, address, Workers(token), show)

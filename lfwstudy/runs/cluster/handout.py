@@ -1,4 +1,4 @@
-"""How do runs get to workers, and back when something is lost on the way? The study's bookkeeping."""
+"""Hand runs to workers and take them back when something is lost: the study's bookkeeping."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from lfwstudy.runs.store import Store
 from lfwstudy.system.files import write_text
 from lfwstudy.system.text import clock
 
-# Attempts at a run that end in an error, and workers that may vanish under it, before it counts as failed.
+# A run fails after this many attempts that end in an error, or this many lost workers.
 ATTEMPTS, LOSSES = 3, 5
-# A shared folder may show files that another machine has just written a while later.
+# A shared folder may show files written by another machine only after a while.
 SETTLE_SECONDS = 60
 _POLL_SECONDS, _LOOK_SECONDS = 0.2, 2.0
 
@@ -46,7 +46,7 @@ class Attempt:
 
 
 class Handout:
-    """The jobs of one call: which wait, which are where, which failed."""
+    """The jobs of one call: waiting, running on a worker, or failed."""
 
     def __init__(
         self, jobs: Sequence[Job], address: str, workers: Workers, show: Callable[[str], object] | None
@@ -67,7 +67,7 @@ class Handout:
     # -- the loop --------------------------------------------------------------------------------------------------
 
     def hand_out(self, client: Client) -> None:
-        """Keep the workers busy until nothing waits or runs. Raises scheduler.Lost."""
+        """Keep the workers busy until no run waits or trains. Raises scheduler.Lost."""
         self.client, self.dashboard = client, client.dashboard_link
         looked = shown = 0.0
         try:
@@ -86,20 +86,20 @@ class Handout:
             client.close(timeout=5)
 
     def take_back(self) -> None:
-        """Let everything wait again that was on a worker."""
+        """Let every run that was on a worker wait again."""
         for attempt in list(self.running):
             self._wait_again(attempt)
         self.ended = queue.Queue()
         self.workers.forget()
 
     def give_up(self, reason: str) -> None:
-        """Count every run that is not finished as failed."""
+        """Count every unfinished run as failed."""
         self.take_back()
         for job in list(self.waiting.values()):
             self._fail(job, Failure("cluster", reason))
 
     def tell_end(self) -> None:
-        """The last line and the last view."""
+        """Show the last line and write the last view."""
         self._write_view()
         if self.show:
             self.show(ending(len(self.jobs), len(self.failures), time.monotonic() - self.began))
@@ -117,7 +117,7 @@ class Handout:
     # -- to the workers --------------------------------------------------------------------------------------------
 
     def _place(self) -> None:
-        """Hand waiting runs to workers with room, the emptiest first; runs that are alike are looked at once."""
+        """Hand waiting runs to workers with room, the emptiest first; runs with equal needs are considered once."""
         self.workers.hear()
         usable = self.workers.usable()
         rooms = {
@@ -160,10 +160,10 @@ class Handout:
         ended = self.ended
         future.add_done_callback(lambda _: ended.put(attempt))
 
-    # -- back from them ----------------------------------------------------------------------------------------------
+    # -- back from workers ----------------------------------------------------------------------------------------------
 
     def _listen(self) -> None:
-        """Take in what has ended, for a moment at most."""
+        """Take in ended attempts, for a moment at most."""
         with suppress(queue.Empty):
             attempt = self.ended.get(timeout=_POLL_SECONDS)
             while True:
@@ -172,7 +172,7 @@ class Handout:
                 attempt = self.ended.get_nowait()
 
     def _settle(self, attempt: str) -> None:
-        """An attempt has ended: the run is finished, or tried again, or failed."""
+        """Handle an ended attempt: its run is finished, tried again, or failed."""
         at = self.running[attempt]
         if at.future.status == "cancelled":
             raise scheduler.Lost("the connection to the scheduler was lost")
@@ -196,7 +196,7 @@ class Handout:
 
     def _blame(self, at: Attempt, failure: Failure) -> None:
         failure = replace(failure, message=f"{failure.message} (on {at.host})")
-        if failure.kind in ("disk", "machine"):  # no run succeeds there
+        if failure.kind in ("disk", "machine"):  # no run would succeed there
             self.workers.set_aside(at.key, failure.message)
             return
         self.attempts[at.job.run] += 1
@@ -214,7 +214,7 @@ class Handout:
                     self._fail(at.job, Failure("cluster", told))
 
     def _wait_again(self, attempt: str) -> bool:
-        """Take an attempt back; True where its run has to be tried again, not where its files are here already."""
+        """Take an attempt back; True if its run has to be tried again, False if it is already finished."""
         at = self.running.pop(attempt)
         with suppress(Exception):
             at.future.cancel()
@@ -230,14 +230,14 @@ class Handout:
     def _fail(self, job: Job, failure: Failure) -> None:
         del self.waiting[job.run]
         self.failures[job.run] = f"{job.title}: {failure.message}"
-        with suppress(OSError):  # as where it failed on this machine
+        with suppress(OSError):  # as if it had failed on this machine
             job.folder.mkdir(parents=True, exist_ok=True)
             failure.write(job.folder)
 
-    # -- what fits nowhere -------------------------------------------------------------------------------------------
+    # -- runs that fit nowhere -------------------------------------------------------------------------------------------
 
     def _give_up_what_fits_nowhere(self) -> None:
-        """Fail runs that no worker can take, once a worker that could has been waited for."""
+        """Fail runs that no worker can take, after waiting for one that can."""
         usable = self.workers.usable()
         for run in self.waiting:  # a run that failed on every worker may go to any of them again
             if usable and usable.keys() <= self.refused.get(run, set()):
@@ -264,10 +264,10 @@ class Handout:
             f"the cluster has no worker; {scheduler.start_one(self.address)}, then give the same command again{trouble}"
         )
 
-    # -- what is seen ------------------------------------------------------------------------------------------------
+    # -- what the user sees ------------------------------------------------------------------------------------------------
 
     def lack(self) -> str:
-        """Why runs have to wait, where workers were set aside or none can be used."""
+        """Why runs have to wait, if workers were set aside or none can be used."""
         found = f"; {self.workers.not_used()}" if self.workers.aside() else ""
         none = f"no worker has joined, {scheduler.start_one(self.address)}"
         why = self.workers.trouble if self.workers.present else none
@@ -277,7 +277,7 @@ class Handout:
         return found
 
     def view_path(self) -> Path:
-        """The file that says what runs where."""
+        """The file that lists what runs where."""
         return self.store.root.parent / view.VIEW
 
     def _write_view(self) -> None:

@@ -1,4 +1,4 @@
-"""Where does a run fit? What it takes of a worker, and what a worker has left."""
+"""The resources that a run takes and that a worker has left."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ Worker = Mapping[str, Any]  # as Dask's scheduler describes it
 
 
 def memory_of(config: RunConfig) -> int:
-    """Bytes of memory to set aside on a worker for a run, with all of LFW's images."""
+    """Bytes of memory to reserve on a worker for a run, with all of LFW's images."""
     return training_memory(config.model, config.data.side, config.training.batch_size, images=IMAGES)
 
 
 def need_on(job: Job, worker: Worker) -> Amounts | None:
-    """What a job takes of a worker; None where it never fits.
+    """The resources that a job takes of a worker; None if it never fits.
 
-    A worker that declares no CORES has as many as threads; one that declares no MEMORY has its memory limit. A run that is
-    to have a machine for itself takes all cores, or those of its GPU.
+    A worker that declares no CORES has one per thread; one that declares no MEMORY has its memory limit. A run without a
+    number of threads takes all cores, or its GPU's share of them.
     """
     total = _total(worker)
     gpus = int(total["GPU"])
@@ -35,7 +35,7 @@ def need_on(job: Job, worker: Worker) -> Amounts | None:
 
 
 def room_on(worker: Worker, needs: Iterable[Amounts]) -> Amounts:
-    """What is left of a worker once the needs of the runs on it are met."""
+    """The resources left on a worker after the needs of its runs."""
     taken = list(needs)
     return {name: amount - sum(need[name] for need in taken) for name, amount in _total(worker).items()}
 

@@ -1,4 +1,4 @@
-"""Who answers at a cluster's address? The scheduler there, or what is found in its place."""
+"""Connect to the scheduler at a cluster's address, or say what answers there instead."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ from lfwstudy.system.machine import cores
 from lfwstudy.system.text import clock
 
 CONNECT_SECONDS, PROBE_SECONDS = 15, 1
-# How long a lost scheduler, or a worker that is large enough, is waited for.
+# How long to wait for a lost scheduler, or for a worker that is large enough.
 PATIENCE_SECONDS = 600
-# Workers here share their cores with what they train: looked at a hundred times a second, a thread that only waits for a
-# process tells nothing, and each idle worker took a fifteenth of a core.
+# Workers here share their cores with the trainings: profiling a waiting thread a hundred times a second tells nothing and
+# costs each idle worker a fifteenth of a core.
 _QUIET = {
     "distributed.worker.profile.enabled": False,
     "distributed.admin.tick.interval": "500ms",
     "distributed.worker.memory.monitor-interval": "1s",
     "distributed.admin.system-monitor.interval": "2s",
 }
-# The address of the workers that `--cluster local:N` has started, for the notebooks of the study.
+# The address of the local cluster started by `--cluster local:N`, for the notebooks of the study.
 _started: dict[str, str] = {}
 
 
@@ -44,9 +44,9 @@ class Lost(Exception):
 
 @contextmanager
 def started(address: str) -> Iterator[str]:
-    """The scheduler's address behind `--cluster`; local:N starts N workers here and stops them at the end."""
+    """The scheduler's address for `--cluster`; local:N starts N workers here and stops them at the end."""
     check_cluster(address)
-    if not address.startswith("local:") or address in _started:  # by whoever called this
+    if not address.startswith("local:") or address in _started:  # by a caller
         yield _started.get(address, address)
         return
     count = int(address.partition(":")[2])
@@ -71,7 +71,7 @@ def started(address: str) -> Iterator[str]:
 
 @contextmanager
 def _safe_path() -> Iterator[None]:
-    """Let the processes that multiprocessing starts, workers and its own helper, import nothing from the current folder."""
+    """Keep multiprocessing's processes, workers and helper, from importing from the current folder."""
     given = os.environ.get("PYTHONSAFEPATH")
     os.environ["PYTHONSAFEPATH"] = "1"
     try:
@@ -119,7 +119,7 @@ def workers_of(client: Client) -> dict[str, dict[str, Any]]:
 
 
 def connect(address: str) -> Client:
-    """A client of the scheduler at an address. Raises ConfigError, which says what was found there instead."""
+    """A client of the scheduler at an address. Raises ConfigError, which says what answers there instead."""
     try:
         # Dask's client waits for the server's greeting without a limit. In a thread: a notebook's event loop is running.
         with ThreadPoolExecutor(1) as thread:
@@ -128,8 +128,8 @@ def connect(address: str) -> Client:
         problem = what_listens(address)
         if address.startswith("tls:"):
             problem += (
-                f" ({str(error) or type(error).__name__}); are the certificates right that Dask's configuration "
-                "names under distributed.comm.tls?"
+                f" ({str(error) or type(error).__name__}); are the certificates in Dask's configuration "
+                "(distributed.comm.tls) right?"
             )
     else:
         if kind == "Scheduler":
@@ -142,7 +142,7 @@ def connect(address: str) -> Client:
 
 
 def connect_again(address: str, why: str, show: Callable[[str], object] | None) -> Client | None:
-    """A client once the scheduler is back, None where it stays away."""
+    """A client once the scheduler is back, None if it stays away."""
     until = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < until:
         if show:
@@ -154,12 +154,12 @@ def connect_again(address: str, why: str, show: Callable[[str], object] | None) 
 
 
 def told(error: BaseException) -> str:
-    """An error from another machine in one line; Dask may have put it into an Exception that shows it."""
+    """An error from another machine in one line; Dask may have wrapped it in an Exception."""
     return " ".join((str(error) if type(error) is Exception else repr(error)).split())
 
 
 def _client(address: str) -> Client:
-    """A client of a scheduler that can read tasks of this package."""
+    """A client of a scheduler that can unpickle this package's tasks."""
     client: Client | None = None
 
     async def ask() -> None:
@@ -186,7 +186,7 @@ async def _ask_kind(address: str) -> str:
 
 
 def what_listens(address: str) -> str:
-    """What is found at an address where no scheduler answers."""
+    """What answers at an address where there is no scheduler."""
     parts = urlsplit(address)
     try:
         connection = socket.create_connection((parts.hostname, parts.port), timeout=PROBE_SECONDS)
@@ -211,4 +211,4 @@ def what_listens(address: str) -> str:
         return "the server there requires TLS (tls://)"
     if b"pickle-protocol" in answer and parts.scheme == "tls":
         return "the server there does not use TLS (tcp://)"
-    return "a server listens there that does not answer as a scheduler does"
+    return "the server there does not answer like a scheduler"

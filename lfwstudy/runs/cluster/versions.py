@@ -1,5 +1,5 @@
-"""Can a machine train a study's runs? What a worker is asked before it gets one; imports nothing of Dask, so that its answer
-does not depend on Dask's version."""
+"""Whether a machine can train a study's runs: asked of each worker before it gets one. Imports nothing of Dask, so the
+answer does not depend on Dask's version."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from lfwstudy.system.backend import keras_backend
 from lfwstudy.system.files import locked
 from lfwstudy.system.machine import versions
 
-# A network file system may show a file of another machine a moment late.
+# A network file system may show another machine's file a moment late.
 TOKEN_SECONDS = 5.0
 
 Token = tuple[str, str]
@@ -27,7 +27,7 @@ Token = tuple[str, str]
 
 @contextmanager
 def token_file(folder: Path) -> Iterator[Token]:
-    """A file in a study's folder of runs, its path and content, by which a worker shows that it sees the folder."""
+    """Path and content of a file in a study's folder of runs; a worker that can read it sees the folder."""
     content = uuid.uuid4().hex
     folder.mkdir(parents=True, exist_ok=True)
     for left in folder.glob(".cluster-*"):  # of studies that were killed: one that lives holds its own
@@ -43,16 +43,16 @@ def token_file(folder: Path) -> Iterator[Token]:
 
 
 async def answer(expected: dict[str, str], token: Token) -> tuple[str, str]:
-    """This machine's name, and why it cannot train the study's runs; empty where it can."""
+    """This machine's name, and why it cannot train the study's runs; empty if it can."""
     return os.uname().nodename, difference(expected) or await unseen(token)
 
 
 def versions_here() -> dict[str, str]:
-    """What the numbers of a run depend on, by name: this package's code, Python, Keras, its backend, NumPy."""
+    """Versions that the numbers of a run depend on: this package's code, Python, Keras, its backend, NumPy."""
     installed, backend = versions(), keras_backend()
     code = hashlib.sha256()
     package = Path(str(importlib.resources.files(__package__.partition(".")[0])))
-    for path in sorted(package.rglob("*.py")):  # as trainings will read it, whatever this process has imported
+    for path in sorted(package.rglob("*.py")):  # the files, which trainings read, not this process's modules
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         code.update(f"{path.relative_to(package).as_posix()} {digest}\n".encode())
     return {
@@ -65,7 +65,7 @@ def versions_here() -> dict[str, str]:
 
 
 def difference(expected: dict[str, str]) -> str:
-    """How this process differs from `expected`, another's `versions_here`; empty where it does not."""
+    """How this process differs from `expected`, another one's `versions_here`; empty if it does not."""
     here = versions_here()
     told = [
         f"{name} is {here.get(name, 'none')} instead of {wanted}"
@@ -76,7 +76,7 @@ def difference(expected: dict[str, str]) -> str:
 
 
 async def unseen(token: Token) -> str:
-    """Why this machine cannot work in the study's folder of runs; empty where it can."""
+    """Why this machine cannot work in the study's folder of runs; empty if it can."""
     path, content = Path(token[0]), token[1]
     study, until = path.parents[1], time.monotonic() + TOKEN_SECONDS
     while not _holds(path, content):
@@ -86,7 +86,7 @@ async def unseen(token: Token) -> str:
             os.listdir(path.parent)  # makes a network file system look again
         except OSError as error:
             return f"it cannot read the study's folder {study} ({error.strerror})"
-        await asyncio.sleep(0.2)  # the worker's other work goes on
+        await asyncio.sleep(0.2)  # the worker's other tasks continue
     return "" if os.access(path.parent, os.W_OK) else f"it cannot write to the study's folder {study}"
 
 

@@ -1,4 +1,4 @@
-"""What is seen of a study on a cluster: a line, and a file that says what runs where."""
+"""What a user sees of a study on a cluster: a line, and a file that lists what runs where."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ VIEW = "cluster.txt"
 
 
 def line(study: Handout) -> str:
-    """One line on how far it is."""
+    """One line on its progress."""
     done = len(study.jobs) - len(study.waiting) - len(study.running)
     failed = f" ({len(study.failures)} failed)" if study.failures else ""
     on, spent = len({at.worker for at in study.running.values()}), time.monotonic() - study.began
@@ -28,7 +28,7 @@ def line(study: Handout) -> str:
 
 def page(study: Handout) -> str:
     """The content of cluster.txt."""
-    # The time, because a study that was killed leaves its last view behind.
+    # With the time, because a killed study leaves its last view behind.
     lines = [f"{line(study)}; seen at {time.strftime('%Y-%m-%d %H:%M:%S')}", ""]
     for at in sorted(study.running.values(), key=lambda at: (at.host, at.worker)):
         accuracy = f"validation accuracy {at.accuracy:.3f}" if at.accuracy is not None else ""

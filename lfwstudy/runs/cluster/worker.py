@@ -1,4 +1,4 @@
-"""What happens on a cluster's worker? One run in a process of its own: its data, its GPU, its watch."""
+"""One run on a cluster's worker: its data, its GPU, and the process that trains it."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from lfwstudy.runs.process import train_in_process
 from lfwstudy.runs.store import Store
 
 POLL_SECONDS = 0.5
-# A training process ends by itself when its worker has not shown for so long that it lives and is wanted: shorter
-# than the five minutes after which Dask's scheduler gives the run of a silent worker to another one.
+# A training process ends by itself after this long without a sign from its worker. It is shorter than the five minutes
+# after which Dask's scheduler gives a silent worker's run to another.
 LEASE_SECONDS = 60
-# A training process that has used less processor time than this for a job's stall_seconds hangs.
+# A training process that uses less processor time than this in a job's stall_seconds hangs.
 STALL_CPU_SECONDS = 0.5
-# For the run's lock: the process of a worker that was cut off is given time to notice.
+# For the run's lock: a process on a worker that was cut off needs time to notice.
 LOCK_PATIENCE = 150
 _DATA: dict[str, str] = {}  # data digest to the data folder where it was found
 _GPUS: dict[str, bool] = {}  # the worker's GPUs by name: whether a process has it
@@ -39,16 +39,16 @@ _DATA_LOCK, _GPU_LOCK = threading.Lock(), threading.Lock()
 
 
 def train_here(job: Job, attempt: str, versions: dict[str, str], token: Token) -> Failure | None:
-    """The Dask task: one run in a process of its own; returns why it is not finished.
+    """The Dask task: train one run in a separate process; returns why it is not finished.
 
     Parameters
     ----------
     attempt : the task's key.
-    versions, token : what this machine must have, as versions.answer takes it.
+    versions, token : requirements on this machine, as for versions.answer.
     """
     own = get_worker()
     try:
-        # It may have been updated since the worker was asked.
+        # The machine may have been updated since the worker was asked.
         if reason := asyncio.run(answer(versions, token))[1]:
             return Failure("machine", reason)
         if job.task == "train" and Store(job.folder.parent).is_finished(job.run):
@@ -58,14 +58,14 @@ def train_here(job: Job, attempt: str, versions: dict[str, str], token: Token) -
             given = replace(job, lease=job.lease or LEASE_SECONDS, patience=LOCK_PATIENCE, data_dir=data_dir, gpu=gpu)
             train_in_process(given, watch=lambda process: _watch(own, attempt, given, process))
     except _Unwanted:
-        return Failure("cluster", "it is not wanted any more")
+        return Failure("cluster", "it is no longer wanted")
     except (StudyError, OSError) as error:
         return Failure.of(error)
     return None
 
 
 def find_data(job: Job) -> str:
-    """The data folder on this machine that gives the run's data digest. Raises TrainingError where there is none."""
+    """The data folder on this machine with the run's data digest. Raises TrainingError if there is none."""
     with _DATA_LOCK:
         if job.data_digest and job.data_digest not in _DATA:
             _DATA[job.data_digest] = _data_here(job)
@@ -86,15 +86,18 @@ def _data_here(job: Job) -> str:
     if unreadable and (demo or not isinstance(unreadable, PermissionError)):
         raise unreadable
     if demo:
-        raise TrainingError(Failure("machine", "it draws other demo faces; install the same versions there"))
-    where = f"at {job.data_dir} or " if job.data_dir else ""
+        raise TrainingError(Failure("machine", "it draws different demo faces; install the same versions there"))
+    where = f"{job.data_dir} or " if job.data_dir else ""
     why = f" ({one_line(unreadable)})" if unreadable else ""
-    told = f"no images and pairs with the study's digest are {where}at $LFWSTUDY_DATA or in the cache there{why}"
+    told = (
+        f"no images and pairs with the study's digest at {where}$LFWSTUDY_DATA or in the cache there{why}; put them into "
+        "the shared folder and give that with --data-dir"
+    )
     raise TrainingError(Failure("machine", told))
 
 
 def _places(job: Job) -> list[str]:
-    """Data folders that may hold the images on this machine; empty for what is downloaded already or drawn."""
+    """Data folders that may hold the images on this machine; "" for downloaded or drawn images."""
     dataset = job.config.data.dataset
     if dataset == "demo":
         return [""]
@@ -108,7 +111,7 @@ class _Unwanted(Exception):
 
 
 def _check(own: Worker, attempt: str) -> None:
-    """Raise _Unwanted where the study has cancelled the task or the worker has lost its scheduler."""
+    """Raise _Unwanted if the study has cancelled the task or the worker has lost its scheduler."""
     known = own.state.tasks.get(attempt)
     if (
         known is None
@@ -120,7 +123,7 @@ def _check(own: Worker, attempt: str) -> None:
 
 @contextmanager
 def _gpu(own: Worker) -> Iterator[str | None]:
-    """A GPU that no other process of this worker has; None where it has none."""
+    """A GPU that no other process of this worker uses; None if the worker has none."""
     count = int((own.state.total_resources or {}).get("GPU", 0))
     if not count:
         yield None
@@ -138,7 +141,7 @@ def _gpu(own: Worker) -> Iterator[str | None]:
 
 
 def _watch(own: Worker, attempt: str, job: Job, process: subprocess.Popen) -> None:
-    """Tend a training process until it ends: its lease, and whether it hangs."""
+    """Watch a training process until it ends: renew its lease, and end it if it hangs."""
     cpu, moved = -1.0, time.monotonic()
     while process.poll() is None:
         _check(own, attempt)

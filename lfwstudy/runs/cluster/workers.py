@@ -1,6 +1,6 @@
-"""Which workers can be used? Each is asked once, before it gets a run, whether it can train the study's runs.
+"""The usable workers: each is asked once, before its first run, whether it can train the study's runs.
 
-A task whose module is missing ends the worker that receives it; a called function fails and says why.
+A task whose module is missing would end the worker that receives it; a called function fails and says why.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ Key = tuple[str, str]
 
 @dataclass
 class Known:
-    """What is known of a worker: its machine's name, and why it cannot be used; None while it is being asked."""
+    """A worker's machine, and why it cannot be used: empty if it can, None while it is being asked."""
 
     host: str = ""
     reason: str | None = None
 
 
 class Workers:
-    """The workers that the scheduler has, and what each has answered."""
+    """The scheduler's workers, and what each has answered."""
 
     def __init__(self, token: versions.Token) -> None:
         self.token, self.versions = token, versions.versions_here()
@@ -38,7 +38,7 @@ class Workers:
         self._answers: queue.Queue[tuple[Key, Any]] = queue.Queue()
 
     def look(self, client: Client) -> None:
-        """See which there are, and ask those that are new. Raises scheduler.Lost."""
+        """List the workers, and ask new ones. Raises scheduler.Lost."""
         self.present = scheduler.workers_of(client)
         for address in self.present:
             if (key := self.key(address)) not in self._known:
@@ -47,25 +47,25 @@ class Workers:
                 client.loop.add_callback(self._ask, client, key, self._answers)
 
     def hear(self) -> None:
-        """Take in what they have answered meanwhile."""
+        """Take in their answers so far."""
         while not self._answers.empty():
             self.take_in(*self._answers.get())
 
     def forget(self) -> None:
-        """Forget who was there, as after a lost scheduler; those that cannot be used stay set aside."""
+        """Forget which workers there were, as after a lost scheduler; unusable ones stay set aside."""
         self.present, self._answers = {}, queue.Queue()
         self._known = {key: known for key, known in self._known.items() if known.reason}
 
     def usable(self) -> dict[str, Worker]:
-        """Those that can train, by address."""
+        """Workers that can train, by address."""
         return {address: worker for address, worker in self.present.items() if self._of(address).reason == ""}
 
     def aside(self) -> dict[str, str]:
-        """Why others cannot, by address."""
+        """Workers set aside, by address, with the reason."""
         return {address: known.reason for (address, _), known in self._known.items() if known.reason}
 
     def not_used(self) -> str:
-        """Those set aside, one of each of the first reasons, in words."""
+        """Workers set aside, in words: one for each of the first reasons."""
         alike = {reason: address for address, reason in self.aside().items()}
         return "; ".join(f"worker {address} is not used: {reason}" for reason, address in list(alike.items())[:2])
 
@@ -74,7 +74,7 @@ class Workers:
         return bool(self._known) and all(known.reason for known in self._known.values())
 
     def set_aside(self, key: Key, reason: str) -> None:
-        """Use a worker no more, until another is started in its place."""
+        """Stop using a worker until another is started in its place."""
         self._known[key] = Known(self._known.get(key, Known()).host, reason)
 
     def key(self, address: str) -> Key:
@@ -82,14 +82,14 @@ class Workers:
         return address, self.present.get(address, {}).get("local_directory", "")
 
     def host(self, address: str) -> str:
-        """The name of a worker's machine, else its address."""
+        """The name of a worker's machine, or its address if unknown."""
         return self._of(address).host or address
 
     def take_in(self, key: Key, answer: Any) -> None:
-        """A worker's answer, or the error that asking it ended in."""
+        """Take in a worker's answer, or the error of asking it."""
         if key not in self._known:
             return
-        if isinstance(answer, (OSError, TimeoutError, KeyError)):  # silent or gone: asked again if it is still there
+        if isinstance(answer, (OSError, TimeoutError, KeyError)):  # silent or gone: ask again if it is still there
             del self._known[key]
             self.trouble = f"worker {key[0]} does not answer ({str(answer) or type(answer).__name__})"
         elif isinstance(answer, Exception):
