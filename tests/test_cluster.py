@@ -688,7 +688,7 @@ def study_on(root, failures, count=3):
 def test_a_run_whose_folder_cannot_be_written_fails_alone(tmp_path):
     refused = [Failure.of(PermissionError(errno.EACCES, "Permission denied")) for _ in range(3)]
     study = study_on(tmp_path / "runs", refused)
-    while study.waiting:
+    for _ in range(handout.ATTEMPTS):
         study._place()
         study._listen()
     assert len(study.failures) == 1 and "Permission denied" in study.failures[f"{0:016x}"] and not refused

@@ -94,8 +94,9 @@ class TrainingError(RunError):
 
 def _last_words(folder: Path) -> str:
     """The last line of a run's log, to be shown."""
-    with suppress(OSError), open(folder / "log.txt", "rb") as log:
-        if lines := log.read()[-4096:].decode(errors="replace").split("\n"):
-            last = next((one_line(line) for line in reversed(lines) if line.strip()), "")
-            return f": {last[:300]}" if last else ""
-    return ""
+    try:
+        text = (folder / "log.txt").read_bytes()[-4096:].decode(errors="replace")
+    except OSError:
+        return ""
+    lines = [one_line(line) for line in text.splitlines() if line.strip()]
+    return f": {lines[-1][:300]}" if lines else ""
