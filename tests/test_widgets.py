@@ -121,7 +121,7 @@ def test_damaged_or_missing_files_of_a_run_show_a_sentence(copied):
     (copied.store.folder(run) / "history.csv").write_text("epoch,loss\n1,much\n")
     assert "history.csv: missing or damaged" in told(widgets.browse_runs(copied))
     (copied.store.folder(run) / "predictions.csv").write_text("set,pair\ntest,1\n")
-    assert "predictions.csv: missing or damaged" in told(widgets.browse_pairs(copied).chooser)
+    assert "predictions.csv: damaged" in told(widgets.browse_pairs(copied).chooser)
     shutil.rmtree(copied.store.root)
     assert "No run is finished yet" in told(widgets.move_threshold(copied))
 
