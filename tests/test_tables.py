@@ -33,15 +33,15 @@ BASE, DROPS = "base/base", ["lr-schedule/drop40", "lr-schedule/drop50", "lr-sche
             [(0.81, 0.6), (0.7, 0.5), (0.81, 0.5), (0.8, 0.1)],
             [
                 "**drop50**",
-                "the same as that of the current best",
-                "for its validation cross-entropy: at the same accuracy as the current best.",
+                "the same as that of the incumbent",
+                "for its validation cross-entropy: at the same accuracy as the incumbent.",
             ],
             ["0.0 points", "for its validation accuracy"],
         ),
         (
             [(0.81, 0.5), (0.7, 0.5), (0.81, 0.6), (0.8, 0.1)],
             [
-                "The current best stays",
+                "The incumbent stays",
                 "no variant is better",
                 "(at the same accuracy as `drop50`, cross-entropy decided)",
             ],
@@ -49,7 +49,7 @@ BASE, DROPS = "base/base", ["lr-schedule/drop40", "lr-schedule/drop50", "lr-sche
         ),
         (
             [(0.81, 0.5), (0.7, 0.5), (0.81, 0.5), (0.8, 0.1)],
-            ["The current best stays", "cross-entropy and order decided"],
+            ["The incumbent stays", "cross-entropy and order decided"],
             ["0.0 points"],
         ),
         # A tie between variants above the incumbent.

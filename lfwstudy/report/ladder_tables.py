@@ -43,7 +43,7 @@ def changes(study: "Results", rung: "Rung") -> Table:
         if not differences:
             rows.append({"variant": candidate.variant, "setting": "nothing: the same configuration"})
     caption = (
-        f"Changes to {rung.before.stage}: {rung.before.variant}, the current best. The last column is what this profile "
+        f"Changes to {rung.before.stage}: {rung.before.variant}, the incumbent. The last column is what this profile "
         "ran; the others are in the ladder's own epochs."
     )
     return Table(columns, rows, caption, source_line(study))

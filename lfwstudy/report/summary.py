@@ -40,11 +40,11 @@ def outcome(study: "Results", rung: "Rung") -> Text:
         before = rung.before
         told = (
             f"The best variant, **{best.variant}**, reaches a validation accuracy of {percent(_accuracy(best))} %, "
-            f"{_gain(_accuracy(best) - _accuracy(before))} that of the current best "
+            f"{_gain(_accuracy(best) - _accuracy(before))} that of the incumbent "
             f"({before.stage}: {before.variant}, {percent(_accuracy(before))} %). {_carried(study, rung, rung.after, before)}"
         )
     else:
-        told = "Every run of this stage diverged; the current best stays."
+        told = "Every run of this stage diverged; the incumbent stays."
     return Text(f"{told} {_caution(study, rung, rung.after)}")
 
 
@@ -179,8 +179,8 @@ def _carried(study: "Results", rung: "Rung", after: "Candidate", before: "Candid
         if not rung.stage.carry:
             return "By design, this stage is never carried forward: its network is several times larger and slower."
         if study.settings.select == "report":
-            return "The current best stays, as in the report."
-        return f"The current best stays: no variant is better on validation{_tie(rung, after)}."
+            return "The incumbent stays, as in the report."
+        return f"The incumbent stays: no variant is better on validation{_tie(rung, after)}."
     if study.settings.select == "report":
         return f"**{after.variant}** is carried forward, as in the report."
     return f"**{after.variant}** is carried forward, for its validation {_tie(rung, after) or 'accuracy'}."
@@ -202,7 +202,7 @@ def _tie(rung: "Rung", chosen: "Candidate") -> str:
     tied = [c for c in others if _accuracy(c) == _accuracy(chosen)]
     if not tied:
         return ""
-    names = " and ".join("the current best" if c is rung.before else f"`{c.variant}`" for c in tied)
+    names = " and ".join("the incumbent" if c is rung.before else f"`{c.variant}`" for c in tied)
     decided = (
         "cross-entropy"
         if all((c.score or ())[1:] < (chosen.score or ())[1:] for c in tied)
