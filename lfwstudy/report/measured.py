@@ -8,6 +8,7 @@ import numpy as np
 from lfwstudy.evaluation import intervals, metrics
 from lfwstudy.ladder import get_stage
 from lfwstudy.report.table import Interval
+from lfwstudy.system.text import percent
 
 if TYPE_CHECKING:
     from lfwstudy.study.results import Results
@@ -45,7 +46,10 @@ def mean_accuracy(study: "Results", candidate: "Candidate", column: str = "score
 
 
 def accuracy_with_interval(study: "Results", candidate: "Candidate") -> Interval | float | str:
-    """Mean test accuracy with the evaluated weights, its interval and the single runs; a word or the mean if there is none."""
+    """Mean test accuracy with the evaluated weights, its interval and the single runs.
+
+    A word where no run is scored, words where some are not, and the mean alone where it has no interval.
+    """
     results = finished_results(study, candidate)
     singles = accuracies(study, candidate)
     if not results:
@@ -55,6 +59,8 @@ def accuracy_with_interval(study: "Results", candidate: "Candidate") -> Interval
     mean = float(np.mean(singles))
     if not np.isfinite(mean):
         return "diverged"
+    if len(singles) < len(candidate.specs):
+        return f"{percent(mean)} % ({len(singles)} of {len(candidate.specs)} runs)"
     correct = study.correct(candidate, "score")
     if correct is None or any(r["status"] == "diverged" for r in results):
         return mean
