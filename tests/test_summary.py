@@ -1,6 +1,7 @@
 """The first screen of the report: the answer with its interval, what limits it, and links; the rest folded away."""
 
 import re
+import shutil
 
 import pytest
 from bs4 import BeautifulSoup
@@ -10,6 +11,7 @@ from test_study import study, trained  # noqa: F401 (fixture)
 
 from lfwstudy.ladder import PROFILES
 from lfwstudy.report import measured, pages, summary, verdicts, wording
+from lfwstudy.report.table import Interval
 from lfwstudy.study.results import Results
 from lfwstudy.study.settings import Settings
 from lfwstudy.study.study import Study
@@ -69,6 +71,24 @@ def test_differences_of_one_seed_are_one_sentence(tmp_path, trained):  # noqa: F
     more = study(tmp_path, "early-stopping", seeds=2)
     table = verdicts.differences(more, more.climb(train=True))
     assert len(table.rows) == 2 and "one seed" not in table.caption
+
+
+def test_a_stage_without_scored_runs_is_not_taken_for_the_first(tmp_path, trained):  # noqa: F811
+    opened = study(tmp_path, "early-stopping", seeds=2)
+    base, stopping = opened.climb(train=True)
+    assert "The first stage" in verdicts.differences(opened, [base]).empty
+    for spec in stopping.specs():
+        shutil.rmtree(opened.store.folder(spec.run))
+    for rung in opened.climb()[1:]:
+        assert "needs two finished variants" in verdicts.differences(opened, [rung]).empty
+
+
+def test_a_mean_over_some_of_the_runs_says_so(tmp_path, trained):  # noqa: F811
+    opened = study(tmp_path, "base", seeds=2)
+    (candidate,) = opened.climb(train=True)[0].candidates
+    assert isinstance(measured.accuracy_with_interval(opened, candidate), Interval)
+    shutil.rmtree(opened.store.folder(candidate.specs[1].run))
+    assert measured.accuracy_with_interval(opened, candidate) == "100.0 % (1 of 2 runs)"
 
 
 def test_the_appendix_is_folded_and_links_lead_to_stages(tmp_path, monkeypatch):

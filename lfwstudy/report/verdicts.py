@@ -25,10 +25,6 @@ Candidates = Mapping[tuple[str, str], "Candidate"]
 def differences(study: "Results", rungs: "Sequence[Rung]") -> Table:
     """Each variant against its stage's starting point, on the same test pairs with the best epochs' weights."""
     found = study.differences(study.climb())  # corrected together, on a stage's page too
-    if not found:
-        return Table.nothing(
-            "There is nothing to compare yet: a difference needs two finished variants with scored test pairs."
-        )
     here = [
         (rung.before, c, found[key])
         for rung in rungs
@@ -52,7 +48,9 @@ def differences(study: "Results", rungs: "Sequence[Rung]") -> Table:
         "components of people. Verdicts follow the p-value after Holm's correction for the ladder's comparisons, and need "
         f"{claims.FEWEST_SEEDS} seeds. McNemar's exact test treats pairs as independent. {alone}"
     ).strip()
-    empty = alone or "This is the first stage: there is nothing to compare with yet."
+    empty = alone or "There is nothing to compare yet: a difference needs two finished variants with scored test pairs."
+    if rungs and all(rung.before is None and rung.candidates for rung in rungs):
+        empty = "The first stage: there is nothing to compare with yet."
     return Table(columns, rows, caption, source_line(study), empty)
 
 
