@@ -3,14 +3,16 @@
 import re
 import shutil
 
+import numpy as np
 import pytest
 from bs4 import BeautifulSoup
+from sklearn.metrics import roc_auc_score
 from test_findings import made_up_base
 from test_results import KEPT
 from test_study import study, trained  # noqa: F401 (fixture)
 
 from lfwstudy.ladder import PROFILES
-from lfwstudy.report import measured, pages, summary, verdicts, wording
+from lfwstudy.report import measured, pages, reading, summary, verdicts, wording
 from lfwstudy.report.table import Interval
 from lfwstudy.study.results import Results
 from lfwstudy.study.settings import Settings
@@ -89,6 +91,15 @@ def test_a_mean_over_some_of_the_runs_says_so(tmp_path, trained):  # noqa: F811
     assert isinstance(measured.accuracy_with_interval(opened, candidate), Interval)
     shutil.rmtree(opened.store.folder(candidate.specs[1].run))
     assert measured.accuracy_with_interval(opened, candidate) == "100.0 % (1 of 2 runs)"
+
+
+def test_separation_is_the_mean_over_runs_on_the_named_pairs(tmp_path):
+    opened = made_up_base(tmp_path, "components", {"train": 0.9, "val": 0.7, "test": 0.7})
+    rung = opened.climb()[0]
+    scores, labels = opened.test_scores(rung.candidates[0])
+    mean = np.mean([roc_auc_score(labels, one) for one in scores])
+    told = reading.separation(opened, rung)
+    assert f"`base` {mean:.3f} (" in told and "test pairs at the best epoch, mean over runs" in told
 
 
 def test_the_appendix_is_folded_and_links_lead_to_stages(tmp_path, monkeypatch):

@@ -40,12 +40,14 @@ def stopping(study: "Results", rung: "Rung") -> Text:
 
 
 def separation(study: "Results", rung: "Rung") -> Text:
-    """How well each variant's scores separate matched from mismatched pairs."""
-    scores = series.scores(study, rung.candidates)
-    if scores.empty:
-        return Text("")
+    """How well the scores of each variant separate matched from mismatched test pairs: means over its runs."""
     told = []
-    for title, rows in scores.groupby("title", sort=False):
-        wrong = np.mean((rows["score"] > 0.5) != (rows["label"] > 0.5))
-        told.append(f"`{title}` {metrics.auc(rows['label'], rows['score']):.3f} ({100 * wrong:.0f} % misclassified)")
-    return Text(f"Area under the ROC curve: {', '.join(told)}.")
+    for candidate in rung.candidates:
+        scored = study.test_scores(candidate)
+        if scored is not None:
+            area = np.mean([metrics.auc(scored[1], scores) for scores in scored[0]])
+            wrong = np.mean((scored[0] > 0.5) != (scored[1] > 0.5))
+            told.append(f"`{candidate.variant}` {area:.3f} ({100 * wrong:.0f} % misclassified)")
+    if not told:
+        return Text("")
+    return Text(f"Area under the ROC curve on the test pairs at the best epoch, mean over runs: {', '.join(told)}.")
