@@ -119,8 +119,14 @@ def test_the_report_says_per_variant_whether_it_reproduces(finished, factor, wor
     study, rungs = finished(factor)
     told = reproduction.reproduced(study, rungs).to_html()
     assert f"<td>{word}</td>" in told and f"{100 * (factor - 1):.0f} % at" in told
-    assert f"{BASE[0]['val_loss']:.1f}\u00a0|\u00a0{factor * BASE[0]['val_loss']:.1f}" in told and "LFW-a" in told
+    assert f"{BASE[0]['val_loss']:.2f}\u00a0|\u00a0{factor * BASE[0]['val_loss']:.2f}" in told and "LFW-a" in told
     assert "ladder `published`" in reproduction.reproduced(Study(Settings(out=str(study.out / "x"))), []).empty
+
+
+def test_a_run_still_training_is_told_from_one_that_stopped():
+    histories = {("base", "base"): ([{**row, "accuracy": 0.5} for row in BASE[:60]], False)}
+    table = reproduction.reproduction_table(histories).to_frame()
+    assert list(table["epochs (measured)"]) == ["60 so far"] and list(table["reproduced"]) == ["not finished"]
 
 
 def test_epochs_of_a_scaled_profile_are_not_compared(tmp_path, monkeypatch):

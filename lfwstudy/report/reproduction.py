@@ -44,7 +44,7 @@ def reproduction_table(histories: Mapping[tuple[str, str], tuple[Rows, bool]], s
 
     histories: by (stage, variant), the history of a run and whether it is finished. Runs too short to compare are left out.
     """
-    losses = [Column(f"loss at {epoch}", "number", digits=1) for epoch in published.LOSS_EPOCHS]
+    losses = [Column(f"loss at {epoch}", "number", digits=2) for epoch in published.LOSS_EPOCHS]
     shares = [Column(f"accuracy at {epoch}", "number", digits=2) for epoch in published.ACCURACY_EPOCHS]
     columns = [Column("stage"), Column("variant", "name"), *losses, *shares]
     columns += [Column("accuracy at the end", "number", digits=2), Column("epochs", "number", digits=0)]
@@ -113,7 +113,7 @@ def _row(key: tuple[str, str], history: Rows, finished: bool) -> dict[str, Any] 
         **{f"loss at {epoch}": both("val_loss", epoch) for epoch in published.LOSS_EPOCHS},
         **{f"accuracy at {epoch}": both("accuracy", epoch) for epoch in published.ACCURACY_EPOCHS},
         "accuracy at the end": Compared(theirs[-1]["accuracy"], history[-1]["accuracy"]),
-        "epochs": Compared(len(theirs), len(history)),
+        "epochs": Compared(len(theirs), len(history) if finished else f"{len(history)} so far"),
         "farthest apart": f"{100 * compared.farthest:.0f} % at {compared.at_epoch}" if compared else "",
         "reproduced": "not finished" if not finished else "yes" if compared and compared.reproduced else "no",
     }
