@@ -143,9 +143,11 @@ def test_worth_of_a_factor_is_what_the_whole_recipe_has_more(tmp_path):
     study.test_components = lambda: component_labels(test)
     rung = Rung(stage, None, tuple(Candidate(stage.id, v.id, None, ()) for v in stage.variants), None)
     table = left_out(study, [rung])
-    without_crop, without_erase = table.rows  # those that are finished
+    nothing, without_crop, without_erase = table.rows  # those that are finished
+    assert nothing["left out"] == "nothing" and nothing["accuracy"] == correct["whole"].mean()
+    assert [row["seeds"] for row in table.rows] == [2, 2, 2] and "1 of the 2 is below .05." in table.caption
     worth = correct["whole"].mean() - correct["without-crop"].mean()
-    assert without_crop["left out"] == "crop" and "whole" in without_crop["instead"] and "2 seeds" in table.caption
+    assert without_crop["left out"] == "crop" and "whole" in without_crop["instead"]
     assert (
         without_crop["contribution [95 %]"].value == pytest.approx(worth) and without_crop["p, corrected for 2"] < 0.05
     )

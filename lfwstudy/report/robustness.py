@@ -1,4 +1,4 @@
-"""Robustness of the best result: other measures, ensembles, folds, factors left out, odd pairs left out."""
+"""How robust is the best result? Measures besides accuracy, ensembles, folds, factors left out, odd pairs left out."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -112,10 +112,15 @@ def left_out(study: "Results", rungs: "Sequence[Rung]") -> Table:
             "The stage `leave-one-out` of the ladder beyond measures the whole recipe without each factor."
         )
     (whole, best), others = known[0], known[1:]
-    found = intervals.compare([(best, correct) for _, correct in others], study.test_components(), len(others))
+    shared = [min(len(best), len(correct)) for _, correct in others]
+    compared = [(best[:seeds], correct[:seeds]) for (_, correct), seeds in zip(others, shared)]
+    found = intervals.compare(compared, study.test_components(), len(others))
     titles = {v.id: v.title for v in rung.stage.variants}
     corrected = f"p, corrected for {len(others)}"
-    rows = [
+    rows: list[dict[str, Any]] = [
+        {"left out": "nothing", "accuracy": float(best.mean()), "AUC": _mean_auc(study, whole), "seeds": len(best)}
+    ]
+    rows += [
         {
             "left out": c.variant.removeprefix("without-"),
             "instead": titles[c.variant],
@@ -123,17 +128,17 @@ def left_out(study: "Results", rungs: "Sequence[Rung]") -> Table:
             "AUC": _mean_auc(study, c),
             "contribution [95 %]": Interval(d.difference, d.low, d.high),
             corrected: d.corrected_p if d.seeds > 1 else None,
+            "seeds": seeds,
         }
-        for (c, correct), d in zip(others, found)
+        for (c, correct), seeds, d in zip(others, shared, found)
     ]
     columns = [Column("left out"), Column("instead"), Column("accuracy", "percent"), Column("AUC", "number", digits=3)]
     caption = (
-        f"Test accuracy in percent at the best epochs, {counted(len(best), 'seed')}; the whole recipe has "
-        f"{percent(best.mean())}, AUC {_mean_auc(study, whole):.3f}. Scores are calibrated on validation for every head. "
+        "Test accuracy in percent at the best epochs, mean over seeds. Scores are calibrated on validation for every head. "
         "Contribution: points that the recipe gains with the factor. Interval: bootstrap over seeds and over connected components "
-        "of people."
-    )
-    columns += [Column("contribution [95 %]", "points"), Column(corrected, "p")]
+        f"of people. {_below_05(found)}"
+    ).strip()
+    columns += [Column("contribution [95 %]", "points"), Column(corrected, "p"), Column("seeds", "number", digits=0)]
     return Table(columns, rows, caption, source_line(study))
 
 
@@ -161,6 +166,15 @@ def without_odd_pairs(study: "Study", rungs: "Sequence[Rung]") -> Table:
         "a network's own errors always raises its accuracy; the figure that counts includes them."
     )
     return Table(PAIR_COLUMNS, [pair_row(parts, o) for o in odd], caption, source_line(study), "No pair looks odd.")
+
+
+def _below_05(found: Sequence[intervals.Difference]) -> str:
+    """How many of the corrected p-values are below .05; nothing where one seed leaves none to be had."""
+    known = [d.corrected_p < 0.05 for d in found if d.seeds > 1]
+    if not known:
+        return ""
+    few = " with so few seeds" if not any(known) else ""
+    return f"p: Holm's correction; {sum(known) or 'none'} of the {len(known)} is below .05{few}."
 
 
 def _measures(scored: Scores, held: Scores) -> dict[str, float]:
