@@ -1,5 +1,6 @@
 """Figures in README.md and docs/ are of the runs that they name, and of no others."""
 
+import re
 import shutil
 
 import numpy as np
@@ -9,7 +10,7 @@ from lfwstudy.config import RunConfig
 from lfwstudy.report.table import Interval
 from lfwstudy.runs.store import Store
 from lfwstudy.system.files import read_json, write_json
-from tools import kept_studies, readme_blocks, study_blocks
+from tools import kept_studies, ladder_blocks, readme_blocks, study_blocks
 from tools.kept_studies import RESULTS, VIEW2, view2
 from tools.two_cores import OnTwoCores, two_cores_table
 
@@ -71,12 +72,17 @@ def test_view_2_has_no_mean_before_its_ten_folds_are_there(tmp_path, monkeypatch
 
 def test_a_kept_study_of_the_reports_ladder_is_told(played, monkeypatch):
     """None is kept yet: that of the tests stands in for it."""
-    monkeypatch.setattr(study_blocks, "ladders", lambda name: kept_studies.Results.open(played).combinations())
+    for blocks in (ladder_blocks, study_blocks):
+        monkeypatch.setattr(blocks, "ladders", lambda name: kept_studies.Results.open(played).combinations())
     assert "`demo`, the base network of `--ladder report` reaches" in study_blocks.headline()
-    told = study_blocks.report_ladders().splitlines()
+    told = ladder_blocks.report_ladders().splitlines()
     assert told[0] == "`--ladder report --select validation`:"
     assert told[4].startswith("| base | base ") and told[5].startswith("| augmentation | impatient ")
-    assert study_blocks.reproduced() == "The ladder `published` is not trained yet."
+    header = told[2].strip("| ").split(" | ")
+    base = dict(zip(header, told[4].strip("| ").split(" | ")))
+    assert base["epochs at most"] == "2" and base["seeds"] == "1" and float(base["seconds per epoch"]) >= 0
+    assert re.search("Trained with tensorflow on .+\\.", told[7])
+    assert ladder_blocks.reproduced() == "The ladder `published` is not trained yet."
 
 
 def test_networks_on_two_cores_are_means_over_their_seeds():

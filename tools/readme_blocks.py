@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from lfwstudy.system.files import read_json, write_text
-from tools import measurement_blocks, study_blocks
+from tools import ladder_blocks, measurement_blocks, study_blocks
 from tools.growth_figure import growth_figure
 from tools.kept_studies import BEYOND, RESULTS
 
@@ -20,8 +20,8 @@ PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted(RESU
 BLOCKS: dict[str, Callable[[], str]] = {
     "summary": study_blocks.summary,
     "headline": study_blocks.headline,
-    "results": study_blocks.report_ladders,
-    "reproduction": study_blocks.reproduced,
+    "results": ladder_blocks.report_ladders,
+    "reproduction": ladder_blocks.reproduced,
     "beyond": study_blocks.beyond,
     "larger": study_blocks.larger,
     "contamination": measurement_blocks.contamination,

@@ -9,8 +9,9 @@ from matplotlib.figure import Figure
 
 from lfwstudy.ladder import get_ladder
 from lfwstudy.ladder.claims import published
-from lfwstudy.report import figures, ladder_tables, reproduction, robustness, series
+from lfwstudy.report import figures, robustness, series
 from lfwstudy.report.measured import mean_of
+from lfwstudy.report.summary import best_published
 from lfwstudy.report.table import Column, Table
 from lfwstudy.report.wording import IMAGE_CLASSES
 from lfwstudy.study.results import Results
@@ -66,10 +67,10 @@ def _summary_row(name: str, trained_on: str, tested_on: str, shown: Any) -> dict
 
 
 def headline() -> str:
-    """The findings, in a few sentences."""
-    best = percent(max(v.published.accuracy for s in get_ladder("report") for v in s.variants if v.published))
+    """What was found, in a few sentences."""
     told = [
-        f"The report's best network classified {best} % of the test pairs correctly, on LFW-a and without using names."
+        f"The report's best network classified {percent(best_published())} % of the test pairs correctly, on LFW-a and without "
+        "using names."
     ]
     for study in ladders(REPORT):
         base, *others = (float(correct(study, c).mean()) for c in tested(study))
@@ -99,26 +100,6 @@ def _reached(stage: str) -> str:
     return (
         f"**{percent(single.mean())} %** (mean of {len(single)} seeds; {percent(together.value)} % for their ensemble)"
     )
-
-
-def report_ladders() -> str:
-    """The tables of the report's ladders, means over seeds."""
-    tables = [
-        f"`--ladder {study.settings.ladder} --select {study.settings.select}`:\n\n"
-        + ladder_tables.accuracies(study, study.climb()).to_markdown()
-        for study in ladders(REPORT)
-    ]
-    return "\n\n".join(tables) or (
-        "No run of the report's ladders is kept yet: earlier ones lacked the penalty on the last unit, so that their network "
-        "was not the report's."
-    )
-
-
-def reproduced() -> str:
-    """The published histories next to those of the ladder that repeats the published code."""
-    found = [study for study in ladders(REPORT) if study.settings.ladder == "published"]
-    tables = [reproduction.reproduced(study, study.climb()).to_markdown() for study in found]
-    return "\n\n".join(tables) or "The ladder `published` is not trained yet."
 
 
 def beyond() -> str:

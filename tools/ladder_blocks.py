@@ -1,0 +1,83 @@
+"""Blocks of README.md and docs/ on the report's ladders, trained with its hyperparameters: each function returns Markdown."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from lfwstudy.report import ladder_tables, reproduction
+from lfwstudy.report.measured import finished_results, mean_of
+from lfwstudy.report.table import Column
+from lfwstudy.study.results import Results
+from lfwstudy.study.rungs import Candidate, Rung
+from tools.kept_studies import REPORT, ladders
+from tools.study_blocks import listed
+
+_COLUMNS = (
+    Column("epochs at most", "number", digits=0),
+    Column("seconds per epoch", "number", digits=1),
+    Column("seeds", "number", digits=0),
+)
+
+
+def report_ladders() -> str:
+    """The tables of the report's ladders, means over seeds."""
+    return "\n\n".join(map(_ladder, ladders(REPORT))) or (
+        "No run of the report's ladders is kept yet: earlier ones lacked the penalty on the last unit, so that their network "
+        "was not the report's."
+    )
+
+
+def reproduced() -> str:
+    """The published histories next to those of the ladder that does what the published code did."""
+    found = [study for study in ladders(REPORT) if study.settings.ladder == "published"]
+    tables = [reproduction.reproduced(study, study.climb()).to_markdown() for study in found]
+    return "\n\n".join(tables) or "The ladder `published` is not trained yet."
+
+
+def _ladder(study: Results) -> str:
+    rungs = study.climb()
+    table = ladder_tables.accuracies(study, rungs)
+    candidates = [c for rung in rungs for c in rung.candidates]
+    if table.rows:
+        rows = [{**row, **_cost(study, candidate)} for row, candidate in zip(table.rows, candidates, strict=True)]
+        caption = f"{table.caption} Trained with {_machines(study, candidates)}."
+        table = replace(table, columns=[*table.columns, *_COLUMNS], rows=rows, caption=caption)
+    title = f"`--ladder {study.settings.ladder} --select {study.settings.select}`:"
+    told = [title, table.to_markdown(), _same_weights(study, candidates), _unfinished(study, rungs)]
+    return "\n\n".join(filter(None, told))
+
+
+def _cost(study: Results, candidate: Candidate) -> dict[str, Any]:
+    results = finished_results(study, candidate)
+    return {
+        "epochs at most": mean_of(results, "epochs_max"),
+        "seconds per epoch": mean_of(results, "seconds_per_epoch"),
+        "seeds": len(results),
+    }
+
+
+def _machines(study: Results, candidates: Sequence[Candidate]) -> str:
+    results = [result for c in candidates for result in finished_results(study, c)]
+    return "; ".join(sorted({f"{r['backend']} on {r['device']}" for r in results}))
+
+
+def _same_weights(study: Results, candidates: Sequence[Candidate]) -> str:
+    """Variants whose best epochs' weights give the same test scores; empty where there are none."""
+    groups: dict[bytes, list[str]] = {}
+    for candidate in candidates:
+        if (found := study.test_scores(candidate)) is not None:
+            groups.setdefault(found[0].tobytes(), []).append(f"`{candidate.stage}: {candidate.variant}`")
+    same = [listed(names) for names in groups.values() if len(names) > 1]
+    return f"Trained alike until their best epochs, with the same weights there: {'; '.join(same)}." if same else ""
+
+
+def _unfinished(study: Results, rungs: Sequence[Rung]) -> str:
+    """What the stages begun still lack; empty where that is nothing."""
+    missing = [
+        f"{c.stage}: {c.variant}"
+        for rung in rungs
+        if any(study.store.is_finished(spec.run) for spec in rung.specs())
+        for c in rung.candidates
+        if not all(study.store.is_finished(spec.run) for spec in c.specs)
+    ]
+    return f"Not finished yet: {', '.join(missing)}; what is carried forward may change with it." if missing else ""
