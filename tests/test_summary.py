@@ -12,7 +12,7 @@ from test_results import KEPT
 from test_study import study, trained  # noqa: F401 (fixture)
 
 from lfwstudy.ladder import PROFILES
-from lfwstudy.report import measured, pages, reading, summary, verdicts, wording
+from lfwstudy.report import measured, pages, reading, series, summary, verdicts, wording
 from lfwstudy.report.table import Interval
 from lfwstudy.study.results import Results
 from lfwstudy.study.settings import Settings
@@ -100,6 +100,23 @@ def test_separation_is_the_mean_over_runs_on_the_named_pairs(tmp_path):
     mean = np.mean([roc_auc_score(labels, one) for one in scores])
     told = reading.separation(opened, rung)
     assert f"`base` {mean:.3f} (" in told and "test pairs at the best epoch, mean over runs" in told
+
+
+def test_the_gallery_names_the_variant_and_the_set(tmp_path):
+    opened = made_up_base(tmp_path, "components", {"train": 0.9, "val": 0.7, "test": 0.7})
+    groups, caption = series.telling_pairs(opened, opened.climb()[0].candidates[0])
+    assert len(groups) == 4 and caption.startswith("base: base, seed 0, test pairs at its best epoch. In each row")
+
+
+def test_what_the_figures_were_made_from_names_the_images(tmp_path):
+    opened = made_up_base(tmp_path, "components", {"train": 0.9, "val": 0.7, "test": 0.7})
+    value = {row[""]: row["value"] for row in summary.made_from(opened, opened.climb()).rows}
+    bank = opened.data(opened.first().data)[0]
+    assert f": {len(bank):,}, crop {bank.crop}, side {bank.side}" in value["images"]
+    assert value["notes on the images"] == "none"
+    opened.why_no_images = "gone"
+    value = {row[""]: row["value"] for row in summary.made_from(opened, opened.climb()).rows}
+    assert f": crop {bank.crop}" in value["images"] and "notes on the images" not in value
 
 
 def test_the_appendix_is_folded_and_links_lead_to_stages(tmp_path, monkeypatch):

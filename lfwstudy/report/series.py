@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from lfwstudy.study.study import Study
 
 Pair = tuple[np.ndarray, np.ndarray, float, str]
-PAIRS_CAPTION = (
-    "In each row the most confident answers come first, then the least confident. P(same) is the network's confidence that the two images show one "
+_PAIRS_CAPTION = (
+    "In each row the surest answers first, then the least sure. P(same) is the network's confidence that the two images show one "
     "person; the tick in the bar is the threshold of 0.50. Lines are those of the pair file."
 )
 
@@ -162,14 +162,17 @@ def report_points() -> list[dict[str, Any]]:
     ]
 
 
-def telling_pairs(study: "Study", candidate: "Candidate | None") -> list[tuple[str, list[Pair]]] | str:
-    """Pairs of a candidate's first run for `figures.gallery`, with the best epoch's scores: test, or validation if tests are
-    not scored. A sentence if there are none to show."""
+def telling_pairs(study: "Study", candidate: "Candidate | None") -> tuple[list[tuple[str, list[Pair]]] | str, str]:
+    """Pairs of a candidate's first run for `figures.gallery`, with the best epoch's scores, and their caption.
+
+    Test pairs, or validation where tests are not scored. A sentence where there are none to show.
+    """
     if candidate is None or study.why_no_images:
-        return NO_IMAGES if candidate else "No run is finished."
+        return NO_IMAGES if candidate else "No run is finished.", ""
     spec = candidate.specs[0]
     bank = study.data(spec.config.data)[0]
-    scored = study.store.predictions(spec.run, "test" if study.store.is_finished(spec.run, with_test=True) else "val")
+    tested = study.store.is_finished(spec.run, with_test=True)
+    scored = study.store.predictions(spec.run, "test" if tested else "val")
     groups = []
     for (same, right), rows in metrics.pick_examples(scored["label"], scored["score_at_best"]).items():
         lefts, rights = (bank.images[bank.rows(scored[side][rows])] for side in ("left", "right"))
@@ -178,4 +181,5 @@ def telling_pairs(study: "Study", candidate: "Candidate | None") -> list[tuple[s
             f"{'Same person' if same else 'Different people'}, classified {'correctly ✓' if right else 'incorrectly ✗'}"
         )
         groups.append((title, [(a, b, float(s), f"line {n}") for a, b, s, n in zip(lefts, rights, points, lines)]))
-    return groups
+    shown = f"{candidate.stage}: {candidate.variant}, seed {spec.seed}, {'test' if tested else 'validation'} pairs at its best epoch."
+    return groups, f"{shown} {_PAIRS_CAPTION}"

@@ -18,6 +18,7 @@ from lfwstudy.system.text import clock, percent
 if TYPE_CHECKING:
     from lfwstudy.study.results import Results
     from lfwstudy.study.rungs import Candidate, Rung
+    from lfwstudy.study.study import Study
 
 
 def gap(study: "Results", rung: "Rung") -> HTML:
@@ -105,7 +106,7 @@ def reservations(study: "Results") -> Text:
     return Text("\n".join(f"- {text}" for text in told))
 
 
-def made_from(study: "Results", rungs: "Sequence[Rung]") -> Table:
+def made_from(study: "Study", rungs: "Sequence[Rung]") -> Table:
     """Data, profile, seeds, versions, machine and time behind the figures."""
     runs = [s.run for rung in rungs for c in rung.candidates for s in c.specs if study.store.is_finished(s.run)]
     records = {run: study.store.record(run) for run in runs}
@@ -114,8 +115,11 @@ def made_from(study: "Results", rungs: "Sequence[Rung]") -> Table:
     results = [result for _, result in records.values()]
     data, s = study.first().data, study.settings
     pairs = [f"{len(study.store.scores(runs[0], part)['label']):,}" for part in ("train", "val", "test")]
+    bank = None if study.why_no_images else study.data(data)[0]
+    number = f"{len(bank):,}, " if bank else ""
     rows = {
-        "images": f"{DATASETS[s.dataset].title}: crop {data.crop}, side {data.side}, {data.filter} filter",
+        "images": f"{DATASETS[s.dataset].title}: {number}crop {data.crop}, side {data.side}, {data.filter} filter",
+        **({"notes on the images": "; ".join(bank.notes) or "none"} if bank else {}),
         "pairs": "{} training, {} validation, {} test".format(*pairs),
         "data digest": records[runs[0]][0]["data_digest"][:16],
         "split": s.split if s.protocol == "view1" else "the ten folds of pairs.txt",
