@@ -34,7 +34,7 @@ BASE, DROPS = "base/base", ["lr-schedule/drop40", "lr-schedule/drop50", "lr-sche
             [
                 "**drop50**",
                 "the same as that of the incumbent",
-                "for its validation cross-entropy: at the same accuracy as the incumbent.",
+                "**drop50** ties with the incumbent on accuracy and is carried forward for its lower cross-entropy.",
             ],
             ["0.0 points", "for its validation accuracy"],
         ),
@@ -55,7 +55,10 @@ BASE, DROPS = "base/base", ["lr-schedule/drop40", "lr-schedule/drop50", "lr-sche
         # A tie between variants above the incumbent.
         (
             [(0.7, 0.5), (0.81, 0.5), (0.81, 0.4), (0.81, 0.6)],
-            ["11.0 points above", "cross-entropy: at the same accuracy as `drop40` and `drop60`."],
+            [
+                "11.0 points above",
+                "ties with `drop40` and `drop60` on accuracy and is carried forward for its lower cross-entropy.",
+            ],
             [],
         ),
         # No tie.

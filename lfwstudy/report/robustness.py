@@ -35,10 +35,10 @@ def measures(study: "Results", rungs: "Sequence[Rung]") -> Table:
         for name, mean in means.items()
     ]
     different = int((study.store.scores(runs[0])["label"] == 0).sum())
-    few, more = (counted(int(np.floor(share * different + 1e-9)), "pair") for share in (0.001, 0.01))
+    few, more = (int(np.floor(share * different + 1e-9)) for share in (0.001, 0.01))
     caption = (
-        f"The best configuration on the test pairs, at its best epoch. Of {different} mismatched pairs 0.1 % is {few} and 1 % is "
-        f"{more}: true accepts at 1 % are a rough estimate, at 0.1 % an even rougher one."
+        f"The best configuration on the test pairs, at its best epoch. Of {different:,} mismatched pairs, 1 % is only "
+        f"{counted(more, 'pair')} and 0.1 % {f'only {few:,}' if few else 'less than one'}, so both true-accept rates are rough."
     )
     return Table([Column("measure"), Column("value", "number", digits=3)], rows, caption, source_line(study))
 

@@ -179,15 +179,20 @@ def _accuracy(candidate: "Candidate") -> float:
 
 
 def _carried(study: "Results", rung: "Rung", after: "Candidate", before: "Candidate") -> str:
+    tied = _tie(rung, after)
     if (after.stage, after.variant) == (before.stage, before.variant):
         if not rung.stage.carry:
             return "By design, this stage is never carried forward: its network is several times larger and slower."
         if study.settings.select == "report":
             return "The incumbent stays, as in the report."
-        return f"The incumbent stays: no variant is better on validation{_tie(rung, after)}."
+        told = "The incumbent stays: no variant is better on validation"
+        return f"{told} (at the same accuracy as {tied[0]}, {tied[1]} decided)." if tied else f"{told}."
     if study.settings.select == "report":
         return f"**{after.variant}** is carried forward, as in the report."
-    return f"**{after.variant}** is carried forward, for its validation {_tie(rung, after) or 'accuracy'}."
+    if not tied:
+        return f"**{after.variant}** is carried forward, for its validation accuracy."
+    why = "for its lower cross-entropy" if tied[1] == "cross-entropy" else f"by {tied[1]}"
+    return f"**{after.variant}** ties with {tied[0]} on accuracy and is carried forward {why}."
 
 
 def _gain(gain: float) -> str:
@@ -198,23 +203,21 @@ def _gain(gain: float) -> str:
     return f"{'less than 0.1' if size == '0.0' else size} points {'above' if gain > 0 else 'below'}"
 
 
-def _tie(rung: "Rung", chosen: "Candidate") -> str:
-    """What decided between candidates of equal validation accuracy; empty if the one carried forward had no equal."""
+def _tie(rung: "Rung", chosen: "Candidate") -> tuple[str, str] | None:
+    """Who has the validation accuracy of the one carried forward, and what decided between them; None where nobody has."""
     others = [
         c for c in (rung.before, *rung.candidates) if c and (c.stage, c.variant) != (chosen.stage, chosen.variant)
     ]
     tied = [c for c in others if _accuracy(c) == _accuracy(chosen)]
     if not tied:
-        return ""
+        return None
     names = " and ".join("the incumbent" if c is rung.before else f"`{c.variant}`" for c in tied)
     decided = (
         "cross-entropy"
         if all((c.score or ())[1:] < (chosen.score or ())[1:] for c in tied)
         else "cross-entropy and order"
     )
-    if chosen.stage == rung.stage.id:
-        return f"{decided}: at the same accuracy as {names}"
-    return f" (at the same accuracy as {names}, {decided} decided)"
+    return names, decided
 
 
 def _caution(study: "Results", rung: "Rung", after: "Candidate") -> str:

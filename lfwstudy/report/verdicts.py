@@ -45,7 +45,7 @@ def differences(study: "Results", rungs: "Sequence[Rung]") -> Table:
     rows = [_difference_row(study, *compared) for compared in here if compared[-1].seeds > 1]
     caption = (
         "Differences in points of test accuracy at the best epochs. Interval: bootstrap over seeds and over connected "
-        "components of people. Verdicts follow the p-value after Holm's correction for the ladder's comparisons, and need "
+        "components of people. The verdict uses the Holm-corrected p-value and needs at least "
         f"{claims.FEWEST_SEEDS} seeds. McNemar's exact test treats pairs as independent. {alone}"
     ).strip()
     empty = alone or "There is nothing to compare yet: a difference needs two finished variants with scored test pairs."
