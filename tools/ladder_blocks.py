@@ -28,7 +28,7 @@ def report_ladders() -> str:
 
 
 def reproduced() -> str:
-    """The published histories next to those of the ladder that does what the published code did."""
+    """The published histories next to those of the ladder that repeats the published code."""
     found = [study for study in ladders(REPORT) if study.settings.ladder == "published"]
     tables = [reproduction.reproduced(study, study.climb()).to_markdown() for study in found]
     return "\n\n".join(tables) or "The ladder `published` is not trained yet."

@@ -67,7 +67,7 @@ def _summary_row(name: str, trained_on: str, tested_on: str, shown: Any) -> dict
 
 
 def headline() -> str:
-    """What was found, in a few sentences."""
+    """The findings, in a few sentences."""
     told = [
         f"The report's best network classified {percent(best_published())} % of the test pairs correctly, on LFW-a and without "
         "using names."

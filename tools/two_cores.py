@@ -88,8 +88,8 @@ def two_cores_table(stages: Mapping[str, Sequence[OnTwoCores]]) -> Table:
     rows = [row for runs in stages.values() for row in _rows(runs)]
     machines = dict.fromkeys(run.machine for runs in stages.values() for run in runs if run.finished)
     caption = (
-        f"{', '.join(machines)}. Minutes without start-up and compilation. The same seed gives different weights there, because "
-        "sums are added in a different order. Where there are several seeds, their mean."
+        f"{', '.join(machines)}. Minutes without start-up and compilation; means over seeds. The same seed gives different weights there, because "
+        "sums are added in a different order."
     )
     return Table(columns, rows, caption)
 

@@ -48,7 +48,7 @@ def mean_accuracy(study: "Results", candidate: "Candidate", column: str = "score
 def accuracy_with_interval(study: "Results", candidate: "Candidate") -> Interval | float | str:
     """Mean test accuracy with the evaluated weights, its interval and the single runs.
 
-    A word where no run is scored, words where some are not, and the mean alone where it has no interval.
+    A word if no run is scored, words if some are not, and the mean alone if it has no interval.
     """
     results = finished_results(study, candidate)
     singles = accuracies(study, candidate)

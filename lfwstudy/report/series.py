@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 Pair = tuple[np.ndarray, np.ndarray, float, str]
 _PAIRS_CAPTION = (
-    "In each row the surest answers first, then the least sure. P(same) is the network's confidence that the two images show one "
+    "In each row the most confident answers come first, then the least confident. P(same) is the network's confidence that the two images show one "
     "person; the tick in the bar is the threshold of 0.50. Lines are those of the pair file."
 )
 
@@ -165,7 +165,7 @@ def report_points() -> list[dict[str, Any]]:
 def telling_pairs(study: "Study", candidate: "Candidate | None") -> tuple[list[tuple[str, list[Pair]]] | str, str]:
     """Pairs of a candidate's first run for `figures.gallery`, with the best epoch's scores, and their caption.
 
-    Test pairs, or validation where tests are not scored. A sentence where there are none to show.
+    Test pairs, or validation if tests are not scored. A sentence if there are none to show.
     """
     if candidate is None or study.why_no_images:
         return NO_IMAGES if candidate else "No run is finished.", ""

@@ -204,7 +204,7 @@ def _gain(gain: float) -> str:
 
 
 def _tie(rung: "Rung", chosen: "Candidate") -> tuple[str, str] | None:
-    """Who has the validation accuracy of the one carried forward, and what decided between them; None where nobody has."""
+    """Who has the validation accuracy of the one carried forward, and what decided between them; None if nobody has."""
     others = [
         c for c in (rung.before, *rung.candidates) if c and (c.stage, c.variant) != (chosen.stage, chosen.variant)
     ]

@@ -50,7 +50,7 @@ def differences(study: "Results", rungs: "Sequence[Rung]") -> Table:
     ).strip()
     empty = alone or "There is nothing to compare yet: a difference needs two finished variants with scored test pairs."
     if rungs and all(rung.before is None and rung.candidates for rung in rungs):
-        empty = "The first stage: there is nothing to compare with yet."
+        empty = "This is the first stage: there is nothing to compare with yet."
     return Table(columns, rows, caption, source_line(study), empty)
 
 
