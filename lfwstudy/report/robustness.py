@@ -174,7 +174,7 @@ def _below_05(found: Sequence[intervals.Difference]) -> str:
     if not known:
         return ""
     few = " with so few seeds" if not any(known) else ""
-    return f"p: Holm's correction; {sum(known) or 'none'} of the {len(known)} is below .05{few}."
+    return f"p: Holm's correction; {sum(known) or 'none'} of the {len(known)} {'are' if sum(known) > 1 else 'is'} below .05{few}."
 
 
 def _measures(scored: Scores, held: Scores) -> dict[str, float]:
