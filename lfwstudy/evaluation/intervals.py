@@ -19,7 +19,7 @@ DRAWS = 20_000
 
 @dataclass(frozen=True)
 class Difference:
-    """A variant's mean accuracy minus the current best's on the same pairs, and its error.
+    """A variant's mean accuracy minus the incumbent's on the same pairs, and its error.
 
     low, high: the 95 % interval of this difference by itself. p: two-sided. corrected_p: corrected for the number of
     comparisons; word: better, worse or inside the noise, from it. seed_variance, pair_variance: of the mean difference;
@@ -58,7 +58,7 @@ def compare(
     Parameters
     ----------
     pairs_of_runs
-        (variant, current best), each bool (seeds, pairs), true where a pair is classified correctly.
+        (variant, incumbent), each bool (seeds, pairs), true where a pair is classified correctly.
     components
         int (pairs,), connected components of the pairs' people. They are resampled whole, because pairs that share a
         person are not independent.
@@ -139,7 +139,7 @@ def difference_of_gaps(one: Difference, other: Difference, level: float = LEVEL)
 
 
 def mcnemar_exact(variant: ArrayLike, incumbent: ArrayLike) -> tuple[int, int, float]:
-    """Exact two-sided McNemar test of one seed, pairs taken as independent: (only variant correct, only current best, p)."""
+    """Exact two-sided McNemar test of one seed, pairs taken as independent: (only variant correct, only incumbent, p)."""
     variant, incumbent = np.asarray(variant, bool), np.asarray(incumbent, bool)
     gained, lost = int((variant & ~incumbent).sum()), int((~variant & incumbent).sum())
     if gained + lost == 0:
@@ -174,7 +174,7 @@ def _resamples(count: int, draws: int, seed: int) -> tuple[NDArray[np.float32], 
 def _difference(
     values: Floats, component: NDArray, sizes: Floats, weights: NDArray, totals: NDArray, rng: Rng, level: float
 ) -> Difference:
-    """values: float (seeds, pairs), +1 where only the variant is correct, -1 where only the current best."""
+    """values: float (seeds, pairs), +1 where only the variant is correct, -1 where only the incumbent."""
     seeds, pairs = values.shape
     mean = values.mean()
     by_component = np.stack([np.bincount(component, row, minlength=len(sizes)) for row in values])

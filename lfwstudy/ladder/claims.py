@@ -18,7 +18,7 @@ FEWEST_SEEDS = 3
 
 @dataclass(frozen=True)
 class Claim:
-    """A claim of the report: `variant` against `incumbent`, the current best, both (stage, variant).
+    """A claim of the report: `variant` against `incumbent`, both (stage, variant).
 
     expects: "better", "worse" or "no gain". column: the scores compared, at the best epoch unless the claim is about
     which weights are evaluated. note: other differences between the two. batchnorm: whether it involves batch-norm.

@@ -24,7 +24,7 @@ class Published:
 
 @dataclass(frozen=True)
 class Variant:
-    """One configuration of a stage: changes ("section.field" to value) to the current best's, in unscaled epochs."""
+    """One configuration of a stage: changes ("section.field" to value) to the incumbent's, in unscaled epochs."""
 
     id: str
     title: str
@@ -37,7 +37,7 @@ class Stage:
     """A step of a ladder: a hypothesis about one factor, and the variants that test it.
 
     carry: whether one of its variants may become the configuration that later stages start from.
-    report_choice: the variant that the report continued with; None if it kept its current best.
+    report_choice: the variant that the report continued with; None if it kept its incumbent.
     seeds: minimum number of runs per variant outside the profile `quick`, for stages whose mean or ensemble is reported.
     """
 

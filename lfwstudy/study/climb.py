@@ -110,7 +110,7 @@ class Climb:
             after = choose(stage, candidates, incumbent, self.settings.select)
             rungs.append(Rung(stage, incumbent, candidates, after))
             incumbent = after
-            # An unfinished stage hands on the current best, so that later stages stay visible.
+            # An unfinished stage hands on the incumbent, so that later stages stay visible.
             if name == upto or after is None:
                 break
         return rungs

@@ -123,11 +123,11 @@ class Results(Climb):
         return self._test_components
 
     def comparisons(self) -> int:
-        """Number of variants that the ladder compares with a current best, for the correction of p-values."""
+        """Number of variants that the ladder compares with an incumbent, for the correction of p-values."""
         return sum(len(get_stage(self.settings.ladder, name).variants) for name in self.stages()[1:]) or 1
 
     def differences(self, rungs: Iterable[Rung]) -> dict[tuple[str, str], intervals.Difference]:
-        """Finished variants against the current best of their stage, by (stage, variant)."""
+        """Finished variants against the incumbent of their stage, by (stage, variant)."""
         keys, given = [], []
         for rung in rungs:
             before = self.correct(rung.before) if rung.before else None

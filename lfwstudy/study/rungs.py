@@ -76,7 +76,7 @@ class Rung:
 
 
 def choose(stage: Stage, candidates: Sequence[Candidate], incumbent: Candidate | None, select: str) -> Candidate | None:
-    """The candidate that later stages start from: the current best competes, order breaks ties.
+    """The candidate that later stages start from: the incumbent competes, order breaks ties.
 
     select: "validation", or "report" for the report's own choice. None if nothing is usable.
     """
