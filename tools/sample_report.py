@@ -20,7 +20,7 @@ OUT, REPORT, IMAGE = ROOT / "runs/sample", ROOT / "docs/sample-report.html", ROO
 STAGES = "base,stride,early-stopping,batchnorm,augmentation"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 # Pixels of the image, and few enough colours for a file below 200 kB.
-WIDTH, HEIGHT, COLOURS = 1300, 810, 96
+WIDTH, HEIGHT, COLOURS = 1200, 1050, 96
 # Below title and summary, the image shows accuracy by stage next to the gallery of pairs.
 ARRANGE = """() => {
   const [table, ladder] = document.querySelectorAll("figure"), row = document.createElement("div");
@@ -46,7 +46,6 @@ def photograph(report: Path, to: Path) -> None:
         browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT})
         page.goto(report.as_uri())
-        page.evaluate(ARRANGE)
         shot = page.screenshot(timeout=120_000)
         browser.close()
     to.parent.mkdir(exist_ok=True)
