@@ -61,9 +61,9 @@ def test_later_pages_say_that_the_first_stage_is_not_finished_and_why(tmp_path, 
         assert (
             f"# {stage}: " in told and f"No run of {stage} is finished" in told and "200 epochs, the last" not in told
         )
-        assert "The first stage" not in told
+        assert "This is the first stage" not in told
     told = page_of("base", opened)
-    assert f"Not finished: {variant}: never started." in told and "The first stage" in told
+    assert f"Not finished: {variant}: never started." in told and "This is the first stage" in told
 
 
 def test_a_stage_that_cannot_be_trained_says_why(tmp_path, monkeypatch):
