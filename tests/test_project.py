@@ -3,6 +3,7 @@
 import ast
 import json
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -53,6 +54,13 @@ def test_parameters_stand_after_the_title_as_typed_commented_literals(path):
             and type(node.value.value).__name__ == node.annotation.id
         )
         assert "  # " in line
+
+
+def test_rooms_import_from_lower_floors_only():
+    pytest.importorskip("importlinter", reason="import-linter is not installed")
+    command = [sys.executable, "-c", "from importlinter.cli import lint_imports_command as run; run()"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0 and "1 kept, 0 broken" in done.stdout, done.stdout + done.stderr
 
 
 def test_every_room_is_in_the_wheel():
