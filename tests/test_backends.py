@@ -69,6 +69,7 @@ def on_such_a_machine(module, arguments, *argv):
     assert process.returncode == 0, told
 
 
+@pytest.mark.long
 @needs_jax
 def test_jax_computes_what_tensorflow_does(tmp_path):
     compute(tmp_path / "w.weights.h5", tmp_path / "tensorflow.npz")

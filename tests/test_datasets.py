@@ -376,6 +376,7 @@ def test_digest_covers_the_pairs(faces):
     assert pairs.digest(bank) != swapped.digest(bank)
 
 
+@pytest.mark.long
 @pytest.mark.lfw
 def test_real_images_are_all_there(lfw_dir):
     config = DataConfig(dataset="lfw-deepfunneled")

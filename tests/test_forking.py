@@ -211,6 +211,7 @@ def test_a_server_waits_for_no_training_that_is_still_ending(tmp_path, monkeypat
             server.wait()
 
 
+@pytest.mark.long
 def test_a_script_without_the_usual_guard_is_not_imported_by_its_trainings(faces, tmp_path):
     script = tmp_path / "script.py"
     script.write_text(

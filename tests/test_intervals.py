@@ -29,6 +29,7 @@ def coverage(seeds, repeats, **settings):
     return hits / repeats
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seeds", [3, 5, 10])
 def test_intervals_cover_the_truth_as_often_as_they_say(seeds):
     # 300 repeats: a true coverage of .95 gives a share between .92 and .98 in 98 of 100 such tests.
@@ -54,6 +55,7 @@ def ladder_false_alarms(seeds, ladders, comparisons=14):
     return alarms / ladders
 
 
+@pytest.mark.long
 def test_a_ladder_without_differences_raises_few_false_alarms():
     # 60 ladders: at a rate of .05, more than 7 alarms come up in 1 of 100 such tests.
     assert ladder_false_alarms(5, 60) <= 7 / 60

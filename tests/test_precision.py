@@ -22,6 +22,7 @@ def test_all_of_it_in_bfloat16_rounds_where_the_rule_does_not(rng):
     assert [w.dtype for w in model.weights] == ["float32"] * len(model.weights)
 
 
+@pytest.mark.long
 def test_same_seeds_are_compared_and_what_is_finished_is_not_trained_again(tmp_path, monkeypatch):
     small = {"data.pairs_per_class": 40, "data.side": 69, "model.width": 0.05, "training.epochs": 2}
     found = precision("demo", "", tmp_path, seeds=2, show=lambda text: None, changes=small)
@@ -33,7 +34,7 @@ def test_same_seeds_are_compared_and_what_is_finished_is_not_trained_again(tmp_p
     monkeypatch.setattr("lfwstudy.runs.local.train_in_process", lambda *_: pytest.fail("trained again"))
     assert precision("demo", "", tmp_path, seeds=2, show=lambda text: None, changes=small) == found
     rounded.update(difference=-0.05, within=False)
-    line = next(line for line in table(found).splitlines() if "everything" in line)
+    line = next(line for line in table(found).to_markdown().splitlines() if "everything" in line)
     assert "| -5.00 | no |" in line
 
 

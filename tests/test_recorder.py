@@ -1,4 +1,5 @@
 import errno
+import os
 import threading
 import time
 import types
@@ -73,8 +74,8 @@ def test_the_disk_does_not_hold_training_but_the_resume_state_waits_for_it(tmp_p
     """Weights have their name once they are on the disk; what names them, only after that; a disk that fails ends the run."""
     network = keras.Sequential([keras.layers.Dense(3)])
     network.build((None, 2))
-    on_disk, flush = threading.Event(), files._flush
-    monkeypatch.setattr(files, "_flush", lambda path: on_disk.wait(30) and flush(path))
+    on_disk, flush = threading.Event(), os.fsync
+    monkeypatch.setattr(files.os, "fsync", lambda file: on_disk.wait(30) and flush(file))
     kept = recorder.Recorder(tmp_path, TrainingConfig(epochs=5, patience=None), network, None, 1)
     kept.rows = [{"epoch": 1, "val_accuracy": 0.5, "val_loss": 1.0, "val_cross_entropy": 1.0, "loss": 1.0}]
     kept._save_weights()
@@ -89,10 +90,10 @@ def test_the_disk_does_not_hold_training_but_the_resume_state_waits_for_it(tmp_p
     checkpoints.load_weights(tmp_path, network, 1)
     np.testing.assert_array_equal(network.get_weights()[0], before)
 
-    def full(path):
+    def full(file):
         raise OSError(errno.ENOSPC, "no space left")
 
-    monkeypatch.setattr(files, "_flush", full)
+    monkeypatch.setattr(files.os, "fsync", full)
     kept._save_weights()
     with pytest.raises(OSError, match="no space"):
         kept._save_resume(force=True)

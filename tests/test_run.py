@@ -186,6 +186,7 @@ def test_the_penalty_of_the_head_falls_as_adam_alone_lets_it(tiny, data, tmp_pat
         assert row["head_penalty"] < 0.01 * np.square(begun).sum() * (1 - 0.025 * row["epoch"])  # that much falls
 
 
+@pytest.mark.long
 def test_a_history_without_penalties_or_with_empty_ones_stays_readable(tiny, data, tmp_path):
     folder = tmp_path / "run"
     train(tiny, 0, "float32", *data, folder, "run")
@@ -235,6 +236,7 @@ def test_a_kept_cosine_network_gives_the_scores_of_the_run(beyond):
     assert np.allclose(np.asarray(kept(shown, training=False))[:, 0], scores, atol=1e-4)
 
 
+@pytest.mark.long
 def test_a_cohort_is_of_training_people_and_does_not_change_the_training(beyond, tmp_path):
     config, data, folder = beyond
     images, sets = gather_sets(*data)

@@ -385,6 +385,7 @@ def test_keras_computes_alike_whatever_keras_json_says(tmp_path, monkeypatch, ou
     assert done.stdout == "float32 1e-07 channels_last\n", done.stderr
 
 
+@pytest.mark.long
 def test_processes_of_ours_start_whatever_keras_cannot_read(tmp_path, monkeypatch):
     (tmp_path / "keras.json").write_text(json.dumps({"floatx": "float8", "epsilon": 1, "backend": "tensorflow"}))
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))

@@ -132,6 +132,7 @@ def test_finished_study_only_renders(out):
     assert "trained" not in done.stderr
 
 
+@pytest.mark.long
 def test_weights_of_the_best_variant_stay_and_verify_uses_them(out, cache):
     study = open_study(out)[0]
     best = study.climb()[-1].after.specs[0].run
@@ -253,6 +254,7 @@ def test_unknown_parameters_are_refused_before_anything_runs(out):
         notebooks.execute(page, out / "x.ipynb", None)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("command", [("report",), STUDY])
 def test_second_study_in_the_same_folder_is_turned_away_and_changes_nothing(out, command):
     from lfwstudy.workflow import _lock
