@@ -284,7 +284,7 @@ TARS = {
     "block device": ([member("lfw2/A/A_0001.jpg", type=tarfile.BLKTYPE)], "link or a device"),
     "pipe": ([member("lfw2/A/A_0001.jpg", type=tarfile.FIFOTYPE)], "link or a device"),
     "large member": ([member("lfw2/A/A_0001.jpg", bytes(9 << 20))], "too large for an archive of faces"),
-    "long header": ([member("x" * (20 << 20), b"")], "header of more than"),
+    "long header": ([member("x" * (20 << 20), b"")], "header of over"),
     "formula": ([member("lfw2/=A/=A_0001.jpg", JPEG)], "'=A' is not a person's name"),
     "escape sequence": ([member("lfw2/A\x1b[31m/A\x1b[31m_0001.jpg", JPEG)], "x1b"),
     "newline": ([member("lfw2/A\nB/A\nB_0001.jpg", JPEG)], "not a person's name"),
@@ -436,14 +436,6 @@ def test_a_photo_with_damaged_metadata_is_read_without_a_word(tmp_path, recwarn)
     content[at + 4 : at + 8] = b"\xff\xff\xff\x00"  # the description's length, far beyond the file's end
     (tmp_path / "photo.tiff").write_bytes(content)
     assert load_photo(tmp_path / "photo.tiff").size == (SOURCE_SIDE, SOURCE_SIDE) and not recwarn.list
-
-
-def test_a_photo_of_floating_values_that_are_none_is_read(tmp_path):
-    values = np.asarray(FACE, np.float32).copy()
-    values[:5] = np.nan
-    values[5:9] = np.inf
-    Image.fromarray(values).save(tmp_path / "photo.tiff")
-    assert load_photo(tmp_path / "photo.tiff").size == (SOURCE_SIDE, SOURCE_SIDE)
 
 
 def box_file(brand, others=b"mif1"):

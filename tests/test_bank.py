@@ -1,6 +1,6 @@
 import io
-import struct
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -122,45 +122,14 @@ def test_a_bank_of_an_earlier_format_is_refused(tmp_path, monkeypatch):
         load_bank(tmp_path / "bank.npz")
 
 
-def tiff(values, order="<", **tags):
-    """An uncompressed TIFF file of an array (height, width[, channels]) with more or other tags, `t281=1023`."""
-    values = np.asarray(values)
-    channels = values.shape[2] if values.ndim == 3 else 1
-    body = values.astype(values.dtype.newbyteorder(order)).tobytes()
-    entries = {
-        256: values.shape[1],
-        257: values.shape[0],
-        258: 8 * values.itemsize,
-        262: 2 if channels == 3 else 1,
-        273: 8,
-        277: channels,
-        278: values.shape[0],
-        279: len(body),
-        339: {"u": 1, "i": 2, "f": 3}[values.dtype.kind],
-        **{int(name[1:]): value for name, value in tags.items()},
-    }
-    bits = entries.pop(258)
-    start = 8 + len(body)
-    rows = [struct.pack(order + "HHII", tag, 4, 1, value) for tag, value in entries.items()]
-    if channels == 1:
-        rows.append(struct.pack(order + "HHIHH", 258, 3, 1, bits, 0))
-    else:
-        rows.append(struct.pack(order + "HHII", 258, 3, 3, start + 6 + 12 * (len(rows) + 1)))
-    directory = struct.pack(order + "H", len(rows)) + b"".join(
-        sorted(rows, key=lambda row: struct.unpack(order + "H", row[:2]))
-    )
-    return (
-        (b"II*\0" if order == "<" else b"MM\0*")
-        + struct.pack(order + "I", start)
-        + body
-        + directory
-        + bytes(4)
-        + struct.pack(order + "HHH", bits, bits, bits)
-    )
+def tiff(values, **tags):
+    """A TIFF file of an array (height, width) with more or other tags, `t262=0`."""
+    return saved(Image.fromarray(values), "TIFF", tiffinfo={int(name[1:]): value for name, value in tags.items()})
 
 
-def pgm(values, largest):
-    return b"P5 %d %d %d\n" % (*values.shape[::-1], largest) + values.astype(">u2").tobytes()
+def of_three(values):
+    """A PNG file of three equal channels of 16 bits."""
+    return cv2.imencode(".png", np.stack([values] * 3, 2))[1].tobytes()
 
 
 def grey_of(content):
@@ -168,84 +137,44 @@ def grey_of(content):
         return np.asarray(to_grey(image), int)
 
 
-def with_values(values, *extra):
-    values = np.array(values)
-    values[0, : len(extra)] = extra
-    return values
-
-
-FLOATS, WIDE = RAMP / np.float32(255), RAMP.astype(np.uint16)
-PACKED = np.packbits(np.unpackbits((WIDE * 16).astype(">u2").view(np.uint8)).reshape(-1, 16)[:, 4:]).reshape(250, 375)
+WIDE = RAMP.astype(np.uint16)
 DEEP = {
-    "floats of 0 to 1": tiff(FLOATS),
-    "floats of 0 to 255": tiff(RAMP.astype(np.float32)),
-    "dark floats": (tiff(FLOATS / 25), RAMP / 25),
-    "floats a little beyond 0 and 1": tiff(with_values(FLOATS, -0.04, 1.05)),
-    "floats of which some are none": tiff(with_values(FLOATS, np.nan, np.inf, -np.inf)),
-    "16-bit png": png(WIDE * 257),
-    "16-bit tiff": tiff(WIDE * 257),
-    "16-bit tiff, big end first": tiff(WIDE * 257, ">"),
-    "dim 16-bit tiff": (tiff(WIDE // 3 * 257), RAMP // 3),
-    "16-bit tiff, white is zero": tiff((255 - WIDE) * 257, t262=0),
-    "floats, white is zero": tiff(1 - FLOATS, t262=0),
-    "16-bit colour": tiff(np.stack([WIDE * 257] * 3, 2)),
-    "12 of 16 bits in a tiff": tiff(WIDE * 16),
-    "12 of 16 bits in a png": png(WIDE * 16),
-    "dim 12 of 16 bits": (tiff(WIDE // 3 * 16), RAMP // 3),
-    "12 packed bits": tiff(PACKED, t256=250, t258=12),
-    "10 of 16 bits, told": tiff(WIDE * 4, t281=1023),
-    "14 of 16 bits, told": tiff(WIDE * 64, t281=16383),
-    "8 of 16 bits, told": tiff(WIDE, t281=255),
-    "12 of 16 bits, the largest value told": tiff(WIDE * 16, t281=3984),
-    "8 of 32 bits, told": tiff(RAMP.astype(np.uint32), t281=255),
-    "16-bit pgm": pgm(WIDE * 257, 65535),
-    "12-bit pgm": pgm(WIDE * 16, 4080),
-    "dark 16-bit pgm": (pgm(WIDE // 25 * 257, 65535), RAMP // 25),
-    "dark 16-bit ppm": (
-        b"P6 250 250 65535\n" + np.stack([WIDE // 25 * 257] * 3, 2).astype(">u2").tobytes(),
-        RAMP // 25,
-    ),
+    "png": png(WIDE * 257),
+    "tiff": tiff(WIDE * 257),
+    "dim tiff": (tiff(WIDE // 3 * 257), RAMP // 3),
+    "tiff, white is zero": tiff((255 - WIDE) * 257, t262=0),
+    "colour": of_three(WIDE * 257),
+    "dim colour": (of_three(WIDE // 3 * 257), RAMP // 3),
 }
 
 
 @pytest.mark.parametrize("kind", DEEP)
-def test_deeper_pixels_are_the_same_image(kind):
+def test_sixteen_bits_are_the_same_image(kind):
     content, wanted = DEEP[kind] if isinstance(DEEP[kind], tuple) else (DEEP[kind], RAMP)
-    assert np.abs(grey_of(content) - wanted)[:, 3:].max() <= 1
-    assert kind != "floats of which some are none" or grey_of(content)[0, :3].tolist() == [0, 255, 0]
+    assert np.abs(grey_of(content) - wanted).max() <= 1
 
 
 @pytest.mark.parametrize(
     "content, words",
     [
-        (tiff(2 * FLOATS - 1), "floats from -1 to 0.95"),
-        (tiff(10 * FLOATS), "floats from 0 to 9.7"),
-        (tiff(4000 * FLOATS), "floats"),
-        (tiff(FLOATS * np.nan), "contains no numbers"),
-        (tiff(WIDE), "16-bit values from 0 to 249"),
-        (png(WIDE), "16-bit values from 0 to 249"),
-        (tiff(WIDE * 4), "16-bit"),
-        (tiff(WIDE * 32), "16-bit"),
-        (tiff(WIDE * 257, t281=255), "16-bit"),
-        (png(WIDE * 0), "16-bit values from 0 to 0"),
+        (tiff(RAMP / np.float32(255)), "floats"),
         (tiff(RAMP.astype(np.int32)), "32-bit or signed"),
-        (tiff(RAMP.astype(np.uint32) << 24), "32-bit or signed"),
-        (tiff(RAMP.astype(np.int16) * 100), "32-bit or signed"),
-        (tiff(RAMP.astype(np.int16) - 100, t281=255), "32-bit or signed"),
-        (tiff(np.stack([WIDE * 16] * 3, 2)), "16-bit colours"),
+        (png(WIDE), "16-bit values"),
+        (png(WIDE * 16), "16-bit values"),
+        (tiff(WIDE * 16), "16-bit values"),
+        (of_three(WIDE * 16), "16-bit values"),
+        (png(WIDE * 0), "16-bit values"),
     ],
 )
-def test_pixels_of_unknown_range_are_refused(content, words):
-    with pytest.raises(ValueError, match=f"{words}.*") as error:
+def test_pixels_whose_white_is_unknown_are_refused(content, words):
+    with pytest.raises(ValueError, match=f"{words}.*8 bits per channel"):
         grey_of(content)
-    assert words == "contains no numbers" or "8 bits per channel" in str(error.value)
 
 
 def test_images_of_a_data_set_are_scaled_by_the_same_rule():
     whole = decode(png(RAMP), "x", 250, 50, "bilinear").astype(int)
-    for content in (png(WIDE * 257), png(WIDE * 16), pgm(WIDE * 16, 4080)):
-        assert np.abs(decode(content, "x", 250, 50, "bilinear") - whole).max() <= 1
-    with pytest.raises(DataError, match="here: image A_0001: .*16-bit values from 0 to 249.*8 bits per channel"):
+    assert np.abs(decode(png(WIDE * 257), "x", 250, 50, "bilinear") - whole).max() <= 1
+    with pytest.raises(DataError, match="here: image A_0001: .*16-bit values.*8 bits per channel"):
         build([("A_0001", png(WIDE))])
 
 
