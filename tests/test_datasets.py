@@ -312,11 +312,9 @@ def test_download_with_another_digest_is_refused(server, tmp_path, monkeypatch):
     monkeypatch.setenv("LFWSTUDY_CACHE", str(tmp_path / "cache"))
     (folder / "x.txt").write_bytes(b"changed\n")
     found = hashlib.sha256(b"changed\n").hexdigest()
-    with pytest.raises(DataError, match=f"x.txt.*{found}.*0000.*--data-dir"):
+    with pytest.raises(DataError, match=f"x.txt.*000.*{found}.*--data-dir"):
         download.fetch("x.txt", Download(f"{url}/x.txt", "sha256:" + "0" * 64))
-    assert [p.name for p in (tmp_path / "cache" / "downloads").iterdir() if not p.name.startswith(".")] == [
-        "x.txt.refused"
-    ]
+    assert not [p for p in (tmp_path / "cache" / "downloads").iterdir() if not p.name.startswith(".")]
 
 
 def test_damaged_download_in_the_cache_is_fetched_again(server, tmp_path, monkeypatch):

@@ -41,5 +41,5 @@ def test_demo_data_set_is_made_once_and_reused(cache):
     bank = prepare_bank(DataConfig(side=69))
     folder = cache / f"demo-{demo.DEMO_VERSION}"
     stamp = folder.stat().st_mtime_ns
-    assert len(bank) > 1000 and demo.ensure_demo(cache) == folder and folder.stat().st_mtime_ns == stamp
-    assert not list(cache.glob(".demo*"))
+    assert len(bank) > 1000 and demo.ensure_demo() == folder and folder.stat().st_mtime_ns == stamp
+    assert not list(cache.glob(".lfwstudy*"))

@@ -3,16 +3,16 @@
 Accuracies on them say nothing about LFW.
 """
 
-import os
-import shutil
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 
+from lfwstudy.data.cache import cache_folder, making
 from lfwstudy.data.drawn_faces import draw_face
 from lfwstudy.data.pairs import image_name
+from lfwstudy.system.files import replacing_folder
 from lfwstudy.system.machine import cores
 
 # Increase when different images or pairs would be drawn: it names the cache folder.
@@ -32,22 +32,14 @@ _LAST = (
 )
 
 
-def ensure_demo(cache: Path) -> Path:
-    """The folder of the demo data set below `cache`, drawn on first use: demo/NAME/NAME_0001.jpg and pair files."""
-    folder = cache / f"demo-{DEMO_VERSION}"
-    if folder.is_dir():
-        return folder
-    temporary = cache / f".demo-{DEMO_VERSION}.{os.getpid()}"
-    shutil.rmtree(temporary, ignore_errors=True)
-    try:
-        make_demo(temporary)
-        try:
-            os.rename(temporary, folder)
-        except OSError:  # another process was faster; both draw the same
-            if not folder.is_dir():
-                raise
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+def ensure_demo() -> Path:
+    """The folder of the demo data set in the cache, drawn on first use: demo/NAME/NAME_0001.jpg and pair files."""
+    folder = cache_folder() / f"demo-{DEMO_VERSION}"
+    if not folder.is_dir():
+        with making(folder):
+            if not folder.is_dir():  # another process may have drawn it meanwhile
+                with replacing_folder(folder) as temporary:
+                    make_demo(temporary)
     return folder
 
 

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from lfwstudy.data import demo
 from lfwstudy.data.archives import is_archive, why_no_archive
-from lfwstudy.data.cache import cache_folder
 from lfwstudy.errors import DataError, choose_one
 
 # The size of a complete LFW.
@@ -85,7 +84,7 @@ def resolve_data_dir(dataset: str, data_dir: str = "") -> Path | None:
             f"{given}: no such folder or archive (given as {'--data-dir' if data_dir else '$LFWSTUDY_DATA'})"
         )
     if dataset == "demo":
-        return demo.ensure_demo(cache_folder())
+        return demo.ensure_demo()
     if not given:
         return None
     if path.is_dir() or (path.is_file() and (path.suffix == ".npz" or is_archive(path))):
