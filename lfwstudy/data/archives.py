@@ -139,9 +139,7 @@ class _Measured:
     def read(self, size: int) -> bytes:
         self.given += size
         if self.given > 2 * MAX_MEMBER_BYTES:
-            raise DataError(
-                f"{self.source}: a header of more than {self.given:,} bytes, which no data set has; refused"
-            )
+            raise DataError(f"{self.source}: a header of over {self.given:,} bytes, which no data set has; refused")
         return self.file.read(size)
 
 
@@ -156,13 +154,11 @@ class _Limits:
         path = PurePosixPath(name)
         self.count, self.total = self.count + 1, self.total + size
         if path.is_absolute() or ".." in path.parts or "\\" in name:
-            raise DataError(f"{self.source}: member {quoted(name)} points out of the archive; refused")
-        if self.count > _MAX_MEMBERS or not 0 <= size <= MAX_MEMBER_BYTES or self.total > self.most:
-            much = f"{size:,} bytes, {self.total:,} in all"
-            raise DataError(
-                f"{self.source}: member {quoted(name)} ({much}) is too large for an archive of faces; refused"
-            )
-        if not is_plain:
-            raise DataError(
-                f"{self.source}: member {quoted(name)} is a link or a device, which no data set has; refused"
-            )
+            fault = "points out of the archive"
+        elif self.count > _MAX_MEMBERS or not 0 <= size <= MAX_MEMBER_BYTES or self.total > self.most:
+            fault = f"({size:,} bytes, {self.total:,} in all) is too large for an archive of faces"
+        elif not is_plain:
+            fault = "is a link or a device, which no data set has"
+        else:
+            return
+        raise DataError(f"{self.source}: member {quoted(name)} {fault}; refused")

@@ -73,7 +73,8 @@ class ImageBank:
 
     def subset(self, names: Sequence[str] | np.ndarray) -> "ImageBank":
         """A bank, in memory, of only the images called `names`."""
-        subset = self._take(np.unique(self.rows(names)))
+        rows = np.unique(self.rows(names))
+        subset = replace(self, images=self.images[rows], names=self.names[rows], sha256=self.sha256[rows])
         # The pages of a mapped file that were read count as this process's memory until they are handed back.
         mapped = getattr(self.images, "_mmap", None)
         if mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
@@ -87,9 +88,6 @@ class ImageBank:
         names, packed = np.char.encode(self.names, "utf-8"), np.frombuffer(json.dumps(meta).encode(), np.uint8)
         with replacing(path) as temporary, open(temporary, "wb") as file:
             np.savez(file, images=self.images, names=names, sha256=self.sha256, meta=packed)
-
-    def _take(self, rows: np.ndarray) -> "ImageBank":
-        return replace(self, images=self.images[rows], names=self.names[rows], sha256=self.sha256[rows])
 
 
 def load_bank(path: str | Path) -> ImageBank:
@@ -146,27 +144,19 @@ def build_bank(
     DataError
         Names the image that cannot be decoded or appears twice; or if there are no images.
     """
-    names: list[str] = []
-    images: list[np.ndarray | None] = []
-    digests: list[np.ndarray] = []
+    found: dict[str, tuple[np.ndarray, np.ndarray]] = {}
     for name, image, digest in _decoded(files, crop, side, filter, origin):
-        names.append(nfc(name))
-        images.append(image)
-        digests.append(digest)
-        if progress and len(names) % 200 == 0:
-            progress(len(names))
-    if not names:
+        if found.setdefault(name, (image, digest))[0] is not image:
+            raise DataError(f"{origin}: image {name} appears twice; remove one of the files")
+        if progress and len(found) % 200 == 0:
+            progress(len(found))
+    if not found:
         raise DataError(f"{origin}: no image NAME/NAME_0001.jpg found")
-    order = np.argsort(np.array(names, np.str_), kind="stable")
-    sorted_names = np.array(names, np.str_)[order]
-    twice = sorted_names[1:][sorted_names[1:] == sorted_names[:-1]]
-    if len(twice):
-        raise DataError(f"{origin}: image {twice[0]} appears twice; remove one of the files")
-    stacked = np.empty((len(names), side, side), np.uint8)
-    for to, at in enumerate(order):
-        stacked[to], images[at] = images[at], None  # freed one by one, so that memory never holds them twice
-    sha256 = np.array(digests, np.uint8)[order]
-    return ImageBank(stacked, sorted_names, sha256, dataset, crop, side, filter, str(origin), tuple(notes))
+    names = np.array(sorted(found), np.str_)
+    images, sha256 = np.empty((len(names), side, side), np.uint8), np.empty((len(names), 32), np.uint8)
+    for row, name in enumerate(names.tolist()):
+        images[row], sha256[row] = found.pop(name)  # freed one by one, so that memory never holds them twice
+    return ImageBank(images, names, sha256, dataset, crop, side, filter, str(origin), tuple(notes))
 
 
 def _decoded(
@@ -179,7 +169,7 @@ def _decoded(
             image = decode(content, name, crop, side, filter)
         except DataError as error:
             raise DataError(f"{origin}: {error}") from error
-        return name, image, np.frombuffer(hashlib.sha256(content).digest(), np.uint8)
+        return nfc(name), image, np.frombuffer(hashlib.sha256(content).digest(), np.uint8)
 
     workers, pending = cores(), deque[Future]()
     with ThreadPoolExecutor(workers) as pool:

@@ -20,6 +20,8 @@ from lfwstudy.data.survey import candidates, find_source, first_few
 from lfwstudy.errors import DataError
 from lfwstudy.system.files import sweep, write_text
 
+_WORDS = "{} with crop {}, side {}, {}"
+
 
 def prepare_bank(config: DataConfig, data_dir: str = "", progress: Callable[[int], object] | None = None) -> ImageBank:
     """The bank of a data set framed as `config` says, from the cache if possible.
@@ -45,11 +47,10 @@ def prepare_bank(config: DataConfig, data_dir: str = "", progress: Callable[[int
     if bank := _cached(path):
         return bank
     with making(path):
-        if bank := _cached(path):  # another process was faster
-            return bank
-        sweep(path.parent, path.name)
-        notes = () if config.dataset == "demo" else (_judgement(dataset, source),)
-        build_bank(read_images(source), *_framing(config), source, notes, progress).save(path)
+        if not _cached(path):  # another process may have been faster
+            sweep(path.parent, path.name)
+            notes = () if config.dataset == "demo" else (_judgement(dataset, source),)
+            build_bank(read_images(source), *_framing(config), source, notes, progress).save(path)
     return load_bank(path)
 
 
@@ -72,23 +73,21 @@ def pack(config: DataConfig, data_dir: str, folder: str | Path, all_images: bool
     DataError
         If a file, or an image listed in it, is missing.
     """
-    pair_names, people_names = ["pairsDevTrain.txt", "pairsDevTest.txt"], ["people.txt"]
+    names = ["pairsDevTrain.txt", "pairsDevTest.txt"]
     if all_images:
-        pair_names, people_names = [*pair_names, "pairs.txt"], ["people.txt", "peopleDevTrain.txt"]
-    elif not has_pair_file("people.txt", config.dataset, data_dir):
-        people_names = []
-    pair_paths, people_paths = (
-        [pair_file(name, config.dataset, data_dir) for name in names] for names in (pair_names, people_names)
-    )
+        names += ["people.txt", "peopleDevTrain.txt", "pairs.txt"]
+    elif has_pair_file("people.txt", config.dataset, data_dir):
+        names.append("people.txt")
+    paths = [pair_file(name, config.dataset, data_dir) for name in names]
     bank, folder = prepare_bank(config, data_dir), Path(folder).expanduser().absolute()
-    views = [read_view1(path) for path in pair_paths[:2]]
-    for path, pairs in zip(pair_paths, views):
+    views = [read_view1(path) for path in paths[:2]]
+    for path, pairs in zip(paths, views):
         check_images(bank, path, pairs)
-    for path in people_paths:
+    for path in paths[2:4]:
         bank.rows(image_names(read_people(path)))
     packed = folder / f"{_title(config)}.npz"
     (bank if all_images else bank.subset(np.concatenate([pairs.names() for pairs in views]))).save(packed)
-    for path in (*pair_paths, *people_paths):
+    for path in paths:
         write_text(folder / path.name, path.read_text(encoding="utf-8"))
     return packed
 
@@ -120,14 +119,10 @@ def _bank_file_in(given: Path, config: DataConfig) -> ImageBank | None:
         held = bank.dataset, bank.crop, bank.side, bank.filter
         if held == _framing(config):
             return bank
-        found.append(f"{path.name} holds {_told(*held)}")
+        found.append(f"{path.name} holds {_WORDS.format(*held)}")
     if found and not candidates(DATASETS[config.dataset], given):
-        raise DataError(f"{given}: {first_few(found)}; wanted are {_told(*_framing(config))}")
+        raise DataError(f"{given}: {first_few(found)}; wanted are {_WORDS.format(*_framing(config))}")
     return None
-
-
-def _told(dataset: str, crop: int, side: int, filter: str) -> str:
-    return f"{dataset} with crop {crop}, side {side}, {filter}"
 
 
 def _fingerprint(source: Path) -> tuple[object, ...]:

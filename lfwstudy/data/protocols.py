@@ -1,17 +1,18 @@
 """Training, validation and test pairs: View 1 with a split of its development pairs, or a fold of View 2."""
 
 import hashlib
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
-from lfwstudy.config import DataConfig
+from lfwstudy.config import SPLITS, DataConfig
 from lfwstudy.data.bank import ImageBank
-from lfwstudy.data.pair_files import pair_file
+from lfwstudy.data.pair_files import has_pair_file, pair_file
 from lfwstudy.data.pairs import Pairs, image_names, person_of, read_people, read_view1, read_view2
 from lfwstudy.data.splits import Split, audit, make_split, subsample
-from lfwstudy.errors import DataError
+from lfwstudy.errors import ConfigError, DataError
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,16 @@ def development_split(config: DataConfig, data_dir: str = "") -> tuple[Pairs, Sp
 def audit_split(config: DataConfig, data_dir: str = "") -> dict[str, float]:
     """`splits.audit` of the development pairs under `config`."""
     return audit(*development_split(config, data_dir))
+
+
+def audit_splits(config: DataConfig, data_dir: str = "") -> dict[str, dict[str, float]]:
+    """`splits.audit` of every possible split of the development pairs, by name."""
+    found = {}
+    for name in SPLITS:
+        if name != "folds" or has_pair_file("people.txt", config.dataset, data_dir):
+            with suppress(ConfigError):  # with few pairs, a split may leave a set empty
+                found[name] = audit_split(replace(config, split=name), data_dir)
+    return found
 
 
 def audit_random(config: DataConfig, data_dir: str = "", count: int = 50) -> list[dict[str, float]]:

@@ -7,7 +7,8 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from lfwstudy.data.pairs import Pairs, person_of
+from lfwstudy.config import SPLITS
+from lfwstudy.data.pairs import Pairs
 from lfwstudy.errors import ConfigError, DataError, choose_one
 
 VALIDATION_SHARE = 0.2
@@ -44,16 +45,18 @@ def make_split(name: str, pairs: Pairs, people_sets: Sequence[dict[str, int]] | 
     DataError
         If people.txt is missing or does not list the people of the pairs.
     """
-    choose_one("split", name, ("components", "folds", "sequential", "random"))
+    choose_one("split", name, SPLITS)
     rng = np.random.default_rng([seed, 20])
     if name == "folds":
         split = _by_sets(pairs, people_sets)
     else:
-        chosen = (
-            _by_components(pairs, rng) if name == "components" else _fifth(pairs, rng if name == "random" else None)
-        )
+        chosen = _by_components(pairs, rng) if name == "components" else _fifth(pairs, name == "random", rng)
         split = Split(name, np.flatnonzero(~chosen), np.flatnonzero(chosen), np.array([], np.int64))
-    _check(split, pairs)
+    for part, rows in (("training", split.train), ("validation", split.validation)):
+        if len(np.unique(pairs.label[rows])) < 2:
+            raise ConfigError(
+                f"split {name!r} leaves {part} with {len(rows)} pairs, none matched or none mismatched; use more pairs"
+            )
     return split
 
 
@@ -124,12 +127,12 @@ def _by_components(pairs: Pairs, rng: np.random.Generator) -> np.ndarray:
     return chosen[component]
 
 
-def _fifth(pairs: Pairs, rng: np.random.Generator | None) -> np.ndarray:
+def _fifth(pairs: Pairs, at_random: bool, rng: np.random.Generator) -> np.ndarray:
     """Mask of a fifth of the matched and of the mismatched pairs: random or the first."""
     chosen = np.zeros(len(pairs), bool)
     for label in (1, 0):
         rows = np.flatnonzero(pairs.label == label)
-        chosen[(rng.permutation(rows) if rng else rows)[: round(VALIDATION_SHARE * len(rows))]] = True
+        chosen[(rng.permutation(rows) if at_random else rows)[: round(VALIDATION_SHARE * len(rows))]] = True
     return chosen
 
 
@@ -145,17 +148,3 @@ def _by_sets(pairs: Pairs, people_sets: Sequence[dict[str, int]] | None) -> Spli
     ends = np.array([[held[a], held[b]] for a, b in pairs.people()])
     number = ends.sum(axis=1)  # of people held out
     return Split("folds", *(np.flatnonzero(number == wanted) for wanted in (0, 2, 1)))
-
-
-def _check(split: Split, pairs: Pairs) -> None:
-    for part, rows in (("training", split.train), ("validation", split.validation)):
-        classes = len(np.unique(pairs.label[rows]))
-        if classes < 2:
-            raise ConfigError(
-                f"split {split.name!r} leaves {part} with {len(rows)} pairs of {classes} class(es) instead of two; "
-                "use more pairs"
-            )
-    if split.name == "components":
-        shared = set(person_of(pairs.take(split.train).names())) & set(person_of(pairs.take(split.validation).names()))
-        if shared:
-            raise AssertionError(f"the components split shares {len(shared)} people; this is a bug")

@@ -2,17 +2,16 @@
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 import numpy as np
 
-from lfwstudy.config import SPLITS, DataConfig
+from lfwstudy.config import DataConfig
 from lfwstudy.data.bank import ImageBank
 from lfwstudy.data.duplicates import near_duplicates, odd_pairs
-from lfwstudy.data.pair_files import has_pair_file, pair_file
+from lfwstudy.data.pair_files import pair_file
 from lfwstudy.data.pairs import Pairs, person_of, read_view1
 from lfwstudy.data.prepare import prepare_bank
-from lfwstudy.data.protocols import audit_random, audit_split, check_images, load_pairs
+from lfwstudy.data.protocols import audit_random, audit_splits, check_images, load_pairs
 from lfwstudy.data.registry import DATASETS, IMAGES, PEOPLE
 
 
@@ -43,19 +42,17 @@ def describe_data(config: DataConfig, data_dir: str = "") -> list[str]:
 
 def describe_audit(config: DataConfig, data_dir: str = "") -> list[str]:
     """What training and validation share under each split, photographs under two names, and odd pairs."""
-    lines = []
-    for name in SPLITS:
-        if name == "folds" and not has_pair_file("people.txt", config.dataset, data_dir):
-            lines.append("folds: needs people.txt, which is missing")
-            continue
-        a = audit_split(replace(config, split=name), data_dir)
-        lines.append(
-            f"{name}: {a['train_matched']} + {a['train_mismatched']} training, {a['validation_matched']} + "
-            f"{a['validation_mismatched']} validation pairs (same + different), {a['pairs_dropped']} dropped; shared: "
-            f"{a['shared_people']} of {a['validation_people']} validation people, {a['shared_images']} of "
-            f"{a['validation_images']} images, {a['touched_pairs']} of {a['validation_pairs']} pairs touched; "
-            f"majority-class baseline {a['majority_accuracy']:.3f}"
-        )
+    audits = audit_splits(config, data_dir)
+    lines = [
+        f"{name}: {a['train_matched']} + {a['train_mismatched']} training, {a['validation_matched']} + "
+        f"{a['validation_mismatched']} validation pairs (same + different), {a['pairs_dropped']} dropped; shared: "
+        f"{a['shared_people']} of {a['validation_people']} validation people, {a['shared_images']} of "
+        f"{a['validation_images']} images, {a['touched_pairs']} of {a['validation_pairs']} pairs touched; "
+        f"majority-class baseline {a['majority_accuracy']:.3f}"
+        for name, a in audits.items()
+    ]
+    if "folds" not in audits:
+        lines.append("folds: needs people.txt, with enough people in its sets")
     return [*lines, random_splits_in_words(audit_random(config, data_dir)), *_duplicate_lines(config, data_dir)]
 
 

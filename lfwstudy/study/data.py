@@ -1,18 +1,16 @@
-"""The data of a study's runs: images and pairs of a configuration, checked, with audits."""
+"""The data of a study's runs: images and pairs of a configuration, checked."""
 
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
-from lfwstudy.config import SPLITS, DataConfig
+from lfwstudy.config import DataConfig
 from lfwstudy.data import duplicates
 from lfwstudy.data.bank import ImageBank
 from lfwstudy.data.pair_files import has_pair_file, pair_file
 from lfwstudy.data.prepare import prepare_bank
-from lfwstudy.data.protocols import StudyPairs, audit_split, check_images, load_pairs, people_files
-from lfwstudy.errors import ConfigError
+from lfwstudy.data.protocols import StudyPairs, check_images, load_pairs, people_files
 
 
 @lru_cache(maxsize=64)
@@ -25,16 +23,6 @@ def load_data(config: DataConfig, data_dir: str) -> tuple[ImageBank, StudyPairs,
         for part in parts:
             check_images(bank, pair_file(file, config.dataset, data_dir), part)
     return bank, pairs, pairs.digest(bank)
-
-
-def audit_splits(config: DataConfig, data_dir: str) -> dict[str, dict[str, Any]]:
-    """`splits.audit` of every possible split of the development pairs, by name."""
-    found = {}
-    for name in SPLITS:
-        if name != "folds" or has_pair_file("people.txt", config.dataset, data_dir):
-            with suppress(ConfigError):  # with few pairs, a split may leave a set empty
-                found[name] = audit_split(replace(config, split=name), data_dir)
-    return found
 
 
 def check_people_files(configs: Iterable[DataConfig], data_dir: str) -> None:

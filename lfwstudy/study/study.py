@@ -13,14 +13,14 @@ from typing import Any
 from lfwstudy.config import TRAINING_VERSION, DataConfig, RunConfig
 from lfwstudy.data import duplicates
 from lfwstudy.data.bank import ImageBank
-from lfwstudy.data.protocols import StudyPairs, audit_random
+from lfwstudy.data.protocols import StudyPairs, audit_random, audit_splits
 from lfwstudy.data.registry import resolve_data_dir
 from lfwstudy.errors import DataError, StudyError
 from lfwstudy.ladder import PROFILES, get_ladder, get_stage, in_order, scale
 from lfwstudy.runs import dispatch
 from lfwstudy.runs.job import Job, Task
 from lfwstudy.study import best
-from lfwstudy.study.data import audit_splits, check_people_files, load_data, near_duplicates, widest
+from lfwstudy.study.data import check_people_files, load_data, near_duplicates, widest
 from lfwstudy.study.record import DATA_DIR_HINT
 from lfwstudy.study.results import Results
 from lfwstudy.study.rungs import Candidate, Place, Rung, Spec, choose, possible
