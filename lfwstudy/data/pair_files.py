@@ -13,7 +13,7 @@ from lfwstudy.data.download import fetch
 from lfwstudy.data.pair_csv import from_csv
 from lfwstudy.data.registry import DATASETS, PAIR_FILES, resolve_data_dir
 from lfwstudy.data.survey import candidates
-from lfwstudy.errors import DataError, quoted, reading
+from lfwstudy.errors import DataError, one_line, reading
 from lfwstudy.system.files import replacing
 
 
@@ -38,8 +38,9 @@ def has_pair_file(name: str, dataset: str, data_dir: str = "") -> bool:
 def _local_pair_file(name: str, dataset: str, given: Path | None) -> Path | None:
     """Path of a pair or people file in the user's folder or archive, or None. CSV files and members of a zip archive are
     written to the cache as LFW's own text."""
-    places = _places(dataset, given) if given else ()
-    return next(filter(None, (_pair_file_at(name, place) for place in places)), None)
+    return (
+        next(filter(None, (_pair_file_at(name, place) for place in _places(dataset, given))), None) if given else None
+    )
 
 
 def _places(dataset: str, given: Path) -> Iterator[Path]:
@@ -81,9 +82,7 @@ def _files_at(place: Path) -> dict[str, Path | zipfile.Path]:
 
 
 def _read(file: Path | zipfile.Path) -> bytes:
-    if isinstance(file, Path):
-        return file.read_bytes()
-    with reading(f"{file.root.filename}: {quoted(file.at)} cannot be read"):
+    with reading(f"{one_line(file)}: cannot be read"):
         return file.read_bytes()
 
 

@@ -88,16 +88,17 @@ def image_names(people: Iterable[dict[str, int]]) -> list[str]:
 
 def read_view1(path: str | Path) -> Pairs:
     """Pairs of a View 1 file (pairsDevTrain.txt, pairsDevTest.txt). Raises DataError with file, line and value."""
-    reader = _Reader(path)
-    (count,) = reader.header("a number")
-    return _build(reader, reader.block(count))
+    lines = _lines(path)
+    return _read_pairs(path, lines, as_count(lines[0], f"{path}, line 1"))
 
 
 def read_view2(path: str | Path) -> Pairs:
     """Pairs of the View 2 file (pairs.txt), `fold` 1 to the number of sets. Raises DataError with file, line and value."""
-    reader = _Reader(path)
-    folds, count = reader.header("'folds<TAB>pairs'")
-    return _build(reader, [row for fold in range(1, folds + 1) for row in reader.block(count, fold)])
+    lines, at = _lines(path), f"{path}, line 1"
+    if lines[0].count("\t") != 1:
+        raise DataError(f"{at}: 'folds<TAB>pairs' expected, got {quoted(lines[0])}")
+    folds, count = (as_count(value, at) for value in lines[0].split("\t"))
+    return _read_pairs(path, lines, count, folds)
 
 
 def read_people(path: str | Path) -> list[dict[str, int]]:
@@ -105,24 +106,27 @@ def read_people(path: str | Path) -> list[dict[str, int]]:
 
     people.txt holds ten sets; peopleDevTrain.txt and peopleDevTest.txt hold one.
     """
-    reader = _Reader(path)
-    (announced,) = reader.header("a number")
-    one_set = len(reader.lines) > 1 and "\t" in reader.lines[1]
-    sets, seen = [], dict[str, int]()
-    for _ in range(1 if one_set else announced):
-        size = announced if one_set else reader.count("a set's number of people")
-        members = {}
-        for _ in range(size):
-            line = reader.next(f"{size} people")
-            fields = line.split("\t")
-            if len(fields) != 2:
-                raise DataError(f"{reader.at}: 'NAME<TAB>number' expected, got {quoted(line)}")
-            name = as_name(fields[0], reader.at)
-            if name in seen:
-                raise DataError(f"{reader.at}: {quoted(name)} is already on line {seen[name]}")
-            seen[name], members[name] = reader.number, as_count(fields[1], reader.at)
-        sets.append(members)
-    reader.end()
+    lines = _lines(path)
+    announced = as_count(lines[0], f"{path}, line 1")
+    one_set = len(lines) > 1 and "\t" in lines[1]
+    sets: list[dict[str, int]] = [{}] if one_set else []
+    left, seen = announced if one_set else 0, dict[str, int]()
+    for number, line in enumerate(lines[1:], start=2):
+        at, fields = f"{path}, line {number}", line.split("\t")
+        if not left:
+            if one_set or len(sets) == announced:
+                raise DataError(f"{at}: the file is longer than its header says: {quoted(line)}")
+            left = as_count(line, at)
+            sets.append({})
+            continue
+        if len(fields) != 2:
+            raise DataError(f"{at}: 'NAME<TAB>number' expected, got {quoted(line)}")
+        if (name := as_name(fields[0], at)) in seen:
+            raise DataError(f"{at}: {quoted(name)} is already on line {seen[name]}")
+        seen[name], sets[-1][name] = number, as_count(fields[1], at)
+        left -= 1
+    if left or len(sets) < (1 if one_set else announced):
+        raise DataError(f"{path}, line {len(lines) + 1}: {left or 'a set of'} more people expected, the file ends")
     return sets
 
 
@@ -177,55 +181,27 @@ def as_count(text: str, at: str) -> int:
     return int(text)
 
 
-class _Reader:
-    """The lines of a pair or people file, one after the other; `number` and `at` are those of the last one."""
-
-    def __init__(self, path: str | Path) -> None:
-        self.path, self.number = path, 0
-        try:
-            content = Path(path).read_bytes()
-        except FileNotFoundError:
-            raise DataError(f"{path}: no such file") from None
-        except IsADirectoryError:
-            raise DataError(f"{path}: a folder; a pair or people file is expected") from None
-        self.lines = text_lines(path, content)
-
-    @property
-    def at(self) -> str:
-        return f"{self.path}, line {self.number}"
-
-    def next(self, expected: str) -> str:
-        self.number += 1
-        if self.number > len(self.lines):
-            raise DataError(f"{self.at}: {expected} expected, the file ends")
-        return self.lines[self.number - 1]
-
-    def count(self, expected: str) -> int:
-        return as_count(self.next(expected), self.at)
-
-    def header(self, form: str) -> list[int]:
-        line = self.next(form)
-        if line.count("\t") != form.count("<TAB>"):
-            raise DataError(f"{self.at}: {form} expected, got {quoted(line)}")
-        return [as_count(value, self.at) for value in line.split("\t")]
-
-    def block(self, count: int, fold: int = 0) -> list[tuple]:
-        """Rows of `Pairs`: `count` matched, then as many mismatched pairs."""
-        expected = f"{count} matched and {count} mismatched pairs" + (f" in fold {fold}" if fold else "")
-        rows = []
-        for label in (1, 0):
-            for _ in range(count):
-                line = self.next(expected)
-                rows.append((*as_pair(line, label == 1, self.at), label, self.number, fold))
-        return rows
-
-    def end(self) -> None:
-        if self.number < len(self.lines):
-            line = quoted(self.lines[self.number])
-            raise DataError(f"{self.path}, line {self.number + 1}: the file is longer than its header says: {line}")
+def _lines(path: str | Path) -> list[str]:
+    try:
+        return text_lines(path, Path(path).read_bytes())
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file") from None
+    except IsADirectoryError:
+        raise DataError(f"{path}: a folder; a pair or people file is expected") from None
 
 
-def _build(reader: _Reader, rows: list[tuple]) -> Pairs:
-    reader.end()
-    dtypes = (np.str_, np.str_, np.uint8, np.int64, np.int64)
-    return Pairs(*map(np.array, zip(*rows), dtypes))
+def _read_pairs(path: str | Path, lines: list[str], count: int, folds: int = 0) -> Pairs:
+    """The pairs of View 2's `folds`, or of View 1: in each, `count` matched, then as many mismatched ones."""
+    rows = []
+    for number, line in enumerate(lines[1:], start=2):
+        fold, place = divmod(number - 2, 2 * count)
+        at, matched = f"{path}, line {number}", place < count
+        if fold >= (folds or 1):
+            raise DataError(f"{at}: the file is longer than its header says: {quoted(line)}")
+        rows.append((*as_pair(line, matched, at), matched, number, fold + 1 if folds else 0))
+    if len(rows) < 2 * count * (folds or 1):
+        where = f" in fold {len(rows) // (2 * count) + 1}" if folds else ""
+        raise DataError(
+            f"{path}, line {len(lines) + 1}: {count} matched and {count} mismatched pairs{where} expected, the file ends"
+        )
+    return Pairs(*map(np.array, zip(*rows), (np.str_, np.str_, np.uint8, np.int64, np.int64)))
