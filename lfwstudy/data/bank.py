@@ -77,7 +77,7 @@ class ImageBank:
         subset = replace(self, images=self.images[rows], names=self.names[rows], sha256=self.sha256[rows])
         # The pages of a mapped file that were read count as this process's memory until they are handed back.
         mapped = getattr(self.images, "_mmap", None)
-        if mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
+        if mapped is not None:
             mapped.madvise(mmap.MADV_DONTNEED)
         return subset
 

@@ -13,8 +13,8 @@ from lfwstudy.data.bank import ImageBank, build_bank, load_bank
 from lfwstudy.data.cache import cache_folder, making
 from lfwstudy.data.download import digest_of
 from lfwstudy.data.pair_files import has_pair_file, pair_file
-from lfwstudy.data.pairs import image_names, read_people, read_view1
-from lfwstudy.data.protocols import check_images
+from lfwstudy.data.pairs import image_names, read_people
+from lfwstudy.data.protocols import checked_views
 from lfwstudy.data.registry import DATASETS, Dataset, resolve_data_dir
 from lfwstudy.data.survey import candidates, find_source, first_few
 from lfwstudy.errors import DataError
@@ -80,9 +80,7 @@ def pack(config: DataConfig, data_dir: str, folder: str | Path, all_images: bool
         names.append("people.txt")
     paths = [pair_file(name, config.dataset, data_dir) for name in names]
     bank, folder = prepare_bank(config, data_dir), Path(folder).expanduser().absolute()
-    views = [read_view1(path) for path in paths[:2]]
-    for path, pairs in zip(paths, views):
-        check_images(bank, path, pairs)
+    views = checked_views(bank, config, data_dir)
     for path in paths[2:4]:
         bank.rows(image_names(read_people(path)))
     packed = folder / f"{_title(config)}.npz"

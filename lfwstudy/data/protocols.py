@@ -117,6 +117,16 @@ def check_images(bank: ImageBank, path: Path, pairs: Pairs) -> None:
             )
 
 
+def checked_views(bank: ImageBank, config: DataConfig, data_dir: str = "") -> tuple[Pairs, Pairs]:
+    """The development and the test pairs of View 1, all of whose images are in the bank. Raises DataError."""
+    views = []
+    for name in ("pairsDevTrain.txt", "pairsDevTest.txt"):
+        path = pair_file(name, config.dataset, data_dir)
+        views.append(read_view1(path))
+        check_images(bank, path, views[-1])
+    return views[0], views[1]
+
+
 def _training_people(config: DataConfig, pairs: StudyPairs, data_dir: str) -> np.ndarray:
     """Names of all images of the training people, a str array, without people in validation or test pairs.
 

@@ -8,10 +8,9 @@ import numpy as np
 from lfwstudy.config import DataConfig
 from lfwstudy.data.bank import ImageBank
 from lfwstudy.data.duplicates import near_duplicates, odd_pairs
-from lfwstudy.data.pair_files import pair_file
-from lfwstudy.data.pairs import Pairs, person_of, read_view1
+from lfwstudy.data.pairs import person_of
 from lfwstudy.data.prepare import prepare_bank
-from lfwstudy.data.protocols import audit_random, audit_splits, check_images, load_pairs
+from lfwstudy.data.protocols import audit_random, audit_splits, checked_views, load_pairs
 from lfwstudy.data.registry import DATASETS, IMAGES, PEOPLE
 
 
@@ -19,7 +18,7 @@ def describe_data(config: DataConfig, data_dir: str = "") -> list[str]:
     """Counts of a prepared data set. Raises DataError if an image listed in the pair files is missing."""
     bank = _bank_with_progress(config, data_dir)
     people, counts = np.unique(person_of(bank.names), return_counts=True)
-    development, test = (_checked_pairs(bank, config, data_dir, part) for part in ("Train", "Test"))
+    development, test = checked_views(bank, config, data_dir)
     shared = np.intersect1d(development.people(), test.people())
     told = f"{len(shared)} people shared between development and test, for example {shared[0]}" if len(shared) else ""
     lines = [
@@ -76,13 +75,6 @@ def _bank_with_progress(config: DataConfig, data_dir: str) -> ImageBank:
     total, silent = IMAGES if config.dataset != "demo" else None, not sys.stderr.isatty()
     with tqdm(total=total, desc="decoding images", unit="image", leave=False, disable=silent) as bar:
         return prepare_bank(config, data_dir, progress=lambda done: bar.update(done - bar.n))
-
-
-def _checked_pairs(bank: ImageBank, config: DataConfig, data_dir: str, part: str) -> Pairs:
-    path = pair_file(f"pairsDev{part}.txt", config.dataset, data_dir)
-    pairs = read_view1(path)
-    check_images(bank, path, pairs)
-    return pairs
 
 
 def _duplicate_lines(config: DataConfig, data_dir: str) -> list[str]:
