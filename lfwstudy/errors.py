@@ -6,7 +6,7 @@ import lzma
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -83,6 +83,11 @@ def quoted(value: object, most: int = 80) -> str:
     shown = repr(value[:most] if isinstance(value, str) else value)
     whole = len(shown) <= most and (not isinstance(value, str) or len(value) <= most)
     return shown if whole else f"{shown[: most - 4]}...{shown[-1]}"
+
+
+def first_few(texts: Sequence[str], most: int = 3) -> str:
+    """The first of several texts, and the number of others."""
+    return "; ".join(texts[:most]) + (f"; and {len(texts) - most} more" if len(texts) > most else "")
 
 
 def choose_one(kind: str, value: _T, known: Iterable[object]) -> _T:

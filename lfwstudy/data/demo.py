@@ -11,7 +11,7 @@ import numpy as np
 
 from lfwstudy.data.cache import cache_folder, making
 from lfwstudy.data.drawn_faces import draw_face
-from lfwstudy.data.pairs import image_name
+from lfwstudy.data.pairs import image_name, people_lines
 from lfwstudy.system.files import replacing_folder
 from lfwstudy.system.machine import cores
 
@@ -62,20 +62,17 @@ def make_demo(
     counts = dict(zip(names, (1 + np.minimum(rng.geometric(0.42, people) - 1, 7)).tolist()))
     _save_faces(folder / "demo", seed, counts)
 
-    def people_lines(members: list[str]) -> list[str]:
-        return [str(len(members)), *(f"{name}\t{counts[name]}" for name in members)]
-
     order = [names[i] for i in rng.permutation(people)]
     for part, members, wanted in (
         ("Train", sorted(order[:train_people]), train_pairs),
         ("Test", sorted(order[train_people:]), test_pairs),
     ):
         _write(folder / f"pairsDev{part}.txt", [str(wanted), *draw_pairs(rng, members, counts, wanted)])
-        _write(folder / f"peopleDev{part}.txt", people_lines(members))
+        _write(folder / f"peopleDev{part}.txt", people_lines(members, counts))
     sets = [sorted(names[i] for i in part) for part in np.array_split(rng.permutation(people), SETS)]
     pairs = [line for members in sets for line in draw_pairs(rng, members, counts, fold_pairs)]
     _write(folder / "pairs.txt", [f"{SETS}\t{fold_pairs}", *pairs])
-    _write(folder / "people.txt", [str(SETS), *(line for members in sets for line in people_lines(members))])
+    _write(folder / "people.txt", [str(SETS), *(line for members in sets for line in people_lines(members, counts))])
 
 
 def made_up_names(count: int) -> list[str]:

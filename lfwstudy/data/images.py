@@ -2,10 +2,13 @@
 
 import io
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL.ExifTags import Base
 
 from lfwstudy.data.filetypes import not_an_image
 from lfwstudy.errors import DataError, reading
@@ -44,12 +47,7 @@ def decode(content: bytes, name: str, crop: int, side: int, filter: str) -> np.n
     DataError
         If it is not an image or has another size; the message names it.
     """
-    with reading(f"image {name}: not a readable image"), warnings.catch_warnings():
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        try:
-            image = Image.open(io.BytesIO(content), formats=FORMATS)
-        except UnidentifiedImageError:
-            raise DataError(f"image {name}: {not_an_image(content) or 'not a readable image of any kind'}") from None
+    with _opened(content, name) as image:
         if image.size != (SOURCE_SIDE, SOURCE_SIDE):
             size, wanted = ("x".join(map(str, size)) for size in (image.size, (SOURCE_SIDE, SOURCE_SIDE)))
             raise DataError(f"image {name}: {size} pixels, {wanted} expected")
@@ -58,11 +56,40 @@ def decode(content: bytes, name: str, crop: int, side: int, filter: str) -> np.n
         return frame(to_grey(image), crop, side, filter)
 
 
+def square(content: bytes, name: str) -> tuple[Image.Image, tuple[int, int]]:
+    """The central square of an image of any size and format, upright and grey, of 250x250 pixels; and its own size.
+
+    Raises DataError if it is not an image or has a side of less than 16 pixels; the message names it.
+    """
+    Image.init()
+    with _opened(content, name, [format for format in Image.OPEN if format != "EPS"]) as image:  # which runs a program
+        size = image.size
+        if min(size) < 16:
+            raise DataError(f"image {name}: {size[0]}x{size[1]} pixels, too small for a face")
+        if image.format == "JPEG":
+            image.draft("L", (2 * SOURCE_SIDE, 2 * SOURCE_SIDE))
+        grey = to_grey(image)
+        grey.getexif()[Base.Orientation] = image.getexif().get(Base.Orientation, 1)
+        return ImageOps.fit(ImageOps.exif_transpose(grey), (SOURCE_SIDE, SOURCE_SIDE)), size
+
+
 def frame(grey: Image.Image, crop: int, side: int, filter: str) -> np.ndarray:
     """Central square of `crop` pixels of a grey image, resized to `side`: uint8 array (side, side)."""
     left, top = (grey.width - crop) // 2, (grey.height - crop) // 2
     box = (left, top, left + crop, top + crop)
     return np.asarray(grey.resize((side, side), Image.Resampling[filter.upper()], box=box), np.uint8)
+
+
+@contextmanager
+def _opened(content: bytes, name: str, formats: list[str] | tuple[str, ...] = FORMATS) -> Iterator[Image.Image]:
+    """An image file, opened; what goes wrong with it is a DataError that names it."""
+    with reading(f"image {name}: not a readable image"), warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        try:
+            image = Image.open(io.BytesIO(content), formats=formats)
+        except UnidentifiedImageError:
+            raise DataError(f"image {name}: {not_an_image(content) or 'not a readable image of any kind'}") from None
+        yield image
 
 
 def to_grey(image: Image.Image) -> Image.Image:

@@ -22,6 +22,10 @@ def pair_file(name: str, dataset: str, data_dir: str = "") -> Path:
     folder = resolve_data_dir(dataset, data_dir)
     if here := _local_pair_file(name, dataset, folder):
         return here
+    if dataset == "folder":
+        raise DataError(
+            f"{name} is not made for this folder: View 2 and the split folds need 20 people, 10 with two images"
+        )
     if name not in PAIR_FILES:
         raise DataError(
             f"{name} is needed and not in {folder or 'a --data-dir'}: put LFW's {name} next to the pair files and give "
@@ -46,6 +50,9 @@ def _local_pair_file(name: str, dataset: str, given: Path | None) -> Path | None
 def _places(dataset: str, given: Path) -> Iterator[Path]:
     """Folders and archives that may hold the pair files: the user's folder, its folder of images, its parent."""
     base = given if given.is_dir() else given.parent
+    if dataset == "folder":
+        yield base
+        return
     yield from (base, base / dataset, base.parent)
     if base.name == base.parent.name:  # Kaggle nests a folder in one of the same name
         yield base.parent.parent

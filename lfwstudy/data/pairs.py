@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -84,6 +84,12 @@ def image_names(people: Iterable[dict[str, int]]) -> list[str]:
         for person, count in members.items()
         for number in range(1, count + 1)
     ]
+
+
+def people_lines(members: Iterable[str], counts: Mapping[str, int]) -> list[str]:
+    """The lines of a set of people, sorted, with their numbers of images, as `read_people` reads them."""
+    lines = [f"{name}\t{counts[name]}" for name in sorted(members)]
+    return [str(len(lines)), *lines]
 
 
 def read_view1(path: str | Path) -> Pairs:

@@ -12,12 +12,13 @@ from lfwstudy.data.archives import image_files, read_images
 from lfwstudy.data.bank import ImageBank, build_bank, load_bank
 from lfwstudy.data.cache import cache_folder, making
 from lfwstudy.data.download import digest_of
+from lfwstudy.data.own import NOTES
 from lfwstudy.data.pair_files import has_pair_file, pair_file
 from lfwstudy.data.pairs import image_names, read_people
 from lfwstudy.data.protocols import checked_views
 from lfwstudy.data.registry import DATASETS, Dataset, resolve_data_dir
-from lfwstudy.data.survey import candidates, find_source, first_few
-from lfwstudy.errors import DataError
+from lfwstudy.data.survey import candidates, find_source
+from lfwstudy.errors import DataError, first_few
 from lfwstudy.system.files import sweep, write_text
 
 _WORDS = "{} with crop {}, side {}, {}"
@@ -49,8 +50,7 @@ def prepare_bank(config: DataConfig, data_dir: str = "", progress: Callable[[int
     with making(path):
         if not _cached(path):  # another process may have been faster
             sweep(path.parent, path.name)
-            notes = () if config.dataset == "demo" else (_judgement(dataset, source),)
-            build_bank(read_images(source), *_framing(config), source, notes, progress).save(path)
+            build_bank(read_images(source), *_framing(config), source, _notes(dataset, source), progress).save(path)
     return load_bank(path)
 
 
@@ -135,10 +135,17 @@ def _fingerprint(source: Path) -> tuple[object, ...]:
     return str(source), total.hexdigest()
 
 
-def _judgement(dataset: Dataset, source: Path) -> str:
-    """A note on whether an archive is the published one. A user's own is checked by its content, not refused."""
+def _notes(dataset: Dataset, source: Path) -> tuple[str, ...]:
+    """Notes on the images: those of `prepare_own`, or whether an archive is the published one.
+
+    A user's own copy is checked by its content, not refused.
+    """
+    if dataset.name == "demo":
+        return ()
+    if dataset.name == "folder":
+        return tuple((source.parent / NOTES).read_text(encoding="utf-8").splitlines())
     if source.is_dir():
-        return "unpacked folder, checked by its content"
+        return ("unpacked folder, checked by its content",)
     if digest_of(source, dataset.published.digest) == dataset.published.digest:
-        return "archive with the published digest"
-    return f"archive of unknown digest ({digest_of(source, 'sha256')}), checked by its content"
+        return ("archive with the published digest",)
+    return (f"archive of unknown digest ({digest_of(source, 'sha256')}), checked by its content",)

@@ -10,7 +10,8 @@ import numpy as np
 from lfwstudy.config import SPLITS, DataConfig
 from lfwstudy.data.bank import ImageBank
 from lfwstudy.data.pair_files import has_pair_file, pair_file
-from lfwstudy.data.pairs import Pairs, image_names, person_of, read_people, read_view1, read_view2
+from lfwstudy.data.pairs import Pairs, image_names, person_of, read_people, read_view1, read_view2, text_lines
+from lfwstudy.data.registry import DATASETS, IMAGES, PAIR_FILES, PEOPLE
 from lfwstudy.data.splits import Split, audit, make_split, subsample
 from lfwstudy.errors import ConfigError, DataError
 
@@ -125,6 +126,22 @@ def checked_views(bank: ImageBank, config: DataConfig, data_dir: str = "") -> tu
         views.append(read_view1(path))
         check_images(bank, path, views[-1])
     return views[0], views[1]
+
+
+def title_of(bank: ImageBank, config: DataConfig, data_dir: str = "") -> str:
+    """What the images are, for headings: the data set's title, unless images given as LFW's are of other people.
+
+    They are LFW's if there are as many images and people as in LFW, or if the test pairs are the published ones.
+    """
+    dataset, people = DATASETS[config.dataset], len(np.unique(person_of(bank.names)))
+    if dataset.name in ("demo", "folder") or (len(bank), people) == (IMAGES, PEOPLE):
+        return dataset.title
+    name = "pairsDevTest.txt" if config.protocol == "view1" else "pairs.txt"
+    path = pair_file(name, config.dataset, data_dir)
+    text = "\n".join([*text_lines(path, path.read_bytes()), ""])
+    if PAIR_FILES[name].digest == f"sha256:{hashlib.sha256(text.encode()).hexdigest()}":
+        return dataset.title
+    return f"images given as {dataset.name}, with other pairs than LFW's"
 
 
 def _training_people(config: DataConfig, pairs: StudyPairs, data_dir: str) -> np.ndarray:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from lfwstudy.data import demo
 from lfwstudy.data.archives import is_archive, why_no_archive
+from lfwstudy.data.own import INDEX, prepare_own
 from lfwstudy.errors import DataError, choose_one
 
 # The size of a complete LFW.
@@ -58,6 +59,7 @@ _ALL = (
     Dataset(
         "lfw-deepfunneled", "LFW, deep-funneled", "lfw-deepfunneled.tgz", ("lfw-deepfunneled",), _DEEPFUNNELED, _HOW
     ),
+    Dataset("folder", "own people, a folder each"),
     Dataset("lfw-a", "LFW-a (aligned, grey)", "lfwa.tar.gz", ("lfw2", "lfwa", "lfw-a"), _ALIGNED),
 )
 DATASETS = {dataset.name: dataset for dataset in _ALL}
@@ -69,28 +71,47 @@ PAIR_FILES = {
 
 
 def resolve_data_dir(dataset: str, data_dir: str = "") -> Path | None:
-    """The user's folder, archive or bank file, absolute: `data_dir`, else $LFWSTUDY_DATA, else None.
+    """The folder, archive or bank file to read: what the user gives or, made in the cache, the demo's or that of own people.
 
     Raises
     ------
     DataError
-        If it does not exist or is not a folder, archive or bank file.
+        If it does not exist, is not a folder, archive or bank file, or is not a folder of enough people.
     """
+    given = given_data(dataset, data_dir)
+    if dataset == "demo":
+        return demo.ensure_demo()
+    if dataset != "folder" or (given and _is_prepared(given)):
+        return given
+    if given is None or not given.is_dir():
+        raise DataError(
+            f"{given or '--dataset folder'}: --data-dir must be a folder with a folder of images for each person"
+        )
+    return prepare_own(given)
+
+
+def given_data(dataset: str, data_dir: str = "") -> Path | None:
+    """The user's folder, archive or bank file, absolute: `data_dir`, else $LFWSTUDY_DATA, else None. Raises DataError."""
     choose_one("data set", dataset, DATASETS)
     given = data_dir or ("" if dataset == "demo" else os.environ.get("LFWSTUDY_DATA", ""))
+    if not given:
+        return None
     path = Path(given).expanduser().absolute()
     if not path.exists():
         raise DataError(
             f"{given}: no such folder or archive (given as {'--data-dir' if data_dir else '$LFWSTUDY_DATA'})"
         )
-    if dataset == "demo":
-        return demo.ensure_demo()
-    if not given:
-        return None
     if path.is_dir() or (path.is_file() and (path.suffix == ".npz" or is_archive(path))):
         return path
     what = why_no_archive(path) if path.is_file() else "neither a folder nor a file"
     raise DataError(
         f"{path}: {what}; --data-dir is a folder that holds the images and pair files, or an archive or bank file next "
         "to the pair files"
+    )
+
+
+def _is_prepared(given: Path) -> bool:
+    """Whether a folder of people comes with its pairs: as a bank file, from `lfwstudy data --pack`, or from `prepare_own`."""
+    return given.suffix == ".npz" or (
+        (given / "pairsDevTrain.txt").is_file() and ((given / INDEX).is_file() or any(given.glob("[!.]*.npz")))
     )

@@ -1,17 +1,22 @@
 """Lines for the terminal on the contents of a data set."""
 
+import math
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 
 from lfwstudy.config import DataConfig
 from lfwstudy.data.bank import ImageBank
 from lfwstudy.data.duplicates import near_duplicates, odd_pairs
+from lfwstudy.data.own import INDEX
+from lfwstudy.data.pair_files import pair_file
 from lfwstudy.data.pairs import person_of
 from lfwstudy.data.prepare import prepare_bank
-from lfwstudy.data.protocols import audit_random, audit_splits, checked_views, load_pairs
-from lfwstudy.data.registry import DATASETS, IMAGES, PEOPLE
+from lfwstudy.data.protocols import audit_random, audit_splits, checked_views, load_pairs, title_of
+from lfwstudy.data.registry import DATASETS, IMAGES, PEOPLE, given_data
+from lfwstudy.system.text import percent
 
 
 def describe_data(config: DataConfig, data_dir: str = "") -> list[str]:
@@ -21,8 +26,9 @@ def describe_data(config: DataConfig, data_dir: str = "") -> list[str]:
     development, test = checked_views(bank, config, data_dir)
     shared = np.intersect1d(development.people(), test.people())
     told = f"{len(shared)} people shared between development and test, for example {shared[0]}" if len(shared) else ""
+    title = title_of(bank, config, data_dir)
     lines = [
-        f"{DATASETS[config.dataset].title} from {bank.origin}",
+        f"{title} from {given_data(config.dataset, data_dir) if config.dataset == 'folder' else bank.origin}",
         *bank.notes,
         f"{len(bank):,} images, {len(people):,} people, {int((counts > 1).sum()):,} with two or more",
         f"{len(development):,} development pairs ({len(development.names()):,} different images), "
@@ -31,7 +37,11 @@ def describe_data(config: DataConfig, data_dir: str = "") -> list[str]:
         f"prepared as grey {config.side}x{config.side} from the central {config.crop}x{config.crop} of 250x250, "
         f"{config.filter} filter, {bank.images.nbytes / 1e6:.0f} MB",
     ]
-    if config.dataset != "demo" and (len(bank), len(people)) != (IMAGES, PEOPLE):
+    if config.dataset == "folder":
+        lines += _what_it_carries(len(test), pair_file("pairsDevTest.txt", config.dataset, data_dir).parent)
+    elif title != DATASETS[config.dataset].title:
+        lines.append("note: neither LFW's number of images nor its pairs; use --dataset folder for people of your own")
+    elif config.dataset != "demo" and (len(bank), len(people)) != (IMAGES, PEOPLE):
         lines.append(
             f"note: LFW has {IMAGES:,} images of {PEOPLE:,} people; this copy is not complete, but holds every image "
             "listed in the pair files"
@@ -69,10 +79,19 @@ def random_splits_in_words(audits: Sequence[Mapping[str, float]]) -> str:
     )
 
 
+def _what_it_carries(test_pairs: int, folder: Path) -> list[str]:
+    error = 1.96 * math.sqrt(0.75 * 0.25 / test_pairs)
+    return [
+        f"LFW has 2,200 development and 1,000 test pairs. With {test_pairs:,} test pairs, an accuracy of 75 % is known to "
+        f"± {percent(error)} points at best (95 %), and less closely because pairs share people",
+        f"pairs, people and {INDEX}, which tells the file of each image: {folder}",
+    ]
+
+
 def _bank_with_progress(config: DataConfig, data_dir: str) -> ImageBank:
     from tqdm import tqdm
 
-    total, silent = IMAGES if config.dataset != "demo" else None, not sys.stderr.isatty()
+    total, silent = IMAGES if config.dataset.startswith("lfw") else None, not sys.stderr.isatty()
     with tqdm(total=total, desc="decoding images", unit="image", leave=False, disable=silent) as bar:
         return prepare_bank(config, data_dir, progress=lambda done: bar.update(done - bar.n))
 

@@ -13,7 +13,7 @@ from lfwstudy.data.download import fetch
 from lfwstudy.data.filetypes import HEAD, not_an_image
 from lfwstudy.data.pairs import nfc
 from lfwstudy.data.registry import DATASETS, Dataset
-from lfwstudy.errors import DataError, one_line, quoted
+from lfwstudy.errors import DataError, first_few, one_line, quoted
 
 _ARCHIVE = re.compile(r"\.(tgz|tbz2?|txz|tar|zip|7z|rar|tar\.(gz|bz2|xz|zst))$", re.IGNORECASE)
 
@@ -46,14 +46,9 @@ def find_source(dataset: Dataset, given: Path | None, explicit: bool) -> Path:
 
 def candidates(dataset: Dataset, given: Path) -> list[Path]:
     """Archives and folders of a data set in the user's folder, best first."""
-    if dataset.name == "demo":
-        return [given / "demo"]
+    if dataset.name in ("demo", "folder"):
+        return [made] if (made := given / dataset.name).is_dir() else []
     return [found.path for found in _survey(given) if _is_of(found, dataset, given)]
-
-
-def first_few(texts: Sequence[str], most: int = 3) -> str:
-    """The first of several texts, and the number of others."""
-    return "; ".join(texts[:most]) + (f"; and {len(texts) - most} more" if len(texts) > most else "")
 
 
 @dataclass(frozen=True)

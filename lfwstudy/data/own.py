@@ -1,0 +1,229 @@
+"""A folder of anybody's people as a data set in LFW's layout and protocol, made in the cache on first use.
+
+A folder for each person, with images of any size and format that Pillow reads. The same folder gives the same pairs.
+"""
+
+import hashlib
+import heapq
+import math
+import os
+import re
+import sys
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+
+from lfwstudy.data.cache import cache_folder, making
+from lfwstudy.data.images import square
+from lfwstudy.data.pairs import image_name, nfc, people_lines
+from lfwstudy.errors import DataError, first_few, one_line
+from lfwstudy.system.files import FORMULA, replacing_folder, write_csv, write_text
+from lfwstudy.system.machine import cores
+
+# Increase when the same folder would give other images or pairs.
+_VERSION = 1
+NOTES, INDEX = "notes.txt", "images.csv"
+LEAST_PEOPLE = 14
+# As in LFW: the share of people who are tested, and the most matched pairs; there are as many mismatched ones.
+_TEST_SHARE, _MOST_DEVELOPMENT, _MOST_TEST, _MOST_FOLD, _FOLDS = 0.3, 1100, 500, 300, 10
+_MOST_GROUPS = 50
+_SMALL = 100
+
+_Blocks = list[tuple[list[str], ...]]
+
+
+def prepare_own(folder: Path) -> Path:
+    """The data folder made from a folder of people: pair and people files, folder/NAME/NAME_0001.pgm, INDEX and NOTES.
+
+    Raises
+    ------
+    DataError
+        If there are too few people or images for development and test pairs.
+    """
+    people = _people(folder)
+    _require_people({name: len(files) for name, files in people.items()}, folder)
+    key = hashlib.sha256(os.fsencode(f"{_VERSION} {folder}"))
+    for path in (path for files in people.values() for path in files):
+        key.update(os.fsencode(f"\n{path} {path.stat().st_size} {path.stat().st_mtime_ns}"))
+    made = cache_folder() / "people" / key.hexdigest()[:16]
+    if not made.is_dir():
+        with making(made):
+            if not made.is_dir():  # another process may have made it meanwhile
+                with replacing_folder(made) as temporary:
+                    _make(folder, people, temporary)
+    return made
+
+
+def draw_files(counts: dict[str, int]) -> dict[str, list[str]]:
+    """LFW's pair and people files for people with these numbers of images: their lines, by file name.
+
+    Development and test share no person. View 2 is left out if there are too few people for its ten sets.
+    """
+    rng = np.random.default_rng([_VERSION, 40])
+    mixed = [str(name) for name in rng.permutation(sorted(counts))]
+    several, single = ([name for name in mixed if (counts[name] > 1) == more] for more in (True, False))
+    cut = round(_TEST_SHARE * len(several))
+    rest = round(_TEST_SHARE * len(counts)) - cut
+    files = {}
+    # Groups of people who meet only each other: a fifth of them can be validation, and intervals resample them.
+    for part, people, most, least, size in (
+        ("Train", several[cut:] + single[rest:], _MOST_DEVELOPMENT, 5, 8),
+        ("Test", several[:cut] + single[:rest], _MOST_TEST, 2, 4),
+    ):
+        able = sum(counts[name] > 1 for name in people)
+        number = least * max(1, min(_MOST_GROUPS, able, len(people) // size) // least)
+        blocks = _draw(rng, _deal(people, counts, number), counts, most // number)
+        # A line of each group in turn, so that evenly spread lines are of every group in equal numbers.
+        lines = [line for label in (0, 1) for turn in zip(*(block[label] for block in blocks)) for line in turn]
+        files[f"pairsDev{part}.txt"] = [str(len(lines) // 2), *lines]
+        files[f"peopleDev{part}.txt"] = people_lines(people, counts)
+    if len(several) >= _FOLDS and len(mixed) >= 2 * _FOLDS:
+        sets = _deal(mixed, counts, _FOLDS)
+        blocks = _draw(rng, sets, counts, _MOST_FOLD)
+        lines = [line for block in blocks for part in block for line in part]
+        files["pairs.txt"] = [f"{_FOLDS}\t{len(blocks[0][0])}", *lines]
+        files["people.txt"] = [str(_FOLDS), *(line for members in sets for line in people_lines(members, counts))]
+    return files
+
+
+def _people(folder: Path) -> dict[str, list[Path]]:
+    """The files of each person, by a name that is safe in LFW's files; hidden files and folders are passed over."""
+    found: dict[str, list[Path]] = {}
+    for entry in sorted(os.scandir(folder), key=lambda entry: (nfc(entry.name), entry.name)):
+        if (
+            entry.is_dir()
+            and not entry.name.startswith(".")
+            and (files := sorted(_files(entry.path), key=lambda path: nfc(str(path))))
+        ):
+            names = [safe := _safe_name(entry.name), *(f"{safe}_{number}" for number in range(2, len(found) + 3))]
+            found[next(name for name in names if name not in found)] = files
+    return found
+
+
+def _files(folder: str) -> Iterator[Path]:
+    for here, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        yield from (path for name in files if not name.startswith(".") and (path := Path(here, name)).is_file())
+
+
+def _safe_name(folder: str) -> str:
+    """A folder's name as a person's in LFW's files: Ada_Lovelace for "Ada Lovelace"."""
+    name = re.sub(r"[\s\\]", "_", nfc(folder))
+    name = FORMULA.sub(lambda found: f"{found[0][:-1]}_", "".join(c if c.isprintable() else "_" for c in name))
+    return name.encode()[:200].decode(errors="ignore")  # a file's name has at most 255 bytes
+
+
+def _require_people(counts: dict[str, int], folder: Path, notes: Sequence[str] = ()) -> None:
+    several = sum(count > 1 for count in counts.values())
+    if len(counts) < LEAST_PEOPLE or several < LEAST_PEOPLE // 2:
+        raise DataError(
+            f"{folder}: {len(counts)} people with images, {several} of them with two or more; development and test pairs "
+            f"need {LEAST_PEOPLE}, {LEAST_PEOPLE // 2} of them with two or more, each a folder PERSON/any-name.jpg"
+            + "".join(f"; {note}" for note in notes)
+        )
+
+
+def _make(folder: Path, people: dict[str, list[Path]], target: Path) -> None:
+    from tqdm import tqdm
+
+    owner = {path: name for name, files in people.items() for path in files}
+    told = {path: one_line(path.relative_to(folder)) for path in owner}
+    squares = {path: target / f"{number}.pgm" for number, path in enumerate(owner)}
+
+    def convert(path: Path) -> tuple[str, tuple[int, int], str]:
+        """Write an image's square; the digest of the file, its size in pixels, and what is wrong with it."""
+        try:
+            content = path.read_bytes()
+            image, size = square(content, told[path])
+        except DataError as error:
+            return "", (0, 0), str(error)
+        image.save(squares[path])
+        return hashlib.sha256(content).hexdigest(), size, ""
+
+    silent = not sys.stderr.isatty()
+    with ThreadPoolExecutor(cores()) as pool:
+        done = tqdm(pool.map(convert, owner), "reading images", len(owner), leave=False, unit="image", disable=silent)
+        found = dict(zip(owner, done))
+    images, notes = _sorted_out(owner, told, found)
+    _require_people({name: len(files) for name, files in images.items()}, folder, notes)
+    rows = []
+    for name, files in images.items():
+        (target / "folder" / name).mkdir(parents=True)
+        for number, path in enumerate(files, start=1):
+            image = image_name(name, number)
+            squares.pop(path).rename(target / "folder" / name / f"{image}.pgm")
+            rows.append({"image": image, "file": told[path], "sha256": found[path][0]})
+    for path in squares.values():
+        path.unlink(missing_ok=True)
+    write_csv(target / INDEX, list(rows[0]), rows)
+    write_text(target / NOTES, "\n".join(notes))
+    for file, lines in draw_files({name: len(files) for name, files in images.items()}).items():
+        write_text(target / file, "\n".join(lines) + "\n")
+
+
+def _sorted_out(
+    owner: dict[Path, str], told: dict[Path, str], found: dict[Path, tuple[str, tuple[int, int], str]]
+) -> tuple[dict[str, list[Path]], list[str]]:
+    """The images of each person that are used, and notes on those left out and on those that change much."""
+    same: dict[str, list[Path]] = defaultdict(list)
+    for path, (digest, _, wrong) in found.items():
+        if not wrong:
+            same[digest].append(path)
+    shared = {digest: paths for digest, paths in same.items() if len({owner[path] for path in paths}) > 1}
+    used: dict[str, list[Path]] = defaultdict(list)
+    for digest, (first, *_) in same.items():
+        if digest not in shared:
+            used[owner[first]].append(first)
+    kept = [path for paths in used.values() for path in paths]
+    copies = [told[path] for digest, paths in same.items() if digest not in shared for path in paths[1:]]
+    told_of = {
+        "files not readable as images, left out": [wrong for _, _, wrong in found.values() if wrong],
+        "images under several people, left out": [" = ".join(told[path] for path in p) for p in shared.values()],
+        "further copies of a person's image, left out": copies,
+        "images not square, cut to their central square": [told[p] for p in kept if len(set(found[p][1])) > 1],
+        f"images smaller than {_SMALL} pixels, enlarged": [told[p] for p in kept if min(found[p][1]) < _SMALL],
+    }
+    return used, [f"{what} ({len(of)}): {first_few(of)}" for what, of in told_of.items() if of]
+
+
+def _deal(people: Sequence[str], counts: dict[str, int], number: int) -> list[list[str]]:
+    """Groups of equal size with about as many matched pairs each."""
+    groups: list[list[str]] = [[] for _ in range(number)]
+    waiting = [(0, 0, group) for group in range(number)]
+    for name in sorted(people, key=lambda name: -counts[name]):
+        size, matched, group = heapq.heappop(waiting)
+        groups[group].append(name)
+        heapq.heappush(waiting, (size + 1, matched + math.comb(counts[name], 2), group))
+    return groups
+
+
+def _draw(rng: np.random.Generator, groups: list[list[str]], counts: dict[str, int], most: int) -> _Blocks:
+    """Lines of matched and of mismatched pairs within each group, as many of either kind in every group."""
+    couples = [list(combinations(sorted(group), 2)) for group in groups]
+    matched = [[math.comb(counts[name], 2) for name in group] for group in groups]
+    mismatched = [[counts[a] * counts[b] for a, b in pairs] for pairs in couples]
+    wanted = min(most, *map(sum, matched), *map(sum, mismatched))
+    blocks = []
+    for group, pairs, able, able_mismatched in zip(groups, couples, matched, mismatched):
+        same, different = [], []
+        for person, number in _choose(rng, able, wanted):
+            second = (1 + math.isqrt(1 + 8 * number)) // 2  # the pairs (1, 2), (1, 3), (2, 3), (1, 4), ... in turn
+            same.append((group[person], number - math.comb(second, 2) + 1, second + 1))
+        for couple, number in _choose(rng, able_mismatched, wanted):
+            (a, b), (i, j) = pairs[couple], divmod(number, counts[pairs[couple][1]])
+            different.append((a, i + 1, b, j + 1))
+        blocks.append(tuple(["\t".join(map(str, pair)) for pair in sorted(of)] for of in (same, different)))
+    return blocks
+
+
+def _choose(rng: np.random.Generator, able: list[int], wanted: int) -> Iterator[tuple[int, int]]:
+    """`wanted` different (kind, number below able[kind]), spread over the kinds as evenly as possible."""
+    shares = np.zeros(len(able), int)
+    while left := wanted - int(shares.sum()):
+        shares[rng.permutation(np.flatnonzero(shares < able))[:left]] += 1
+    for kind in np.flatnonzero(shares).tolist():
+        yield from ((kind, int(number)) for number in rng.choice(able[kind], shares[kind], replace=False))
