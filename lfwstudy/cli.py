@@ -21,7 +21,8 @@ EXAMPLES = {
   lfwstudy data --dataset lfw-deepfunneled --data-dir ~/lfw      find, decode and count your own copy
   lfwstudy data --dataset lfw --audit                            download LFW; what do the splits share?
   lfwstudy data --dataset lfw-deepfunneled --data-dir ~/lfw --pack lfw-small
-                                                                 only the images listed in the pair files, for another machine""",
+                                                                 only the images listed in the pair files, for another machine
+  lfwstudy data --dataset folder --data-dir people --audit       people of your own: people/PERSON/any-name.jpg""",
     "run": """examples:
   lfwstudy run                                                   the whole report ladder on demo faces, in minutes
   lfwstudy run --dataset lfw-deepfunneled --data-dir ~/lfw --profile cpu --dry-run
@@ -272,13 +273,13 @@ def _data_options(command: argparse.ArgumentParser) -> None:
         "--dataset",
         default="demo",
         metavar="NAME",
-        help="demo (drawn faces), lfw, lfw-funneled, lfw-deepfunneled or lfw-a",
+        help="demo (drawn faces), lfw, lfw-funneled, lfw-deepfunneled, lfw-a, or folder: own people, a folder of images each",
     )
     command.add_argument(
         "--data-dir",
         default="",
         metavar="DIR",
-        help="folder with your copy: archive, unpacked folder or bank file (default: $LFWSTUDY_DATA)",
+        help="folder with your copy: archive, unpacked folder or bank file, or with your own people (default: $LFWSTUDY_DATA)",
     )
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from subprocess import Popen
 from typing import IO, Any, TypeVar
 
-from lfwstudy.data.registry import DATASETS
 from lfwstudy.errors import RunError, StudyError, one_line
 from lfwstudy.report import notebooks, pages
 from lfwstudy.report.pages import Page
@@ -42,7 +41,7 @@ def run(study: Study) -> int:
     with _cluster(study), _lock(study.out):
         _sweep(study)
         s = study.settings
-        _say(f"study: {DATASETS[s.dataset].title}, profile {s.profile}, {s.ladder} ladder, in {study.out}")
+        _say(f"study: {study.title}, profile {s.profile}, {s.ladder} ladder, in {study.out}")
         if warning := precision_warning(study.precision):
             _say(f"warning: {warning}")
         study.set_aside_damaged(_say)

@@ -59,7 +59,7 @@ _ALL = (
     Dataset(
         "lfw-deepfunneled", "LFW, deep-funneled", "lfw-deepfunneled.tgz", ("lfw-deepfunneled",), _DEEPFUNNELED, _HOW
     ),
-    Dataset("folder", "own people, a folder each"),
+    Dataset("folder", "own people"),
     Dataset("lfw-a", "LFW-a (aligned, grey)", "lfwa.tar.gz", ("lfw2", "lfwa", "lfw-a"), _ALIGNED),
 )
 DATASETS = {dataset.name: dataset for dataset in _ALL}

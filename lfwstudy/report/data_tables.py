@@ -36,7 +36,7 @@ def counts(study: "Study") -> Table:
         "development pairs used": (2_200, len(pairs.train) + len(pairs.validation)),
         "test pairs": (1_000, len(pairs.test)),
     }
-    comparable = not is_demo(study) and study.settings.protocol == "view1"
+    comparable = not (is_demo(study) or study.of_other_people) and study.settings.protocol == "view1"
     rows = [{"": what, "published": published, "here": here} for what, (published, here) in found.items()]
     columns = [Column(""), Column("published", "number", digits=0), Column("here", "number", digits=0)]
     caption = "Counted here, next to the published counts of LFW." if comparable else "Counted here."
@@ -171,6 +171,8 @@ def variation(study: "Study") -> Text:
     aligned = (
         "These are the original images: the face detector's frame, not aligned."
         if study.settings.dataset == "lfw"
+        else "How well the face stays in place depends on how the images are framed."
+        if study.of_other_people
         else "The face stays in place, because all images, test images included, are aligned."
     )
     return Text(f"{told} ({'; '.join(ranges)}). Validation and test images are never augmented. {aligned}")

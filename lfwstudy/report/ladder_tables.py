@@ -13,7 +13,7 @@ from lfwstudy.report.measured import (
     nothing_finished,
 )
 from lfwstudy.report.table import Column, Compared, Table
-from lfwstudy.report.wording import IMAGE_CLASSES, SETTINGS, plain, source_line
+from lfwstudy.report.wording import IMAGE_CLASSES, SETTINGS, plain, shows_published, source_line
 
 if TYPE_CHECKING:
     from lfwstudy.ladder.stage import Published
@@ -66,7 +66,7 @@ def configuration(study: "Results", candidate: "Candidate | None") -> Table:
 def accuracies(study: "Results", rungs: "Sequence[Rung]") -> Table:
     """The main table: accuracy, loss and epochs of each variant, means over seeds, next to the report's."""
     ladder = LADDERS[study.settings.ladder]
-    first = Column("published accuracy", "percent") if ladder.has_path() else Column("trained on")
+    first = Column("published accuracy", "percent") if shows_published(study) else Column("trained on")
     columns = [
         Column("stage"),
         Column("variant", "name"),
@@ -91,7 +91,7 @@ def accuracies(study: "Results", rungs: "Sequence[Rung]") -> Table:
 
 def effort(study: "Results", rungs: "Sequence[Rung]") -> Table:
     """Seconds and memory of each variant, next to the report's seconds."""
-    published = LADDERS[study.settings.ladder].has_path()
+    published = shows_published(study)
     columns = [
         Column("stage"),
         Column("variant", "name"),
@@ -137,10 +137,12 @@ def penalties(study: "Results", rungs: "Sequence[Rung]") -> Table:
             rows.append({**row, "last epoch": penalty[-1], "epochs": len(penalty)})
     if not rows:
         return Table.nothing(nothing_finished(rungs))
-    caption = (
-        "The penalty in the total loss after some epochs, first run of each variant. The report's total validation loss, "
-        "penalty included, is 120 after one epoch, 75 after five and 47 after twenty."
-    )
+    caption = "The penalty in the total loss after some epochs, first run of each variant."
+    if not study.of_other_people:
+        caption += (
+            " The report's total validation loss, penalty included, is 120 after one epoch, 75 after five and 47 after "
+            "twenty."
+        )
     return Table(columns, rows, caption, source_line(study))
 
 
@@ -153,7 +155,7 @@ def _variants(study: "Results", rungs: "Sequence[Rung]") -> "Iterator[tuple[Rung
 def _accuracy_row(study: "Results", rung: "Rung", candidate: "Candidate", p: "Published | None") -> dict[str, Any]:
     results = finished_results(study, candidate)
     means: dict[str, Any] = {name: mean_of(results, name) for name in ("test_loss", "epochs_run", "best_epoch")}
-    if LADDERS[study.settings.ladder].has_path():
+    if shows_published(study):
         means = {
             "test_loss": Compared(p and p.loss, means["test_loss"]),
             "epochs_run": Compared(p and p.epochs, means["epochs_run"]),
@@ -178,7 +180,9 @@ def _accuracy_row(study: "Results", rung: "Rung", candidate: "Candidate", p: "Pu
 
 def _accuracy_caption(study: "Results") -> str:
     kind = interval_words(study)
-    if not LADDERS[study.settings.ladder].has_path():
+    if study.of_other_people:
+        return f"Test accuracy in percent; ► is carried forward. Interval: {kind}."
+    if not shows_published(study):
         return (
             "Test accuracy in percent, scores calibrated on validation for every head (TPR and TNR as the network scores); "
             f"► is carried forward. Interval: {kind}. Do not compare networks trained on different images."

@@ -25,6 +25,8 @@ def reproduced(study: "Results", rungs: "Sequence[Rung]") -> Table:
             "The ladder `published` repeats what the report's code did, and is compared with its histories epoch by epoch."
         )
     factor = PROFILES[study.settings.profile].factor
+    if study.of_other_people:
+        return Table.nothing("Published histories are compared epoch by epoch on LFW only.")
     if factor != 1 or is_demo(study):
         why = "Drawn faces" if is_demo(study) else f"Epochs times {factor:g}"
         return Table.nothing(

@@ -36,7 +36,7 @@ def published_rows(study: "Results", keys: Iterable[tuple[str, str]]) -> dict[tu
 
     Only the ladder that repeats the published code is compared with them.
     """
-    if not LADDERS[study.settings.ladder].replicated:
+    if not LADDERS[study.settings.ladder].replicated or study.of_other_people:
         return {}
     factor, known = PROFILES[study.settings.profile].factor, reproduction.published_histories()
     return {key: reproduction.scaled(known[key], factor) for key in keys if key in known}
@@ -149,7 +149,7 @@ def time_points(study: "Results", rungs: "Sequence[Rung]") -> pd.DataFrame:
         for candidate in rung.candidates
         if np.isfinite(accuracy := mean_accuracy(study, candidate, "score_at_best") or np.nan)
     ]
-    return pd.DataFrame(points + report_points())
+    return pd.DataFrame(points + ([] if study.of_other_people else report_points()))
 
 
 def report_points() -> list[dict[str, Any]]:

@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING
 
 from IPython.display import HTML
 
-from lfwstudy.data.registry import DATASETS
 from lfwstudy.ladder import LADDERS, PROFILES, REPORT
 from lfwstudy.ladder.claims import FEWEST_SEEDS
 from lfwstudy.report.measured import accuracy_with_interval, best_candidate, finished_results
 from lfwstudy.report.table import Column, Interval, Table
-from lfwstudy.report.wording import Text, counted, is_demo, seeds_in_words, source_line
+from lfwstudy.report.wording import Text, counted, is_demo, seeds_in_words, shows_published, source_line
 from lfwstudy.system.text import clock, percent
 
 if TYPE_CHECKING:
@@ -85,7 +84,9 @@ def best_published() -> float:
 def reservations(study: "Results") -> Text:
     """What to keep in mind when reading the figures: a list."""
     told = [
-        "LFW shows press photographs, with few children, elderly people, women and minorities. Its authors warn against using "
+        "Whom these people represent, and how well, the study cannot know."
+        if study.of_other_people
+        else "LFW shows press photographs, with few children, elderly people, women and minorities. Its authors warn against using "
         "verification figures to vet commercial systems."
     ]
     if LADDERS[study.settings.ladder].has_path():
@@ -94,13 +95,16 @@ def reservations(study: "Results") -> Text:
             if study.settings.select == "validation"
             else "Following its choices inherits that; otherwise test pairs choose nothing here."
         )
+        published = (
+            "Published figures were measured on LFW-a with one run each, and the report chose several stages by test accuracy. "
+            f"{chosen}"
+        )
         told = [
             "For over a hundred epochs the total loss, which stopping and checkpoints watch, is mostly the penalty of the last "
             "unit's weights: they follow the penalty, not the learning. `early-stopping: patience5-cross-entropy` watches the "
             "learning.",
             "The `stride` stage is never carried forward: its network is several times larger and slower.",
-            "Published figures were measured on LFW-a with one run each, and the report chose several stages by test accuracy. "
-            f"{chosen}",
+            *([published] if shows_published(study) else []),
             *told,
         ]
     return Text("\n".join(f"- {text}" for text in told))
@@ -118,7 +122,7 @@ def made_from(study: "Study", rungs: "Sequence[Rung]") -> Table:
     bank = None if study.why_no_images else study.data(data)[0]
     number = f"{len(bank):,}, " if bank else ""
     rows = {
-        "images": f"{DATASETS[s.dataset].title}: {number}crop {data.crop}, side {data.side}, {data.filter} filter",
+        "images": f"{study.title}: {number}crop {data.crop}, side {data.side}, {data.filter} filter",
         **({"notes on the images": "; ".join(bank.notes) or "none"} if bank else {}),
         "pairs": "{} training, {} validation, {} test".format(*pairs),
         "data digest": records[runs[0]][0]["data_digest"][:16],
@@ -142,9 +146,9 @@ def made_from(study: "Study", rungs: "Sequence[Rung]") -> Table:
 
 
 def _images(study: "Results") -> str:
-    told = f"**Images:** {DATASETS[study.settings.dataset].title}"
-    if is_demo(study):
-        return f"{told}. No figure here is comparable with one on photographs."
+    told = f"**Images:** {study.title}"
+    if is_demo(study) or study.of_other_people:
+        return f"{told}. No figure here is comparable with one on {'photographs' if is_demo(study) else 'LFW'}."
     if study.settings.dataset.startswith("lfw"):
         told += ": press photographs, not a sample of all people"
     if not LADDERS[study.settings.ladder].has_path():

@@ -12,7 +12,7 @@ from lfwstudy.ladder.claims import Claim
 from lfwstudy.report.measured import finished_results, mean_accuracy, mean_of
 from lfwstudy.report.summary import best_published
 from lfwstudy.report.table import Column, Interval, Table
-from lfwstudy.report.wording import Text, counted, is_demo, source_line
+from lfwstudy.report.wording import Text, counted, is_demo, shows_published, source_line
 from lfwstudy.system.text import p_value, percent, signed_points
 
 if TYPE_CHECKING:
@@ -66,6 +66,8 @@ def claim_verdicts(study: "Results", stage: str = "", audits: Mapping[str, Mappi
     """
     if is_demo(study):
         return Table.nothing("No verdict on the report's claims is drawn from demo faces.")
+    if study.of_other_people:
+        return Table.nothing("No verdict on the report's claims is drawn from images other than LFW's.")
     if not LADDERS[study.settings.ladder].has_path():
         return Table.nothing("The report's claims are about its own ladder, not this one.")
     path = study if study.settings.select == "report" else _along_the_reports_path(study)
@@ -93,8 +95,10 @@ def claim_verdicts(study: "Results", stage: str = "", audits: Mapping[str, Mappi
     return Table([*columns, Column("verdict"), Column("why")], rows, caption, source_line(path), empty)
 
 
-def inconsistencies() -> Table:
-    """Inconsistent published rows."""
+def inconsistencies(study: "Results") -> Table:
+    """Inconsistent published rows; nothing next to other people's images."""
+    if study.of_other_people:
+        return Table()
     columns = [Column("stage"), Column("variant", "name"), Column("what")]
     rows = [dict(zip(("stage", "variant", "what"), found)) for found in claims.published_inconsistencies()]
     return Table(columns, rows, "Published figures that are inconsistent with each other.")
@@ -102,7 +106,7 @@ def inconsistencies() -> Table:
 
 def replicates(study: "Results") -> Text:
     """Published runs that share one network, their spread, and whether any published gain is outside it."""
-    if not LADDERS[study.settings.ladder].has_path():
+    if not shows_published(study):
         return Text("")
     found, best = claims.replicates(), best_published()
     away = (best - found.mean) / found.deviation

@@ -3,7 +3,6 @@
 from typing import TYPE_CHECKING, Any
 
 from lfwstudy.config import RunConfig
-from lfwstudy.data.registry import DATASETS
 from lfwstudy.ladder import LADDERS, PROFILES, get_stage, scale
 
 if TYPE_CHECKING:
@@ -105,11 +104,16 @@ def is_demo(study: "Results") -> bool:
     return study.settings.dataset == "demo"
 
 
+def shows_published(study: "Results") -> bool:
+    """Whether the report's figures belong next to a study's."""
+    return LADDERS[study.settings.ladder].has_path() and not study.of_other_people
+
+
 def source_line(study: "Results") -> str:
     """The data behind a study's figures and tables, in a line."""
     s = study.settings
     view = f"View 1, split {s.split}" if s.protocol == "view1" else "View 2, validation on the next fold"
-    return f"{DATASETS[s.dataset].title}, {view}, profile {s.profile}, {seeds_in_words(study)}, {study.precision}"
+    return f"{study.title}, {view}, profile {s.profile}, {seeds_in_words(study)}, {study.precision}"
 
 
 def seeds_in_words(study: "Results") -> str:
@@ -125,11 +129,16 @@ def heading(study: "Results", title: str, level: int = 1) -> Text:
     s, start = study.settings, study.first()
     epochs, scaled = start.training.epochs, scale(start, s.profile, s.ladder).training.epochs
     factor = "" if epochs == scaled else f", {epochs} epochs scaled to {scaled}"
-    parts = [f"{'#' * level} {title} ({'demo faces' if is_demo(study) else s.dataset}, profile {s.profile}{factor})"]
+    images = "demo faces" if is_demo(study) else study.title if study.of_other_people else s.dataset
+    parts = [f"{'#' * level} {title} ({images}, profile {s.profile}{factor})"]
     if is_demo(study):
         parts.append(
             "> **Demo.** These faces are drawn and the people made up. The figures show that the study runs; they say "
             "nothing about LFW."
+        )
+    elif study.of_other_people:
+        parts.append(
+            "> **Not LFW.** These are images of other people: no figure here is comparable with a published one."
         )
     elif s.profile != "report" and LADDERS[s.ladder].has_path():
         parts.append(

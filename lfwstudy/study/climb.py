@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Self
 
 from lfwstudy.config import RunConfig
+from lfwstudy.data.registry import DATASETS
 from lfwstudy.ladder import LADDERS, base_config, get_ladder, get_stage, scale, seeds_of
 from lfwstudy.ladder.stage import Published, Stage
 from lfwstudy.runs.store import Store
@@ -92,9 +93,21 @@ class Climb:
         """The configuration of the first stage's first variant, in unscaled epochs."""
         return self.base().change(get_ladder(self.settings.ladder)[0].variants[0].changes)
 
+    @property
+    def title(self) -> str:
+        """What the images are, for headings."""
+        return self.record.content.get("images") or DATASETS[self.settings.dataset].title
+
+    @property
+    def of_other_people(self) -> bool:
+        """Whether the images are neither LFW's nor the demo's: no published figure belongs next to theirs."""
+        return self.settings.dataset == "folder" or self.title != DATASETS[self.settings.dataset].title
+
     def published(self, rung: Rung, candidate: Candidate) -> Published | None:
         """What the report prints on a candidate; None if it prints nothing, or if it describes another configuration there,
         because another choice was carried forward."""
+        if self.of_other_people:
+            return None
         path = LADDERS[self.settings.ladder].path(self.base())
         same = path.get((candidate.stage, candidate.variant)) == candidate.config
         return next(v.published for v in rung.stage.variants if v.id == candidate.variant) if same else None

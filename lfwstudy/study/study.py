@@ -13,8 +13,8 @@ from typing import Any
 from lfwstudy.config import TRAINING_VERSION, DataConfig, RunConfig
 from lfwstudy.data import duplicates
 from lfwstudy.data.bank import ImageBank
-from lfwstudy.data.protocols import StudyPairs, audit_random, audit_splits
-from lfwstudy.data.registry import resolve_data_dir
+from lfwstudy.data.protocols import StudyPairs, audit_random, audit_splits, title_of
+from lfwstudy.data.registry import DATASETS, resolve_data_dir
 from lfwstudy.errors import DataError, StudyError
 from lfwstudy.ladder import PROFILES, get_ladder, get_stage, in_order, scale
 from lfwstudy.runs import dispatch
@@ -41,12 +41,20 @@ class Study(Results):
     def __init__(self, settings: Settings) -> None:
         keras_backend()
         super().__init__(settings)
+        self._images = ""
         self._digests: dict[DataConfig, str] = {}
+
+    @property
+    def title(self) -> str:
+        """What the images are, for headings."""
+        return self._images or super().title
 
     def ask(self, stages: Iterable[str]) -> None:
         """Add stages to this combination's ladder, and seeds if more are requested than before."""
         with self.record.change() as entry:
             entry["seeds"] = max(entry["seeds"], self.settings.seeds)
+            if not self.why_no_images and self._images != DATASETS[self.settings.dataset].title:
+                self.record.content["images"] = self._images
             entry["stages"] = in_order(self.settings.ladder, {*entry["stages"], *stages})
         dataset, data_dir = self.settings.dataset, self.settings.data_dir
         if dataset != "demo" and (folder := resolve_data_dir(dataset, data_dir)):
@@ -60,7 +68,8 @@ class Study(Results):
 
     def check_data(self, stages: Iterable[str] = ()) -> None:
         """Raise DataError if the images, or a people file that one of the stages needs, are unusable."""
-        self.data(scale(self.first(), self.settings.profile, self.settings.ladder).data)
+        config = scale(self.first(), self.settings.profile, self.settings.ladder).data
+        self._images = title_of(self.data(config)[0], config, self.settings.data_dir)
         variants = (v for name in stages for v in get_stage(self.settings.ladder, name).variants)
         check_people_files((self.base().change(v.changes).data for v in variants), self.settings.data_dir)
 
