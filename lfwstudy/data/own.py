@@ -77,8 +77,10 @@ def draw_files(counts: dict[str, int]) -> dict[str, list[str]]:
         able = sum(counts[name] > 1 for name in people)
         number = least * max(1, min(_MOST_GROUPS, able, len(people) // size) // least)
         blocks = _draw(rng, _deal(people, counts, number), counts, most // number)
-        # A line of each group in turn, so that evenly spread lines are of every group in equal numbers.
-        lines = [line for label in (0, 1) for turn in zip(*(block[label] for block in blocks)) for line in turn]
+        # Mixed, matched and mismatched alike: a part of the lines has as many of either kind from each group.
+        columns = [[line for block in blocks for line in block[label]] for label in (0, 1)]
+        order = rng.permutation(len(columns[0]))
+        lines = [column[row] for column in columns for row in order]
         files[f"pairsDev{part}.txt"] = [str(len(lines) // 2), *lines]
         files[f"peopleDev{part}.txt"] = people_lines(people, counts)
     if len(several) >= _FOLDS and len(mixed) >= 2 * _FOLDS:
