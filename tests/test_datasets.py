@@ -410,7 +410,6 @@ def test_people_files_are_asked_for_where_they_are_read(changes, names):
         ("lfw-deepfunneled.7z", b"7z\xbc\xaf\x27\x1c" + bytes(600), "lfw-deepfunneled.7z"),
         ("lfw-deepfunneled.rar", b"Rar!\x1a\x07\x01" + bytes(600), "lfw-deepfunneled.rar"),
         ("lfw-deepfunneled.tar.zst", b"\x28\xb5\x2f\xfd" + bytes(600), "lfw-deepfunneled.tar.zst"),
-        ("lfw-deepfunneled/Ada_Crane/Ada_Crane_0001.heic", b"\0\0\0\x18ftypheic" + bytes(600), "HEIC image"),
     ],
 )
 def test_what_is_there_in_a_form_that_is_not_read_is_named(tmp_path, name, content, told):

@@ -99,7 +99,7 @@ def test_pairs_are_balanced_disjoint_and_split_whatever_the_numbers_of_images(se
         sizes = found["validation_matched"], found["validation_mismatched"]
         assert (
             found["shared_people"] == 0
-            and 0 < min(sizes)
+            and min(sizes) > 0
             and max(sizes) <= round(0.2 * min(size, len(development) // 2))
         )
         assert max(sizes) - min(sizes) <= 4

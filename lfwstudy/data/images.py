@@ -50,7 +50,7 @@ def decode(content: bytes, name: str, crop: int, side: int, filter: str) -> np.n
     with _opened(content, name) as image:
         if image.size != (SOURCE_SIDE, SOURCE_SIDE):
             size, wanted = ("x".join(map(str, size)) for size in (image.size, (SOURCE_SIDE, SOURCE_SIDE)))
-            raise DataError(f"image {name}: {size} pixels, {wanted} expected")
+            raise DataError(f"image {name}: {size} pixels, {wanted} expected; any size: --dataset folder")
         if image.format == "JPEG":
             image.draft("L", image.size)  # the luma plane alone: the same grey for a quarter less work
         return frame(to_grey(image), crop, side, filter)

@@ -12,7 +12,7 @@ import sys
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import combinations
+from itertools import chain, combinations, count
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +34,8 @@ _MOST_GROUPS = 50
 _SMALL = 100
 
 _Blocks = list[tuple[list[str], ...]]
+# Of a file: its digest, its size in pixels, and what is wrong with it.
+_Looked = tuple[str, tuple[int, int], str]
 
 
 def prepare_own(folder: Path) -> Path:
@@ -96,12 +98,10 @@ def _people(folder: Path) -> dict[str, list[Path]]:
     """The files of each person, by a name that is safe in LFW's files; hidden files and folders are passed over."""
     found: dict[str, list[Path]] = {}
     for entry in sorted(os.scandir(folder), key=lambda entry: (nfc(entry.name), entry.name)):
-        if (
-            entry.is_dir()
-            and not entry.name.startswith(".")
-            and (files := sorted(_files(entry.path), key=lambda path: nfc(str(path))))
-        ):
-            names = [safe := _safe_name(entry.name), *(f"{safe}_{number}" for number in range(2, len(found) + 3))]
+        is_person = entry.is_dir() and not entry.name.startswith(".")
+        if is_person and (files := sorted(_files(entry.path), key=lambda path: nfc(str(path)))):
+            safe = _safe_name(entry.name)
+            names = chain([safe], (f"{safe}_{number}" for number in count(2)))
             found[next(name for name in names if name not in found)] = files
     return found
 
@@ -130,28 +130,13 @@ def _require_people(counts: dict[str, int], folder: Path, notes: Sequence[str] =
 
 
 def _make(folder: Path, people: dict[str, list[Path]], target: Path) -> None:
-    from tqdm import tqdm
-
     owner = {path: name for name, files in people.items() for path in files}
     told = {path: one_line(path.relative_to(folder)) for path in owner}
     squares = {path: target / f"{number}.pgm" for number, path in enumerate(owner)}
-
-    def convert(path: Path) -> tuple[str, tuple[int, int], str]:
-        """Write an image's square; the digest of the file, its size in pixels, and what is wrong with it."""
-        try:
-            content = path.read_bytes()
-            image, size = square(content, told[path])
-        except DataError as error:
-            return "", (0, 0), str(error)
-        image.save(squares[path])
-        return hashlib.sha256(content).hexdigest(), size, ""
-
-    silent = not sys.stderr.isatty()
-    with ThreadPoolExecutor(cores()) as pool:
-        done = tqdm(pool.map(convert, owner), "reading images", len(owner), leave=False, unit="image", disable=silent)
-        found = dict(zip(owner, done))
+    found = _convert(squares, told)
     images, notes = _sorted_out(owner, told, found)
-    _require_people({name: len(files) for name, files in images.items()}, folder, notes)
+    counts = {name: len(files) for name, files in images.items()}
+    _require_people(counts, folder, notes)
     rows = []
     for name, files in images.items():
         (target / "folder" / name).mkdir(parents=True)
@@ -163,12 +148,32 @@ def _make(folder: Path, people: dict[str, list[Path]], target: Path) -> None:
         path.unlink(missing_ok=True)
     write_csv(target / INDEX, list(rows[0]), rows)
     write_text(target / NOTES, "\n".join(notes))
-    for file, lines in draw_files({name: len(files) for name, files in images.items()}).items():
+    for file, lines in draw_files(counts).items():
         write_text(target / file, "\n".join(lines) + "\n")
 
 
+def _convert(squares: dict[Path, Path], told: dict[Path, str]) -> dict[Path, _Looked]:
+    """Write the square of each file that is an image to its path in `squares`."""
+    from tqdm import tqdm
+
+    def convert(path: Path) -> _Looked:
+        content = path.read_bytes()
+        try:
+            image, size = square(content, told[path])
+        except DataError as error:
+            return "", (0, 0), str(error)
+        image.save(squares[path])
+        return hashlib.sha256(content).hexdigest(), size, ""
+
+    silent = not sys.stderr.isatty()
+    with ThreadPoolExecutor(cores()) as pool:
+        looked = pool.map(convert, squares)
+        done = tqdm(looked, "reading images", len(squares), leave=False, unit="image", disable=silent)
+        return dict(zip(squares, done))
+
+
 def _sorted_out(
-    owner: dict[Path, str], told: dict[Path, str], found: dict[Path, tuple[str, tuple[int, int], str]]
+    owner: dict[Path, str], told: dict[Path, str], found: dict[Path, _Looked]
 ) -> tuple[dict[str, list[Path]], list[str]]:
     """The images of each person that are used, and notes on those left out and on those that change much."""
     same: dict[str, list[Path]] = defaultdict(list)

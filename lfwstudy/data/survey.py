@@ -5,13 +5,12 @@ import re
 import zipfile
 from collections import deque
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath
 
 from lfwstudy.data.archives import image_name_of, is_archive, is_image, members, why_no_archive
 from lfwstudy.data.download import fetch
-from lfwstudy.data.filetypes import HEAD, not_an_image
-from lfwstudy.data.pairs import nfc
 from lfwstudy.data.registry import DATASETS, Dataset
 from lfwstudy.errors import DataError, first_few, one_line, quoted
 
@@ -122,13 +121,12 @@ def _survey_folders(given: Path) -> Iterator[_Found]:
         folders = [here / e.name for e in entries if e.is_dir() and not e.name.startswith((".", "__"))]
         for name in filter(_ARCHIVE.search, files):
             yield from _survey_archive(here / name)
-        holds_people, problem = _people_in(folders[:_MAX_TRIED])
+        holds_people = _hold_people(folders[:_MAX_TRIED])
         if holds_people:
             yield _Found(here, _variant(names or _names(here)) or _variant_of_parent(here))
         elif flat := next(filter(is_image, files), None):
-            yield _Found(here, None, f"a folder of images such as {quoted(flat, 50)}, not NAME/NAME_0001.jpg")
-        elif problem:
-            yield _Found(here, None, problem)
+            told = f"a folder of images such as {quoted(flat, 50)}, not NAME/NAME_0001.jpg; any name: --dataset folder"
+            yield _Found(here, None, told)
         if depth < _MAX_DEPTH:
             within = [(folder, _names(folder)) for folder in folders]
             waiting += [(f, (*names, *own), depth + 1) for f, own in within if not holds_people or _variant(own)]
@@ -150,24 +148,13 @@ def _survey_archive(path: Path, look: bool = False) -> list[_Found]:
     return [_Found(path, _variant((*names, *(inner or ()))))] if look or inner is not None else []
 
 
-def _people_in(folders: Sequence[Path]) -> tuple[bool, str]:
-    """Whether some folders are a person's: NAME with NAME_0001.jpg in it. Otherwise, what such an image really is, if its
-    first bytes tell."""
-    problem = ""
+def _hold_people(folders: Sequence[Path]) -> bool:
+    """Whether some folders are a person's: NAME with NAME_0001.jpg in it."""
     for folder in folders:
-        try:
-            files = [PurePosixPath(folder.name, entry.name) for entry in os.scandir(folder) if entry.is_file()]
-            if any(map(image_name_of, files)):
-                return True, ""
-            named = re.compile(re.escape(nfc(folder.name)) + "_[0-9]{4,}")
-            file = next((file for file in files if named.fullmatch(nfc(file.stem))), None)
-            if file and not problem:
-                with open(folder / file.name, "rb") as opened:
-                    told = not_an_image(opened.read(HEAD))
-                problem = f"a folder of people, but {quoted(file.name, 50)} is {told}" if told else ""
-        except OSError:
-            continue
-    return False, problem
+        with suppress(OSError):
+            if any(image_name_of(PurePath(folder.name, file.name)) for file in os.scandir(folder) if file.is_file()):
+                return True
+    return False
 
 
 def _names(path: Path) -> tuple[str, ...]:
