@@ -1,110 +1,63 @@
-"""The usable workers: each is asked once, before its first run, whether it can train the study's runs.
-
-A task whose module is missing would end the worker that receives it; a called function fails and says why.
-"""
+"""The workers of a cluster, and the resources that a run takes of one."""
 
 from __future__ import annotations
 
-import asyncio
-import queue
-from dataclasses import dataclass
+import sys
+from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 from distributed import Client
 
-from lfwstudy.runs.cluster import scheduler, versions
-from lfwstudy.runs.cluster.needs import Worker
+from lfwstudy.data.registry import IMAGES
+from lfwstudy.network.cost import training_memory
+from lfwstudy.runs.job import Job
 
+# How long to wait for a lost scheduler, or for a worker that is large enough; for an answer.
+PATIENCE_SECONDS, ANSWER_SECONDS = 600, 15
 # A worker's address and folder: another one at the same address has another folder.
 Key = tuple[str, str]
+Worker = Mapping[str, Any]  # as Dask's scheduler describes it
+# Amounts by name: CORES, MEMORY (bytes), GPU, threads.
+Amounts = Counter[str]
 
 
-@dataclass
-class Known:
-    """A worker's machine, and why it cannot be used: empty if it can, None while it is being asked."""
+def workers_of(client: Client) -> dict[Key, Worker]:
+    """The running workers. Raises OSError if the scheduler does not answer."""
+    if client.status != "running":
+        raise OSError(f"the connection is {client.status}")
+    assert client.scheduler is not None
+    found = client.sync(client.scheduler.identity, n_workers=-1, callback_timeout=ANSWER_SECONDS)["workers"]
+    return {
+        (address, worker["local_directory"]): worker
+        for address, worker in found.items()
+        if worker["status"] in ("running", "paused")
+    }
 
-    host: str = ""
-    reason: str | None = None
+
+def start_one(address: str) -> str:
+    """How to start a worker, in words."""
+    return f"start one with `dask worker {address} --nthreads 1`"
 
 
-class Workers:
-    """The scheduler's workers, and what each has answered."""
+def memory_of(job: Job) -> int:
+    """Bytes of memory to reserve on a worker for a run, with all of LFW's images."""
+    model, data, training = job.config.model, job.config.data, job.config.training
+    return training_memory(model, data.side, training.batch_size, IMAGES) if job.memory is None else job.memory
 
-    def __init__(self, token: versions.Token) -> None:
-        self.token, self.versions = token, versions.versions_here()
-        self.present: dict[str, dict[str, Any]] = {}
-        self.trouble = ""
-        self._known: dict[Key, Known] = {}
-        self._answers: queue.Queue[tuple[Key, Any]] = queue.Queue()
 
-    def look(self, client: Client) -> None:
-        """List the workers, and ask new ones. Raises scheduler.Lost."""
-        self.present = scheduler.workers_of(client)
-        for address in self.present:
-            if (key := self.key(address)) not in self._known:
-                self._known[key] = Known()
-                assert client.loop is not None
-                client.loop.add_callback(self._ask, client, key, self._answers)
+def resources_of(worker: Worker) -> Amounts:
+    """The resources of a worker; one that declares no CORES has one per thread, no MEMORY its memory limit."""
+    has = {"CORES": worker["nthreads"], "MEMORY": worker["memory_limit"] or sys.maxsize, "GPU": 0}
+    has |= (worker["resources"] or {}) | {"threads": worker["nthreads"]}
+    return Counter({name: int(amount) for name, amount in has.items()})
 
-    def hear(self) -> None:
-        """Take in their answers so far."""
-        while not self._answers.empty():
-            self.take_in(*self._answers.get())
 
-    def forget(self) -> None:
-        """Forget which workers there were, as after a lost scheduler; unusable ones stay set aside."""
-        self.present, self._answers = {}, queue.Queue()
-        self._known = {key: known for key, known in self._known.items() if known.reason}
+def need_on(job: Job, worker: Worker) -> Amounts:
+    """The resources that a job takes of a worker.
 
-    def usable(self) -> dict[str, Worker]:
-        """Workers that can train, by address."""
-        return {address: worker for address, worker in self.present.items() if self._of(address).reason == ""}
-
-    def aside(self) -> dict[str, str]:
-        """Workers set aside, by address, with the reason."""
-        return {address: known.reason for (address, _), known in self._known.items() if known.reason}
-
-    def not_used(self) -> str:
-        """Workers set aside, in words: one for each of the first reasons."""
-        alike = {reason: address for address, reason in self.aside().items()}
-        return "; ".join(f"worker {address} is not used: {reason}" for reason, address in list(alike.items())[:2])
-
-    def hopeless(self) -> bool:
-        """Whether all that ever joined are set aside."""
-        return bool(self._known) and all(known.reason for known in self._known.values())
-
-    def set_aside(self, key: Key, reason: str) -> None:
-        """Stop using a worker until another is started in its place."""
-        self._known[key] = Known(self._known.get(key, Known()).host, reason)
-
-    def key(self, address: str) -> Key:
-        """What tells a present worker from later ones at its address."""
-        return address, self.present.get(address, {}).get("local_directory", "")
-
-    def host(self, address: str) -> str:
-        """The name of a worker's machine, or its address if unknown."""
-        return self._of(address).host or address
-
-    def take_in(self, key: Key, answer: Any) -> None:
-        """Take in a worker's answer, or the error of asking it."""
-        if key not in self._known:
-            return
-        if isinstance(answer, (OSError, TimeoutError, KeyError)):  # silent or gone: ask again if it is still there
-            del self._known[key]
-            self.trouble = f"worker {key[0]} does not answer ({str(answer) or type(answer).__name__})"
-        elif isinstance(answer, Exception):
-            self._known[key] = Known(reason=f"{scheduler.told(answer)}; install the same versions there")
-        else:
-            self._known[key] = Known(*answer)
-
-    async def _ask(self, client: Client, key: Key, answers: queue.Queue[tuple[Key, Any]]) -> None:
-        address = key[0]
-        try:
-            asked = client.run(versions.answer, self.versions, self.token, workers=[address], on_error="return")
-            answer = (await asyncio.wait_for(asked, scheduler.CONNECT_SECONDS))[address]
-        except Exception as error:
-            answer = error
-        answers.put((key, answer))
-
-    def _of(self, address: str) -> Known:
-        return self._known.get(self.key(address), Known())
+    A run without a number of threads takes all cores, or its GPU's share of them.
+    """
+    has = resources_of(worker)
+    cores = job.threads or max(1, has["CORES"] // max(1, has["GPU"]))
+    return Counter(CORES=cores, MEMORY=job.memory or 0, GPU=min(1, has["GPU"]), threads=1)
