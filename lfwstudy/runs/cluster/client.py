@@ -6,22 +6,15 @@ scheduler or the connection is lost, the run is resumed on another worker.
 
 from __future__ import annotations
 
-import asyncio
 import os
-import socket
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from urllib.parse import urlsplit
 
 import dask
-from distributed import Client, LocalCluster
-from distributed.core import rpc
-from distributed.security import Security
+from distributed import LocalCluster
 
-from lfwstudy.errors import ConfigError
-from lfwstudy.runs.cluster import workers
 from lfwstudy.runs.cluster.handout import Handout
+from lfwstudy.runs.cluster.scheduler import connect, start_one, workers_of
 from lfwstudy.runs.cluster.view import VIEW
 from lfwstudy.runs.cluster.worker import token_file
 from lfwstudy.runs.dispatch import check_cluster
@@ -51,9 +44,12 @@ def run(jobs: Sequence[Job], address: str, show: Callable[[str], object] | None 
     ------
     ConfigError : no scheduler answers at `address`.
     """
-    # Without its client, a scheduler takes back what the workers still train.
-    with started(address) as address, token_file(jobs[0].folder.parent) as token, connect(address) as client:
-        return Handout(jobs, address, client, token, show).hand_out()
+    with started(address) as address, token_file(jobs[0].folder.parent) as token:
+        study = Handout(jobs, address, connect(address), token, show)
+        try:
+            return study.hand_out()
+        finally:
+            study.client.close(timeout=5)  # the scheduler then takes back what workers still train
 
 
 @contextmanager
@@ -98,47 +94,10 @@ def _safe_path() -> Iterator[None]:
 def describe(address: str) -> str:
     """A line on the cluster at a scheduler's address: workers, machines, dashboard. Raises ConfigError."""
     with connect(address) as client:
-        found = workers.workers_of(client).values()
+        found = workers_of(client).values()
         hosts = {worker["host"] for worker in found}
         return (
             f"cluster: {len(found)} worker{'s' if len(found) != 1 else ''} on {len(hosts)} "
             f"machine{'s' if len(hosts) != 1 else ''} at {address}; dashboard: {client.dashboard_link}"
-            + ("" if found else f"; {workers.start_one(address)}")
+            + ("" if found else f"; {start_one(address)}")
         )
-
-
-def connect(address: str) -> Client:
-    """A client of the scheduler at an address. Raises ConfigError, which says why there is none."""
-    try:
-        # Dask's client waits for the server's greeting without a limit. In a thread: a notebook's event loop is running.
-        with ThreadPoolExecutor(1) as thread:
-            kind = thread.submit(asyncio.run, _ask_kind(address)).result()
-        if kind == "Scheduler":  # if it is lost, Dask's client tries to reach it again for as long as its timeout
-            return Client(address, timeout=workers.PATIENCE_SECONDS, name="lfwstudy")
-        problem = f"a Dask {kind.lower()} listens there, not the scheduler"
-    except Exception:  # even MemoryError: another server's greeting is read as a length
-        problem = _what_listens(address)
-    raise ConfigError(
-        f"--cluster: no Dask scheduler answers at {address}: {problem}; `dask scheduler` prints the address to give "
-        "(port 8786 unless told otherwise; 8787 is the dashboard)"
-    )
-
-
-async def _ask_kind(address: str) -> str:
-    """Scheduler, Worker or Nanny: what a Dask process calls itself."""
-    certificates = Security().get_connection_args("client")
-    async with asyncio.timeout(workers.ANSWER_SECONDS), rpc(address, connection_args=certificates) as there:
-        return (await there.identity())["type"]
-
-
-def _what_listens(address: str) -> str:
-    """What is at an address where no scheduler answers."""
-    parts = urlsplit(address)
-    try:
-        socket.create_connection((parts.hostname, parts.port), timeout=1).close()
-    except OSError as error:
-        return f"{error.strerror or error} (is it running? does a firewall block the port?)"
-    asked = (
-        "; are the certificates in Dask's configuration (distributed.comm.tls) right?" if parts.scheme == "tls" else ""
-    )
-    return f"what listens there does not answer like one{asked}"

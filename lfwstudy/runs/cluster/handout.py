@@ -14,10 +14,10 @@ from pathlib import Path
 
 from distributed import Client, Future
 
-from lfwstudy.errors import one_line
-from lfwstudy.runs.cluster import view, workers
-from lfwstudy.runs.cluster.worker import Call, Ended, versions_here
-from lfwstudy.runs.cluster.workers import Amounts, Key, Worker, memory_of, need_on, resources_of, start_one, workers_of
+from lfwstudy.errors import ConfigError, one_line
+from lfwstudy.runs.cluster import scheduler, view
+from lfwstudy.runs.cluster.scheduler import Amounts, Key, Worker, memory_of, need_on, resources_of
+from lfwstudy.runs.cluster.worker import Call, Ended, train_here, versions_here
 from lfwstudy.runs.failure import Failure
 from lfwstudy.runs.job import Job
 from lfwstudy.runs.local import ending
@@ -51,11 +51,12 @@ class Handout:
         self, jobs: Sequence[Job], address: str, client: Client, token: Path, show: Callable[[str], object] | None
     ) -> None:
         self.address, self.client, self.token, self.show = address, client, token, show
-        self.store, self.view = Store(jobs[0].folder.parent), jobs[0].folder.parents[1] / view.VIEW
+        self.view, self.dashboard = jobs[0].folder.parents[1] / view.VIEW, client.dashboard_link
         self.jobs = {job.run: replace(job, memory=memory_of(job)) for job in jobs}
+        self.store, self.versions = Store(jobs[0].folder.parent), versions_here()
         self.waiting, self.running, self.failures = dict(self.jobs), dict[str, Attempt](), dict[str, str]()
         self.epochs = {run: len(self.store.history(run)) for run in self.jobs}
-        self.versions, self.before, self.began = versions_here(), sum(self.epochs.values()), time.monotonic()
+        self.before, self.began = sum(self.epochs.values()), time.monotonic()
         self.attempts, self.refused = Counter[str](), defaultdict[str, set[Key]](set)
         self.workers: dict[Key, Worker] = {}
         self.seen, self.aside = set[Key](), dict[Key, str]()  # all that ever joined; the unusable, with the reason
@@ -84,9 +85,12 @@ class Handout:
     def _look(self) -> None:
         """See which workers there are and how far their runs are."""
         try:
-            self.workers, self.lost = workers_of(self.client), False
-        except (OSError, RuntimeError):  # Dask's client keeps trying to reach the scheduler
+            self.workers, self.lost = scheduler.workers_of(self.client), False
+        except (OSError, RuntimeError):
             self.workers, self.lost = {}, True
+            with suppress(ConfigError, OSError):
+                self.client.close(timeout=5)
+                self.client = scheduler.connect(self.address)
         self.seen |= self.workers.keys()
         for run in self.running:
             self._see_epochs(run)
@@ -126,7 +130,7 @@ class Handout:
             job = replace(job, threads=int(need["CORES"]))
         future = self.client.submit(
             pickle.loads,
-            pickle.dumps(Call(job, self.versions, self.token)),
+            pickle.dumps(Call(train_here, job, self.versions, self.token)),
             key=f"{job.run}-{uuid.uuid4().hex[:8]}",
             workers=[address],
             resources={name: need[name] for name in ("CORES", "MEMORY", "GPU") if declared.get(name)} or None,
@@ -204,7 +208,7 @@ class Handout:
             self.stuck, self.stuck_since = "", 0.0
             return
         self.stuck_since = self.stuck_since or time.monotonic()
-        left = self.stuck_since + workers.PATIENCE_SECONDS - time.monotonic()
+        left = self.stuck_since + scheduler.PATIENCE_SECONDS - time.monotonic()
         self.stuck = f"{self._why_stuck(stuck[0])} (waiting at most {clock(max(0, left))} more)"
         if left < 0 or (self.aside and self.seen <= self.aside.keys()):
             for job in stuck:
@@ -218,7 +222,7 @@ class Handout:
             return f"no worker has the {need} that it needs; start one with --memory-limit or --resources MEMORY=..."
         if self.aside:
             return f"no worker can train it: {self.not_used()}"
-        return f"the cluster has no worker; {start_one(self.address)}, then give the same command again"
+        return f"the cluster has no worker; {scheduler.start_one(self.address)}, then give the same command again"
 
     def not_used(self) -> str:
         """Workers set aside, in words: one for each of the first reasons."""

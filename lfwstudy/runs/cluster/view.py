@@ -24,8 +24,8 @@ def line(study: Handout) -> str:
     trouble = "".join(f"; {told}" for told in (study.not_used(), study.stuck) if told)
     return (
         f"{done} of {len(study.jobs)} runs done{failed}, {len(study.running)} in progress on {on} of "
-        f"{len(study.workers)} workers; {clock(spent)} so far{left}{trouble}; what runs where: "
-        f"{study.view}; dashboard: {study.client.dashboard_link}"
+        f"{len(study.workers)} workers, {len(study.waiting)} waiting; {clock(spent)} so far{left}{trouble}; what runs where: "
+        f"{study.view}; dashboard: {study.dashboard}"
     )
 
 
@@ -39,8 +39,6 @@ def page(study: Handout) -> str:
         for at in sorted(study.running.values(), key=lambda at: at.where)
     ]
     lines += [f"waiting              {job.title}" for job in list(study.waiting.values())[:20]]
-    if len(study.waiting) > 20:
-        lines.append(f"waiting              and {len(study.waiting) - 20} more")
     lines += [f"set aside            {address}: {reason}" for (address, _), reason in study.aside.items()]
     lines += [f"failed               {message}" for message in study.failures.values()]
     return "\n".join(lines) + "\n"

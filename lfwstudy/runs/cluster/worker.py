@@ -9,10 +9,10 @@ import platform
 import subprocess
 import time
 import uuid
-from collections.abc import Hashable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
-from functools import lru_cache
+from dataclasses import replace
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -47,20 +47,15 @@ TOKEN_SECONDS = 5.0
 _FREE_GPUS: dict[str, list[str]] = {}
 
 
-@dataclass(frozen=True)
-class Call:
-    """A call of `train_here` that happens when it is unpickled: the task that Dask gets is `pickle.loads`.
+class Call(partial[None]):
+    """A call that happens when it is unpickled: the task that Dask gets is `pickle.loads`.
 
     Dask unpickles a task before it runs it, and a worker that cannot do so ends. This way, a scheduler needs nothing of
     this package, and on a worker that has none, or another version, the task fails and says why.
     """
 
-    job: Job
-    versions: dict[str, str]
-    token: Path
-
     def __reduce__(self) -> tuple[Any, ...]:
-        return train_here, (self.job, self.versions, self.token)
+        return self.func, self.args
 
 
 class Ended(Exception):
@@ -83,8 +78,7 @@ def train_here(job: Job, versions: dict[str, str], token: Path) -> None:
         data_dir = find_data(job)
         with _gpu(own) as gpu:
             given = replace(job, lease=job.lease or LEASE_SECONDS, patience=LOCK_PATIENCE, data_dir=data_dir, gpu=gpu)
-            task = own.get_current_task()
-            train_in_process(given, watch=lambda process: _watch(own, task, given, process))
+            train_in_process(given, watch=partial(_watch, own, given))
     except (StudyError, OSError) as error:
         failure = Failure.of(error)
         raise Ended(failure.kind, f"{failure.message} (on {os.uname().nodename})") from None
@@ -184,12 +178,12 @@ def _gpu(own: Worker) -> Iterator[str | None]:
         free.append(gpu)
 
 
-def _watch(own: Worker, task: Hashable, job: Job, process: subprocess.Popen) -> None:
+def _watch(own: Worker, job: Job, process: subprocess.Popen) -> None:
     """Watch a training process until it ends: renew its lease; raise TrainingError if it hangs or is no longer wanted."""
     watched, used, moved = psutil.Process(process.pid), 0.0, time.monotonic()
     assert process.stdin is not None
     while process.poll() is None:
-        known = own.state.tasks.get(task)
+        known = own.state.tasks.get(own.get_current_task())
         # The study has gone or given the run to another worker, or this worker has lost its scheduler.
         if known is None or known.state != "executing" or own.status.name in ("closing", "closed", "failed"):
             raise TrainingError(Failure("cluster", "it is no longer wanted"))

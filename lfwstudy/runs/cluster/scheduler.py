@@ -1,15 +1,22 @@
-"""The workers of a cluster, and the resources that a run takes of one."""
+"""Reach the scheduler at a cluster's address; the workers it has, and the resources that a run takes of one."""
 
 from __future__ import annotations
 
+import asyncio
+import socket
 import sys
 from collections import Counter
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from urllib.parse import urlsplit
 
 from distributed import Client
+from distributed.core import rpc
+from distributed.security import Security
 
 from lfwstudy.data.registry import IMAGES
+from lfwstudy.errors import ConfigError
 from lfwstudy.network.cost import training_memory
 from lfwstudy.runs.job import Job
 
@@ -20,6 +27,41 @@ Key = tuple[str, str]
 Worker = Mapping[str, Any]  # as Dask's scheduler describes it
 # Amounts by name: CORES, MEMORY (bytes), GPU, threads.
 Amounts = Counter[str]
+
+
+def connect(address: str) -> Client:
+    """A client of the scheduler at an address. Raises ConfigError, which says why there is none."""
+    try:
+        # Dask's client waits for the server's greeting without a limit. In a thread: a notebook's event loop is running.
+        with ThreadPoolExecutor(1) as thread:
+            kind = thread.submit(asyncio.run, _ask_kind(address)).result()
+        if kind == "Scheduler":
+            return Client(address, timeout=ANSWER_SECONDS, name="lfwstudy")
+        problem = f"a Dask {kind.lower()} listens there, not the scheduler"
+    except Exception:  # even MemoryError: another server's greeting is read as a length
+        problem = _what_listens(address)
+    raise ConfigError(
+        f"--cluster: no Dask scheduler answers at {address}: {problem}; `dask scheduler` prints the address to give "
+        "(port 8786 unless told otherwise; 8787 is the dashboard)"
+    )
+
+
+async def _ask_kind(address: str) -> str:
+    """Scheduler, Worker or Nanny: what a Dask process calls itself."""
+    certificates = Security().get_connection_args("client")
+    async with asyncio.timeout(ANSWER_SECONDS), rpc(address, connection_args=certificates) as there:
+        return (await there.identity())["type"]
+
+
+def _what_listens(address: str) -> str:
+    """What is at an address where no scheduler answers."""
+    parts = urlsplit(address)
+    try:
+        socket.create_connection((parts.hostname, parts.port), timeout=1).close()
+    except OSError as error:
+        return f"{error.strerror or error} (is it running? does a firewall block the port?)"
+    asked = " (are Dask's certificates, distributed.comm.tls, right?)" if parts.scheme == "tls" else ""
+    return f"what listens there does not answer like one{asked}"
 
 
 def workers_of(client: Client) -> dict[Key, Worker]:
