@@ -70,8 +70,12 @@ def progress(jobs: Sequence[Job], started: float, failures: Collection[str] = ()
             last = "" if accuracy is None else f", validation accuracy {accuracy:.3f}"
             current += f"; {job.title}: epoch {len(rows)} of at most {job.epochs}{last}"
     spent = time.monotonic() - started
-    left = f"; at most {clock(spent / (done - before) * (total - done))} left" if before < done < total else ""
-    return f"{finished} of {len(jobs)} runs done{current}; {clock(spent)} so far{left}"
+    return f"{finished} of {len(jobs)} runs done{current}; {clock(spent)} so far{time_left(spent, done, before, total)}"
+
+
+def time_left(spent: float, done: float, before: float, total: float) -> str:
+    """How long the rest of some epochs takes at most, as the end of a line; empty where that is unknown."""
+    return f"; at most {clock(spent / (done - before) * (total - done))} left" if before < done < total else ""
 
 
 def ending(runs: int, failed: int, seconds: float) -> str:

@@ -6,20 +6,33 @@ scheduler or the connection is lost, the run is resumed on another worker.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
-from distributed import Client
+import dask
+from distributed import LocalCluster
 
-from lfwstudy.runs.cluster import scheduler
 from lfwstudy.runs.cluster.handout import Handout
-from lfwstudy.runs.cluster.scheduler import Lost, connect, connect_again, describe, started
-from lfwstudy.runs.cluster.versions import token_file
+from lfwstudy.runs.cluster.scheduler import connect, start_one, workers_of
 from lfwstudy.runs.cluster.view import VIEW
-from lfwstudy.runs.cluster.workers import Workers
+from lfwstudy.runs.cluster.worker import token_file
+from lfwstudy.runs.dispatch import check_cluster
 from lfwstudy.runs.job import Job
-from lfwstudy.system.text import clock
+from lfwstudy.system.machine import cores
 
 __all__ = ["VIEW", "describe", "run", "started"]
+
+# Workers here share their cores with the trainings: profiling a waiting thread a hundred times a second tells nothing and
+# costs each idle worker a fifteenth of a core.
+_QUIET = {
+    "distributed.worker.profile.enabled": False,
+    "distributed.admin.tick.interval": "500ms",
+    "distributed.worker.memory.monitor-interval": "1s",
+    "distributed.admin.system-monitor.interval": "2s",
+}
+# The address of the local cluster started by `--cluster local:N`, for the notebooks of the study.
+_started: dict[str, str] = {}
 
 
 def run(jobs: Sequence[Job], address: str, show: Callable[[str], object] | None = None) -> dict[str, str]:
@@ -29,22 +42,62 @@ def run(jobs: Sequence[Job], address: str, show: Callable[[str], object] | None 
 
     Raises
     ------
-    ConfigError : no scheduler answers at `address`, or it lacks this package.
+    ConfigError : no scheduler answers at `address`.
     """
     with started(address) as address, token_file(jobs[0].folder.parent) as token:
-        study = Handout(jobs, address, Workers(token), show)
-        client: Client | None = connect(address)
-        while client:
-            try:
-                study.hand_out(client)
-                break
-            except Lost as lost:
-                study.take_back()
-                client = connect_again(address, str(lost), show)
-        else:
-            study.give_up(
-                f"the scheduler at {address} was lost and did not come back within {clock(scheduler.PATIENCE_SECONDS)}; the same "
-                "command resumes once it is there"
-            )
-        study.tell_end()
-        return study.failures
+        study = Handout(jobs, address, connect(address), token, show)
+        try:
+            return study.hand_out()
+        finally:
+            study.client.close(timeout=5)  # the scheduler then takes back what workers still train
+
+
+@contextmanager
+def started(address: str) -> Iterator[str]:
+    """The scheduler's address for `--cluster`; local:N starts N workers here and stops them at the end."""
+    check_cluster(address)
+    if not address.startswith("local:") or address in _started:  # by a caller
+        yield _started.get(address, address)
+        return
+    count = int(address.partition(":")[2])
+    with (
+        dask.config.set(_QUIET),
+        _safe_path(),
+        LocalCluster(
+            n_workers=count,
+            threads_per_worker=1,
+            host="127.0.0.1",
+            dashboard_address="127.0.0.1:0",
+            resources={"CORES": max(1, cores() // count)},
+            silence_logs=50,
+        ) as local,
+    ):
+        _started[address] = local.scheduler_address
+        try:
+            yield local.scheduler_address
+        finally:
+            del _started[address]
+
+
+@contextmanager
+def _safe_path() -> Iterator[None]:
+    """Keep multiprocessing's processes, workers and helper, from importing from the current folder."""
+    own = "PYTHONSAFEPATH" not in os.environ
+    os.environ["PYTHONSAFEPATH"] = "1"
+    try:
+        yield
+    finally:
+        if own:
+            del os.environ["PYTHONSAFEPATH"]
+
+
+def describe(address: str) -> str:
+    """A line on the cluster at a scheduler's address: workers, machines, dashboard. Raises ConfigError."""
+    with connect(address) as client:
+        found = workers_of(client).values()
+        hosts = {worker["host"] for worker in found}
+        return (
+            f"cluster: {len(found)} worker{'s' if len(found) != 1 else ''} on {len(hosts)} "
+            f"machine{'s' if len(hosts) != 1 else ''} at {address}; dashboard: {client.dashboard_link}"
+            + ("" if found else f"; {start_one(address)}")
+        )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from lfwstudy.runs.local import time_left
 from lfwstudy.system.text import clock
 
 if TYPE_CHECKING:
@@ -19,10 +20,12 @@ def line(study: Handout) -> str:
     done = len(study.jobs) - len(study.waiting) - len(study.running)
     failed = f" ({len(study.failures)} failed)" if study.failures else ""
     on, spent = len({at.worker for at in study.running.values()}), time.monotonic() - study.began
+    left = time_left(spent, sum(study.epochs.values()), study.before, sum(job.epochs for job in study.jobs.values()))
+    trouble = "".join(f"; {told}" for told in (study.not_used(), study.stuck) if told)
     return (
         f"{done} of {len(study.jobs)} runs done{failed}, {len(study.running)} in progress on {on} of "
-        f"{len(study.workers.present)} workers; {clock(spent)} so far{_left(study, spent)}{study.lack()}; what runs where: "
-        f"{study.view_path()}; dashboard: {study.dashboard}"
+        f"{len(study.workers)} workers, {len(study.waiting)} waiting; {clock(spent)} so far{left}{trouble}; what runs where: "
+        f"{study.view}; dashboard: {study.dashboard}"
     )
 
 
@@ -30,26 +33,12 @@ def page(study: Handout) -> str:
     """The content of cluster.txt."""
     # With the time, because a killed study leaves its last view behind.
     lines = [f"{line(study)}; seen at {time.strftime('%Y-%m-%d %H:%M:%S')}", ""]
-    for at in sorted(study.running.values(), key=lambda at: (at.host, at.worker)):
-        accuracy = f"validation accuracy {at.accuracy:.3f}" if at.accuracy is not None else ""
-        lines.append(
-            f"{at.host:20s} {at.worker:28s} {at.job.title:50s} epoch {study.epochs[at.job.run]:3d} of at most "
-            f"{at.job.epochs:3d}  {clock(time.monotonic() - at.since):>10s}  {accuracy}".rstrip()
-        )
+    lines += [
+        f"{at.where:50s} {at.job.title:50s} epoch {study.epochs[at.job.run]:3d} of at most {at.job.epochs:3d}  "
+        f"{clock(time.monotonic() - at.since):>10s}"
+        for at in sorted(study.running.values(), key=lambda at: at.where)
+    ]
     lines += [f"waiting              {job.title}" for job in list(study.waiting.values())[:20]]
-    if len(study.waiting) > 20:
-        lines.append(f"waiting              and {len(study.waiting) - 20} more")
-    lines += [f"set aside            {address}: {reason}" for address, reason in study.workers.aside().items()]
+    lines += [f"set aside            {address}: {reason}" for (address, _), reason in study.aside.items()]
     lines += [f"failed               {message}" for message in study.failures.values()]
-    lines += [f"last trouble         {study.workers.trouble}"] if study.workers.trouble else []
     return "\n".join(lines) + "\n"
-
-
-def _left(study: Handout, spent: float) -> str:
-    total = sum(job.epochs for job in study.jobs.values())
-    done = sum(
-        job.epochs if run in study.failures else min(study.epochs[run], job.epochs) for run, job in study.jobs.items()
-    )
-    return (
-        f"; at most {clock(spent / (done - study.before) * (total - done))} left" if study.before < done < total else ""
-    )

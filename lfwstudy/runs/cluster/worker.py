@@ -1,29 +1,38 @@
-"""One run on a cluster's worker: its data, its GPU, and the process that trains it."""
+"""One run on a cluster's worker: is the machine fit for it, where are its data, which GPU is free; and its process."""
 
 from __future__ import annotations
 
-import asyncio
+import hashlib
+import importlib.resources
 import os
+import platform
 import subprocess
-import threading
 import time
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any
 
 import psutil
 from distributed import Worker, get_worker
 
+from lfwstudy import __version__
+from lfwstudy.config import DataConfig
 from lfwstudy.data.cache import cache_folder
 from lfwstudy.data.prepare import prepare_bank
 from lfwstudy.data.protocols import load_pairs
 from lfwstudy.data.registry import DATASETS
 from lfwstudy.errors import StudyError, one_line
-from lfwstudy.runs.cluster.versions import Token, answer
 from lfwstudy.runs.failure import Failure, TrainingError
 from lfwstudy.runs.job import Job
 from lfwstudy.runs.process import train_in_process
 from lfwstudy.runs.store import Store
+from lfwstudy.system.backend import keras_backend
+from lfwstudy.system.files import locked
+from lfwstudy.system.machine import versions as installed_versions
 
 POLL_SECONDS = 0.5
 # A training process ends by itself after this long without a sign from its worker. It is shorter than the five minutes
@@ -33,92 +42,123 @@ LEASE_SECONDS = 60
 STALL_CPU_SECONDS = 0.5
 # For the run's lock: a process on a worker that was cut off needs time to notice.
 LOCK_PATIENCE = 150
-_DATA: dict[str, str] = {}  # data digest to the data folder where it was found
-_GPUS: dict[str, bool] = {}  # the worker's GPUs by name: whether a process has it
-_DATA_LOCK, _GPU_LOCK = threading.Lock(), threading.Lock()
+# A network file system may show another machine's file a moment late.
+TOKEN_SECONDS = 5.0
+_FREE_GPUS: dict[str, list[str]] = {}
 
 
-def train_here(job: Job, attempt: str, versions: dict[str, str], token: Token) -> Failure | None:
-    """The Dask task: train one run in a separate process; returns why it is not finished.
+class Call(partial[None]):
+    """A call that happens when it is unpickled: the task that Dask gets is `pickle.loads`.
+
+    Dask unpickles a task before it runs it, and a worker that cannot do so ends. This way, a scheduler needs nothing of
+    this package, and on a worker that has none, or another version, the task fails and says why.
+    """
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return self.func, self.args
+
+
+class Ended(Exception):
+    """A run did not finish: the kind of failure, and a message. An error, because it reaches the study with its task."""
+
+
+def train_here(job: Job, versions: dict[str, str], token: Path) -> None:
+    """Train one run in a separate process. Raises Ended.
 
     Parameters
     ----------
-    attempt : the task's key.
-    versions, token : requirements on this machine, as for versions.answer.
+    versions, token : requirements on this machine, as for `difference` and `unseen`.
     """
     own = get_worker()
     try:
-        # The machine may have been updated since the worker was asked.
-        if reason := asyncio.run(answer(versions, token))[1]:
-            return Failure("machine", reason)
+        if reason := difference(versions) or unseen(token):
+            raise TrainingError(Failure("machine", reason))
         if job.task == "train" and Store(job.folder.parent).is_finished(job.run):
-            return None
+            return
         data_dir = find_data(job)
         with _gpu(own) as gpu:
             given = replace(job, lease=job.lease or LEASE_SECONDS, patience=LOCK_PATIENCE, data_dir=data_dir, gpu=gpu)
-            train_in_process(given, watch=lambda process: _watch(own, attempt, given, process))
-    except _Unwanted:
-        return Failure("cluster", "it is no longer wanted")
+            train_in_process(given, watch=partial(_watch, own, given))
     except (StudyError, OSError) as error:
-        return Failure.of(error)
-    return None
+        failure = Failure.of(error)
+        raise Ended(failure.kind, f"{failure.message} (on {os.uname().nodename})") from None
+
+
+@contextmanager
+def token_file(folder: Path) -> Iterator[Path]:
+    """A file in a study's folder of runs with a name of its own: a machine that sees it shares the folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for left in folder.glob(".cluster-*"):  # of studies that were killed: one that lives holds its own
+        with suppress(OSError), locked(left):
+            left.unlink()
+    path = folder / f".cluster-{uuid.uuid4().hex}"
+    with locked(path):
+        try:
+            yield path
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def unseen(token: Path) -> str:
+    """Why this machine cannot work in the study's folder of runs; empty if it can."""
+    study, until = token.parents[1], time.monotonic() + TOKEN_SECONDS
+    while not token.exists():
+        if not token.parent.is_dir() or time.monotonic() > until:
+            return f"it does not see the study's folder {study}; give --out a folder that all workers share at the same path"
+        os.listdir(token.parent)  # makes a network file system look again
+        time.sleep(0.2)
+    return "" if os.access(token.parent, os.W_OK) else f"it cannot write to the study's folder {study}"
+
+
+def versions_here() -> dict[str, str]:
+    """Versions that the numbers of a run depend on: this package's code, Python, Keras, its backend, NumPy."""
+    installed, backend, code = installed_versions(), keras_backend(), hashlib.sha256()
+    package = Path(str(importlib.resources.files(__package__.partition(".")[0])))
+    for path in sorted(package.rglob("*.py")):  # the files, which trainings read, not this process's modules
+        code.update(f"{path.relative_to(package).as_posix()}\n".encode() + path.read_bytes())
+    return {
+        "lfwstudy": f"{__version__} (code {code.hexdigest()[:8]})",
+        "Python": ".".join(platform.python_version_tuple()[:2]),
+        "Keras": installed.get("keras", "none"),
+        "backend": f"{backend} {installed.get(backend, 'none')}",
+        "NumPy": installed.get("numpy", "none"),
+    }
+
+
+def difference(expected: dict[str, str]) -> str:
+    """How this process differs from `expected`, another one's `versions_here`; empty if it does not."""
+    here = versions_here()
+    told = [f"{name} is {here.get(name)} instead of {v}" for name, v in expected.items() if here.get(name) != v]
+    return f"{', '.join(told)}; install the same versions there" if told else ""
 
 
 def find_data(job: Job) -> str:
-    """The data folder on this machine with the run's data digest. Raises TrainingError if there is none."""
-    with _DATA_LOCK:
-        if job.data_digest and job.data_digest not in _DATA:
-            _DATA[job.data_digest] = _data_here(job)
-        return _DATA.get(job.data_digest, job.data_dir)
-
-
-def _data_here(job: Job) -> str:
-    config, unreadable = job.config.data, None
-    demo = config.dataset == "demo"
-    for folder in _places(job):
+    """The data folder on this machine with the run's data digest; empty for $LFWSTUDY_DATA and for images that it draws or
+    has downloaded. Nothing is downloaded. Raises TrainingError if there is none.
+    """
+    if not job.data_digest:
+        return job.data_dir
+    dataset = DATASETS[job.config.data.dataset]
+    downloaded = cache_folder() / "downloads" / dataset.archive
+    own = [""] if dataset.name == "demo" or os.environ.get("LFWSTUDY_DATA") or downloaded.is_file() else []
+    why = "none there"
+    for folder in [*filter(os.path.exists, [job.data_dir]), *own]:
         try:
-            if load_pairs(config, folder).digest(prepare_bank(config, folder)) == job.data_digest:
+            if _digest(job.config.data, folder) == job.data_digest:
                 return folder
-        except StudyError:
-            pass
-        except OSError as error:
-            unreadable = error
-    if unreadable and (demo or not isinstance(unreadable, PermissionError)):
-        raise unreadable
-    if demo:
-        raise TrainingError(Failure("machine", "it draws different demo faces; install the same versions there"))
-    where = f"{job.data_dir} or " if job.data_dir else ""
-    why = f" ({one_line(unreadable)})" if unreadable else ""
+            why = "those there differ"
+        except (StudyError, PermissionError) as error:
+            why = one_line(error)
     told = (
-        f"no images and pairs with the study's digest at {where}$LFWSTUDY_DATA or in the cache there{why}; put them into "
-        "the shared folder and give that with --data-dir"
+        f"no images and pairs with the study's digest at {job.data_dir or '--data-dir'}, $LFWSTUDY_DATA or in the cache "
+        f"({why}); put them into the shared folder and give that with --data-dir"
     )
     raise TrainingError(Failure("machine", told))
 
 
-def _places(job: Job) -> list[str]:
-    """Data folders that may hold the images on this machine; "" for downloaded or drawn images."""
-    dataset = job.config.data.dataset
-    if dataset == "demo":
-        return [""]
-    given = [job.data_dir, os.environ.get("LFWSTUDY_DATA", "")]
-    downloaded = os.path.isfile(cache_folder() / "downloads" / DATASETS[dataset].archive)
-    return [*filter(os.path.exists, given), *[""] * downloaded]
-
-
-class _Unwanted(Exception):
-    """The study has gone or given the run to another worker."""
-
-
-def _check(own: Worker, attempt: str) -> None:
-    """Raise _Unwanted if the study has cancelled the task or the worker has lost its scheduler."""
-    known = own.state.tasks.get(attempt)
-    if (
-        known is None
-        or known.state in ("cancelled", "released", "resumed", "forgotten")
-        or own.status.name in ("closing", "closed", "failed")
-    ):
-        raise _Unwanted
+@lru_cache
+def _digest(config: DataConfig, folder: str) -> str:
+    return load_pairs(config, folder).digest(prepare_bank(config, folder))
 
 
 @contextmanager
@@ -128,41 +168,31 @@ def _gpu(own: Worker) -> Iterator[str | None]:
     if not count:
         yield None
         return
-    with _GPU_LOCK:
-        if not _GPUS:
-            seen = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
-            _GPUS.update(dict.fromkeys(seen or map(str, range(count)), False))
-        device = next(name for name, taken in _GPUS.items() if not taken)
-        _GPUS[device] = True
+    named = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
+    # Each run has a thread; these operations are atomic.
+    free = _FREE_GPUS.setdefault("free", named or [str(number) for number in range(count)])
+    gpu = free.pop()
     try:
-        yield device
+        yield gpu
     finally:
-        _GPUS[device] = False
+        free.append(gpu)
 
 
-def _watch(own: Worker, attempt: str, job: Job, process: subprocess.Popen) -> None:
-    """Watch a training process until it ends: renew its lease, and end it if it hangs."""
-    cpu, moved = -1.0, time.monotonic()
+def _watch(own: Worker, job: Job, process: subprocess.Popen) -> None:
+    """Watch a training process until it ends: renew its lease; raise TrainingError if it hangs or is no longer wanted."""
+    watched, used, moved = psutil.Process(process.pid), 0.0, time.monotonic()
+    assert process.stdin is not None
     while process.poll() is None:
-        _check(own, attempt)
-        assert process.stdin is not None
+        known = own.state.tasks.get(own.get_current_task())
+        # The study has gone or given the run to another worker, or this worker has lost its scheduler.
+        if known is None or known.state != "executing" or own.status.name in ("closing", "closed", "failed"):
+            raise TrainingError(Failure("cluster", "it is no longer wanted"))
         with suppress(BrokenPipeError):
             process.stdin.write(b".")
             process.stdin.flush()
-        used = _cpu_seconds(process.pid)
-        if used - cpu >= STALL_CPU_SECONDS:
-            cpu, moved = used, time.monotonic()
+        if (now := sum(watched.cpu_times()[:2])) - used >= STALL_CPU_SECONDS:
+            used, moved = now, time.monotonic()
         if time.monotonic() - moved > job.stall_seconds:
-            raise TrainingError(
-                Failure("stalled", f"its process did nothing for {job.stall_seconds:.0f} s and was ended")
-            )
+            raise TrainingError(Failure("stalled", f"it did nothing for {job.stall_seconds:.0f} s and was ended"))
         with suppress(subprocess.TimeoutExpired):
             process.wait(POLL_SECONDS)
-
-
-def _cpu_seconds(pid: int) -> float:
-    try:
-        times = psutil.Process(pid).cpu_times()
-        return times.user + times.system
-    except psutil.Error:
-        return 0.0
