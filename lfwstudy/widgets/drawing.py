@@ -2,10 +2,12 @@
 
 import html
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 from matplotlib.colors import to_hex
+from matplotlib.ticker import MaxNLocator
 
 from lfwstudy.report import figures
 from lfwstudy.training.decisions import best_epoch
@@ -37,14 +39,12 @@ class Axes:
         self.x_range, self.y_range = x_range, y_range
 
     def x(self, value: float) -> float:
-        """Pixel of a value on the horizontal axis."""
-        low, high = self.x_range
-        return self.left + (value - low) / ((high - low) or 1) * (self.right - self.left)
+        """Pixel of a value on the horizontal axis, within it."""
+        return float(np.interp(value, self.x_range, (self.left, self.right)))
 
     def y(self, value: float) -> float:
-        """Pixel of a value on the vertical axis."""
-        low, high = self.y_range
-        return self.bottom - (value - low) / ((high - low) or 1) * (self.bottom - self.top)
+        """Pixel of a value on the vertical axis, within it."""
+        return float(np.interp(value, self.y_range, (self.bottom, self.top)))
 
     def frame(self, x_label: str, y_label: str, x_ticks: Sequence[float] | None = None, percent: str = "") -> str:
         """Grid, tick labels and names of the axes. percent: which of "xy" hold shares, labelled in percent."""
@@ -63,12 +63,9 @@ class Axes:
         parts.append(f'<g transform="{place}">{text(0, 0, y_label, "middle")}</g>')
         return "".join(parts)
 
-    def line(self, points: Sequence[tuple[float, float]], colour: str, dash: str = "", width: float = 1.6) -> str:
-        """A line through (x, y) values; non-finite values are left out, others are clipped to the axes."""
-        low, high = self.y_range
-        pixels = " ".join(
-            f"{self.x(x):.1f},{self.y(min(max(y, low), high)):.1f}" for x, y in points if math.isfinite(y)
-        )
+    def line(self, x: Iterable[float], y: Iterable[float], colour: str, dash: str = "", width: float = 1.6) -> str:
+        """A line through points; what is not a number is left out, values outside the axes are clipped."""
+        pixels = " ".join(f"{self.x(a):.1f},{self.y(b):.1f}" for a, b in zip(x, y) if not math.isnan(b))
         return (
             f'<polyline points="{pixels}" fill="none" stroke="{colour}" stroke-width="{width}" '
             f'stroke-dasharray="{dash}" stroke-linejoin="round"/>'
@@ -87,18 +84,10 @@ def text(x: float, y: float, words: str, anchor: str = "start") -> str:
     return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{html.escape(words)}</text>'
 
 
-def key(x: float, y: float, colour: str, words: str) -> str:
-    """A square of a colour with its meaning."""
-    return f'<rect x="{x}" y="{y - 10}" width="11" height="11" fill="{colour}"/>' + text(x + 16, y, words)
-
-
 def ticks(low: float, high: float, count: int = 5) -> list[float]:
     """Round values from low to high, about `count` of them."""
-    span = (high - low) or 1
-    step = 10 ** math.floor(math.log10(span / count))
-    step = next(step * factor for factor in (1, 2, 5, 10) if span / (step * factor) <= count + 1)
-    first = math.ceil(low / step - 1e-9)
-    return [round((first + i) * step, 10) for i in range(int((high - first * step) / step + 1e-9) + 1)]
+    values = MaxNLocator(count, steps=[1, 2, 5, 10]).tick_values(low, high).round(10)
+    return [value for value in values.tolist() if low <= value <= high]
 
 
 class Curve(NamedTuple):
@@ -136,14 +125,14 @@ def _range(lines: Sequence[Curve], measure: str) -> tuple[float, float]:
 
 
 def _curve(axes: Axes, line: Curve, measure: str) -> str:
-    validation = [(row["epoch"], row[f"val_{measure}"]) for row in line.rows]
+    epochs, training, validation = ([row[name] for row in line.rows] for name in ("epoch", measure, f"val_{measure}"))
     best = best_epoch(line.rows) if all("val_cross_entropy" in row for row in line.rows) else None
-    value = validation[best - 1][1] if best else math.nan
+    marked = best and math.isfinite(validation[best - 1])
     return (
         f"<g><title>{html.escape(line.name)}</title>"
-        + axes.line([(row["epoch"], row[measure]) for row in line.rows], TRAIN, "4 3", 0.9)
-        + axes.line(validation, line.colour, line.dash, 2)
-        + (axes.dot(best, min(value, axes.y_range[1]), line.colour) if best and math.isfinite(value) else "")
+        + axes.line(epochs, training, TRAIN, "4 3", 0.9)
+        + axes.line(epochs, validation, line.colour, line.dash, 2)
+        + (axes.dot(best, validation[best - 1], line.colour) if best and marked else "")
         + "</g>"
     )
 
