@@ -16,12 +16,14 @@ import pytest
 
 from lfwstudy import widgets
 from lfwstudy.config import DataConfig, TrainingConfig
+from lfwstudy.evaluation import metrics
 from lfwstudy.ladder import get_stage
 from lfwstudy.report.figures import image_uri
 from lfwstudy.runs.store import Store
 from lfwstudy.study.settings import Settings
 from lfwstudy.study.study import open_study
 from lfwstudy.system.files import read_csv, read_json, write_csv, write_json
+from lfwstudy.system.text import percent
 from lfwstudy.training.run import PREDICTION_COLUMNS
 from lfwstudy.verify import network as networks
 from lfwstudy.widgets import drawing, finished_runs, occlusion, one_second, pair_browser
@@ -171,14 +173,36 @@ def test_explorers_are_stills_where_there_is_no_kernel(build, study):
 
 def test_run_browser_follows_the_choice(study):
     widget = widgets.browse_runs(study)
-    assert len(widget.parts.table.rows) == 2 and widget.parts.figure.value.count("<title>") == 2
-    assert "batch-norm placement before-activation instead of none" in widget.parts.words.value
+    widget.parts.carried.value = False
+    assert len(widget.parts.table.rows) == 2 and widget.parts.figure.value.count('stroke-width="2"') == 2
+    assert re.search(r"batch-norm placement</td><td>none</td><td>before-activation<", widget.parts.differences.value)
     widget.parts.stage.value = ("base",)
     assert [row[0] for row in widget.parts.table.rows] == ["base"]
     widget.parts.measure.value = "cross_entropy"
     assert "cross-entropy over epochs" in widget.parts.figure.value
     widget.parts.stage.value = ()
     assert "No run is chosen" in told(widget)
+
+
+def test_run_browser_opens_with_what_is_carried_forward(study, monkeypatch):
+    rows = [{**row, "carried_forward": row["stage"] != "base"} for row in finished_runs.finished_rows(study)]
+    monkeypatch.setattr("lfwstudy.widgets.run_browser.finished_rows", lambda study: rows)
+    widget = widgets.browse_runs(study)
+    assert [row[:2] for row in widget.parts.table.rows] == [
+        ["augmentation", "impatient"]
+    ] and widget.parts.carried.value
+    assert "1 of 2 finished runs" in told(widget) and "two or more variants" in told(widget, "differences")
+
+
+def test_a_pointer_reads_the_values_of_an_epoch(study):
+    widget = widgets.browse_runs(study)
+    widget.parts.carried.value = False
+    readings = re.findall(r"<title>(.*?)</title>", widget.parts.figure.value, re.DOTALL)
+    assert [reading.splitlines()[0] for reading in readings] == [f"Epoch {n}, accuracy on validation" for n in (1, 2)]
+    for row in widget.rows:
+        last = study.store.history(row["run"])[-1]
+        values = f"{percent(last['val_accuracy'])} %, training {percent(last['accuracy'])} %"
+        assert f"{finished_runs.run_title(row)}: {values}" in html.unescape(readings[-1])
 
 
 def test_curves_survive_values_that_are_no_numbers():
@@ -226,11 +250,14 @@ def test_pages_of_pairs_turn(study):
 
 def test_opened_pair_shows_its_people_and_their_neighbours(study):
     widget = widgets.browse_pairs(study)
-    open_first(widget)
+    first = widget.parts.gallery.cards[0]["key"]
+    assert [card["key"] for card in widget.parts.opened.cards] == [first] and widget.parts.gallery.chosen == first
     assert "which is <b>incorrect</b>" in widget.parts.facts.value
     assert len(widget.parts.left_near.cards) == len(widget.parts.right_near.cards) == 6
     widget.parts.outcome.value = "correct"
-    assert widget.parts.opened.cards == []
+    assert widget.parts.opened.cards[0]["key"] == first != widget.parts.gallery.cards[0]["key"]
+    widget.parts.part.value = "val"
+    assert widget.parts.opened.cards[0]["key"] == widget.parts.gallery.cards[0]["key"]
 
 
 def test_kept_network_gives_the_scores_that_are_stored(study):
@@ -268,6 +295,8 @@ def test_threshold_moves_counts_and_examples_together(study):
     correct = int(((found.score > at) == (found.label > 0.5)).sum())
     assert f"{correct} of {len(found)} pairs correct" in widget.parts.table.value
     assert f"threshold {at:.3f}" in widget.parts.figure.value
+    area, equal = metrics.auc(found.label, found.score), metrics.equal_error_rate(found.label, found.score)
+    assert f"(AUC) {area:.3f}, equal error rate (EER) {percent(equal)} %" in widget.parts.figure.value
     below, above = ([int(c["key"]) for c in gallery.cards] for gallery in (widget.parts.below, widget.parts.above))
     assert len(below) == len(above) == 4
     assert max(found.score[below]) <= at < min(found.score[above])
@@ -389,9 +418,12 @@ def test_occlusion_points_at_the_part_that_the_score_rests_on():
 
 def test_occlusion_map_is_drawn_for_an_opened_pair(study):
     widget = widgets.look_at_parts(study)
-    assert "Choose a pair" in told(widget, "note")
-    open_first(widget)
     assert widget.parts.figure.value.count("data:image") == 2
+    images = widget.runs.images(widget.parts.run.value)
+    pair = widget.opened()[0].iloc[0]
+    network = networks.load_run(study.store, widget.parts.run.value)
+    maps, _ = occlusion.occlusion_maps(network, images.pixels([pair.left, pair.right]), widget.parts.patch.value)
+    assert f"−{np.abs(maps).max():.2f}: hiding it makes them less alike" in widget.parts.figure.value
     assert "most sensitive" in widget.parts.words.value and told(widget, "note") == occlusion.LIMITS
 
 
@@ -434,6 +466,20 @@ def test_what_is_no_photo_and_what_has_no_face_is_said(study):
     upload(widget.right, "wall.png", photo_of("L", 90))
     assert "no face found" in said(widget.right) and "Draw a box" in said(widget.right)
     assert (widget.right.box.width, widget.right.box.height) == (60, 40)
+
+
+def test_the_largest_of_several_faces_is_taken_and_another_can_be_chosen(study, monkeypatch):
+    small, large = (2, 2, 12, 12), (20, 5, 50, 35)
+    monkeypatch.setattr("lfwstudy.widgets.own_photos.find_faces", lambda photo: [small, large])
+    side = widgets.try_your_own(study).left
+    upload(side, "group.png", photo_of("L", 90))
+    assert side.box.box == list(large) and "2 faces were found: the largest, most central one is taken" in said(side)
+    assert side.face.layout.visibility == "visible"
+    side.face.value = small
+    assert side.box.box == list(small)
+    monkeypatch.setattr("lfwstudy.widgets.own_photos.find_faces", lambda photo: [large])
+    upload(side, "one.png", photo_of("L", 91))
+    assert side.box.box == list(large) and side.face.layout.visibility == "hidden"
 
 
 def photo_of(mode, color, size=(60, 40)):
@@ -545,6 +591,7 @@ def test_result_stands_beside_the_networks_on_the_same_pairs(study):
     assert widget.parts.result.value == ""
     widget.parts.flasher.answers = answers
     text = widget.parts.result.value
+    assert [card["key"] for card in widget.parts.missed.cards] == list(map(str, asked.index[15:]))
     network = int(finished_runs.correct(asked).sum())
     assert "15 of 20" in text and f"<td>{network} of 20</td>" in text and "75\u00a0[53,\u00a089]" in text
     assert "median 710 ms" in text and "In 1 trials" in text and 'download="one-second-test.csv"' in text

@@ -93,7 +93,7 @@ class Message(ipywidgets.HTML):
     """A status line; screen readers announce its changes."""
 
     def __init__(self, text: str = "", height: str = "1.6em") -> None:
-        super().__init__(layout=ipywidgets.Layout(min_height=height, width="100%"))
+        super().__init__(layout=ipywidgets.Layout(min_height=height))
         self.tell(text)
 
     def tell(self, text: str) -> None:
@@ -129,12 +129,12 @@ def row(*children: ipywidgets.Widget) -> ipywidgets.Box:
 def labelled(kind: type[C], label: str, width: str = "31em", **traits: Any) -> C:
     """An ipywidget with its label before it; all labels are equally wide."""
     layout = ipywidgets.Layout(width=width, max_width="98%")
-    return kind(description=label, style={"description_width": "11em"}, layout=layout, **traits)
+    return kind(description=label, style={"description_width": "9.5em"}, layout=layout, **traits)
 
 
-def dropdown(label: str, options: Sequence[Any]) -> ipywidgets.Dropdown:
+def dropdown(label: str, options: Sequence[Any], width: str = "31em") -> ipywidgets.Dropdown:
     """A choice of one of (text, value)."""
-    return labelled(ipywidgets.Dropdown, label, options=options)
+    return labelled(ipywidgets.Dropdown, label, width, options=options)
 
 
 def several(label: str, options: Sequence[Any]) -> ipywidgets.SelectMultiple:
@@ -153,9 +153,9 @@ def whole_number(label: str, value: int, low: int, high: int) -> ipywidgets.Boun
     return labelled(ipywidgets.BoundedIntText, label, "18em", value=value, min=low, max=high)
 
 
-def checkbox(label: str) -> ipywidgets.Checkbox:
+def checkbox(label: str, value: bool = False) -> ipywidgets.Checkbox:
     """A tick box."""
-    return ipywidgets.Checkbox(description=label, indent=False, layout=ipywidgets.Layout(width="auto"))
+    return ipywidgets.Checkbox(description=label, value=value, indent=False, layout=ipywidgets.Layout(width="auto"))
 
 
 def button(label: str, kind: type[C] = ipywidgets.Button, **traits: Any) -> C:
@@ -164,7 +164,7 @@ def button(label: str, kind: type[C] = ipywidgets.Button, **traits: Any) -> C:
     return kind(description=label, layout=layout, **traits)
 
 
-def markup(height: str = "", width: str = "100%") -> ipywidgets.HTML:
+def markup(height: str = "", width: str = "auto") -> ipywidgets.HTML:
     """A place for HTML with a minimum height, so that nothing below it jumps."""
     return ipywidgets.HTML(layout=ipywidgets.Layout(min_height=height, width=width))
 

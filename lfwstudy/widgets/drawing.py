@@ -10,6 +10,7 @@ from matplotlib.colors import to_hex
 from matplotlib.ticker import MaxNLocator
 
 from lfwstudy.report import figures
+from lfwstudy.system.text import percent
 from lfwstudy.training.decisions import best_epoch
 
 # The colours of the report's figures, by role.
@@ -102,17 +103,20 @@ class Curve(NamedTuple):
 _NAMES = {"accuracy": "accuracy, %", "cross_entropy": "cross-entropy", "loss": "total loss"}
 
 
-def curves(lines: Sequence[Curve], measure: str, title: str, width: int = 720, height: int = 320) -> str:
-    """Learning curves of accuracy, cross_entropy or loss, a dot at each one's best epoch.
+def curves(
+    lines: Sequence[Curve], measure: str, title: str, width: int = 720, height: int = 320, epochs: int = 2
+) -> str:
+    """Learning curves of accuracy, cross_entropy or loss, a dot at each one's best epoch; a pointer over an epoch reads its values.
 
-    Lines whose rows lack the measure, as published histories may, are left out.
+    Lines whose rows lack the measure, as published histories may, are left out. epochs: at least as many are on the axis.
     """
     lines = [line for line in lines if all(measure in row for row in line.rows)]
-    last = max([row["epoch"] for line in lines for row in line.rows] + [2])
+    last = max([row["epoch"] for line in lines for row in line.rows] + [epochs])
     axes = Axes((60, 12, width - 12, height - 44), (1, last), _range(lines, measure))
-    epochs = [tick for tick in ticks(1, last, 8) if tick == int(tick)]
-    frame = axes.frame("epoch", _NAMES[measure], x_ticks=epochs, percent="y" if measure == "accuracy" else "")
-    return svg(width, height, title, frame, *(_curve(axes, line, measure) for line in lines))
+    whole = [tick for tick in ticks(1, last, 8) if tick == int(tick)]
+    frame = axes.frame("epoch", _NAMES[measure], x_ticks=whole, percent="y" if measure == "accuracy" else "")
+    bands = [_band(axes, lines, measure, epoch) for epoch in range(1, last + 1)]
+    return svg(width, height, title, frame, *(_curve(axes, line, measure) for line in lines), *bands)
 
 
 def _range(lines: Sequence[Curve], measure: str) -> tuple[float, float]:
@@ -129,12 +133,30 @@ def _curve(axes: Axes, line: Curve, measure: str) -> str:
     best = best_epoch(line.rows) if all("val_cross_entropy" in row for row in line.rows) else None
     marked = best and math.isfinite(validation[best - 1])
     return (
-        f"<g><title>{html.escape(line.name)}</title>"
-        + axes.line(epochs, training, TRAIN, "4 3", 0.9)
+        axes.line(epochs, training, TRAIN, "4 3", 0.9)
         + axes.line(epochs, validation, line.colour, line.dash, 2)
         + (axes.dot(best, validation[best - 1], line.colour) if best and marked else "")
-        + "</g>"
     )
+
+
+def _band(axes: Axes, lines: Sequence[Curve], measure: str, epoch: int) -> str:
+    """An invisible band over an epoch; a browser shows its title, the values there, at the pointer."""
+    there = [(line.name, line.rows[epoch - 1]) for line in lines if len(line.rows) >= epoch]
+    if not there:
+        return ""
+    told = [f"{name}: {_shown(row, f'val_{measure}')}, training {_shown(row, measure)}" for name, row in there]
+    title = html.escape("\n".join([f"Epoch {epoch}, {_NAMES[measure].partition(',')[0]} on validation", *told]))
+    left, right = axes.x(epoch - 0.5), axes.x(epoch + 0.5)
+    return (
+        f'<rect class="lfw-band" x="{left:.1f}" width="{right - left:.1f}" y="{axes.top}" '
+        f'height="{axes.bottom - axes.top}" fill="currentColor" fill-opacity="0"><title>{title}</title></rect>'
+    )
+
+
+def _shown(row: dict[str, Any], name: str) -> str:
+    if not math.isfinite(row[name]):
+        return "not a number"
+    return f"{percent(row[name])} %" if name.endswith("accuracy") else f"{row[name]:.3f}"
 
 
 def legend(entries: Sequence[tuple[str, str, str]]) -> str:

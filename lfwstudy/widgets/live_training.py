@@ -16,6 +16,8 @@ from lfwstudy.widgets import drawing
 from lfwstudy.widgets.controls import Slider, button, dropdown, markup, row, sentence
 from lfwstudy.widgets.explorer import Explorer
 
+_ACCURACIES = ("val_accuracy", "validation"), ("accuracy", "training")
+
 
 class _Stopped(Exception):
     """Raised within the study's own training loop to end it and its process."""
@@ -34,7 +36,7 @@ class LiveTraining(Explorer):
         stages = get_ladder(study.settings.ladder)
         p = self.add(
             stage=dropdown("Stage", [(stage.title, stage) for stage in stages]),
-            variant=dropdown("Variant", _variants(stages[0])),
+            variant=dropdown("Variant", _variants(stages[0]), "40em"),
             epochs=Slider(description="Epochs at most", min=2, max=60, step=1, digits=0, value=16),
             pairs=Slider(description="Pairs per class", min=20, max=300, step=10, digits=0, value=100),
             width=Slider(description="Network width", min=0.05, max=0.5, step=0.05, value=0.1),
@@ -61,9 +63,7 @@ class LiveTraining(Explorer):
         """Show the progress of the chosen training so far."""
         if self.training.is_alive():
             return "A training is running; stop it to choose another."
-        job = self.job()
-        done = self.draw(job)
-        return f"{done} of at most {job.epochs} epochs are trained." if done else "Not trained yet."
+        return self.draw(self.job()) or "Not trained yet."
 
     def begin(self) -> str:
         """Start the chosen training as a process, from a thread, so that the notebook stays usable."""
@@ -95,15 +95,12 @@ class LiveTraining(Explorer):
 
     def train(self, job: Job) -> None:
         """Train a job and show its progress until it ends or is stopped."""
-        seen = -1
 
-        def show(text: str) -> None:
-            nonlocal seen
+        def show(_: str) -> None:
             if self.stopping.is_set():
                 raise _Stopped
-            if len(self.store.history(job.run)) != seen:
-                seen = self.draw(job)
-                self.parts.message.tell(text)
+            if told := self.draw(job):
+                self.parts.message.tell(told)
 
         try:
             failures = dispatch.run([job], show=show)
@@ -117,14 +114,17 @@ class LiveTraining(Explorer):
             self.set_busy(False)
         self.parts.message.tell(text)
 
-    def draw(self, job: Job) -> int:
-        """Draw the curves of a job; returns how many epochs they have."""
+    def draw(self, job: Job) -> str:
+        """Draw the curves of a job so far; returns its progress in a sentence, "" before the first epoch."""
         rows = self.store.history(job.run)
         curves = [drawing.Curve(job.title, rows, drawing.VALIDATION)] if rows else []
         for measure in ("accuracy", "cross_entropy"):
             title = f"{measure.replace('_', '-')} over {len(rows)} epochs"
-            getattr(self.parts, measure).value = drawing.curves(curves, measure, title, 470, 300)
-        return len(rows)
+            getattr(self.parts, measure).value = drawing.curves(curves, measure, title, 470, 300, job.epochs)
+        if not rows:
+            return ""
+        reached = " and ".join(f"{percent(rows[-1][key])} % in {name}" for key, name in _ACCURACIES)
+        return f"{job.title}, epoch {len(rows)} of at most {job.epochs}: accuracy {reached}."
 
     def result(self, job: Job) -> str:
         """The result of a finished job, in a sentence."""

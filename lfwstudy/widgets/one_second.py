@@ -16,6 +16,7 @@ from lfwstudy.study.study import Study
 from lfwstudy.verify import THRESHOLD
 from lfwstudy.widgets.controls import (
     HERE,
+    Gallery,
     blank,
     checkbox,
     dropdown,
@@ -29,6 +30,7 @@ from lfwstudy.widgets.explorer import Explorer
 from lfwstudy.widgets.finished_runs import FinishedRuns, correct
 
 FEWEST, MOST = 20, 100
+_LATER = "They are shown after the last pair."
 
 
 class Flasher(anywidget.AnyWidget):
@@ -50,16 +52,21 @@ class OneSecondTest(Explorer):
     def build(self, study: Study) -> list[ipywidgets.Widget]:
         self.runs = FinishedRuns(study)
         controls = {
-            "run": dropdown("Network of run", self.runs.options),
+            "run": dropdown("Network of run", self.runs.options, "40em"),
             "count": whole_number("Number of pairs", FEWEST, FEWEST, MOST),
             "shown": whole_number("Shown for, ms", 500, 50, 5000),
             "seed": whole_number("Order number", 0, 0, 9999),
             "only_wrong": checkbox("Only pairs that the network got wrong"),
         }
-        p = self.add(flasher=Flasher(), result=markup("13em"), **controls)
+        p = self.add(
+            flasher=Flasher(),
+            result=markup("13em"),
+            missed=Gallery(label="Pairs you missed", size=84, empty=_LATER),
+            **controls,
+        )
         self.watch(self.begin, *controls.values())()
         p.flasher.observe(self.end, "answers")
-        return [row(*controls.values()), p.message, p.flasher, p.result]
+        return [row(*controls.values()), p.message, p.flasher, p.result, p.missed]
 
     def begin(self) -> str:
         p = self.parts
@@ -78,11 +85,15 @@ class OneSecondTest(Explorer):
         )
 
     def end(self, _: object) -> None:
-        """Show the result once the last pair is answered."""
+        """Show the result, and the pairs that were missed, once the last pair is answered."""
         p, answers = self.parts, self.parts.flasher.answers
-        blank(p.result)
+        blank(p.result, p.missed)
+        p.missed.empty = _LATER
         if answers and len(answers) == len(self.asked):
-            p.result.value = _result(outcomes(self.asked, answers, p.flasher.milliseconds))
+            trials = outcomes(self.asked, answers, p.flasher.milliseconds)
+            p.result.value, p.missed.empty = _result(trials), "None: you were right about every pair."
+            missed = self.asked[(trials.viewer_correct == 0).to_numpy()]
+            p.missed.cards = self.runs.images(p.run.value).pair_cards(missed)
 
 
 def choose_trials(scored: pd.DataFrame, count: int, only_wrong: bool = False, seed: int = 0) -> pd.DataFrame:

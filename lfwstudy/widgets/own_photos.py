@@ -11,7 +11,7 @@ from lfwstudy.report.figures import image_uri
 from lfwstudy.study.results import Results
 from lfwstudy.verify import THRESHOLD
 from lfwstudy.verify import network as networks
-from lfwstudy.verify.faces import count_faces, find_faces, frame_face
+from lfwstudy.verify.faces import Box, find_faces, frame_face, largest_face
 from lfwstudy.verify.photos import full_size, read_photo
 from lfwstudy.widgets.controls import BoxPicker, Gallery, Message, blank, button, card, dropdown, markup, row
 from lfwstudy.widgets.explorer import Explorer
@@ -77,24 +77,45 @@ class _Side(ipywidgets.VBox):
         self.name, self.photo = name, Image.new("L", (1, 1))
         self.upload = button(f"Choose {name} photo", ipywidgets.FileUpload, accept="image/*")
         self.message = Message(height="3.2em")
-        self.box = BoxPicker(label=f"{name.capitalize()} photo")
-        super().__init__([self.upload, self.message, self.box], layout=ipywidgets.Layout(width="27em"))
+        self.box, self.face = BoxPicker(label=f"{name.capitalize()} photo"), dropdown("Face", [], "26em")
+        rows = [self.upload, self.message, self.box, self.face]
+        super().__init__(rows, layout=ipywidgets.Layout(width="27em"))
         self.upload.observe(self.message.guard(self.read), "value")
+        self.face.observe(self.take, "value")
+        self.offer([])
 
     def read(self) -> str:
         """Read the chosen photo and look for its face."""
-        self.box.box, self.box.image = [], ""
+        self.offer([])
+        self.box.image = ""
         if not self.upload.value:
             return ""
         (file,) = self.upload.value
         self.photo = read_photo(io.BytesIO(file["content"]), file["name"])
-        boxes = find_faces(self.photo)
+        found = find_faces(self.photo)
         # Set the box before the image: a later one would replace a box drawn meanwhile.
         self.box.width, self.box.height = full_size(self.photo)
-        self.box.box = list(boxes[0]) if len(boxes) == 1 else []
+        self.offer(found)
         small = self.photo.copy()
         small.thumbnail((_PREVIEW, _PREVIEW))
         self.box.image = image_uri(np.asarray(small))
-        if len(boxes) == 1:
+        if not found:
+            return f"{file['name']}: no face found. Draw a box around the face, by pointer or with the arrow keys."
+        if len(found) == 1:
             return "One face was found; draw another box if it is the wrong one."
-        return f"{file['name']}: {count_faces(boxes)}. Draw a box around the face, by pointer or with the arrow keys."
+        return f"{len(found)} faces were found: the largest, most central one is taken. Choose another below, or draw a box."
+
+    def offer(self, found: list[Box]) -> None:
+        """Take the largest, most central of the faces found, and offer the others."""
+        best = largest_face(found, full_size(self.photo)) if found else None
+        ordered = sorted(found, key=lambda box: box != best)
+        self.face.options = [
+            (f"{n} of {len(found)}, {box[2] - box[0]} pixels wide", box) for n, box in enumerate(ordered, 1)
+        ]
+        self.face.value = best
+        self.face.layout.visibility = "visible" if len(found) > 1 else "hidden"
+        self.take()
+
+    def take(self, _: object = None) -> None:
+        """Take the chosen face's box."""
+        self.box.box = list(self.face.value or [])

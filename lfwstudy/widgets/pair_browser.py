@@ -34,12 +34,12 @@ class PairChooser(Explorer):
     def build(self, study: Study) -> list[ipywidgets.Widget]:
         self.runs, self.found, self.page = FinishedRuns(study), pd.DataFrame(), 0
         filters = {
-            "run": dropdown("Run", self.runs.options),
+            "run": dropdown("Run", self.runs.options, "40em"),
             "part": dropdown("Set", SETS),
             "kind": dropdown("Pairs", _KINDS),
             "outcome": dropdown("Classified", _OUTCOMES),
             "order": dropdown("Order", _ORDERS),
-            "person": text_field("Person's name contains", "any"),
+            "person": text_field("Name contains", "any"),
             "low": Slider(description="P(same) at least", value=0.0),
             "high": Slider(description="P(same) at most", value=1.0),
         }
@@ -66,15 +66,17 @@ class PairChooser(Explorer):
         return (self.runs.scored(run, part).loc[[int(key)]], self.runs.images(run)) if key else None
 
     def load(self) -> str:
-        """Show the pairs of another run or set."""
-        blank(self.parts.gallery)
-        self.parts.back.disabled = self.parts.forth.disabled = True
-        return self.search()
+        """Show the pairs of another run or set, and open the first."""
+        p = self.parts
+        blank(p.gallery)
+        p.gallery.chosen, p.back.disabled, p.forth.disabled = "", True, True
+        told = self.search()
+        p.gallery.chosen = "".join(map(str, self.found.index[:1]))
+        return told
 
     def search(self) -> str:
         """Show the first page of pairs that pass the filters."""
         p, scored = self.parts, self.runs.scored(*self.chosen())
-        p.gallery.chosen = ""
         low, high = sorted((p.low.value, p.high.value))
         keep = scored.score.between(low - 1e-9, high + 1e-9)
         if p.kind.value:

@@ -1,17 +1,17 @@
-"""The run browser: choose stages, variants and seeds; overlay curves, list differences, sort results."""
+"""The run browser: choose stages, variants and seeds; overlay curves, compare configurations, sort results."""
 
-from html import escape
+from operator import attrgetter
 from typing import Any
 
 import ipywidgets
 
 from lfwstudy.report.series import published_rows
-from lfwstudy.report.table import Column
-from lfwstudy.report.wording import differences_in_words
+from lfwstudy.report.table import Column, Table
+from lfwstudy.report.wording import SETTINGS, plain
 from lfwstudy.study.results import Results
 from lfwstudy.verify.network import run_config
 from lfwstudy.widgets import drawing
-from lfwstudy.widgets.controls import SortableTable, dropdown, markup, row, several
+from lfwstudy.widgets.controls import SortableTable, blank, checkbox, dropdown, markup, row, several
 from lfwstudy.widgets.explorer import Explorer, require
 from lfwstudy.widgets.finished_runs import finished_rows, run_title
 
@@ -48,32 +48,34 @@ class RunBrowser(Explorer):
             for name in ("stage", "variant", "seed")
         }
         p = self.add(
+            carried=checkbox("Only runs carried forward", any(r["carried_forward"] for r in self.rows)),
             measure=dropdown("Measure", _MEASURES),
             figure=markup("360px"),
-            words=markup("6em"),
+            differences=markup("6em"),
             table=SortableTable(
                 caption="Finished runs. Click a heading to sort; ► is carried forward.",
                 columns=[*(column.heading for column in self.columns.values()), "carried"],
             ),
             **self.filters,
         )
-        choices = *self.filters.values(), p.measure
+        choices = *self.filters.values(), p.measure, p.carried
         self.watch(self.refresh, *choices)()
-        return [row(*choices), p.message, p.figure, p.words, p.table]
+        return [row(*choices), p.message, p.figure, p.differences, p.table]
 
     def refresh(self) -> str:
         p = self.parts
-        chosen = [r for r in self.rows if all(r[name] in f.value for name, f in self.filters.items())]
+        rows = [r for r in self.rows if r["carried_forward"] or not p.carried.value]
+        chosen = [r for r in rows if all(r[name] in f.value for name, f in self.filters.items())]
         p.table.rows = [
             [*(column.show(r[name]) for name, column in self.columns.items()), "►" if r["carried_forward"] else ""]
             for r in chosen
         ]
         if not chosen:
-            p.figure.value = p.words.value = ""
+            blank(p.figure, p.differences)
             return "No run is chosen: choose at least one stage, variant and seed."
         drawn = list({r["run"]: r for r in chosen}.values())[:_MOST]
         p.figure.value = _figure(self.study, drawn, p.measure.value)
-        p.words.value = _differences(self.study, drawn)
+        p.differences.value = _differences(self.study, drawn)
         cut = f"; the curves are those of the first {_MOST}" if len(chosen) > _MOST else ""
         return f"{len(chosen)} of {len(self.rows)} finished runs are chosen{cut}."
 
@@ -84,7 +86,7 @@ def _figure(study: Results, rows: list[dict[str, Any]], measure: str) -> str:
         missing = f"{study.store.folder(r['run']) / 'history.csv'}: missing or damaged"
         lines.append(drawing.Curve(run_title(r), require(study.store.history(r["run"]), missing), *drawing.look(i)))
     title = f"{measure.replace('_', '-')} over epochs of {len(lines)} runs"
-    note = "Thick: validation, the dot at the epoch of its best accuracy."
+    note = "Thick: validation, the dot at the epoch of its best accuracy. Point at an epoch to read its values."
     if measure != "cross_entropy":  # the published histories have no separate cross-entropy
         published = published_rows(study, list(dict.fromkeys((r["stage"], r["variant"]) for r in rows)))
         for i, ((stage, variant), history) in enumerate(published.items()):
@@ -100,12 +102,20 @@ def _figure(study: Results, rows: list[dict[str, Any]], measure: str) -> str:
 
 
 def _differences(study: Results, rows: list[dict[str, Any]]) -> str:
-    first, *others = rows
-    if not others:
-        return '<p class="lfw-note">Choose two or more runs to compare their configurations.</p>'
-    own = run_config(study.store, first["run"])
-    items = []
-    for other in others:
-        found = differences_in_words(run_config(study.store, other["run"]), own)
-        items.append(f"<li>{escape(run_title(other))}: {escape('; '.join(found) or 'the same configuration')}</li>")
-    return f"<p>Compared with {escape(run_title(first))}:</p><ul>{''.join(items)}</ul>"
+    """A table of the settings in which configurations differ, a column for each."""
+    configs = {
+        f"{r['stage']}: {r['variant']}{' ►' * r['carried_forward']}": run_config(study.store, r["run"]) for r in rows
+    }
+    if len(configs) == 1:
+        return '<p class="lfw-note">Choose two or more variants to compare their configurations.</p>'
+    first, *others = configs.values()
+    keys = dict.fromkeys(key for other in others for key, *_ in other.differences(first))
+    return Table(
+        [Column("setting"), *map(Column, configs)],
+        [
+            {"setting": SETTINGS.get(key, key), **{name: plain(attrgetter(key)(c)) for name, c in configs.items()}}
+            for key in keys
+        ],
+        "Settings in which the chosen variants differ.",
+        empty="The chosen variants have the same configuration.",
+    ).to_html()

@@ -27,7 +27,7 @@ class ThresholdMover(Explorer):
         self.figure = cache(lambda run, part: _Figure(self.runs.scored(run, part)))
         self.best = cache(self._best)
         p = self.add(
-            run=dropdown("Run", self.runs.options),
+            run=dropdown("Run", self.runs.options, "40em"),
             part=dropdown("Set", SETS),
             threshold=Slider(description="Threshold", value=0.5, step=0.005, digits=3),
             figure=markup("330px"),
@@ -88,9 +88,10 @@ class _Figure:
             + self._bars(counts[0], 1, drawing.MATCHED)
             + self._bars(counts[1], -1, drawing.MISMATCHED)
         )
+        area, equal = metrics.auc(self.label, self.score), percent(metrics.equal_error_rate(self.label, self.score))
         self.legend = drawing.legend(
             [
-                ("ROC curve", drawing.MEASURED, ""),
+                (f"ROC curve: area under it (AUC) {area:.3f}, equal error rate (EER) {equal} %", drawing.MEASURED, ""),
                 ("matched pairs, upwards", drawing.MATCHED, ""),
                 ("mismatched pairs, downwards", drawing.MISMATCHED, ""),
             ]
