@@ -8,7 +8,6 @@ import pytest
 from lfwstudy.report import measured
 from lfwstudy.system.files import cell
 from lfwstudy.system.text import percent, signed_points
-from lfwstudy.widgets import run_browser as runs
 
 
 @pytest.mark.parametrize(
@@ -56,7 +55,3 @@ def test_a_mean_reads_the_same_from_every_source(seeds):
                 percent(np.mean([float(row["test_accuracy"]) for row in rows])),
             }
             assert len(told) == 1, (shares, told)
-
-
-def test_the_browser_gets_figures_that_it_cannot_round_otherwise():
-    assert runs._cell("0.8105", "percent") == 81.1 and runs._cell("0.8125", "percent") == 81.3

@@ -7,7 +7,6 @@ import io
 import re
 import shutil
 import time
-from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,17 +16,29 @@ import pytest
 
 from lfwstudy import widgets
 from lfwstudy.config import DataConfig, TrainingConfig
+from lfwstudy.evaluation import metrics
+from lfwstudy.ladder import get_stage
 from lfwstudy.report.figures import image_uri
 from lfwstudy.runs.store import Store
 from lfwstudy.study.settings import Settings
 from lfwstudy.study.study import open_study
 from lfwstudy.system.files import read_csv, read_json, write_csv, write_json
+from lfwstudy.system.text import percent
 from lfwstudy.training.run import PREDICTION_COLUMNS
 from lfwstudy.verify import network as networks
 from lfwstudy.widgets import drawing, finished_runs, occlusion, one_second, pair_browser
-from lfwstudy.widgets.augmentation import vary_offline, vary_online
+from lfwstudy.widgets.augmentation import augmented
 
-EXPLORERS = [getattr(widgets, name) for name in widgets.__all__ if name not in ("find_study", "open_for_notebook")]
+EXPLORERS = [
+    widgets.browse_runs,
+    widgets.browse_pairs,
+    widgets.move_threshold,
+    widgets.bench_augmentation,
+    widgets.look_at_parts,
+    widgets.try_your_own,
+    widgets.one_second_test,
+    widgets.train_live,
+]
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +54,7 @@ def copied(played, tmp_path):
 
 def open_first(widget):
     """Choose the first pair that is shown."""
-    gallery = widget.chooser.parts.gallery
+    gallery = widget.parts.gallery
     gallery.chosen = gallery.cards[0]["key"]
 
 
@@ -56,9 +67,9 @@ def told(widget, name="message"):
     return html.unescape(re.sub("<[^>]+>", "", getattr(widget.parts, name).value))
 
 
-def chosen_by(widget):
-    """Where an explorer's run and set are chosen, or its pair: of some it is an explorer within it."""
-    return getattr(widget, "chooser", widget)
+def said(side):
+    """The message about the left or right photo."""
+    return html.unescape(re.sub("<[^>]+>", "", side.message.value))
 
 
 def measured_elsewhere(study, folder):
@@ -80,7 +91,7 @@ def measured_elsewhere(study, folder):
 def test_study_without_a_run_shows_a_sentence(build, tmp_path):
     widget = build(widgets.find_study(out=str(tmp_path / "none")))
     assert widget.children
-    if build not in (widgets.train_live, widgets.try_your_own):
+    if build not in (widgets.train_live, widgets.try_your_own, widgets.bench_augmentation):
         assert "No run is finished yet" in told(widget) and "lfwstudy run" in told(widget)
 
 
@@ -97,7 +108,7 @@ def test_study_without_a_run_shows_a_sentence(build, tmp_path):
     ids=lambda f: f.__name__,
 )
 def test_missing_images_show_a_sentence(build, copied, tmp_path):
-    shown = told(chosen_by(build(measured_elsewhere(copied, tmp_path))))
+    shown = told(build(measured_elsewhere(copied, tmp_path)))
     assert "lfw-deepfunneled" in shown and "Traceback" not in shown
 
 
@@ -111,9 +122,9 @@ def test_weights_that_are_not_kept_are_said_where_they_are_needed(study):
     without = next(run for run in study.store.ids() if not study.store.has_weights(run))
     for build in (widgets.browse_pairs, widgets.look_at_parts):
         widget = build(study)
-        widget.chooser.parts.run.value = without
+        widget.parts.run.value = without
         open_first(widget)
-        assert f"weights of run {without} are not kept" in told(widget)
+        assert f"weights of run {without} are not kept" in told(widget, "note")
 
 
 def test_damaged_or_missing_files_of_a_run_show_a_sentence(copied):
@@ -121,7 +132,7 @@ def test_damaged_or_missing_files_of_a_run_show_a_sentence(copied):
     (copied.store.folder(run) / "history.csv").write_text("epoch,loss\n1,much\n")
     assert "history.csv: missing or damaged" in told(widgets.browse_runs(copied))
     (copied.store.folder(run) / "predictions.csv").write_text("set,pair\ntest,1\n")
-    assert "predictions.csv: damaged" in told(widgets.browse_pairs(copied).chooser)
+    assert "predictions.csv: damaged" in told(widgets.browse_pairs(copied))
     shutil.rmtree(copied.store.root)
     assert "No run is finished yet" in told(widgets.move_threshold(copied))
 
@@ -130,7 +141,7 @@ def test_unscored_test_pairs_are_said(copied):
     run = kept_run(copied)
     path = copied.store.folder(run) / "predictions.csv"
     write_csv(path, PREDICTION_COLUMNS, [row for row in read_csv(path) if row["set"] != "test"])
-    widget = widgets.browse_pairs(copied).chooser
+    widget = widgets.browse_pairs(copied)
     assert "test pairs of this run are not scored" in told(widget)
     widget.parts.part.value = "val"
     assert widget.parts.gallery.cards
@@ -139,8 +150,8 @@ def test_unscored_test_pairs_are_said(copied):
 def test_names_are_escaped_where_they_become_html(copied):
     run = kept_run(copied)
     found = finished_runs.scored_pairs(copied, run, "test")
-    hostile = replace(found, left=np.array(["<img src=x onerror=alert(1)>_0001"] * len(found)))
-    assert "<img" not in pair_browser._facts(hostile, 0) and "&lt;img" in pair_browser._facts(hostile, 0)
+    hostile = pair_browser._facts(found.assign(left="<img src=x onerror=alert(1)>_0001").iloc[0])
+    assert "<img" not in hostile and "&lt;img" in hostile
     assert "<b>" not in drawing.svg(9, 9, "<b>", drawing.text(0, 0, "<b>"))
 
 
@@ -162,14 +173,36 @@ def test_explorers_are_stills_where_there_is_no_kernel(build, study):
 
 def test_run_browser_follows_the_choice(study):
     widget = widgets.browse_runs(study)
-    assert len(widget.parts.table.rows) == 2 and widget.parts.figure.value.count("<title>") == 2
-    assert "batch-norm placement before-activation instead of none" in widget.parts.words.value
-    widget.parts.stages.value = ("base",)
+    widget.parts.carried.value = False
+    assert len(widget.parts.table.rows) == 2 and widget.parts.figure.value.count('stroke-width="2"') == 2
+    assert re.search(r"batch-norm placement</td><td>none</td><td>before-activation<", widget.parts.differences.value)
+    widget.parts.stage.value = ("base",)
     assert [row[0] for row in widget.parts.table.rows] == ["base"]
     widget.parts.measure.value = "cross_entropy"
     assert "cross-entropy over epochs" in widget.parts.figure.value
-    widget.parts.stages.value = ()
+    widget.parts.stage.value = ()
     assert "No run is chosen" in told(widget)
+
+
+def test_run_browser_opens_with_what_is_carried_forward(study, monkeypatch):
+    rows = [{**row, "carried_forward": row["stage"] != "base"} for row in finished_runs.finished_rows(study)]
+    monkeypatch.setattr("lfwstudy.widgets.run_browser.finished_rows", lambda study: rows)
+    widget = widgets.browse_runs(study)
+    assert [row[:2] for row in widget.parts.table.rows] == [
+        ["augmentation", "impatient"]
+    ] and widget.parts.carried.value
+    assert "1 of 2 finished runs" in told(widget) and "two or more variants" in told(widget, "differences")
+
+
+def test_a_pointer_reads_the_values_of_an_epoch(study):
+    widget = widgets.browse_runs(study)
+    widget.parts.carried.value = False
+    readings = re.findall(r"<title>(.*?)</title>", widget.parts.figure.value, re.DOTALL)
+    assert [reading.splitlines()[0] for reading in readings] == [f"Epoch {n}, accuracy on validation" for n in (1, 2)]
+    for row in widget.rows:
+        last = study.store.history(row["run"])[-1]
+        values = f"{percent(last['val_accuracy'])} %, training {percent(last['accuracy'])} %"
+        assert f"{finished_runs.run_title(row)}: {values}" in html.unescape(readings[-1])
 
 
 def test_curves_survive_values_that_are_no_numbers():
@@ -185,7 +218,7 @@ def test_curves_survive_values_that_are_no_numbers():
 
 
 def test_pairs_are_filtered_and_sorted(study):
-    widget = widgets.browse_pairs(study).chooser
+    widget = widgets.browse_pairs(study)
     parts = widget.parts
     found = finished_runs.scored_pairs(study, parts.run.value, "test")
     worst = int(np.argmax(np.abs(found.label - found.score)))
@@ -206,7 +239,7 @@ def test_pairs_are_filtered_and_sorted(study):
 
 
 def test_pages_of_pairs_turn(study):
-    widget = widgets.browse_pairs(study).chooser
+    widget = widgets.browse_pairs(study)
     first = [card["key"] for card in widget.parts.gallery.cards]
     assert widget.parts.back.disabled and len(first) == 10
     widget.parts.forth.click()
@@ -217,11 +250,14 @@ def test_pages_of_pairs_turn(study):
 
 def test_opened_pair_shows_its_people_and_their_neighbours(study):
     widget = widgets.browse_pairs(study)
-    open_first(widget)
+    first = widget.parts.gallery.cards[0]["key"]
+    assert [card["key"] for card in widget.parts.opened.cards] == [first] and widget.parts.gallery.chosen == first
     assert "which is <b>incorrect</b>" in widget.parts.facts.value
     assert len(widget.parts.left_near.cards) == len(widget.parts.right_near.cards) == 6
-    widget.chooser.parts.outcome.value = "correct"
-    assert widget.parts.opened.cards == []
+    widget.parts.outcome.value = "correct"
+    assert widget.parts.opened.cards[0]["key"] == first != widget.parts.gallery.cards[0]["key"]
+    widget.parts.part.value = "val"
+    assert widget.parts.opened.cards[0]["key"] == widget.parts.gallery.cards[0]["key"]
 
 
 def test_kept_network_gives_the_scores_that_are_stored(study):
@@ -259,6 +295,8 @@ def test_threshold_moves_counts_and_examples_together(study):
     correct = int(((found.score > at) == (found.label > 0.5)).sum())
     assert f"{correct} of {len(found)} pairs correct" in widget.parts.table.value
     assert f"threshold {at:.3f}" in widget.parts.figure.value
+    area, equal = metrics.auc(found.label, found.score), metrics.equal_error_rate(found.label, found.score)
+    assert f"(AUC) {area:.3f}, equal error rate (EER) {percent(equal)} %" in widget.parts.figure.value
     below, above = ([int(c["key"]) for c in gallery.cards] for gallery in (widget.parts.below, widget.parts.above))
     assert len(below) == len(above) == 4
     assert max(found.score[below]) <= at < min(found.score[above])
@@ -275,14 +313,14 @@ def test_slider_moves_answer_within_a_tenth_of_a_second_with_a_thousand_pairs(co
     threshold, browser, bench = (
         build(copied) for build in (widgets.move_threshold, widgets.browse_pairs, widgets.bench_augmentation)
     )
-    for slider in (threshold.parts.threshold, browser.chooser.parts.low, bench.parts.shear, bench.parts.zoom_low):
+    for slider in (threshold.parts.threshold, browser.parts.low, bench.parts.shear, bench.parts.zoom_low):
         slider.value = slider.value + 0.01  # what is loaded at the first move
         seconds = []
         for step in range(9):
             started = time.perf_counter()
             slider.value = slider.min + (slider.max - slider.min) * (0.3 + 0.02 * step)
             seconds.append(time.perf_counter() - started)
-        print(slider.label, "moves in milliseconds:", [round(1000 * s) for s in seconds])
+        print(slider.description, "moves in milliseconds:", [round(1000 * s) for s in seconds])
         assert np.median(seconds) < 0.1
 
 
@@ -298,8 +336,9 @@ def test_bench_begins_with_the_stages_ranges_and_returns_to_them(study):
     assert widget.parts.copies.cards != before and len(widget.parts.copies.cards) == 12
     widget.parts.back.click()
     assert widget.parts.copies.cards == before
-    widget.parts.person.value = "nobody is called this"
-    assert widget.parts.copies.cards == [] and "No person's name" in told(widget)
+    other = widget.parts.image.options[-1]
+    widget.parts.image.value = other
+    assert widget.parts.copies.cards != before and widget.parts.original.cards[0]["text"] == other
 
 
 @pytest.mark.parametrize("name", ["zoom", "brightness"])
@@ -327,17 +366,16 @@ def test_bench_keeps_the_ends_of_a_range_in_order(study, name):
 
 def test_ranges_of_nothing_leave_the_image_as_it_is(rng):
     image = rng.integers(0, 256, (21, 21), dtype=np.uint8)
-    copied, _ = vary_offline(image, 0, TrainingConfig(zoom=(1, 1), brightness=(1, 1), shear=0), 2)
-    online, _ = vary_online(image, 0, TrainingConfig(), 2)
+    copied, _ = augmented(image, 0, TrainingConfig(zoom=(1, 1), brightness=(1, 1), shear=0), False, 2)
+    online, _ = augmented(image, 0, TrainingConfig(), True, 2)
     for varied in (copied, online):
         assert np.abs(varied * 255 - image).max() < 0.01 and image_uri(image) == image_uri(varied[0])
 
 
 def test_bench_stretches_the_grey_levels_of_copies_where_the_stage_does():
     image = np.linspace(50, 200, 441).reshape(21, 21).astype(np.uint8)
-    (copied,), _ = vary_offline(
-        image, 0, TrainingConfig(zoom=(1, 1), brightness=(1, 1), shear=0, stretch_copies=True), 1
-    )
+    stretching = TrainingConfig(zoom=(1, 1), brightness=(1, 1), shear=0, stretch_copies=True)
+    (copied,), _ = augmented(image, 0, stretching, False, 1)
     assert (copied.min(), copied.max()) == pytest.approx((0, 1), abs=1e-3)
 
 
@@ -349,7 +387,7 @@ def test_bench_of_the_ladder_beyond_varies_as_that_ladder_does(copied):
     write_json(copied.out / "study.json", record)
     widget = widgets.bench_augmentation(open_study(copied.out)[0])
     parts = widget.parts
-    assert "No finished stage augments" in told(widget) and parts.stage.label == "online-augmentation: light"
+    assert parts.stage.label == "online-augmentation: light"
     assert (parts.flip.value, parts.rotation.value, parts.erase.value) == (1, 8, 0)
     parts.stage.label = "leave-one-out: whole"
     assert parts.erase.value == 0.5 and any("erased" in card["text"] for card in parts.copies.cards)
@@ -380,17 +418,20 @@ def test_occlusion_points_at_the_part_that_the_score_rests_on():
 
 def test_occlusion_map_is_drawn_for_an_opened_pair(study):
     widget = widgets.look_at_parts(study)
-    assert "Choose a pair" in told(widget)
-    open_first(widget)
     assert widget.parts.figure.value.count("data:image") == 2
-    assert "most sensitive" in widget.parts.words.value and told(widget) == occlusion.LIMITS
+    images = widget.runs.images(widget.parts.run.value)
+    pair = widget.opened()[0].iloc[0]
+    network = networks.load_run(study.store, widget.parts.run.value)
+    maps, _ = occlusion.occlusion_maps(network, images.pixels([pair.left, pair.right]), widget.parts.patch.value)
+    assert f"−{np.abs(maps).max():.2f}: hiding it makes them less alike" in widget.parts.figure.value
+    assert "most sensitive" in widget.parts.words.value and told(widget, "note") == occlusion.LIMITS
 
 
 # -- own photos --------------------------------------------------------------------------------------------------------
 
 
-def upload(place, name, content):
-    place.value = (
+def upload(side, name, content):
+    side.upload.value = (
         {
             "name": name,
             "type": "image/jpeg",
@@ -407,10 +448,9 @@ def test_own_photos_are_scored_as_the_command_scores_them(study, cache, tmp_path
     monkeypatch.setattr(networks, "SHIPPED", tmp_path)
     widget = widgets.try_your_own(study)
     photos = sorted((cache / "demo-1" / "demo").rglob("*.jpg"))[:2]
-    for place, photo in zip((widget.parts.left, widget.parts.right), photos):
-        upload(place, photo.name, photo.read_bytes())
-    for place in (widget.parts.left_box, widget.parts.right_box):
-        place.box = [70, 70, 180, 180]
+    for side, photo in zip(widget.sides, photos):
+        upload(side, photo.name, photo.read_bytes())
+        side.box.box = [70, 70, 180, 180]
     widget.parts.score.click()
     answer = verify_photos(*photos, str(study.out), (70, 70, 180, 180), (70, 70, 180, 180))
     assert f"{answer.score:.2f}" in widget.parts.answer.value and "demo" in widget.parts.answer.value
@@ -421,11 +461,25 @@ def test_what_is_no_photo_and_what_has_no_face_is_said(study):
     widget = widgets.try_your_own(study)
     widget.parts.score.click()
     assert "left and the right photo are not chosen" in told(widget)
-    upload(widget.parts.left, "notes.txt", b"no image")
-    assert told(widget, "left_message").startswith("notes.txt: not a readable image")
-    upload(widget.parts.right, "wall.png", photo_of("L", 90))
-    assert "no face found" in told(widget, "right_message") and "Draw a box" in told(widget, "right_message")
-    assert (widget.parts.right_box.width, widget.parts.right_box.height) == (60, 40)
+    upload(widget.left, "notes.txt", b"no image")
+    assert said(widget.left).startswith("notes.txt: not a readable image")
+    upload(widget.right, "wall.png", photo_of("L", 90))
+    assert "no face found" in said(widget.right) and "Draw a box" in said(widget.right)
+    assert (widget.right.box.width, widget.right.box.height) == (60, 40)
+
+
+def test_the_largest_of_several_faces_is_taken_and_another_can_be_chosen(study, monkeypatch):
+    small, large = (2, 2, 12, 12), (20, 5, 50, 35)
+    monkeypatch.setattr("lfwstudy.widgets.own_photos.find_faces", lambda photo: [small, large])
+    side = widgets.try_your_own(study).left
+    upload(side, "group.png", photo_of("L", 90))
+    assert side.box.box == list(large) and "2 faces were found: the largest, most central one is taken" in said(side)
+    assert side.face.layout.visibility == "visible"
+    side.face.value = small
+    assert side.box.box == list(small)
+    monkeypatch.setattr("lfwstudy.widgets.own_photos.find_faces", lambda photo: [large])
+    upload(side, "one.png", photo_of("L", 91))
+    assert side.box.box == list(large) and side.face.layout.visibility == "hidden"
 
 
 def photo_of(mode, color, size=(60, 40)):
@@ -443,23 +497,23 @@ def photo_of(mode, color, size=(60, 40)):
 )
 def test_of_a_photo_that_is_followed_by_a_bad_file_nothing_stays(study, content):
     widget = widgets.try_your_own(study)
-    parts = widget.parts
-    upload(parts.left, "wall.png", photo_of("L", 90))
-    upload(parts.right, "wall.png", photo_of("L", 90))
-    parts.left_box.box = parts.right_box.box = [5, 5, 30, 30]
-    assert parts.left_box.image.startswith("data:image")
-    upload(parts.left, "holiday.jpg", content)
-    assert (parts.left_box.image, parts.left_box.box) == ("", [])
-    assert told(widget, "left_message").startswith("holiday.jpg: ") and "object at" not in told(widget, "left_message")
+    parts, left, right = widget.parts, widget.left, widget.right
+    upload(left, "wall.png", photo_of("L", 90))
+    upload(right, "wall.png", photo_of("L", 90))
+    left.box.box = right.box.box = [5, 5, 30, 30]
+    assert left.box.image.startswith("data:image")
+    upload(left, "holiday.jpg", content)
+    assert (left.box.image, left.box.box) == ("", [])
+    assert said(widget.left).startswith("holiday.jpg: ") and "object at" not in said(widget.left)
     parts.score.click()
-    assert "The left photo is not chosen" in told(widget) and not parts.answer.value and parts.right_box.image
+    assert "The left photo is not chosen" in told(widget) and not parts.answer.value and right.box.image
 
 
 def test_of_an_upload_that_is_taken_back_nothing_stays(study):
     widget = widgets.try_your_own(study)
-    upload(widget.parts.left, "wall.png", photo_of("L", 90))
-    widget.parts.left.value = ()
-    assert (widget.parts.left_box.image, told(widget, "left_message")) == ("", "")
+    upload(widget.left, "wall.png", photo_of("L", 90))
+    widget.left.upload.value = ()
+    assert (widget.left.box.image, said(widget.left)) == ("", "")
     widget.parts.score.click()
     assert "left and the right photo are not chosen" in told(widget)
 
@@ -483,9 +537,9 @@ def test_network_that_scores_own_photos_is_named_and_chosen(study, monkeypatch):
 
     monkeypatch.setattr(networks, "load_network", load)
     widget = widgets.try_your_own(study)
-    for place, box in ((widget.parts.left, widget.parts.left_box), (widget.parts.right, widget.parts.right_box)):
-        upload(place, "wall.png", photo_of("L", 90))
-        box.box = [5, 5, 30, 30]
+    for side in widget.sides:
+        upload(side, "wall.png", photo_of("L", 90))
+        side.box.box = [5, 5, 30, 30]
     widget.parts.score.click()
     assert asked == [str(study.out)] and "0.90" in told(widget, "answer")
     assert "Scored by this study's best network, which was trained on drawn demo faces alone." in told(widget, "answer")
@@ -499,8 +553,8 @@ def test_network_that_scores_own_photos_is_named_and_chosen(study, monkeypatch):
 def test_photo_decoded_smaller_takes_boxes_in_its_own_pixels(study, monkeypatch):
     monkeypatch.setattr("lfwstudy.verify.photos.WORKING_PIXELS", 600)
     widget = widgets.try_your_own(study)
-    upload(widget.parts.left, "wall.png", photo_of("L", 90))
-    assert (widget.parts.left_box.width, widget.parts.left_box.height) == (60, 40)
+    upload(widget.left, "wall.png", photo_of("L", 90))
+    assert (widget.left.box.width, widget.left.box.height) == (60, 40)
 
 
 # -- one-second test ---------------------------------------------------------------------------------------------------
@@ -508,35 +562,38 @@ def test_photo_decoded_smaller_takes_boxes_in_its_own_pixels(study, monkeypatch)
 
 def test_trials_are_balanced_in_random_order_and_repeat_with_their_number(study):
     found = finished_runs.scored_pairs(study, kept_run(study), "test")
-    rows = one_second.choose_trials(found, 40, seed=1)
-    assert len(set(rows)) == 40 and found.label[rows].sum() == 20
-    assert 0 < found.label[rows[:20]].sum() < 20
-    assert (rows == one_second.choose_trials(found, 40, seed=1)).all()
-    assert (rows != one_second.choose_trials(found, 40, seed=2)).any()
+    asked = one_second.choose_trials(found, 40, seed=1)
+    assert len(set(asked.index)) == 40 and asked.label.sum() == 20
+    assert 0 < asked.label[:20].sum() < 20
+    assert asked.equals(one_second.choose_trials(found, 40, seed=1))
+    assert not asked.equals(one_second.choose_trials(found, 40, seed=2))
     wrong = one_second.choose_trials(found, 100, only_wrong=True)
-    assert not found.correct()[wrong].any() and 2 * found.label[wrong].sum() == len(wrong)
+    assert not finished_runs.correct(wrong).any() and 2 * wrong.label.sum() == len(wrong)
 
 
 def test_result_stands_beside_the_networks_on_the_same_pairs(study):
     widget = widgets.one_second_test(study)
     found = finished_runs.scored_pairs(study, widget.parts.run.value, "test")
-    rows = one_second.choose_trials(found, 20)
+    asked = one_second.choose_trials(found, 20)
     assert len(widget.parts.flasher.trials) == 20
     assert "label" not in widget.parts.flasher.trials[0]  # the browser is not told the answers
     answers = [
         {
             "trial": i,
-            "same": bool(found.label[row]) if i < 15 else not found.label[row],
+            "same": bool(label) if i < 15 else not label,
             "shown_ms": 500.2,
             "response_ms": 700 + i,
             "undisturbed": i > 0,
         }
-        for i, row in enumerate(rows)
+        for i, label in enumerate(asked.label)
     ]
-    widget.parts.flasher.answers, widget.parts.flasher.done = answers, True
+    widget.parts.flasher.answers = answers[:19]
+    assert widget.parts.result.value == ""
+    widget.parts.flasher.answers = answers
     text = widget.parts.result.value
-    network = int(found.correct()[rows].sum())
-    assert "15 of 20" in text and f"<td>{network} of 20</td>" in text and "75 % [53, 89]" in text
+    assert [card["key"] for card in widget.parts.missed.cards] == list(map(str, asked.index[15:]))
+    network = int(finished_runs.correct(asked).sum())
+    assert "15 of 20" in text and f"<td>{network} of 20</td>" in text and "75\u00a0[53,\u00a089]" in text
     assert "median 710 ms" in text and "In 1 trials" in text and 'download="one-second-test.csv"' in text
     content = base64.b64decode(re.search(r"data:text/csv;base64,([^\"]+)", text).group(1)).decode()
     table = list(csv.DictReader(io.StringIO(content)))
@@ -547,9 +604,13 @@ def test_result_stands_beside_the_networks_on_the_same_pairs(study):
 def test_new_order_is_a_new_test(study):
     widget = widgets.one_second_test(study)
     before = widget.parts.flasher.trials
-    widget.parts.flasher.done = True
+    given = {"same": True, "shown_ms": 500, "response_ms": 700, "undisturbed": True}
+    widget.parts.flasher.answers = [{"trial": i, **given} for i in range(20)]
+    assert "You were correct" in widget.parts.result.value
     widget.parts.seed.value = 5
-    assert widget.parts.flasher.trials != before and not widget.parts.flasher.done and widget.parts.result.value == ""
+    assert (
+        widget.parts.flasher.trials != before and widget.parts.flasher.answers == [] and widget.parts.result.value == ""
+    )
     widget.parts.count.value = 1000
     assert widget.parts.count.value == 100
 
@@ -575,20 +636,20 @@ def test_live_training_stops_goes_on_and_leaves_the_study_alone(copied):
     live = Store(copied.out / "live")
     wait_for(lambda: list(live.root.glob("*/resume.npz")))
     parts.stop.click()
-    widget.wait(30)
+    widget.training.join(30)
     assert "Stopped" in told(widget) and not parts.start.disabled
     (run,) = live.ids()
-    assert 5 <= len(live.history(run)) < 10 and "accuracy over" in parts.figure.value
+    assert 5 <= len(live.history(run)) < 10 and "accuracy over" in parts.accuracy.value
     parts.start.click()
-    widget.wait(90)
+    widget.training.join(90)
     assert "Finished: 10 epochs" in told(widget) and live.result(run)["test_accuracy"] is None
     assert copied.store.ids() == before
 
 
 def test_variants_follow_the_stage(study):
     widget = widgets.train_live(study)
-    widget.parts.stage.value = "batchnorm"
-    assert "before-activation" in [value for _, value in widget.parts.variant.options]
+    widget.parts.stage.value = get_stage("report", "batchnorm")
+    assert "before-activation" in [variant.id for _, variant in widget.parts.variant.options]
 
 
 # -- the study that is opened ------------------------------------------------------------------------------------------

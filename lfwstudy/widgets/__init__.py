@@ -1,4 +1,4 @@
-"""The explorers: each is a function from a finished study to a widget for JupyterLab.
+"""The explorers: each makes a widget for JupyterLab from a finished study.
 
 A widget holds its state, and its controls by name in `widget.parts`. If a run, images or kept weights are missing, it says
 so in a sentence.
@@ -15,27 +15,23 @@ from lfwstudy.report.parameters import check_parameters
 from lfwstudy.report.wording import heading
 from lfwstudy.study.settings import Settings
 from lfwstudy.study.study import Study, open_study
-from lfwstudy.widgets.augmentation import bench_augmentation
-from lfwstudy.widgets.live_training import train_live
-from lfwstudy.widgets.occlusion import look_at_parts
-from lfwstudy.widgets.one_second import one_second_test
-from lfwstudy.widgets.own_photos import try_your_own
-from lfwstudy.widgets.pair_browser import browse_pairs
-from lfwstudy.widgets.run_browser import browse_runs
-from lfwstudy.widgets.threshold import move_threshold
+from lfwstudy.widgets.augmentation import AugmentationBench
+from lfwstudy.widgets.live_training import LiveTraining
+from lfwstudy.widgets.occlusion import PartsExplorer
+from lfwstudy.widgets.one_second import OneSecondTest
+from lfwstudy.widgets.own_photos import OwnPhotos
+from lfwstudy.widgets.pair_browser import PairBrowser
+from lfwstudy.widgets.run_browser import RunBrowser
+from lfwstudy.widgets.threshold import ThresholdMover
 
-__all__ = [
-    "bench_augmentation",
-    "browse_pairs",
-    "browse_runs",
-    "find_study",
-    "look_at_parts",
-    "move_threshold",
-    "one_second_test",
-    "open_for_notebook",
-    "train_live",
-    "try_your_own",
-]
+browse_runs = RunBrowser
+browse_pairs = PairBrowser
+move_threshold = ThresholdMover
+bench_augmentation = AugmentationBench
+look_at_parts = PartsExplorer
+try_your_own = OwnPhotos
+one_second_test = OneSecondTest
+train_live = LiveTraining
 
 
 def open_for_notebook(parameters: dict[str, Any]) -> Study:

@@ -1,36 +1,16 @@
-const make = (tag, values = {}) => Object.assign(document.createElement(tag), values);
-
 function render({ model, el }) {
-  el.classList.add("lfw-box");
-  el.dataset.lmSuppressShortcuts = "true";
-  const area = make("div", { className: "lfw-box-area", tabIndex: 0 });
-  area.setAttribute("role", "application");
+  own(el, "lfw-box");
+  const area = make("div", { className: "lfw-box-area", tabIndex: 0 }, { role: "application" });
   const image = make("img", { draggable: false }), frame = make("div", { className: "lfw-box-frame" });
   const note = make("p", { className: "lfw-note" });
   area.append(image, frame);
   el.append(area, note);
 
   const scale = () => image.clientWidth / (model.get("width") || 1);
-  const show = () => {
-    const box = model.get("box"), has = model.get("image") !== "";
-    area.setAttribute("aria-label", `${model.get("label")}: arrow keys move the box, with shift they change its size`);
-    image.alt = has ? model.get("label") : "";
-    image.hidden = !has;
-    if (!has) image.removeAttribute("src");
-    else if (image.src !== model.get("image")) image.src = model.get("image");
-    frame.hidden = box.length !== 4;
-    if (box.length === 4) {
-      const [left, top, right, bottom] = box.map((v) => v * scale());
-      Object.assign(frame.style, { left: `${left}px`, top: `${top}px`, width: `${right - left}px`, height: `${bottom - top}px` });
-    }
-    note.textContent = !has ? `${model.get("label")}: no photo yet` : box.length === 4
-      ? `Face: ${box.map(Math.round).join(", ")} (left, top, right, bottom)` : "No box yet: draw one around the face";
-  };
   const set = (box) => {
     const [w, h] = [model.get("width"), model.get("height")];
     const inside = (v, top) => Math.round(Math.min(Math.max(v, 0), top));
-    model.set("box", [inside(box[0], w), inside(box[1], h), inside(box[2], w), inside(box[3], h)]);
-    model.save_changes();
+    send(model, { box: [inside(box[0], w), inside(box[1], h), inside(box[2], w), inside(box[3], h)] });
   };
   const place = (event) => {
     const bounds = image.getBoundingClientRect();
@@ -61,10 +41,23 @@ function render({ model, el }) {
     box[3] += step[1] * by;
     if (box[2] - box[0] >= 4 && box[3] - box[1] >= 4) set(box);
   });
+  const show = () => {
+    const box = model.get("box"), has = model.get("image") !== "";
+    area.setAttribute("aria-label", `${model.get("label")}: arrow keys move the box, with shift they change its size`);
+    image.alt = has ? model.get("label") : "";
+    image.hidden = !has;
+    if (!has) image.removeAttribute("src");
+    else if (image.src !== model.get("image")) image.src = model.get("image");
+    frame.hidden = box.length !== 4;
+    if (box.length === 4) {
+      const [left, top, right, bottom] = box.map((v) => v * scale());
+      Object.assign(frame.style, { left: `${left}px`, top: `${top}px`, width: `${right - left}px`, height: `${bottom - top}px` });
+    }
+    note.textContent = !has ? `${model.get("label")}: no photo yet` : box.length === 4
+      ? `Face: ${box.map(Math.round).join(", ")} (left, top, right, bottom)` : "No box yet: draw one around the face";
+  };
   image.addEventListener("load", show);
-  model.on("change", show);
-  show();
-  return () => model.off(null, show);
+  return follow(model, show);
 }
 
 export default { render };

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from functools import wraps
 from html import escape
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import anywidget
 import ipywidgets
@@ -13,11 +13,16 @@ import traitlets
 from lfwstudy.errors import StudyError
 
 HERE = Path(__file__).parent
-STYLE = HERE / "style.css"
-_WIDTH = ipywidgets.Layout(width="31em", max_width="98%")
-_LABEL = {"description_width": "9.5em"}
 # In words, not by colour alone.
 MARKS = {"correct": "✓ correct", "incorrect": "✗ incorrect", "same": "✓ same person"}
+# What a control calls: returns a sentence for the message, or nothing.
+Step = Callable[[], str | None]
+C = TypeVar("C", bound=ipywidgets.Widget)
+
+
+def script(name: str) -> str:
+    """A control's script, after what they share."""
+    return (HERE / "dom.js").read_text() + (HERE / f"{name}.js").read_text()
 
 
 def synced_list() -> "traitlets.List[Any]":
@@ -28,8 +33,8 @@ def synced_list() -> "traitlets.List[Any]":
 class Slider(anywidget.AnyWidget):
     """A native range input: unlike ipywidgets' slider, it has a name for screen readers."""
 
-    _esm, _css = HERE / "slider.js", STYLE
-    label = traitlets.Unicode().tag(sync=True)
+    _esm, _css = script("slider"), HERE / "style.css"
+    description = traitlets.Unicode().tag(sync=True)
     value = traitlets.Float().tag(sync=True)
     min = traitlets.Float(0.0).tag(sync=True)
     max = traitlets.Float(1.0).tag(sync=True)
@@ -37,18 +42,14 @@ class Slider(anywidget.AnyWidget):
     digits = traitlets.Int(2).tag(sync=True)
 
 
-class Table(anywidget.AnyWidget):
-    """A table that can be sorted by its headings and filtered by words, in the browser.
+class SortableTable(anywidget.AnyWidget):
+    """A table of texts that is sorted by its headings and filtered by words, in the browser. sort: a column, or -1."""
 
-    rows: lists of texts, numbers and None; digits: of each column's numbers.
-    """
-
-    _esm, _css = HERE / "table.js", STYLE
+    _esm, _css = script("table"), HERE / "style.css"
     caption = traitlets.Unicode().tag(sync=True)
     columns = synced_list()
     rows = synced_list()
-    digits = synced_list()
-    sort = traitlets.Unicode().tag(sync=True)
+    sort = traitlets.Int(-1).tag(sync=True)
     descending = traitlets.Bool(False).tag(sync=True)
     words = traitlets.Unicode().tag(sync=True)
 
@@ -59,7 +60,7 @@ class Gallery(anywidget.AnyWidget):
     Room is reserved for `slots` cards of `across` images and `lines` of text, so that nothing jumps.
     """
 
-    _esm, _css = HERE / "gallery.js", STYLE
+    _esm, _css = script("gallery"), HERE / "style.css"
     label = traitlets.Unicode().tag(sync=True)
     cards = synced_list()
     marks = traitlets.Dict(MARKS).tag(sync=True)
@@ -80,7 +81,7 @@ def card(key: object, images: Sequence[dict[str, str]], text: str, mark: str = "
 class BoxPicker(anywidget.AnyWidget):
     """An image with a box drawn by pointer or keys. box: left, top, right, bottom in the image's pixels, or empty."""
 
-    _esm, _css = HERE / "box.js", STYLE
+    _esm, _css = script("box"), HERE / "style.css"
     label = traitlets.Unicode().tag(sync=True)
     image = traitlets.Unicode().tag(sync=True)
     width = traitlets.Int(0).tag(sync=True)
@@ -92,15 +93,14 @@ class Message(ipywidgets.HTML):
     """A status line; screen readers announce its changes."""
 
     def __init__(self, text: str = "", height: str = "1.6em") -> None:
-        super().__init__(layout=ipywidgets.Layout(min_height=height, width="100%"))
-        if text:
-            self.tell(text)
+        super().__init__(layout=ipywidgets.Layout(min_height=height))
+        self.tell(text)
 
     def tell(self, text: str) -> None:
         """Show a sentence in place of the previous one."""
         self.value = f'<p class="lfw-message" role="status" aria-live="polite">{escape(text)}</p>'
 
-    def guard(self, function: Callable[[], str | None]) -> Callable[..., None]:
+    def guard(self, function: Step) -> Callable[..., None]:
         """`function` as a widget's callback: shows the text it returns, or the user's error it raises."""
 
         @wraps(function)
@@ -126,41 +126,53 @@ def row(*children: ipywidgets.Widget) -> ipywidgets.Box:
     return ipywidgets.Box(children, layout=layout)
 
 
-def dropdown(label: str, options: Sequence[Any]) -> ipywidgets.Dropdown:
+def labelled(kind: type[C], label: str, width: str = "31em", **traits: Any) -> C:
+    """An ipywidget with its label before it; all labels are equally wide."""
+    layout = ipywidgets.Layout(width=width, max_width="98%")
+    return kind(description=label, style={"description_width": "9.5em"}, layout=layout, **traits)
+
+
+def dropdown(label: str, options: Sequence[Any], width: str = "31em") -> ipywidgets.Dropdown:
     """A choice of one of (text, value)."""
-    return ipywidgets.Dropdown(description=label, options=options, style=_LABEL, layout=_WIDTH)
+    return labelled(ipywidgets.Dropdown, label, width, options=options)
 
 
-def several(label: str, options: Sequence[str]) -> ipywidgets.SelectMultiple:
+def several(label: str, options: Sequence[Any]) -> ipywidgets.SelectMultiple:
     """A choice of several, initially all."""
     rows = min(6, max(2, len(options)))
-    return ipywidgets.SelectMultiple(
-        description=label, options=options, value=tuple(options), rows=rows, style=_LABEL, layout=_WIDTH
-    )
+    return labelled(ipywidgets.SelectMultiple, label, options=options, value=tuple(options), rows=rows)
 
 
 def text_field(label: str, placeholder: str = "") -> ipywidgets.Text:
     """A line of text."""
-    return ipywidgets.Text(description=label, placeholder=placeholder, style=_LABEL, layout=_WIDTH)
+    return labelled(ipywidgets.Text, label, placeholder=placeholder)
 
 
 def whole_number(label: str, value: int, low: int, high: int) -> ipywidgets.BoundedIntText:
     """A whole number within bounds."""
-    layout = ipywidgets.Layout(width="18em")
-    return ipywidgets.BoundedIntText(description=label, value=value, min=low, max=high, style=_LABEL, layout=layout)
+    return labelled(ipywidgets.BoundedIntText, label, "18em", value=value, min=low, max=high)
 
 
-def checkbox(label: str) -> ipywidgets.Checkbox:
+def checkbox(label: str, value: bool = False) -> ipywidgets.Checkbox:
     """A tick box."""
-    return ipywidgets.Checkbox(description=label, indent=False, layout=ipywidgets.Layout(width="auto"))
+    return ipywidgets.Checkbox(description=label, value=value, indent=False, layout=ipywidgets.Layout(width="auto"))
 
 
-def button(label: str, **more: Any) -> ipywidgets.Button:
+def button(label: str, kind: type[C] = ipywidgets.Button, **traits: Any) -> C:
     """A button as wide as its label."""
     layout = ipywidgets.Layout(width="auto", align_self="flex-start")
-    return ipywidgets.Button(description=label, layout=layout, **more)
+    return kind(description=label, layout=layout, **traits)
 
 
-def markup(height: str = "", width: str = "100%") -> ipywidgets.HTML:
+def markup(height: str = "", width: str = "auto") -> ipywidgets.HTML:
     """A place for HTML with a minimum height, so that nothing below it jumps."""
     return ipywidgets.HTML(layout=ipywidgets.Layout(min_height=height, width=width))
+
+
+def blank(*places: ipywidgets.Widget) -> None:
+    """Empty galleries and places for HTML."""
+    for place in places:
+        if isinstance(place, Gallery):
+            place.cards = []
+        else:
+            place.value = ""

@@ -2,12 +2,15 @@
 
 import html
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 from matplotlib.colors import to_hex
+from matplotlib.ticker import MaxNLocator
 
 from lfwstudy.report import figures
+from lfwstudy.system.text import percent
 from lfwstudy.training.decisions import best_epoch
 
 # The colours of the report's figures, by role.
@@ -37,14 +40,12 @@ class Axes:
         self.x_range, self.y_range = x_range, y_range
 
     def x(self, value: float) -> float:
-        """Pixel of a value on the horizontal axis."""
-        low, high = self.x_range
-        return self.left + (value - low) / ((high - low) or 1) * (self.right - self.left)
+        """Pixel of a value on the horizontal axis, within it."""
+        return float(np.interp(value, self.x_range, (self.left, self.right)))
 
     def y(self, value: float) -> float:
-        """Pixel of a value on the vertical axis."""
-        low, high = self.y_range
-        return self.bottom - (value - low) / ((high - low) or 1) * (self.bottom - self.top)
+        """Pixel of a value on the vertical axis, within it."""
+        return float(np.interp(value, self.y_range, (self.bottom, self.top)))
 
     def frame(self, x_label: str, y_label: str, x_ticks: Sequence[float] | None = None, percent: str = "") -> str:
         """Grid, tick labels and names of the axes. percent: which of "xy" hold shares, labelled in percent."""
@@ -63,12 +64,9 @@ class Axes:
         parts.append(f'<g transform="{place}">{text(0, 0, y_label, "middle")}</g>')
         return "".join(parts)
 
-    def line(self, points: Sequence[tuple[float, float]], colour: str, dash: str = "", width: float = 1.6) -> str:
-        """A line through (x, y) values; non-finite values are left out, others are clipped to the axes."""
-        low, high = self.y_range
-        pixels = " ".join(
-            f"{self.x(x):.1f},{self.y(min(max(y, low), high)):.1f}" for x, y in points if math.isfinite(y)
-        )
+    def line(self, x: Iterable[float], y: Iterable[float], colour: str, dash: str = "", width: float = 1.6) -> str:
+        """A line through points; what is not a number is left out, values outside the axes are clipped."""
+        pixels = " ".join(f"{self.x(a):.1f},{self.y(b):.1f}" for a, b in zip(x, y) if not math.isnan(b))
         return (
             f'<polyline points="{pixels}" fill="none" stroke="{colour}" stroke-width="{width}" '
             f'stroke-dasharray="{dash}" stroke-linejoin="round"/>'
@@ -87,18 +85,10 @@ def text(x: float, y: float, words: str, anchor: str = "start") -> str:
     return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{html.escape(words)}</text>'
 
 
-def key(x: float, y: float, colour: str, words: str) -> str:
-    """A square of a colour with its meaning."""
-    return f'<rect x="{x}" y="{y - 10}" width="11" height="11" fill="{colour}"/>' + text(x + 16, y, words)
-
-
 def ticks(low: float, high: float, count: int = 5) -> list[float]:
     """Round values from low to high, about `count` of them."""
-    span = (high - low) or 1
-    step = 10 ** math.floor(math.log10(span / count))
-    step = next(step * factor for factor in (1, 2, 5, 10) if span / (step * factor) <= count + 1)
-    first = math.ceil(low / step - 1e-9)
-    return [round((first + i) * step, 10) for i in range(int((high - first * step) / step + 1e-9) + 1)]
+    values = MaxNLocator(count, steps=[1, 2, 5, 10]).tick_values(low, high).round(10)
+    return [value for value in values.tolist() if low <= value <= high]
 
 
 class Curve(NamedTuple):
@@ -113,17 +103,20 @@ class Curve(NamedTuple):
 _NAMES = {"accuracy": "accuracy, %", "cross_entropy": "cross-entropy", "loss": "total loss"}
 
 
-def curves(lines: Sequence[Curve], measure: str, title: str, width: int = 720, height: int = 320) -> str:
-    """Learning curves of accuracy, cross_entropy or loss, a dot at each one's best epoch.
+def curves(
+    lines: Sequence[Curve], measure: str, title: str, width: int = 720, height: int = 320, epochs: int = 2
+) -> str:
+    """Learning curves of accuracy, cross_entropy or loss, a dot at each one's best epoch; a pointer over an epoch reads its values.
 
-    Lines whose rows lack the measure, as published histories may, are left out.
+    Lines whose rows lack the measure, as published histories may, are left out. epochs: at least as many are on the axis.
     """
     lines = [line for line in lines if all(measure in row for row in line.rows)]
-    last = max([row["epoch"] for line in lines for row in line.rows] + [2])
+    last = max([row["epoch"] for line in lines for row in line.rows] + [epochs])
     axes = Axes((60, 12, width - 12, height - 44), (1, last), _range(lines, measure))
-    epochs = [tick for tick in ticks(1, last, 8) if tick == int(tick)]
-    frame = axes.frame("epoch", _NAMES[measure], x_ticks=epochs, percent="y" if measure == "accuracy" else "")
-    return svg(width, height, title, frame, *(_curve(axes, line, measure) for line in lines))
+    whole = [tick for tick in ticks(1, last, 8) if tick == int(tick)]
+    frame = axes.frame("epoch", _NAMES[measure], x_ticks=whole, percent="y" if measure == "accuracy" else "")
+    bands = [_band(axes, lines, measure, epoch) for epoch in range(1, last + 1)]
+    return svg(width, height, title, frame, *(_curve(axes, line, measure) for line in lines), *bands)
 
 
 def _range(lines: Sequence[Curve], measure: str) -> tuple[float, float]:
@@ -136,16 +129,34 @@ def _range(lines: Sequence[Curve], measure: str) -> tuple[float, float]:
 
 
 def _curve(axes: Axes, line: Curve, measure: str) -> str:
-    validation = [(row["epoch"], row[f"val_{measure}"]) for row in line.rows]
+    epochs, training, validation = ([row[name] for row in line.rows] for name in ("epoch", measure, f"val_{measure}"))
     best = best_epoch(line.rows) if all("val_cross_entropy" in row for row in line.rows) else None
-    value = validation[best - 1][1] if best else math.nan
+    marked = best and math.isfinite(validation[best - 1])
     return (
-        f"<g><title>{html.escape(line.name)}</title>"
-        + axes.line([(row["epoch"], row[measure]) for row in line.rows], TRAIN, "4 3", 0.9)
-        + axes.line(validation, line.colour, line.dash, 2)
-        + (axes.dot(best, min(value, axes.y_range[1]), line.colour) if best and math.isfinite(value) else "")
-        + "</g>"
+        axes.line(epochs, training, TRAIN, "4 3", 0.9)
+        + axes.line(epochs, validation, line.colour, line.dash, 2)
+        + (axes.dot(best, validation[best - 1], line.colour) if best and marked else "")
     )
+
+
+def _band(axes: Axes, lines: Sequence[Curve], measure: str, epoch: int) -> str:
+    """An invisible band over an epoch; a browser shows its title, the values there, at the pointer."""
+    there = [(line.name, line.rows[epoch - 1]) for line in lines if len(line.rows) >= epoch]
+    if not there:
+        return ""
+    told = [f"{name}: {_shown(row, f'val_{measure}')}, training {_shown(row, measure)}" for name, row in there]
+    title = html.escape("\n".join([f"Epoch {epoch}, {_NAMES[measure].partition(',')[0]} on validation", *told]))
+    left, right = axes.x(epoch - 0.5), axes.x(epoch + 0.5)
+    return (
+        f'<rect class="lfw-band" x="{left:.1f}" width="{right - left:.1f}" y="{axes.top}" '
+        f'height="{axes.bottom - axes.top}" fill="currentColor" fill-opacity="0"><title>{title}</title></rect>'
+    )
+
+
+def _shown(row: dict[str, Any], name: str) -> str:
+    if not math.isfinite(row[name]):
+        return "not a number"
+    return f"{percent(row[name])} %" if name.endswith("accuracy") else f"{row[name]:.3f}"
 
 
 def legend(entries: Sequence[tuple[str, str, str]]) -> str:

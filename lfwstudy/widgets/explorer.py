@@ -1,47 +1,57 @@
 """The base of all explorers: rows of named controls, messages for missing data, and a still for pages without a kernel."""
 
 from collections.abc import Callable, Sized
-from functools import wraps
+from html import escape
 from types import SimpleNamespace
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, TypeVar
 
 import anywidget
 import ipywidgets
 
 from lfwstudy.errors import RunError, StudyError
-from lfwstudy.widgets.controls import HERE, Message, sentence
-from lfwstudy.widgets.stills import still
+from lfwstudy.report.table import Column, Table
+from lfwstudy.report.wording import plain
+from lfwstudy.study.study import Study
+from lfwstudy.widgets.controls import HERE, MARKS, Gallery, Message, Slider, SortableTable, Step, sentence
 
-P = ParamSpec("P")
 Found = TypeVar("Found", bound=Sized)
+_CHOICES = (Slider, ipywidgets.SelectMultiple, ipywidgets.Dropdown, ipywidgets.Checkbox, ipywidgets.BoundedIntText)
 
 
 class Explorer(ipywidgets.VBox):
-    """Controls by name in `parts`, among them a `message`; rows of them below each other."""
+    """A study's controls by name in `parts`, in rows below each other; a sentence if the study lacks something it needs."""
 
-    def __init__(self, **parts: ipywidgets.Widget) -> None:
+    def __init__(self, study: Study) -> None:
         super().__init__()
         self.add_class("lfw-explorer")
-        self.parts = SimpleNamespace(message=Message(), **parts)
-
-    def arrange(self, *rows: ipywidgets.Widget) -> None:
-        """Show rows below each other."""
+        self.parts = SimpleNamespace(message=Message())
+        try:
+            rows = self.build(study)
+        except (StudyError, OSError) as error:
+            self.parts.message.tell(sentence(error))
+            rows = [self.parts.message]
         self.children = (*rows, _Keys(layout=ipywidgets.Layout(display="none")))
 
-    def watch(self, function: Callable[[], str | None], *controls: ipywidgets.Widget, trait: str = "value") -> None:
-        """Call a function whenever a control changes; the message shows its result or error."""
-        call = self.parts.message.guard(function)
+    def build(self, study: Study) -> list[ipywidgets.Widget]:
+        """Make the parts and return the rows."""
+        raise NotImplementedError
+
+    def add(self, **parts: ipywidgets.Widget) -> SimpleNamespace:
+        """Add parts; returns all of them."""
+        vars(self.parts).update(parts)
+        return self.parts
+
+    def watch(
+        self, function: Step, *controls: ipywidgets.Widget, trait: str = "value", message: Message | None = None
+    ) -> Callable[..., None]:
+        """Call a function when a control changes, or a button is pressed; a message shows its result or error."""
+        call = (message or self.parts.message).guard(function)
         for control in controls:
-            control.observe(call, trait)
-
-    def follow(self, function: Callable[[], str | None], *controls: ipywidgets.Widget, trait: str = "value") -> None:
-        """`watch`, and call it now."""
-        self.watch(function, *controls, trait=trait)
-        self.parts.message.guard(function)()
-
-    def press(self, button: ipywidgets.Button, function: Callable[[], str | None]) -> None:
-        """Call a function when a button is pressed, with the same messages."""
-        button.on_click(self.parts.message.guard(function))
+            if isinstance(control, ipywidgets.Button):
+                control.on_click(call)
+            else:
+                control.observe(call, trait)
+        return call
 
     def _repr_mimebundle_(self, **options: Any) -> dict[str, Any]:
         """The widget, and its content as plain HTML for pages without a kernel."""
@@ -54,24 +64,46 @@ class _Keys(anywidget.AnyWidget):
     _esm = HERE / "keys.js"
 
 
-def explorer(build: Callable[P, Explorer]) -> Callable[P, Explorer]:
-    """Decorate an explorer's function to show a sentence if the study lacks something it needs."""
-
-    @wraps(build)
-    def call(*arguments: P.args, **options: P.kwargs) -> Explorer:
-        try:
-            return build(*arguments, **options)
-        except (StudyError, OSError) as error:
-            empty = Explorer()
-            empty.parts.message.tell(sentence(error))
-            empty.arrange(empty.parts.message)
-            return empty
-
-    return call
-
-
 def require(found: Found, text: str) -> Found:
     """Raise RunError with `text` unless something is found."""
     if not len(found):
         raise RunError(text)
     return found
+
+
+def still(widget: ipywidgets.Widget) -> str:
+    """A widget's content as HTML."""
+    if isinstance(widget, ipywidgets.HTML):
+        return widget.value
+    if isinstance(widget, Gallery):
+        return _gallery(widget)
+    if isinstance(widget, SortableTable):
+        rows = [dict(zip(widget.columns, row)) for row in widget.rows]
+        return Table([Column(name) for name in widget.columns], rows).to_html()
+    if isinstance(widget, ipywidgets.Box):
+        chosen = "; ".join(_choice(child) for child in widget.children if isinstance(child, _CHOICES))
+        return (f"<p>{escape(chosen)}.</p>" if chosen else "") + "".join(map(still, widget.children))
+    return ""
+
+
+def _choice(control: ipywidgets.Widget) -> str:
+    """A control's name and value."""
+    value = getattr(control, "label", control.value)
+    return f"{control.description}: {', '.join(value) if isinstance(value, tuple) else plain(value)}"
+
+
+def _gallery(gallery: Gallery) -> str:
+    if not gallery.cards:
+        return ""
+    title = f"<p>{escape(gallery.label)}</p>" if gallery.label else ""
+    cards = "".join(_card(card, gallery.size) for card in gallery.cards)
+    return f'<figure>{title}<div style="display:flex;flex-wrap:wrap;gap:10px 14px">{cards}</div></figure>'
+
+
+def _card(card: dict[str, Any], size: int) -> str:
+    images = "".join(
+        f'<img alt="{escape(image["alt"])}" width="{size}" height="{size}" src="{image["src"]}">'
+        for image in card["images"]
+    )
+    words = escape(card["text"]).replace("\n", "<br>") + (f"<br>{MARKS[card['mark']]}" if card["mark"] else "")
+    return f'<div style="font-size:12px;line-height:1.35"><div style="display:flex;gap:2px">{images}</div>{words}</div>'

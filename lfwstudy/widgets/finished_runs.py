@@ -1,10 +1,11 @@
 """The explorers' view of a study: its finished runs, their scored pairs, and the images."""
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from lfwstudy.data.bank import ImageBank
 from lfwstudy.data.pairs import person_of
@@ -13,29 +14,22 @@ from lfwstudy.report.figures import image_uri
 from lfwstudy.study.best import best_run
 from lfwstudy.study.results import Results
 from lfwstudy.study.study import Study
-from lfwstudy.verify.network import run_config
+from lfwstudy.verify import THRESHOLD
+from lfwstudy.verify.network import load_run, run_config
+from lfwstudy.widgets.controls import card
 from lfwstudy.widgets.explorer import require
 
 SETS = (("test", "test"), ("validation", "val"), ("training", "train"))
 
 
-@dataclass(frozen=True, eq=False)
-class ScoredPairs:
-    """The pairs of one set as one run scored them, at its best epoch; arrays of one length."""
+class FinishedRuns:
+    """What the explorers ask again and again of a study's finished runs, each thing read once."""
 
-    run: str
-    line: np.ndarray
-    left: np.ndarray
-    right: np.ndarray
-    label: np.ndarray
-    score: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.label)
-
-    def correct(self, threshold: float = 0.5) -> np.ndarray:
-        """Whether each pair is classified correctly at a threshold."""
-        return (self.score > threshold) == (self.label > 0.5)
+    def __init__(self, study: Study) -> None:
+        self.options = run_options(study)
+        self.scored = cache(partial(scored_pairs, study))
+        self.images = cache(partial(Images.of_run, study))
+        self.network = cache(partial(load_run, study.store))
 
 
 def finished_rows(study: Results) -> list[dict[str, Any]]:
@@ -60,28 +54,30 @@ def run_title(row: dict[str, Any]) -> str:
     return f"{row['stage']}: {row['variant']}, seed {row['seed']}{fold}{carried}"
 
 
-def scored_pairs(study: Results, run: str, part: str) -> ScoredPairs:
-    """The pairs of a set (train, val, test) as a run scored them.
+def scored_pairs(study: Results, run: str, part: str) -> pd.DataFrame:
+    """The pairs of a set (train, val, test) as a run scored them at its best epoch: pair (its line), left, right, label, score.
 
     Raises RunError if the set is not scored, the run diverged or its file is damaged.
     """
-    try:
-        found = study.store.predictions(run, part)
-    except (OSError, ValueError, KeyError) as error:
-        raise RunError(f"{study.store.folder(run) / 'predictions.csv'}: missing or damaged ({error})") from error
+    found = study.store.predictions(run, part)
     (name,) = (text for text, value in SETS if value == part)
     require(found["label"], f"The {name} pairs of this run are not scored")
     if not np.isfinite(found["score_at_best"]).all():
         raise RunError("This run diverged: its scores are not numbers")
-    return ScoredPairs(run, found["pair"], found["left"], found["right"], found["label"], found["score_at_best"])
+    return pd.DataFrame({**found, "score": found["score_at_best"]})
+
+
+def correct(scored: pd.DataFrame, threshold: float = THRESHOLD) -> pd.Series:
+    """Whether each scored pair is classified correctly at a threshold."""
+    return (scored.score > threshold) == (scored.label > 0.5)
 
 
 class Images:
-    """The images of a bank by name, as data URIs, each made once."""
+    """The images of a bank by name."""
 
     def __init__(self, bank: ImageBank) -> None:
         self.bank = bank
-        self._known: dict[str, str] = {}
+        self.show = cache(self._show)
 
     @classmethod
     def of_run(cls, study: Study, run: str) -> "Images":
@@ -92,16 +88,25 @@ class Images:
         """The images called `names`: uint8 (n, side, side)."""
         return self.bank.images[self.bank.rows(names)]
 
-    def show(self, name: str) -> dict[str, str]:
-        """An image of a Gallery's card: {src, alt}."""
-        if name not in self._known:
-            self._known[name] = image_uri(self.pixels([name])[0])
-        return {"src": self._known[name], "alt": spoken(name)}
+    def of_person(self, name: str) -> list[str]:
+        """Names of the images of an image's person."""
+        return self.bank.names[person_of(self.bank.names) == person_of([name])[0]].tolist()
 
-    def of_person(self, name: str, others_than: Collection[str] = ()) -> list[str]:
-        """Names of the images of an image's person, except the given ones."""
-        own = self.bank.names[person_of(self.bank.names) == person_of([name])[0]]
-        return [n for n in own if n not in others_than]
+    def pair_cards(self, scored: pd.DataFrame, threshold: float = THRESHOLD, digits: int = 2) -> list[dict[str, Any]]:
+        """A Gallery's cards of scored pairs: both images, label and score, and whether the network is correct."""
+        return [
+            card(
+                pair.Index,
+                [self.show(pair.left), self.show(pair.right)],
+                f"{'matched' if pair.label else 'mismatched'}, line {pair.pair}\nP(same) {pair.score:.{digits}f}",
+                "correct" if right else "incorrect",
+            )
+            for pair, right in zip(scored.itertuples(), correct(scored, threshold))
+        ]
+
+    def _show(self, name: str) -> dict[str, str]:
+        """An image of a Gallery's card: {src, alt}."""
+        return {"src": image_uri(self.pixels([name])[0]), "alt": spoken(name)}
 
 
 def spoken(name: str) -> str:

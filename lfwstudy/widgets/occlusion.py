@@ -4,14 +4,15 @@ from collections.abc import Sequence
 from html import escape
 from itertools import product
 
+import ipywidgets
 import numpy as np
+from numpy.typing import ArrayLike
 from PIL import Image
 
 from lfwstudy.report.figures import image_uri
 from lfwstudy.study.study import Study
 from lfwstudy.verify.network import Network, probability
-from lfwstudy.widgets.controls import Slider, button, markup, row
-from lfwstudy.widgets.explorer import Explorer, explorer
+from lfwstudy.widgets.controls import Message, Slider, blank, button, markup, row
 from lfwstudy.widgets.finished_runs import spoken
 from lfwstudy.widgets.pair_browser import PairChooser
 
@@ -19,43 +20,42 @@ from lfwstudy.widgets.pair_browser import PairChooser
 _MORE, _LESS = np.array([0x01, 0x73, 0xB2]), np.array([0xDE, 0x8F, 0x05])
 _SHOWN = 260
 _STEPS = 12
+_ROWS, _COLUMNS = ("top", "middle", "bottom"), ("left", "centre", "right")
 LIMITS = (
     "A grey patch is itself unusual to the network, neighbouring parts can compensate for each other, and another patch "
     "size gives another map: it shows where this score is sensitive, not what the network knows."
 )
 
 
-@explorer
-def look_at_parts(study: Study) -> Explorer:
+class PartsExplorer(PairChooser):
     """For a chosen pair, which parts of the two faces move the score: an occlusion map, with its limits."""
-    return _Occlusion(study)
 
+    per_page = 5
 
-class _Occlusion(Explorer):
-    def __init__(self, study: Study) -> None:
-        self.chooser = PairChooser(study, per_page=5)
-        super().__init__(
-            patch=Slider(label="Patch size, share", min=0.1, max=0.5, step=0.05, value=0.25),
+    def build(self, study: Study) -> list[ipywidgets.Widget]:
+        rows = super().build(study)
+        p = self.add(
+            patch=Slider(description="Patch size, share", min=0.1, max=0.5, step=0.05, value=0.25),
             go=button("Map the opened pair"),
             figure=markup(f"{_SHOWN + 60}px"),
             words=markup("5em"),
+            note=Message(),
         )
-        p = self.parts
-        self.arrange(self.chooser, row(p.patch, p.go), p.figure, p.words, p.message)
-        self.press(p.go, self.map_pair)
-        self.follow(self.map_pair, self.chooser.parts.gallery, trait="chosen")
+        self.watch(self.map_pair, p.go, message=p.note)
+        self.watch(self.map_pair, p.gallery, trait="chosen", message=p.note)()
         # A map takes a second or more: too long to follow every move of the slider.
-        self.watch(lambda: f"Press “{p.go.description}” for a map with this patch.", p.patch)
+        self.watch(lambda: f"Press “{p.go.description}” for a map with this patch.", p.patch, message=p.note)
+        return [*rows, row(p.patch, p.go), p.figure, p.words, p.note]
 
     def map_pair(self) -> str:
-        p, opened = self.parts, self.chooser.opened()
+        p, opened = self.parts, self.opened()
+        blank(p.figure, p.words)
         if opened is None:
-            p.figure.value = p.words.value = ""
             return "Choose a pair above."
-        scored, at, images = opened
-        p.message.tell("Loading the network, then hiding one part after another.")
-        network, names = self.chooser.network(scored.run), (scored.left[at], scored.right[at])
-        pixels = images.pixels(names)
+        scored, images = opened
+        names = [scored.left.item(), scored.right.item()]
+        p.note.tell("Loading the network, then hiding one part after another.")
+        network, pixels = self.runs.network(p.run.value), images.pixels(names)
         maps, odds = occlusion_maps(network, pixels, p.patch.value)
         p.figure.value, p.words.value = _figure(pixels, maps, names), _words(maps, odds)
         return LIMITS
@@ -95,14 +95,25 @@ def _figure(images: np.ndarray, maps: np.ndarray, names: Sequence[str]) -> str:
         f'height="{_SHOWN}" src="{_overlay(image, changes / largest)}"><figcaption>{escape(spoken(name))}</figcaption></figure>'
         for image, changes, name in zip(images, maps, names)
     )
-    key = "".join(
-        f'<span style="background:rgb{tuple(map(int, colour))};color:{ink};padding:1px 8px">{text}</span> '
-        for colour, ink, text in (
-            (_LESS, "#000", "orange: hiding it makes them less alike"),
-            (_MORE, "#fff", "blue: hiding it makes them more alike"),
-        )
+    ends = ", ".join(
+        f"rgb{tuple(_blend(np.full(3, 128.0), c, 1).astype(int).tolist())}" for c in (_LESS, np.full(3, 128), _MORE)
     )
-    return f'<div style="display:flex;flex-wrap:wrap;gap:12px">{shown}</div><p>{key}</p>'
+    scale = "".join(
+        f"<span>{text}</span>"
+        for text in (f"−{largest:.2f}: hiding it makes them less alike", "0", f"+{largest:.2f}: more alike")
+    )
+    return (
+        f'<div style="display:flex;flex-wrap:wrap;gap:12px">{shown}</div><div style="max-width:{2 * _SHOWN + 12}px">'
+        f'<div style="height:12px;margin-top:8px;background:linear-gradient(to right, {ends})"></div>'
+        f'<div style="display:flex;justify-content:space-between">{scale}</div></div>'
+        '<p class="lfw-note">Change of the log-odds of “same” where a patch hides a part of one face.</p>'
+    )
+
+
+def _blend(grey: np.ndarray, colour: np.ndarray, share: ArrayLike) -> np.ndarray:
+    """A colour laid over grey, at most so strongly that the face stays visible. share: from 0 to 1."""
+    strength = 0.75 * np.asarray(share)
+    return grey * (1 - strength) + colour * strength
 
 
 def _overlay(image: np.ndarray, changes: np.ndarray) -> str:
@@ -111,8 +122,7 @@ def _overlay(image: np.ndarray, changes: np.ndarray) -> str:
         np.asarray(Image.fromarray(pixels).resize((_SHOWN, _SHOWN), Image.Resampling.BICUBIC), float)[..., None]
         for pixels in (image, changes.astype(np.float32))
     )
-    strength = np.clip(np.abs(change), 0, 1) * 0.75
-    mixed = grey * (1 - strength) + np.where(change > 0, _MORE, _LESS) * strength
+    mixed = _blend(grey, np.where(change > 0, _MORE, _LESS), np.clip(np.abs(change), 0, 1))
     return image_uri(mixed.astype(np.uint8))
 
 
@@ -120,11 +130,9 @@ def _words(maps: np.ndarray, odds: float) -> str:
     words = [f"P(same) of the whole images: {probability(odds):.3f}."]
     for changes, side in zip(maps, ("left", "right")):
         i, j = np.unravel_index(np.abs(changes).argmax(), changes.shape)
-        place = (
-            f"{('top', 'middle', 'bottom')[3 * i // len(changes)]} {('left', 'centre', 'right')[3 * j // len(changes)]}"
-        )
+        row, column = (names[3 * k // len(changes)] for names, k in ((_ROWS, i), (_COLUMNS, j)))
         words.append(
-            f"The most sensitive part of the {side} image is at the {place}: hiding it takes P(same) to "
+            f"The most sensitive part of the {side} image is at the {row} {column}: hiding it takes P(same) to "
             f"{probability(odds + changes[i, j]):.3f}."
         )
     return f"<p>{' '.join(words)}</p>"

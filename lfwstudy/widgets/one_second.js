@@ -1,4 +1,3 @@
-const make = (tag, values = {}) => Object.assign(document.createElement(tag), values);
 const frame = () => new Promise((done) => requestAnimationFrame(done));
 const pause = (ms) => new Promise((done) => setTimeout(done, ms));
 const KEYS = { s: true, S: true, ArrowLeft: true, d: false, D: false, ArrowRight: false };
@@ -16,14 +15,12 @@ function noise(canvas) {
 }
 
 function render({ model, el }) {
-  el.classList.add("lfw-test");
+  own(el, "lfw-test"); // s and d are answers here, not the notebook's commands
   el.tabIndex = -1;
-  el.dataset.lmSuppressShortcuts = "true"; // s and d are answers here, not the notebook's commands
   const explain = make("p", { textContent: "Press Start and look at the cross. Two faces are shown for a moment, then covered with noise. " +
     "Answer with the keys S (same person) or D (different), with ← or →, or with the buttons." });
-  const stage = make("div", { className: "lfw-stage" });
-  stage.setAttribute("role", "img");
-  stage.setAttribute("aria-label", "Two faces, shown for a moment: this test needs sight");
+  const stage = make("div", { className: "lfw-stage" },
+                     { role: "img", "aria-label": "Two faces, shown for a moment: this test needs sight" });
   const cross = make("span", { className: "lfw-cross", textContent: "+" });
   const images = [make("img", { alt: "" }), make("img", { alt: "" })];
   const masks = [make("canvas"), make("canvas")];
@@ -33,8 +30,7 @@ function render({ model, el }) {
   const different = make("button", { type: "button", textContent: "Different (D)" });
   const buttons = make("div", { className: "lfw-buttons" });
   buttons.append(start, same, different);
-  const status = make("p");
-  status.setAttribute("role", "status");
+  const status = make("p", {}, { role: "status" });
   el.append(explain, stage, buttons, status);
 
   let run = 0, waiting = null, undisturbed = true;
@@ -68,9 +64,7 @@ function render({ model, el }) {
 
   async function trials() {
     const own = ++run, all = model.get("trials");
-    model.set("answers", []);
-    model.set("done", false);
-    model.save_changes();
+    send(model, { answers: [] });
     start.disabled = true;
     el.focus({ preventScroll: true });
     const answers = [];
@@ -86,15 +80,12 @@ function render({ model, el }) {
       const { same: said, at } = await answered;
       if (own !== run) return;
       answers.push({ trial: i, same: said, shown_ms: shown, response_ms: Math.max(0, at - from), undisturbed });
-      model.set("answers", [...answers]);
-      model.save_changes();
+      send(model, { answers: [...answers] });
     }
     only(cross);
     start.disabled = false;
     start.textContent = "Start again";
     status.textContent = "Done. The result is below.";
-    model.set("done", true);
-    model.save_changes();
   }
 
   const answer = (said, at) => {
@@ -106,8 +97,10 @@ function render({ model, el }) {
   };
   const disturbed = () => { if (document.hidden || !document.hasFocus()) undisturbed = false; };
   start.addEventListener("click", trials);
-  same.addEventListener("click", (event) => { answer(true, event.timeStamp); el.focus({ preventScroll: true }); });
-  different.addEventListener("click", (event) => { answer(false, event.timeStamp); el.focus({ preventScroll: true }); });
+  for (const button of [same, different]) button.addEventListener("click", (event) => {
+    answer(button === same, event.timeStamp);
+    el.focus({ preventScroll: true });
+  });
   el.addEventListener("keydown", (event) => {
     if (!(event.key in KEYS) || event.ctrlKey || event.metaKey || event.altKey) return;
     event.preventDefault();
@@ -120,7 +113,7 @@ function render({ model, el }) {
   rest();
   return () => {
     run++;
-    model.off("change:trials", rest);
+    model.off(null, null);
     document.removeEventListener("visibilitychange", disturbed);
     window.removeEventListener("blur", disturbed);
   };

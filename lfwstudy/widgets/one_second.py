@@ -5,18 +5,32 @@ from collections.abc import Sequence
 from typing import Any
 
 import anywidget
+import ipywidgets
 import numpy as np
 import pandas as pd
 import traitlets
 
 from lfwstudy.evaluation import metrics
+from lfwstudy.report.table import Column, Interval, Table
 from lfwstudy.study.study import Study
-from lfwstudy.verify.verifier import THRESHOLD
-from lfwstudy.widgets.controls import HERE, STYLE, button, checkbox, dropdown, markup, row, synced_list, whole_number
-from lfwstudy.widgets.explorer import Explorer, explorer
-from lfwstudy.widgets.finished_runs import Images, ScoredPairs, run_options, scored_pairs
+from lfwstudy.verify import THRESHOLD
+from lfwstudy.widgets.controls import (
+    HERE,
+    Gallery,
+    blank,
+    checkbox,
+    dropdown,
+    markup,
+    row,
+    script,
+    synced_list,
+    whole_number,
+)
+from lfwstudy.widgets.explorer import Explorer
+from lfwstudy.widgets.finished_runs import FinishedRuns, correct
 
 FEWEST, MOST = 20, 100
+_LATER = "They are shown after the last pair."
 
 
 class Flasher(anywidget.AnyWidget):
@@ -26,85 +40,84 @@ class Flasher(anywidget.AnyWidget):
     response_ms, undisturbed}; shown_ms is measured between the browser's frames, response_ms from the pair's first frame.
     """
 
-    _esm, _css = HERE / "one_second.js", STYLE
+    _esm, _css = script("one_second"), HERE / "style.css"
     trials = synced_list()
     milliseconds = traitlets.Int(500).tag(sync=True)
     answers = synced_list()
-    done = traitlets.Bool(False).tag(sync=True)
 
 
-@explorer
-def one_second_test(study: Study) -> Explorer:
+class OneSecondTest(Explorer):
     """Pairs flashed and masked; at the end your accuracy next to the network's on the same pairs, and a CSV file."""
-    return _OneSecondTest(study)
 
-
-class _OneSecondTest(Explorer):
-    def __init__(self, study: Study) -> None:
-        self.study = study
-        self.scored: ScoredPairs | None = None
+    def build(self, study: Study) -> list[ipywidgets.Widget]:
+        self.runs = FinishedRuns(study)
         controls = {
-            "run": dropdown("Network of run", run_options(study)),
+            "run": dropdown("Network of run", self.runs.options, "40em"),
             "count": whole_number("Number of pairs", FEWEST, FEWEST, MOST),
             "shown": whole_number("Shown for, ms", 500, 50, 5000),
             "seed": whole_number("Order number", 0, 0, 9999),
             "only_wrong": checkbox("Only pairs that the network got wrong"),
         }
-        super().__init__(new=button("New test"), flasher=Flasher(), result=markup("13em"), **controls)
-        p = self.parts
-        self.arrange(row(*controls.values(), p.new), p.message, p.flasher, p.result)
-        self.press(p.new, self.begin)
-        p.flasher.observe(self.end, "done")
-        self.follow(self.begin, *controls.values())
+        p = self.add(
+            flasher=Flasher(),
+            result=markup("13em"),
+            missed=Gallery(label="Pairs you missed", size=84, empty=_LATER),
+            **controls,
+        )
+        self.watch(self.begin, *controls.values())()
+        p.flasher.observe(self.end, "answers")
+        return [row(*controls.values()), p.message, p.flasher, p.result, p.missed]
 
     def begin(self) -> str:
         p = self.parts
-        p.result.value, p.flasher.trials, p.flasher.answers, p.flasher.done = "", [], [], False
-        scored, images = scored_pairs(self.study, p.run.value, "test"), Images.of_run(self.study, p.run.value)
-        rows = choose_trials(scored, p.count.value, p.only_wrong.value, p.seed.value)
-        self.scored, self.rows, self.asked = scored, rows, p.shown.value
+        p.flasher.trials = p.flasher.answers = []
+        scored, images = self.runs.scored(p.run.value, "test"), self.runs.images(p.run.value)
+        self.asked = choose_trials(scored, p.count.value, p.only_wrong.value, p.seed.value)
         p.flasher.milliseconds = p.shown.value
         p.flasher.trials = [
-            {"left": images.show(scored.left[i])["src"], "right": images.show(scored.right[i])["src"]} for i in rows
+            {"left": images.show(left)["src"], "right": images.show(right)["src"]}
+            for left, right in zip(self.asked.left, self.asked.right)
         ]
-        few = "" if len(rows) == p.count.value else f" The network got too few wrong for {p.count.value}."
+        few = "" if len(self.asked) == p.count.value else f" The network got too few wrong for {p.count.value}."
         return (
-            f"{len(rows)} test pairs, as many matched as mismatched, each shown for {p.shown.value} ms as the network sees "
-            f"it: grey, {images.bank.side} × {images.bank.side} pixels.{few}"
+            f"{len(self.asked)} test pairs, as many matched as mismatched, each shown for {p.shown.value} ms as the network "
+            f"sees it: grey, {images.bank.side} × {images.bank.side} pixels.{few}"
         )
 
     def end(self, _: object) -> None:
-        if self.parts.flasher.done and self.scored:
-            trials = outcomes(self.scored, self.rows, self.parts.flasher.answers, self.asked)
-            self.parts.result.value = _result(trials)
+        """Show the result, and the pairs that were missed, once the last pair is answered."""
+        p, answers = self.parts, self.parts.flasher.answers
+        blank(p.result, p.missed)
+        p.missed.empty = _LATER
+        if answers and len(answers) == len(self.asked):
+            trials = outcomes(self.asked, answers, p.flasher.milliseconds)
+            p.result.value, p.missed.empty = _result(trials), "None: you were right about every pair."
+            missed = self.asked[(trials.viewer_correct == 0).to_numpy()]
+            p.missed.cards = self.runs.images(p.run.value).pair_cards(missed)
 
 
-def choose_trials(scored: ScoredPairs, count: int, only_wrong: bool = False, seed: int = 0) -> np.ndarray:
-    """Row numbers of a test: half matched, half mismatched, in random order; fewer if there are not enough."""
+def choose_trials(scored: pd.DataFrame, count: int, only_wrong: bool = False, seed: int = 0) -> pd.DataFrame:
+    """The pairs of a test: half matched, half mismatched, in random order; fewer if there are not enough."""
     rng = np.random.default_rng([seed, 70])
-    usable = ~scored.correct() if only_wrong else np.ones(len(scored), bool)
+    usable = ~correct(scored) if only_wrong else pd.Series(True, scored.index)
     groups = [np.flatnonzero(usable & (scored.label == label)) for label in (1, 0)]
     half = min(count // 2, *(len(group) for group in groups))
-    return rng.permutation(np.concatenate([rng.choice(group, half, replace=False) for group in groups]))
+    return scored.iloc[rng.permutation(np.concatenate([rng.choice(group, half, replace=False) for group in groups]))]
 
 
-def outcomes(scored: ScoredPairs, rows: np.ndarray, answers: Sequence[dict[str, Any]], asked: int) -> pd.DataFrame:
+def outcomes(asked: pd.DataFrame, answers: Sequence[dict[str, Any]], milliseconds: int) -> pd.DataFrame:
     """The answered trials, a row each: pair, label, the answers of network and viewer, and times in milliseconds."""
     given = pd.DataFrame(answers, columns=["trial", "same", "shown_ms", "response_ms", "undisturbed"])
-    at = rows[given.trial.to_numpy(int)]
-    label, viewer = scored.label[at] > 0.5, given.same.to_numpy(bool)
+    pairs = asked.iloc[given.trial.to_numpy(int)].reset_index()
     return pd.DataFrame(
         {
             "trial": given.trial + 1,
-            "pair": scored.line[at],
-            "left": scored.left[at],
-            "right": scored.right[at],
-            "label": label.astype(int),
-            "network_score": scored.score[at].round(6),
-            "network_same": (scored.score[at] > THRESHOLD).astype(int),
-            "viewer_same": viewer.astype(int),
-            "viewer_correct": (viewer == label).astype(int),
-            "asked_ms": asked,
+            **pairs[["pair", "left", "right", "label"]],
+            "network_score": pairs.score.round(6),
+            "network_same": (pairs.score > THRESHOLD).astype(int),
+            "viewer_same": given.same.astype(int),
+            "viewer_correct": (given.same == (pairs.label > 0.5)).astype(int),
+            "asked_ms": milliseconds,
             "shown_ms": given.shown_ms.astype(float).round(1),
             "response_ms": given.response_ms.astype(float).round(1),
             "undisturbed": given.undisturbed.astype(int),
@@ -113,30 +126,27 @@ def outcomes(scored: ScoredPairs, rows: np.ndarray, answers: Sequence[dict[str, 
 
 
 def _result(trials: pd.DataFrame) -> str:
-    if trials.empty:
-        return "<p>No pair was available for this test.</p>"
+    counts = {
+        "You were correct": trials.viewer_correct.sum(),
+        "The network was correct": (trials.network_same == trials.label).sum(),
+        "You and the network agree": (trials.network_same == trials.viewer_same).sum(),
+    }
     total, disturbed = len(trials), int((trials.undisturbed == 0).sum())
-    lines = "".join(
-        f'<tr><th scope="row">{name}</th><td>{count} of {total}</td><td>{_percent(count, total)}</td></tr>'
-        for name, count in (
-            ("You were correct", trials.viewer_correct.sum()),
-            ("The network was correct", (trials.network_same == trials.label).sum()),
-            ("You and the network agree", (trials.network_same == trials.viewer_same).sum()),
-        )
+    table = Table(
+        [Column(""), Column("pairs"), Column("share", "percent", "%", digits=0)],
+        [
+            {"": name, "pairs": f"{count} of {total}", "share": Interval(count / total, *metrics.wilson(count, total))}
+            for name, count in counts.items()
+        ],
+        f"{total} pairs; 95 % Wilson intervals",
     )
     note = f" In {disturbed} trials the page was hidden or lost the focus; the CSV marks them." if disturbed else ""
     low, median, high = trials.response_ms.quantile([0.25, 0.5, 0.75])
     shown, content = trials.shown_ms, trials.to_csv(index=False, lineterminator="\n")
     return (
-        f'<table class="lfw-plain"><caption>{total} pairs; 95 % Wilson intervals</caption><tbody>{lines}</tbody></table>'
-        f"<p>Response time: median {median:.0f} ms, middle half {low:.0f} to {high:.0f} ms. Asked for {trials.asked_ms[0]} ms "
-        f"on screen, measured between the browser's frames: median {shown.median():.0f} ms, from {shown.min():.0f} to "
-        f"{shown.max():.0f} ms.{note}</p>"
+        f"{table.to_html()}<p>Response time: median {median:.0f} ms, middle half {low:.0f} to {high:.0f} ms. Asked for "
+        f"{trials.asked_ms[0]} ms on screen, measured between the browser's frames: median {shown.median():.0f} ms, from "
+        f"{shown.min():.0f} to {shown.max():.0f} ms.{note}</p>"
         '<p><a download="one-second-test.csv" href="data:text/csv;base64,'
         f'{base64.b64encode(content.encode()).decode()}">Save the answers as CSV</a></p>'
     )
-
-
-def _percent(count: int, total: int) -> str:
-    low, high = metrics.wilson(count, total)
-    return f"{100 * count / total:.0f} % [{100 * low:.0f}, {100 * high:.0f}]"

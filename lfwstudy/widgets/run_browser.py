@@ -1,95 +1,92 @@
-"""The run browser: choose stages, variants and seeds; overlay curves, list differences, sort results."""
+"""The run browser: choose stages, variants and seeds; overlay curves, compare configurations, sort results."""
 
-from html import escape
-from typing import Any, Literal, NamedTuple
+from operator import attrgetter
+from typing import Any
+
+import ipywidgets
 
 from lfwstudy.report.series import published_rows
-from lfwstudy.report.wording import differences_in_words
+from lfwstudy.report.table import Column, Table
+from lfwstudy.report.wording import SETTINGS, plain
 from lfwstudy.study.results import Results
-from lfwstudy.system.text import percent
 from lfwstudy.verify.network import run_config
 from lfwstudy.widgets import drawing
-from lfwstudy.widgets.controls import Table, dropdown, markup, row, several
-from lfwstudy.widgets.explorer import Explorer, explorer, require
+from lfwstudy.widgets.controls import SortableTable, blank, checkbox, dropdown, markup, row, several
+from lfwstudy.widgets.explorer import Explorer, require
 from lfwstudy.widgets.finished_runs import finished_rows, run_title
 
-
-class _Column(NamedTuple):
-    heading: str
-    name: str  # of results.csv
-    kind: Literal["plain", "percent", "carried"] = "plain"
-    digits: int = 0
-
-
-_COLUMNS = (
-    _Column("stage", "stage"),
-    _Column("variant", "variant"),
-    _Column("seed", "seed"),
-    _Column("fold", "fold"),
-    _Column("validation at best, %", "val_accuracy_at_best", "percent", 1),
-    _Column("test, %", "test_accuracy", "percent", 1),
-    _Column("test at best, %", "test_accuracy_at_best", "percent", 1),
-    _Column("AUC", "test_auc", digits=3),
-    _Column("TPR, %", "test_tpr", "percent", 1),
-    _Column("TNR, %", "test_tnr", "percent", 1),
-    _Column("epochs", "epochs_run"),
-    _Column("best epoch", "best_epoch"),
-    _Column("s per epoch", "seconds_per_epoch", digits=2),
-    _Column("parameters", "parameters"),
-    _Column("carried", "carried_forward", "carried"),
-)
+# By name in results.csv.
+_COLUMNS = {
+    "stage": Column("stage"),
+    "variant": Column("variant"),
+    "seed": Column("seed", "number", digits=0),
+    "fold": Column("fold", "number", digits=0),
+    "val_accuracy_at_best": Column("validation at best", "percent", "%"),
+    "test_accuracy": Column("test", "percent", "%"),
+    "test_accuracy_at_best": Column("test at best", "percent", "%"),
+    "test_auc": Column("AUC", "number", digits=3),
+    "test_tpr": Column("TPR", "percent", "%"),
+    "test_tnr": Column("TNR", "percent", "%"),
+    "epochs_run": Column("epochs", "number", digits=0),
+    "best_epoch": Column("best epoch", "number", digits=0),
+    "seconds_per_epoch": Column("s per epoch", "number", digits=2),
+    "parameters": Column("parameters", "number", digits=0),
+}
 _MEASURES = (("accuracy", "accuracy"), ("cross-entropy", "cross_entropy"), ("total loss", "loss"))
 # Colours and dashes distinguish this many curves.
 _MOST = 16
 
 
-@explorer
-def browse_runs(study: Results) -> Explorer:
+class RunBrowser(Explorer):
     """Compare finished runs: learning curves, differences between configurations, and results."""
-    return _RunBrowser(study)
 
-
-class _RunBrowser(Explorer):
-    def __init__(self, study: Results) -> None:
+    def build(self, study: Results) -> list[ipywidgets.Widget]:
         self.study, self.rows = study, finished_rows(study)
-        self.columns = [c for c in _COLUMNS if c.name != "fold" or any(r["fold"] for r in self.rows)]
-        super().__init__(
-            stages=several("Stages", list(dict.fromkeys(r["stage"] for r in self.rows))),
-            variants=several("Variants", list(dict.fromkeys(r["variant"] for r in self.rows))),
-            seeds=several("Seeds", sorted({r["seed"] for r in self.rows})),
+        self.columns = {n: c for n, c in _COLUMNS.items() if n != "fold" or any(r["fold"] for r in self.rows)}
+        self.filters = {
+            name: several(f"{name.capitalize()}s", list(dict.fromkeys(r[name] for r in self.rows)))
+            for name in ("stage", "variant", "seed")
+        }
+        p = self.add(
+            carried=checkbox("Only runs carried forward", any(r["carried_forward"] for r in self.rows)),
             measure=dropdown("Measure", _MEASURES),
             figure=markup("360px"),
-            words=markup("6em"),
-            table=Table(
+            differences=markup("6em"),
+            table=SortableTable(
                 caption="Finished runs. Click a heading to sort; ► is carried forward.",
-                columns=[column.heading for column in self.columns],
-                digits=[column.digits for column in self.columns],
+                columns=[*(column.heading for column in self.columns.values()), "carried"],
             ),
+            **self.filters,
         )
-        p = self.parts
-        choices = p.stages, p.variants, p.seeds, p.measure
-        self.arrange(row(*choices), p.message, p.figure, p.words, p.table)
-        self.follow(self.refresh, *choices)
+        choices = *self.filters.values(), p.measure, p.carried
+        self.watch(self.refresh, *choices)()
+        return [row(*choices), p.message, p.figure, p.differences, p.table]
 
     def refresh(self) -> str:
         p = self.parts
-        wanted = {"stage": p.stages.value, "variant": p.variants.value, "seed": p.seeds.value}
-        chosen = [r for r in self.rows if all(r[name] in values for name, values in wanted.items())]
-        p.table.rows = [[_cell(r[column.name], column.kind) for column in self.columns] for r in chosen]
+        rows = [r for r in self.rows if r["carried_forward"] or not p.carried.value]
+        chosen = [r for r in rows if all(r[name] in f.value for name, f in self.filters.items())]
+        p.table.rows = [
+            [*(column.show(r[name]) for name, column in self.columns.items()), "►" if r["carried_forward"] else ""]
+            for r in chosen
+        ]
         if not chosen:
-            p.figure.value = p.words.value = ""
+            blank(p.figure, p.differences)
             return "No run is chosen: choose at least one stage, variant and seed."
         drawn = list({r["run"]: r for r in chosen}.values())[:_MOST]
         p.figure.value = _figure(self.study, drawn, p.measure.value)
-        p.words.value = _differences(self.study, drawn)
+        p.differences.value = _differences(self.study, drawn)
         cut = f"; the curves are those of the first {_MOST}" if len(chosen) > _MOST else ""
         return f"{len(chosen)} of {len(self.rows)} finished runs are chosen{cut}."
 
 
 def _figure(study: Results, rows: list[dict[str, Any]], measure: str) -> str:
-    lines = [drawing.Curve(run_title(r), _history(study, r["run"]), *drawing.look(i)) for i, r in enumerate(rows)]
+    lines = []
+    for i, r in enumerate(rows):
+        missing = f"{study.store.folder(r['run']) / 'history.csv'}: missing or damaged"
+        lines.append(drawing.Curve(run_title(r), require(study.store.history(r["run"]), missing), *drawing.look(i)))
     title = f"{measure.replace('_', '-')} over epochs of {len(lines)} runs"
-    note = "Thick: validation, the dot at the epoch of its best accuracy."
+    note = "Thick: validation, the dot at the epoch of its best accuracy. Point at an epoch to read its values."
     if measure != "cross_entropy":  # the published histories have no separate cross-entropy
         published = published_rows(study, list(dict.fromkeys((r["stage"], r["variant"]) for r in rows)))
         for i, ((stage, variant), history) in enumerate(published.items()):
@@ -104,26 +101,21 @@ def _figure(study: Results, rows: list[dict[str, Any]], measure: str) -> str:
     )
 
 
-def _history(study: Results, run: str) -> list[dict[str, Any]]:
-    path = study.store.folder(run) / "history.csv"
-    return require(study.store.history(run), f"{path}: missing or damaged")
-
-
 def _differences(study: Results, rows: list[dict[str, Any]]) -> str:
-    first, *others = rows
-    if not others:
-        return '<p class="lfw-note">Choose two or more runs to compare their configurations.</p>'
-    own = run_config(study.store, first["run"])
-    items = []
-    for other in others:
-        found = differences_in_words(run_config(study.store, other["run"]), own)
-        items.append(f"<li>{escape(run_title(other))}: {escape('; '.join(found) or 'the same configuration')}</li>")
-    return f"<p>Compared with {escape(run_title(first))}:</p><ul>{''.join(items)}</ul>"
-
-
-def _cell(value: Any, kind: str) -> str | float | None:
-    if kind == "carried":
-        return "►" if value else ""
-    if kind == "percent" and value is not None:
-        return float(percent(value))  # rounded here, because the browser rounds halves differently
-    return value
+    """A table of the settings in which configurations differ, a column for each."""
+    configs = {
+        f"{r['stage']}: {r['variant']}{' ►' * r['carried_forward']}": run_config(study.store, r["run"]) for r in rows
+    }
+    if len(configs) == 1:
+        return '<p class="lfw-note">Choose two or more variants to compare their configurations.</p>'
+    first, *others = configs.values()
+    keys = dict.fromkeys(key for other in others for key, *_ in other.differences(first))
+    return Table(
+        [Column("setting"), *map(Column, configs)],
+        [
+            {"setting": SETTINGS.get(key, key), **{name: plain(attrgetter(key)(c)) for name, c in configs.items()}}
+            for key in keys
+        ],
+        "Settings in which the chosen variants differ.",
+        empty="The chosen variants have the same configuration.",
+    ).to_html()

@@ -2,19 +2,10 @@ let count = 0;
 
 function render({ model, el }) {
   const id = `lfw-slider-${count++}-${Math.random().toString(36).slice(2)}`;
-  const label = Object.assign(document.createElement("label"), { htmlFor: id });
-  const input = Object.assign(document.createElement("input"), { type: "range", id });
-  const output = Object.assign(document.createElement("output"), { htmlFor: id });
-  el.classList.add("lfw-slider");
-  el.dataset.lmSuppressShortcuts = "true"; // arrow keys belong to the slider, not to the notebook
+  const label = make("label", { htmlFor: id }), input = make("input", { type: "range", id }), output = make("output", { htmlFor: id });
+  own(el, "lfw-slider");
   el.append(label, input, output);
-  const show = () => {
-    label.textContent = model.get("label");
-    for (const name of ["min", "max", "step"]) input[name] = model.get(name);
-    // While it is being moved, ignore older values from the kernel, which would make the slider jump.
-    if (document.activeElement !== input || Number(input.value) !== model.get("value")) input.value = model.get("value");
-    output.textContent = Number(input.value).toFixed(model.get("digits"));
-  };
+  const told = () => { output.textContent = Number(input.value).toFixed(model.get("digits")); };
   // JupyterLab takes arrow keys before the browser's slider gets them: they are handled here.
   input.addEventListener("keydown", (event) => {
     const [low, high, step] = ["min", "max", "step"].map((name) => model.get(name)), value = Number(input.value);
@@ -28,13 +19,16 @@ function render({ model, el }) {
     input.dispatchEvent(new Event("input"));
   });
   input.addEventListener("input", () => {
-    output.textContent = Number(input.value).toFixed(model.get("digits"));
-    model.set("value", Number(input.value));
-    model.save_changes();
+    told();
+    send(model, { value: Number(input.value) });
   });
-  model.on("change", show);
-  show();
-  return () => model.off("change", show);
+  return follow(model, () => {
+    label.textContent = model.get("description");
+    for (const name of ["min", "max", "step"]) input[name] = model.get(name);
+    // While it is being moved, ignore older values from the kernel, which would make the slider jump.
+    if (document.activeElement !== input || Number(input.value) !== model.get("value")) input.value = model.get("value");
+    told();
+  });
 }
 
 export default { render };
