@@ -6,7 +6,7 @@ import os
 import re
 import site
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -55,20 +55,8 @@ class Section:
 def pages(study: "Results", suffix: str = "", stages: Sequence[str] = ()) -> list[Page]:
     """The notebooks of one ladder in reading order: summary, data, stages. stages: by default all of the ladder."""
     s = study.settings
-    names = [
-        "dataset",
-        "data_dir",
-        "profile",
-        "ladder",
-        "split",
-        "protocol",
-        "select",
-        "precision",
-        "keep",
-        "test",
-        "cluster",
-    ]
-    shared = {**{name: getattr(s, name) for name in names}, "seeds": study.seeds(), "out": str(study.out)}
+    shared = {**asdict(s), "seeds": study.seeds(), "out": str(study.out)}
+    del shared["stages"]
     label = f" ({s.ladder} ladder, {s.protocol}, split {s.split}, by {s.select})" if suffix else ""
     return [
         Page(f"02_report{suffix}", f"summary{suffix}", f"Summary{label}", "02_report.ipynb", shared, suffix),
@@ -117,15 +105,14 @@ def mark_gap(study: "Results", page: Page, message: str) -> None:
 def render(study: "Results") -> Path:
     """Render html/*.html and report.html from the executed notebooks; returns the path of report.html."""
     sections = [_section(study, page) for page in all_pages(study)]
-    (study.out / "html").mkdir(parents=True, exist_ok=True)
-    for part in sections:
-        alone = _linked(part, "01_stage-{}.html")
-        _write(study, study.out / "html" / f"{part.page.stem}.html", part.page.title, [alone])
-    explore = Page("03_explore", "explore", "Explore", "03_explore.ipynb", {})
+    alone = [_linked(part, "01_stage-{}.html") for part in sections]
+    explore = Page("03_explore", "explore", "Explore")
     if notebook_path(study, explore).is_file():  # executed by hand into the study's folder
         found = _section(study, explore)
-        stills = replace(found, body=_STILLS + found.body)
-        _write(study, study.out / "html" / f"{explore.stem}.html", explore.title, [stills])
+        alone.append(replace(found, body=_STILLS + found.body))
+    (study.out / "html").mkdir(parents=True, exist_ok=True)
+    for part in alone:
+        _write(study, study.out / "html" / f"{part.page.stem}.html", part.page.title, [part])
     return _write(study, study.out / "report.html", _TITLE, [_linked(part, "#{}") for part in sections])
 
 
@@ -214,18 +201,14 @@ def _finish(soup: BeautifulSoup, page: Page) -> list[tuple[str, str]]:
     """Give headings ids, images and regions names, and remove home folders; returns the second-level headings."""
     headings = []
     for text in soup.find_all(string=True):
-        if _homeless(text) != text:
-            text.replace_with(_homeless(text))
+        text.replace_with(_homeless(text))
     for number, tag in enumerate(soup.find_all(["h1", "h2", "h3"])):
         tag["id"] = anchor = f"{page.anchor}-{number}"
         if tag.name == "h2":
-            headings.append((anchor, tag.get_text().strip("¶ ")))
+            headings.append((anchor, tag.get_text()))
     for image in soup.find_all("img"):
         if not str(image.get("src", "")).startswith("data:"):
             image.decompose()  # nothing is loaded from elsewhere
-        elif not image.find_parent("figure"):
-            image["alt"] = f"Figure: {_heading(image)}"
-            image.wrap(soup.new_tag("div", attrs={"class": "scroll", "tabindex": "0"}))
     for number, region in enumerate(soup.select("figure > .scroll"), 1):
         # Unique names, so that a list of regions tells them apart.
         region["aria-label"] = f"{region.get('aria-label', 'Figure')} {number} of {page.title}: {_heading(region)}"
@@ -237,20 +220,20 @@ def _finish(soup: BeautifulSoup, page: Page) -> list[tuple[str, str]]:
 
 def _fold_appendix(soup: BeautifulSoup) -> None:
     """Put what follows the heading "Appendix" into a part that the reader unfolds, named by its headings."""
-    title = soup.find(lambda tag: tag.name == "h2" and tag.get_text().strip("¶ ") == "Appendix")
+    title = soup.find("h2", string="Appendix")
     top = next((tag for tag in (title, *title.parents) if tag.parent is soup), None) if title else None
     if top is None:
         return
     folded, names = soup.new_tag("details"), soup.new_tag("summary")
     folded.extend(list(top.next_siblings))
-    names.string = " · ".join(tag.get_text().strip("¶ ") for tag in folded.find_all("h3"))
+    names.string = " · ".join(tag.get_text() for tag in folded.find_all("h3"))
     folded.insert(0, names)
     top.insert_after(folded)
 
 
 def _heading(tag: Tag) -> str:
     found = tag.find_previous(["h1", "h2", "h3"])
-    return found.get_text().strip("¶ ") if found else ""
+    return found.get_text() if found else ""
 
 
 def _gap(text: str) -> str:

@@ -4,48 +4,52 @@ import hashlib
 import html
 import io
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import wraps
 from typing import Any
 
 import matplotlib
-import seaborn as sns
+import numpy as np
 from IPython.display import HTML
-from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, PercentFormatter
 
 # One colour per role, safe for colour-blind readers; in grey print, dash or marker tells them apart.
-_PALETTE = sns.color_palette("colorblind")
-TRAIN, VALIDATION, PUBLISHED, MEASURED, WRONG = "0.45", _PALETTE[0], _PALETTE[1], _PALETTE[2], _PALETTE[3]
+TRAIN, VALIDATION, PUBLISHED, MEASURED, WRONG = "0.45", "#0173b2", "#de8f05", "#029e73", "#d55e00"
 WIDTH = 8.6
 # More runs than this are drawn as a band: single lines would be illegible and large.
 MANY = 25
 STYLE = {
     "font.size": 9,
     "axes.titlesize": 9,
-    "axes.labelsize": 9,
-    "legend.fontsize": 8,
-    "xtick.labelsize": 8,
-    "ytick.labelsize": 8,
+    **dict.fromkeys(("legend.fontsize", "xtick.labelsize", "ytick.labelsize"), 8),
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
     "grid.color": "0.9",
     "axes.axisbelow": True,
-    "figure.facecolor": "white",
     "legend.frameon": False,
 }
 
 
-@contextmanager
-def styled() -> Iterator[None]:
-    """Context manager and decorator: draw in the library's style, ignoring the user's matplotlibrc."""
-    with matplotlib.rc_context():
-        matplotlib.rcdefaults()
-        matplotlib.rcParams.update(STYLE)
-        yield
+def styled(empty: str = "") -> Callable[[Callable[..., Figure]], Callable[..., Figure]]:
+    """Decorator of functions that draw: in the library's style, whatever the user's matplotlibrc says.
+
+    empty: what a placeholder says if the first argument, what is to be drawn, is empty.
+    """
+
+    def decorate(draw: Callable[..., Figure]) -> Callable[..., Figure]:
+        @wraps(draw)
+        def drawn(data: Any, source: str, *rest: Any) -> Figure:
+            with _in_style():
+                return draw(data, source, *rest) if len(data) or not empty else nothing(empty, source)
+
+        return drawn
+
+    return decorate
 
 
 def use_inline_style() -> None:
@@ -58,7 +62,7 @@ def use_inline_style() -> None:
 
 def captioned(figure: Figure, caption: str) -> HTML:
     """A figure above a caption that says what to see: HTML with an SVG that adopts the colours of the page."""
-    with styled():
+    with _in_style():
         file = io.StringIO()
         figure.savefig(file, format="svg", bbox_inches="tight", metadata={"Date": None})
     drawn = file.getvalue()
@@ -81,6 +85,29 @@ def framed(content: str, caption: str, label: str = "Figure") -> HTML:
 def new_figure(height: float, width: float = WIDTH) -> Figure:
     """An empty figure; width and height in inches."""
     return Figure(figsize=(width, height), layout="constrained")
+
+
+def grid(titles: Sequence[str], x: str, y: str) -> tuple[Figure, np.ndarray]:
+    """A figure with a panel for each title, all on the same scales, y in percent; and their axes. x, y: their labels."""
+    lines = -(-len(titles) // 4)
+    columns = -(-len(titles) // lines)
+    figure = new_figure(1.65 * lines + 0.7, WIDTH if columns > 2 else 0.36 * WIDTH * columns + 1)
+    axes = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False).flatten()
+    for axis, title in zip(axes, titles):
+        axis.set_title(title, fontsize=8)
+    for axis in axes[len(titles) :]:
+        axis.set_axis_off()
+    for axis in axes[len(titles) - columns : len(titles)]:
+        axis.tick_params(labelbottom=True)
+        axis.set_xlabel(x)
+    for axis in axes[::columns]:
+        in_percent(axis.yaxis, y)
+    return figure, axes[: len(titles)]
+
+
+def key(label: str, **look: Any) -> Line2D:
+    """An entry of a legend."""
+    return Line2D([], [], label=label, **look)
 
 
 def signed(figure: Figure, source: str, legend: Sequence[Any] = (), columns: int = 3) -> Figure:
@@ -109,6 +136,9 @@ def plain_numbers(axis: Axis) -> None:
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
 
 
-def whole_epochs(axis: Axes) -> None:
-    """Ticks at whole epochs only."""
-    axis.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
+@contextmanager
+def _in_style() -> Iterator[None]:
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(STYLE)
+        yield
