@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogFormatter, MaxNLocator
 
 from lfwstudy.report.figures import style
 from lfwstudy.training.decisions import best_epoch
@@ -57,6 +57,7 @@ def learning_curves(histories: pd.DataFrame, source: str, published: pd.DataFram
     if published is not None:
         axes[2, 0].set_yscale("log")
         style.plain_numbers(axes[2, 0].yaxis)
+        axes[2, 0].yaxis.set_minor_formatter(LogFormatter())
         return style.signed(figure, source, _legend() + _published_legend())
     return style.signed(figure, source, _legend())
 
@@ -124,7 +125,7 @@ def watched(runs: Mapping[str, tuple[pd.DataFrame, Mapping[str, Any]]], source: 
     for name, (color, dash) in _MARKS.items():
         if any(marks[name] for _, marks in runs.values()):
             handles.append(style.key(name, color=color, linestyle=dash, linewidth=1))
-    return style.signed(figure, source, handles, 4)
+    return style.signed(figure, source, handles)
 
 
 def _curves(axis: Axes, rows: pd.DataFrame, measure: str, colors: Mapping[str, Any] = _COLORS) -> None:

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter
 
 from lfwstudy.report.figures import style
 
@@ -25,7 +24,6 @@ def images_per_person(counts: np.ndarray, source: str) -> Figure:
     axis.bar_label(bars, [f"{n:,}" for n in people], fontsize=7, padding=1)
     axis.set_yscale("log")
     style.plain_numbers(axis.yaxis)
-    axis.yaxis.set_minor_formatter(NullFormatter())
     axis.set_xticks(values)
     axis.set_xlabel("images of a person" + (" (20: 20 or more)" if max(counts) >= 20 else ""))
     axis.set_ylabel("people")

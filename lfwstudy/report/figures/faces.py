@@ -68,7 +68,7 @@ def _cards(cards: str) -> str:
 def _scored_card(left: np.ndarray, right: np.ndarray, score: float, text: str) -> str:
     """A pair, its score as a bar from 0 to 1 with a tick at the threshold, and the score in figures."""
     bar = (
-        '<svg width="154" height="8" aria-hidden="true" style="display:block;margin:3px 0 1px"><rect width="154" height="8" '
+        '<svg width="154" height="8" viewBox="0 0 154 8" aria-hidden="true" style="display:block;margin:3px 0 1px"><rect width="154" height="8" '
         f'fill="#999999" fill-opacity=".3"/><rect width="{154 * score:.0f}" height="8" fill="{to_hex(MEASURED)}"/>'
         '<path d="M77 0V8" stroke="currentColor" stroke-width="1.5"/></svg>'
     )

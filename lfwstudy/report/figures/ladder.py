@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter
+from matplotlib.ticker import LogLocator
 
 from lfwstudy.report.figures import style
 
@@ -13,6 +13,8 @@ _EFFORT = {
     "peak_memory_mb": "peak memory, MiB",
 }
 _HOLLOW = {"markerfacecolor": "none", "linestyle": ""}
+_PATH = {"color": style.MEASURED, "linewidth": 1, "alpha": 0.6}
+_LEADER = {"color": "0.75", "linewidth": 0.6}
 
 
 @style.styled("no stage is finished")
@@ -46,17 +48,17 @@ def ladder(points: pd.DataFrame, source: str) -> Figure:
     axis.plot(
         points["published"], points.index, "D", color=style.PUBLISHED, markersize=5, markerfacecolor="none", zorder=4
     )
-    axis.axvline(0.5, color="0.6", linewidth=0.8, linestyle=":")
+    axis.axvline(0.5, **style.CHANCE)
     axis.set_yticks(points.index, points["label"])
     axis.set_ylim(len(points) - 0.5, -0.5)
-    style.in_percent(axis.xaxis, "test accuracy, % (dotted: chance)")
+    style.in_percent(axis.xaxis, "test accuracy, %")
     handles = [
         style.key("measured, carried forward", color=style.MEASURED, marker="o"),
         style.key("measured", color=style.MEASURED, marker="o", markerfacecolor="white"),
     ]
     if points["published"].notna().any():
         handles.append(style.key("published (LFW-a, one run)", color=style.PUBLISHED, marker="D", **_HOLLOW))
-    return style.signed(figure, source, handles)
+    return style.signed(figure, source, [*handles, style.key("chance", **style.CHANCE)])
 
 
 @style.styled("no run is finished")
@@ -89,30 +91,35 @@ def accuracy_against_time(
     axis = figure.subplots()
     axis.plot(there["seconds"], there["accuracy"], "D", color=style.PUBLISHED, markersize=5, markerfacecolor="none")
     path = here[here["carried"]]
-    axis.plot(path["seconds"], path["accuracy"], color=style.MEASURED, linewidth=0.8, alpha=0.5)
+    axis.plot(path["seconds"], path["accuracy"], **_PATH)
     axis.plot(here["seconds"], here["accuracy"], "o", color=style.MEASURED)
     axis.set_xscale("log")
-    # Names go into a separate column, in the order of the points: next to the points they would overlap.
+    # Names go into a separate column, in the order of the points: next to the points they would overlap. Lines that are
+    # level up to the edge do not cross on their way there.
+    right = axis.get_xlim()[1]
+    axis.set_xlim(right=right)
+    axis.hlines(here["accuracy"], here["seconds"], right, **_LEADER, zorder=0)
     ordered = here.sort_values("accuracy", kind="stable")
     for place, (_, point) in zip(np.linspace(0.03, 0.97, len(ordered) + 2)[1:-1], ordered.iterrows()):
         axis.annotate(
             point["label"],
-            (point["seconds"], point["accuracy"]),
-            xytext=(1.03, place),
+            (1, point["accuracy"]),
+            xycoords=axis.get_yaxis_transform(),
+            xytext=(1.06, place),
             textcoords="axes fraction",
             fontsize=7,
             va="center",
             annotation_clip=False,
-            arrowprops={"arrowstyle": "-", "color": "0.75", "linewidth": 0.6, "shrinkB": 3, "relpos": (0, 0.5)},
+            arrowprops={"arrowstyle": "-", **_LEADER, "shrinkA": 2, "shrinkB": 0, "relpos": (0, 0.5)},
         )
     axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     style.plain_numbers(axis.xaxis)
-    axis.xaxis.set_minor_formatter(NullFormatter())
     axis.set_xlabel("training seconds, without start-up and compilation")
     style.in_percent(axis.yaxis, "test accuracy, %")
     handles = [style.key(measured, color=style.MEASURED, marker="o", linestyle="")]
+    if len(path) > 1:
+        handles.append(style.key("carried forward, from stage to stage", **_PATH))
     if len(there):
-        handles.append(
-            style.key("published (LFW-a, the report's GPU, one run)", color=style.PUBLISHED, marker="D", **_HOLLOW)
-        )
-    return style.signed(figure, source, handles, 2)
+        name = "published (LFW-a, the report's GPU, one run)"
+        handles.append(style.key(name, color=style.PUBLISHED, marker="D", **_HOLLOW))
+    return style.signed(figure, source, handles, 1)

@@ -41,7 +41,7 @@ def roc(runs: Sequence[tuple[np.ndarray, np.ndarray]], source: str) -> Figure:
     figure = style.new_figure(3.6)
     left, right = figure.subplots(1, 2)
     for axis in (left, right):
-        axis.plot([0, 1], [0, 1], color="0.6", linestyle=":", linewidth=1)
+        axis.plot([0, 1], [0, 1], **style.CHANCE)
         axis.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
     for label, score in runs[: style.MANY]:
         false_positive, true_positive, _ = metrics.roc(label, score)
@@ -51,8 +51,8 @@ def roc(runs: Sequence[tuple[np.ndarray, np.ndarray]], source: str) -> Figure:
         right.scatter(confidence, share, 4 + 120 * count / len(label), color=style.MEASURED, zorder=3)
     if len(runs) > style.MANY:
         left.text(0.97, 0.03, f"the first {style.MANY} of {len(runs)} runs", ha="right", fontsize=8)
-    left.set_title(f"ROC, area {np.mean([metrics.auc(*run) for run in runs[: style.MANY]]):.3f}")
-    right.set_title("reliability")
+    left.set_title(f"ROC (dotted: chance), area {np.mean([metrics.auc(*run) for run in runs[: style.MANY]]):.3f}")
+    right.set_title("reliability (dotted: perfect)")
     style.in_percent(left.xaxis, "mismatched pairs called same, %")
     style.in_percent(left.yaxis, "matched pairs called same, %")
     right.set_xlabel("P(same), mean of a bin")

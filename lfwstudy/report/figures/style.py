@@ -15,10 +15,11 @@ from IPython.display import HTML
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, PercentFormatter
+from matplotlib.ticker import FuncFormatter, NullFormatter, PercentFormatter
 
 # One colour per role, safe for colour-blind readers; in grey print, dash or marker tells them apart.
 TRAIN, VALIDATION, PUBLISHED, MEASURED, WRONG = "0.45", "#0173b2", "#de8f05", "#029e73", "#d55e00"
+CHANCE = {"color": "black", "linestyle": ":", "linewidth": 1.2}
 WIDTH = 8.6
 # More runs than this are drawn as a band: single lines would be illegible and large.
 MANY = 25
@@ -32,6 +33,7 @@ STYLE = {
     "grid.color": "0.9",
     "axes.axisbelow": True,
     "legend.frameon": False,
+    "svg.fonttype": "none",  # text stays text: it can be searched, and takes a tenth of the room
 }
 
 
@@ -67,17 +69,21 @@ def captioned(figure: Figure, caption: str) -> HTML:
         figure.savefig(file, format="svg", bbox_inches="tight", metadata={"Date": None})
     drawn = file.getvalue()
     drawn = re.sub(r"<metadata>.*?</metadata>", "", drawn[drawn.index("<svg") :], flags=re.DOTALL)
+    drawn = re.sub(r"<[^>]+>", lambda tag: re.sub(r"\d+\.\d{3,}", _rounded, tag[0]), drawn)
     # Ids must be unique to the figure: a page holds many.
     own = hashlib.sha256(drawn.encode()).hexdigest()[:8]
     drawn = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>f{own}-", drawn)
-    drawn = drawn.replace("<svg", f'<svg role="img" aria-label="{html.escape(figure.get_supxlabel())}"', 1)
+    wide = "wide" if figure.get_figwidth() > 6 else ""
+    drawn = drawn.replace(
+        "<svg", f'<svg class="{wide}" role="img" aria-label="{html.escape(figure.get_supxlabel())}"', 1
+    )
     return framed(drawn, caption)
 
 
 def framed(content: str, caption: str, label: str = "Figure") -> HTML:
     """HTML content above a caption, in a region that scrolls if it is wider than the page."""
     return HTML(
-        f'<figure><div class="scroll" tabindex="0" role="region" aria-label="{label}">{content}</div>'
+        f'<figure><div class="scroll" role="region" aria-label="{label}">{content}</div>'
         f"<figcaption>{html.escape(caption)}</figcaption></figure>"
     )
 
@@ -110,10 +116,10 @@ def key(label: str, **look: Any) -> Line2D:
     return Line2D([], [], label=label, **look)
 
 
-def signed(figure: Figure, source: str, legend: Sequence[Any] = (), columns: int = 3) -> Figure:
-    """The figure with its legend above and the line at its foot."""
+def signed(figure: Figure, source: str, legend: Sequence[Any] = (), columns: int = 2) -> Figure:
+    """The figure with its legend above, at the left, where a phone shows it whole, and the line at its foot."""
     if legend:
-        figure.legend(handles=legend, loc="outside upper center", ncols=columns)
+        figure.legend(handles=legend, loc="outside upper left", ncols=columns)
     figure.supxlabel(source, fontsize=7, color="0.4", x=0.99, ha="right")
     return figure
 
@@ -134,6 +140,11 @@ def in_percent(axis: Axis, name: str) -> None:
 def plain_numbers(axis: Axis) -> None:
     """An axis whose numbers are written out: 1,000 rather than a power of ten."""
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def _rounded(number: re.Match[str]) -> str:
+    return f"{float(number[0]):.2f}".rstrip("0").rstrip(".")
 
 
 @contextmanager
