@@ -54,15 +54,15 @@ class Section:
     elsewhere: tuple[str, str] | None = None
 
 
-def pages(study: "Results", suffix: str = "", stages: Sequence[str] = ()) -> list[Page]:
-    """The notebooks of one ladder in reading order: summary, data, stages. stages: by default all of the ladder."""
+def pages(study: "Results", suffix: str = "") -> list[Page]:
+    """The notebooks of one ladder in reading order: summary, data, stages."""
     s = study.settings
     shared = {**asdict(s), "seeds": study.seeds(), "out": str(study.out)}
     del shared["stages"]
     label = f" ({s.ladder} ladder, {s.protocol}, split {s.split}, by {s.select})" if suffix else ""
     return [
         Page(f"02_report{suffix}", f"summary{suffix}", f"Summary{label}", "02_report.ipynb", shared, suffix),
-        Page(f"00_data{suffix}", f"data{suffix}", f"The data{label}", "00_data.ipynb", shared),
+        Page(f"00_data{suffix}", f"data{suffix}", f"The data{label}", "00_data.ipynb", shared, suffix),
         *(
             Page(
                 f"01_stage-{name}{suffix}",
@@ -71,8 +71,9 @@ def pages(study: "Results", suffix: str = "", stages: Sequence[str] = ()) -> lis
                 "01_stage.ipynb",
                 # Pages are executed after training, so they train nothing.
                 {"stage": name, "train": False, **shared},
+                suffix,
             )
-            for name in stages or study.stages()
+            for name in study.stages()
         ),
     ]
 

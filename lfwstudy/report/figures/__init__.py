@@ -8,4 +8,4 @@ from lfwstudy.report.figures.data import images_per_person, split_overlap
 from lfwstudy.report.figures.faces import augmented, batch, gallery, image_uri, montage
 from lfwstudy.report.figures.ladder import accuracy_against_time, effort, ladder
 from lfwstudy.report.figures.scores import histograms, roc
-from lfwstudy.report.figures.style import MEASURED, PUBLISHED, VALIDATION, WRONG, captioned, use_inline_style
+from lfwstudy.report.figures.style import MEASURED, PUBLISHED, VALIDATION, WRONG, captioned

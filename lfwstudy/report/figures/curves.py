@@ -58,8 +58,7 @@ def learning_curves(histories: pd.DataFrame, source: str, published: pd.DataFram
         axes[2, 0].set_yscale("log")
         style.plain_numbers(axes[2, 0].yaxis)
         axes[2, 0].yaxis.set_minor_formatter(LogFormatter())
-        return style.signed(figure, source, _legend() + _published_legend())
-    return style.signed(figure, source, _legend())
+    return style.signed(figure, source, _legend(published is not None))
 
 
 @style.styled("no epoch is finished")
@@ -163,16 +162,14 @@ def _title(variant: str, count: int) -> str:
     return variant if count < 4 else variant.replace("-", "-\n", 1)
 
 
-def _legend() -> list[Line2D]:
-    return [
+def _legend(with_published: bool = False) -> list[Line2D]:
+    ours = [
         style.key("training", color=style.TRAIN, linestyle="--"),
         style.key("validation", color=style.VALIDATION),
         style.key("best epoch", color=style.VALIDATION, marker="o", linestyle=""),
     ]
-
-
-def _published_legend() -> list[Line2D]:
-    return [
+    published = [
         style.key("published, training", color=style.PUBLISHED, linestyle=":", linewidth=1.1),
         style.key("published, validation", color=style.PUBLISHED, linewidth=0.9),
     ]
+    return ours + published * with_published

@@ -5,7 +5,7 @@ import html
 import io
 import re
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import wraps
 from typing import Any
 
@@ -47,19 +47,11 @@ def styled(empty: str = "") -> Callable[[Callable[..., Figure]], Callable[..., F
         @wraps(draw)
         def drawn(data: Any, source: str, *rest: Any) -> Figure:
             with _in_style():
-                return draw(data, source, *rest) if len(data) or not empty else nothing(empty, source)
+                return draw(data, source, *rest) if len(data) or not empty else _nothing(empty, source)
 
         return drawn
 
     return decorate
-
-
-def use_inline_style() -> None:
-    """In a notebook, show figures as SVG, sharp at every size; elsewhere, do nothing."""
-    with suppress(Exception):  # no notebook
-        from matplotlib_inline.backend_inline import set_matplotlib_formats
-
-        set_matplotlib_formats("svg")
 
 
 def captioned(figure: Figure, caption: str) -> HTML:
@@ -73,10 +65,9 @@ def captioned(figure: Figure, caption: str) -> HTML:
     # Ids must be unique to the figure: a page holds many.
     own = hashlib.sha256(drawn.encode()).hexdigest()[:8]
     drawn = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>f{own}-", drawn)
-    wide = "wide" if figure.get_figwidth() > 6 else ""
-    drawn = drawn.replace(
-        "<svg", f'<svg class="{wide}" role="img" aria-label="{html.escape(figure.get_supxlabel())}"', 1
-    )
+    size = "wide" if figure.get_figwidth() > 6 else "narrow"
+    name = html.escape(figure.get_supxlabel())
+    drawn = drawn.replace("<svg", f'<svg class="{size}" role="img" aria-label="{name}"', 1)
     return framed(drawn, caption)
 
 
@@ -124,13 +115,6 @@ def signed(figure: Figure, source: str, legend: Sequence[Any] = (), columns: int
     return figure
 
 
-def nothing(text: str, source: str) -> Figure:
-    """A placeholder when there is nothing to draw yet."""
-    figure = new_figure(0.8, 0.5 * WIDTH)
-    figure.text(0.5, 0.5, text, ha="center")
-    return signed(figure, source)
-
-
 def in_percent(axis: Axis, name: str) -> None:
     """An axis of shares, shown in percent."""
     axis.set_major_formatter(PercentFormatter(1, symbol=""))
@@ -141,6 +125,13 @@ def plain_numbers(axis: Axis) -> None:
     """An axis whose numbers are written out: 1,000 rather than a power of ten."""
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
     axis.set_minor_formatter(NullFormatter())
+
+
+def _nothing(text: str, source: str) -> Figure:
+    """A placeholder when there is nothing to draw yet."""
+    figure = new_figure(0.8, 0.5 * WIDTH)
+    figure.text(0.5, 0.5, text, ha="center")
+    return signed(figure, source)
 
 
 def _rounded(number: re.Match[str]) -> str:
