@@ -30,8 +30,9 @@ EXAMPLES = {
   lfwstudy run --dataset lfw-deepfunneled --data-dir ~/lfw --profile cpu --stages base,batchnorm --out runs/lfw
                                                                  some stages; later the same --out with others
 Interrupt it whenever you like: the same command resumes.""",
-    "report": """example:
-  lfwstudy report --out runs/demo-quick""",
+    "report": """examples:
+  lfwstudy report --out runs/demo-quick
+  lfwstudy report --out runs/demo-quick --pdf                    report.pdf next to report.html: bookmarks, numbered pages""",
     "compare": """examples:
   lfwstudy compare runs/lfw runs/lfw-wider                       the best configurations of two studies, all their seeds
   lfwstudy compare runs/lfw/runs/0ae99af808d2882b runs/lfw --to comparison.html
@@ -105,11 +106,17 @@ def run(options: Namespace) -> int:
 
 
 def report(options: Namespace) -> int:
-    """`lfwstudy report`: execute the notebooks on the finished runs and render the HTML."""
+    """`lfwstudy report`: execute the notebooks on the finished runs, render the HTML and, with --pdf, print it."""
     from lfwstudy import workflow
+    from lfwstudy.report import pdf
     from lfwstudy.study.study import open_study
 
-    return workflow.report(open_study(_out(options))[0])
+    browser = pdf.find_browser() if options.pdf else ""
+    study = open_study(_out(options))[0]
+    status = workflow.report(study)
+    if browser:
+        print(f"pdf: {pdf.write_pdf(study.out / 'report.html', browser)}")
+    return status
 
 
 def compare(options: Namespace) -> None:
@@ -162,6 +169,9 @@ def _parser() -> argparse.ArgumentParser:
     ):
         command = _command(commands, name, call, text)
         command.add_argument("--out", default="", metavar="DIR", help="the study's folder (default: runs/demo-quick)")
+        if call is report:
+            text = "also write report.pdf, printed by Chromium, Chrome or Edge"
+            command.add_argument("--pdf", action="store_true", help=text)
     command.add_argument("--to", required=True, metavar="FOLDER", help="a new or empty folder, or an earlier export")
     _compare_command(commands)
     text = "same person? score two photos, or many pairs, with the best network"

@@ -27,7 +27,6 @@ _ABSENT = (
     "tensorflow",
     "pandas",
     "matplotlib",
-    "seaborn",
     "IPython",
     "papermill",
     "nbconvert",

@@ -109,7 +109,6 @@ def augmentation_part(ladder, out, monkeypatch):
     """What the data notebook shows from its section on augmentation on: texts, and what the figure is made of."""
     shown, drawn = [], []
     monkeypatch.setattr("lfwstudy.report.figures.augmented", lambda *parts: drawn.append(parts))
-    monkeypatch.setattr("lfwstudy.report.figures.captioned", lambda figure, text: None)
     cells = json.loads((notebooks.NOTEBOOKS / "00_data.ipynb").read_text())["cells"]
     at = next(i for i, cell in enumerate(cells) if "## Augmentation" in "".join(cell["source"]))
     end = next(i for i, cell in enumerate(cells) if "## The network" in "".join(cell["source"]))
@@ -152,7 +151,8 @@ def augmentation_part(ladder, out, monkeypatch):
     ],
 )
 def test_data_notebook_shows_how_the_ladder_at_hand_varies_images(tmp_path, monkeypatch, ladder, told, not_told, rows):
-    text, ((originals, varied, captions, _),) = augmentation_part(ladder, tmp_path, monkeypatch)
+    text, ((shown, _, _),) = augmentation_part(ladder, tmp_path, monkeypatch)
+    captions, (originals, *varied) = zip(*shown)
     assert all(words in text for words in told) and not any(words in text for words in not_told), text
     assert captions[1] == rows and len(varied) == len(captions) - 1 == 2
     assert all(one.shape == originals.shape and one.dtype == np.float32 for one in varied)

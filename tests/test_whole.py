@@ -70,7 +70,7 @@ def test_report_is_one_file_without_network_or_paths(out):
     assert str(out) not in page and "site-packages" not in page and "Traceback" not in page
     for section in ("summary", "data", "base", "early-stopping"):
         assert f'<section id="{section}">' in page and f'href="#{section}"' in page
-    figures = re.findall(r'<figure><div aria-label="([^"]+)"[^>]*><svg aria-label="([^"]+)"', page)
+    figures = re.findall(r'<figure><div aria-label="([^"]+)"[^>]*><p[^>]*>[^<]*</p><svg aria-label="([^"]+)"', page)
     assert len(figures) >= 10 and len({name for name, _ in figures}) == len(figures) and len(page) < 20e6
     assert all("demo faces" in told for _, told in figures)
     assert all(text.strip() for text in re.findall(r"<figcaption>(.*?)</figcaption>", page, re.S))

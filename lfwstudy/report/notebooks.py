@@ -41,8 +41,6 @@ def execute(page: "Page", target: Path, log: IO[Any] | None) -> "subprocess.Pope
         Before anything starts, for a parameter that the notebook does not have; papermill itself only warns.
     """
     source = NOTEBOOKS / page.notebook
-    if not source.is_file():
-        raise ConfigError(f"{source}: the notebook is missing; install the project again")
     known = notebook_parameters(source)
     unknown = sorted(set(page.parameters) - set(known))
     if unknown:

@@ -6,13 +6,14 @@ import os
 import re
 import site
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bs4 import BeautifulSoup, Tag
+from bs4 import BeautifulSoup
 
+from lfwstudy.report.markup import finish, homeless, with_each_image_once
 from lfwstudy.report.notebooks import nbformat
 from lfwstudy.report.sanitise import sanitised
 from lfwstudy.report.wording import is_demo, source_line
@@ -45,34 +46,23 @@ class Page:
 
 @dataclass(frozen=True)
 class Section:
-    """A rendered page: HTML, and the ids and texts of its second-level headings."""
+    """A rendered page: HTML, the ids and texts of its second-level headings, and the same page elsewhere: URL and name."""
 
     page: Page
     body: str
     headings: Sequence[tuple[str, str]] = ()
+    elsewhere: tuple[str, str] | None = None
 
 
-def pages(study: "Results", suffix: str = "", stages: Sequence[str] = ()) -> list[Page]:
-    """The notebooks of one ladder in reading order: summary, data, stages. stages: by default all of the ladder."""
+def pages(study: "Results", suffix: str = "") -> list[Page]:
+    """The notebooks of one ladder in reading order: summary, data, stages."""
     s = study.settings
-    names = [
-        "dataset",
-        "data_dir",
-        "profile",
-        "ladder",
-        "split",
-        "protocol",
-        "select",
-        "precision",
-        "keep",
-        "test",
-        "cluster",
-    ]
-    shared = {**{name: getattr(s, name) for name in names}, "seeds": study.seeds(), "out": str(study.out)}
+    shared = {**asdict(s), "seeds": study.seeds(), "out": str(study.out)}
+    del shared["stages"]
     label = f" ({s.ladder} ladder, {s.protocol}, split {s.split}, by {s.select})" if suffix else ""
     return [
         Page(f"02_report{suffix}", f"summary{suffix}", f"Summary{label}", "02_report.ipynb", shared, suffix),
-        Page(f"00_data{suffix}", f"data{suffix}", f"The data{label}", "00_data.ipynb", shared),
+        Page(f"00_data{suffix}", f"data{suffix}", f"The data{label}", "00_data.ipynb", shared, suffix),
         *(
             Page(
                 f"01_stage-{name}{suffix}",
@@ -81,8 +71,9 @@ def pages(study: "Results", suffix: str = "", stages: Sequence[str] = ()) -> lis
                 "01_stage.ipynb",
                 # Pages are executed after training, so they train nothing.
                 {"stage": name, "train": False, **shared},
+                suffix,
             )
-            for name in stages or study.stages()
+            for name in study.stages()
         ),
     ]
 
@@ -117,28 +108,32 @@ def mark_gap(study: "Results", page: Page, message: str) -> None:
 def render(study: "Results") -> Path:
     """Render html/*.html and report.html from the executed notebooks; returns the path of report.html."""
     sections = [_section(study, page) for page in all_pages(study)]
-    (study.out / "html").mkdir(parents=True, exist_ok=True)
-    for part in sections:
-        alone = _linked(part, "01_stage-{}.html")
-        _write(study, study.out / "html" / f"{part.page.stem}.html", part.page.title, [alone])
-    explore = Page("03_explore", "explore", "Explore", "03_explore.ipynb", {})
+    whole = [_linked(part, "#{}", f"html/{part.page.stem}.html", "This part by itself") for part in sections]
+    alone = [
+        _linked(part, "01_stage-{}.html", f"../report.html#{part.page.anchor}", "This part in the whole report")
+        for part in sections
+    ]
+    explore = Page("03_explore", "explore", "Explore")
     if notebook_path(study, explore).is_file():  # executed by hand into the study's folder
         found = _section(study, explore)
-        stills = replace(found, body=_STILLS + found.body)
-        _write(study, study.out / "html" / f"{explore.stem}.html", explore.title, [stills])
-    return _write(study, study.out / "report.html", _TITLE, [_linked(part, "#{}") for part in sections])
+        alone.append(replace(found, body=_STILLS + found.body))
+    (study.out / "html").mkdir(parents=True, exist_ok=True)
+    for part in alone:
+        _write(study, study.out / "html" / f"{part.page.stem}.html", part.page.title, [part])
+    return _write(study, study.out / "report.html", _TITLE, whole)
 
 
-def _linked(part: Section, target: str) -> Section:
-    """A section whose links to stages lead to `target`, braces standing for a stage and its ladder's suffix."""
+def _linked(part: Section, target: str, url: str, name: str) -> Section:
+    """A section with its URL elsewhere, whose links to stages lead to `target`: a stage and its suffix for the braces."""
     to = target.format(rf"\1{part.page.suffix}")
-    return replace(part, body=re.sub(r'href="#stage-([\w-]+)"', f'href="{to}"', part.body))
+    body = re.sub(r'href="#stage-([\w-]+)"', f'href="{to}"', part.body)
+    return replace(part, body=body, elsewhere=(url, name))
 
 
 def section(page: Page, body: str) -> Section:
     """HTML, which may come from anybody, as a section: sanitised, with ids and names that are unique in the report."""
     soup = BeautifulSoup(sanitised(body), "html.parser")
-    headings = _finish(soup, page)
+    headings = finish(soup, page.anchor, page.title)
     return Section(page, re.sub(r"(\d) %", "\\1\u00a0%", str(soup)), headings)
 
 
@@ -149,7 +144,8 @@ def write_page(target: Path, title: str, sections: Sequence[Section], source: st
     here = Path(__file__).parent
     template = Environment(autoescape=True, loader=FileSystemLoader(here)).get_template("page.html")
     style = (here / "page.css").read_text(encoding="utf-8")
-    write_text(target, template.render(title=title, sections=sections, source=source, demo=is_demo, style=style))
+    page = template.render(title=title, sections=sections, source=source, demo=is_demo, style=style)
+    write_text(target, with_each_image_once(page))
     return target
 
 
@@ -210,54 +206,5 @@ def _exporter() -> Any:
     )
 
 
-def _finish(soup: BeautifulSoup, page: Page) -> list[tuple[str, str]]:
-    """Give headings ids, images and regions names, and remove home folders; returns the second-level headings."""
-    headings = []
-    for text in soup.find_all(string=True):
-        if _homeless(text) != text:
-            text.replace_with(_homeless(text))
-    for number, tag in enumerate(soup.find_all(["h1", "h2", "h3"])):
-        tag["id"] = anchor = f"{page.anchor}-{number}"
-        if tag.name == "h2":
-            headings.append((anchor, tag.get_text().strip("¶ ")))
-    for image in soup.find_all("img"):
-        if not str(image.get("src", "")).startswith("data:"):
-            image.decompose()  # nothing is loaded from elsewhere
-        elif not image.find_parent("figure"):
-            image["alt"] = f"Figure: {_heading(image)}"
-            image.wrap(soup.new_tag("div", attrs={"class": "scroll", "tabindex": "0"}))
-    for number, region in enumerate(soup.select("figure > .scroll"), 1):
-        # Unique names, so that a list of regions tells them apart.
-        region["aria-label"] = f"{region.get('aria-label', 'Figure')} {number} of {page.title}: {_heading(region)}"
-    for drawn in soup.select("figure > .scroll > svg"):
-        drawn["aria-label"] = f"{_heading(drawn)}: {drawn.get('aria-label', '')}"
-    _fold_appendix(soup)
-    return headings
-
-
-def _fold_appendix(soup: BeautifulSoup) -> None:
-    """Put what follows the heading "Appendix" into a part that the reader unfolds, named by its headings."""
-    title = soup.find(lambda tag: tag.name == "h2" and tag.get_text().strip("¶ ") == "Appendix")
-    top = next((tag for tag in (title, *title.parents) if tag.parent is soup), None) if title else None
-    if top is None:
-        return
-    folded, names = soup.new_tag("details"), soup.new_tag("summary")
-    folded.extend(list(top.next_siblings))
-    names.string = " · ".join(tag.get_text().strip("¶ ") for tag in folded.find_all("h3"))
-    folded.insert(0, names)
-    top.insert_after(folded)
-
-
-def _heading(tag: Tag) -> str:
-    found = tag.find_previous(["h1", "h2", "h3"])
-    return found.get_text().strip("¶ ") if found else ""
-
-
 def _gap(text: str) -> str:
-    return f'<p class="gap">{html.escape(_homeless(text))}</p>'
-
-
-def _homeless(text: str) -> str:
-    """A text without the user's home folder in its paths: reports are passed on."""
-    home = os.path.expanduser("~").rstrip("/")
-    return re.sub(rf"(?<![\w/.-]){re.escape(home)}(?![\w.-])", "~", text) if home else text
+    return f'<p class="gap">{html.escape(homeless(text))}</p>'

@@ -7,7 +7,6 @@ from contextlib import suppress
 from typing import Any
 
 from lfwstudy.errors import ConfigError, choose_one
-from lfwstudy.report.figures import use_inline_style
 from lfwstudy.study.settings import Settings
 from lfwstudy.study.study import Study
 
@@ -21,7 +20,7 @@ _KINDS = {
 
 
 def open_for_notebook(namespace: Mapping[str, Any]) -> Study:
-    """The study described by a notebook's parameters; figures are drawn inline. namespace: the notebook's globals().
+    """The study described by a notebook's parameters. namespace: the notebook's globals().
 
     Raises
     ------
@@ -29,7 +28,6 @@ def open_for_notebook(namespace: Mapping[str, Any]) -> Study:
         As `check_parameters`, and for settings that do not exist.
     """
     check_parameters(namespace)
-    use_inline_style()
     names = [field.name for field in dataclasses.fields(Settings) if field.name in namespace]
     return Study(Settings(**{name: namespace[name] for name in names}))
 

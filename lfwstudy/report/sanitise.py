@@ -15,7 +15,7 @@ _HTML = _words(
 )
 _SVG = _words("circle clipPath defs g image line path polyline rect svg text title use")
 _ATTRIBUTES = {
-    "*": {"aria-hidden", "aria-label", "aria-live", "class", "id", "role", "style", "tabindex"},
+    "*": {"aria-hidden", "aria-label", "aria-live", "class", "id", "role", "style"},
     "a": {"href"},
     "img": {"alt", "height", "src", "width"},
     "td": {"colspan", "rowspan"},
@@ -26,9 +26,9 @@ _DRAWING = _words(
     "stroke-width text-anchor transform version viewBox width x x1 x2 href xmlns y y1 y2"
 )
 _STYLES = _words(
-    "background color display fill fill-opacity flex-wrap font-size gap line-height margin max-width padding "
+    "background color display fill fill-opacity flex-wrap font font-size gap line-height margin max-width padding "
     "stroke stroke-dasharray stroke-dashoffset stroke-linecap stroke-linejoin stroke-opacity stroke-width "
-    "text-align white-space width"
+    "text-align text-anchor white-space width"
 )
 # Nothing is loaded from elsewhere: images are inline, and a drawing refers only to its own parts.
 _INLINE = r"data:image/(png|jpeg);base64,[A-Za-z0-9+/=\s]*"

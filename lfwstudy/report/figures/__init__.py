@@ -4,34 +4,8 @@ Nothing here trains, saves or reads a study. `source` is the line at the foot of
 """
 
 from lfwstudy.report.figures.curves import learning_curves, overlaid_curves, small_multiples, watched
-from lfwstudy.report.figures.data import augmented, images_per_person, split_overlap
-from lfwstudy.report.figures.faces import batch, gallery, image_uri, montage
+from lfwstudy.report.figures.data import images_per_person, split_overlap
+from lfwstudy.report.figures.faces import augmented, batch, gallery, image_uri, montage
 from lfwstudy.report.figures.ladder import accuracy_against_time, effort, ladder
 from lfwstudy.report.figures.scores import histograms, roc
-from lfwstudy.report.figures.style import MEASURED, PUBLISHED, TRAIN, VALIDATION, WRONG, captioned, use_inline_style
-
-__all__ = [
-    "MEASURED",
-    "PUBLISHED",
-    "TRAIN",
-    "VALIDATION",
-    "WRONG",
-    "accuracy_against_time",
-    "augmented",
-    "batch",
-    "captioned",
-    "effort",
-    "gallery",
-    "histograms",
-    "image_uri",
-    "images_per_person",
-    "ladder",
-    "learning_curves",
-    "montage",
-    "overlaid_curves",
-    "roc",
-    "small_multiples",
-    "split_overlap",
-    "use_inline_style",
-    "watched",
-]
+from lfwstudy.report.figures.style import MEASURED, PUBLISHED, VALIDATION, WRONG, captioned

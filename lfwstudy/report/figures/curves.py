@@ -5,42 +5,27 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import LogFormatter, MaxNLocator
 
-from lfwstudy.report.figures.style import (
-    MANY,
-    MEASURED,
-    PUBLISHED,
-    TRAIN,
-    VALIDATION,
-    WIDTH,
-    WRONG,
-    in_percent,
-    new_figure,
-    nothing,
-    plain_numbers,
-    signed,
-    styled,
-    whole_epochs,
-)
+from lfwstudy.report.figures import style
 from lfwstudy.training.decisions import best_epoch
 
-_COLORS = {"training": TRAIN, "validation": VALIDATION}
-_SIDES = (VALIDATION, WRONG)  # told apart by everybody
+_COLORS = {"training": style.TRAIN, "validation": style.VALIDATION}
+_SIDES = (style.VALIDATION, style.WRONG)  # told apart by everybody
 _LABELS = {"accuracy": "accuracy, %", "cross_entropy": "cross-entropy", "loss": "total loss"}
 # The watched quantities: column, colour, dash, name.
 _WATCHED = (
-    ("val_loss", VALIDATION, "-", "total validation loss"),
-    ("head_penalty", WRONG, "--", "penalty of the last unit"),
-    ("val_cross_entropy", MEASURED, "-.", "validation cross-entropy"),
+    ("val_loss", style.VALIDATION, "-", "total validation loss"),
+    ("head_penalty", style.WRONG, "--", "penalty of the last unit"),
+    ("val_cross_entropy", style.MEASURED, "-.", "validation cross-entropy"),
 )
-_MARKS = {"stop": ("black", "-"), "evaluated": (VALIDATION, ":"), "learning rate / 10": ("0.5", "--")}
+_MARKS = {"stop": ("black", "-"), "evaluated": (style.VALIDATION, ":"), "learning rate / 10": ("0.5", "--")}
 
 
-@styled()
+@style.styled("no epoch is finished")
 def learning_curves(histories: pd.DataFrame, source: str, published: pd.DataFrame | None = None) -> Figure:
     """Accuracy and cross-entropy over epochs, a column for each variant; with published histories, the total loss too.
 
@@ -53,12 +38,10 @@ def learning_curves(histories: pd.DataFrame, source: str, published: pd.DataFram
     published : DataFrame, optional
         Published histories with `variant`.
     """
-    if histories.empty:
-        return nothing("no epoch is finished", source)
     measures = ["accuracy", "cross_entropy", *(["loss"] if published is not None else [])]
     variants = list(histories["variant"].unique())
     count = len(variants)
-    figure = new_figure(2.1 * len(measures), WIDTH if count > 1 else 0.62 * WIDTH)
+    figure = style.new_figure(2.1 * len(measures), style.WIDTH if count > 1 else 0.62 * style.WIDTH)
     axes = figure.subplots(len(measures), count, sharex="col", sharey="row", squeeze=False)
     for column, variant in enumerate(variants):
         for axis, measure in zip(axes[:, column], measures):
@@ -69,58 +52,44 @@ def learning_curves(histories: pd.DataFrame, source: str, published: pd.DataFram
         axes[-1, column].set_xlabel("epoch")
     for axis, measure in zip(axes[:, 0], measures):
         axis.set_ylabel(_LABELS[measure])
-    in_percent(axes[0, 0].yaxis, _LABELS["accuracy"])
+    style.in_percent(axes[0, 0].yaxis, _LABELS["accuracy"])
     axes[1, 0].set_ylim(0, _top(histories))
     if published is not None:
         axes[2, 0].set_yscale("log")
-        plain_numbers(axes[2, 0].yaxis)
-    return signed(figure, source, _legend() + (_published_legend() if published is not None else []))
+        style.plain_numbers(axes[2, 0].yaxis)
+        axes[2, 0].yaxis.set_minor_formatter(LogFormatter())
+    return style.signed(figure, source, _legend(published is not None))
 
 
-@styled()
-def small_multiples(histories: pd.DataFrame, source: str, columns: int = 4) -> Figure:
+@style.styled("no epoch is finished")
+def small_multiples(histories: pd.DataFrame, source: str) -> Figure:
     """Accuracy over epochs of every variant, all on the same scales. histories: as for `learning_curves`, with `stage`."""
-    if histories.empty:
-        return nothing("no epoch is finished", source)
-    groups = list(histories.groupby(["stage", "variant"], sort=False))
-    lines = -(-len(groups) // columns)
-    figure = new_figure(1.55 * lines + 0.6)
-    axes = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False)
-    for axis, ((stage, variant), rows) in zip(axes.flat, groups):
+    groups = histories.groupby(["stage", "variant"], sort=False)
+    figure, axes = style.grid(["\n".join(name) for name, _ in groups], "epoch", _LABELS["accuracy"])
+    for axis, (_, rows) in zip(axes, groups):
         _curves(axis, rows, "accuracy")
-        axis.set_title(f"{stage}\n{variant}", fontsize=8)
-    for axis in axes.flat[len(groups) :]:
-        axis.set_axis_off()
-    for axis in axes.flat[max(0, len(groups) - columns) : len(groups)]:
-        axis.set_xlabel("epoch")
-        axis.tick_params(labelbottom=True)
-    for axis in axes[:, 0]:
-        in_percent(axis.yaxis, _LABELS["accuracy"])
-    return signed(figure, source, _legend())
+    return style.signed(figure, source, _legend())
 
 
-@styled()
+@style.styled("no epoch is finished")
 def overlaid_curves(histories: pd.DataFrame, source: str) -> Figure:
     """Accuracy and cross-entropy over epochs, next to each other, two configurations over each other.
 
     histories: rows of history.csv with `run` and `title`.
     """
-    if histories.empty:
-        return nothing("no epoch is finished", source)
-    figure = new_figure(3.4)
+    figure = style.new_figure(3.4)
     axes = figure.subplots(1, 2)
     groups = list(zip(_SIDES, histories.groupby("title", sort=False)))
     for axis, measure in zip(axes, ("accuracy", "cross_entropy")):
         for color, (_, rows) in groups:
             _curves(axis, rows, measure, {"training": color, "validation": color})
         axis.set(xlabel="epoch", ylabel=_LABELS[measure])
-    in_percent(axes[0].yaxis, _LABELS["accuracy"])
+    style.in_percent(axes[0].yaxis, _LABELS["accuracy"])
     axes[1].set_ylim(0, _top(histories))
-    handles = [Line2D([], [], color=color, label=title) for color, (title, _) in groups]
-    return signed(figure, source, handles, 1)
+    return style.signed(figure, source, [style.key(title, color=color) for color, (title, _) in groups], 1)
 
 
-@styled()
+@style.styled("no epoch is finished")
 def watched(runs: Mapping[str, tuple[pd.DataFrame, Mapping[str, Any]]], source: str) -> Figure:
     """What stopping and checkpoints watch: total validation loss, its penalty, cross-entropy; and the learning rate.
 
@@ -130,9 +99,7 @@ def watched(runs: Mapping[str, tuple[pd.DataFrame, Mapping[str, Any]]], source: 
         By variant, a history and its marks, as from `series.watched`: `monitor` (the watched column), `checkpoints`
         (epochs), and the epochs of `stop`, `evaluated` and `learning rate / 10`, None if there is none.
     """
-    if not runs:
-        return nothing("no epoch is finished", source)
-    figure = new_figure(3.9, WIDTH if len(runs) > 1 else 0.62 * WIDTH)
+    figure = style.new_figure(3.9, style.WIDTH if len(runs) > 1 else 0.62 * style.WIDTH)
     axes = figure.subplots(2, len(runs), sharex="col", sharey="row", squeeze=False, height_ratios=(3.2, 1))
     for (losses, rates), (variant, (history, marks)) in zip(axes.T, runs.items()):
         for column, color, dash, _ in _WATCHED:
@@ -146,55 +113,42 @@ def watched(runs: Mapping[str, tuple[pd.DataFrame, Mapping[str, Any]]], source: 
                 losses.axvline(marks[name], color=color, linestyle=dash, linewidth=1)
         losses.set_title(_title(variant, len(runs)))
         rates.set_xlabel("epoch")
-        whole_epochs(rates)
+        rates.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
     for axis, name in zip(axes[:, 0], ("nats, logarithmic", "learning rate")):
         axis.set(yscale="log", ylabel=name)
-        plain_numbers(axis.yaxis)
-    handles = [Line2D([], [], color=color, linestyle=dash, label=name) for _, color, dash, name in _WATCHED]
+        style.plain_numbers(axis.yaxis)
+    handles = [style.key(name, color=color, linestyle=dash) for _, color, dash, name in _WATCHED]
     handles.append(
-        Line2D(
-            [], [], color="black", marker="o", markersize=3, markerfacecolor="none", linestyle="", label="checkpoint"
-        )
+        style.key("checkpoint", color="black", marker="o", markersize=3, markerfacecolor="none", linestyle="")
     )
-    handles += [
-        Line2D([], [], color=color, linestyle=dash, linewidth=1, label=name)
-        for name, (color, dash) in _MARKS.items()
-        if any(marks[name] for _, marks in runs.values())
-    ]
-    return signed(figure, source, handles, 4)
+    for name, (color, dash) in _MARKS.items():
+        if any(marks[name] for _, marks in runs.values()):
+            handles.append(style.key(name, color=color, linestyle=dash, linewidth=1))
+    return style.signed(figure, source, handles)
 
 
 def _curves(axis: Axes, rows: pd.DataFrame, measure: str, colors: Mapping[str, Any] = _COLORS) -> None:
     """Training and validation of the runs of one variant."""
-    parts = {"training": measure, "validation": f"val_{measure}"}
-    long = pd.concat([rows[["run", "epoch"]].assign(part=part, value=rows[name]) for part, name in parts.items()])
-    long = long[np.isfinite(long["value"])]
-    runs = rows["run"].nunique()
-    how: dict[str, Any]
-    if runs > MANY:
-        # Epochs reached by few runs would show only those few.
-        reached = long.groupby("epoch")["run"].transform("nunique")
-        long, how = long[reached >= 0.1 * runs], {"estimator": "median", "errorbar": ("pi", 80)}
-    else:
-        how = {"estimator": None, "units": "run"}
-    looks = {
-        "hue": "part",
-        "style": "part",
-        "palette": dict(colors),
-        "dashes": {"training": (4, 1.5), "validation": ""},
-    }
-    sns.lineplot(long, x="epoch", y="value", legend=False, ax=axis, linewidth=1.3, **looks, **how)
-    axis.set(xlabel="", ylabel="")
-    whole_epochs(axis)
-    for _, run in rows.groupby("run") if runs <= MANY else ():
-        if best := best_epoch(run.to_dict("records")):
-            value = run.loc[run["epoch"] == best, f"val_{measure}"]
-            axis.plot([best], value, "o", color=colors["validation"], markersize=5)
+    for part, dash, column in (("training", "--", measure), ("validation", "-", f"val_{measure}")):
+        values = rows.pivot(index="epoch", columns="run", values=column).replace([np.inf, -np.inf], np.nan)
+        runs = values.shape[1]
+        if runs > style.MANY:
+            # Epochs reached by few runs would show only those few.
+            values = values[values.notna().sum(axis=1) >= 0.1 * runs]
+            low, high = values.quantile(0.1, axis=1), values.quantile(0.9, axis=1)
+            axis.fill_between(values.index, low, high, color=colors[part], alpha=0.2, linewidth=0)
+            values = values.median(axis=1).to_frame()
+        axis.plot(values.index, values, color=colors[part], linestyle=dash, linewidth=1.3)
+        if part == "validation" and runs <= style.MANY:
+            for run, history in rows.groupby("run"):
+                if best := best_epoch(history.to_dict("records")):
+                    axis.plot(best, values.loc[best, run], "o", color=colors[part], markersize=5)
+    axis.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
 
 
 def _published_curve(axis: Axes, rows: pd.DataFrame, measure: str) -> None:
-    axis.plot(rows["epoch"], rows[measure], color=PUBLISHED, linestyle=":", linewidth=1.1)
-    axis.plot(rows["epoch"], rows[f"val_{measure}"], color=PUBLISHED, linewidth=0.9)
+    axis.plot(rows["epoch"], rows[measure], color=style.PUBLISHED, linestyle=":", linewidth=1.1)
+    axis.plot(rows["epoch"], rows[f"val_{measure}"], color=style.PUBLISHED, linewidth=0.9)
 
 
 def _top(histories: pd.DataFrame) -> float:
@@ -208,16 +162,14 @@ def _title(variant: str, count: int) -> str:
     return variant if count < 4 else variant.replace("-", "-\n", 1)
 
 
-def _legend() -> list[Line2D]:
-    return [
-        Line2D([], [], color=TRAIN, linestyle="--", label="training"),
-        Line2D([], [], color=VALIDATION, label="validation"),
-        Line2D([], [], color=VALIDATION, marker="o", linestyle="", label="best epoch"),
+def _legend(with_published: bool = False) -> list[Line2D]:
+    ours = [
+        style.key("training", color=style.TRAIN, linestyle="--"),
+        style.key("validation", color=style.VALIDATION),
+        style.key("best epoch", color=style.VALIDATION, marker="o", linestyle=""),
     ]
-
-
-def _published_legend() -> list[Line2D]:
-    return [
-        Line2D([], [], color=PUBLISHED, linestyle=":", linewidth=1.1, label="published, training"),
-        Line2D([], [], color=PUBLISHED, linewidth=0.9, label="published, validation"),
+    published = [
+        style.key("published, training", color=style.PUBLISHED, linestyle=":", linewidth=1.1),
+        style.key("published, validation", color=style.PUBLISHED, linewidth=0.9),
     ]
+    return ours + published * with_published

@@ -1,4 +1,4 @@
-"""Images of faces as HTML that also fits a phone: a montage, a batch, pairs with their scores."""
+"""Images of faces as HTML that also fits a phone: a montage, augmented copies, a batch, pairs with their scores."""
 
 import base64
 import html
@@ -15,9 +15,13 @@ from lfwstudy.report.figures.style import MEASURED, framed
 
 def montage(images: Iterable[np.ndarray], caption: str, source: str) -> HTML:
     """Images in a grid. images: uint8 (n, side, side)."""
-    cells = "".join(f'<img alt="" width="64" height="64" src="{image_uri(image)}">' for image in images)
-    grid = f'<div class="faces" style="display:flex;flex-wrap:wrap;gap:4px">{cells}</div>'
-    return framed(grid, _foot(caption, source), "Images of the set")
+    return framed(_grid(images), _foot(caption, source), "Images of the set")
+
+
+def augmented(rows: Iterable[tuple[str, Iterable[np.ndarray]]], caption: str, source: str) -> HTML:
+    """Images, and augmented copies of each below it. rows: a title and images (n, side, side), as for `image_uri`."""
+    shown = "".join(f"<h3>{html.escape(title)}</h3>{_grid(images)}" for title, images in rows)
+    return framed(shown, _foot(caption, source), "Images and their augmented copies")
 
 
 def batch(pairs: Iterable[tuple[np.ndarray, np.ndarray, float]], caption: str, source: str) -> HTML:
@@ -52,6 +56,11 @@ def image_uri(image: np.ndarray) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()
 
 
+def _grid(images: Iterable[np.ndarray]) -> str:
+    cells = "".join(f'<img alt="" width="64" height="64" src="{image_uri(image)}">' for image in images)
+    return f'<div class="faces" style="display:flex;flex-wrap:wrap;gap:4px">{cells}</div>'
+
+
 def _cards(cards: str) -> str:
     return f'<div class="cards" style="display:flex;flex-wrap:wrap;gap:10px 14px">{cards}</div>'
 
@@ -59,7 +68,7 @@ def _cards(cards: str) -> str:
 def _scored_card(left: np.ndarray, right: np.ndarray, score: float, text: str) -> str:
     """A pair, its score as a bar from 0 to 1 with a tick at the threshold, and the score in figures."""
     bar = (
-        '<svg width="154" height="8" aria-hidden="true" style="display:block;margin:3px 0 1px"><rect width="154" height="8" '
+        '<svg width="154" height="8" viewBox="0 0 154 8" aria-hidden="true" style="display:block;margin:3px 0 1px"><rect width="154" height="8" '
         f'fill="#999999" fill-opacity=".3"/><rect width="{154 * score:.0f}" height="8" fill="{to_hex(MEASURED)}"/>'
         '<path d="M77 0V8" stroke="currentColor" stroke-width="1.5"/></svg>'
     )

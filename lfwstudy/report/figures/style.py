@@ -4,76 +4,77 @@ import hashlib
 import html
 import io
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import wraps
 from typing import Any
 
 import matplotlib
-import seaborn as sns
+import numpy as np
 from IPython.display import HTML
-from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, NullFormatter, PercentFormatter
 
 # One colour per role, safe for colour-blind readers; in grey print, dash or marker tells them apart.
-_PALETTE = sns.color_palette("colorblind")
-TRAIN, VALIDATION, PUBLISHED, MEASURED, WRONG = "0.45", _PALETTE[0], _PALETTE[1], _PALETTE[2], _PALETTE[3]
+TRAIN, VALIDATION, PUBLISHED, MEASURED, WRONG = "0.45", "#0173b2", "#de8f05", "#029e73", "#d55e00"
+CHANCE = {"color": "black", "linestyle": ":", "linewidth": 1.2}
 WIDTH = 8.6
 # More runs than this are drawn as a band: single lines would be illegible and large.
 MANY = 25
 STYLE = {
     "font.size": 9,
     "axes.titlesize": 9,
-    "axes.labelsize": 9,
-    "legend.fontsize": 8,
-    "xtick.labelsize": 8,
-    "ytick.labelsize": 8,
+    **dict.fromkeys(("legend.fontsize", "xtick.labelsize", "ytick.labelsize"), 8),
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
     "grid.color": "0.9",
     "axes.axisbelow": True,
-    "figure.facecolor": "white",
     "legend.frameon": False,
+    "svg.fonttype": "none",  # text stays text: it can be searched, and takes a tenth of the room
 }
 
 
-@contextmanager
-def styled() -> Iterator[None]:
-    """Context manager and decorator: draw in the library's style, ignoring the user's matplotlibrc."""
-    with matplotlib.rc_context():
-        matplotlib.rcdefaults()
-        matplotlib.rcParams.update(STYLE)
-        yield
+def styled(empty: str = "") -> Callable[[Callable[..., Figure]], Callable[..., Figure]]:
+    """Decorator of functions that draw: in the library's style, whatever the user's matplotlibrc says.
 
+    empty: what a placeholder says if the first argument, what is to be drawn, is empty.
+    """
 
-def use_inline_style() -> None:
-    """In a notebook, show figures as SVG, sharp at every size; elsewhere, do nothing."""
-    with suppress(Exception):  # no notebook
-        from matplotlib_inline.backend_inline import set_matplotlib_formats
+    def decorate(draw: Callable[..., Figure]) -> Callable[..., Figure]:
+        @wraps(draw)
+        def drawn(data: Any, source: str, *rest: Any) -> Figure:
+            with _in_style():
+                return draw(data, source, *rest) if len(data) or not empty else _nothing(empty, source)
 
-        set_matplotlib_formats("svg")
+        return drawn
+
+    return decorate
 
 
 def captioned(figure: Figure, caption: str) -> HTML:
     """A figure above a caption that says what to see: HTML with an SVG that adopts the colours of the page."""
-    with styled():
+    with _in_style():
         file = io.StringIO()
         figure.savefig(file, format="svg", bbox_inches="tight", metadata={"Date": None})
     drawn = file.getvalue()
     drawn = re.sub(r"<metadata>.*?</metadata>", "", drawn[drawn.index("<svg") :], flags=re.DOTALL)
+    drawn = re.sub(r"<[^>]+>", lambda tag: re.sub(r"\d+\.\d{3,}", _rounded, tag[0]), drawn)
     # Ids must be unique to the figure: a page holds many.
     own = hashlib.sha256(drawn.encode()).hexdigest()[:8]
     drawn = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>f{own}-", drawn)
-    drawn = drawn.replace("<svg", f'<svg role="img" aria-label="{html.escape(figure.get_supxlabel())}"', 1)
+    size = "wide" if figure.get_figwidth() > 6 else "narrow"
+    name = html.escape(figure.get_supxlabel())
+    drawn = drawn.replace("<svg", f'<svg class="{size}" role="img" aria-label="{name}"', 1)
     return framed(drawn, caption)
 
 
 def framed(content: str, caption: str, label: str = "Figure") -> HTML:
     """HTML content above a caption, in a region that scrolls if it is wider than the page."""
     return HTML(
-        f'<figure><div class="scroll" tabindex="0" role="region" aria-label="{label}">{content}</div>'
+        f'<figure><div class="scroll" role="region" aria-label="{label}">{content}</div>'
         f"<figcaption>{html.escape(caption)}</figcaption></figure>"
     )
 
@@ -83,19 +84,35 @@ def new_figure(height: float, width: float = WIDTH) -> Figure:
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def signed(figure: Figure, source: str, legend: Sequence[Any] = (), columns: int = 3) -> Figure:
-    """The figure with its legend above and the line at its foot."""
+def grid(titles: Sequence[str], x: str, y: str) -> tuple[Figure, np.ndarray]:
+    """A figure with a panel for each title, all on the same scales, y in percent; and their axes. x, y: their labels."""
+    lines = -(-len(titles) // 4)
+    columns = -(-len(titles) // lines)
+    figure = new_figure(1.65 * lines + 0.7, WIDTH if columns > 2 else 0.36 * WIDTH * columns + 1)
+    axes = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False).flatten()
+    for axis, title in zip(axes, titles):
+        axis.set_title(title, fontsize=8)
+    for axis in axes[len(titles) :]:
+        axis.set_axis_off()
+    for axis in axes[len(titles) - columns : len(titles)]:
+        axis.tick_params(labelbottom=True)
+        axis.set_xlabel(x)
+    for axis in axes[::columns]:
+        in_percent(axis.yaxis, y)
+    return figure, axes[: len(titles)]
+
+
+def key(label: str, **look: Any) -> Line2D:
+    """An entry of a legend."""
+    return Line2D([], [], label=label, **look)
+
+
+def signed(figure: Figure, source: str, legend: Sequence[Any] = (), columns: int = 2) -> Figure:
+    """The figure with its legend above, at the left, where a phone shows it whole, and the line at its foot."""
     if legend:
-        figure.legend(handles=legend, loc="outside upper center", ncols=columns)
+        figure.legend(handles=legend, loc="outside upper left", ncols=columns)
     figure.supxlabel(source, fontsize=7, color="0.4", x=0.99, ha="right")
     return figure
-
-
-def nothing(text: str, source: str) -> Figure:
-    """A placeholder when there is nothing to draw yet."""
-    figure = new_figure(0.8, 0.5 * WIDTH)
-    figure.text(0.5, 0.5, text, ha="center")
-    return signed(figure, source)
 
 
 def in_percent(axis: Axis, name: str) -> None:
@@ -107,8 +124,23 @@ def in_percent(axis: Axis, name: str) -> None:
 def plain_numbers(axis: Axis) -> None:
     """An axis whose numbers are written out: 1,000 rather than a power of ten."""
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+    axis.set_minor_formatter(NullFormatter())
 
 
-def whole_epochs(axis: Axes) -> None:
-    """Ticks at whole epochs only."""
-    axis.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
+def _nothing(text: str, source: str) -> Figure:
+    """A placeholder when there is nothing to draw yet."""
+    figure = new_figure(0.8, 0.5 * WIDTH)
+    figure.text(0.5, 0.5, text, ha="center")
+    return signed(figure, source)
+
+
+def _rounded(number: re.Match[str]) -> str:
+    return f"{float(number[0]):.2f}".rstrip("0").rstrip(".")
+
+
+@contextmanager
+def _in_style() -> Iterator[None]:
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(STYLE)
+        yield

@@ -1,0 +1,84 @@
+"""The report printed by a browser: numbered contents, bookmarks, captions next to their figures."""
+
+import shutil
+
+import pytest
+
+from lfwstudy import cli
+from lfwstudy.errors import ConfigError, RunError
+from lfwstudy.report import pages, pdf
+
+
+def report(folder, *parts):
+    """A report with a section of headings and text for each part."""
+    sections = []
+    for name, body, headings in parts:
+        sections.append(pages.Section(pages.Page(name, name, f"Part {name}"), body, headings))
+    return pages.write_page(folder / "report.html", "A title", sections, "the source", True)
+
+
+@pytest.fixture
+def browser():
+    try:
+        return pdf.find_browser()
+    except ConfigError as error:
+        pytest.skip(str(error))
+
+
+@pytest.mark.browser
+def test_the_pdf_has_bookmarks_and_its_contents_have_the_pages_of_their_parts(tmp_path, browser, monkeypatch):
+    texts = [f'<h2 id="h-{n}">Heading {n}</h2>' + "<p>Some words of a paragraph.</p>" * 45 for n in range(4)]
+    parts = [(f"part-{n}", text, [(f"h-{n}", f"Heading {n}")]) for n, text in enumerate(texts)]
+    given, real = [], pdf._print
+    monkeypatch.setattr(pdf, "_print", lambda b, page, rules, to: (given.append(rules), real(b, page, rules, to)))
+    printed = pdf.write_pdf(report(tmp_path, *parts), browser)
+    content = printed.read_bytes()
+    assert printed == tmp_path / "report.pdf" and sorted(p.name for p in tmp_path.iterdir()) == [
+        "report.html",
+        "report.pdf",
+    ]
+    found = pdf.page_numbers(content)
+    begins = [found[f"part-{n}"] for n in range(4)]
+    assert begins == sorted(set(begins)) and begins == [found[f"h-{n}"] for n in range(4)]
+    assert all(
+        f'nav a[href="#{anchor}"]::after {{ content: "{number}" }}' in given[-1] for anchor, number in found.items()
+    )
+    assert b"/Outlines" in content and b"(Heading 3)" in content
+
+
+@pytest.mark.browser
+def test_no_caption_is_torn_from_its_figure(tmp_path, browser):
+    figures, headings = [], []
+    for n in range(24):
+        drawn = (
+            f'<svg width="600" height="{180 + 17 * n}"><rect width="600" height="{180 + 17 * n}" fill="#999999"/></svg>'
+        )
+        figures.append(
+            f'<p>Words.</p><figure id="f-{n}"><div class="scroll">{drawn}</div><figcaption><span id="c-{n}">Seen.</span>'
+            "</figcaption></figure>"
+        )
+        headings += [(f"f-{n}", "figure"), (f"c-{n}", "caption")]
+    pdf.write_pdf(report(tmp_path, ("one", "".join(figures), headings)), browser)
+    found = pdf.page_numbers((tmp_path / "report.pdf").read_bytes())
+    assert found["f-23"] > 8
+    assert [found[f"c-{n}"] for n in range(24)] == [found[f"f-{n}"] for n in range(24)]
+
+
+def test_without_a_browser_nothing_is_done(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    assert cli.main(["report", "--pdf", "--out", str(tmp_path / "nowhere")]) == 2
+    told = capsys.readouterr().err
+    assert "needs a browser on the PATH" in told and "chromium" in told and told.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "script, told", [("echo boom >&2; exit 3", "status 3: boom"), ("exit 0", "status 0: no message")]
+)
+def test_a_browser_that_fails_leaves_the_earlier_pdf(tmp_path, script, told):
+    stub = tmp_path / "browser"
+    stub.write_text(f"#!/bin/sh\n{script}\n")
+    stub.chmod(0o755)
+    (tmp_path / "report.pdf").write_text("earlier")
+    with pytest.raises(RunError, match=told):
+        pdf.write_pdf(report(tmp_path, ("one", "x", [])), str(stub))
+    assert (tmp_path / "report.pdf").read_text() == "earlier" and not list(tmp_path.glob(".*"))
