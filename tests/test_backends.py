@@ -154,6 +154,7 @@ assert Pooling.from_config(Pooling(1, name="p").get_config()).strides == (1, 1)
 """
 
 
+@pytest.mark.long
 @needs_jax
 def test_pooling_on_jax_is_that_of_keras_without_a_scatter():
     subprocess.run(

@@ -17,6 +17,7 @@ def test_interval_without_overlap_is_students_and_overlap_widens_it():
     assert (wider[2] - wider[1]) / (high - low) == pytest.approx(np.sqrt(1 + 12 * 0.25))
 
 
+@pytest.mark.long
 def test_splits_are_drawn_anew_and_what_is_finished_is_not_trained_again(tmp_path, monkeypatch):
     small = {"data.pairs_per_class": 40, "data.side": 69, "model.width": 0.05, "training.epochs": 1}
     found = contamination("demo", "", tmp_path, repeats=2, show=lambda text: None, changes=small)

@@ -61,6 +61,7 @@ def test_the_most_confident_errors_are_few():
     assert [(o.row) for o in found] == [0, 2]
 
 
+@pytest.mark.long
 @pytest.mark.lfw
 def test_the_five_known_photographs_and_no_others(lfw_dir):
     config = DataConfig(dataset="lfw-deepfunneled")

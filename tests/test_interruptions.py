@@ -149,6 +149,7 @@ def _read(path):
 HOW = ["one process killed", "machine gone", "Ctrl-C", "terminated"]
 
 
+@pytest.mark.long
 def test_three_kills_change_nothing(faces, tmp_path):
     with open(tmp_path / "log", "w+") as log:
         assert start(brief(faces, tmp_path / "whole"), log).wait(DEADLINE) == 0, (tmp_path / "log").read_text()

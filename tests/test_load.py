@@ -160,6 +160,7 @@ def timed(arguments, limit):
     return time.monotonic() - began, int(memory) / 1024
 
 
+@pytest.mark.long
 def test_a_thousand_runs_are_tabulated_in_little_memory(tmp_path):
     count = fill(tmp_path, 70)
     seconds, memory = timed(["-c", TABULATE, tmp_path], 100)

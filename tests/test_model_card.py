@@ -41,6 +41,7 @@ def test_no_network_is_handed_out_without_its_weights_or_of_drawn_faces(played, 
     assert not (tmp_path / "shipped").exists()
 
 
+@pytest.mark.long
 @pytest.mark.lfw
 def test_network_that_comes_with_the_package_gives_the_scores_in_results(lfw_dir):
     known = read_json(SHIPPED / "run.json")

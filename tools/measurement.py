@@ -60,7 +60,7 @@ def command(
     if count < 2:
         parser.error(f"--{name} must be at least 2")
     try:
-        result = measure(options.dataset, options.data_dir, options.out, count, _line_per_run())
+        result = measure(options.dataset, options.data_dir, options.out, count, line_per_run())
     except StudyError as error:
         print(f"error: {one_line(error)}", file=sys.stderr)
         return 2
@@ -68,7 +68,7 @@ def command(
     return 0
 
 
-def _line_per_run() -> Show:
+def line_per_run() -> Show:
     """Shows only the first of lines with the same beginning: a line per finished run."""
     said = set()
 

@@ -1,0 +1,70 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from lfwstudy.data.pairs import person_of, read_people, read_view1
+from lfwstudy.data.prepare import prepare_bank
+from lfwstudy.ladder import base_config
+from tools.ruler import crossed, held_out_pairs, ruler, split_people, verdicts, write_split
+
+TINY = {
+    "model.architecture": "shallow", "model.width": 0.1, "model.l2": 0.0, "model.head": "cosine", "data.side": 32,
+    "data.pictures": "all-people", "training.drawn_people": 64, "training.batch_size": 32, "training.epochs": 1,
+}  # fmt: skip
+
+
+@pytest.fixture
+def config():
+    return base_config("report", "beyond", dataset="lfw-a").change(TINY)
+
+
+def test_nobody_held_out_is_trained_on_and_nobody_else_is_there(tmp_path, config, faces):
+    training, held = split_people(config.data, 1, str(faces))
+    folder = write_split(tmp_path / "split", 1, config.data, str(faces))
+    assert not set(training) & set(held) and 0.05 < len(held) / (len(training) + len(held)) < 0.3
+    assert read_people(folder / "peopleDevTrain.txt") == [training]
+    assert set(read_view1(folder / "pairsDevTrain.txt").people().ravel()) <= set(training)
+    assert set(read_view1(folder / "pairsDevTest.txt").people().ravel()) <= set(held)
+    assert set(person_of(prepare_bank(config.data, str(folder)).names)) == set(training) | set(held)
+    assert split_people(config.data, 2, str(faces))[1] != held
+
+
+def test_held_out_pairs_are_all_mismatched_and_few_matched_ones():
+    left, right, label = held_out_pairs(np.array(["a"] * 4 + ["b"] * 2 + ["c"]))
+    assert label.sum() == 3 + 1 and (label == 0).sum() == 4 * 2 + 4 + 2
+    assert not (left == right).any() and len(set(zip(left, right))) == len(label)
+
+
+def test_line_is_fitted_on_people_that_are_not_measured():
+    rng = np.random.default_rng(0)
+    label, half = rng.integers(0, 2, 4000), rng.integers(-1, 2, 4000)
+    score = label + rng.normal(0, 1, 4000)
+    found = crossed(score, label, half)
+    # The scores' distributions are known: the best line gives log-odds score - 1/2.
+    exact = np.log1p(np.exp(-np.where(label == 1, 1, -1) * (score - 0.5)))[half >= 0].mean()
+    assert found["cross_entropy"] == pytest.approx(exact, rel=0.02) and found["auc"] == pytest.approx(0.76, abs=0.02)
+    shifted = np.where(half == 1, score + 3, score)  # measured with a line that does not fit it
+    assert crossed(shifted, label, half)["cross_entropy"] > 2 * exact
+
+
+def test_a_recipe_stays_if_it_is_better_in_most_splits():
+    rows = [
+        {"recipe": name, "cohort": 0, "split": split, "seed": seed, "cross_entropy": entropy + seed / 100}
+        for name, entropies in (("first", (0.2,) * 4), ("mostly", (0.1, 0.1, 0.1, 0.3)), ("half", (0.1, 0.1, 0.2, 0.2)))
+        for split, entropy in enumerate(entropies, 1)
+        for seed in (0, 1)
+    ]
+    found = verdicts(pd.DataFrame(rows)).set_index("recipe")
+    assert list(found["stays"]) == [False, True, False]
+    assert found.loc["mostly", "gain in split 1"] == pytest.approx(1 - 0.105 / 0.205)
+
+
+@pytest.mark.long
+def test_what_is_measured_is_not_trained_again(tmp_path, config, faces, monkeypatch):
+    recipes = {"first": config, "erased": config.change({"training.erase": 0.5})}
+    target = tmp_path / "tried.csv"
+    rows = ruler(recipes, str(faces), tmp_path, target, splits=1, seeds=1)
+    assert list(rows["recipe"]) == ["first"] * 2 + ["erased"] * 2 and rows["cross_entropy"].between(0, 2).all()
+    assert rows["cohort"].tolist() == [0, rows["cohort"][1]] * 2 and rows["cohort"][1] > 20
+    monkeypatch.setattr("lfwstudy.runs.local.train_in_process", lambda *_: pytest.fail("trained again"))
+    pd.testing.assert_frame_equal(ruler(recipes, str(faces), tmp_path, target, 1, 1), rows, check_dtype=False)
