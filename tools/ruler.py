@@ -7,8 +7,6 @@ pairs of each. A recipe stays if that is at least 2 % lower in three of the four
 the CSV file as soon as it is made; the same command resumes. Training cannot read images of anybody else.
 """
 
-import argparse
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
@@ -23,7 +21,6 @@ from lfwstudy.data.bank import ImageBank
 from lfwstudy.data.pair_files import pair_file
 from lfwstudy.data.pairs import image_names, person_of, read_people, read_view1
 from lfwstudy.data.prepare import prepare_bank
-from lfwstudy.errors import StudyError, one_line
 from lfwstudy.runs.store import Store
 from lfwstudy.system.files import write_csv, write_text
 from lfwstudy.system.precision import resolve_precision
@@ -34,7 +31,19 @@ SPLITS, SEEDS, HELD_OUT, MATCHED = 4, 2, 0.15, 3
 # A recipe stays if it lowers the cross-entropy by this share, in this share of the splits.
 GAIN, MOST = 0.02, 0.75
 NEAREST = 100  # of all training images, for the usual cosine of an image to strangers
-COLUMNS = ("recipe", "split", "seed", "cohort", "cross_entropy", "auc", "accuracy", "epochs", "seconds", "device", "run")
+COLUMNS = (
+    "recipe",
+    "split",
+    "seed",
+    "cohort",
+    "cross_entropy",
+    "auc",
+    "accuracy",
+    "epochs",
+    "seconds",
+    "device",
+    "run",
+)
 
 
 def ruler(
@@ -122,7 +131,9 @@ def held_out_pairs(person: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarr
     left, right = np.triu_indices(len(person), 1)
     mismatched = person[left] != person[right]
     rows = (np.flatnonzero(person == one) for one in np.unique(person))
-    matched = np.array([pair for of_one in rows for pair in list(combinations(of_one, 2))[:MATCHED]], int).reshape(-1, 2)
+    matched = np.array([pair for of_one in rows for pair in list(combinations(of_one, 2))[:MATCHED]], int).reshape(
+        -1, 2
+    )
     label = np.r_[np.ones(len(matched), int), np.zeros(mismatched.sum(), int)]
     return np.r_[matched[:, 0], left[mismatched]], np.r_[matched[:, 1], right[mismatched]], label
 
@@ -168,4 +179,3 @@ def _fields(image: str) -> list[str]:
 
 def _unit(embeddings: np.ndarray) -> np.ndarray:
     return embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
-
