@@ -27,6 +27,7 @@ _ABSENT = (
     "tensorflow",
     "pandas",
     "matplotlib",
+    "seaborn",
     "IPython",
     "papermill",
     "nbconvert",

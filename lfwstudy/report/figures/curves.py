@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -14,6 +15,7 @@ from lfwstudy.report.figures import style
 from lfwstudy.training.decisions import best_epoch
 
 _COLORS = {"training": style.TRAIN, "validation": style.VALIDATION}
+_LINE = {"dashes": {"training": (4, 1.5), "validation": ""}, "linewidth": 1.3, "legend": False}
 _SIDES = (style.VALIDATION, style.WRONG)  # told apart by everybody
 _LABELS = {"accuracy": "accuracy, %", "cross_entropy": "cross-entropy", "loss": "total loss"}
 # The watched quantities: column, colour, dash, name.
@@ -129,20 +131,20 @@ def watched(runs: Mapping[str, tuple[pd.DataFrame, Mapping[str, Any]]], source: 
 
 def _curves(axis: Axes, rows: pd.DataFrame, measure: str, colors: Mapping[str, Any] = _COLORS) -> None:
     """Training and validation of the runs of one variant."""
-    for part, dash, column in (("training", "--", measure), ("validation", "-", f"val_{measure}")):
-        values = rows.pivot(index="epoch", columns="run", values=column).replace([np.inf, -np.inf], np.nan)
-        runs = values.shape[1]
-        if runs > style.MANY:
-            # Epochs reached by few runs would show only those few.
-            values = values[values.notna().sum(axis=1) >= 0.1 * runs]
-            low, high = values.quantile(0.1, axis=1), values.quantile(0.9, axis=1)
-            axis.fill_between(values.index, low, high, color=colors[part], alpha=0.2, linewidth=0)
-            values = values.median(axis=1).to_frame()
-        axis.plot(values.index, values, color=colors[part], linestyle=dash, linewidth=1.3)
-        if part == "validation" and runs <= style.MANY:
-            for run, history in rows.groupby("run"):
-                if best := best_epoch(history.to_dict("records")):
-                    axis.plot(best, values.loc[best, run], "o", color=colors[part], markersize=5)
+    named = rows.rename(columns={measure: "training", f"val_{measure}": "validation"})
+    long = named.melt(["run", "epoch"], list(colors), "part").replace([np.inf, -np.inf], np.nan).dropna()
+    how: dict[str, Any] = {"estimator": None, "units": "run"}
+    if (runs := rows["run"].nunique()) > style.MANY:
+        # Epochs reached by few runs would show only those few.
+        long = long[long.groupby("epoch")["run"].transform("nunique") >= 0.1 * runs]
+        how = {"estimator": "median", "errorbar": ("pi", 80)}
+    names = axis.get_xlabel(), axis.get_ylabel()
+    sns.lineplot(long, x="epoch", y="value", hue="part", style="part", palette=dict(colors), **how, **_LINE, ax=axis)
+    axis.set(xlabel=names[0], ylabel=names[1])
+    for _, history in rows.groupby("run") if runs <= style.MANY else ():
+        if best := best_epoch(history.to_dict("records")):
+            at_best = history.loc[history["epoch"] == best, f"val_{measure}"]
+            axis.plot([best], at_best, "o", color=colors["validation"], markersize=5)
     axis.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
 
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
@@ -64,17 +65,16 @@ def ladder(points: pd.DataFrame, source: str) -> Figure:
 @style.styled("no run is finished")
 def effort(runs: pd.DataFrame, source: str) -> Figure:
     """Seconds per epoch, total seconds and peak memory of each variant, means over its runs. runs: rows of results.csv."""
-    means = runs.groupby(runs["stage"] + ": " + runs["variant"], sort=False)[list(_EFFORT)].mean()
-    figure = style.new_figure(0.26 * len(means) + 1.0)
-    axes = figure.subplots(1, 3, sharey=True)
-    for axis, (name, title) in zip(axes, _EFFORT.items()):
-        bars = axis.barh(means.index, means[name], color=style.MEASURED, height=0.65)
+    runs = runs.assign(label=runs["stage"] + ": " + runs["variant"])
+    figure = style.new_figure(0.26 * runs["label"].nunique() + 1.0)
+    for axis, (name, title) in zip(figure.subplots(1, 3, sharey=True), _EFFORT.items()):
+        sns.barplot(runs, y="label", x=name, errorbar=None, color=style.MEASURED, saturation=1, width=0.65, ax=axis)
+        (bars,) = axis.containers
         axis.bar_label(bars, fmt=lambda v: f"{v:.1f}" if v < 100 else f"{v:,.0f}", padding=2, fontsize=7)
         style.plain_numbers(axis.xaxis)
-        axis.margins(x=0.25, y=0.02)
-        axis.set_xlabel(title)
+        axis.margins(x=0.25)
+        axis.set(xlabel=title, ylabel="")
         axis.grid(axis="y", visible=False)
-    axes[0].invert_yaxis()
     return style.signed(figure, source)
 
 

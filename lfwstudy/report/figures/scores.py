@@ -1,16 +1,18 @@
 """Figures of scores: separation of matched and mismatched pairs, the ROC curve, and calibration."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.colors import to_rgba
+import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from lfwstudy.evaluation import metrics
 from lfwstudy.report.figures import style
+
+_PAIRS = {"matched": style.MEASURED, "mismatched": style.WRONG}
+_BINS = {"bins": 20, "binrange": (0, 1), "stat": "proportion", "common_norm": False, "element": "step", "alpha": 0.3}
 
 
 @style.styled("no run is finished")
@@ -19,19 +21,15 @@ def histograms(scores: pd.DataFrame, source: str) -> Figure:
 
     scores: columns `title`, `label` (1 for the same person) and `score`, as from `series.scores`.
     """
+    scores = scores.assign(pairs=np.where(scores["label"] > 0.5, "matched", "mismatched"))
     groups = scores.groupby("title", sort=False)
     figure, axes = style.grid([str(title).replace(": ", "\n") for title, _ in groups], "P(same)", "pairs, %")
     for axis, (_, rows) in zip(axes, groups):
-        for color, is_matched in ((style.MEASURED, True), (style.WRONG, False)):
-            found = rows["score"][(rows["label"] > 0.5) == is_matched]
-            shares = np.full(len(found), 1 / max(len(found), 1))
-            axis.hist(found, 20, (0, 1), weights=shares, histtype="stepfilled", **_look(color))
+        names = axis.get_xlabel(), axis.get_ylabel()
+        sns.histplot(rows, x="score", hue="pairs", hue_order=_PAIRS, palette=_PAIRS, legend=False, ax=axis, **_BINS)
         axis.axvline(0.5, color="black", linewidth=0.8, linestyle=":")
-        axis.set_xlim(0, 1)
-    handles = [
-        Patch(label="matched pairs", **_look(style.MEASURED)),
-        Patch(label="mismatched pairs", **_look(style.WRONG)),
-    ]
+        axis.set(xlim=(0, 1), xlabel=names[0], ylabel=names[1])
+    handles = [Patch(label=f"{name} pairs", facecolor=(color, 0.3), edgecolor=color) for name, color in _PAIRS.items()]
     return style.signed(figure, source, handles)
 
 
@@ -58,7 +56,3 @@ def roc(runs: Sequence[tuple[np.ndarray, np.ndarray]], source: str) -> Figure:
     right.set_xlabel("P(same), mean of a bin")
     style.in_percent(right.yaxis, "matched pairs in the bin, %")
     return style.signed(figure, source)
-
-
-def _look(color: str) -> dict[str, Any]:
-    return {"facecolor": to_rgba(color, 0.3), "edgecolor": color}

@@ -11,6 +11,7 @@ from typing import Any
 
 import matplotlib
 import numpy as np
+import seaborn as sns
 from IPython.display import HTML
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
@@ -18,7 +19,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, NullFormatter, PercentFormatter
 
 # One colour per role, safe for colour-blind readers; in grey print, dash or marker tells them apart.
-TRAIN, VALIDATION, PUBLISHED, MEASURED, WRONG = "0.45", "#0173b2", "#de8f05", "#029e73", "#d55e00"
+TRAIN, (VALIDATION, PUBLISHED, MEASURED, WRONG) = "0.45", sns.color_palette("colorblind").as_hex()[:4]
 CHANCE = {"color": "black", "linestyle": ":", "linewidth": 1.2}
 WIDTH = 8.6
 # More runs than this are drawn as a band: single lines would be illegible and large.
