@@ -1,9 +1,28 @@
 """Stages and ladders: the types that ladders are written in."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 from lfwstudy.config import RunConfig
+from lfwstudy.errors import choose_one
+
+Changes = dict[str, Any]
+
+
+def data(**settings: Any) -> Changes:
+    """Changes to the images and pairs: "data.field" to value."""
+    return {f"data.{name}": value for name, value in settings.items()}
+
+
+def model(**settings: Any) -> Changes:
+    """Changes to the network: "model.field" to value."""
+    return {f"model.{name}": value for name, value in settings.items()}
+
+
+def training(**settings: Any) -> Changes:
+    """Changes to the training: "training.field" to value."""
+    return {f"training.{name}": value for name, value in settings.items()}
 
 
 @dataclass(frozen=True)
@@ -28,8 +47,7 @@ class Variant:
 
     id: str
     title: str
-    changes: dict[str, Any]
-    published: Published | None = None
+    changes: Changes
 
 
 @dataclass(frozen=True)
@@ -65,12 +83,22 @@ class Ladder:
     id: str
     title: str
     stages: tuple[Stage, ...]
-    start: dict[str, Any] = field(default_factory=dict)
+    start: Changes = field(default_factory=dict)
     split: str = "components"
     select: str = "validation"
     own_epochs: bool = False
     calibrated: bool = False
     replicated: bool = False
+
+    def stage(self, name: str) -> Stage:
+        """The stage with an id. Raises ConfigError for an unknown one."""
+        stages = {stage.id: stage for stage in self.stages}
+        return stages[choose_one("stage", name, stages)]
+
+    def in_order(self, names: Iterable[str]) -> list[str]:
+        """The named stages in the ladder's order, always including the first. Raises ConfigError for unknown ones."""
+        asked = {self.stage(name).id for name in names} | {self.stages[0].id}
+        return [stage.id for stage in self.stages if stage.id in asked]
 
     def has_path(self) -> bool:
         """Whether the report says what it carried forward, so that a study can follow it."""

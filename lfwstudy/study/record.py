@@ -10,7 +10,7 @@ from typing import Any
 from lfwstudy.config import PRECISIONS
 from lfwstudy.data.registry import DATASETS
 from lfwstudy.errors import ConfigError, StudyError, choose_one
-from lfwstudy.ladder import PROFILES
+from lfwstudy.ladder import LADDERS, PROFILES
 from lfwstudy.study.rungs import Place
 from lfwstudy.study.settings import COMBINATION, Settings
 from lfwstudy.system.files import locked, read_json, write_json
@@ -71,7 +71,7 @@ class Record:
         try:
             content = read_json(path)
             for entry in content["combinations"]:
-                Settings(**_options(entry), stages=",".join(entry["stages"]))
+                LADDERS[Settings(**_options(entry)).ladder].in_order(entry["stages"])
             choose_one("precision", content["precision"], PRECISIONS)
             choose_one("data set", content["dataset"], DATASETS)
             choose_one("profile", content["profile"], PROFILES)

@@ -7,11 +7,9 @@ from pathlib import Path
 from lfwstudy.config import PRECISIONS, PROTOCOLS, SPLITS
 from lfwstudy.data.registry import DATASETS
 from lfwstudy.errors import ConfigError, choose_one
-from lfwstudy.ladder import LADDERS, PROFILES, get_ladder, in_order
+from lfwstudy.ladder import LADDERS, PROFILES
 from lfwstudy.runs import dispatch
 
-SELECTIONS = ("validation", "report")
-KEEP = ("best", "all", "none")
 # The settings that distinguish ladders within one folder.
 COMBINATION = ("ladder", "protocol", "split", "select")
 _COLUMNS = (
@@ -31,7 +29,7 @@ class Settings:
     Parameters
     ----------
     stages : str
-        Comma-separated ids, empty for all of the ladder.
+        Comma-separated ids, empty for all of the ladder. A study checks them.
     split, select : str
         Empty for the ladder's own.
     data_dir, out, cluster : str
@@ -69,9 +67,9 @@ class Settings:
             ("profile", PROFILES),
             ("split", SPLITS),
             ("protocol", PROTOCOLS),
-            ("select", SELECTIONS),
+            ("select", ("validation", "report")),
             ("precision", ("auto", *PRECISIONS)),
-            ("keep", KEEP),
+            ("keep", ("best", "all", "none")),
         ):
             choose_one(name.replace("dataset", "data set"), getattr(self, name), known)
         if not isinstance(self.seeds, int) or isinstance(self.seeds, bool) or not 1 <= self.seeds <= 1000:
@@ -90,16 +88,10 @@ class Settings:
             )
         if self.cluster:
             dispatch.check_cluster(self.cluster)
-        self.stage_ids()
         for name in ("data_dir", "out"):
             value = getattr(self, name)
             if value:
                 object.__setattr__(self, name, str(Path(value).expanduser().absolute()))
-
-    def stage_ids(self) -> list[str]:
-        """The requested stages in the ladder's order; all of them if none is named."""
-        names = [name.strip() for name in self.stages.split(",") if name.strip()]
-        return in_order(self.ladder, names or [stage.id for stage in get_ladder(self.ladder)])
 
     def folder(self) -> Path:
         """The study's folder: `out`, else runs/<dataset>-<profile> below the checkout or the current folder."""
