@@ -5,7 +5,7 @@ import difflib
 import hashlib
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, get_args
@@ -17,25 +17,16 @@ TRAINING_VERSION = 1
 
 SPLITS = ("components", "folds", "sequential", "random")
 PROTOCOLS = ("view1", "view2")
-FILTERS = ("box", "bilinear", "bicubic", "lanczos", "nearest")
+FILTERS = ("bilinear", "box", "bicubic", "lanczos", "nearest")
 BATCHNORM = ("none", "before-activation", "after-activation", "activation-and-pooling")
-INITIALIZERS = ("he-fan-out", "he-fan-in")
 PRECISIONS = ("float32", "bfloat16")
 # Everything in bfloat16, also saturating layers and head: only to measure its cost (`python -m tools.precision`).
 ALL_BFLOAT16 = "all-bfloat16"
-EVALUATED = ("last", "best-checkpoint")
-MONITORS = ("val_loss", "val_cross_entropy")
-PICTURES = ("pairs", "all-people")
-ARCHITECTURES = ("koch", "compact", "shallow")
-HEADS = ("distance", "cosine")
-POOLINGS = ("mean", "generalised-mean")
-OPTIMIZERS = ("adam", "adamw")
-SCHEDULES = ("constant", "cosine")
 
 
-def _one_of(default: object, known: Sequence[object]) -> Any:
-    """A setting with one of the known values."""
-    return field(default=default, metadata={"known": known})
+def _one_of(*known: object) -> Any:
+    """A setting with one of the known values, by default the first."""
+    return field(default=known[0], metadata={"known": known})
 
 
 def _within(default: object, low: float, high: float | None = None) -> Any:
@@ -65,15 +56,15 @@ class DataConfig(_Section):
     """
 
     dataset: str = "demo"
-    protocol: str = _one_of("view1", PROTOCOLS)
+    protocol: str = _one_of(*PROTOCOLS)
     fold: int | None = _within(None, 1, 10)
-    split: str = _one_of("components", SPLITS)
+    split: str = _one_of(*SPLITS)
     split_seed: int = _within(0, 0)
     crop: int = _within(250, 1, 250)
     side: int = _within(105, 8, 250)
-    filter: str = _one_of("bilinear", FILTERS)
+    filter: str = _one_of(*FILTERS)
     pairs_per_class: int | None = _within(None, 10)
-    pictures: str = _one_of("pairs", PICTURES)
+    pictures: str = _one_of("pairs", "all-people")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -108,18 +99,18 @@ class ModelConfig(_Section):
     to each face (LocalCosine).
     """
 
-    pool1_stride: int = _one_of(2, (1, 2))
-    batchnorm: str = _one_of("none", BATCHNORM)
+    pool1_stride: int = _one_of(2, 1)
+    batchnorm: str = _one_of(*BATCHNORM)
     width: float = _within(1.0, 0.01, 4)
     l2: float = _within(0.01, 0, 10)
-    initializer: str = _one_of("he-fan-out", INITIALIZERS)
-    architecture: str = _one_of("koch", ARCHITECTURES)
-    head: str = _one_of("distance", HEADS)
+    initializer: str = _one_of("he-fan-out", "he-fan-in")
+    architecture: str = _one_of("koch", "compact", "shallow")
+    head: str = _one_of("distance", "cosine")
     dropout: float = _within(0.0, 0, 0.9)
     flip_average: bool = False
-    stem_stride: int = _one_of(1, (1, 2))
+    stem_stride: int = _one_of(1, 2)
     cohort: int = _within(0, 0, 10_000)
-    pooling: str = _one_of("mean", POOLINGS)
+    pooling: str = _one_of("mean", "generalised-mean")
     head_l2: float = _within(0.0, 0, 10)
 
     def __post_init__(self) -> None:
@@ -162,7 +153,7 @@ class TrainingConfig(_Section):
     learning_rate: float = _within(0.001, 0, 10)
     patience: int | None = _within(None, 1)
     checkpoint_period: int | None = _within(None, 1)
-    evaluated: str = _one_of("last", EVALUATED)
+    evaluated: str = _one_of("last", "best-checkpoint")
     augmented_copies: int = _within(0, 0, 10)
     zoom: tuple[float, float] = (0.88, 1.02)
     brightness: tuple[float, float] = (0.95, 1.05)
@@ -170,8 +161,8 @@ class TrainingConfig(_Section):
     label_epsilon_copies: float = _within(0.0, 0, 0.5)
     label_epsilon_originals: float = _within(0.0, 0, 0.5)
     lr_drop_epoch: int | None = _within(None, 1)
-    optimizer: str = _one_of("adam", OPTIMIZERS)
-    schedule: str = _one_of("constant", SCHEDULES)
+    optimizer: str = _one_of("adam", "adamw")
+    schedule: str = _one_of("constant", "cosine")
     warmup: int = _within(0, 0)
     weight_decay: float = _within(0.0, 0, 1)
     flip: bool = False
@@ -185,7 +176,7 @@ class TrainingConfig(_Section):
     drawn_people: int | None = _within(None, 1)
     pairs_per_person: int = _within(1, 1)
     least_pictures: int = _within(1, 1)
-    monitor: str = _one_of("val_loss", MONITORS)
+    monitor: str = _one_of("val_loss", "val_cross_entropy")
     stretch_copies: bool = False
     separate_twins: bool = False
 
