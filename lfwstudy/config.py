@@ -29,13 +29,13 @@ def _one_of(*known: object) -> Any:
     return field(default=known[0], metadata={"known": known})
 
 
-def _within(default: object, low: float, high: float | None = None) -> Any:
+def within(default: object, low: float, high: float | None = None) -> Any:
     """A setting with a number in a range, or None if its annotation has it."""
     return field(default=default, metadata={"low": low, "high": high})
 
 
-class _Section:
-    """Settings that are checked by their annotations, known values and ranges."""
+class Checked:
+    """A dataclass whose fields are checked by their annotations, known values and ranges."""
 
     def __post_init__(self) -> None:
         for setting in dataclasses.fields(self):  # type: ignore[arg-type]  # subclasses are dataclasses
@@ -43,7 +43,7 @@ class _Section:
 
 
 @dataclass(frozen=True)
-class DataConfig(_Section):
+class DataConfig(Checked):
     """The images and pairs, and the framing of an image.
 
     crop: side in pixels of the central square cut from the 250x250 source image.
@@ -57,13 +57,13 @@ class DataConfig(_Section):
 
     dataset: str = "demo"
     protocol: str = _one_of(*PROTOCOLS)
-    fold: int | None = _within(None, 1, 10)
+    fold: int | None = within(None, 1, 10)
     split: str = _one_of(*SPLITS)
-    split_seed: int = _within(0, 0)
-    crop: int = _within(250, 1, 250)
-    side: int = _within(105, 8, 250)
+    split_seed: int = within(0, 0)
+    crop: int = within(250, 1, 250)
+    side: int = within(105, 8, 250)
     filter: str = _one_of(*FILTERS)
-    pairs_per_class: int | None = _within(None, 10)
+    pairs_per_class: int | None = within(None, 10)
     pictures: str = _one_of("pairs", "all-people")
 
     def __post_init__(self) -> None:
@@ -76,7 +76,7 @@ class DataConfig(_Section):
 
 
 @dataclass(frozen=True)
-class ModelConfig(_Section):
+class ModelConfig(Checked):
     """The network of Koch et al. (2015) with the changes of the stages, or one of 3x3 convolutions.
 
     architecture: koch; compact, six 3x3 convolutions in four blocks; shallow, as many in three blocks, with a receptive field
@@ -101,17 +101,17 @@ class ModelConfig(_Section):
 
     pool1_stride: int = _one_of(2, 1)
     batchnorm: str = _one_of(*BATCHNORM)
-    width: float = _within(1.0, 0.01, 4)
-    l2: float = _within(0.01, 0, 10)
+    width: float = within(1.0, 0.01, 4)
+    l2: float = within(0.01, 0, 10)
     initializer: str = _one_of("he-fan-out", "he-fan-in")
     architecture: str = _one_of("koch", "compact", "shallow")
     head: str = _one_of("distance", "cosine")
-    dropout: float = _within(0.0, 0, 0.9)
+    dropout: float = within(0.0, 0, 0.9)
     flip_average: bool = False
     stem_stride: int = _one_of(1, 2)
-    cohort: int = _within(0, 0, 10_000)
+    cohort: int = within(0, 0, 10_000)
     pooling: str = _one_of("mean", "generalised-mean")
-    head_l2: float = _within(0.0, 0, 10)
+    head_l2: float = within(0.0, 0, 10)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -121,7 +121,7 @@ class ModelConfig(_Section):
 
 
 @dataclass(frozen=True)
-class TrainingConfig(_Section):
+class TrainingConfig(Checked):
     """The training of the network.
 
     monitor: watched by early stopping and checkpoints: val_loss (with the weight penalty) or val_cross_entropy.
@@ -148,34 +148,34 @@ class TrainingConfig(_Section):
     least_pictures: people with fewer images are not drawn.
     """
 
-    epochs: int = _within(200, 1)
-    batch_size: int = _within(64, 1)
-    learning_rate: float = _within(0.001, 0, 10)
-    patience: int | None = _within(None, 1)
-    checkpoint_period: int | None = _within(None, 1)
+    epochs: int = within(200, 1)
+    batch_size: int = within(64, 1)
+    learning_rate: float = within(0.001, 0, 10)
+    patience: int | None = within(None, 1)
+    checkpoint_period: int | None = within(None, 1)
     evaluated: str = _one_of("last", "best-checkpoint")
-    augmented_copies: int = _within(0, 0, 10)
+    augmented_copies: int = within(0, 0, 10)
     zoom: tuple[float, float] = (0.88, 1.02)
     brightness: tuple[float, float] = (0.95, 1.05)
-    shear: float = _within(5.0, 0, 45)
-    label_epsilon_copies: float = _within(0.0, 0, 0.5)
-    label_epsilon_originals: float = _within(0.0, 0, 0.5)
-    lr_drop_epoch: int | None = _within(None, 1)
+    shear: float = within(5.0, 0, 45)
+    label_epsilon_copies: float = within(0.0, 0, 0.5)
+    label_epsilon_originals: float = within(0.0, 0, 0.5)
+    lr_drop_epoch: int | None = within(None, 1)
     optimizer: str = _one_of("adam", "adamw")
     schedule: str = _one_of("constant", "cosine")
-    warmup: int = _within(0, 0)
-    weight_decay: float = _within(0.0, 0, 1)
+    warmup: int = within(0, 0)
+    weight_decay: float = within(0.0, 0, 1)
     flip: bool = False
-    shift: float = _within(0.0, 0, 0.5)
-    online_zoom: float = _within(0.0, 0, 0.5)
-    rotation: float = _within(0.0, 0, 90)
-    online_brightness: float = _within(0.0, 0, 0.9)
-    erase: float = _within(0.0, 0, 1)
-    contrast: float = _within(0.0, 0, 100)
-    temperature: float = _within(0.1, 0.001, 10)
-    drawn_people: int | None = _within(None, 1)
-    pairs_per_person: int = _within(1, 1)
-    least_pictures: int = _within(1, 1)
+    shift: float = within(0.0, 0, 0.5)
+    online_zoom: float = within(0.0, 0, 0.5)
+    rotation: float = within(0.0, 0, 90)
+    online_brightness: float = within(0.0, 0, 0.9)
+    erase: float = within(0.0, 0, 1)
+    contrast: float = within(0.0, 0, 100)
+    temperature: float = within(0.1, 0.001, 10)
+    drawn_people: int | None = within(None, 1)
+    pairs_per_person: int = within(1, 1)
+    least_pictures: int = within(1, 1)
     monitor: str = _one_of("val_loss", "val_cross_entropy")
     stretch_copies: bool = False
     separate_twins: bool = False
@@ -212,8 +212,8 @@ class RunConfig:
         """A copy with `changes`, a mapping from "section.field" to value. Raises ConfigError for unknown fields."""
         sections: dict[str, dict[str, Any]] = {}
         for key, value in changes.items():
-            if key not in _DEFAULTS:
-                near = difflib.get_close_matches(key, _DEFAULTS, n=1)
+            if key not in DEFAULTS:
+                near = difflib.get_close_matches(key, DEFAULTS, n=1)
                 hint = f"; did you mean {near[0]!r}?" if near else ""
                 raise UnknownSettingError(f"unknown setting {quoted(key)}{hint}")
             section, _, name = key.partition(".")
@@ -276,8 +276,8 @@ def _check(setting: "dataclasses.Field[Any]", value: Any) -> None:
     name, given, kinds = setting.name, setting.metadata, get_args(setting.type) or (setting.type,)
     if "known" in given:
         choose_one(name, value, given["known"])
-    elif setting.type is bool and not isinstance(value, bool):
-        raise ConfigError(f"{name} must be true or false, got {quoted(value)}")
+    elif setting.type in (bool, str) and not isinstance(value, setting.type):
+        raise ConfigError(f"{name} must be {'text' if setting.type is str else 'true or false'}, got {quoted(value)}")
     elif "low" in given and not (value is None and type(None) in kinds):
         low, high = given["low"], given["high"]
         fits = isinstance(value, int if int in kinds else (int, float)) and not isinstance(value, bool)
@@ -298,4 +298,5 @@ def _factors(name: str, value: Any) -> tuple[float, float]:
     return float(value[0]), float(value[1])
 
 
-_DEFAULTS = flatten(RunConfig().to_dict())
+# Every setting's default, by "section.field".
+DEFAULTS = flatten(RunConfig().to_dict())

@@ -1,6 +1,6 @@
 """The ladder beyond the report: other networks, trained in other ways, without outside data."""
 
-from lfwstudy.config import RunConfig, flatten
+from lfwstudy.config import DEFAULTS
 from lfwstudy.ladder.report_ladder import CHECKPOINTS
 from lfwstudy.ladder.stage import Changes, Ladder, Stage, Variant, data, model, training
 
@@ -24,8 +24,7 @@ _WHOLE |= model(cohort=0)  # a cohort needs the cosine head, which is left out i
 
 def _without(*factors: Changes) -> Changes:
     """The recipe with some factors' settings back at their defaults."""
-    default = flatten(RunConfig().to_dict())
-    return _WHOLE | {key: default[key] for factor in factors for key in factor}
+    return _WHOLE | {key: DEFAULTS[key] for factor in factors for key in factor}
 
 
 # The ladder's result on View 1, without erased patches, which were no better on validation, and with all images of the

@@ -1,11 +1,12 @@
 """Stages and ladders: the types that ladders are written in."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from lfwstudy.config import RunConfig
-from lfwstudy.errors import choose_one
+from lfwstudy.config import Checked, RunConfig, within
+from lfwstudy.errors import ConfigError, choose_one, quoted
 
 Changes = dict[str, Any]
 
@@ -42,30 +43,41 @@ class Published:
 
 
 @dataclass(frozen=True)
-class Variant:
-    """One configuration of a stage: changes ("section.field" to value) to the incumbent's, in unscaled epochs."""
+class _Named(Checked):
+    """An id, which also names files, and a title."""
 
     id: str
     title: str
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,99}", self.id):
+            raise ConfigError(f"an id is a word of small letters, digits and - . _, not {quoted(self.id)}")
+
+
+@dataclass(frozen=True)
+class Variant(_Named):
+    """One configuration of a stage: changes ("section.field" to value) to the incumbent's, in unscaled epochs."""
+
     changes: Changes
 
 
 @dataclass(frozen=True)
-class Stage:
+class Stage(_Named):
     """A step of a ladder: a hypothesis about one factor, and the variants that test it.
 
     carry: whether one of its variants may become the configuration that later stages start from.
     report_choice: the variant that the report continued with; None if it kept its incumbent.
     seeds: minimum number of runs per variant outside the profile `quick`, for stages whose mean or ensemble is reported.
+    after: of a user's own stage, the stage it comes after; empty for the end of the ladder.
     """
 
-    id: str
-    title: str
     hypothesis: str
     variants: tuple[Variant, ...]
     carry: bool = True
     report_choice: str | None = None
-    seeds: int = 1
+    seeds: int = within(1, 1, 1000)
+    after: str = ""
 
 
 @dataclass(frozen=True)

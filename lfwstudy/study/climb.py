@@ -10,8 +10,8 @@ from typing import Self
 
 from lfwstudy.config import RunConfig
 from lfwstudy.data.registry import DATASETS
-from lfwstudy.ladder import FIGURES, LADDERS, PROFILES, base_config
-from lfwstudy.ladder.stage import Published, Stage
+from lfwstudy.ladder import FIGURES, PROFILES, base_config
+from lfwstudy.ladder.stage import Ladder, Published, Stage
 from lfwstudy.runs.store import Store
 from lfwstudy.study import best
 from lfwstudy.study.record import Record, settings_in
@@ -42,7 +42,6 @@ class Climb:
         self.out = settings.folder()
         self.store = Store(self.out / "runs")
         self.record = Record(settings)
-        self.ladder = LADDERS[settings.ladder]
         self.precision: str = self.record.content["precision"]
         self.requested()
 
@@ -65,7 +64,11 @@ class Climb:
     def combinations(self) -> list[Self]:
         """The results of each ladder ever requested in this folder."""
         return [
-            type(self)(dataclasses.replace(self.settings, out=str(self.out), stages="", **ladder))
+            type(self)(
+                dataclasses.replace(
+                    self.settings, out=str(self.out), stages="", stages_file="", set_options=(), **ladder
+                )
+            )
             for ladder in self.record.ladders()
         ]
 
@@ -73,9 +76,15 @@ class Climb:
         """Ids of the stages requested so far, in order."""
         return self.record.entry["stages"]
 
+    @property
+    def ladder(self) -> Ladder:
+        """The ladder, with the user's own stages."""
+        return self.record.ladder
+
     def requested(self) -> list[str]:
-        """Ids of the stages that the settings name, in order; all of the ladder if none is named."""
+        """Ids of the stages that the settings name or give, in order; all of the ladder if there are none."""
         names = [name.strip() for name in self.settings.stages.split(",") if name.strip()]
+        names += [stage.id for stage in self.record.given]
         return self.ladder.in_order(names or [stage.id for stage in self.ladder.stages])
 
     def seeds(self) -> int:

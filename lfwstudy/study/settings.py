@@ -29,7 +29,9 @@ class Settings:
     Parameters
     ----------
     stages : str
-        Comma-separated ids, empty for all of the ladder. A study checks them.
+        Comma-separated ids, empty for the user's own stages given here or else all of the ladder. A study checks them.
+    stages_file, set_options : str, tuple of str
+        A TOML file with a user's own stages; settings "section.field=value" of a variant in the stage `own`.
     split, select : str
         Empty for the ladder's own.
     data_dir, out, cluster : str
@@ -48,6 +50,8 @@ class Settings:
     profile: str = "quick"
     ladder: str = "report"
     stages: str = ""
+    stages_file: str = ""
+    set_options: tuple[str, ...] = ()
     seeds: int = 1
     split: str = ""
     protocol: str = "view1"
@@ -86,9 +90,10 @@ class Settings:
                 f"the split {self.split!r} does not go with protocol view2: its validation is the fold after "
                 "the tested one"
             )
+        object.__setattr__(self, "set_options", tuple(self.set_options))
         if self.cluster:
             dispatch.check_cluster(self.cluster)
-        for name in ("data_dir", "out"):
+        for name in ("data_dir", "out", "stages_file"):
             value = getattr(self, name)
             if value:
                 object.__setattr__(self, name, str(Path(value).expanduser().absolute()))
