@@ -24,9 +24,9 @@ PRECISIONS = ("float32", "bfloat16")
 ALL_BFLOAT16 = "all-bfloat16"
 
 
-def _one_of(*known: object) -> Any:
+def one_of(*known: object, default: object = None) -> Any:
     """A setting with one of the known values, by default the first."""
-    return field(default=known[0], metadata={"known": known})
+    return field(default=known[0] if default is None else default, metadata={"known": known})
 
 
 def within(default: object, low: float, high: float | None = None) -> Any:
@@ -56,15 +56,15 @@ class DataConfig(Checked):
     """
 
     dataset: str = "demo"
-    protocol: str = _one_of(*PROTOCOLS)
+    protocol: str = one_of(*PROTOCOLS)
     fold: int | None = within(None, 1, 10)
-    split: str = _one_of(*SPLITS)
+    split: str = one_of(*SPLITS)
     split_seed: int = within(0, 0)
     crop: int = within(250, 1, 250)
     side: int = within(105, 8, 250)
-    filter: str = _one_of(*FILTERS)
+    filter: str = one_of(*FILTERS)
     pairs_per_class: int | None = within(None, 10)
-    pictures: str = _one_of("pairs", "all-people")
+    pictures: str = one_of("pairs", "all-people")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -99,18 +99,18 @@ class ModelConfig(Checked):
     to each face (LocalCosine).
     """
 
-    pool1_stride: int = _one_of(2, 1)
-    batchnorm: str = _one_of(*BATCHNORM)
+    pool1_stride: int = one_of(2, 1)
+    batchnorm: str = one_of(*BATCHNORM)
     width: float = within(1.0, 0.01, 4)
     l2: float = within(0.01, 0, 10)
-    initializer: str = _one_of("he-fan-out", "he-fan-in")
-    architecture: str = _one_of("koch", "compact", "shallow")
-    head: str = _one_of("distance", "cosine")
+    initializer: str = one_of("he-fan-out", "he-fan-in")
+    architecture: str = one_of("koch", "compact", "shallow")
+    head: str = one_of("distance", "cosine")
     dropout: float = within(0.0, 0, 0.9)
     flip_average: bool = False
-    stem_stride: int = _one_of(1, 2)
+    stem_stride: int = one_of(1, 2)
     cohort: int = within(0, 0, 10_000)
-    pooling: str = _one_of("mean", "generalised-mean")
+    pooling: str = one_of("mean", "generalised-mean")
     head_l2: float = within(0.0, 0, 10)
 
     def __post_init__(self) -> None:
@@ -153,7 +153,7 @@ class TrainingConfig(Checked):
     learning_rate: float = within(0.001, 0, 10)
     patience: int | None = within(None, 1)
     checkpoint_period: int | None = within(None, 1)
-    evaluated: str = _one_of("last", "best-checkpoint")
+    evaluated: str = one_of("last", "best-checkpoint")
     augmented_copies: int = within(0, 0, 10)
     zoom: tuple[float, float] = (0.88, 1.02)
     brightness: tuple[float, float] = (0.95, 1.05)
@@ -161,8 +161,8 @@ class TrainingConfig(Checked):
     label_epsilon_copies: float = within(0.0, 0, 0.5)
     label_epsilon_originals: float = within(0.0, 0, 0.5)
     lr_drop_epoch: int | None = within(None, 1)
-    optimizer: str = _one_of("adam", "adamw")
-    schedule: str = _one_of("constant", "cosine")
+    optimizer: str = one_of("adam", "adamw")
+    schedule: str = one_of("constant", "cosine")
     warmup: int = within(0, 0)
     weight_decay: float = within(0.0, 0, 1)
     flip: bool = False
@@ -176,7 +176,7 @@ class TrainingConfig(Checked):
     drawn_people: int | None = within(None, 1)
     pairs_per_person: int = within(1, 1)
     least_pictures: int = within(1, 1)
-    monitor: str = _one_of("val_loss", "val_cross_entropy")
+    monitor: str = one_of("val_loss", "val_cross_entropy")
     stretch_copies: bool = False
     separate_twins: bool = False
 

@@ -11,16 +11,10 @@ from typing import Any, TypeVar
 from lfwstudy.config import DEFAULTS, RunConfig, flatten
 from lfwstudy.errors import ConfigError, choose_one, quoted, reading
 from lfwstudy.ladder import LADDERS, PROFILES, base_config
-from lfwstudy.ladder.stage import Changes, Ladder, Stage, Variant
+from lfwstudy.ladder.stage import Ladder, Stage, Variant
 
-# The stage of `--set`: each command adds a variant, all against the same incumbent.
-SET = {
-    "id": "own",
-    "title": "Own settings",
-    "hypothesis": "Each variant changes a few settings of the configuration carried forward so far.",
-}
-# Settings that are the same for all stages of a study.
-_OPTIONS = {"data.dataset": "dataset", "data.protocol": "protocol", "data.fold": "protocol", "data.split": "split"}
+# What is the same for all stages of a study, so that they can be compared.
+_FIXED = {"data.dataset", "data.protocol", "data.fold", "data.split", "data.split_seed"}
 _T = TypeVar("_T", Stage, Variant)
 
 
@@ -57,7 +51,10 @@ def parse(tables: Any) -> tuple[Stage, ...]:
 
 
 def of_settings(settings: Sequence[str]) -> tuple[Stage, ...]:
-    """The stage of settings "section.field=value", with one variant. Raises ConfigError as `parse` does."""
+    """The stage `own` with a variant of settings "section.field=value". Raises ConfigError as `parse` does.
+
+    Each command adds a variant, all against the same incumbent.
+    """
     changes: dict[str, Any] = {}
     with naming("--set"):
         for setting in settings:
@@ -72,7 +69,8 @@ def of_settings(settings: Sequence[str]) -> tuple[Stage, ...]:
         named = "-".join(f"{key.partition('.')[2]}-{value}" for key, value in changes.items())
         title = ", ".join(f"{key} = {value}" for key, value in changes.items())
         variant = {"id": re.sub("[^a-z0-9._]+", "-", named.lower()).strip("-"), "title": title, "changes": changes}
-        return parse([{**SET, "variants": [variant]}])
+        hypothesis = "Each variant changes a few settings of the configuration carried forward so far."
+        return parse([{"id": "own", "title": "Own settings", "hypothesis": hypothesis, "variants": [variant]}])
 
 
 def tables(stages: Iterable[Stage]) -> list[dict[str, Any]]:
@@ -91,8 +89,8 @@ def merge(known: Iterable[Stage], given: Iterable[Stage]) -> tuple[Stage, ...]:
         for variant in stage.variants:
             if (old := variants.get(variant.id, variant).changes) != variant.changes:
                 raise ConfigError(
-                    f"stage {stage.id}: variant {variant.id}: this study already has it with {_listed(old)}, "
-                    f"not {_listed(variant.changes)}; give the changed variant another id"
+                    f"stage {stage.id}: variant {variant.id}: this study already has it with {quoted(old)}, "
+                    f"not {quoted(variant.changes)}; give the changed variant another id"
                 )
             variants[variant.id] = variant
         found[stage.id] = replace(stage, variants=tuple(variants.values()))
@@ -152,8 +150,10 @@ def _variant(table: Any) -> Variant:
             raise ConfigError("changes must be a table of settings, such as { training.learning_rate = 1e-4 }")
         nested = {key: value for key, value in built.changes.items() if isinstance(value, dict)}
         changes = {key: value for key, value in built.changes.items() if key not in nested} | flatten(nested)
-        for key in changes.keys() & _OPTIONS.keys():
-            raise ConfigError(f"{key} is the same in all stages of a study: --{_OPTIONS[key]} sets it")
+        if fixed := _FIXED & set(changes):
+            raise ConfigError(
+                f"{min(fixed)} is the same for all stages of a study; give it as an option of the command"
+            )
         # TOML has no None: the word stands for it where it is the default.
         unset = {key: None for key, value in changes.items() if value == "none" and DEFAULTS.get(key, "") is None}
         return replace(built, changes=changes | unset)
@@ -182,10 +182,6 @@ def _unique(parts: Iterable[_T]) -> tuple[_T, ...]:
 
 def _id(table: Any) -> str:
     return quoted(table.get("id", "")).strip("'\"") if isinstance(table, Mapping) else ""
-
-
-def _listed(changes: Changes) -> str:
-    return ", ".join(f"{key} = {quoted(value)}" for key, value in changes.items())
 
 
 @contextmanager

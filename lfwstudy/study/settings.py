@@ -4,7 +4,7 @@ import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
-from lfwstudy.config import PRECISIONS, PROTOCOLS, SPLITS
+from lfwstudy.config import PRECISIONS, PROTOCOLS, SPLITS, Checked, one_of, within
 from lfwstudy.data.registry import DATASETS
 from lfwstudy.errors import ConfigError, choose_one
 from lfwstudy.ladder import LADDERS, PROFILES
@@ -23,7 +23,7 @@ RESULT_COLUMNS = _COLUMNS.split()
 
 
 @dataclass(frozen=True)
-class Settings:
+class Settings(Checked):
     """A study's settings; the fields are the command's options.
 
     Parameters
@@ -45,19 +45,19 @@ class Settings:
         For values that do not exist or do not go together.
     """
 
-    dataset: str = "demo"
+    dataset: str = one_of(*DATASETS, default="demo")
     data_dir: str = ""
     profile: str = "quick"
     ladder: str = "report"
     stages: str = ""
     stages_file: str = ""
     set_options: tuple[str, ...] = ()
-    seeds: int = 1
-    split: str = ""
-    protocol: str = "view1"
-    select: str = ""
-    precision: str = "auto"
-    keep: str = "best"
+    seeds: int = within(1, 1, 1000)
+    split: str = one_of(*SPLITS, default="")
+    protocol: str = one_of(*PROTOCOLS)
+    select: str = one_of("validation", "report", default="")
+    precision: str = one_of("auto", *PRECISIONS)
+    keep: str = one_of("best", "all", "none")
     test: bool = True
     cluster: str = ""
     out: str = ""
@@ -66,20 +66,8 @@ class Settings:
         ladder = LADDERS[choose_one("ladder", self.ladder, LADDERS)]
         object.__setattr__(self, "split", self.split or ("components" if self.protocol == "view2" else ladder.split))
         object.__setattr__(self, "select", self.select or ladder.select)
-        for name, known in (
-            ("dataset", DATASETS),
-            ("profile", PROFILES),
-            ("split", SPLITS),
-            ("protocol", PROTOCOLS),
-            ("select", ("validation", "report")),
-            ("precision", ("auto", *PRECISIONS)),
-            ("keep", ("best", "all", "none")),
-        ):
-            choose_one(name.replace("dataset", "data set"), getattr(self, name), known)
-        if not isinstance(self.seeds, int) or isinstance(self.seeds, bool) or not 1 <= self.seeds <= 1000:
-            raise ConfigError(f"seeds must be a whole number from 1 to 1000, got {self.seeds!r}")
-        if not isinstance(self.test, bool):
-            raise ConfigError(f"test must be true or false, got {self.test!r}")
+        choose_one("profile", self.profile, PROFILES)
+        super().__post_init__()
         if self.select == "report" and not ladder.has_path():
             raise ConfigError(
                 f"--select report follows the report's own path; the ladder {self.ladder} has none: use "
