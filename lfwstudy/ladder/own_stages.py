@@ -169,7 +169,8 @@ def _built(kind: type[_T], table: Any) -> _T:
     for name, is_required in known.items():
         if is_required and name not in table:
             raise ConfigError(f"it has no {name}")
-    return kind(**{key: " ".join(value.split()) if isinstance(value, str) else value for key, value in table.items()})
+    values: dict[str, Any] = {k: " ".join(v.split()) if isinstance(v, str) else v for k, v in table.items()}
+    return kind(**values)
 
 
 def _unique(parts: Iterable[_T]) -> tuple[_T, ...]:
