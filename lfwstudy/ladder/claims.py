@@ -40,7 +40,6 @@ class Claim:
 _BASE, _STOPPED = ("base", "base"), ("early-stopping", "patience5")
 _NORM_AFTER, _NORM_BEFORE = ("batchnorm", "after-activation-patient"), ("batchnorm", "before-activation")
 _AUGMENTED = ("augmentation", "after-activation")
-_PATIENCE = "Patience {} instead of {}, too."
 
 CLAIMS = (
     Claim(
@@ -55,7 +54,7 @@ CLAIMS = (
         _STOPPED,
         _BASE,
         "better",
-        "score",
+        column="score",
         note="Evaluated weights: the best checkpoint's against the last epoch's.",
     ),
     Claim(
@@ -77,23 +76,23 @@ CLAIMS = (
         _AUGMENTED,
         _NORM_AFTER,
         "better",
-        note=_PATIENCE.format(20, 10),
+        note="Patience 20 instead of 10, too.",
     ),
     Claim(
         "Augmentation raises accuracy, batch-norm before the activation",
         ("augmentation", "before-activation"),
         _NORM_BEFORE,
         "better",
-        note=_PATIENCE.format(20, 5),
+        note="Patience 20 instead of 5, too.",
     ),
     *(
-        Claim(f"{what} not help", variant, _AUGMENTED, "no gain", note=_PATIENCE.format(30, 20))
-        for what, variant in (
-            ("Clipped labels on the copies do", ("label-clipping", "copies")),
-            ("Clipped labels on copies and originals do", ("label-clipping", "copies-and-originals")),
-            ("Dividing the learning rate after epoch 40 does", ("lr-schedule", "drop40")),
-            ("Dividing the learning rate after epoch 50 does", ("lr-schedule", "drop50")),
-            ("Dividing the learning rate after epoch 60 does", ("lr-schedule", "drop60")),
+        Claim(text, variant, _AUGMENTED, "no gain", note="Patience 30 instead of 20, too.")
+        for text, variant in (
+            ("Clipped labels on the copies do not help", ("label-clipping", "copies")),
+            ("Clipped labels on copies and originals do not help", ("label-clipping", "copies-and-originals")),
+            ("Dividing the learning rate after epoch 40 does not help", ("lr-schedule", "drop40")),
+            ("Dividing the learning rate after epoch 50 does not help", ("lr-schedule", "drop50")),
+            ("Dividing the learning rate after epoch 60 does not help", ("lr-schedule", "drop60")),
         )
     ),
 )
