@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 
 from lfwstudy.evaluation import metrics
-from lfwstudy.ladder import FIGURES, PROFILES, published_histories
+from lfwstudy.ladder import FIGURES, PROFILES
+from lfwstudy.ladder.published_histories import published_histories, scaled
 from lfwstudy.report.measured import accuracies, accuracy_with_interval, finished_results, mean_accuracy, mean_of
 from lfwstudy.report.table import Interval
 from lfwstudy.report.wording import NO_IMAGES
@@ -38,8 +39,8 @@ def published_rows(study: "Results", keys: Iterable[tuple[str, str]]) -> dict[tu
     """
     if not study.ladder.replicated or study.of_other_people:
         return {}
-    factor, known = PROFILES[study.settings.profile].factor, published_histories.published_histories()
-    return {key: published_histories.scaled(known[key], factor) for key in keys if key in known}
+    factor, known = PROFILES[study.settings.profile].factor, published_histories()
+    return {key: scaled(known[key], factor) for key in keys if key in known}
 
 
 def published_curves(study: "Results", rung: "Rung") -> pd.DataFrame | None:
