@@ -29,6 +29,8 @@ EXAMPLES = {
                                                                  what would be trained, how long, how much disk
   lfwstudy run --dataset lfw-deepfunneled --data-dir ~/lfw --profile cpu --stages base,batchnorm --out runs/lfw
                                                                  some stages; later the same --out with others
+  lfwstudy run --set training.learning_rate=1e-4                 one setting on top of what is carried forward
+  lfwstudy run --stages-file my.toml                             stages of your own (docs/adding-a-stage.md)
 Interrupt it whenever you like: the same command resumes.""",
     "report": """examples:
   lfwstudy report --out runs/demo-quick
@@ -229,7 +231,21 @@ def _run_command(commands: Commands) -> None:
         help="which ladder of stages: report (as the report describes itself), published (what its code did) or beyond "
         "(other networks, trained in other ways)",
     )
-    add("--stages", default="", metavar="A,B,..", help="stages to add to this study (default: all of the ladder)")
+    add(
+        "--stages",
+        default="",
+        metavar="A,B,..",
+        help="stages to add to this study (default: those of --stages-file and --set, else all of the ladder)",
+    )
+    add("--stages-file", default="", metavar="FILE.toml", help="add stages of your own to this study, which keeps them")
+    add(
+        "--set",
+        dest="set_options",
+        action="append",
+        default=[],
+        metavar="SECTION.FIELD=VALUE",
+        help="add a variant with this setting to this study's stage `own`; repeat for a variant with several",
+    )
     add("--seeds", type=int, default=1, metavar="N", help="runs per variant, seeds 0 to N-1")
     add(
         "--split",

@@ -1,38 +1,49 @@
 """The configuration of a run: frozen, validated dataclasses, to and from JSON, with a stable hash that names the run."""
 
 import dataclasses
+import difflib
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
+from typing import Any, get_args
 
-from lfwstudy.errors import ConfigError, UnknownSettingError, choose_one
+from lfwstudy.errors import ConfigError, UnknownSettingError, choose_one, quoted
 
 # Increase when a configuration's numbers change by more than rounding and the order of sums.
 TRAINING_VERSION = 1
 
 SPLITS = ("components", "folds", "sequential", "random")
 PROTOCOLS = ("view1", "view2")
-FILTERS = ("box", "bilinear", "bicubic", "lanczos", "nearest")
+FILTERS = ("bilinear", "box", "bicubic", "lanczos", "nearest")
 BATCHNORM = ("none", "before-activation", "after-activation", "activation-and-pooling")
-INITIALIZERS = ("he-fan-out", "he-fan-in")
 PRECISIONS = ("float32", "bfloat16")
 # Everything in bfloat16, also saturating layers and head: only to measure its cost (`python -m tools.precision`).
 ALL_BFLOAT16 = "all-bfloat16"
-EVALUATED = ("last", "best-checkpoint")
-MONITORS = ("val_loss", "val_cross_entropy")
-PICTURES = ("pairs", "all-people")
-ARCHITECTURES = ("koch", "compact", "shallow")
-HEADS = ("distance", "cosine")
-POOLINGS = ("mean", "generalised-mean")
-OPTIMIZERS = ("adam", "adamw")
-SCHEDULES = ("constant", "cosine")
+
+
+def one_of(*known: object, default: object = None) -> Any:
+    """A setting with one of the known values, by default the first."""
+    return field(default=known[0] if default is None else default, metadata={"known": known})
+
+
+def within(default: object, low: float, high: float | None = None) -> Any:
+    """A setting with a number in a range, or None if its annotation has it."""
+    return field(default=default, metadata={"low": low, "high": high})
+
+
+class Checked:
+    """A dataclass whose fields are checked by their annotations, known values and ranges."""
+
+    def __post_init__(self) -> None:
+        for setting in dataclasses.fields(self):  # type: ignore[arg-type]  # subclasses are dataclasses
+            _check(setting, getattr(self, setting.name))
 
 
 @dataclass(frozen=True)
-class DataConfig:
+class DataConfig(Checked):
     """The images and pairs, and the framing of an image.
 
     crop: side in pixels of the central square cut from the 250x250 source image.
@@ -45,37 +56,27 @@ class DataConfig:
     """
 
     dataset: str = "demo"
-    protocol: str = "view1"
-    fold: int | None = None
-    split: str = "components"
-    split_seed: int = 0
-    crop: int = 250
-    side: int = 105
-    filter: str = "bilinear"
-    pairs_per_class: int | None = None
-    pictures: str = "pairs"
+    protocol: str = one_of(*PROTOCOLS)
+    fold: int | None = within(None, 1, 10)
+    split: str = one_of(*SPLITS)
+    split_seed: int = within(0, 0)
+    crop: int = within(250, 1, 250)
+    side: int = within(105, 8, 250)
+    filter: str = one_of(*FILTERS)
+    pairs_per_class: int | None = within(None, 10)
+    pictures: str = one_of("pairs", "all-people")
 
     def __post_init__(self) -> None:
-        choose_one("protocol", self.protocol, PROTOCOLS)
-        choose_one("split", self.split, SPLITS)
-        choose_one("filter", self.filter, FILTERS)
-        choose_one("pictures", self.pictures, PICTURES)
-        _require_int("split_seed", self.split_seed, 0)
-        _require_int("crop", self.crop, 1, 250)
-        _require_int("side", self.side, 8, 250)
-        if self.fold is not None:
-            _require_int("fold", self.fold, 1, 10)
+        super().__post_init__()
         if (self.fold is None) != (self.protocol == "view1"):
             raise ConfigError(
                 f"fold {self.fold} does not go with protocol {self.protocol}: "
                 "view2 needs a fold from 1 to 10, view1 has none"
             )
-        if self.pairs_per_class is not None:
-            _require_int("pairs_per_class", self.pairs_per_class, 10)
 
 
 @dataclass(frozen=True)
-class ModelConfig:
+class ModelConfig(Checked):
     """The network of Koch et al. (2015) with the changes of the stages, or one of 3x3 convolutions.
 
     architecture: koch; compact, six 3x3 convolutions in four blocks; shallow, as many in three blocks, with a receptive field
@@ -98,42 +99,29 @@ class ModelConfig:
     to each face (LocalCosine).
     """
 
-    pool1_stride: int = 2
-    batchnorm: str = "none"
-    width: float = 1.0
-    l2: float = 0.01
-    initializer: str = "he-fan-out"
-    architecture: str = "koch"
-    head: str = "distance"
-    dropout: float = 0.0
+    pool1_stride: int = one_of(2, 1)
+    batchnorm: str = one_of(*BATCHNORM)
+    width: float = within(1.0, 0.01, 4)
+    l2: float = within(0.01, 0, 10)
+    initializer: str = one_of("he-fan-out", "he-fan-in")
+    architecture: str = one_of("koch", "compact", "shallow")
+    head: str = one_of("distance", "cosine")
+    dropout: float = within(0.0, 0, 0.9)
     flip_average: bool = False
-    stem_stride: int = 1
-    cohort: int = 0
-    pooling: str = "mean"
-    head_l2: float = 0.0
+    stem_stride: int = one_of(1, 2)
+    cohort: int = within(0, 0, 10_000)
+    pooling: str = one_of("mean", "generalised-mean")
+    head_l2: float = within(0.0, 0, 10)
 
     def __post_init__(self) -> None:
-        choose_one("pool1_stride", self.pool1_stride, (1, 2))
-        choose_one("stem_stride", self.stem_stride, (1, 2))
-        choose_one("batch-norm placement", self.batchnorm, BATCHNORM)
-        choose_one("initializer", self.initializer, INITIALIZERS)
-        choose_one("architecture", self.architecture, ARCHITECTURES)
-        choose_one("head", self.head, HEADS)
-        choose_one("pooling", self.pooling, POOLINGS)
-        _require_number("width", self.width, 0.01, 4)
-        _require_number("dropout", self.dropout, 0, 0.9)
-        _require_bool("flip_average", self.flip_average)
-        _require_int("cohort", self.cohort, 0, 10_000)
-        if self.cohort and self.head != "cosine":
-            raise ConfigError("a cohort goes with the cosine head only")
-        for name in ("l2", "head_l2"):
-            _require_number(name, getattr(self, name), 0, 10)
-        if self.head_l2 and self.head != "distance":
-            raise ConfigError("head_l2 goes with the distance head only")
+        super().__post_init__()
+        for name, head in (("cohort", "cosine"), ("head_l2", "distance")):
+            if getattr(self, name) and self.head != head:
+                raise ConfigError(f"{name} goes with the {head} head only")
 
 
 @dataclass(frozen=True)
-class TrainingConfig:
+class TrainingConfig(Checked):
     """The training of the network.
 
     monitor: watched by early stopping and checkpoints: val_loss (with the weight penalty) or val_cross_entropy.
@@ -160,74 +148,46 @@ class TrainingConfig:
     least_pictures: people with fewer images are not drawn.
     """
 
-    epochs: int = 200
-    batch_size: int = 64
-    learning_rate: float = 0.001
-    patience: int | None = None
-    checkpoint_period: int | None = None
-    evaluated: str = "last"
-    augmented_copies: int = 0
+    epochs: int = within(200, 1)
+    batch_size: int = within(64, 1)
+    learning_rate: float = within(0.001, 0, 10)
+    patience: int | None = within(None, 1)
+    checkpoint_period: int | None = within(None, 1)
+    evaluated: str = one_of("last", "best-checkpoint")
+    augmented_copies: int = within(0, 0, 10)
     zoom: tuple[float, float] = (0.88, 1.02)
     brightness: tuple[float, float] = (0.95, 1.05)
-    shear: float = 5.0
-    label_epsilon_copies: float = 0.0
-    label_epsilon_originals: float = 0.0
-    lr_drop_epoch: int | None = None
-    optimizer: str = "adam"
-    schedule: str = "constant"
-    warmup: int = 0
-    weight_decay: float = 0.0
+    shear: float = within(5.0, 0, 45)
+    label_epsilon_copies: float = within(0.0, 0, 0.5)
+    label_epsilon_originals: float = within(0.0, 0, 0.5)
+    lr_drop_epoch: int | None = within(None, 1)
+    optimizer: str = one_of("adam", "adamw")
+    schedule: str = one_of("constant", "cosine")
+    warmup: int = within(0, 0)
+    weight_decay: float = within(0.0, 0, 1)
     flip: bool = False
-    shift: float = 0.0
-    online_zoom: float = 0.0
-    rotation: float = 0.0
-    online_brightness: float = 0.0
-    erase: float = 0.0
-    contrast: float = 0.0
-    temperature: float = 0.1
-    drawn_people: int | None = None
-    pairs_per_person: int = 1
-    least_pictures: int = 1
-    monitor: str = "val_loss"
+    shift: float = within(0.0, 0, 0.5)
+    online_zoom: float = within(0.0, 0, 0.5)
+    rotation: float = within(0.0, 0, 90)
+    online_brightness: float = within(0.0, 0, 0.9)
+    erase: float = within(0.0, 0, 1)
+    contrast: float = within(0.0, 0, 100)
+    temperature: float = within(0.1, 0.001, 10)
+    drawn_people: int | None = within(None, 1)
+    pairs_per_person: int = within(1, 1)
+    least_pictures: int = within(1, 1)
+    monitor: str = one_of("val_loss", "val_cross_entropy")
     stretch_copies: bool = False
     separate_twins: bool = False
 
     def __post_init__(self) -> None:
-        choose_one("evaluated weights", self.evaluated, EVALUATED)
-        _require_int("epochs", self.epochs, 1)
-        _require_int("batch_size", self.batch_size, 1)
-        _require_int("augmented_copies", self.augmented_copies, 0, 10)
-        _require_number("learning_rate", self.learning_rate, 0, 10)
-        _require_number("shear", self.shear, 0, 45)
-        for name in ("label_epsilon_copies", "label_epsilon_originals"):
-            _require_number(name, getattr(self, name), 0, 0.5)
-        choose_one("optimizer", self.optimizer, OPTIMIZERS)
-        choose_one("schedule", self.schedule, SCHEDULES)
-        _require_int("warmup", self.warmup, 0)
-        _require_int("pairs_per_person", self.pairs_per_person, 1, self.batch_size // 2 or 1)
-        _require_int("least_pictures", self.least_pictures, 1)
-        choose_one("monitored value", self.monitor, MONITORS)
-        for name in ("flip", "stretch_copies", "separate_twins"):
-            _require_bool(name, getattr(self, name))
-        for name, high in (
-            ("weight_decay", 1),
-            ("shift", 0.5),
-            ("online_zoom", 0.5),
-            ("rotation", 90),
-            ("online_brightness", 0.9),
-            ("erase", 1),
-            ("contrast", 100),
-        ):
-            _require_number(name, getattr(self, name), 0, high)
-        _require_number("temperature", self.temperature, 0.001, 10)
-        for name in ("patience", "checkpoint_period", "lr_drop_epoch", "drawn_people"):
-            if getattr(self, name) is not None:
-                _require_int(name, getattr(self, name), 1)
+        super().__post_init__()
         for name in ("zoom", "brightness"):
-            low, high = getattr(self, name)
-            if not 0 < low <= high < 10:
-                raise ConfigError(f"{name} must be a range of positive factors, got {low} to {high}")
-            object.__setattr__(self, name, (float(low), float(high)))
+            object.__setattr__(self, name, _factors(name, getattr(self, name)))
+        if self.pairs_per_person > max(1, self.batch_size // 2):
+            raise ConfigError(
+                f"pairs_per_person must be at most half of batch_size {self.batch_size}, got {self.pairs_per_person}"
+            )
         if self.augmented_copies and self.varies_online():
             raise ConfigError("offline copies and online augmentation do not go together")
         if self.evaluated == "best-checkpoint" and self.checkpoint_period is None:
@@ -252,14 +212,14 @@ class RunConfig:
         """A copy with `changes`, a mapping from "section.field" to value. Raises ConfigError for unknown fields."""
         sections: dict[str, dict[str, Any]] = {}
         for key, value in changes.items():
+            if key not in DEFAULTS:
+                near = difflib.get_close_matches(key, DEFAULTS, n=1)
+                hint = f"; did you mean {near[0]!r}?" if near else ""
+                raise UnknownSettingError(f"unknown setting {quoted(key)}{hint}")
             section, _, name = key.partition(".")
-            if name not in _SETTINGS.get(section, ()):
-                raise UnknownSettingError(f"unknown setting {key!r}")
             sections.setdefault(section, {})[name] = value
-        return dataclasses.replace(
-            self,
-            **{section: dataclasses.replace(getattr(self, section), **values) for section, values in sections.items()},
-        )
+        changed = {name: dataclasses.replace(getattr(self, name), **values) for name, values in sections.items()}
+        return dataclasses.replace(self, **changed)
 
     def to_dict(self) -> dict[str, dict[str, Any]]:
         """Nested plain dict with every setting; the inverse of `from_dict`."""
@@ -268,25 +228,16 @@ class RunConfig:
     @classmethod
     def from_dict(cls, content: Any) -> "RunConfig":
         """Rebuild from `to_dict`'s result. Raises ConfigError for unknown sections, fields and values."""
-        if not isinstance(content, dict) or set(content) - set(_SECTIONS):
-            raise ConfigError(
-                f"not a run configuration: sections {sorted(content) if isinstance(content, dict) else content!r}"
-            )
-        flat: dict[str, Any] = {}
-        try:
-            for section, values in content.items():
-                for name, value in values.items():
-                    if value is not None or f"{section}.{name}" not in _GONE:
-                        flat[f"{section}.{name}"] = tuple(value) if isinstance(value, list) else value
-            return cls().change(flat)
-        except ConfigError:
-            raise
-        except (TypeError, ValueError, AttributeError) as error:  # a value of the wrong type
-            raise ConfigError(f"not a run configuration: {error}") from error
+        if not isinstance(content, dict) or not all(isinstance(values, dict) for values in content.values()):
+            raise ConfigError(f"not a run configuration: {quoted(content)}")
+        if unknown := set(content) - set(RunConfig().to_dict()):
+            raise ConfigError(f"not a run configuration: unknown section {quoted(min(unknown, key=str))}")
+        flat = flatten(content)
+        return cls().change({key: value for key, value in flat.items() if value is not None or key not in _GONE})
 
     def differences(self, other: "RunConfig") -> list[tuple[str, Any, Any]]:
         """Settings in which `self` departs from `other`: list of (section.field, other's value, own value)."""
-        own, others = _flatten(self.to_dict()), _flatten(other.to_dict())
+        own, others = flatten(self.to_dict()), flatten(other.to_dict())
         return [(key, others[key], own[key]) for key in own if own[key] != others[key]]
 
     def identify(self, seed: int, precision: str, data_digest: str) -> str:
@@ -308,8 +259,11 @@ class RunConfig:
 
 # Settings of earlier versions; only None, which had no effect, is still accepted.
 _GONE = {"training.drawn_pairs"}
-_SECTIONS = {"data": DataConfig, "model": ModelConfig, "training": TrainingConfig}
-_SETTINGS = {section: {f.name for f in dataclasses.fields(kind)} for section, kind in _SECTIONS.items()}
+
+
+def flatten(content: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Nested settings as a mapping from "section.field" to value."""
+    return {f"{section}.{name}": value for section, values in content.items() for name, value in values.items()}
 
 
 @lru_cache(maxsize=1024)
@@ -317,21 +271,32 @@ def _changes(config: RunConfig) -> dict[str, Any]:
     return {key: value for key, _, value in config.differences(RunConfig())}
 
 
-def _flatten(content: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    return {f"{section}.{name}": value for section, values in content.items() for name, value in values.items()}
+def _check(setting: "dataclasses.Field[Any]", value: Any) -> None:
+    """Raise ConfigError unless a value fits a setting's annotation, known values and range."""
+    name, given, kinds = setting.name, setting.metadata, get_args(setting.type) or (setting.type,)
+    if "known" in given:
+        choose_one(name, value, given["known"])
+    elif setting.type in (bool, str) and not isinstance(value, setting.type):
+        raise ConfigError(f"{name} must be {'text' if setting.type is str else 'true or false'}, got {quoted(value)}")
+    elif "low" in given and not (value is None and type(None) in kinds):
+        low, high = given["low"], given["high"]
+        fits = isinstance(value, int if int in kinds else (int, float)) and not isinstance(value, bool)
+        if not fits or not low <= value <= (math.inf if high is None else high):
+            span = f"of at least {low}" if high is None else f"from {low} to {high}"
+            raise ConfigError(f"{name} must be a {'whole ' * (int in kinds)}number {span}, got {quoted(value)}")
 
 
-def _require_int(name: str, value: Any, low: int, high: int | None = None) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < low or (high is not None and value > high):
-        span = f"of at least {low}" if high is None else f"from {low} to {high}"
-        raise ConfigError(f"{name} must be a whole number {span}, got {value!r}")
+def _factors(name: str, value: Any) -> tuple[float, float]:
+    """A range of factors, from two numbers."""
+    if not (
+        isinstance(value, (tuple, list))
+        and len(value) == 2
+        and all(isinstance(v, (int, float)) for v in value)
+        and 0 < value[0] <= value[1] < 10
+    ):
+        raise ConfigError(f"{name} must be a range of positive factors below 10, two numbers, got {quoted(value)}")
+    return float(value[0]), float(value[1])
 
 
-def _require_bool(name: str, value: Any) -> None:
-    if not isinstance(value, bool):
-        raise ConfigError(f"{name} must be true or false, got {value!r}")
-
-
-def _require_number(name: str, value: Any, low: float, high: float) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
-        raise ConfigError(f"{name} must be a number from {low} to {high}, got {value!r}")
+# Every setting's default, by "section.field".
+DEFAULTS = flatten(RunConfig().to_dict())

@@ -37,7 +37,7 @@ def run(study: Study) -> int:
         If another process works in the same folder.
     """
     started = time.monotonic()
-    study.check_data(study.settings.stage_ids())
+    study.check_data(study.requested())
     with _cluster(study), _lock(study.out):
         _sweep(study)
         s = study.settings
@@ -46,7 +46,7 @@ def run(study: Study) -> int:
             _say(f"warning: {warning}")
         study.set_aside_damaged(_say)
         before = study.filed
-        study.ask(s.stage_ids())
+        study.ask(study.requested())
         if study.seeds() > s.seeds:
             _say(f"this study already has {study.seeds()} seeds; every requested stage is brought to that number")
         failures = _climb(study, before)
@@ -79,10 +79,10 @@ def train(study: Study) -> int:
     Returns the exit status; raises what `run` does.
     """
     started = time.monotonic()
-    study.check_data(study.settings.stage_ids())
+    study.check_data(study.requested())
     with _cluster(study), _lock(study.out):
         study.set_aside_damaged(_say)
-        study.ask(study.settings.stage_ids())
+        study.ask(study.requested())
         failures = list(study.train_all(_now_and_then(_say)).values())
         _try(failures, study.write_results)
         _try(failures, study.prune)

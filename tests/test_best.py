@@ -221,7 +221,7 @@ def test_verify_the_card_and_the_report_agree(two_ladders, tmp_path, monkeypatch
 
 def test_along_the_reports_path_the_best_is_kept_though_it_is_not_the_last(tmp_path, monkeypatch):
     study = Study(Settings(out=str(tmp_path / "out"), select="report", stages="early-stopping", precision="float32"))
-    study.ask(study.settings.stage_ids())
+    study.ask(study.requested())
     for stage, accuracy in (("base", 0.7), ("early-stopping", 0.6)):
         for spec in (spec for candidate in study.climb(upto=stage)[-1].candidates for spec in candidate.specs):
             finish(study, spec, accuracy)

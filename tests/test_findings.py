@@ -4,7 +4,7 @@ from sklearn.metrics import roc_auc_score
 from test_load import made_up_history, made_up_run
 
 from lfwstudy.data.splits import component_labels
-from lfwstudy.ladder import get_stage
+from lfwstudy.ladder import LADDERS
 from lfwstudy.ladder.claims import CLAIMS
 from lfwstudy.report.ladder_tables import accuracies
 from lfwstudy.report.overlap import measured_overlap, overlap_table, wider_gap
@@ -132,7 +132,7 @@ def test_heads_of_the_second_ladder_are_compared_at_the_threshold_that_validatio
 
 def test_worth_of_a_factor_is_what_the_whole_recipe_has_more(tmp_path):
     study = Study(Settings(out=str(tmp_path), ladder="beyond", stages="base", precision="float32"))
-    stage = get_stage("beyond", "leave-one-out")
+    stage = LADDERS["beyond"].stage("leave-one-out")
     test = study.data(study.base().data)[1].test
     rng, pairs = np.random.default_rng(0), len(test)
     shares = {"whole": 0.9, "without-crop": 0.6, "without-erase": 0.9}

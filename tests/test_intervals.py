@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from lfwstudy.evaluation.intervals import Difference, compare, holm, mcnemar_exact, mean_interval, seeds_needed
-from lfwstudy.ladder.claims import CLAIMS, published, published_inconsistencies, replicates, verdict
+from lfwstudy.ladder import FIGURES, LADDERS
+from lfwstudy.ladder.claims import CLAIMS, published_inconsistencies, replicates, verdict
 
 
 def simulate(rng, seeds, components=300, size=2, gain=0.0, seed_spread=0.02):
@@ -156,11 +157,9 @@ def test_replicates_of_one_network_spread_as_far_as_the_published_gains():
 
 
 def test_claims_name_variants_that_exist():
-    from lfwstudy.ladder import REPORT
-
-    known = {(s.id, v.id) for s in REPORT.stages for v in s.variants}
+    known = {(s.id, v.id) for s in LADDERS["report"].stages for v in s.variants}
     assert all({c.variant, c.incumbent} <= known for c in CLAIMS)
-    assert published("augmentation", "after-activation").accuracy == 0.712
+    assert FIGURES["augmentation", "after-activation"].accuracy == 0.712
 
 
 def test_published_rows_that_do_not_add_up_are_found():

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from lfwstudy.errors import ConfigError
-from lfwstudy.ladder import LADDERS, PROFILES, REPORT, base_config, get_ladder, get_stage, in_order, scale, seeds_of
+from lfwstudy.ladder import FIGURES, LADDERS, PROFILES, base_config
+from lfwstudy.ladder import stage as stages
 from lfwstudy.ladder.profiles import Profile
 from lfwstudy.ladder.stage import Ladder, Stage, Variant
 from lfwstudy.report import wording
@@ -26,40 +27,42 @@ CONTRACT = {
 
 @pytest.mark.parametrize("ladder", ["report", "published"])
 def test_stages_and_variants_are_the_agreed_ones(ladder):
-    assert {s.id: [v.id for v in s.variants] for s in get_ladder(ladder)} == CONTRACT
+    assert {s.id: [v.id for v in s.variants] for s in LADDERS[ladder].stages} == CONTRACT
 
 
 @pytest.mark.parametrize("profile", sorted(set(PROFILES) - {"tiny", "speck"}))
 @pytest.mark.parametrize("ladder", LADDERS)
 def test_no_two_variants_of_a_stage_come_out_equal(ladder, profile):
     base = base_config(profile, ladder)
-    for stage in get_ladder(ladder):
-        starts = [base.change(v.changes) for other in get_ladder(ladder) for v in other.variants]
+    for stage in LADDERS[ladder].stages:
+        starts = [base.change(v.changes) for other in LADDERS[ladder].stages for v in other.variants]
         for start in starts:
-            configs = [scale(start.change(v.changes), profile, ladder) for v in stage.variants]
+            configs = [PROFILES[profile].scale(start.change(v.changes), LADDERS[ladder]) for v in stage.variants]
             assert all(a != b for a, b in itertools.combinations(configs, 2)), stage.id
 
 
 @pytest.mark.parametrize("ladder", ["report", "published"])
 def test_report_profile_changes_no_epoch(ladder):
     for config in LADDERS[ladder].path(base_config("report", ladder)).values():
-        assert scale(config, "report", ladder) == config
+        assert PROFILES["report"].scale(config, LADDERS[ladder]) == config
 
 
 def test_scaling_rounds_half_up_and_stays_at_least_one():
     config = base_config("cpu").change(
         {"training.patience": 10, "training.checkpoint_period": 5, "training.lr_drop_epoch": 50, "training.epochs": 300}
     )
-    scaled = scale(config, "cpu").training
+    scaled = PROFILES["cpu"].scale(config, LADDERS["report"]).training
     assert (scaled.patience, scaled.checkpoint_period, scaled.lr_drop_epoch, scaled.epochs) == (2, 1, 8, 45)
 
 
 @pytest.mark.parametrize("profile", sorted(set(PROFILES) - {"tiny", "speck"}))
 @pytest.mark.parametrize("ladder", LADDERS)
 def test_learning_rate_reaches_its_value_in_every_stage_and_falls_along_a_cosine(ladder, profile):
-    variants = [v for stage in get_ladder(ladder) for v in stage.variants]
+    variants = [v for stage in LADDERS[ladder].stages for v in stage.variants]
     starts = [base_config(profile, ladder), *(base_config(profile, ladder).change(v.changes) for v in variants)]
-    for training in {scale(start.change(v.changes), profile, ladder).training for start in starts for v in variants}:
+    for training in {
+        PROFILES[profile].scale(start.change(v.changes), LADDERS[ladder]).training for start in starts for v in variants
+    }:
         rates = [learning_rate(training, epoch) for epoch in range(1, training.epochs + 1)]
         assert max(rates) == pytest.approx(training.learning_rate), training
         after = rates[training.warmup :]
@@ -87,17 +90,18 @@ def test_warm_up_is_scaled_like_the_epochs_and_leaves_one_of_them(monkeypatch, e
     monkeypatch.setitem(PROFILES, "scaled", Profile("scaled", "", factor, beyond_factor=factor))
     config = base_config("scaled").change({"training.epochs": epochs, "training.warmup": warmup})
     for ladder in LADDERS:
-        training = scale(config, "scaled", ladder).training
+        training = PROFILES["scaled"].scale(config, LADDERS[ladder]).training
         assert (training.epochs, training.warmup) == scaled
 
 
 def test_the_stage_that_the_docs_add_is_one_and_does_what_it_says(tmp_path, monkeypatch):
     text = (Path(__file__).resolve().parents[1] / "docs/adding-a-stage.md").read_text(encoding="utf-8")
     code = re.search("```python\n(.*?)```", text, re.S)[1]
-    (stage,) = eval(code, {"Stage": Stage, "Variant": Variant})  # an entry of a ladder, its comma included
-    assert stage.id not in {other.id for ladder in LADDERS for other in get_ladder(ladder)}
+    # An entry of a ladder, its comma included.
+    (stage,) = eval(code, {"Stage": Stage, "Variant": Variant, "training": stages.training})
+    assert stage.id not in {other.id for ladder in LADDERS for other in LADDERS[ladder].stages}
     assert stage.id.replace("-", " ") in stage.title.lower()
-    monkeypatch.setitem(LADDERS, "report", Ladder("report", "", (*REPORT.stages, stage)))
+    monkeypatch.setitem(LADDERS, "report", Ladder("report", "", (*LADDERS["report"].stages, stage)))
     study = Study(Settings(out=str(tmp_path), stages=stage.id, precision="float32"))
     start = study.base()
     for variant in stage.variants:
@@ -107,7 +111,7 @@ def test_the_stage_that_the_docs_add_is_one_and_does_what_it_says(tmp_path, monk
                 key == f"training.{stage.id.replace('-', '_')}"
                 and f"{stage.id.replace('-', ' ')} {new:g} instead of {old:g}" == variant.title
             )
-    study.ask(study.settings.stage_ids())
+    study.ask(study.requested())
     assert study.stages() == ["base", stage.id] and [s.stage for s in study.certain()] == ["base", stage.id, stage.id]
     assert stage.title in wording.stage_heading(study, stage.id)
 
@@ -128,7 +132,7 @@ def test_report_path_is_the_published_one():
     assert found["lr-schedule", "drop40"] == config.change({"training.patience": 30, "training.lr_drop_epoch": 40})
     assert {c.training.monitor for (_, v), c in found.items() if v != "patience5-cross-entropy"} == {"val_loss"}
     assert {(c.model.head_l2, c.data.filter) for c in found.values()} == {(0.01, "bilinear")}
-    assert not get_stage("report", "stride").carry
+    assert not LADDERS["report"].stage("stride").carry
 
 
 def test_the_published_ladder_does_what_the_published_code_did():
@@ -156,7 +160,7 @@ def test_the_published_ladder_does_what_the_published_code_did():
     assert [learning_rate(dropped, epoch) for epoch in (41, 42)] == pytest.approx([0.001, 0.0001])
     settings = Settings(ladder="published")
     assert (settings.split, settings.select) == ("sequential", "report")
-    told = {(s.id, v.id): v.title for s in get_ladder("published") for v in s.variants}
+    told = {(s.id, v.id): v.title for s in LADDERS["published"].stages for v in s.variants}
     assert all(
         ("no batch-norm layer in the published code" in told[key]) == (key[1].startswith("after-activation"))
         for key in told
@@ -177,24 +181,25 @@ def test_only_the_reports_ladders_have_its_penalty_and_its_path():
 
 
 def test_stages_come_in_order_with_base_first():
-    assert in_order("report", ["batchnorm", "stride"]) == ["base", "stride", "batchnorm"]
+    assert LADDERS["report"].in_order(["batchnorm", "stride"]) == ["base", "stride", "batchnorm"]
     with pytest.raises(ConfigError, match="did you mean 'batchnorm'"):
-        in_order("report", ["batchnrom"])
+        LADDERS["report"].in_order(["batchnrom"])
 
 
 def test_published_totals_are_those_of_the_report():
-    best = max((v.published.accuracy, v.id) for s in REPORT.stages for v in s.variants if v.published)
+    best = max((printed.accuracy, variant) for (_, variant), printed in FIGURES.items())
     assert best == (0.712, "before-activation")
 
 
 def test_the_recipe_for_all_people_needs_no_stage_before_it_and_view_2_a_network_a_fold():
-    stage = get_stage("beyond", "all-people")
+    stage = LADDERS["beyond"].stage("all-people")
     alone = base_config("cpu", "beyond").change(stage.variants[0].changes)
     config = base_config("cpu", "beyond")
-    for earlier in get_ladder("beyond"):
+    for earlier in LADDERS["beyond"].stages:
         if earlier.id == stage.id:
             break
         if earlier.carry and earlier.id != "erase":  # which was no better on View 1's validation
             config = config.change(earlier.variants[0].changes)
     assert alone == config.change(stage.variants[0].changes)
-    assert (seeds_of(stage, "cpu", 1), seeds_of(stage, "cpu", 1, "view2"), seeds_of(stage, "quick", 1)) == (5, 1, 1)
+    cpu = PROFILES["cpu"]
+    assert (cpu.seeds_of(stage, 1), cpu.seeds_of(stage, 1, "view2"), PROFILES["quick"].seeds_of(stage, 1)) == (5, 1, 1)

@@ -32,7 +32,7 @@ def fill(out, seeds, stages=""):
     Predictions and histories are shared by hard links: their content is that of a few templates.
     """
     study = Study(Settings(out=str(out), seeds=seeds, stages=stages, precision="float32"))
-    study.ask(study.settings.stage_ids())
+    study.ask(study.requested())
     rng = np.random.default_rng(0)
     pairs, digest = study.data(study.base().data)[1:]
     predictions = [made_up_predictions(out / f".predictions-{n}.csv", pairs, rng) for n in range(12)]

@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 from test_load import made_up_predictions, made_up_run
 
-from lfwstudy.ladder import LADDERS, base_config
-from lfwstudy.ladder.reproduction import compare, published_histories
+from lfwstudy.ladder import FIGURES, LADDERS, base_config
+from lfwstudy.ladder.published_histories import compare, published_histories
 from lfwstudy.report import figures, reproduction, series
-from lfwstudy.study.rungs import Candidate, Rung
+from lfwstudy.study.rungs import Candidate
 from lfwstudy.study.settings import Settings
 from lfwstudy.study.study import Study
 from lfwstudy.system.files import write_csv
@@ -25,11 +25,10 @@ def history_of(factor=1.0, epochs=200, start=1):
 
 def test_published_histories_are_of_variants_of_the_ladder_and_end_where_the_report_says():
     known = LADDERS["published"].path(base_config("report", "published"))
-    printed = {(s.id, v.id): v.published for s in LADDERS["published"].stages for v in s.variants if v.published}
     histories = published_histories()
     assert set(histories) - set(known) == {("augmentation", "before-activation-patience10")}
     assert sum(map(len, histories.values())) == 1933
-    assert all(len(histories[key]) == p.epochs for key, p in printed.items() if key in histories)
+    assert all(len(histories[key]) == p.epochs for key, p in FIGURES.items() if key in histories)
     assert all([row["epoch"] for row in rows] == list(range(1, len(rows) + 1)) for rows in histories.values())
 
 
@@ -38,10 +37,9 @@ def test_published_checkpoints_are_those_of_the_lowest_total_validation_loss():
     from lfwstudy.training.decisions import best_checkpoint, should_stop
 
     configs = LADDERS["published"].path(base_config("report", "published"))
-    printed = {(s.id, v.id): v.published for s in LADDERS["published"].stages for v in s.variants if v.published}
     checked = 0
     for key, rows in published_histories().items():
-        p = printed.get(key)
+        p = FIGURES.get(key)
         if p and p.best_epoch and p.best_epoch % 5 == 0:
             training = configs[key].training
             assert best_checkpoint(rows, training) == p.best_epoch, key
@@ -187,12 +185,12 @@ def test_published_curves_lie_under_ours_in_figures_and_explorers(finished):
 def test_published_figures_stand_beside_the_configuration_that_the_report_describes_alone(tmp_path):
     def figures(**settings):
         study = Study(Settings(out=str(tmp_path / "-".join(settings.values())), precision="float32", **settings))
-        study.ask(study.settings.stage_ids())
+        study.ask(study.requested())
         start, found = study.base(), {}
         for stage in LADDERS[study.settings.ladder].stages:
             for v in stage.variants:
                 candidate = Candidate(stage.id, v.id, start.change(v.changes), ())
-                found[stage.id, v.id] = study.published(Rung(stage, None, (candidate,), None), candidate)
+                found[stage.id, v.id] = study.published(candidate)
             carried = stage.report_choice
             if stage.id == "augmentation" and settings.get("select") == "validation":
                 carried = "before-activation"  # which the report did not carry forward
@@ -200,7 +198,7 @@ def test_published_figures_stand_beside_the_configuration_that_the_report_descri
                 start = start.change(next(v.changes for v in stage.variants if v.id == carried))
         return {key for key, p in found.items() if p}
 
-    everything = {(s.id, v.id) for s in LADDERS["report"].stages for v in s.variants if v.published}
+    everything = set(FIGURES)
     assert figures(ladder="report", select="report") == figures(ladder="published") == everything
     assert {stage for stage, _ in everything - figures(ladder="report", select="validation")} == {
         "label-clipping",

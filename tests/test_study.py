@@ -6,7 +6,7 @@ import pytest
 
 from lfwstudy import workflow
 from lfwstudy.errors import ConfigError, DataError, StudyError
-from lfwstudy.ladder import PROFILES, get_stage
+from lfwstudy.ladder import LADDERS, PROFILES
 from lfwstudy.ladder.profiles import Profile
 from lfwstudy.runs import dispatch
 from lfwstudy.study.rungs import Candidate, Rung
@@ -114,7 +114,7 @@ def study(tmp_path, stages="", **settings):
     opened = Study(
         Settings(out=str(tmp_path / "out"), precision=settings.pop("precision", "float32"), stages=stages, **settings)
     )
-    opened.ask(opened.settings.stage_ids())
+    opened.ask(opened.requested())
     return opened
 
 
@@ -406,7 +406,6 @@ def test_failed_runs_leave_the_rest_standing(tmp_path, trained, monkeypatch):
     [
         ({"dataset": "dmeo"}, "did you mean 'demo'"),
         ({"profile": "fast"}, "profile"),
-        ({"stages": "base,stide"}, "stride"),
         ({"split": "half"}, "split"),
         ({"seeds": 0}, "seeds"),
         ({"seeds": True}, "seeds"),
@@ -422,6 +421,12 @@ def test_failed_runs_leave_the_rest_standing(tmp_path, trained, monkeypatch):
 def test_wrong_settings_are_refused_by_name(settings, word):
     with pytest.raises(ConfigError, match=word):
         Settings(**settings)
+
+
+def test_an_unknown_stage_is_refused_by_name_before_anything_is_written(tmp_path):
+    with pytest.raises(ConfigError, match="did you mean 'stride'"):
+        Study(Settings(out=str(tmp_path / "out"), stages="base,stide"))
+    assert not (tmp_path / "out").exists()
 
 
 def test_damaged_or_missing_study_is_named(tmp_path, trained):
@@ -447,9 +452,8 @@ def test_the_reports_path_exists_on_the_reports_ladder_only(tmp_path):
 
 
 def test_a_stage_may_have_more_seeds_than_the_study(tmp_path, monkeypatch):
-    monkeypatch.setattr(
-        "lfwstudy.study.study.get_stage", lambda ladder, name: dataclasses.replace(get_stage(ladder, name), seeds=3)
-    )
+    base = dataclasses.replace(LADDERS["report"].stage("base"), seeds=3)
+    monkeypatch.setitem(LADDERS, "report", dataclasses.replace(LADDERS["report"], stages=(base,)))
     own = study(tmp_path, stages="base", profile="cpu")
     own.ask(["base"])
     assert [s.seed for s in own.certain()] == [0, 1, 2] and own.seeds() == 1
@@ -467,7 +471,7 @@ def test_difference_to_a_stage_of_fewer_seeds_is_that_of_the_seeds_both_have(tmp
     own.correct = lambda candidate: correct[candidate.variant]
     own.test_components = lambda: np.arange(4)
     one, two = (Candidate("base", variant, None, ()) for variant in correct)
-    found = own.differences([Rung(get_stage("report", "early-stopping"), one, (two,), two)])
+    found = own.differences([Rung(LADDERS["report"].stage("early-stopping"), one, (two,), two)])
     assert found["early-stopping", "two"].difference == 0.25 and found["early-stopping", "two"].seeds == 1
 
 

@@ -7,7 +7,7 @@ import pytest
 from test_study import study, trained  # noqa: F401 (fixture)
 
 from lfwstudy.config import TrainingConfig
-from lfwstudy.ladder import LADDERS, REPORT
+from lfwstudy.ladder import LADDERS
 from lfwstudy.ladder.stage import Ladder
 from lfwstudy.report import data_tables, notebooks, summary
 from lfwstudy.report.table import Table
@@ -160,7 +160,7 @@ def test_data_notebook_shows_how_the_ladder_at_hand_varies_images(tmp_path, monk
 
 
 def test_a_ladder_that_varies_nothing_says_so(tmp_path, monkeypatch):
-    monkeypatch.setitem(LADDERS, "report", Ladder("report", "", REPORT.stages[:1]))
+    monkeypatch.setitem(LADDERS, "report", Ladder("report", "", LADDERS["report"].stages[:1]))
     text, drawn = augmentation_part("report", tmp_path, monkeypatch)
     assert "No stage of this ladder augments its training images." in text and "Clipped" not in text and not drawn
 

@@ -17,7 +17,7 @@ import pytest
 from lfwstudy import widgets
 from lfwstudy.config import DataConfig, TrainingConfig
 from lfwstudy.evaluation import metrics
-from lfwstudy.ladder import get_stage
+from lfwstudy.ladder import LADDERS
 from lfwstudy.report.figures import image_uri
 from lfwstudy.runs.store import Store
 from lfwstudy.study.settings import Settings
@@ -648,7 +648,7 @@ def test_live_training_stops_goes_on_and_leaves_the_study_alone(copied):
 
 def test_variants_follow_the_stage(study):
     widget = widgets.train_live(study)
-    widget.parts.stage.value = get_stage("report", "batchnorm")
+    widget.parts.stage.value = LADDERS["report"].stage("batchnorm")
     assert "before-activation" in [variant.id for _, variant in widget.parts.variant.options]
 
 

@@ -153,7 +153,7 @@ def _tabulate(out: Path, seeds: int, template: Path) -> tuple[int, float, float]
     template: the folder of a run whose histories and scores all of them get.
     """
     study = Study(Settings(out=str(out), seeds=seeds, stages="base,early-stopping,batchnorm", precision="float32"))
-    study.ask(study.settings.stage_ids())
+    study.ask(study.requested())
     result, digest = read_json(template / "result.json"), study.data(study.base().data)[2]
     for stage in study.stages():
         for spec in study.climb(upto=stage)[-1].specs():

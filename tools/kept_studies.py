@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from lfwstudy.evaluation import intervals, metrics
-from lfwstudy.ladder import get_stage
 from lfwstudy.report.table import Interval
 from lfwstudy.study.results import Results
 from lfwstudy.study.rungs import Candidate
@@ -40,9 +39,8 @@ def tested(study: Results) -> list[Candidate]:
 def view2(stage: str) -> tuple[tuple[Results, Candidate], float, float] | None:
     """A stage's ten folds, their mean accuracy and its standard error; None if a fold is missing."""
     study = opened(VIEW2[stage])
-    (variant,) = get_stage("beyond", stage).variants
     # Stages trained under View 2 are written out in full: they start from the base configuration.
-    candidate = study.candidate(get_stage("beyond", stage), variant.id, study.base().change(variant.changes))
+    (candidate,) = study.candidates(study.ladder.stage(stage), study.base())
     if study.correct(candidate, "score") is None:
         return None
     folds: dict[int | None, list[float]] = {}

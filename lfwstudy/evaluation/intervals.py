@@ -43,7 +43,6 @@ def compare(
     comparisons: int | None = None,
     draws: int = DRAWS,
     seed: int = 0,
-    level: float = LEVEL,
 ) -> list[Difference]:
     """Differences of several comparisons on the same pairs, corrected for their number (Holm 1979).
 
@@ -72,13 +71,11 @@ def compare(
     rng = deepcopy(rng)
     totals = weights @ sizes.astype(np.float32)
     found = [
-        _difference(np.asarray(a, float) - np.asarray(b, float), component, sizes, weights, totals, rng, level)
+        _difference(np.asarray(a, float) - np.asarray(b, float), component, sizes, weights, totals, rng)
         for a, b in pairs_of_runs
     ]
     corrected = holm([d.p for d in found], comparisons)
-    return [
-        replace(d, corrected_p=p, word=_word(d.difference, p, level)) for d, p in zip(found, corrected, strict=True)
-    ]
+    return [replace(d, corrected_p=p, word=_word(d.difference, p)) for d, p in zip(found, corrected, strict=True)]
 
 
 def holm(p_values: Sequence[float], comparisons: int | None = None) -> list[float]:
@@ -93,10 +90,10 @@ def holm(p_values: Sequence[float], comparisons: int | None = None) -> list[floa
 
 
 def mean_interval(
-    correct: NDArray[np.bool_], components: ArrayLike, draws: int = DRAWS, seed: int = 0, level: float = LEVEL
+    correct: NDArray[np.bool_], components: ArrayLike, draws: int = DRAWS, seed: int = 0
 ) -> tuple[float, float]:
     """Interval of the mean accuracy of runs; `correct` is bool (seeds, pairs)."""
-    found = compare([(correct, np.zeros_like(correct))], components, 1, draws, seed, level)[0]
+    found = compare([(correct, np.zeros_like(correct))], components, 1, draws, seed)[0]
     return found.low, found.high
 
 
@@ -107,7 +104,6 @@ def gap(
     second_components: ArrayLike,
     draws: int = 4000,
     seed: int = 0,
-    level: float = LEVEL,
 ) -> Difference:
     """Mean accuracy of runs on one set of pairs minus that on another, without a verdict.
 
@@ -122,18 +118,18 @@ def gap(
     pair_variance, seeds = sum(p.pair_variance for p in parts), len(first)
     seed_variance = float((first.mean(axis=1) - second.mean(axis=1)).var(ddof=1) / seeds) if seeds > 1 else None
     total = _normal_error(pair_variance, seed_variance, seeds - 1, draws, seed)
-    half = np.quantile(np.abs(total), level)
+    half = np.quantile(np.abs(total), LEVEL)
     p = float((1 + np.sum(np.abs(total) >= abs(mean))) / (1 + len(total)))
     return Difference(float(mean), float(mean - half), float(mean + half), p, seeds, seed_variance, pair_variance)
 
 
-def difference_of_gaps(one: Difference, other: Difference, level: float = LEVEL) -> tuple[float, float, float]:
+def difference_of_gaps(one: Difference, other: Difference) -> tuple[float, float, float]:
     """One gap minus that of other runs on other pairs: (difference, low, high)."""
     a, b = one.seed_variance, other.seed_variance
     seed_variance = None if a is None or b is None else a + b
     # The seeds belong to different trainings: both spreads count.
     total = _normal_error(one.pair_variance + other.pair_variance, seed_variance, one.seeds + other.seeds - 2)
-    half = np.quantile(np.abs(total), level)
+    half = np.quantile(np.abs(total), LEVEL)
     mean = one.difference - other.difference
     return mean, mean - half, mean + half
 
@@ -148,14 +144,14 @@ def mcnemar_exact(variant: ArrayLike, incumbent: ArrayLike) -> tuple[int, int, f
     return gained, lost, min(1.0, 2 * float(special.bdtr(min(gained, lost), gained + lost, 0.5)))
 
 
-def seeds_needed(found: Difference, comparisons: int = 1, level: float = LEVEL, most: int = 1000) -> int | None:
+def seeds_needed(found: Difference, comparisons: int = 1, most: int = 1000) -> int | None:
     """How many seeds a verdict would take if the difference stayed the same; None if no number is enough.
 
     Corrected by Bonferroni for `comparisons` comparisons, which Holm's correction never exceeds.
     """
     if found.seed_variance is None:
         return None
-    tail = 1 - (1 - level) / 2 / comparisons
+    tail = 1 - (1 - LEVEL) / 2 / comparisons
     for seeds in range(2, most + 1):
         seed_variance = found.seed_variance * found.seeds / seeds
         freedom = _degrees_of_freedom(seed_variance, seeds, found.pair_variance, 10**6)
@@ -172,7 +168,7 @@ def _resamples(count: int, draws: int, seed: int) -> tuple[NDArray[np.float32], 
 
 
 def _difference(
-    values: Floats, component: NDArray, sizes: Floats, weights: NDArray, totals: NDArray, rng: Rng, level: float
+    values: Floats, component: NDArray, sizes: Floats, weights: NDArray, totals: NDArray, rng: Rng
 ) -> Difference:
     """values: float (seeds, pairs), +1 where only the variant is correct, -1 where only the incumbent."""
     seeds, pairs = values.shape
@@ -189,7 +185,7 @@ def _difference(
         shrink = np.sqrt(pair_variance / drawn.var()) if drawn.var() else 0.0
         freedom = _degrees_of_freedom(seed_variance, seeds, pair_variance, len(sizes))
         total = _spread_out(shrink * drawn, seed_variance, seeds - 1, freedom, rng)
-    low, high = mean - np.quantile(total, [(1 + level) / 2, (1 - level) / 2])
+    low, high = mean - np.quantile(total, [(1 + LEVEL) / 2, (1 - LEVEL) / 2])
     # The share of draws at least as extreme, never below what the draws can resolve.
     p = (1 + np.sum(np.abs(total) >= abs(mean) - 1e-12)) / (1 + len(total))
     return Difference(float(mean), float(low), float(high), float(p), seeds, seed_variance, pair_variance)
@@ -221,7 +217,7 @@ def _degrees_of_freedom(seed_variance: float, seeds: int, pair_variance: float, 
     return (seed_variance + pair_variance) ** 2 / spread if spread > 0 else seeds - 1
 
 
-def _word(difference: float, p: float, level: float) -> str:
-    if p >= 1 - level:
+def _word(difference: float, p: float) -> str:
+    if p >= 1 - LEVEL:
         return "inside the noise"
     return "better" if difference > 0 else "worse"

@@ -96,22 +96,17 @@ def wilson(correct: int, total: int, level: float = 0.95) -> tuple[float, float]
 
 def summarise(label: ArrayLike, score: ArrayLike) -> dict[str, float]:
     """Accuracy at 0.5, cross-entropy, AUC, EER and rates of scored pairs; all NaN if a score is not finite."""
-    keys = ("accuracy", "cross_entropy", "auc", "eer", "tpr", "tnr")
     if not np.isfinite(np.asarray(score, float)).all():
-        return dict.fromkeys(keys, float("nan"))
-    return dict(
-        zip(
-            keys,
-            (
-                accuracy(label, score),
-                cross_entropy(label, score),
-                auc(label, score),
-                equal_error_rate(label, score),
-                *rates(label, score),
-            ),
-            strict=True,
-        )
-    )
+        return dict.fromkeys(("accuracy", "cross_entropy", "auc", "eer", "tpr", "tnr"), float("nan"))
+    positive, negative = rates(label, score)
+    return {
+        "accuracy": accuracy(label, score),
+        "cross_entropy": cross_entropy(label, score),
+        "auc": auc(label, score),
+        "eer": equal_error_rate(label, score),
+        "tpr": positive,
+        "tnr": negative,
+    }
 
 
 def pick_examples(

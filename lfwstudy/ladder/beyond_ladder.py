@@ -1,106 +1,43 @@
 """The ladder beyond the report: other networks, trained in other ways, without outside data."""
 
-from typing import Any
-
-from lfwstudy.config import RunConfig
+from lfwstudy.config import DEFAULTS
 from lfwstudy.ladder.report_ladder import CHECKPOINTS
-from lfwstudy.ladder.stage import Ladder, Stage, Variant
+from lfwstudy.ladder.stage import Changes, Ladder, Stage, Variant, data, model, training
 
 # The ladder's result if every stage is carried forward; a factor's contribution is the loss without it. Small images and
 # 20 epochs, as until the last stage but one, show it in minutes.
-_CROP = {"data.crop": 144}
-_COMPACT = {
-    **CHECKPOINTS,
-    "model.architecture": "compact",
-    "model.l2": 0.0,
-    "model.width": 0.75,
-    "data.side": 48,
-    "training.epochs": 20,
-}
-_ADAMW = {
-    "training.optimizer": "adamw",
-    "training.learning_rate": 0.002,
-    "training.weight_decay": 0.05,
-    "training.schedule": "cosine",
-    "training.warmup": 2,
-}
-_ONLINE = {
-    "training.flip": True,
-    "training.shift": 0.04,
-    "training.online_zoom": 0.08,
-    "training.rotation": 8.0,
-    "training.online_brightness": 0.15,
-}
-_COSINE = {"model.head": "cosine"}
-_CONTRAST = {"training.contrast": 1.0, "training.temperature": 0.1}
-_PEOPLE = {"training.drawn_people": 1792}
-_ERASE = {"training.erase": 0.5}
-_FLIP = {"model.flip_average": True}
-_COHORT = {"model.head": "cosine", "model.cohort": 512}
-_STRONGER = {
-    "training.shift": 0.05,
-    "training.online_zoom": 0.1,
-    "training.rotation": 10.0,
-    "training.online_brightness": 0.2,
-}
-_DETAIL = {"data.side": 96, "model.stem_stride": 2}
-_WHOLE = {
-    **_COMPACT,
-    **_CROP,
-    **_ONLINE,
-    **_CONTRAST,
-    **_PEOPLE,
-    **_ADAMW,
-    **_COSINE,
-    **_ERASE,
-    **_FLIP,
-    "model.cohort": 0,
-}  # a cohort needs the cosine head, which is left out in turn
+_CROP = data(crop=144)
+_COMPACT = CHECKPOINTS | model(architecture="compact", l2=0.0, width=0.75) | data(side=48) | training(epochs=20)
+_ADAMW = training(optimizer="adamw", learning_rate=0.002, weight_decay=0.05, schedule="cosine", warmup=2)
+_ONLINE = training(flip=True, shift=0.04, online_zoom=0.08, rotation=8.0, online_brightness=0.15)
+_COSINE = model(head="cosine")
+_CONTRAST = training(contrast=1.0, temperature=0.1)
+_PEOPLE = training(drawn_people=1792)
+_ERASE = training(erase=0.5)
+_FLIP = model(flip_average=True)
+_COHORT = model(head="cosine", cohort=512)
+_STRONGER = training(shift=0.05, online_zoom=0.1, rotation=10.0, online_brightness=0.2)
+_DETAIL = data(side=96) | model(stem_stride=2)
+_WHOLE = _COMPACT | _CROP | _ONLINE | _CONTRAST | _PEOPLE | _ADAMW | _COSINE | _ERASE | _FLIP
+_WHOLE |= model(cohort=0)  # a cohort needs the cosine head, which is left out in turn
 
 
-def _without(*factors: dict[str, Any]) -> dict[str, Any]:
+def _without(*factors: Changes) -> Changes:
     """The recipe with some factors' settings back at their defaults."""
-    default = RunConfig().to_dict()
-    gone = {key: default[key.partition(".")[0]][key.partition(".")[2]] for factor in factors for key in factor}
-    return {**_WHOLE, **gone}
+    return _WHOLE | {key: DEFAULTS[key] for factor in factors for key in factor}
 
 
 # The ladder's result on View 1, without erased patches, which were no better on validation, and with all images of the
 # training people. Written out in full: on View 2, where nothing is chosen, it is trained without the earlier stages.
-_ALL_PEOPLE = {
-    **_without(_ERASE),
-    **_DETAIL,
-    "data.pictures": "all-people",
-    "training.drawn_people": 4096,
-    "training.epochs": 22,
-    "training.temperature": 0.05,
-}
-
-_LONGER = {**_ALL_PEOPLE, **_STRONGER, **_COHORT, "training.epochs": 44}
-_LARGER = {**_LONGER, "data.side": 128, "model.width": 1.25, "model.pooling": "generalised-mean"}
-
-_STRONGEST = {
-    "training.shift": 0.075,
-    "training.online_zoom": 0.15,
-    "training.rotation": 15.0,
-    "training.online_brightness": 0.3,
-}
-_SHALLOW = {
-    **_LARGER,
-    **_STRONGEST,
-    "model.architecture": "shallow",
-    "model.width": 1.0,
-    "training.pairs_per_person": 2,
-    "training.weight_decay": 0.2,
-}
-_PAIRS_SHALLOW = {
-    **_SHALLOW,
-    "data.pictures": "pairs",
-    "training.weight_decay": 0.05,
-    "training.least_pictures": 2,
-    "training.drawn_people": 3584,
-    "training.epochs": 24,
-}
+_ALL_PEOPLE = _without(_ERASE) | _DETAIL | data(pictures="all-people")
+_ALL_PEOPLE |= training(drawn_people=4096, epochs=22, temperature=0.05)
+_LONGER = _ALL_PEOPLE | _STRONGER | _COHORT | training(epochs=44)
+_LARGER = _LONGER | data(side=128) | model(width=1.25, pooling="generalised-mean")
+_STRONGEST = training(shift=0.075, online_zoom=0.15, rotation=15.0, online_brightness=0.3)
+_SHALLOW = _LARGER | _STRONGEST | model(architecture="shallow", width=1.0)
+_SHALLOW |= training(pairs_per_person=2, weight_decay=0.2)
+_PAIRS_SHALLOW = _SHALLOW | data(pictures="pairs")
+_PAIRS_SHALLOW |= training(weight_decay=0.05, least_pictures=2, drawn_people=3584, epochs=24)
 
 _STAGES = (
     Stage(
@@ -168,14 +105,14 @@ _STAGES = (
         "larger",
         "Larger images, longer training",
         "With twice as many pixels the network memorises more slowly and can be trained for longer.",
-        (Variant("larger", "64x64 pixels, 36 epochs", {"data.side": 64, "training.epochs": 36}),),
+        (Variant("larger", "64x64 pixels, 36 epochs", data(side=64) | training(epochs=36)),),
         seeds=5,
     ),
     Stage(
         "temperature",
         "A sharper contrast",
         "A smaller temperature puts the weight on the most similar strangers, the pairs that a threshold gets wrong.",
-        (Variant("temperature", "temperature 0.05 instead of 0.1", {"training.temperature": 0.05}),),
+        (Variant("temperature", "temperature 0.05 instead of 0.1", training(temperature=0.05)),),
         seeds=2,
     ),
     Stage(
@@ -194,7 +131,7 @@ _STAGES = (
             Variant(
                 "minute",
                 "4 epochs, 96x96 pixels behind the stride, temperature 0.05",
-                {**_DETAIL, "training.temperature": 0.05, "training.epochs": 4, "training.warmup": 1},
+                _DETAIL | training(temperature=0.05, epochs=4, warmup=1),
             ),
         ),
         carry=False,
@@ -210,7 +147,7 @@ _STAGES = (
             Variant(
                 "without-compact",
                 "the report's network, a quarter of its filters",
-                {**_without(_COMPACT), "model.width": 0.25, "training.epochs": 20},
+                _without(_COMPACT) | model(width=0.25) | training(epochs=20),
             ),
             Variant("without-adamw", "Adam at a constant rate", _without(_ADAMW)),
             Variant("without-augmentation", "no online augmentation, nothing erased", _without(_ONLINE, _ERASE)),

@@ -7,7 +7,7 @@ import numpy as np
 
 from lfwstudy.config import TrainingConfig
 from lfwstudy.evaluation.intervals import Difference
-from lfwstudy.ladder import LADDERS, REPORT, base_config
+from lfwstudy.ladder import FIGURES, LADDERS, base_config
 from lfwstudy.ladder.stage import Published
 
 # A smaller gain is no gain: one point of test accuracy.
@@ -21,7 +21,7 @@ class Claim:
     """A claim of the report: `variant` against `incumbent`, both (stage, variant).
 
     expects: "better", "worse" or "no gain". column: the scores compared, at the best epoch unless the claim is about
-    which weights are evaluated. note: other differences between the two. batchnorm: whether it involves batch-norm.
+    which weights are evaluated. note: other differences between the two.
     """
 
     text: str
@@ -30,86 +30,70 @@ class Claim:
     expects: str
     column: str = "score_at_best"
     note: str = ""
-    batchnorm: bool = False
 
+    @property
+    def batchnorm(self) -> bool:
+        """Whether it involves batch-norm."""
+        return "batchnorm" in (self.variant[0], self.incumbent[0])
+
+
+_BASE, _STOPPED = ("base", "base"), ("early-stopping", "patience5")
+_NORM_AFTER, _NORM_BEFORE = ("batchnorm", "after-activation-patient"), ("batchnorm", "before-activation")
+_AUGMENTED = ("augmentation", "after-activation")
 
 CLAIMS = (
     Claim(
         "A smaller stride of the first pooling lowers accuracy",
         ("stride", "pool1-stride1"),
-        ("base", "base"),
+        _BASE,
         "worse",
         note="The report tested the last epoch after a jump of the loss; here both at their best epochs.",
     ),
     Claim(
         "Early stopping with checkpoints raises accuracy",
-        ("early-stopping", "patience5"),
-        ("base", "base"),
+        _STOPPED,
+        _BASE,
         "better",
         column="score",
         note="Evaluated weights: the best checkpoint's against the last epoch's.",
     ),
     Claim(
         "Batch-norm after the activation helps",
-        ("batchnorm", "after-activation-patient"),
-        ("early-stopping", "patience5"),
+        _NORM_AFTER,
+        _STOPPED,
         "better",
         note="Patience 10 instead of 5 and 300 epochs instead of 200, too.",
-        batchnorm=True,
     ),
-    Claim(
-        "Batch-norm before the activation helps",
-        ("batchnorm", "before-activation"),
-        ("early-stopping", "patience5"),
-        "better",
-        batchnorm=True,
-    ),
+    Claim("Batch-norm before the activation helps", _NORM_BEFORE, _STOPPED, "better"),
     Claim(
         "Batch-norm after both activation and pooling is worse than before the activation",
         ("batchnorm", "activation-and-pooling"),
-        ("batchnorm", "before-activation"),
+        _NORM_BEFORE,
         "worse",
-        batchnorm=True,
     ),
     Claim(
         "Augmentation raises accuracy, batch-norm after the activation",
-        ("augmentation", "after-activation"),
-        ("batchnorm", "after-activation-patient"),
+        _AUGMENTED,
+        _NORM_AFTER,
         "better",
         note="Patience 20 instead of 10, too.",
-        batchnorm=True,
     ),
     Claim(
         "Augmentation raises accuracy, batch-norm before the activation",
         ("augmentation", "before-activation"),
-        ("batchnorm", "before-activation"),
+        _NORM_BEFORE,
         "better",
         note="Patience 20 instead of 5, too.",
-        batchnorm=True,
-    ),
-    Claim(
-        "Clipped labels on the copies do not help",
-        ("label-clipping", "copies"),
-        ("augmentation", "after-activation"),
-        "no gain",
-        note="Patience 30 instead of 20, too.",
-    ),
-    Claim(
-        "Clipped labels on copies and originals do not help",
-        ("label-clipping", "copies-and-originals"),
-        ("augmentation", "after-activation"),
-        "no gain",
-        note="Patience 30 instead of 20, too.",
     ),
     *(
-        Claim(
-            f"Dividing the learning rate after epoch {epoch} does not help",
-            ("lr-schedule", f"drop{epoch}"),
-            ("augmentation", "after-activation"),
-            "no gain",
-            note="Patience 30 instead of 20, too.",
+        Claim(text, variant, _AUGMENTED, "no gain", note="Patience 30 instead of 20, too.")
+        for text, variant in (
+            ("Clipped labels on the copies do not help", ("label-clipping", "copies")),
+            ("Clipped labels on copies and originals do not help", ("label-clipping", "copies-and-originals")),
+            ("Dividing the learning rate after epoch 40 does not help", ("lr-schedule", "drop40")),
+            ("Dividing the learning rate after epoch 50 does not help", ("lr-schedule", "drop50")),
+            ("Dividing the learning rate after epoch 60 does not help", ("lr-schedule", "drop60")),
         )
-        for epoch in (40, 50, 60)
     ),
 )
 
@@ -129,23 +113,23 @@ def verdict(claim: Claim, found: Difference) -> str:
     return "supported" if found.word == wanted else "contradicted"
 
 
-def published(stage: str, variant: str) -> Published | None:
-    """What the report prints on a variant, None if nothing."""
-    return next((v.published for s in REPORT.stages for v in s.variants if (s.id, v.id) == (stage, variant)), None)
-
-
 def published_inconsistencies(tolerance: float = 0.02) -> list[tuple[str, str, str]]:
     """Inconsistent published rows as (stage, variant, inconsistency), computed from the figures.
 
     Finds totals that differ from epochs times seconds per epoch by more than `tolerance`, figures of another row, and
     training that ended sooner after the best epoch than the patience allows.
     """
-    rows = [(s.id, v.id, v.published) for s in REPORT.stages for v in s.variants if v.published]
     configured = LADDERS["published"].path(base_config("report", "published"))
     found = []
-    for number, (stage, variant, p) in enumerate(rows):
-        whats = (p.note, _too_early(p, configured[stage, variant].training), _wrong_total(p, tolerance))
-        found += [(stage, variant, what) for what in (*whats, *_printed_before(p, rows[:number])) if what]
+    for number, (key, p) in enumerate(FIGURES.items()):
+        earlier = list(FIGURES.items())[:number]
+        whats = (
+            p.note,
+            _too_early(p, configured[key].training),
+            _wrong_total(p, tolerance),
+            *_printed_before(p, earlier),
+        )
+        found += [(*key, what) for what in whats if what]
     return found
 
 
@@ -169,11 +153,11 @@ def _wrong_total(p: Published, tolerance: float) -> str:
     return f"{each} are {product:.0f} s, {total}"
 
 
-def _printed_before(p: Published, rows: Sequence[tuple[str, str, Published]]) -> list[str]:
+def _printed_before(p: Published, earlier: Sequence[tuple[tuple[str, str], Published]]) -> list[str]:
     return [
         f"{'accuracy and loss' if other.accuracy == p.accuracy else 'loss'} ({p.loss:g}) also printed for {stage}: {variant}"
-        for stage, variant, other in rows
-        if other is not p and p.loss is not None and other.loss == p.loss  # one row may belong to two variants
+        for (stage, variant), other in earlier
+        if p.loss is not None and other.loss == p.loss
     ]
 
 
@@ -195,11 +179,12 @@ def replicates() -> Replicates:
 
     They differ in when training ended and which epoch was evaluated; their spread is chance.
     """
+    configured = LADDERS["published"].path(base_config("report", "published"))
     groups: dict[tuple, list[tuple[tuple[str, str], float]]] = {}
-    for (stage, variant), config in LADDERS["published"].path(base_config("report", "published")).items():
-        if p := published(stage, variant):
-            learned = config.model, config.data, config.training.augmented_copies
-            groups.setdefault(learned, []).append(((stage, variant), p.accuracy))
+    for key, printed in FIGURES.items():
+        config = configured[key]
+        learned = config.model, config.data, config.training.augmented_copies
+        groups.setdefault(learned, []).append((key, printed.accuracy))
     runs = max(groups.values(), key=len)
     accuracies = [accuracy for _, accuracy in runs]
     return Replicates(tuple(runs), float(np.mean(accuracies)), float(np.std(accuracies, ddof=1)))

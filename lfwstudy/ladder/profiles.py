@@ -2,11 +2,9 @@
 
 import math
 from dataclasses import dataclass, field
-from typing import Any
 
 from lfwstudy.config import RunConfig
-from lfwstudy.errors import choose_one
-from lfwstudy.ladder.stage import Ladder, Stage
+from lfwstudy.ladder.stage import Changes, Ladder, Stage, data, model, training
 
 _EPOCH_SETTINGS = ("epochs", "patience", "checkpoint_period", "lr_drop_epoch", "warmup")
 
@@ -22,7 +20,7 @@ class Profile:
     name: str
     title: str
     factor: float
-    changes: dict[str, Any] = field(default_factory=dict)
+    changes: Changes = field(default_factory=dict)
     threads: int = 0
     beyond_factor: float = 1.0
 
@@ -44,7 +42,7 @@ class Profile:
         scaled = {name: max(1, math.floor(value * factor + 0.5)) for name, value in values.items() if value}
         if "warmup" in scaled:
             scaled["warmup"] = min(scaled["warmup"], scaled["epochs"] - 1)
-        return config.change({f"training.{name}": value for name, value in scaled.items()})
+        return config.change(training(**scaled))
 
 
 PROFILES = {
@@ -55,13 +53,7 @@ PROFILES = {
             "quick",
             "an eighth of the filters, small images, few pairs, 7.5 % of the epochs",
             0.075,
-            {
-                "model.width": 0.125,
-                "data.crop": 190,
-                "data.side": 65,
-                "data.pairs_per_class": 240,
-                "training.batch_size": 16,
-            },
+            model(width=0.125) | data(crop=190, side=65, pairs_per_class=240) | training(batch_size=16),
             threads=1,
             beyond_factor=0.075,
         ),
@@ -69,8 +61,3 @@ PROFILES = {
         Profile("report", "the report's hyperparameters", 1.0),
     )
 }
-
-
-def get_profile(name: str) -> Profile:
-    """A profile by name. Raises ConfigError for an unknown one."""
-    return PROFILES[choose_one("profile", name, PROFILES)]

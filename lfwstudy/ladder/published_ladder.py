@@ -3,7 +3,7 @@
 import dataclasses
 
 from lfwstudy.ladder.report_ladder import AFTER_RAISING, PENALISED, REPORT, augmented, normalised
-from lfwstudy.ladder.stage import Ladder, Stage
+from lfwstudy.ladder.stage import Ladder, Stage, Variant, data, training
 
 # Differences of the code from the report, by stage and variant. Its option "after activation" is 0 and tested for truth,
 # so no batch-norm layer was inserted; its epochs count from 0.
@@ -11,53 +11,32 @@ _AS_CODED = {
     ("batchnorm", "after-activation"): normalised("none"),
     ("batchnorm", "after-activation-patient"): normalised("none", 10, 300),
     ("augmentation", "after-activation"): augmented("none", 20),
-    **{
-        ("lr-schedule", f"drop{epoch}"): {**AFTER_RAISING, "training.lr_drop_epoch": epoch + 1}
-        for epoch in (40, 50, 60)
-    },
-}
-# Variants not in the code, or without a printed figure.
+} | {("lr-schedule", f"drop{n}"): AFTER_RAISING | training(lr_drop_epoch=n + 1) for n in (40, 50, 60)}
+_NO_NORM = "no batch-norm layer in the published code"
+# Of variants that differ, are not in the code, or have no printed figure.
 _REMARKS = {
-    **{
-        key: f"from epoch {changes['training.lr_drop_epoch'] + 1} on in the published code"
-        if "training.lr_drop_epoch" in changes
-        else "no batch-norm layer in the published code"
-        for key, changes in _AS_CODED.items()
-    },
-    (
-        "batchnorm",
-        "after-activation",
-    ): "no batch-norm layer in the published code: the same run as early-stopping: patience5",
     ("early-stopping", "patience5-cross-entropy"): "not in the published code",
+    ("batchnorm", "after-activation"): f"{_NO_NORM}: the same run as early-stopping: patience5",
+    ("batchnorm", "after-activation-patient"): _NO_NORM,
+    ("augmentation", "after-activation"): _NO_NORM,
     ("label-clipping", "copies"): "not printed",
-}
+} | {("lr-schedule", f"drop{n}"): f"from epoch {n + 2} on in the published code" for n in (40, 50, 60)}
 
 
 def _as_coded(stage: Stage) -> Stage:
-    return dataclasses.replace(
-        stage,
-        variants=tuple(
-            dataclasses.replace(
-                v,
-                changes=_AS_CODED.get((stage.id, v.id), v.changes),
-                title=v.title + (f" ({_REMARKS[stage.id, v.id]})" if (stage.id, v.id) in _REMARKS else ""),
-            )
-            for v in stage.variants
-        ),
-    )
+    variants = []
+    for v in stage.variants:
+        remark = _REMARKS.get((stage.id, v.id))
+        title = f"{v.title} ({remark})" if remark else v.title
+        variants.append(Variant(v.id, title, _AS_CODED.get((stage.id, v.id), v.changes)))
+    return dataclasses.replace(stage, variants=tuple(variants))
 
 
 PUBLISHED = Ladder(
     "published",
     "what the report's code did",
     tuple(map(_as_coded, REPORT.stages)),
-    {
-        **PENALISED,
-        "data.filter": "nearest",
-        "training.shear": 0.0,
-        "training.stretch_copies": True,
-        "training.separate_twins": True,
-    },
+    PENALISED | data(filter="nearest") | training(shear=0.0, stretch_copies=True, separate_twins=True),
     split="sequential",
     select="report",
     replicated=True,

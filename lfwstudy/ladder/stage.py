@@ -1,9 +1,29 @@
 """Stages and ladders: the types that ladders are written in."""
 
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from lfwstudy.config import RunConfig
+from lfwstudy.config import Checked, RunConfig, within
+from lfwstudy.errors import ConfigError, choose_one, quoted
+
+Changes = dict[str, Any]
+
+
+def data(**settings: Any) -> Changes:
+    """Changes to the images and pairs: "data.field" to value."""
+    return {f"data.{name}": value for name, value in settings.items()}
+
+
+def model(**settings: Any) -> Changes:
+    """Changes to the network: "model.field" to value."""
+    return {f"model.{name}": value for name, value in settings.items()}
+
+
+def training(**settings: Any) -> Changes:
+    """Changes to the training: "training.field" to value."""
+    return {f"training.{name}": value for name, value in settings.items()}
 
 
 @dataclass(frozen=True)
@@ -23,31 +43,41 @@ class Published:
 
 
 @dataclass(frozen=True)
-class Variant:
-    """One configuration of a stage: changes ("section.field" to value) to the incumbent's, in unscaled epochs."""
+class _Named(Checked):
+    """An id, which also names files, and a title."""
 
     id: str
     title: str
-    changes: dict[str, Any]
-    published: Published | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,99}", self.id):
+            raise ConfigError(f"an id is a word of small letters, digits and - . _, not {quoted(self.id)}")
 
 
 @dataclass(frozen=True)
-class Stage:
+class Variant(_Named):
+    """One configuration of a stage: changes ("section.field" to value) to the incumbent's, in unscaled epochs."""
+
+    changes: Changes
+
+
+@dataclass(frozen=True)
+class Stage(_Named):
     """A step of a ladder: a hypothesis about one factor, and the variants that test it.
 
     carry: whether one of its variants may become the configuration that later stages start from.
     report_choice: the variant that the report continued with; None if it kept its incumbent.
     seeds: minimum number of runs per variant outside the profile `quick`, for stages whose mean or ensemble is reported.
+    after: of a user's own stage, the stage it comes after; empty for the end of the ladder.
     """
 
-    id: str
-    title: str
     hypothesis: str
     variants: tuple[Variant, ...]
     carry: bool = True
     report_choice: str | None = None
-    seeds: int = 1
+    seeds: int = within(1, 1, 1000)
+    after: str = ""
 
 
 @dataclass(frozen=True)
@@ -65,12 +95,22 @@ class Ladder:
     id: str
     title: str
     stages: tuple[Stage, ...]
-    start: dict[str, Any] = field(default_factory=dict)
+    start: Changes = field(default_factory=dict)
     split: str = "components"
     select: str = "validation"
     own_epochs: bool = False
     calibrated: bool = False
     replicated: bool = False
+
+    def stage(self, name: str) -> Stage:
+        """The stage with an id. Raises ConfigError for an unknown one."""
+        stages = {stage.id: stage for stage in self.stages}
+        return stages[choose_one("stage", name, stages)]
+
+    def in_order(self, names: Iterable[str]) -> list[str]:
+        """The named stages in the ladder's order, always including the first. Raises ConfigError for unknown ones."""
+        asked = {self.stage(name).id for name in names} | {self.stages[0].id}
+        return [stage.id for stage in self.stages if stage.id in asked]
 
     def has_path(self) -> bool:
         """Whether the report says what it carried forward, so that a study can follow it."""

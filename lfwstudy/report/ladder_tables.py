@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from lfwstudy.ladder import LADDERS, PROFILES
+from lfwstudy.ladder import PROFILES
 from lfwstudy.report.measured import (
     accuracy_with_interval,
     finished_results,
@@ -30,7 +30,7 @@ def changes(study: "Results", rung: "Rung") -> Table:
         return Table.nothing("The starting point of this stage is not settled yet.")
     if rung.before is None:
         return Table.nothing("This is the first stage: there is nothing to compare with yet.")
-    factor = PROFILES[study.settings.profile].factor_for(LADDERS[study.settings.ladder])
+    factor = PROFILES[study.settings.profile].factor_for(study.ladder)
     columns = [Column(name) for name in ("variant", "setting", "before", "here", f"times {factor:g}")]
     rows = []
     for candidate in rung.candidates:
@@ -65,7 +65,7 @@ def configuration(study: "Results", candidate: "Candidate | None") -> Table:
 
 def accuracies(study: "Results", rungs: "Sequence[Rung]") -> Table:
     """The main table: accuracy, loss and epochs of each variant, means over seeds, next to the report's."""
-    ladder = LADDERS[study.settings.ladder]
+    ladder = study.ladder
     first = Column("published accuracy", "percent") if shows_published(study) else Column("trained on")
     columns = [
         Column("stage"),
@@ -149,7 +149,7 @@ def penalties(study: "Results", rungs: "Sequence[Rung]") -> Table:
 def _variants(study: "Results", rungs: "Sequence[Rung]") -> "Iterator[tuple[Rung, Candidate, Published | None]]":
     for rung in rungs:
         for candidate in rung.candidates:
-            yield rung, candidate, study.published(rung, candidate)
+            yield rung, candidate, study.published(candidate)
 
 
 def _accuracy_row(study: "Results", rung: "Rung", candidate: "Candidate", p: "Published | None") -> dict[str, Any]:

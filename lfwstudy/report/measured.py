@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lfwstudy.evaluation import intervals, metrics
-from lfwstudy.ladder import get_stage
 from lfwstudy.report.table import Interval
 from lfwstudy.system.text import percent
 
@@ -94,5 +93,5 @@ def nothing_finished(rungs: "Sequence[Rung]") -> str:
 
 
 def _one_run_each(study: "Results") -> bool:
-    stages = [get_stage(study.settings.ladder, name) for name in study.stages()]
+    stages = [study.ladder.stage(name) for name in study.stages()]
     return all(study.seeds_of(stage) * len(study.folds()) == 1 for stage in stages)

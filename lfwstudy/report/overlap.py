@@ -6,7 +6,6 @@ import numpy as np
 
 from lfwstudy.data.pairs import person_of
 from lfwstudy.evaluation import intervals
-from lfwstudy.ladder import LADDERS
 from lfwstudy.report.table import Column, Interval, Table
 from lfwstudy.report.wording import source_line
 from lfwstudy.system.text import signed_points
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
 
 def overlap_table(study: "Results") -> Table:
     """Validation minus test accuracy of the base network under person-disjoint and contaminated splits."""
-    if not LADDERS[study.settings.ladder].has_path():
+    if not study.ladder.has_path():
         return Table.nothing("The effect of identity overlap is measured with the base network of the report's ladder.")
     found = measured_overlap(study)
     if len(found["splits"]) < 2:

@@ -126,7 +126,7 @@ def render(study: "Results") -> Path:
 def _linked(part: Section, target: str, url: str, name: str) -> Section:
     """A section with its URL elsewhere, whose links to stages lead to `target`: a stage and its suffix for the braces."""
     to = target.format(rf"\1{part.page.suffix}")
-    body = re.sub(r'href="#stage-([\w-]+)"', f'href="{to}"', part.body)
+    body = re.sub(r'href="#stage-([\w.-]+)"', f'href="{to}"', part.body)
     return replace(part, body=body, elsewhere=(url, name))
 
 

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lfwstudy.ladder import LADDERS, PROFILES
-from lfwstudy.ladder import reproduction as published
+from lfwstudy.ladder import PROFILES
+from lfwstudy.ladder import published_histories as published
 from lfwstudy.report.table import Column, Compared, Table
 from lfwstudy.report.wording import Text, is_demo, source_line
 from lfwstudy.training.decisions import diverged, should_stop
@@ -20,7 +20,7 @@ Rows = Sequence[dict[str, Any]]
 
 def reproduced(study: "Results", rungs: "Sequence[Rung]") -> Table:
     """The published histories next to those of the ladder that repeats the published code, with a verdict."""
-    if not LADDERS[study.settings.ladder].replicated:
+    if not study.ladder.replicated:
         return Table.nothing(
             "The ladder `published` repeats what the report's code did, and is compared with its histories epoch by epoch."
         )

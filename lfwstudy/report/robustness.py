@@ -8,7 +8,6 @@ import numpy as np
 
 from lfwstudy.data import duplicates
 from lfwstudy.evaluation import intervals, metrics
-from lfwstudy.ladder import LADDERS
 from lfwstudy.report.data_tables import PAIR_COLUMNS, pair_row
 from lfwstudy.report.table import Column, Interval, Table
 from lfwstudy.report.wording import IMAGE_CLASSES, NO_IMAGES, counted, source_line
@@ -57,7 +56,7 @@ def view2(study: "Results", rungs: "Sequence[Rung]") -> Table:
         "View 2: mean and standard error over ten folds in percent, at a threshold of 0.5 on uncalibrated scores; validation is "
         "the fold after the tested one."
     )
-    if not LADDERS[study.settings.ladder].has_path():
+    if not study.ladder.has_path():
         caption += " The recipes were chosen on View 1's training people, who are among View 2's test people, as the protocol allows."
     columns = [
         Column("stage"),

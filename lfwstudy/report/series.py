@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 
 from lfwstudy.evaluation import metrics
-from lfwstudy.ladder import LADDERS, PROFILES, REPORT, reproduction
+from lfwstudy.ladder import FIGURES, PROFILES
+from lfwstudy.ladder.published_histories import published_histories, scaled
 from lfwstudy.report.measured import accuracies, accuracy_with_interval, finished_results, mean_accuracy, mean_of
 from lfwstudy.report.table import Interval
 from lfwstudy.report.wording import NO_IMAGES
@@ -36,10 +37,10 @@ def published_rows(study: "Results", keys: Iterable[tuple[str, str]]) -> dict[tu
 
     Only the ladder that repeats the published code is compared with them.
     """
-    if not LADDERS[study.settings.ladder].replicated or study.of_other_people:
+    if not study.ladder.replicated or study.of_other_people:
         return {}
-    factor, known = PROFILES[study.settings.profile].factor, reproduction.published_histories()
-    return {key: reproduction.scaled(known[key], factor) for key in keys if key in known}
+    factor, known = PROFILES[study.settings.profile].factor, published_histories()
+    return {key: scaled(known[key], factor) for key in keys if key in known}
 
 
 def published_curves(study: "Results", rung: "Rung") -> pd.DataFrame | None:
@@ -116,7 +117,7 @@ def ladder_points(study: "Results", rungs: "Sequence[Rung]") -> pd.DataFrame:
     points = []
     for rung in rungs:
         for candidate in rung.candidates:
-            found, published = accuracy_with_interval(study, candidate), study.published(rung, candidate)
+            found, published = accuracy_with_interval(study, candidate), study.published(candidate)
             low, high = (found.low, found.high) if isinstance(found, Interval) else (np.nan, np.nan)
             mean = mean_accuracy(study, candidate)
             points.append(
@@ -154,10 +155,9 @@ def time_points(study: "Results", rungs: "Sequence[Rung]") -> pd.DataFrame:
 
 def report_points() -> list[dict[str, Any]]:
     """The report's own figures in the form of `time_points`."""
-    printed = [(stage.id, p) for stage in REPORT.stages for p in {v.published for v in stage.variants} if p]
     return [
         {"label": stage, "seconds": p.seconds_total, "accuracy": p.accuracy, "published": True, "carried": False}
-        for stage, p in printed
+        for (stage, _), p in FIGURES.items()
         if p.seconds_total
     ]
 

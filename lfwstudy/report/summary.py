@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from IPython.display import HTML
 
-from lfwstudy.ladder import LADDERS, PROFILES, REPORT
+from lfwstudy.ladder import FIGURES, PROFILES
 from lfwstudy.ladder.claims import FEWEST_SEEDS
 from lfwstudy.report.measured import accuracy_with_interval, best_candidate, finished_results
 from lfwstudy.report.table import Column, Interval, Table
@@ -78,7 +78,7 @@ def stage_links(study: "Results") -> Text:
 
 def best_published() -> float:
     """The highest test accuracy that the report prints."""
-    return max(v.published.accuracy for s in REPORT.stages for v in s.variants if v.published)
+    return max(printed.accuracy for printed in FIGURES.values())
 
 
 def reservations(study: "Results") -> Text:
@@ -89,7 +89,7 @@ def reservations(study: "Results") -> Text:
         else "LFW shows press photographs, with few children, elderly people, women and minorities. Its authors warn against using "
         "verification figures to vet commercial systems."
     ]
-    if LADDERS[study.settings.ladder].has_path():
+    if study.ladder.has_path():
         chosen = (
             "Test pairs choose nothing here."
             if study.settings.select == "validation"
@@ -151,7 +151,7 @@ def _images(study: "Results") -> str:
         return f"{told}. No figure here is comparable with one on {'photographs' if is_demo(study) else 'LFW'}."
     if study.settings.dataset.startswith("lfw"):
         told += ": press photographs, not a sample of all people"
-    if not LADDERS[study.settings.ladder].has_path():
+    if not study.ladder.has_path():
         return f"{told}."
     others = "the same images" if study.settings.dataset == "lfw-a" else "other images"
     return f"{told}. The report's best, {percent(best_published())} %, is one run on LFW-a: {others}."
@@ -171,7 +171,7 @@ def _seeds(study: "Results", best: "Candidate | None") -> str:
 
 
 def _profile(study: "Results") -> str:
-    profile, ladder = PROFILES[study.settings.profile], LADDERS[study.settings.ladder]
+    profile, ladder = PROFILES[study.settings.profile], study.ladder
     if profile.factor_for(ladder) < 1:
         return f"**Profile:** {profile.name}, {profile.title}. Training in full may rank the variants otherwise."
     return f"**Profile:** {profile.name}, {profile.title if profile.factor == 1 else 'with the epochs written for this ladder'}."

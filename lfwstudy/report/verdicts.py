@@ -7,7 +7,7 @@ import numpy as np
 
 from lfwstudy.evaluation import intervals
 from lfwstudy.evaluation.intervals import Difference
-from lfwstudy.ladder import LADDERS, base_config, claims
+from lfwstudy.ladder import FIGURES, LADDERS, base_config, claims
 from lfwstudy.ladder.claims import Claim
 from lfwstudy.report.measured import finished_results, mean_accuracy, mean_of
 from lfwstudy.report.summary import best_published
@@ -68,7 +68,7 @@ def claim_verdicts(study: "Results", stage: str = "", audits: Mapping[str, Mappi
         return Table.nothing("No verdict on the report's claims is drawn from demo faces.")
     if study.of_other_people:
         return Table.nothing("No verdict on the report's claims is drawn from images other than LFW's.")
-    if not LADDERS[study.settings.ladder].has_path():
+    if not study.ladder.has_path():
         return Table.nothing("The report's claims are about its own ladder, not this one.")
     path = study if study.settings.select == "report" else _along_the_reports_path(study)
     if path is None:
@@ -173,7 +173,7 @@ def _claim_row(study: "Results", claim: Claim, candidates: Candidates, d: Differ
         for key in (claim.variant, claim.incumbent)
         if key in candidates
     )
-    printed = [p.accuracy for key in (claim.variant, claim.incumbent) if (p := claims.published(*key))]
+    printed = [p.accuracy for key in (claim.variant, claim.incumbent) if (p := FIGURES.get(key))]
     return {
         "the report's claim": claim.text,
         "published": printed[0] - printed[1] if len(printed) == 2 else "no figure",
@@ -210,9 +210,7 @@ def _why(claim: Claim, found: Difference | None) -> str:
 
 def _slowdown(study: "Results", candidates: Candidates) -> dict[str, str]:
     keys = (("batchnorm", "before-activation"), ("early-stopping", "patience5"))
-    printed = [
-        p.seconds_total / p.epochs for key in keys if (p := claims.published(*key)) and p.seconds_total and p.epochs
-    ]
+    printed = [p.seconds_total / p.epochs for key in keys if (p := FIGURES.get(key)) and p.seconds_total and p.epochs]
     found = [finished_results(study, candidates[key]) if key in candidates else [] for key in keys]
     slow, fast = (mean_of(results, "seconds_per_epoch") for results in found)
     return {
@@ -246,7 +244,7 @@ def _along_the_reports_path(study: "Results") -> "Results | None":
 
 def _replicated_here(study: "Results", found: claims.Replicates) -> str:
     """The same variants' test accuracy here; empty where fewer than two are finished."""
-    if not LADDERS[study.settings.ladder].replicated or is_demo(study):
+    if not study.ladder.replicated or is_demo(study):
         return ""
     named = [c for rung in study.climb() for c in rung.candidates if (c.stage, c.variant) in dict(found.runs)]
     mine = [accuracy for c in named if (accuracy := mean_accuracy(study, c)) is not None]

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from lfwstudy.config import RunConfig
-from lfwstudy.ladder import LADDERS, PROFILES, get_stage, scale
+from lfwstudy.ladder import PROFILES
 
 if TYPE_CHECKING:
     from lfwstudy.study.results import Results
@@ -106,7 +106,7 @@ def is_demo(study: "Results") -> bool:
 
 def shows_published(study: "Results") -> bool:
     """Whether the report's figures belong next to a study's."""
-    return LADDERS[study.settings.ladder].has_path() and not study.of_other_people
+    return study.ladder.has_path() and not study.of_other_people
 
 
 def source_line(study: "Results") -> str:
@@ -119,7 +119,7 @@ def source_line(study: "Results") -> str:
 def seeds_in_words(study: "Results") -> str:
     """The number of seeds of a study, and of the stages that have more."""
     usual = study.seeds()
-    counts = {name: study.seeds_of(get_stage(study.settings.ladder, name)) for name in study.stages()}
+    counts = {name: study.seeds_of(study.ladder.stage(name)) for name in study.stages()}
     more = [f"{count} of {name}" for name, count in counts.items() if count > usual]
     return counted(usual, "seed") + (f" ({', '.join(more)})" if more else "")
 
@@ -127,7 +127,7 @@ def seeds_in_words(study: "Results") -> str:
 def heading(study: "Results", title: str, level: int = 1) -> Text:
     """A heading that names the data and the profile, with warnings for the reader."""
     s, start = study.settings, study.first()
-    epochs, scaled = start.training.epochs, scale(start, s.profile, s.ladder).training.epochs
+    epochs, scaled = start.training.epochs, study.scale(start).training.epochs
     factor = "" if epochs == scaled else f", {epochs} epochs scaled to {scaled}"
     images = "demo faces" if is_demo(study) else study.title if study.of_other_people else s.dataset
     parts = [f"{'#' * level} {title} ({images}, profile {s.profile}{factor})"]
@@ -140,7 +140,7 @@ def heading(study: "Results", title: str, level: int = 1) -> Text:
         parts.append(
             "> **Not LFW.** These are images of other people: no figure here is comparable with a published one."
         )
-    elif s.profile != "report" and LADDERS[s.ladder].has_path():
+    elif s.profile != "report" and study.ladder.has_path():
         parts.append(
             f"> **Not comparable with the published figures.** Profile {s.profile}: {PROFILES[s.profile].title}; the published "
             f"figures are of {PROFILES['report'].title}, on LFW-a."
@@ -155,5 +155,5 @@ def heading(study: "Results", title: str, level: int = 1) -> Text:
 
 def stage_heading(study: "Results", stage: str) -> Text:
     """Heading of a stage's notebook, with its hypothesis."""
-    found = get_stage(study.settings.ladder, stage)
+    found = study.ladder.stage(stage)
     return Text(f"{heading(study, f'{found.id}: {found.title}')}\n\n## Hypothesis\n\n{found.hypothesis}")

@@ -98,9 +98,8 @@ def _ranked(rows: Iterable[Row]) -> list[list[Row]]:
             groups.setdefault(key, []).append(row)
     scored = [(score(group), group) for group in groups.values()]
     usable = [(found, group) for found, group in scored if all(map(math.isfinite, found))]
-    return [
-        group for _, group in sorted(usable, key=lambda pair: pair[0], reverse=True)
-    ]  # stable: equals keep their order
+    # Stable: equals keep their order.
+    return [group for _, group in sorted(usable, key=lambda pair: pair[0], reverse=True)]
 
 
 def _number(result: Row, name: str) -> float:

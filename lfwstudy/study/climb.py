@@ -10,8 +10,8 @@ from typing import Self
 
 from lfwstudy.config import RunConfig
 from lfwstudy.data.registry import DATASETS
-from lfwstudy.ladder import LADDERS, base_config, get_ladder, get_stage, scale, seeds_of
-from lfwstudy.ladder.stage import Published, Stage
+from lfwstudy.ladder import FIGURES, PROFILES, base_config
+from lfwstudy.ladder.stage import Ladder, Published, Stage
 from lfwstudy.runs.store import Store
 from lfwstudy.study import best
 from lfwstudy.study.record import Record, settings_in
@@ -34,7 +34,7 @@ class Climb:
     Raises
     ------
     ConfigError
-        If the folder belongs to another data set, profile or precision, or study.json is damaged.
+        If the folder belongs to another data set, profile or precision, study.json is damaged, or a stage is unknown.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -43,6 +43,7 @@ class Climb:
         self.store = Store(self.out / "runs")
         self.record = Record(settings)
         self.precision: str = self.record.content["precision"]
+        self.requested()
 
     @classmethod
     def open(cls, folder: str | Path, combination: Mapping[str, str] | None = None) -> Self:
@@ -63,7 +64,11 @@ class Climb:
     def combinations(self) -> list[Self]:
         """The results of each ladder ever requested in this folder."""
         return [
-            type(self)(dataclasses.replace(self.settings, out=str(self.out), stages="", **ladder))
+            type(self)(
+                dataclasses.replace(
+                    self.settings, out=str(self.out), stages="", stages_file="", set_options=(), **ladder
+                )
+            )
             for ladder in self.record.ladders()
         ]
 
@@ -71,13 +76,24 @@ class Climb:
         """Ids of the stages requested so far, in order."""
         return self.record.entry["stages"]
 
+    @property
+    def ladder(self) -> Ladder:
+        """The ladder, with the user's own stages."""
+        return self.record.ladder
+
+    def requested(self) -> list[str]:
+        """Ids of the stages that the settings name or give, in order; all of the ladder if there are none."""
+        names = [name.strip() for name in self.settings.stages.split(",") if name.strip()]
+        names += [stage.id for stage in self.record.given]
+        return self.ladder.in_order(names or [stage.id for stage in self.ladder.stages])
+
     def seeds(self) -> int:
         """Number of seeds: the largest requested so far."""
         return max(self.record.entry["seeds"], self.settings.seeds)
 
     def seeds_of(self, stage: Stage) -> int:
         """Number of seeds of a stage: the study's, or more if the stage asks for them."""
-        return seeds_of(stage, self.settings.profile, self.seeds(), self.settings.protocol)
+        return PROFILES[self.settings.profile].seeds_of(stage, self.seeds(), self.settings.protocol)
 
     def folds(self) -> list[int | None]:
         """Held-out folds: [None] under View 1, 1 to 10 under View 2."""
@@ -91,7 +107,7 @@ class Climb:
 
     def first(self) -> RunConfig:
         """The configuration of the first stage's first variant, in unscaled epochs."""
-        return self.base().change(get_ladder(self.settings.ladder)[0].variants[0].changes)
+        return self.base().change(self.ladder.stages[0].variants[0].changes)
 
     @property
     def title(self) -> str:
@@ -103,23 +119,24 @@ class Climb:
         """Whether the images are neither LFW's nor the demo's: no published figure belongs next to theirs."""
         return self.settings.dataset == "folder" or self.title != DATASETS[self.settings.dataset].title
 
-    def published(self, rung: Rung, candidate: Candidate) -> Published | None:
+    def scale(self, config: RunConfig) -> RunConfig:
+        """A configuration with its epochs scaled by the profile."""
+        return PROFILES[self.settings.profile].scale(config, self.ladder)
+
+    def published(self, candidate: Candidate) -> Published | None:
         """What the report prints on a candidate; None if it prints nothing, or if it describes another configuration there,
         because another choice was carried forward."""
-        if self.of_other_people:
-            return None
-        path = LADDERS[self.settings.ladder].path(self.base())
-        same = path.get((candidate.stage, candidate.variant)) == candidate.config
-        return next(v.published for v in rung.stage.variants if v.id == candidate.variant) if same else None
+        place = candidate.stage, candidate.variant
+        same = self.ladder.path(self.base()).get(place) == candidate.config
+        return FIGURES.get(place) if same and not self.of_other_people else None
 
     def climb(self, upto: str | None = None) -> list[Rung]:
         """The rungs of the ladder in order, up to and including the stage `upto`; unfinished stages in their current state."""
         rungs: list[Rung] = []
         incumbent: Candidate | None = None
         for name in self.stages():
-            stage = get_stage(self.settings.ladder, name)
-            start = incumbent.config if incumbent else self.base()
-            candidates = tuple(self.candidate(stage, v.id, start.change(v.changes)) for v in stage.variants)
+            stage = self.ladder.stage(name)
+            candidates = self.candidates(stage, incumbent.config if incumbent else self.base())
             after = choose(stage, candidates, incumbent, self.settings.select)
             rungs.append(Rung(stage, incumbent, candidates, after))
             incumbent = after
@@ -128,15 +145,18 @@ class Climb:
                 break
         return rungs
 
-    def candidate(self, stage: Stage, variant: str, config: RunConfig) -> Candidate:
-        """A variant with its runs, scored if all are finished. config: unscaled."""
-        specs = []
-        for fold in self.folds():
-            scaled = scale(config.change({"data.fold": fold}), self.settings.profile, self.settings.ladder)
-            for seed in range(self.seeds_of(stage)):
-                run = self.run_id(Place(stage.id, variant, seed, fold), scaled)
-                specs.append(Spec(stage.id, variant, seed, fold, scaled, run))
-        return Candidate(stage.id, variant, config, tuple(specs), self._score(specs))
+    def candidates(self, stage: Stage, start: RunConfig) -> tuple[Candidate, ...]:
+        """A stage's variants with their runs, scored where all are finished. start: what they change, unscaled."""
+        found = []
+        for variant in stage.variants:
+            config, specs = start.change(variant.changes), []
+            for fold in self.folds():
+                scaled = self.scale(config.change({"data.fold": fold}))
+                for seed in range(self.seeds_of(stage)):
+                    place = Place(stage.id, variant.id, seed, fold)
+                    specs.append(Spec(*place, scaled, self.run_id(place, scaled)))
+            found.append(Candidate(stage.id, variant.id, config, tuple(specs), self._score(specs)))
+        return tuple(found)
 
     def run_id(self, place: Place, config: RunConfig) -> str:
         """Id of the run recorded at a place; empty if none is. config: its configuration, not needed here."""

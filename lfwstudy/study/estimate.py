@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from lfwstudy.config import RunConfig
-from lfwstudy.ladder import LADDERS, get_stage, in_order
 from lfwstudy.ladder.stage import Stage
 from lfwstudy.network.cost import matrix_product_gflops, tower_cost, training_memory
 from lfwstudy.study.study import Study
@@ -35,7 +34,7 @@ def estimate(study: Study) -> list[str]:
     seconds = [p.runs * operations(study, p.config) / rate for p in plan]
     count, largest = sum(p.runs for p in plan), max(p.parameters for p in plan)
     disk = (count * _RUN_MIB) + _kept_networks(study, plan, count) * largest * _WEIGHT_BYTES / _MIB
-    chosen = "the report's own choices were" if LADDERS[study.settings.ladder].has_path() else "each stage was"
+    chosen = "the report's own choices were" if study.ladder.has_path() else "each stage was"
     return [
         *map(_line, plan, seconds),
         f"in all: {count} runs to train, at most {clock(sum(seconds))} ({source}); early stopping shortens it",
@@ -58,14 +57,13 @@ def _plan(study: Study) -> Iterator[Planned]:
     """The variants in the ladder's order; a run shared by two counts for the first."""
     climbed = {rung.stage.id: rung for rung in study.climb()}
     start, planned = study.base(), set[str]()
-    for name in in_order(study.settings.ladder, {*study.stages(), *study.settings.stage_ids()}):
-        stage = get_stage(study.settings.ladder, name)
-        for variant in stage.variants:
-            specs = study.candidate(stage, variant.id, start.change(variant.changes)).specs
-            missing = {spec.run for spec in specs if not study.store.is_finished(spec.run)} - planned
+    for name in study.ladder.in_order({*study.stages(), *study.requested()}):
+        stage = study.ladder.stage(name)
+        for candidate in study.candidates(stage, start):
+            missing = {spec.run for spec in candidate.specs if not study.store.is_finished(spec.run)} - planned
             planned |= missing
-            config = specs[0].config
-            yield Planned(name, variant.id, config, len(missing), tower_cost(config.model, config.data.side)[1])
+            config = candidate.specs[0].config
+            yield Planned(name, candidate.variant, config, len(missing), tower_cost(config.model, config.data.side)[1])
         if name in climbed and climbed[name].complete() and (after := climbed[name].after):
             start = after.config
         elif stage.carry:
@@ -74,7 +72,7 @@ def _plan(study: Study) -> Iterator[Planned]:
 
 def _assumed(study: Study, stage: Stage, start: RunConfig) -> RunConfig:
     """The variant assumed to be carried forward: the report's choice or, in a ladder without one, the first."""
-    expected = stage.report_choice if LADDERS[study.settings.ladder].has_path() else stage.variants[0].id
+    expected = stage.report_choice if study.ladder.has_path() else stage.variants[0].id
     return next((start.change(v.changes) for v in stage.variants if v.id == expected), start)
 
 
@@ -89,7 +87,7 @@ def _line(planned: Planned, seconds: float) -> str:
 
 def _kept_networks(study: Study, plan: list[Planned], count: int) -> int:
     """Number of networks that `--keep` leaves."""
-    seeds = max(study.seeds_of(get_stage(study.settings.ladder, p.stage)) for p in plan)
+    seeds = max(study.seeds_of(study.ladder.stage(p.stage)) for p in plan)
     return {"none": 0, "best": seeds * len(study.folds()), "all": count}[study.settings.keep]
 
 

@@ -10,7 +10,8 @@ from typing import Any
 from lfwstudy.config import PRECISIONS
 from lfwstudy.data.registry import DATASETS
 from lfwstudy.errors import ConfigError, StudyError, choose_one
-from lfwstudy.ladder import PROFILES
+from lfwstudy.ladder import LADDERS, PROFILES, own_stages
+from lfwstudy.ladder.stage import Stage
 from lfwstudy.study.rungs import Place
 from lfwstudy.study.settings import COMBINATION, Settings
 from lfwstudy.system.files import locked, read_json, write_json
@@ -32,7 +33,9 @@ class Record:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.path = settings.folder() / "study.json"
-        self.content = self._read()
+        self.given = own_stages.read(settings.stages_file) if settings.stages_file else ()
+        self.given += own_stages.of_settings(settings.set_options) if settings.set_options else ()
+        self._load()
 
     @property
     def entry(self) -> dict[str, Any]:
@@ -57,7 +60,7 @@ class Record:
     def change(self) -> Iterator[dict[str, Any]]:
         """This ladder's current entry, to be changed in a `with` block and written at its end."""
         with locked(self.path.with_name(".study.lock"), patience=10):
-            self.content = self._read()
+            self._load()
             entry = self.entry
             if entry not in self.content["combinations"]:
                 self.content["combinations"].append(entry)
@@ -65,20 +68,32 @@ class Record:
             write_json(self.path, self.content)
             vars(self).pop("runs", None)
 
+    def _load(self) -> None:
+        """Read study.json, and add the user's own stages that the settings give; they are written with the next change."""
+        self.content, s = self._read(), self.settings
+        with own_stages.naming(s.stages_file or "--set"):
+            own = own_stages.merge(_own(self.content, s.ladder), self.given)
+            self.ladder = own_stages.extend(LADDERS[s.ladder], own, s.profile)
+        if self.given:
+            self.content.setdefault("own_stages", {})[s.ladder] = own_stages.tables(own)
+
     def _read(self) -> dict[str, Any]:
         """The content of study.json, or of a new one; checked against the settings."""
         path, s = self.path, self.settings
         try:
             content = read_json(path)
-            for entry in content["combinations"]:
-                Settings(**_options(entry), stages=",".join(entry["stages"]))
             choose_one("precision", content["precision"], PRECISIONS)
             choose_one("data set", content["dataset"], DATASETS)
-            choose_one("profile", content["profile"], PROFILES)
+            profile = choose_one("profile", content["profile"], PROFILES)
+            ladders = {
+                name: own_stages.extend(ladder, _own(content, name), profile) for name, ladder in LADDERS.items()
+            }
+            for entry in content["combinations"]:
+                ladders[Settings(**_options(entry)).ladder].in_order(entry["stages"])
         except FileNotFoundError:
             precision = resolve_precision(s.precision)
             return {"dataset": s.dataset, "profile": s.profile, "precision": precision, "combinations": []}
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ConfigError(
                 f"{path}: not a readable study ({error}); move it away to start over; finished runs next to it stay usable"
             ) from error
@@ -117,6 +132,12 @@ def settings_in(folder: str | Path, combination: Mapping[str, str]) -> Settings:
         )
     except (ValueError, KeyError, IndexError, TypeError) as error:
         raise StudyError(f"{path}: not a readable study ({error})") from error
+
+
+def _own(content: Mapping[str, Any], ladder: str) -> tuple[Stage, ...]:
+    """The user's own stages of a ladder."""
+    tables = content.get("own_stages", {}).get(ladder)
+    return own_stages.parse(tables) if tables else ()
 
 
 def _options(entry: Mapping[str, Any]) -> dict[str, Any]:

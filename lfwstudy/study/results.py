@@ -13,7 +13,6 @@ import numpy as np
 
 from lfwstudy.errors import StudyError, one_line
 from lfwstudy.evaluation import intervals
-from lfwstudy.ladder import LADDERS, get_stage
 from lfwstudy.runs.failure import Failure
 from lfwstudy.study import best, scored
 from lfwstudy.study.climb import Climb
@@ -99,7 +98,7 @@ class Results(Climb):
 
     def calibrates(self, candidate: Candidate) -> bool:
         """Whether a candidate's scores are calibrated on validation before they are compared."""
-        return LADDERS[self.settings.ladder].calibrated and candidate.config.model.head != "cosine"
+        return self.ladder.calibrated and candidate.config.model.head != "cosine"
 
     def correct(self, candidate: Candidate, column: str = "score_at_best") -> np.ndarray | None:
         """Correct answers on the test pairs: bool array (seeds, pairs), the folds of View 2 side by side.
@@ -124,7 +123,7 @@ class Results(Climb):
 
     def comparisons(self) -> int:
         """Number of variants that the ladder compares with an incumbent, for the correction of p-values."""
-        return sum(len(get_stage(self.settings.ladder, name).variants) for name in self.stages()[1:]) or 1
+        return sum(len(self.ladder.stage(name).variants) for name in self.stages()[1:]) or 1
 
     def differences(self, rungs: Iterable[Rung]) -> dict[tuple[str, str], intervals.Difference]:
         """Finished variants against the incumbent of their stage, by (stage, variant)."""

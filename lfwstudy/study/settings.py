@@ -4,14 +4,12 @@ import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
-from lfwstudy.config import PRECISIONS, PROTOCOLS, SPLITS
+from lfwstudy.config import PRECISIONS, PROTOCOLS, SPLITS, Checked, one_of, within
 from lfwstudy.data.registry import DATASETS
 from lfwstudy.errors import ConfigError, choose_one
-from lfwstudy.ladder import LADDERS, PROFILES, get_ladder, in_order
+from lfwstudy.ladder import LADDERS, PROFILES
 from lfwstudy.runs import dispatch
 
-SELECTIONS = ("validation", "report")
-KEEP = ("best", "all", "none")
 # The settings that distinguish ladders within one folder.
 COMBINATION = ("ladder", "protocol", "split", "select")
 _COLUMNS = (
@@ -25,13 +23,15 @@ RESULT_COLUMNS = _COLUMNS.split()
 
 
 @dataclass(frozen=True)
-class Settings:
+class Settings(Checked):
     """A study's settings; the fields are the command's options.
 
     Parameters
     ----------
     stages : str
-        Comma-separated ids, empty for all of the ladder.
+        Comma-separated ids, empty for the user's own stages given here or else all of the ladder. A study checks them.
+    stages_file, set_options : str, tuple of str
+        A TOML file with a user's own stages; settings "section.field=value" of a variant in the stage `own`.
     split, select : str
         Empty for the ladder's own.
     data_dir, out, cluster : str
@@ -45,17 +45,19 @@ class Settings:
         For values that do not exist or do not go together.
     """
 
-    dataset: str = "demo"
+    dataset: str = one_of(*DATASETS, default="demo")
     data_dir: str = ""
     profile: str = "quick"
     ladder: str = "report"
     stages: str = ""
-    seeds: int = 1
-    split: str = ""
-    protocol: str = "view1"
-    select: str = ""
-    precision: str = "auto"
-    keep: str = "best"
+    stages_file: str = ""
+    set_options: tuple[str, ...] = ()
+    seeds: int = within(1, 1, 1000)
+    split: str = one_of(*SPLITS, default="")
+    protocol: str = one_of(*PROTOCOLS)
+    select: str = one_of("validation", "report", default="")
+    precision: str = one_of("auto", *PRECISIONS)
+    keep: str = one_of("best", "all", "none")
     test: bool = True
     cluster: str = ""
     out: str = ""
@@ -64,20 +66,8 @@ class Settings:
         ladder = LADDERS[choose_one("ladder", self.ladder, LADDERS)]
         object.__setattr__(self, "split", self.split or ("components" if self.protocol == "view2" else ladder.split))
         object.__setattr__(self, "select", self.select or ladder.select)
-        for name, known in (
-            ("dataset", DATASETS),
-            ("profile", PROFILES),
-            ("split", SPLITS),
-            ("protocol", PROTOCOLS),
-            ("select", SELECTIONS),
-            ("precision", ("auto", *PRECISIONS)),
-            ("keep", KEEP),
-        ):
-            choose_one(name.replace("dataset", "data set"), getattr(self, name), known)
-        if not isinstance(self.seeds, int) or isinstance(self.seeds, bool) or not 1 <= self.seeds <= 1000:
-            raise ConfigError(f"seeds must be a whole number from 1 to 1000, got {self.seeds!r}")
-        if not isinstance(self.test, bool):
-            raise ConfigError(f"test must be true or false, got {self.test!r}")
+        choose_one("profile", self.profile, PROFILES)
+        super().__post_init__()
         if self.select == "report" and not ladder.has_path():
             raise ConfigError(
                 f"--select report follows the report's own path; the ladder {self.ladder} has none: use "
@@ -88,18 +78,13 @@ class Settings:
                 f"the split {self.split!r} does not go with protocol view2: its validation is the fold after "
                 "the tested one"
             )
+        object.__setattr__(self, "set_options", tuple(self.set_options))
         if self.cluster:
             dispatch.check_cluster(self.cluster)
-        self.stage_ids()
-        for name in ("data_dir", "out"):
+        for name in ("data_dir", "out", "stages_file"):
             value = getattr(self, name)
             if value:
                 object.__setattr__(self, name, str(Path(value).expanduser().absolute()))
-
-    def stage_ids(self) -> list[str]:
-        """The requested stages in the ladder's order; all of them if none is named."""
-        names = [name.strip() for name in self.stages.split(",") if name.strip()]
-        return in_order(self.ladder, names or [stage.id for stage in get_ladder(self.ladder)])
 
     def folder(self) -> Path:
         """The study's folder: `out`, else runs/<dataset>-<profile> below the checkout or the current folder."""

@@ -6,7 +6,7 @@ A study lives in one folder (`--out`): study.json, runs/, results.csv, notebooks
 import dataclasses
 from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from lfwstudy.data.bank import ImageBank
 from lfwstudy.data.protocols import StudyPairs, audit_random, audit_splits, title_of
 from lfwstudy.data.registry import DATASETS, resolve_data_dir
 from lfwstudy.errors import DataError, StudyError
-from lfwstudy.ladder import PROFILES, get_ladder, get_stage, in_order, scale
+from lfwstudy.ladder import PROFILES
 from lfwstudy.runs import dispatch
 from lfwstudy.runs.job import Job, Task
 from lfwstudy.study import best
@@ -42,7 +42,7 @@ class Study(Results):
         keras_backend()
         super().__init__(settings)
         self._images = ""
-        self._digests: dict[DataConfig, str] = {}
+        self._digest = lru_cache(self._digest_of)
 
     @property
     def title(self) -> str:
@@ -55,7 +55,7 @@ class Study(Results):
             entry["seeds"] = max(entry["seeds"], self.settings.seeds)
             if not self.why_no_images and self._images != DATASETS[self.settings.dataset].title:
                 self.record.content["images"] = self._images
-            entry["stages"] = in_order(self.settings.ladder, {*entry["stages"], *stages})
+            entry["stages"] = self.ladder.in_order({*entry["stages"], *stages})
         dataset, data_dir = self.settings.dataset, self.settings.data_dir
         if dataset != "demo" and (folder := resolve_data_dir(dataset, data_dir)):
             write_text(self.out / DATA_DIR_HINT, str(folder))
@@ -68,9 +68,9 @@ class Study(Results):
 
     def check_data(self, stages: Iterable[str] = ()) -> None:
         """Raise DataError if the images, or a people file that one of the stages needs, are unusable."""
-        config = scale(self.first(), self.settings.profile, self.settings.ladder).data
+        config = self.first().data
         self._images = title_of(self.data(config)[0], config, self.settings.data_dir)
-        variants = (v for name in stages for v in get_stage(self.settings.ladder, name).variants)
+        variants = (v for name in stages for v in self.ladder.stage(name).variants)
         check_people_files((self.base().change(v.changes).data for v in variants), self.settings.data_dir)
 
     @cached_property
@@ -84,12 +84,7 @@ class Study(Results):
 
     def run_id(self, place: Place, config: RunConfig) -> str:
         """Id of a run, from its configuration and the data, or from the record if the data are gone."""
-        if config.data not in self._digests:
-            try:
-                self._digests[config.data] = "" if self.why_no_images else self.data(config.data)[2]
-            except DataError:
-                self._digests[config.data] = ""
-        digest = self._digests[config.data]
+        digest = self._digest(config.data)
         return config.identify(place.seed, self.precision, digest) if digest else super().run_id(place, config)
 
     def audits(self) -> dict[str, dict[str, Any]]:
@@ -132,14 +127,8 @@ class Study(Results):
         starts: list[Candidate | None] = [None]
         specs: list[Spec] = []
         for name in self.stages():
-            stage = get_stage(self.settings.ladder, name)
-            tries = [
-                [
-                    self.candidate(stage, v.id, (start.config if start else self.base()).change(v.changes))
-                    for v in stage.variants
-                ]
-                for start in starts
-            ]
+            stage = self.ladder.stage(name)
+            tries = [self.candidates(stage, start.config if start else self.base()) for start in starts]
             same = [of_all[0] for of_all in zip(*tries) if len({c.config for c in of_all}) == 1]
             specs += [spec for candidate in same for spec in candidate.specs]
             own = [spec for candidate in tries[0] for spec in candidate.specs]
@@ -192,14 +181,14 @@ class Study(Results):
         train: False only shows the current state: an empty Rung, with the reason, if the stage cannot be reached. Raises
         StudyError if training does not reach it, DataError if the data are not available.
         """
-        stage = get_stage(self.settings.ladder, name)
+        stage = self.ladder.stage(name)
         if train:
             # Bad data fail before anything is recorded.
             self.check_data()
             self.set_aside_damaged(show)
             if name not in self.stages():
-                ladder = get_ladder(self.settings.ladder)
-                earlier = ladder[: ladder.index(stage)] if not self.stages() else ()
+                stages = self.ladder.stages
+                earlier = stages[: stages.index(stage)] if not self.stages() else ()
                 self.ask([s.id for s in earlier if s.carry] + [name])
         rungs = self.climb(name, train, show)
         if rungs and rungs[-1].stage.id == name:
@@ -279,6 +268,12 @@ class Study(Results):
                 self.store.drop_weights(run)
 
     # -- helpers -----------------------------------------------------------------------------------------------------
+
+    def _digest_of(self, config: DataConfig) -> str:
+        """The data digest of a configuration; empty if its data are not available."""
+        with suppress(DataError):
+            return "" if self.why_no_images else self.data(config)[2]
+        return ""
 
     def _task(self, spec: Spec) -> Task | None:
         """The task a run still needs: "train", "score-test" or None. A finished run is never trained again."""

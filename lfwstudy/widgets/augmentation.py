@@ -6,7 +6,6 @@ import ipywidgets
 import numpy as np
 
 from lfwstudy.config import TrainingConfig
-from lfwstudy.ladder import get_ladder
 from lfwstudy.report.figures import image_uri
 from lfwstudy.study.study import Study
 from lfwstudy.system.backend import start_keras_quietly
@@ -46,7 +45,7 @@ class AugmentationBench(Explorer):
         start_keras_quietly()
         stages = [
             (f"{stage.id}: {variant.id}", training)
-            for stage in get_ladder(study.settings.ladder)
+            for stage in study.ladder.stages
             for variant in stage.variants
             for training in [study.base().change(variant.changes).training]
             if training.augmented_copies or training.varies_online()

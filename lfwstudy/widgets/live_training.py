@@ -6,7 +6,8 @@ from typing import Any
 import ipywidgets
 
 from lfwstudy.errors import StudyError
-from lfwstudy.ladder import Stage, get_ladder, scale
+from lfwstudy.ladder import PROFILES
+from lfwstudy.ladder.stage import Stage
 from lfwstudy.runs import dispatch
 from lfwstudy.runs.job import Job
 from lfwstudy.runs.store import Store
@@ -33,7 +34,7 @@ class LiveTraining(Explorer):
         study.data(study.first().data)  # fails at once if images are missing
         self.study, self.store = study, Store(study.out / "live")
         self.training, self.stopping = threading.Thread(), threading.Event()
-        stages = get_ladder(study.settings.ladder)
+        stages = study.ladder.stages
         p = self.add(
             stage=dropdown("Stage", [(stage.title, stage) for stage in stages]),
             variant=dropdown("Variant", _variants(stages[0]), "40em"),
@@ -83,12 +84,11 @@ class LiveTraining(Explorer):
 
     def job(self) -> Job:
         """The chosen variant's changes to the first stage's configuration, at a small size, as a job apart from the study."""
-        p, study, ladder = self.parts, self.study, self.study.settings.ladder
+        p, study = self.parts, self.study
         stage, variant = p.stage.value, p.variant.value
         sizes = {"model.width": round(p.width.value, 3), "data.pairs_per_class": int(p.pairs.value)}
-        config = scale(study.first().change(variant.changes), "quick", ladder).change(
-            {**sizes, "training.epochs": int(p.epochs.value), "data.fold": study.folds()[0]}
-        )
+        config = PROFILES["quick"].scale(study.first().change(variant.changes), study.ladder)
+        config = config.change({**sizes, "training.epochs": int(p.epochs.value), "data.fold": study.folds()[0]})
         run, title = config.identify(0, study.precision, study.data(config.data)[2]), f"{stage.id}/{variant.id}"
         folder, data_dir = self.store.folder(run), study.settings.data_dir
         return Job(run, config, folder, 0, study.precision, data_dir, score_test=False, title=title)
