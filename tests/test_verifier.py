@@ -41,7 +41,7 @@ def test_two_photos_are_scored_without_any_study(faces, tmp_path, monkeypatch):
     assert re.fullmatch(
         r"same person: P\(same\) [01]\.\d\d, threshold 0\.50 \(network: shipped with lfwstudy\)", str(answer)
     )
-    assert not answer.is_demo
+    assert not answer.demo
 
 
 def test_photos_are_compared_and_embedded_from_python(faces, tmp_path):
@@ -53,7 +53,7 @@ def test_photos_are_compared_and_embedded_from_python(faces, tmp_path):
     embeddings = verifier.embed(paths, boxes=[box, box])
     assert embeddings.shape[0] == 2 and embeddings.dtype == np.float32
     assert verifier.network.score(embeddings[:1], embeddings[1:]) == pytest.approx(answer.score, abs=1e-6)
-    with pytest.raises(DataError, match="no face found.*with left_box"):
+    with pytest.raises(DataError, match="no face found.*with --left-box or left_box"):
         verifier.score(Image.new("L", (300, 300), 90), paths[0], right_box=box)
 
 

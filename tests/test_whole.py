@@ -160,7 +160,7 @@ def test_network_of_a_study_can_be_handed_out_with_its_card(out, cache, tmp_path
     boxes = [(70, 70, 180, 180)] * 2
     own = verify_photos(*images, str(out), *boxes)
     shipped = verify_photos(*images, "", *boxes)
-    assert (own.score, own.is_demo, shipped.network) == (shipped.score, True, "shipped with lfwstudy")
+    assert (own.score, own.demo, shipped.network) == (shipped.score, True, "shipped with lfwstudy")
     monkeypatch.setattr(model_card, "LARGEST", 1000)
     with pytest.raises(StudyError, match="at most 0 are shipped"):
         model_card.ship(out, tmp_path / "other")

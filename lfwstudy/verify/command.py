@@ -1,6 +1,5 @@
 """The commands `lfwstudy verify` and `lfwstudy embed`: their options, and what they print."""
 
-import csv
 import json
 import sys
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
@@ -41,21 +40,12 @@ def add_verify_options(command: ArgumentParser) -> None:
         photo.required = False  # with nargs="?", no option could stand between the two
     add("--pairs", default="", metavar="PAIRS.csv", help="score the pairs in a CSV file with the columns left,right")
     add("--out-csv", default="", metavar="SCORES.csv", help="with --pairs: where to write the scores (default: print)")
-    add(
-        "--threshold",
-        type=_threshold,
-        default=THRESHOLD,
-        metavar="T",
-        help="same person above this score (default: %(default)s)",
-    )
+    text = "same person above this score (default: %(default)s)"
+    add("--threshold", type=float, default=THRESHOLD, metavar="T", help=text)
     add("--json", action="store_true", help="print the answer as a JSON object")
     for side in ("left", "right"):
-        add(
-            f"--{side}-box",
-            type=_box,
-            metavar="L,T,R,B",
-            help=f"where the face is in the {side} photo: left, top, right, bottom in pixels of the upright photo",
-        )
+        text = f"where the face is in the {side} photo: left, top, right, bottom in pixels of the upright photo"
+        add(f"--{side}-box", type=_box, metavar="L,T,R,B", help=text)
     _shared_options(command)
 
 
@@ -75,31 +65,29 @@ def verify(options: Namespace) -> int:
         raise ConfigError("--json, --left-box and --right-box go with two photos, not with --pairs")
     if options.out_csv and not options.pairs:
         raise ConfigError("--out-csv goes with --pairs PAIRS.csv")
+    if not 0 <= options.threshold <= 1:
+        raise ConfigError(f"--threshold takes a number from 0 to 1, got {options.threshold}")
     return _verify_pairs(options) if options.pairs else _verify_two(options)
 
 
 def embed(options: Namespace) -> int:
     """`lfwstudy embed`: embeddings of a folder's photos."""
-    import numpy as np
-
     from lfwstudy.verify import many
 
     target, folder = Path(options.to), Path(options.folder)
     many.check_target(target)
     photos = many.photos_in(folder, target)
-    results = _load(options).embed_each(_progress(photos))
-    names, embeddings = [], []
-    for photo, result in zip(photos, results, strict=True):
+    embeddings = {}
+    for photo, result in zip(photos, _load(options).embed_each(_progress(photos)), strict=True):
         if isinstance(result, DataError):
             _tell(f"error: {result}")
         else:
-            names.append(photo.relative_to(folder).as_posix())
-            embeddings.append(result)
-    if not names:
+            embeddings[photo.relative_to(folder).as_posix()] = result
+    if not embeddings:
         raise DataError(f"{folder}: no face embedded, nothing written")
-    many.write_embeddings(target, names, np.stack(embeddings))
-    print(f"{one_line(target)}: {len(names)} of {len(photos)} photos embedded")
-    return int(len(names) < len(photos))
+    many.write_embeddings(target, embeddings)
+    print(f"{one_line(target)}: {len(embeddings)} of {len(photos)} photos embedded")
+    return int(len(embeddings) < len(photos))
 
 
 def _verify_two(options: Namespace) -> int:
@@ -109,13 +97,13 @@ def _verify_two(options: Namespace) -> int:
     answer = verify_photos(options.left, options.right, options.out, *boxes, options.face, options.threshold)
     for note in answer.notes:
         _note(note)
-    _warn(answer.is_demo)
+    _warn(answer.demo)
     print(json.dumps(answer.record()) if options.json else one_line(answer))
     return 0
 
 
 def _verify_pairs(options: Namespace) -> int:
-    from lfwstudy.system.files import cell, write_csv
+    from lfwstudy.system.files import csv_text, write_csv
     from lfwstudy.verify import many
 
     pairs, folder = many.read_pairs(options.pairs), Path(options.pairs).parent
@@ -126,8 +114,7 @@ def _verify_pairs(options: Namespace) -> int:
     if options.out_csv:
         write_csv(options.out_csv, many.SCORE_COLUMNS, rows)
     else:
-        lines = [many.SCORE_COLUMNS, *([cell(row.get(column)) for column in many.SCORE_COLUMNS] for row in rows)]
-        csv.writer(sys.stdout, lineterminator="\n").writerows(lines)
+        print(csv_text(many.SCORE_COLUMNS, rows), end="")
     failed = sum("error" in row for row in rows)
     if failed:
         _tell(f"error: {failed} of {len(rows)} pairs could not be scored; the column error says why")
@@ -164,28 +151,10 @@ def _tell(text: str) -> None:
 
 
 def _shared_options(command: ArgumentParser) -> None:
-    command.add_argument(
-        "--face",
-        default=FACES[0],
-        choices=FACES,
-        help="where a photo shows several faces: use the largest, most central one (default), or refuse the photo",
-    )
-    command.add_argument(
-        "--out",
-        default="",
-        metavar="DIR",
-        help="study whose best network is used (default: the one shipped with the package)",
-    )
-
-
-def _threshold(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1
-    if not 0 <= value <= 1:
-        raise ArgumentTypeError(f"a number from 0 to 1 expected, got {quoted(text)}")
-    return value
+    text = "where a photo shows several faces: use the largest, most central one (default), or refuse the photo"
+    command.add_argument("--face", default=FACES[0], choices=FACES, help=text)
+    text = "study whose best network is used (default: the one shipped with the package)"
+    command.add_argument("--out", default="", metavar="DIR", help=text)
 
 
 def _box(text: str) -> tuple[int, int, int, int]:

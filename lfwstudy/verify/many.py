@@ -1,7 +1,7 @@
 """Many photos: the pairs of a CSV file and their scores, a folder's photos and their embeddings."""
 
 import csv
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from importlib.util import find_spec
 from os import PathLike
 from pathlib import Path
@@ -51,12 +51,8 @@ def photos_in(folder: str | PathLike[str], target: Path) -> list[Path]:
     root = Path(folder)
     if not root.is_dir():
         raise DataError(f"{folder}: no such folder")
-    paths = [
-        path
-        for path in sorted(root.rglob("*"))
-        if path.is_file() and not any(part.startswith(".") for part in path.relative_to(root).parts)
-    ]
-    photos = [path for path in paths if path.resolve() != target.resolve()]
+    visible = (path for path in sorted(root.rglob("*")) if "/." not in f"/{path.relative_to(root).as_posix()}")
+    photos = [path for path in visible if path.is_file() and path.resolve() != target.resolve()]
     if not photos:
         raise DataError(f"{folder}: no photo in it")
     return photos
@@ -79,18 +75,18 @@ def check_folder(path: Path) -> None:
         raise ConfigError(f"{path}: a folder; give the name of a file")
 
 
-def write_embeddings(path: Path, names: Sequence[str], embeddings: np.ndarray) -> None:
-    """Write embeddings (n, d) and their names, atomically.
+def write_embeddings(path: Path, embeddings: Mapping[str, np.ndarray]) -> None:
+    """Write embeddings, float32 (d,), by name, atomically.
 
     To .npz as the arrays `names` and `embeddings`, to .parquet as the columns `name` and `embedding`, a list.
     """
     with replacing(path) as temporary:
         if path.suffix == ".npz":
-            np.savez(temporary, names=np.array(names), embeddings=embeddings)
+            np.savez(temporary, names=np.array(list(embeddings)), embeddings=np.stack(list(embeddings.values())))
         else:
             import pandas as pd
 
-            frame = pd.DataFrame({"name": names, "embedding": list(embeddings)})
+            frame = pd.DataFrame(embeddings.items(), columns=["name", "embedding"])
             frame.to_parquet(temporary, engine="pyarrow", index=False)
 
 
