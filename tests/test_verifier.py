@@ -1,6 +1,7 @@
 """Two photos compared by the network that comes with the package: as the command does it, and from Python."""
 
 import re
+import resource
 import subprocess
 import sys
 
@@ -121,3 +122,15 @@ def test_importing_the_package_alone_loads_no_library():
     code = "import sys, lfwstudy; print(sorted({'numpy', 'PIL', 'keras'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_a_pair_is_scored_within_a_second_and_a_half_without_the_heavy_libraries(photos):
+    command = ["verify", str(photos["face0"]), str(photos["face2"]), "--json"]
+    heavy = {"keras", "tensorflow", "jax", "scipy", "sklearn", "pandas", "matplotlib"}
+    code = f"import sys; from lfwstudy.cli import main; main({command}); print(sorted({heavy} & set(sys.modules)))"
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert done.stdout.endswith("}\n[]\n")
+    # Processor time: other processes of this machine do not count.
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 1.5
