@@ -13,7 +13,7 @@ from lfwstudy import load_verifier
 from lfwstudy.data.drawn_faces import draw_face
 from lfwstudy.errors import ConfigError, DataError
 from lfwstudy.verify import faces as verify_faces
-from lfwstudy.verify.faces import find_faces, largest_face, open_face
+from lfwstudy.verify.faces import choose_face, find_faces, open_face
 from lfwstudy.verify.verifier import Verifier, verify_photos
 
 
@@ -66,14 +66,14 @@ def test_photos_are_compared_and_embedded_from_python(faces, tmp_path):
         ([(5, 5, 10, 10)], 0),
     ],
 )
-def test_the_largest_face_is_taken_unless_another_is_much_more_central(boxes, taken):
-    assert largest_face(boxes, (100, 100)) == largest_face(boxes[::-1], (100, 100)) == boxes[taken]
+def test_the_choose_face_is_taken_unless_another_is_much_more_central(boxes, taken):
+    assert choose_face(boxes, (100, 100)) == choose_face(boxes[::-1], (100, 100)) == boxes[taken]
 
 
 def test_of_several_faces_the_largest_is_compared_with_a_note_or_the_photo_is_refused(photos):
     boxes, notes = find_faces(Image.open(photos["group"])), []
     assert len(boxes) > 1
-    box = largest_face(boxes, (700, 300))
+    box = choose_face(boxes, (700, 300))
     assert open_face(photos["group"], note=notes.append) == open_face(photos["group"], box)
     assert len(notes) == 1 and re.search(r"group\.png: \d faces found; .* used: " + ",".join(map(str, box)), notes[0])
     with pytest.raises(DataError, match=r"group\.png: \d faces found; [\d,; ]+\. Give .* with --left-box"):

@@ -3,7 +3,7 @@
 import json
 import sys
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ VERIFY_EXAMPLES = """examples:
   lfwstudy verify a.jpg group.jpg --face only                    refuse photos that show several faces
   lfwstudy verify a.jpg b.jpg --json
   lfwstudy verify --pairs pairs.csv --out-csv scores.csv         many pairs: a header left,right, then a pair a line
+  lfwstudy verify --pairs labelled.csv --fit-threshold           pairs that you know: left,right,label, with label 1 or 0
 
 Paths in PAIRS.csv are relative to its folder. A pair that cannot be scored is a row with the reason under `error`, and
 makes the exit status 1.
@@ -26,7 +27,7 @@ Photos are framed by a face detector, not aligned like the training images: the 
 and the score is no proof of identity."""
 EMBED_EXAMPLES = """examples:
   lfwstudy embed photos --to embeddings.npz                      arrays `names` (path in the folder) and `embeddings`
-  lfwstudy embed photos --to embeddings.parquet                  columns `name` and `embedding`; needs pyarrow
+  lfwstudy embed photos --to embeddings.parquet                  columns `name` and `embedding`; needs lfwstudy[parquet]
 
 Every file in the folder and its subfolders is read, except hidden ones. Those that cannot be embedded are named on
 standard error and make the exit status 1."""
@@ -40,6 +41,8 @@ def add_verify_options(command: ArgumentParser) -> None:
         photo.required = False  # with nargs="?", no option could stand between the two
     add("--pairs", default="", metavar="PAIRS.csv", help="score the pairs in a CSV file with the columns left,right")
     add("--out-csv", default="", metavar="SCORES.csv", help="with --pairs: where to write the scores (default: print)")
+    text = "with --pairs: print the threshold that classifies most of the pairs as their column label (1 same person, 0 not)"
+    add("--fit-threshold", action="store_true", help=text)
     text = "same person above this score (default: %(default)s)"
     add("--threshold", type=float, default=THRESHOLD, metavar="T", help=text)
     add("--json", action="store_true", help="print the answer as a JSON object")
@@ -63,8 +66,8 @@ def verify(options: Namespace) -> int:
         raise ConfigError("give two photos, LEFT RIGHT, or --pairs PAIRS.csv")
     if options.pairs and (options.json or options.left_box or options.right_box):
         raise ConfigError("--json, --left-box and --right-box go with two photos, not with --pairs")
-    if options.out_csv and not options.pairs:
-        raise ConfigError("--out-csv goes with --pairs PAIRS.csv")
+    if (options.out_csv or options.fit_threshold) and not options.pairs:
+        raise ConfigError("--out-csv and --fit-threshold go with --pairs PAIRS.csv")
     if not 0 <= options.threshold <= 1:
         raise ConfigError(f"--threshold takes a number from 0 to 1, got {options.threshold}")
     return _verify_pairs(options) if options.pairs else _verify_two(options)
@@ -106,19 +109,30 @@ def _verify_pairs(options: Namespace) -> int:
     from lfwstudy.system.files import csv_text, write_csv
     from lfwstudy.verify import many
 
-    pairs, folder = many.read_pairs(options.pairs), Path(options.pairs).parent
+    pairs, folder = many.read_pairs(options.pairs, options.fit_threshold), Path(options.pairs).parent
     if options.out_csv:
         many.check_folder(Path(options.out_csv))
-    scores = _load(options).score_pairs([(folder / left, folder / right) for left, right in pairs], _progress)
-    rows = many.score_rows(pairs, scores, options.threshold)
+    scores = _load(options).score_pairs([(folder / pair["left"], folder / pair["right"]) for pair in pairs], _progress)
+    threshold = _fit(pairs, scores, options.threshold) if options.fit_threshold else options.threshold
+    rows = many.score_rows(pairs, scores, threshold)
     if options.out_csv:
         write_csv(options.out_csv, many.SCORE_COLUMNS, rows)
-    else:
+    elif not options.fit_threshold:
         print(csv_text(many.SCORE_COLUMNS, rows), end="")
     failed = sum("error" in row for row in rows)
     if failed:
-        _tell(f"error: {failed} of {len(rows)} pairs could not be scored; the column error says why")
+        _tell(f"error: {failed} of {len(rows)} pairs could not be scored; the column error of the scores says why")
     return int(failed > 0)
+
+
+def _fit(pairs: Sequence[Mapping[str, str]], scores: Sequence[float | DataError], usual: float) -> float:
+    """Fit the threshold on the pairs that have a score, and print what it achieves."""
+    from lfwstudy.verify.fitting import fit_threshold
+
+    known = [(pair["label"] == "1", score) for pair, score in zip(pairs, scores) if not isinstance(score, DataError)]
+    fitted = fit_threshold([label for label, _ in known], [score for _, score in known], usual)
+    print(fitted)
+    return fitted.threshold
 
 
 def _load(options: Namespace) -> "Verifier":
