@@ -16,7 +16,7 @@ from lfwstudy.report import notebooks, pages
 from lfwstudy.study.study import open_study
 from lfwstudy.system.files import read_csv, read_json
 from lfwstudy.verify import network
-from lfwstudy.verify.verifier import verify_photos
+from lfwstudy.verify.verifier import load_verifier
 from tools import model_card
 
 pytestmark = pytest.mark.notebook
@@ -159,10 +159,9 @@ def test_network_of_a_study_can_be_handed_out_with_its_card(out, cache, tmp_path
     monkeypatch.setattr(network, "SHIPPED", tmp_path / "shipped")
     images = sorted((cache / "demo-1" / "demo").rglob("*.jpg"))[:2]
     boxes = [(70, 70, 180, 180)] * 2
-    own = verify_photos(*images, str(out), *boxes)
-    shipped = verify_photos(*images, "", *boxes)
-    assert own.score == pytest.approx(shipped.score, abs=1e-4) and own.demo
-    assert shipped.network == "shipped with lfwstudy"
+    own, shipped = load_verifier(out), load_verifier()
+    assert own.score(*images, *boxes) == pytest.approx(shipped.score(*images, *boxes), abs=1e-4)
+    assert own.network.is_demo and shipped.network.name == "shipped with lfwstudy"
     monkeypatch.setattr(model_card, "LARGEST", 1000)
     with pytest.raises(StudyError, match="at most 0 are shipped"):
         model_card.ship(out, tmp_path / "other")

@@ -444,7 +444,7 @@ def upload(side, name, content):
 
 
 def test_own_photos_are_scored_as_the_command_scores_them(study, cache, tmp_path, monkeypatch):
-    from lfwstudy.verify.verifier import verify_photos
+    from lfwstudy.verify.verifier import load_verifier
 
     monkeypatch.setattr(networks, "SHIPPED", tmp_path)
     widget = widgets.try_your_own(study)
@@ -453,8 +453,8 @@ def test_own_photos_are_scored_as_the_command_scores_them(study, cache, tmp_path
         upload(side, photo.name, photo.read_bytes())
         side.box.box = [70, 70, 180, 180]
     widget.parts.score.click()
-    answer = verify_photos(*photos, str(study.out), (70, 70, 180, 180), (70, 70, 180, 180))
-    assert f"{answer.score:.2f}" in widget.parts.answer.value and "demo" in widget.parts.answer.value
+    score = load_verifier(study.out).score(*photos, (70, 70, 180, 180), (70, 70, 180, 180))
+    assert f"{score:.2f}" in widget.parts.answer.value and "demo" in widget.parts.answer.value
     assert len(widget.parts.seen.cards) == 2 and "unmeasured" in told(widget)
 
 

@@ -3,7 +3,7 @@
 import json
 import sys
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,7 +41,7 @@ def add_verify_options(command: ArgumentParser) -> None:
         photo.required = False  # with nargs="?", no option could stand between the two
     add("--pairs", default="", metavar="PAIRS.csv", help="score the pairs in a CSV file with the columns left,right")
     add("--out-csv", default="", metavar="SCORES.csv", help="with --pairs: where to write the scores (default: print)")
-    text = "with --pairs: print the threshold that classifies most of the pairs as their column label (1 same person, 0 not)"
+    text = "with --pairs: print the threshold that gets most pairs right; the column label is 1 (same person) or 0"
     add("--fit-threshold", action="store_true", help=text)
     text = "same person above this score (default: %(default)s)"
     add("--threshold", type=float, default=THRESHOLD, metavar="T", help=text)
@@ -94,14 +94,18 @@ def embed(options: Namespace) -> int:
 
 
 def _verify_two(options: Namespace) -> int:
-    from lfwstudy.verify.verifier import verify_photos
-
-    boxes = options.left_box, options.right_box
-    answer = verify_photos(options.left, options.right, options.out, *boxes, options.face, options.threshold)
-    for note in answer.notes:
+    notes: list[str] = []
+    verifier = _load(options, notes.append)
+    score = verifier.score(options.left, options.right, options.left_box, options.right_box)
+    for note in notes:
         _note(note)
-    _warn(answer.demo)
-    print(json.dumps(answer.record()) if options.json else one_line(answer))
+    network, same, threshold = verifier.network, score > options.threshold, options.threshold
+    if options.json:
+        answer = {"same": same, "score": score, "threshold": threshold, "network": network.name}
+        print(json.dumps(answer | {"demo": network.is_demo, "notes": notes}))
+    else:
+        words = f"{'same person' if same else 'different people'}: P(same) {score:.2f}, threshold {threshold:.2f}"
+        print(one_line(f"{words} (network: {network.name})"))
     return 0
 
 
@@ -135,11 +139,16 @@ def _fit(pairs: Sequence[Mapping[str, str]], scores: Sequence[float | DataError]
     return fitted.threshold
 
 
-def _load(options: Namespace) -> "Verifier":
+def _note(text: str) -> None:
+    _tell(f"note: {text}")
+
+
+def _load(options: Namespace, note: Callable[[str], None] = _note) -> "Verifier":
     from lfwstudy.verify.verifier import load_verifier
 
-    verifier = load_verifier(options.out, options.face, _note)
-    _warn(verifier.network.is_demo)
+    verifier = load_verifier(options.out, options.face, note)
+    if verifier.network.is_demo:
+        _tell("warning: this network was trained on drawn faces; its answers about real people mean nothing")
     return verifier
 
 
@@ -147,15 +156,6 @@ def _progress(photos: Sequence[Any]) -> Iterable[Any]:
     from tqdm import tqdm
 
     return tqdm(photos, desc="reading photos", unit="photo", leave=False, disable=None)
-
-
-def _warn(is_demo: bool) -> None:
-    if is_demo:
-        _tell("warning: this network was trained on drawn faces; its answers about real people mean nothing")
-
-
-def _note(text: str) -> None:
-    _tell(f"note: {text}")
 
 
 def _tell(text: str) -> None:

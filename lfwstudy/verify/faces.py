@@ -76,13 +76,17 @@ def count_faces(boxes: list[Box]) -> str:
     return f"{len(boxes) or 'no'} face{'s' if len(boxes) > 1 else ''} found{listed}"
 
 
-def choose_face(boxes: Sequence[Box], size: tuple[int, int], face: str = FACES[0]) -> Box | None:
-    """The largest, most central of boxes in a photo of width and height `size`; None if none is left by the rule `face`.
+def choose_face(boxes: Sequence[Box], size: tuple[int, int], face: str) -> Box | None:
+    """The box that counts by the rule `face`, one of FACES, in a photo of width and height `size`; None if none does."""
+    refused = not boxes or (face == "only" and len(boxes) > 1)
+    return None if refused else largest_face(boxes, size)
+
+
+def largest_face(boxes: Sequence[Box], size: tuple[int, int]) -> Box:
+    """The largest, most central of boxes in a photo of width and height `size`.
 
     A box counts with its area, weighted from 1 where its centre is the photo's to 0 in a corner.
     """
-    if not boxes or (face == "only" and len(boxes) > 1):
-        return None
     width, height = size
 
     def weight(box: Box) -> float:

@@ -1,7 +1,7 @@
-"""Photos compared, two or many: the command's answers, and the same in three lines of Python."""
+"""Photos compared, two or many, in three lines of Python."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import islice
 from os import PathLike
 from typing import Any
@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from lfwstudy.errors import DataError
-from lfwstudy.verify import FACES, THRESHOLD
+from lfwstudy.verify import FACES
+from lfwstudy.verify import THRESHOLD as THRESHOLD
 from lfwstudy.verify.faces import Box, Photo, logger, open_face
 from lfwstudy.verify.network import Network, load_network
 
@@ -91,49 +92,6 @@ class Verifier:
 
     def _compare(self, pairs: Sequence[list[np.ndarray]]) -> list[float]:
         return self.network.score(*map(np.stack, zip(*pairs, strict=True))).tolist()
-
-
-@dataclass(frozen=True)
-class Answer:
-    """The probability that two photos show the same person, the name of the network that gave it, and notes on the photos.
-
-    demo: whether the network was trained on drawn faces.
-    """
-
-    score: float
-    threshold: float
-    network: str
-    demo: bool
-    notes: list[str]
-
-    @property
-    def same(self) -> bool:
-        """Whether the photos are taken to show the same person."""
-        return self.score > self.threshold
-
-    def __str__(self) -> str:
-        verdict = "same person" if self.same else "different people"
-        return f"{verdict}: P(same) {self.score:.2f}, threshold {self.threshold:.2f} (network: {self.network})"
-
-    def record(self) -> dict[str, object]:
-        """The answer as `lfwstudy verify --json` prints it."""
-        return {"same": self.same, **asdict(self)}
-
-
-def verify_photos(
-    left: Photo,
-    right: Photo,
-    out: str | PathLike[str] = "",
-    left_box: Box | None = None,
-    right_box: Box | None = None,
-    face: str = FACES[0],
-    threshold: float = THRESHOLD,
-) -> Answer:
-    """The answer of `lfwstudy verify`; `out`, `face` and errors as for `load_verifier` and `Verifier.score`."""
-    notes: list[str] = []
-    verifier = load_verifier(out, face, notes.append)
-    score = verifier.score(left, right, left_box, right_box)
-    return Answer(score, threshold, verifier.network.name, verifier.network.is_demo, notes)
 
 
 def _in_steps(size: int, values: Iterable[Any], call: Callable[[list[Any]], Iterable[Any]]) -> Iterator[Any]:
