@@ -24,6 +24,7 @@ from lfwstudy.system.files import replacing, write_json, write_text
 from lfwstudy.system.text import percent
 from lfwstudy.verify.network import SHIPPED
 from lfwstudy.verify.runtimes import load_model
+from tools import measurement_blocks
 from tools.kept_studies import correct
 from tools.onnx_files import write_onnx
 
@@ -96,6 +97,7 @@ def card(study: Results, candidate: Candidate, spec: Spec) -> str:
         else "",
         recipe="\n".join(f"- {line}" for line in differences if "data.dataset" not in line),
         figures=_figures(study, candidate, spec).to_markdown(),
+        verify=measurement_blocks.verify(spec.run),
         one_in=1 / max(1 - accuracy, 1e-9),
         turned_away=100 * (1 - accepted),
     )
