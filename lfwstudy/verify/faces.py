@@ -56,9 +56,9 @@ def open_face(
         box = choose_face(boxes, full_size(image), face)
         if box is None:
             advice = f". Give the face's box with {option} in pixels" if option else ""
-            raise DataError(f"{name}: {count_faces(boxes)}{advice}")
+            raise DataError(f"{name}: {_count(boxes)}{advice}")
         if len(boxes) > 1:
-            note(f"{name}: {count_faces(boxes)}. The largest, most central one is used: {_numbers(box)}")
+            note(f"{name}: {_count(boxes)}. The largest, most central one is used: {_numbers(box)}")
     return frame_face(image, box)
 
 
@@ -68,12 +68,6 @@ def find_faces(photo: Image.Image) -> list[Box]:
     with _DETECTING:
         found = _detector().detectMultiScale(np.asarray(photo), 1.1, 6, minSize=(smallest, smallest))
     return [(int(x) * by, int(y) * by, int(x + w) * by, int(y + h) * by) for x, y, w, h in found]
-
-
-def count_faces(boxes: list[Box]) -> str:
-    """How many faces were found and where: "no face found", "2 faces found; 4,8,16,24; 40,80,160,240"."""
-    listed = "".join(f"; {_numbers(box)}" for box in boxes)
-    return f"{len(boxes) or 'no'} face{'s' if len(boxes) > 1 else ''} found{listed}"
 
 
 def choose_face(boxes: Sequence[Box], size: tuple[int, int], face: str) -> Box | None:
@@ -123,6 +117,12 @@ def _detector() -> Any:
     import cv2.data
 
     return cv2.CascadeClassifier(str(Path(cv2.data.haarcascades) / "haarcascade_frontalface_default.xml"))
+
+
+def _count(boxes: Sequence[Box]) -> str:
+    """How many faces were found and where: "no face found", "2 faces found; 4,8,16,24; 40,80,160,240"."""
+    listed = "".join(f"; {_numbers(box)}" for box in boxes)
+    return f"{len(boxes) or 'no'} face{'s' if len(boxes) > 1 else ''} found{listed}"
 
 
 def _numbers(box: Box) -> str:

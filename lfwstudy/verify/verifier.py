@@ -10,7 +10,6 @@ import numpy as np
 
 from lfwstudy.errors import DataError
 from lfwstudy.verify import FACES
-from lfwstudy.verify import THRESHOLD as THRESHOLD
 from lfwstudy.verify.faces import Box, Photo, logger, open_face
 from lfwstudy.verify.network import Network, load_network
 
