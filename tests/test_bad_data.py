@@ -30,7 +30,7 @@ from lfwstudy.errors import DataError, one_line
 from lfwstudy.verify import faces as verify_faces
 from lfwstudy.verify import photos
 from lfwstudy.verify.faces import find_faces, frame_face, open_face
-from lfwstudy.verify.photos import full_size, load_photo, read_photo
+from lfwstudy.verify.photos import full_size, open_photo, read_photo
 from tests.support.archives import member, write_tar, write_zip
 from tests.support.images import FACE, saved
 from tests.support.names import NAMES
@@ -418,16 +418,16 @@ def test_photo(tmp_path, kind, words):
     path = tmp_path / "photo.jpg"
     path.write_bytes(IMAGES[kind][0])
     if words is None:
-        assert load_photo(path).mode == "L"
+        assert open_photo(path)[0].mode == "L"
     else:
         with pytest.raises(DataError, match=f"photo.jpg.*({words})"):
-            load_photo(path)
+            open_photo(path)
 
 
 def test_photos_are_turned_upright(tmp_path):
     (tmp_path / "photo.jpg").write_bytes(turned(6))
     upright = np.asarray(FACE.rotate(-90), int)
-    assert np.abs(np.asarray(load_photo(tmp_path / "photo.jpg"), int) - upright).mean() < 3
+    assert np.abs(np.asarray(open_photo(tmp_path / "photo.jpg")[0], int) - upright).mean() < 3
 
 
 def test_a_photo_with_damaged_metadata_is_read_without_a_word(tmp_path, recwarn):
@@ -435,7 +435,7 @@ def test_a_photo_with_damaged_metadata_is_read_without_a_word(tmp_path, recwarn)
     at = content.index((270).to_bytes(2, "little"), int.from_bytes(content[4:8], "little"))
     content[at + 4 : at + 8] = b"\xff\xff\xff\x00"  # the description's length, far beyond the file's end
     (tmp_path / "photo.tiff").write_bytes(content)
-    assert load_photo(tmp_path / "photo.tiff").size == (SOURCE_SIDE, SOURCE_SIDE) and not recwarn.list
+    assert open_photo(tmp_path / "photo.tiff")[0].size == (SOURCE_SIDE, SOURCE_SIDE) and not recwarn.list
 
 
 def box_file(brand, others=b"mif1"):
@@ -493,7 +493,7 @@ def test_a_file_that_is_no_photo_this_program_reads_is_named_by_its_content(tmp_
     path = tmp_path / name
     path.write_bytes(content)
     with pytest.raises(DataError, match=f"^{re.escape(str(path))}: .*{words}") as error:
-        load_photo(path)
+        open_photo(path)
     assert str(error.value) == one_line(error.value) and len(str(error.value)) < len(str(path)) + 200
     with pytest.raises(DataError, match="^upload.jpg: ") as error:
         read_photo(io.BytesIO(content), "upload.jpg")
@@ -520,7 +520,7 @@ def test_a_long_run_of_comments_takes_no_time():
 def test_a_missing_photo_and_a_folder_are_named(tmp_path):
     for path, words in ((tmp_path / "none.jpg", "no such file"), (tmp_path, "Is a directory")):
         with pytest.raises(DataError, match=f"^{re.escape(str(path))}: {words}$"):
-            load_photo(path)
+            open_photo(path)
 
 
 # -- photos of many pixels ----------------------------------------------------------------------------------------------

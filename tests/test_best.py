@@ -206,6 +206,8 @@ def test_verify_the_card_and_the_report_agree(two_ladders, tmp_path, monkeypatch
     network.load_network(str(tmp_path / "out"))
     monkeypatch.setattr(model_card.wording, "is_demo", lambda study: False)
     monkeypatch.setattr(model_card, "card", lambda study, candidate, at: "")
+    monkeypatch.setattr(model_card, "load_model", lambda path: None)  # the made-up weights are no network
+    monkeypatch.setattr(model_card, "write_onnx", lambda model, folder: None)
     monkeypatch.setattr(
         model_card.figures, "roc", lambda *_: type("", (), {"savefig": lambda self, path, **_: path.write_bytes(b"")})()
     )

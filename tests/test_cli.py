@@ -57,7 +57,8 @@ def test_data_counts_what_is_there(capsys):
         (("verify",), "--pairs PAIRS.csv"),
         (("verify", "a.jpg"), "two photos"),
         (("verify", "a.jpg", "b.jpg", "--pairs", "x.csv"), "two photos"),
-        (("verify", "a.jpg", "b.jpg", "--out-csv", "x.csv"), "goes with --pairs"),
+        (("verify", "a.jpg", "b.jpg", "--out-csv", "x.csv"), "go with --pairs"),
+        (("verify", "a.jpg", "b.jpg", "--fit-threshold"), "go with --pairs"),
         (("verify", "--pairs", "x.csv", "--json"), "not with --pairs"),
         (("verify", "--pairs", "/nowhere/x.csv"), "/nowhere/x.csv"),
         (("verify", "a.jpg", "b.jpg", "--threshold", "nan"), "from 0 to 1"),
@@ -238,7 +239,7 @@ def test_parquet_is_written_where_pyarrow_is_installed(capsys, photos):
 def test_parquet_without_pyarrow_is_refused_by_name(capsys, photos, monkeypatch):
     monkeypatch.setattr("lfwstudy.verify.many.find_spec", lambda _: None)
     status, _, err = run(capsys, "embed", photos, "--to", photos / "faces.parquet")
-    assert status == 2 and "pip install pyarrow" in err
+    assert status == 2 and "pip install 'lfwstudy[parquet]'" in err
 
 
 def test_box_is_enlarged_about_its_centre():

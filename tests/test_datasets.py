@@ -452,4 +452,4 @@ def test_an_error_of_the_machine_is_not_told_as_a_damaged_photo(faces, monkeypat
 
     monkeypatch.setattr(photos, "_upright", failing)
     with pytest.raises(MemoryError):
-        photos.load_photo(next(faces.rglob("*.jpg")))
+        photos.open_photo(next(faces.rglob("*.jpg")))

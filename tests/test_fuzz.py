@@ -28,7 +28,7 @@ from lfwstudy.errors import StudyError
 from lfwstudy.runs.damage import problem_of
 from lfwstudy.runs.store import FILES, Store
 from lfwstudy.study.study import open_study
-from lfwstudy.verify.photos import load_photo
+from lfwstudy.verify.photos import open_photo
 from tests.support.archives import member, write_tar, write_zip
 from tests.support.images import saved
 from tests.support.runs import run_files
@@ -86,7 +86,7 @@ VIEW1 = b"2\nAda\t1\t2\nBo\t1\t3\nAda\t1\tBo\t2\nBo\t1\tCy_D\t1\n"
 READERS = {
     "jpeg": (saved(DIAGONAL, "JPEG"), lambda content: decode(content, "A_0001", 250, 8, "box")),
     "png": (saved(DIAGONAL, "PNG"), lambda content: decode(content, "A_0001", 250, 8, "box")),
-    "photo": (saved(DIAGONAL, "TIFF"), read_from_file(load_photo, "photo")),
+    "photo": (saved(DIAGONAL, "TIFF"), read_from_file(open_photo, "photo")),
     "view1": (VIEW1, read_from_file(read_view1, "pairs.txt")),
     "view2": (b"2\t1\nA\t1\t2\nA\t1\tB\t1\nC\t1\t2\nC\t1\tD\t1\n", read_from_file(read_view2, "pairs.txt")),
     "people": (b"2\n1\nA\t1\n2\nB\t4\nC\t1\n", read_from_file(read_people, "people.txt")),

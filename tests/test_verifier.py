@@ -1,6 +1,8 @@
 """Two photos compared by the network that comes with the package: as the command does it, and from Python."""
 
+import json
 import re
+import resource
 import subprocess
 import sys
 
@@ -9,11 +11,12 @@ import pytest
 from PIL import Image
 
 from lfwstudy import load_verifier
+from lfwstudy.cli import main
 from lfwstudy.data.drawn_faces import draw_face
 from lfwstudy.errors import ConfigError, DataError
 from lfwstudy.verify import faces as verify_faces
 from lfwstudy.verify.faces import find_faces, largest_face, open_face
-from lfwstudy.verify.verifier import Verifier, verify_photos
+from lfwstudy.verify.verifier import Verifier
 
 
 @pytest.fixture(scope="module")
@@ -34,26 +37,26 @@ def photos(tmp_path):
     return {name: tmp_path / f"{name}.png" for name in drawn}
 
 
-def test_two_photos_are_scored_without_any_study(faces, tmp_path, monkeypatch):
+def test_two_photos_are_scored_without_any_study(faces, tmp_path, monkeypatch, capsys):
     photo = next(faces.rglob("*.jpg"))
     monkeypatch.chdir(tmp_path)
-    answer = verify_photos(photo, photo, left_box=(70, 70, 180, 180), right_box=(70, 70, 180, 180))
-    assert re.fullmatch(
-        r"same person: P\(same\) [01]\.\d\d, threshold 0\.50 \(network: shipped with lfwstudy\)", str(answer)
-    )
-    assert not answer.is_demo
+    box = "70,70,180,180"
+    assert main(["verify", str(photo), str(photo), "--left-box", box, "--right-box", box]) == 0
+    told = r"same person: P\(same\) [01]\.\d\d, threshold 0\.50 \(network: shipped with lfwstudy\)\n"
+    out, err = capsys.readouterr()
+    assert re.fullmatch(told, out) and err == ""
 
 
 def test_photos_are_compared_and_embedded_from_python(faces, tmp_path):
     paths = sorted(faces.rglob("*.jpg"))[:2]
     box = (70, 70, 180, 180)
-    verifier, answer = load_verifier(), verify_photos(*paths, left_box=box, right_box=box)
-    assert verifier.score(*paths, left_box=box, right_box=box) == answer.score
-    assert verifier.score(*map(Image.open, paths), left_box=box, right_box=box) == pytest.approx(answer.score, abs=1e-6)
+    verifier = load_verifier()
+    score = verifier.score(*paths, left_box=box, right_box=box)
+    assert verifier.score(*map(Image.open, paths), left_box=box, right_box=box) == pytest.approx(score, abs=1e-6)
     embeddings = verifier.embed(paths, boxes=[box, box])
     assert embeddings.shape[0] == 2 and embeddings.dtype == np.float32
-    assert verifier.network.score(embeddings[:1], embeddings[1:]) == pytest.approx(answer.score, abs=1e-6)
-    with pytest.raises(DataError, match="no face found.*with left_box"):
+    assert verifier.network.score(embeddings[:1], embeddings[1:]) == pytest.approx(score, abs=1e-6)
+    with pytest.raises(DataError, match="no face found.*with --left-box or left_box"):
         verifier.score(Image.new("L", (300, 300), 90), paths[0], right_box=box)
 
 
@@ -86,16 +89,19 @@ def test_a_note_on_several_faces_is_logged_in_python(photos, verifier, caplog):
     assert "largest, most central" in caplog.text
 
 
-def test_an_answer_carries_its_threshold_and_notes(photos):
-    answer = verify_photos(photos["face0"], photos["group"], threshold=1.0)
-    assert str(answer).startswith("different people: ") and "threshold 1.00" in str(answer) and len(answer.notes) == 1
-    assert answer.record() == {
+def test_an_answer_carries_its_threshold_and_notes(photos, verifier, capsys):
+    pair = [str(photos["face0"]), str(photos["group"])]
+    assert main(["verify", *pair, "--threshold", "1", "--json"]) == 0
+    out, err = capsys.readouterr()
+    answer = json.loads(out)
+    assert len(answer["notes"]) == 1 and err == f"note: {answer['notes'][0]}\n"
+    assert answer == {
         "same": False,
-        "score": answer.score,
+        "score": verifier.score(*pair),
         "threshold": 1.0,
         "network": "shipped with lfwstudy",
         "demo": False,
-        "notes": list(answer.notes),
+        "notes": answer["notes"],
     }
 
 
@@ -121,3 +127,15 @@ def test_importing_the_package_alone_loads_no_library():
     code = "import sys, lfwstudy; print(sorted({'numpy', 'PIL', 'keras'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_a_pair_is_scored_within_a_second_and_a_half_without_the_heavy_libraries(photos):
+    command = ["verify", str(photos["face0"]), str(photos["face2"]), "--json"]
+    heavy = {"keras", "tensorflow", "jax", "scipy", "sklearn", "pandas", "matplotlib"}
+    code = f"import sys; from lfwstudy.cli import main; main({command}); print(sorted({heavy} & set(sys.modules)))"
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert done.stdout.endswith("}\n[]\n")
+    # Processor time: other processes of this machine do not count.
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 1.5

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from lfwstudy import widgets
-from lfwstudy.config import DataConfig, TrainingConfig
+from lfwstudy.config import TrainingConfig
 from lfwstudy.evaluation import metrics
 from lfwstudy.ladder import LADDERS
 from lfwstudy.report.figures import image_uri
@@ -269,14 +269,15 @@ def test_kept_network_gives_the_scores_that_are_stored(study):
 
 
 def test_network_of_the_ladder_beyond_gives_its_own_scores(rng):
-    from lfwstudy.config import ModelConfig
+    from lfwstudy.config import ModelConfig, RunConfig
     from lfwstudy.network.siamese import build_siamese
 
-    model = build_siamese(ModelConfig(architecture="compact", head="cosine", flip_average=True, width=0.25, l2=0.0), 69)
+    config = ModelConfig(architecture="compact", head="cosine", flip_average=True, width=0.25, l2=0.0)
+    model = build_siamese(config, 69)
     model.get_layer("head").get_layer("calibration").set_weights([np.float32(0.5), np.float32(0.25)])
     images = rng.integers(0, 256, (4, 69, 69), dtype=np.uint8)
     scaled = images[..., None].astype(np.float32) / 255
-    network = networks.Network(model, DataConfig(side=69), "beyond")
+    network = networks.Network(networks.KerasRuntime(model), RunConfig(model=config), "beyond")
     rows = network.embed(images)
     scores = np.asarray(model([scaled[:2], scaled[2:]], training=False))[:, 0]
     assert network.score(rows[:2], rows[2:]) == pytest.approx(scores, abs=1e-5)
@@ -443,7 +444,7 @@ def upload(side, name, content):
 
 
 def test_own_photos_are_scored_as_the_command_scores_them(study, cache, tmp_path, monkeypatch):
-    from lfwstudy.verify.verifier import verify_photos
+    from lfwstudy.verify.verifier import load_verifier
 
     monkeypatch.setattr(networks, "SHIPPED", tmp_path)
     widget = widgets.try_your_own(study)
@@ -452,8 +453,8 @@ def test_own_photos_are_scored_as_the_command_scores_them(study, cache, tmp_path
         upload(side, photo.name, photo.read_bytes())
         side.box.box = [70, 70, 180, 180]
     widget.parts.score.click()
-    answer = verify_photos(*photos, str(study.out), (70, 70, 180, 180), (70, 70, 180, 180))
-    assert f"{answer.score:.2f}" in widget.parts.answer.value and "demo" in widget.parts.answer.value
+    score = load_verifier(study.out).score(*photos, (70, 70, 180, 180), (70, 70, 180, 180))
+    assert f"{score:.2f}" in widget.parts.answer.value and "demo" in widget.parts.answer.value
     assert len(widget.parts.seen.cards) == 2 and "unmeasured" in told(widget)
 
 

@@ -14,7 +14,9 @@ from lfwstudy.runs.store import Store
 from lfwstudy.study.results import Results
 from lfwstudy.system.files import read_json
 from lfwstudy.system.text import signed_points
+from lfwstudy.verify.network import SHIPPED
 from tools import precision as precisions
+from tools import verify_lfw
 from tools.kept_studies import REPORT, RESULTS, SHALLOW
 from tools.two_cores import BENCHES
 
@@ -136,6 +138,13 @@ def growth() -> str:
     ]
     caption = f"{m['machine']}, {m['network']}. A slope of 1 is linear; it is taken between the two largest sizes."
     return f"{Table(columns, rows, caption).to_markdown()}\n\n![How time and memory grow](results/growth.png)"
+
+
+def verify(run: str = "") -> str:
+    """Coverage and accuracy of `lfwstudy verify` on LFW with the network of a run; without one, the shipped network."""
+    m = read_json(RESULTS / "verify.json")
+    known = run or read_json(SHIPPED / "run.json")["run"]
+    return verify_lfw.table(m).to_markdown() if m["run"] == known else NOT_MEASURED
 
 
 def cluster() -> str:

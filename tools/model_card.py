@@ -23,7 +23,10 @@ from lfwstudy.study.rungs import Candidate, Spec
 from lfwstudy.system.files import replacing, write_json, write_text
 from lfwstudy.system.text import percent
 from lfwstudy.verify.network import SHIPPED
+from lfwstudy.verify.runtimes import load_model
+from tools import measurement_blocks
 from tools.kept_studies import correct
+from tools.onnx_files import write_onnx
 
 LARGEST = 10 * 2**20
 TEMPLATE = Path(__file__).with_name("card.md")
@@ -31,7 +34,7 @@ _ALIGNMENT = {"lfw-deepfunneled": "The deep-funneled", "lfw-a": "The aligned (LF
 
 
 def ship(out: str | Path, folder: Path = SHIPPED) -> str:
-    """Copy the best network of a study to `folder`, with its run.json, roc.png and CARD.md; returns the run's id.
+    """Copy the best network of a study to `folder`, also as ONNX, with run.json, roc.png and CARD.md; returns the run's id.
 
     The best is `Results.best_run`, whether or not its weights are kept: no other run takes its place.
 
@@ -59,6 +62,7 @@ def ship(out: str | Path, folder: Path = SHIPPED) -> str:
     write_json(folder / "run.json", record)
     with replacing(folder / "model.keras") as temporary:
         shutil.copyfile(model, temporary)
+    write_onnx(load_model(model), folder)
     return spec.run
 
 
@@ -93,6 +97,7 @@ def card(study: Results, candidate: Candidate, spec: Spec) -> str:
         else "",
         recipe="\n".join(f"- {line}" for line in differences if "data.dataset" not in line),
         figures=_figures(study, candidate, spec).to_markdown(),
+        verify=measurement_blocks.verify(spec.run),
         one_in=1 / max(1 - accuracy, 1e-9),
         turned_away=100 * (1 - accepted),
     )

@@ -16,7 +16,12 @@ from tools.growth_figure import growth_figure
 from tools.kept_studies import BEYOND, RESULTS
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted(RESULTS.glob("*/README.md")))
+PAGES = (
+    ROOT / "README.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted(RESULTS.glob("*/README.md")),
+    ROOT / "lfwstudy" / "verify" / "shipped" / "CARD.md",
+)
 BLOCKS: dict[str, Callable[[], str]] = {
     "summary": study_blocks.summary,
     "headline": study_blocks.headline,
@@ -30,6 +35,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "accelerator": measurement_blocks.accelerator,
     "growth": measurement_blocks.growth,
     "cluster": measurement_blocks.cluster,
+    "verify": measurement_blocks.verify,
 }
 
 

@@ -137,12 +137,17 @@ def read_json(path: str | Path) -> Any:
 
 
 def write_csv(path: str | Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
-    """Write rows as CSV in the order of `columns`, atomically. None and missing values become empty fields."""
+    """Write rows as CSV in the order of `columns`, atomically; see `csv_text`."""
+    write_text(path, csv_text(columns, rows))
+
+
+def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
+    """Rows as the text of a CSV file, in the order of `columns`. None and missing values become empty fields."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(
         [columns, *([cell(row.get(column)) for column in columns] for row in rows)]
     )
-    write_text(path, text.getvalue())
+    return text.getvalue()
 
 
 def read_csv(path: str | Path) -> list[dict[str, str]]:

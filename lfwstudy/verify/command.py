@@ -1,10 +1,9 @@
 """The commands `lfwstudy verify` and `lfwstudy embed`: their options, and what they print."""
 
-import csv
 import json
 import sys
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +19,7 @@ VERIFY_EXAMPLES = """examples:
   lfwstudy verify a.jpg group.jpg --face only                    refuse photos that show several faces
   lfwstudy verify a.jpg b.jpg --json
   lfwstudy verify --pairs pairs.csv --out-csv scores.csv         many pairs: a header left,right, then a pair a line
+  lfwstudy verify --pairs labelled.csv --fit-threshold           pairs that you know: left,right,label, with label 1 or 0
 
 Paths in PAIRS.csv are relative to its folder. A pair that cannot be scored is a row with the reason under `error`, and
 makes the exit status 1.
@@ -27,7 +27,7 @@ Photos are framed by a face detector, not aligned like the training images: the 
 and the score is no proof of identity."""
 EMBED_EXAMPLES = """examples:
   lfwstudy embed photos --to embeddings.npz                      arrays `names` (path in the folder) and `embeddings`
-  lfwstudy embed photos --to embeddings.parquet                  columns `name` and `embedding`; needs pyarrow
+  lfwstudy embed photos --to embeddings.parquet                  columns `name` and `embedding`; needs lfwstudy[parquet]
 
 Every file in the folder and its subfolders is read, except hidden ones. Those that cannot be embedded are named on
 standard error and make the exit status 1."""
@@ -41,21 +41,14 @@ def add_verify_options(command: ArgumentParser) -> None:
         photo.required = False  # with nargs="?", no option could stand between the two
     add("--pairs", default="", metavar="PAIRS.csv", help="score the pairs in a CSV file with the columns left,right")
     add("--out-csv", default="", metavar="SCORES.csv", help="with --pairs: where to write the scores (default: print)")
-    add(
-        "--threshold",
-        type=_threshold,
-        default=THRESHOLD,
-        metavar="T",
-        help="same person above this score (default: %(default)s)",
-    )
+    text = "with --pairs: print the threshold that gets most pairs right; the column label is 1 (same person) or 0"
+    add("--fit-threshold", action="store_true", help=text)
+    text = "same person above this score (default: %(default)s)"
+    add("--threshold", type=float, default=THRESHOLD, metavar="T", help=text)
     add("--json", action="store_true", help="print the answer as a JSON object")
     for side in ("left", "right"):
-        add(
-            f"--{side}-box",
-            type=_box,
-            metavar="L,T,R,B",
-            help=f"where the face is in the {side} photo: left, top, right, bottom in pixels of the upright photo",
-        )
+        text = f"where the face is in the {side} photo: left, top, right, bottom in pixels of the upright photo"
+        add(f"--{side}-box", type=_box, metavar="L,T,R,B", help=text)
     _shared_options(command)
 
 
@@ -73,72 +66,89 @@ def verify(options: Namespace) -> int:
         raise ConfigError("give two photos, LEFT RIGHT, or --pairs PAIRS.csv")
     if options.pairs and (options.json or options.left_box or options.right_box):
         raise ConfigError("--json, --left-box and --right-box go with two photos, not with --pairs")
-    if options.out_csv and not options.pairs:
-        raise ConfigError("--out-csv goes with --pairs PAIRS.csv")
+    if (options.out_csv or options.fit_threshold) and not options.pairs:
+        raise ConfigError("--out-csv and --fit-threshold go with --pairs PAIRS.csv")
+    if not 0 <= options.threshold <= 1:
+        raise ConfigError(f"--threshold takes a number from 0 to 1, got {options.threshold}")
     return _verify_pairs(options) if options.pairs else _verify_two(options)
 
 
 def embed(options: Namespace) -> int:
     """`lfwstudy embed`: embeddings of a folder's photos."""
-    import numpy as np
-
     from lfwstudy.verify import many
 
     target, folder = Path(options.to), Path(options.folder)
     many.check_target(target)
     photos = many.photos_in(folder, target)
-    results = _load(options).embed_each(_progress(photos))
-    names, embeddings = [], []
-    for photo, result in zip(photos, results, strict=True):
+    embeddings = {}
+    for photo, result in zip(photos, _load(options).embed_each(_progress(photos)), strict=True):
         if isinstance(result, DataError):
             _tell(f"error: {result}")
         else:
-            names.append(photo.relative_to(folder).as_posix())
-            embeddings.append(result)
-    if not names:
+            embeddings[photo.relative_to(folder).as_posix()] = result
+    if not embeddings:
         raise DataError(f"{folder}: no face embedded, nothing written")
-    many.write_embeddings(target, names, np.stack(embeddings))
-    print(f"{one_line(target)}: {len(names)} of {len(photos)} photos embedded")
-    return int(len(names) < len(photos))
+    many.write_embeddings(target, embeddings)
+    print(f"{one_line(target)}: {len(embeddings)} of {len(photos)} photos embedded")
+    return int(len(embeddings) < len(photos))
 
 
 def _verify_two(options: Namespace) -> int:
-    from lfwstudy.verify.verifier import verify_photos
-
-    boxes = options.left_box, options.right_box
-    answer = verify_photos(options.left, options.right, options.out, *boxes, options.face, options.threshold)
-    for note in answer.notes:
+    notes: list[str] = []
+    verifier = _load(options, notes.append)
+    score = verifier.score(options.left, options.right, options.left_box, options.right_box)
+    for note in notes:
         _note(note)
-    _warn(answer.is_demo)
-    print(json.dumps(answer.record()) if options.json else one_line(answer))
+    network, same, threshold = verifier.network, score > options.threshold, options.threshold
+    if options.json:
+        answer = {"same": same, "score": score, "threshold": threshold, "network": network.name}
+        print(json.dumps(answer | {"demo": network.is_demo, "notes": notes}))
+    else:
+        words = f"{'same person' if same else 'different people'}: P(same) {score:.2f}, threshold {threshold:.2f}"
+        print(one_line(f"{words} (network: {network.name})"))
     return 0
 
 
 def _verify_pairs(options: Namespace) -> int:
-    from lfwstudy.system.files import cell, write_csv
+    from lfwstudy.system.files import csv_text, write_csv
     from lfwstudy.verify import many
 
-    pairs, folder = many.read_pairs(options.pairs), Path(options.pairs).parent
+    pairs, folder = many.read_pairs(options.pairs, options.fit_threshold), Path(options.pairs).parent
     if options.out_csv:
         many.check_folder(Path(options.out_csv))
-    scores = _load(options).score_pairs([(folder / left, folder / right) for left, right in pairs], _progress)
-    rows = many.score_rows(pairs, scores, options.threshold)
+    scores = _load(options).score_pairs([(folder / pair["left"], folder / pair["right"]) for pair in pairs], _progress)
+    threshold = _fit(pairs, scores, options.threshold) if options.fit_threshold else options.threshold
+    rows = many.score_rows(pairs, scores, threshold)
     if options.out_csv:
         write_csv(options.out_csv, many.SCORE_COLUMNS, rows)
-    else:
-        lines = [many.SCORE_COLUMNS, *([cell(row.get(column)) for column in many.SCORE_COLUMNS] for row in rows)]
-        csv.writer(sys.stdout, lineterminator="\n").writerows(lines)
+    elif not options.fit_threshold:
+        print(csv_text(many.SCORE_COLUMNS, rows), end="")
     failed = sum("error" in row for row in rows)
     if failed:
-        _tell(f"error: {failed} of {len(rows)} pairs could not be scored; the column error says why")
+        _tell(f"error: {failed} of {len(rows)} pairs could not be scored; the column error of the scores says why")
     return int(failed > 0)
 
 
-def _load(options: Namespace) -> "Verifier":
+def _fit(pairs: Sequence[Mapping[str, str]], scores: Sequence[float | DataError], usual: float) -> float:
+    """Fit the threshold on the pairs that have a score, and print what it achieves."""
+    from lfwstudy.verify.fitting import fit_threshold
+
+    known = [(pair["label"] == "1", score) for pair, score in zip(pairs, scores) if not isinstance(score, DataError)]
+    fitted = fit_threshold([label for label, _ in known], [score for _, score in known], usual)
+    print(fitted)
+    return fitted.threshold
+
+
+def _note(text: str) -> None:
+    _tell(f"note: {text}")
+
+
+def _load(options: Namespace, note: Callable[[str], None] = _note) -> "Verifier":
     from lfwstudy.verify.verifier import load_verifier
 
-    verifier = load_verifier(options.out, options.face, _note)
-    _warn(verifier.network.is_demo)
+    verifier = load_verifier(options.out, options.face, note)
+    if verifier.network.is_demo:
+        _tell("warning: this network was trained on drawn faces; its answers about real people mean nothing")
     return verifier
 
 
@@ -148,15 +158,6 @@ def _progress(photos: Sequence[Any]) -> Iterable[Any]:
     return tqdm(photos, desc="reading photos", unit="photo", leave=False, disable=None)
 
 
-def _warn(is_demo: bool) -> None:
-    if is_demo:
-        _tell("warning: this network was trained on drawn faces; its answers about real people mean nothing")
-
-
-def _note(text: str) -> None:
-    _tell(f"note: {text}")
-
-
 def _tell(text: str) -> None:
     from tqdm import tqdm
 
@@ -164,28 +165,10 @@ def _tell(text: str) -> None:
 
 
 def _shared_options(command: ArgumentParser) -> None:
-    command.add_argument(
-        "--face",
-        default=FACES[0],
-        choices=FACES,
-        help="where a photo shows several faces: use the largest, most central one (default), or refuse the photo",
-    )
-    command.add_argument(
-        "--out",
-        default="",
-        metavar="DIR",
-        help="study whose best network is used (default: the one shipped with the package)",
-    )
-
-
-def _threshold(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1
-    if not 0 <= value <= 1:
-        raise ArgumentTypeError(f"a number from 0 to 1 expected, got {quoted(text)}")
-    return value
+    text = "where a photo shows several faces: use the largest, most central one (default), or refuse the photo"
+    command.add_argument("--face", default=FACES[0], choices=FACES, help=text)
+    text = "study whose best network is used (default: the one shipped with the package)"
+    command.add_argument("--out", default="", metavar="DIR", help=text)
 
 
 def _box(text: str) -> tuple[int, int, int, int]:

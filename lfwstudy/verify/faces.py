@@ -3,8 +3,11 @@
 import logging
 import math
 from collections.abc import Callable, Sequence
+from functools import cache
 from os import PathLike
 from pathlib import Path
+from threading import Lock
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -22,6 +25,7 @@ Box = tuple[float, float, float, float]
 ENLARGE = 2.2
 
 logger = logging.getLogger(__name__)
+_DETECTING = Lock()  # the detector is not for several threads at a time
 
 
 def open_face(
@@ -49,30 +53,27 @@ def open_face(
     image, name = open_photo(photo)
     if box is None:
         boxes = find_faces(image)
-        if not boxes or (face == "only" and len(boxes) > 1):
-            raise DataError(
-                f"{name}: {count_faces(boxes)}" + f". Give the face's box with {option} in pixels" * bool(option)
-            )
-        box = largest_face(boxes, full_size(image))
+        box = choose_face(boxes, full_size(image), face)
+        if box is None:
+            advice = f". Give the face's box with {option} in pixels" if option else ""
+            raise DataError(f"{name}: {_count(boxes)}{advice}")
         if len(boxes) > 1:
-            note(f"{name}: {count_faces(boxes)}. The largest, most central one is used: {_numbers(box)}")
+            note(f"{name}: {_count(boxes)}. The largest, most central one is used: {_numbers(box)}")
     return frame_face(image, box)
 
 
 def find_faces(photo: Image.Image) -> list[Box]:
     """The boxes of the frontal faces in an upright grey photo."""
-    import cv2.data
-
-    detector = cv2.CascadeClassifier(str(Path(cv2.data.haarcascades) / "haarcascade_frontalface_default.xml"))
     smallest, by = max(24, min(photo.size) // 12), reduction(photo)
-    found = detector.detectMultiScale(np.asarray(photo), 1.1, 6, minSize=(smallest, smallest))
+    with _DETECTING:
+        found = _detector().detectMultiScale(np.asarray(photo), 1.1, 6, minSize=(smallest, smallest))
     return [(int(x) * by, int(y) * by, int(x + w) * by, int(y + h) * by) for x, y, w, h in found]
 
 
-def count_faces(boxes: list[Box]) -> str:
-    """How many faces were found and where: "no face found", "2 faces found; 4,8,16,24; 40,80,160,240"."""
-    listed = "".join(f"; {_numbers(box)}" for box in boxes)
-    return f"{len(boxes) or 'no'} face{'s' if len(boxes) > 1 else ''} found{listed}"
+def choose_face(boxes: Sequence[Box], size: tuple[int, int], face: str) -> Box | None:
+    """The box that counts by the rule `face`, one of FACES, in a photo of width and height `size`; None if none does."""
+    refused = not boxes or (face == "only" and len(boxes) > 1)
+    return None if refused else largest_face(boxes, size)
 
 
 def largest_face(boxes: Sequence[Box], size: tuple[int, int]) -> Box:
@@ -109,6 +110,19 @@ def frame_face(photo: Image.Image, box: Box) -> Image.Image:
     padded = Image.fromarray(np.pad(np.asarray(photo), pad, mode="edge"))
     area = (x - half + pad, y - half + pad, x + half + pad, y + half + pad)
     return padded.resize((SOURCE_SIDE, SOURCE_SIDE), Image.Resampling.BILINEAR, box=area)
+
+
+@cache
+def _detector() -> Any:
+    import cv2.data
+
+    return cv2.CascadeClassifier(str(Path(cv2.data.haarcascades) / "haarcascade_frontalface_default.xml"))
+
+
+def _count(boxes: Sequence[Box]) -> str:
+    """How many faces were found and where: "no face found", "2 faces found; 4,8,16,24; 40,80,160,240"."""
+    listed = "".join(f"; {_numbers(box)}" for box in boxes)
+    return f"{len(boxes) or 'no'} face{'s' if len(boxes) > 1 else ''} found{listed}"
 
 
 def _numbers(box: Box) -> str:

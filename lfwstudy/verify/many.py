@@ -1,7 +1,7 @@
 """Many photos: the pairs of a CSV file and their scores, a folder's photos and their embeddings."""
 
 import csv
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from importlib.util import find_spec
 from os import PathLike
 from pathlib import Path
@@ -16,30 +16,40 @@ SCORE_COLUMNS = ("left", "right", "score", "same", "error")
 _FORMATS = (".npz", ".parquet")
 
 
-def read_pairs(path: str | PathLike[str]) -> list[tuple[str, str]]:
-    """The pairs of photos in a CSV file with the columns left and right, as they stand there; others are ignored.
+def read_pairs(path: str | PathLike[str], labelled: bool = False) -> list[dict[str, str]]:
+    """Rows of a CSV file of pairs of photos: `left` and `right` and, of `labelled` pairs, `label`: "1" or "0".
 
-    Raises DataError naming file, line and value.
+    Other columns are ignored. Raises DataError naming file, line and value.
     """
+    columns = ("left", "right", "label")[: 2 + labelled]
+    pairs = []
     with reading(f"{path}: not a readable CSV file"), open(path, encoding="utf-8-sig", newline="") as file:
         rows = csv.DictReader(file, skipinitialspace=True)
         header = rows.fieldnames or ()
-        if not {"left", "right"} <= set(header):
-            raise DataError(f"{path}, line 1: the columns left,right expected, got {quoted(','.join(header))}")
-        pairs = [_pair(row, f"{path}, line {rows.line_num}") for row in rows]
+        if not set(columns) <= set(header):
+            raise DataError(f"{path}, line 1: the columns {','.join(columns)} expected, got {quoted(','.join(header))}")
+        for row in rows:
+            pair = {column: row[column] or "" for column in columns}
+            told = f"got {quoted(','.join(pair.values()))}"
+            if not (pair["left"] and pair["right"]) or "\0" in pair["left"] + pair["right"]:
+                raise DataError(f"{path}, line {rows.line_num}: the paths of two photos expected, {told}")
+            if labelled and pair["label"] not in ("0", "1"):
+                raise DataError(f"{path}, line {rows.line_num}: a label 1 (same person) or 0 expected, {told}")
+            pairs.append(pair)
     if not pairs:
         raise DataError(f"{path}: no pairs below the header")
     return pairs
 
 
 def score_rows(
-    pairs: Iterable[tuple[str, str]], scores: Iterable[float | DataError], threshold: float
+    pairs: Iterable[Mapping[str, str]], scores: Iterable[float | DataError], threshold: float
 ) -> list[dict[str, Any]]:
     """Rows with SCORE_COLUMNS, one for each pair: its score and whether it is above the threshold, or why there is none."""
     return [
-        {"left": left, "right": right}
-        | ({"error": one_line(score)} if isinstance(score, DataError) else {"score": score, "same": score > threshold})
-        for (left, right), score in zip(pairs, scores, strict=True)
+        {**pair, "error": one_line(score)}
+        if isinstance(score, DataError)
+        else {**pair, "score": score, "same": score > threshold}
+        for pair, score in zip(pairs, scores, strict=True)
     ]
 
 
@@ -51,12 +61,8 @@ def photos_in(folder: str | PathLike[str], target: Path) -> list[Path]:
     root = Path(folder)
     if not root.is_dir():
         raise DataError(f"{folder}: no such folder")
-    paths = [
-        path
-        for path in sorted(root.rglob("*"))
-        if path.is_file() and not any(part.startswith(".") for part in path.relative_to(root).parts)
-    ]
-    photos = [path for path in paths if path.resolve() != target.resolve()]
+    visible = (path for path in sorted(root.rglob("*")) if "/." not in f"/{path.relative_to(root).as_posix()}")
+    photos = [path for path in visible if path.is_file() and path.resolve() != target.resolve()]
     if not photos:
         raise DataError(f"{folder}: no photo in it")
     return photos
@@ -67,7 +73,9 @@ def check_target(path: Path) -> None:
     if path.suffix not in _FORMATS:
         raise ConfigError(f"{path}: a file whose name ends in {' or '.join(_FORMATS)} expected")
     if path.suffix == ".parquet" and not find_spec("pyarrow"):
-        raise ConfigError(f"{path}: writing parquet needs pyarrow; `pip install pyarrow`, or write an .npz file")
+        raise ConfigError(
+            f"{path}: writing parquet needs pyarrow; `pip install 'lfwstudy[parquet]'`, or write an .npz file"
+        )
     check_folder(path)
 
 
@@ -79,23 +87,16 @@ def check_folder(path: Path) -> None:
         raise ConfigError(f"{path}: a folder; give the name of a file")
 
 
-def write_embeddings(path: Path, names: Sequence[str], embeddings: np.ndarray) -> None:
-    """Write embeddings (n, d) and their names, atomically.
+def write_embeddings(path: Path, embeddings: Mapping[str, np.ndarray]) -> None:
+    """Write embeddings, float32 (d,), by name, atomically.
 
     To .npz as the arrays `names` and `embeddings`, to .parquet as the columns `name` and `embedding`, a list.
     """
     with replacing(path) as temporary:
         if path.suffix == ".npz":
-            np.savez(temporary, names=np.array(names), embeddings=embeddings)
+            np.savez(temporary, names=np.array(list(embeddings)), embeddings=np.stack(list(embeddings.values())))
         else:
             import pandas as pd
 
-            frame = pd.DataFrame({"name": names, "embedding": list(embeddings)})
+            frame = pd.DataFrame(embeddings.items(), columns=["name", "embedding"])
             frame.to_parquet(temporary, engine="pyarrow", index=False)
-
-
-def _pair(row: dict[str, str | None], at: str) -> tuple[str, str]:
-    left, right = row["left"] or "", row["right"] or ""
-    if not left or not right or "\0" in left + right:
-        raise DataError(f"{at}: the paths of two photos expected, got {quoted(f'{left},{right}')}")
-    return left, right

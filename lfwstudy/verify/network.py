@@ -1,5 +1,6 @@
 """A kept network, loaded from a study or from the package: it embeds images and scores pairs of embeddings."""
 
+from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -8,51 +9,48 @@ import numpy as np
 from numpy.typing import ArrayLike
 from PIL import Image
 
-from lfwstudy.config import DataConfig, RunConfig
+from lfwstudy.config import RunConfig
 from lfwstudy.data.images import frame
 from lfwstudy.errors import RunError, StudyError, one_line
-from lfwstudy.runs.store import Store
-from lfwstudy.study.results import Results
-from lfwstudy.study.settings import default_root
 from lfwstudy.system.files import read_json
+from lfwstudy.verify.runtimes import TOWER, KerasRuntime, OpenCVRuntime, Runtime, load_model
 
 if TYPE_CHECKING:
-    import keras
+    from lfwstudy.runs.store import Store
 
-# The shipped network, its configuration and its model card.
+# The shipped network in both forms, its configuration and its model card.
 SHIPPED = Path(__file__).with_name("shipped")
 _BATCH = 64
 
 
+@dataclass(frozen=True)
 class Network:
-    """A siamese network with the framing of its images, `data`, and a name for messages."""
+    """A siamese network, its configuration, and a name for messages."""
 
-    def __init__(self, model: "keras.Model", data: DataConfig, name: str) -> None:
-        from keras import Model
-
-        self.data, self.name = data, name
-        self._tower, head = model.get_layer("tower"), model.get_layer("head")
-        self._averages_mirrored = any(layer.name == "flip_average" for layer in model.layers)
-        self._logit = Model(head.inputs, head.get_layer("score").input)
+    runtime: Runtime
+    config: RunConfig
+    name: str
 
     @property
     def is_demo(self) -> bool:
         """Whether it was trained on drawn faces alone."""
-        return self.data.dataset == "demo"
+        return self.config.data.dataset == "demo"
 
     def frame(self, face: Image.Image) -> np.ndarray:
         """A face of 250x250 pixels in this network's framing: uint8 (side, side)."""
-        return frame(face, self.data.crop, self.data.side, self.data.filter)
+        return frame(face, self.config.data.crop, self.config.data.side, self.config.data.filter)
 
     def embed(self, images: np.ndarray) -> np.ndarray:
         """Embeddings of framed images: float32 (n, d), from uint8 or float in [0, 1] (n, side, side)."""
         pixels = images.astype(np.float32)[..., None] / (255 if images.dtype == np.uint8 else 1)
         embeddings = self._in_batches(pixels)
-        return (embeddings + self._in_batches(pixels[:, :, ::-1])) / 2 if self._averages_mirrored else embeddings
+        if not self.config.model.flip_average:
+            return embeddings
+        return (embeddings + self._in_batches(pixels[:, :, ::-1])) / 2
 
     def log_odds(self, left: np.ndarray, right: np.ndarray) -> np.ndarray:
         """Log-odds of "same person": float (n,), from embeddings (n, d); a single row (1, d) is paired with every row of the other."""
-        return np.asarray(self._logit([*np.broadcast_arrays(left, right)], training=False))[:, 0].astype(float)
+        return self.runtime.head(*np.broadcast_arrays(left, right))[:, 0].astype(float)
 
     def score(self, left: np.ndarray, right: np.ndarray) -> np.ndarray:
         """Probability of "same person": as `log_odds`, from 0 to 1."""
@@ -65,7 +63,7 @@ class Network:
 
     def _in_batches(self, pixels: np.ndarray) -> np.ndarray:
         batches = (pixels[at : at + _BATCH] for at in range(0, len(pixels), _BATCH))
-        return np.concatenate([np.asarray(self._tower(batch, training=False)) for batch in batches])
+        return np.concatenate([self.runtime.tower(batch) for batch in batches])
 
 
 def probability(log_odds: ArrayLike) -> np.ndarray:
@@ -78,9 +76,12 @@ def load_network(out: str | PathLike[str] = "") -> Network:
 
     Raises StudyError if there is no study, or no finished run has kept its weights.
     """
-    if not out and (SHIPPED / "model.keras").is_file():
+    if not out and (SHIPPED / TOWER).is_file():
         config = RunConfig.from_dict(read_json(SHIPPED / "run.json")["config"])
-        return Network(load_model(SHIPPED / "model.keras"), config.data, "shipped with lfwstudy")
+        return Network(OpenCVRuntime(SHIPPED), config, "shipped with lfwstudy")
+    from lfwstudy.study.results import Results
+    from lfwstudy.study.settings import default_root
+
     folder = Path(out) if out else default_root() / "runs" / "demo-quick"
     results = Results.open(folder)
     best = results.best_run(need_weights=True)
@@ -89,15 +90,15 @@ def load_network(out: str | PathLike[str] = "") -> Network:
     return load_run(results.store, best["run"], f"{best['stage']}: {best['variant']}, seed {best['seed']}")
 
 
-def load_run(store: Store, run: str, name: str = "") -> Network:
+def load_run(store: "Store", run: str, name: str = "") -> Network:
     """The network of a run. Raises RunError if its weights are not kept, StudyError if its files are damaged."""
     path = store.folder(run) / "model.keras"
     if not path.is_file():
         raise RunError(f"The weights of run {run} are not kept; `lfwstudy run --keep all` keeps those of every run")
-    return Network(load_model(path), run_config(store, run).data, name or run)
+    return Network(KerasRuntime(load_model(path)), run_config(store, run), name or run)
 
 
-def run_config(store: Store, run: str) -> RunConfig:
+def run_config(store: "Store", run: str) -> RunConfig:
     """The configuration of a run. Raises RunError if config.json cannot be read."""
     path = store.folder(run) / "config.json"
     try:
@@ -106,18 +107,3 @@ def run_config(store: Store, run: str) -> RunConfig:
         raise RunError(
             f"{path}: missing or damaged ({one_line(error)}); `lfwstudy run` sets such a run aside and trains it again"
         ) from error
-
-
-def load_model(path: Path) -> "keras.Model":
-    """Load a kept model in Keras' safe mode: nothing in the file is executed. Raises StudyError."""
-    from lfwstudy.system.backend import start_keras_quietly
-
-    start_keras_quietly()
-    import keras
-
-    import lfwstudy.network.siamese  # noqa: F401  # registers the network's own layers
-
-    try:
-        return keras.saving.load_model(path, compile=False, safe_mode=True)
-    except Exception as error:  # a damaged file makes Keras raise many types
-        raise StudyError(f"{path}: not a loadable network ({type(error).__name__}: {one_line(error)[:300]})") from error

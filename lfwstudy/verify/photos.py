@@ -28,18 +28,13 @@ def open_photo(photo: str | PathLike[str] | Image.Image) -> tuple[Image.Image, s
     """
     if isinstance(photo, Image.Image):
         return ImageOps.exif_transpose(photo).convert("L"), "the photo"
-    return load_photo(photo), str(photo)
-
-
-def load_photo(path: str | PathLike[str]) -> Image.Image:
-    """A photo file as an upright grey image; see `read_photo`. Raises DataError."""
     try:
-        with open(path, "rb") as file:
-            return read_photo(file, str(path))
+        with open(photo, "rb") as file:
+            return read_photo(file, str(photo)), str(photo)
     except FileNotFoundError:
-        raise DataError(f"{path}: no such file") from None
+        raise DataError(f"{photo}: no such file") from None
     except OSError as error:
-        raise DataError(f"{path}: {error.strerror or one_line(error)}") from error
+        raise DataError(f"{photo}: {error.strerror or one_line(error)}") from error
 
 
 def read_photo(file: BinaryIO, name: str) -> Image.Image:

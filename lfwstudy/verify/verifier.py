@@ -1,4 +1,4 @@
-"""Photos compared, two or many: the command's answers, and the same in three lines of Python."""
+"""Photos compared, two or many, in three lines of Python."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from lfwstudy.errors import DataError
-from lfwstudy.verify import FACES, THRESHOLD
+from lfwstudy.verify import FACES
 from lfwstudy.verify.faces import Box, Photo, logger, open_face
 from lfwstudy.verify.network import Network, load_network
 
@@ -49,9 +49,8 @@ class Verifier:
         Boxes are (left, top, right, bottom) in pixels of the upright photo. Raises DataError where a photo cannot be
         read, or no face is found in it.
         """
-        return self.network.score_images(
-            self._frame(left, left_box, "left_box"), self._frame(right, right_box, "right_box")
-        )
+        sides = (left, left_box, "--left-box or left_box"), (right, right_box, "--right-box or right_box")
+        return self.network.score_images(*(self._frame(*side) for side in sides))
 
     def score_pairs(
         self,
@@ -64,11 +63,9 @@ class Verifier:
         """
         photos = list(dict.fromkeys(photo for pair in pairs for photo in pair))
         embeddings = dict(zip(photos, self.embed_each(progress(photos)), strict=True))
-        scores: list[float | DataError] = []
-        for at in range(0, len(pairs), _PAIRS):
-            both = [(embeddings[left], embeddings[right]) for left, right in pairs[at : at + _PAIRS]]
-            scores += _at_once([_error_in(pair) or pair for pair in both], self._compare)
-        return scores
+        both = ([embeddings[photo] for photo in pair] for pair in pairs)
+        known = (next((side for side in pair if isinstance(side, DataError)), pair) for pair in both)
+        return list(_in_steps(_PAIRS, known, self._compare))
 
     def embed(self, photos: Sequence[Photo], boxes: Sequence[Box | None] = ()) -> np.ndarray:
         """Embeddings of the faces in photos: float32 (n, d). Raises DataError as `score` does.
@@ -80,16 +77,11 @@ class Verifier:
 
     def embed_each(self, photos: Iterable[Photo]) -> Iterator[np.ndarray | DataError]:
         """For each photo in turn its face's embedding, float32 (d,), or the DataError that says why there is none."""
-        waiting = iter(photos)
-        while step := list(islice(waiting, _PHOTOS)):
-            framed = [self._frame_or_error(photo) for photo in step]
-            yield from _at_once(framed, lambda faces: self.network.embed(np.stack(faces)))
+        framed = map(self._frame_or_error, photos)
+        return _in_steps(_PHOTOS, framed, lambda faces: self.network.embed(np.stack(faces)))
 
     def _frame(self, photo: Photo, box: Box | None = None, option: str = "") -> np.ndarray:
         return self.network.frame(open_face(photo, box, option, self.face, self.note))
-
-    def _compare(self, pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> list[float]:
-        return self.network.score(*map(np.stack, zip(*pairs, strict=True))).tolist()
 
     def _frame_or_error(self, photo: Photo) -> np.ndarray | DataError:
         try:
@@ -97,65 +89,14 @@ class Verifier:
         except DataError as error:
             return DataError(*error.args)  # the one that was raised holds on to the photo's pixels
 
-
-@dataclass(frozen=True)
-class Answer:
-    """The probability that two photos show the same person, the name of the network that gave it, and notes on the photos."""
-
-    score: float
-    network: str
-    is_demo: bool
-    threshold: float = THRESHOLD
-    notes: tuple[str, ...] = ()
-
-    @property
-    def same(self) -> bool:
-        """Whether the photos are taken to show the same person."""
-        return self.score > self.threshold
-
-    def __str__(self) -> str:
-        verdict = "same person" if self.same else "different people"
-        return f"{verdict}: P(same) {self.score:.2f}, threshold {self.threshold:.2f} (network: {self.network})"
-
-    def record(self) -> dict[str, object]:
-        """The answer as `lfwstudy verify --json` prints it."""
-        return {
-            "same": self.same,
-            "score": self.score,
-            "threshold": self.threshold,
-            "network": self.network,
-            "demo": self.is_demo,
-            "notes": list(self.notes),
-        }
+    def _compare(self, pairs: Sequence[list[np.ndarray]]) -> list[float]:
+        return self.network.score(*map(np.stack, zip(*pairs, strict=True))).tolist()
 
 
-def verify_photos(
-    left: Photo,
-    right: Photo,
-    out: str | PathLike[str] = "",
-    left_box: Box | None = None,
-    right_box: Box | None = None,
-    face: str = FACES[0],
-    threshold: float = THRESHOLD,
-) -> Answer:
-    """The answer of `lfwstudy verify`; `out`, `face` and errors as for `load_verifier` and `Verifier.score`."""
-    notes: list[str] = []
-    # Before the network is loaded, which takes seconds.
-    faces = [
-        open_face(photo, box, f"--{side}-box LEFT,TOP,RIGHT,BOTTOM", face, notes.append)
-        for photo, box, side in ((left, left_box, "left"), (right, right_box, "right"))
-    ]
-    network = load_network(out)
-    score = network.score_images(*map(network.frame, faces))
-    return Answer(score, network.name, network.is_demo, threshold, tuple(notes))
-
-
-def _error_in(values: Iterable[object]) -> DataError | None:
-    return next((value for value in values if isinstance(value, DataError)), None)
-
-
-def _at_once(values: Sequence[Any], call: Callable[[list[Any]], Iterable[Any]]) -> list[Any]:
-    """What `call` makes of all the values that are no errors, and the errors in their places."""
-    whole = [value for value in values if not isinstance(value, DataError)]
-    made = iter(call(whole) if whole else ())
-    return [value if isinstance(value, DataError) else next(made) for value in values]
+def _in_steps(size: int, values: Iterable[Any], call: Callable[[list[Any]], Iterable[Any]]) -> Iterator[Any]:
+    """What `call` makes of the values that are no errors, `size` at a time, and the errors in their places."""
+    waiting = iter(values)
+    while step := list(islice(waiting, size)):
+        whole = [value for value in step if not isinstance(value, DataError)]
+        made = iter(call(whole) if whole else ())
+        yield from (value if isinstance(value, DataError) else next(made) for value in step)
