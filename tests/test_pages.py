@@ -104,6 +104,14 @@ def test_report_and_single_pages_link_to_each_other(tmp_path, monkeypatch):
         assert not anchor or BeautifulSoup(there.read_text(), "html.parser").find(id=anchor)
 
 
+def test_every_page_of_a_further_ladder_links_to_the_stages_of_its_own(tmp_path):
+    study = Study(Settings(out=str(tmp_path), precision="float32"))
+    study.ask(["base", "stride"])
+    found = pages.pages(study, "-view2")
+    assert [page.anchor for page in found] == ["summary-view2", "data-view2", "base-view2", "stride-view2"]
+    assert {page.suffix for page in found} == {"-view2"}
+
+
 def test_coordinates_of_figures_are_rounded_and_their_words_stay_text():
     figure = figures.roc([(np.array([1, 0, 1, 0, 1, 1, 0]), np.array([0.91, 0.2, 0.7, 0.8, 0.3, 0.6, 0.1]))], "source")
     drawn = figures.captioned(figure, "caption").data

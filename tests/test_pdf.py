@@ -48,20 +48,17 @@ def test_the_pdf_has_bookmarks_and_its_contents_have_the_pages_of_their_parts(tm
 
 @pytest.mark.browser
 def test_no_caption_is_torn_from_its_figure(tmp_path, browser):
-    figures, headings = [], []
-    for n in range(24):
-        drawn = (
-            f'<svg width="600" height="{180 + 17 * n}"><rect width="600" height="{180 + 17 * n}" fill="#999999"/></svg>'
-        )
-        figures.append(
-            f'<p>Words.</p><figure id="f-{n}"><div class="scroll">{drawn}</div><figcaption><span id="c-{n}">Seen.</span>'
-            "</figcaption></figure>"
-        )
-        headings += [(f"f-{n}", "figure"), (f"c-{n}", "caption")]
-    pdf.write_pdf(report(tmp_path, ("one", "".join(figures), headings)), browser)
-    found = pdf.page_numbers((tmp_path / "report.pdf").read_bytes())
-    assert found["f-23"] > 8
-    assert [found[f"c-{n}"] for n in range(24)] == [found[f"f-{n}"] for n in range(24)]
+    """On each of many pages a figure ends a little lower, down to where only its caption would go over."""
+    parts, drawn = [], '<svg width="600" height="300"><rect width="600" height="300" fill="#999999"/></svg>'
+    for n, above in enumerate(range(600, 700, 6)):
+        figure = f'<figure id="f-{n}"><div>{drawn}</div><figcaption><span id="c-{n}">Seen.</span></figcaption></figure>'
+        anchors = [(f"f-{n}", "figure"), (f"c-{n}", "caption")]
+        parts.append((f"part-{n}", f'<div style="height: {above}px"></div>{figure}', anchors))
+    found = pdf.page_numbers(pdf.write_pdf(report(tmp_path, *parts), browser).read_bytes())
+    numbers = range(1, len(parts))  # the first shares its page with the contents
+    assert [found[f"c-{n}"] for n in numbers] == [found[f"f-{n}"] for n in numbers]
+    on_the_next = [found[f"f-{n}"] - found[f"part-{n}"] for n in numbers]
+    assert on_the_next == sorted(on_the_next) and set(on_the_next) == {0, 1}
 
 
 def test_without_a_browser_nothing_is_done(tmp_path, monkeypatch, capsys):
