@@ -61,7 +61,7 @@ class OneSecondTest(Explorer):
         p = self.add(
             flasher=Flasher(),
             result=markup("13em"),
-            missed=Gallery(label="Pairs you missed", size=84, empty=_LATER),
+            missed=Gallery(label="Pairs you missed, with the network's answers", size=84, empty=_LATER),
             **controls,
         )
         self.watch(self.begin, *controls.values())()
