@@ -6,7 +6,6 @@ from itertools import product
 
 import ipywidgets
 import numpy as np
-from numpy.typing import ArrayLike
 from PIL import Image
 
 from lfwstudy.report.figures import image_uri
@@ -95,25 +94,17 @@ def _figure(images: np.ndarray, maps: np.ndarray, names: Sequence[str]) -> str:
         f'height="{_SHOWN}" src="{_overlay(image, changes / largest)}"><figcaption>{escape(spoken(name))}</figcaption></figure>'
         for image, changes, name in zip(images, maps, names)
     )
-    ends = ", ".join(
-        f"rgb{tuple(_blend(np.full(3, 128.0), c, 1).astype(int).tolist())}" for c in (_LESS, np.full(3, 128), _MORE)
-    )
+    less, more = (f"rgb{tuple(colour.tolist())}" for colour in (_LESS, _MORE))
     scale = "".join(
         f"<span>{text}</span>"
         for text in (f"−{largest:.2f}: hiding it makes them less alike", "0", f"+{largest:.2f}: more alike")
     )
     return (
         f'<div style="display:flex;flex-wrap:wrap;gap:12px">{shown}</div><div style="max-width:{2 * _SHOWN + 12}px">'
-        f'<div style="height:12px;margin-top:8px;background:linear-gradient(to right, {ends})"></div>'
+        f'<div style="height:12px;margin-top:8px;background:linear-gradient(to right, {less}, #888, {more})"></div>'
         f'<div style="display:flex;justify-content:space-between">{scale}</div></div>'
         '<p class="lfw-note">Change of the log-odds of “same” where a patch hides a part of one face.</p>'
     )
-
-
-def _blend(grey: np.ndarray, colour: np.ndarray, share: ArrayLike) -> np.ndarray:
-    """A colour laid over grey, at most so strongly that the face stays visible. share: from 0 to 1."""
-    strength = 0.75 * np.asarray(share)
-    return grey * (1 - strength) + colour * strength
 
 
 def _overlay(image: np.ndarray, changes: np.ndarray) -> str:
@@ -122,7 +113,8 @@ def _overlay(image: np.ndarray, changes: np.ndarray) -> str:
         np.asarray(Image.fromarray(pixels).resize((_SHOWN, _SHOWN), Image.Resampling.BICUBIC), float)[..., None]
         for pixels in (image, changes.astype(np.float32))
     )
-    mixed = _blend(grey, np.where(change > 0, _MORE, _LESS), np.clip(np.abs(change), 0, 1))
+    strength = np.clip(np.abs(change), 0, 1) * 0.75  # the face stays visible
+    mixed = grey * (1 - strength) + np.where(change > 0, _MORE, _LESS) * strength
     return image_uri(mixed.astype(np.uint8))
 
 
