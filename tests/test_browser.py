@@ -239,7 +239,7 @@ def test_occlusion_map_of_a_pair(page):
     found = explorer(page, "What the network looks at")
     found.locator(".lfw-gallery button").first.click()
     found.locator("img[alt*='with its occlusion map']").nth(1).wait_for()
-    told = found.inner_text()
+    told = found.text_content()
     assert "another map" in told and "most sensitive" in told and re.search(r"−\d+\.\d\d: hiding it", told)
     keep(found, "occlusion")
 
