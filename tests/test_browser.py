@@ -131,23 +131,30 @@ def keep(found, name):
 def test_runs_are_compared_sorted_and_filtered(page):
     found = explorer(page, "Run browser")
     keep(found, "runs")
-    assert found.locator("tbody tr").count() == 2
-    assert "batch-norm placement before-activation instead of none" in found.inner_text()
+    assert found.locator(".lfw-table tbody tr").count() == 2
+    assert found.get_by_role("row", name="batch-norm placement none before-activation").count() == 1
+    band = found.locator(".lfw-band").first
+    band.hover()
+    assert float(band.evaluate("band => getComputedStyle(band).fillOpacity")) > 0
+    assert band.locator("title").text_content().startswith("Epoch 1, accuracy on validation\n")
     found.get_by_role("button", name="test, %", exact=True).click()
-    values = [float(text) for text in found.locator("tbody tr td:nth-child(5)").all_inner_texts()]
+    values = [float(text) for text in found.locator(".lfw-table tbody tr td:nth-child(5)").all_inner_texts()]
     assert values == sorted(values) and found.locator("th[aria-sort=ascending]").count() == 1
     found.get_by_role("searchbox").fill("impatient")
-    assert found.locator("tbody tr").count() == 1 and "1 of 2 rows" in found.inner_text()
+    assert found.locator(".lfw-table tbody tr").count() == 1 and "1 of 2 rows" in found.inner_text()
 
 
 def test_pair_is_found_by_keyboard_and_opened_with_its_neighbours(page):
     found = explorer(page, "Pair browser")
+    found.get_by_text("Neighbours are the nearest of").wait_for()
+    assert found.locator(".lfw-gallery button[aria-pressed=true]").count() == 1
     found.get_by_label("Classified").select_option("incorrectly")
     found.locator(".lfw-gallery button .lfw-incorrect").first.wait_for()
     assert found.locator(".lfw-gallery button .lfw-correct").count() == 0
-    found.locator(".lfw-gallery button").first.focus()
+    found.locator(".lfw-gallery button").nth(1).focus()
     height = found.bounding_box()["height"]
     page.keyboard.press("Enter")
+    found.locator(".lfw-gallery button[aria-pressed=true]").nth(0).wait_for()
     found.get_by_text("which is incorrect").wait_for()
     found.get_by_text("Neighbours are the nearest of").wait_for()
     assert found.bounding_box()["height"] == pytest.approx(height, abs=2)
@@ -232,7 +239,8 @@ def test_occlusion_map_of_a_pair(page):
     found = explorer(page, "What the network looks at")
     found.locator(".lfw-gallery button").first.click()
     found.locator("img[alt*='with its occlusion map']").nth(1).wait_for()
-    assert "another map" in found.inner_text() and "most sensitive" in found.inner_text()
+    told = found.text_content()
+    assert "another map" in told and "most sensitive" in told and re.search(r"−\d+\.\d\d: hiding it", told)
     keep(found, "occlusion")
 
 
@@ -289,7 +297,8 @@ def test_one_second_test_taken_to_its_end(page):
         # Twice d would delete the cell if the notebook heard it.
         page.keyboard.press("d" if trial % 2 else "s")
     found.get_by_role("link", name="Save the answers as CSV").wait_for()
-    assert re.search(r"You were correct\s+\d+ of 20", found.inner_text())
+    correct = int(re.search(r"You were correct\s+(\d+) of 20", found.inner_text()).group(1))
+    assert found.locator(".lfw-gallery li:not(.lfw-room) .lfw-card").count() == 20 - correct
     assert page.evaluate("window.jupyterapp.shell.currentWidget.content.widgets.length") == cells
     with page.expect_download() as download:
         found.get_by_role("link", name="Save the answers as CSV").click()
@@ -311,6 +320,15 @@ def test_live_training_grows_and_stops(page):
     found.get_by_role("button", name="Stop").click()
     found.get_by_text("Stopped.").wait_for()
     keep(found, "live")
+
+
+def test_no_explorer_is_wider_than_its_place(page):
+    for heading in HEADINGS:
+        wider = explorer(page, heading).evaluate(
+            """explorer => [explorer, ...explorer.querySelectorAll('.widget-box')]
+            .filter(box => box.scrollWidth > box.clientWidth).map(box => [box.scrollWidth, box.clientWidth])"""
+        )
+        assert wider == [], heading
 
 
 def test_no_serious_accessibility_finding(page):

@@ -89,6 +89,19 @@ class BoxPicker(anywidget.AnyWidget):
     box = synced_list()
 
 
+class Flasher(anywidget.AnyWidget):
+    """Shows trials one by one and times them in the browser.
+
+    trials: dicts with left and right, data URIs. answers: for each answered trial {trial, same, shown_ms,
+    response_ms, undisturbed}; shown_ms is measured between the browser's frames, response_ms from the pair's first frame.
+    """
+
+    _esm, _css = script("one_second"), HERE / "style.css"
+    trials = synced_list()
+    milliseconds = traitlets.Int(500).tag(sync=True)
+    answers = synced_list()
+
+
 class Message(ipywidgets.HTML):
     """A status line; screen readers announce its changes."""
 
@@ -141,11 +154,6 @@ def several(label: str, options: Sequence[Any]) -> ipywidgets.SelectMultiple:
     """A choice of several, initially all."""
     rows = min(6, max(2, len(options)))
     return labelled(ipywidgets.SelectMultiple, label, options=options, value=tuple(options), rows=rows)
-
-
-def text_field(label: str, placeholder: str = "") -> ipywidgets.Text:
-    """A line of text."""
-    return labelled(ipywidgets.Text, label, placeholder=placeholder)
 
 
 def whole_number(label: str, value: int, low: int, high: int) -> ipywidgets.BoundedIntText:

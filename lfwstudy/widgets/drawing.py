@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from matplotlib.colors import to_hex
 from matplotlib.ticker import MaxNLocator
 
 from lfwstudy.report import figures
@@ -14,8 +13,8 @@ from lfwstudy.system.text import percent
 from lfwstudy.training.decisions import best_epoch
 
 # The colours of the report's figures, by role.
-TRAIN, VALIDATION, WRONG = "#737373", to_hex(figures.VALIDATION), to_hex(figures.WRONG)
-MEASURED, PUBLISHED = to_hex(figures.MEASURED), to_hex(figures.PUBLISHED)
+TRAIN, VALIDATION, WRONG = "#737373", figures.VALIDATION, figures.WRONG
+MEASURED, PUBLISHED = figures.MEASURED, figures.PUBLISHED
 # Matched and mismatched pairs: two more of the same colour-blind-safe palette; they are also above and below a line.
 MATCHED, MISMATCHED = "#cc78bc", "#56b4e9"
 LINES = ("#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc", "#ca9161", "#949494", "#56b4e9")

@@ -6,12 +6,12 @@ from itertools import product
 
 import ipywidgets
 import numpy as np
-from numpy.typing import ArrayLike
 from PIL import Image
 
 from lfwstudy.report.figures import image_uri
 from lfwstudy.study.study import Study
 from lfwstudy.verify.network import Network, probability
+from lfwstudy.widgets import drawing
 from lfwstudy.widgets.controls import Message, Slider, blank, button, markup, row
 from lfwstudy.widgets.finished_runs import spoken
 from lfwstudy.widgets.pair_browser import PairChooser
@@ -95,25 +95,32 @@ def _figure(images: np.ndarray, maps: np.ndarray, names: Sequence[str]) -> str:
         f'height="{_SHOWN}" src="{_overlay(image, changes / largest)}"><figcaption>{escape(spoken(name))}</figcaption></figure>'
         for image, changes, name in zip(images, maps, names)
     )
-    ends = ", ".join(
-        f"rgb{tuple(_blend(np.full(3, 128.0), c, 1).astype(int).tolist())}" for c in (_LESS, np.full(3, 128), _MORE)
-    )
-    scale = "".join(
-        f"<span>{text}</span>"
-        for text in (f"−{largest:.2f}: hiding it makes them less alike", "0", f"+{largest:.2f}: more alike")
-    )
     return (
-        f'<div style="display:flex;flex-wrap:wrap;gap:12px">{shown}</div><div style="max-width:{2 * _SHOWN + 12}px">'
-        f'<div style="height:12px;margin-top:8px;background:linear-gradient(to right, {ends})"></div>'
-        f'<div style="display:flex;justify-content:space-between">{scale}</div></div>'
+        f'<div style="display:flex;flex-wrap:wrap;gap:12px">{shown}</div>{_scale(largest)}'
         '<p class="lfw-note">Change of the log-odds of “same” where a patch hides a part of one face.</p>'
     )
 
 
-def _blend(grey: np.ndarray, colour: np.ndarray, share: ArrayLike) -> np.ndarray:
-    """A colour laid over grey, at most so strongly that the face stays visible. share: from 0 to 1."""
-    strength = 0.75 * np.asarray(share)
-    return grey * (1 - strength) + colour * strength
+def _scale(largest: float) -> str:
+    """The colours from the largest decrease to the largest increase, over a middle grey."""
+    width, less, more = (
+        2 * _SHOWN + 12,
+        f"−{largest:.2f}: hiding it makes them less alike",
+        f"+{largest:.2f}: more alike",
+    )
+    colours = _tinted(np.full(41, 128.0)[:, None], np.linspace(-1, 1, 41)[:, None])
+    steps = [
+        f'<rect x="{width * i / 41:.1f}" y="8" width="{width / 41 + 0.5:.1f}" height="12" fill="#{bytes(colour).hex()}"/>'
+        for i, colour in enumerate(colours)
+    ]
+    ends = drawing.text(0, 36, less), drawing.text(width / 2, 36, "0", "middle"), drawing.text(width, 36, more, "end")
+    return drawing.svg(width, 42, f"Scale: {less}; {more}", *steps, *ends)
+
+
+def _tinted(grey: np.ndarray, change: np.ndarray) -> np.ndarray:
+    """Grey with the colours of changes from -1 to 1 over it, so weak that the face stays visible: uint8 (..., 3)."""
+    strength = np.clip(np.abs(change), 0, 1) * 0.75
+    return (grey * (1 - strength) + np.where(change > 0, _MORE, _LESS) * strength).astype(np.uint8)
 
 
 def _overlay(image: np.ndarray, changes: np.ndarray) -> str:
@@ -122,8 +129,7 @@ def _overlay(image: np.ndarray, changes: np.ndarray) -> str:
         np.asarray(Image.fromarray(pixels).resize((_SHOWN, _SHOWN), Image.Resampling.BICUBIC), float)[..., None]
         for pixels in (image, changes.astype(np.float32))
     )
-    mixed = _blend(grey, np.where(change > 0, _MORE, _LESS), np.clip(np.abs(change), 0, 1))
-    return image_uri(mixed.astype(np.uint8))
+    return image_uri(_tinted(grey, change))
 
 
 def _words(maps: np.ndarray, odds: float) -> str:

@@ -4,46 +4,20 @@ import base64
 from collections.abc import Sequence
 from typing import Any
 
-import anywidget
 import ipywidgets
 import numpy as np
 import pandas as pd
-import traitlets
 
 from lfwstudy.evaluation import metrics
 from lfwstudy.report.table import Column, Interval, Table
 from lfwstudy.study.study import Study
 from lfwstudy.verify import THRESHOLD
-from lfwstudy.widgets.controls import (
-    HERE,
-    Gallery,
-    blank,
-    checkbox,
-    dropdown,
-    markup,
-    row,
-    script,
-    synced_list,
-    whole_number,
-)
+from lfwstudy.widgets.controls import Flasher, Gallery, blank, checkbox, dropdown, markup, row, whole_number
 from lfwstudy.widgets.explorer import Explorer
 from lfwstudy.widgets.finished_runs import FinishedRuns, correct
 
 FEWEST, MOST = 20, 100
 _LATER = "They are shown after the last pair."
-
-
-class Flasher(anywidget.AnyWidget):
-    """Shows trials one by one and times them in the browser.
-
-    trials: dicts with left and right, data URIs. answers: for each answered trial {trial, same, shown_ms,
-    response_ms, undisturbed}; shown_ms is measured between the browser's frames, response_ms from the pair's first frame.
-    """
-
-    _esm, _css = script("one_second"), HERE / "style.css"
-    trials = synced_list()
-    milliseconds = traitlets.Int(500).tag(sync=True)
-    answers = synced_list()
 
 
 class OneSecondTest(Explorer):
@@ -61,7 +35,7 @@ class OneSecondTest(Explorer):
         p = self.add(
             flasher=Flasher(),
             result=markup("13em"),
-            missed=Gallery(label="Pairs you missed", size=84, empty=_LATER),
+            missed=Gallery(label="Pairs you missed, with the network's answers", size=84, empty=_LATER),
             **controls,
         )
         self.watch(self.begin, *controls.values())()

@@ -10,7 +10,7 @@ import pandas as pd
 from lfwstudy.data.pairs import person_of
 from lfwstudy.study.study import Study
 from lfwstudy.verify import THRESHOLD
-from lfwstudy.widgets.controls import Gallery, Message, Slider, blank, button, card, dropdown, markup, row, text_field
+from lfwstudy.widgets.controls import Gallery, Message, Slider, blank, button, card, dropdown, labelled, markup, row
 from lfwstudy.widgets.explorer import Explorer
 from lfwstudy.widgets.finished_runs import SETS, FinishedRuns, Images, correct, spoken
 
@@ -39,7 +39,7 @@ class PairChooser(Explorer):
             "kind": dropdown("Pairs", _KINDS),
             "outcome": dropdown("Classified", _OUTCOMES),
             "order": dropdown("Order", _ORDERS),
-            "person": text_field("Name contains", "any"),
+            "person": labelled(ipywidgets.Text, "Name contains", placeholder="any"),
             "low": Slider(description="P(same) at least", value=0.0),
             "high": Slider(description="P(same) at most", value=1.0),
         }

@@ -25,7 +25,6 @@ class ThresholdMover(Explorer):
     def build(self, study: Study) -> list[ipywidgets.Widget]:
         self.runs = FinishedRuns(study)
         self.figure = cache(lambda run, part: _Figure(self.runs.scored(run, part)))
-        self.best = cache(self._best)
         p = self.add(
             run=dropdown("Run", self.runs.options, "40em"),
             part=dropdown("Set", SETS),
@@ -49,7 +48,7 @@ class ThresholdMover(Explorer):
         """Show the threshold's place."""
         p, threshold = self.parts, self.parts.threshold.value
         run, part = p.run.value, p.part.value
-        scored, best = self.runs.scored(run, part), self.best(run)
+        scored, validation = self.runs.scored(run, part), self.runs.scored(run, "val")
         p.figure.value, p.table.value = self.figure(run, part).at(threshold), _confusion(scored, threshold)
         images = self.runs.images(run)  # without images the figure and the table still move
         below = scored.score <= threshold
@@ -60,14 +59,11 @@ class ThresholdMover(Explorer):
                 scored[~below].nsmallest(_EITHER_SIDE, "score"),
             )
         )
+        best = metrics.best_threshold(validation.label, validation.score)
         return (
             f"The validation pairs would choose {best:.3f}. A threshold moved by hand to suit the test pairs flatters the "
             "network: results are always given at 0.5."
         )
-
-    def _best(self, run: str) -> float:
-        validation = self.runs.scored(run, "val")
-        return metrics.best_threshold(validation.label, validation.score)
 
 
 class _Figure:
