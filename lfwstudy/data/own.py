@@ -33,7 +33,8 @@ _TEST_SHARE, _MOST_DEVELOPMENT, _MOST_TEST, _MOST_FOLD, _FOLDS = 0.3, 1100, 500,
 _MOST_GROUPS = 50
 _SMALL = 100
 
-_Blocks = list[tuple[list[str], ...]]
+_Groups = list[list[str]]
+_Lines = tuple[list[str], ...]
 # Of a file: its digest, its size in pixels, and what is wrong with it.
 _Looked = tuple[str, tuple[int, int], str]
 
@@ -70,26 +71,27 @@ def draw_files(counts: dict[str, int]) -> dict[str, list[str]]:
     several, single = ([name for name in mixed if (counts[name] > 1) == more] for more in (True, False))
     cut = round(_TEST_SHARE * len(several))
     rest = round(_TEST_SHARE * len(counts)) - cut
+    development, test = several[cut:] + single[rest:], several[:cut] + single[:rest]
+    # Only people of one group meet, so that a fifth of the groups can be validation, and intervals can resample them.
+    most = max(5, min(_MOST_GROUPS, len(several) - cut, len(development) // 8))
+    ways = [[[group] for group in _deal(development, counts, number)] for number in range(5, most + 1, 5)]
+    pairs = [min(_MOST_DEVELOPMENT, len(blocks) * _each(blocks, counts)) for blocks in ways]
+    train_blocks = next(way for way, number in zip(ways[::-1], pairs[::-1]) if number >= 0.9 * max(pairs))
+    test_blocks = [_deal(test, counts, max(2, min(_MOST_GROUPS, cut, len(test) // 4)))]
     files = {}
-    # Groups of people who meet only each other: a fifth of them can be validation, and intervals resample them.
-    for part, people, most, least, size in (
-        ("Train", several[cut:] + single[rest:], _MOST_DEVELOPMENT, 5, 8),
-        ("Test", several[:cut] + single[:rest], _MOST_TEST, 2, 4),
+    for part, people, blocks, most in (
+        ("Train", development, train_blocks, _MOST_DEVELOPMENT),
+        ("Test", test, test_blocks, _MOST_TEST),
     ):
-        able = sum(counts[name] > 1 for name in people)
-        number = least * max(1, min(_MOST_GROUPS, able, len(people) // size) // least)
-        blocks = _draw(rng, _deal(people, counts, number), counts, most // number)
-        # Mixed, matched and mismatched alike: a part of the lines has as many of either kind from each group.
-        columns = [[line for block in blocks for line in block[label]] for label in (0, 1)]
+        # Mixed, matched and mismatched alike: a part of the lines has as many of either kind from each block.
+        columns = [list(chain(*column)) for column in zip(*_draw(rng, blocks, counts, most // len(blocks)))]
         order = rng.permutation(len(columns[0]))
-        lines = [column[row] for column in columns for row in order]
-        files[f"pairsDev{part}.txt"] = [str(len(lines) // 2), *lines]
+        files[f"pairsDev{part}.txt"] = [str(len(order)), *(column[row] for column in columns for row in order)]
         files[f"peopleDev{part}.txt"] = people_lines(people, counts)
     if len(several) >= _FOLDS and len(mixed) >= 2 * _FOLDS:
         sets = _deal(mixed, counts, _FOLDS)
-        blocks = _draw(rng, sets, counts, _MOST_FOLD)
-        lines = [line for block in blocks for part in block for line in part]
-        files["pairs.txt"] = [f"{_FOLDS}\t{len(blocks[0][0])}", *lines]
+        folds = _draw(rng, [[members] for members in sets], counts, _MOST_FOLD)
+        files["pairs.txt"] = [f"{_FOLDS}\t{len(folds[0][0])}", *(line for fold in folds for line in chain(*fold))]
         files["people.txt"] = [str(_FOLDS), *(line for members in sets for line in people_lines(members, counts))]
     return files
 
@@ -197,9 +199,9 @@ def _sorted_out(
     return used, [f"{what} ({len(of)}): {first_few(of)}" for what, of in told_of.items() if of]
 
 
-def _deal(people: Sequence[str], counts: dict[str, int], number: int) -> list[list[str]]:
+def _deal(people: Sequence[str], counts: dict[str, int], number: int) -> _Groups:
     """Groups of equal size with about as many matched pairs each."""
-    groups: list[list[str]] = [[] for _ in range(number)]
+    groups: _Groups = [[] for _ in range(number)]
     waiting = [(0, 0, group) for group in range(number)]
     for name in sorted(people, key=lambda name: -counts[name]):
         size, matched, group = heapq.heappop(waiting)
@@ -208,23 +210,30 @@ def _deal(people: Sequence[str], counts: dict[str, int], number: int) -> list[li
     return groups
 
 
-def _draw(rng: np.random.Generator, groups: list[list[str]], counts: dict[str, int], most: int) -> _Blocks:
-    """Lines of matched and of mismatched pairs within each group, as many of either kind in every group."""
-    couples = [list(combinations(sorted(group), 2)) for group in groups]
-    matched = [[math.comb(counts[name], 2) for name in group] for group in groups]
-    mismatched = [[counts[a] * counts[b] for a, b in pairs] for pairs in couples]
-    wanted = min(most, *map(sum, matched), *map(sum, mismatched))
-    blocks = []
-    for group, pairs, able, able_mismatched in zip(groups, couples, matched, mismatched):
+def _each(blocks: list[_Groups], counts: dict[str, int]) -> int:
+    """The most matched, and as many mismatched, pairs that every block can have."""
+    able = []
+    for groups in blocks:
+        sizes = [np.array([counts[name] for name in group]) for group in groups]
+        able.append(sum(int((size * (size - 1)).sum()) // 2 for size in sizes))
+        able.append(sum(int(size.sum() ** 2 - (size**2).sum()) // 2 for size in sizes))
+    return min(able)
+
+
+def _draw(rng: np.random.Generator, blocks: list[_Groups], counts: dict[str, int], most: int) -> list[_Lines]:
+    """Lines of matched and of mismatched pairs in each block, as many of either kind in every block."""
+    wanted, drawn = min(most, _each(blocks, counts)), []
+    for groups in blocks:
+        people, couples = sorted(chain(*groups)), [pair for group in groups for pair in combinations(sorted(group), 2)]
         same, different = [], []
-        for person, number in _choose(rng, able, wanted):
+        for person, number in _choose(rng, [math.comb(counts[name], 2) for name in people], wanted):
             second = (1 + math.isqrt(1 + 8 * number)) // 2  # the pairs (1, 2), (1, 3), (2, 3), (1, 4), ... in turn
-            same.append((group[person], number - math.comb(second, 2) + 1, second + 1))
-        for couple, number in _choose(rng, able_mismatched, wanted):
-            (a, b), (i, j) = pairs[couple], divmod(number, counts[pairs[couple][1]])
+            same.append((people[person], number - math.comb(second, 2) + 1, second + 1))
+        for couple, number in _choose(rng, [counts[a] * counts[b] for a, b in couples], wanted):
+            (a, b), (i, j) = couples[couple], divmod(number, counts[couples[couple][1]])
             different.append((a, i + 1, b, j + 1))
-        blocks.append(tuple(["\t".join(map(str, pair)) for pair in sorted(of)] for of in (same, different)))
-    return blocks
+        drawn.append(tuple(["\t".join(map(str, pair)) for pair in sorted(of)] for of in (same, different)))
+    return drawn
 
 
 def _choose(rng: np.random.Generator, able: list[int], wanted: int) -> Iterator[tuple[int, int]]:
