@@ -27,7 +27,7 @@ from lfwstudy.system.machine import cores
 # Increase when the same folder would give other images or pairs.
 _VERSION = 1
 NOTES, INDEX = "notes.txt", "images.csv"
-LEAST_PEOPLE = 14
+LEAST_PEOPLE = 14  # two in each of five development and two test groups, one of them with two images
 # As in LFW: the share of people who are tested, and the most matched pairs; there are as many mismatched ones.
 _TEST_SHARE, _MOST_DEVELOPMENT, _MOST_TEST, _MOST_FOLD, _FOLDS = 0.3, 1100, 500, 300, 10
 _MOST_GROUPS = 50
@@ -64,7 +64,8 @@ def prepare_own(folder: Path) -> Path:
 def draw_files(counts: dict[str, int]) -> dict[str, list[str]]:
     """LFW's pair and people files for people with these numbers of images: their lines, by file name.
 
-    Development and test share no person. View 2 is left out if there are too few people for its ten sets.
+    Development and test share no person. People meet only in groups, so that some can be validation and intervals can
+    resample them. View 2 is left out if there are too few people for its ten sets.
     """
     rng = np.random.default_rng([_VERSION, 40])
     mixed = [str(name) for name in rng.permutation(sorted(counts))]
@@ -72,16 +73,11 @@ def draw_files(counts: dict[str, int]) -> dict[str, list[str]]:
     cut = round(_TEST_SHARE * len(several))
     rest = round(_TEST_SHARE * len(counts)) - cut
     development, test = several[cut:] + single[rest:], several[:cut] + single[:rest]
-    # Only people of one group meet, so that a fifth of the groups can be validation, and intervals can resample them.
-    most = max(5, min(_MOST_GROUPS, len(several) - cut, len(development) // 8))
-    ways = [[[group] for group in _deal(development, counts, number)] for number in range(5, most + 1, 5)]
-    pairs = [min(_MOST_DEVELOPMENT, len(blocks) * _each(blocks, counts)) for blocks in ways]
-    train_blocks = next(way for way, number in zip(ways[::-1], pairs[::-1]) if number >= 0.9 * max(pairs))
-    test_blocks = [_deal(test, counts, max(2, min(_MOST_GROUPS, cut, len(test) // 4)))]
+    tested = _deal(test, counts, max(2, min(_MOST_GROUPS, cut, len(test) // 4)))
     files = {}
     for part, people, blocks, most in (
-        ("Train", development, train_blocks, _MOST_DEVELOPMENT),
-        ("Test", test, test_blocks, _MOST_TEST),
+        ("Train", development, _development_blocks(development, counts), _MOST_DEVELOPMENT),
+        ("Test", test, [tested], _MOST_TEST),
     ):
         # Mixed, matched and mismatched alike: a part of the lines has as many of either kind from each block.
         columns = [list(chain(*column)) for column in zip(*_draw(rng, blocks, counts, most // len(blocks)))]
@@ -137,6 +133,8 @@ def _make(folder: Path, people: dict[str, list[Path]], target: Path) -> None:
     squares = {path: target / f"{number}.pgm" for number, path in enumerate(owner)}
     found = _convert(squares, told)
     images, notes = _sorted_out(owner, told, found)
+    if (folder / "pairsDevTrain.txt").is_file():
+        notes.append("pairsDevTrain.txt in the folder is not used: pairs are drawn")
     counts = {name: len(files) for name, files in images.items()}
     _require_people(counts, folder, notes)
     rows = []
@@ -197,6 +195,17 @@ def _sorted_out(
         f"images smaller than {_SMALL} pixels, enlarged": [told[p] for p in kept if min(found[p][1]) < _SMALL],
     }
     return used, [f"{what} ({len(of)}): {first_few(of)}" for what, of in told_of.items() if of]
+
+
+def _development_blocks(people: Sequence[str], counts: dict[str, int]) -> list[_Groups]:
+    """Groups of development people, each a block, in a multiple of five, so that a fifth of the pairs can be validation.
+
+    Fewer and larger groups can have more pairs: there are as many as cost at most a tenth of the pairs.
+    """
+    most = min(_MOST_GROUPS, sum(counts[name] > 1 for name in people), len(people) // 8)
+    ways = [[[group] for group in _deal(people, counts, number)] for number in range(5, max(5, most) + 1, 5)]
+    pairs = [min(_MOST_DEVELOPMENT, len(blocks) * _each(blocks, counts)) for blocks in ways]
+    return max((blocks for blocks, able in zip(ways, pairs) if able >= 0.9 * max(pairs)), key=len)
 
 
 def _deal(people: Sequence[str], counts: dict[str, int], number: int) -> _Groups:
