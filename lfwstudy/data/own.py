@@ -27,13 +27,14 @@ from lfwstudy.system.machine import cores
 # Increase when the same folder would give other images or pairs.
 _VERSION = 1
 NOTES, INDEX = "notes.txt", "images.csv"
-LEAST_PEOPLE = 14
+LEAST_PEOPLE = 14  # two in each of five development and two test groups, one of them with two images
 # As in LFW: the share of people who are tested, and the most matched pairs; there are as many mismatched ones.
 _TEST_SHARE, _MOST_DEVELOPMENT, _MOST_TEST, _MOST_FOLD, _FOLDS = 0.3, 1100, 500, 300, 10
 _MOST_GROUPS = 50
 _SMALL = 100
 
-_Blocks = list[tuple[list[str], ...]]
+_Groups = list[list[str]]
+_Lines = tuple[list[str], ...]
 # Of a file: its digest, its size in pixels, and what is wrong with it.
 _Looked = tuple[str, tuple[int, int], str]
 
@@ -63,33 +64,30 @@ def prepare_own(folder: Path) -> Path:
 def draw_files(counts: dict[str, int]) -> dict[str, list[str]]:
     """LFW's pair and people files for people with these numbers of images: their lines, by file name.
 
-    Development and test share no person. View 2 is left out if there are too few people for its ten sets.
+    Development and test share no person. People meet only in groups, so that some can be validation and intervals can
+    resample them. View 2 is left out if there are too few people for its ten sets.
     """
     rng = np.random.default_rng([_VERSION, 40])
     mixed = [str(name) for name in rng.permutation(sorted(counts))]
     several, single = ([name for name in mixed if (counts[name] > 1) == more] for more in (True, False))
     cut = round(_TEST_SHARE * len(several))
     rest = round(_TEST_SHARE * len(counts)) - cut
+    development, test = several[cut:] + single[rest:], several[:cut] + single[:rest]
+    tested = _deal(test, counts, max(2, min(_MOST_GROUPS, cut, len(test) // 4)))
     files = {}
-    # Groups of people who meet only each other: a fifth of them can be validation, and intervals resample them.
-    for part, people, most, least, size in (
-        ("Train", several[cut:] + single[rest:], _MOST_DEVELOPMENT, 5, 8),
-        ("Test", several[:cut] + single[:rest], _MOST_TEST, 2, 4),
+    for part, people, blocks, most in (
+        ("Train", development, _development_blocks(development, counts), _MOST_DEVELOPMENT),
+        ("Test", test, [tested], _MOST_TEST),
     ):
-        able = sum(counts[name] > 1 for name in people)
-        number = least * max(1, min(_MOST_GROUPS, able, len(people) // size) // least)
-        blocks = _draw(rng, _deal(people, counts, number), counts, most // number)
-        # Mixed, matched and mismatched alike: a part of the lines has as many of either kind from each group.
-        columns = [[line for block in blocks for line in block[label]] for label in (0, 1)]
+        # Mixed, matched and mismatched alike: a part of the lines has as many of either kind from each block.
+        columns = [list(chain(*column)) for column in zip(*_draw(rng, blocks, counts, most // len(blocks)))]
         order = rng.permutation(len(columns[0]))
-        lines = [column[row] for column in columns for row in order]
-        files[f"pairsDev{part}.txt"] = [str(len(lines) // 2), *lines]
+        files[f"pairsDev{part}.txt"] = [str(len(order)), *(column[row] for column in columns for row in order)]
         files[f"peopleDev{part}.txt"] = people_lines(people, counts)
     if len(several) >= _FOLDS and len(mixed) >= 2 * _FOLDS:
         sets = _deal(mixed, counts, _FOLDS)
-        blocks = _draw(rng, sets, counts, _MOST_FOLD)
-        lines = [line for block in blocks for part in block for line in part]
-        files["pairs.txt"] = [f"{_FOLDS}\t{len(blocks[0][0])}", *lines]
+        folds = _draw(rng, [[members] for members in sets], counts, _MOST_FOLD)
+        files["pairs.txt"] = [f"{_FOLDS}\t{len(folds[0][0])}", *(line for fold in folds for line in chain(*fold))]
         files["people.txt"] = [str(_FOLDS), *(line for members in sets for line in people_lines(members, counts))]
     return files
 
@@ -135,6 +133,8 @@ def _make(folder: Path, people: dict[str, list[Path]], target: Path) -> None:
     squares = {path: target / f"{number}.pgm" for number, path in enumerate(owner)}
     found = _convert(squares, told)
     images, notes = _sorted_out(owner, told, found)
+    if (folder / "pairsDevTrain.txt").is_file():
+        notes.append("pairsDevTrain.txt in the folder is not used: pairs are drawn")
     counts = {name: len(files) for name, files in images.items()}
     _require_people(counts, folder, notes)
     rows = []
@@ -197,9 +197,20 @@ def _sorted_out(
     return used, [f"{what} ({len(of)}): {first_few(of)}" for what, of in told_of.items() if of]
 
 
-def _deal(people: Sequence[str], counts: dict[str, int], number: int) -> list[list[str]]:
+def _development_blocks(people: Sequence[str], counts: dict[str, int]) -> list[_Groups]:
+    """Groups of development people, each a block, in a multiple of five, so that a fifth of the pairs can be validation.
+
+    Fewer and larger groups can have more pairs: there are as many as cost at most a tenth of the pairs.
+    """
+    most = min(_MOST_GROUPS, sum(counts[name] > 1 for name in people), len(people) // 8)
+    ways = [[[group] for group in _deal(people, counts, number)] for number in range(5, max(5, most) + 1, 5)]
+    pairs = [min(_MOST_DEVELOPMENT, len(blocks) * _each(blocks, counts)) for blocks in ways]
+    return max((blocks for blocks, able in zip(ways, pairs) if able >= 0.9 * max(pairs)), key=len)
+
+
+def _deal(people: Sequence[str], counts: dict[str, int], number: int) -> _Groups:
     """Groups of equal size with about as many matched pairs each."""
-    groups: list[list[str]] = [[] for _ in range(number)]
+    groups: _Groups = [[] for _ in range(number)]
     waiting = [(0, 0, group) for group in range(number)]
     for name in sorted(people, key=lambda name: -counts[name]):
         size, matched, group = heapq.heappop(waiting)
@@ -208,23 +219,30 @@ def _deal(people: Sequence[str], counts: dict[str, int], number: int) -> list[li
     return groups
 
 
-def _draw(rng: np.random.Generator, groups: list[list[str]], counts: dict[str, int], most: int) -> _Blocks:
-    """Lines of matched and of mismatched pairs within each group, as many of either kind in every group."""
-    couples = [list(combinations(sorted(group), 2)) for group in groups]
-    matched = [[math.comb(counts[name], 2) for name in group] for group in groups]
-    mismatched = [[counts[a] * counts[b] for a, b in pairs] for pairs in couples]
-    wanted = min(most, *map(sum, matched), *map(sum, mismatched))
-    blocks = []
-    for group, pairs, able, able_mismatched in zip(groups, couples, matched, mismatched):
+def _each(blocks: list[_Groups], counts: dict[str, int]) -> int:
+    """The most matched, and as many mismatched, pairs that every block can have."""
+    able = []
+    for groups in blocks:
+        sizes = [np.array([counts[name] for name in group]) for group in groups]
+        able.append(sum(int((size * (size - 1)).sum()) // 2 for size in sizes))
+        able.append(sum(int(size.sum() ** 2 - (size**2).sum()) // 2 for size in sizes))
+    return min(able)
+
+
+def _draw(rng: np.random.Generator, blocks: list[_Groups], counts: dict[str, int], most: int) -> list[_Lines]:
+    """Lines of matched and of mismatched pairs in each block, as many of either kind in every block."""
+    wanted, drawn = min(most, _each(blocks, counts)), []
+    for groups in blocks:
+        people, couples = sorted(chain(*groups)), [pair for group in groups for pair in combinations(sorted(group), 2)]
         same, different = [], []
-        for person, number in _choose(rng, able, wanted):
+        for person, number in _choose(rng, [math.comb(counts[name], 2) for name in people], wanted):
             second = (1 + math.isqrt(1 + 8 * number)) // 2  # the pairs (1, 2), (1, 3), (2, 3), (1, 4), ... in turn
-            same.append((group[person], number - math.comb(second, 2) + 1, second + 1))
-        for couple, number in _choose(rng, able_mismatched, wanted):
-            (a, b), (i, j) = pairs[couple], divmod(number, counts[pairs[couple][1]])
+            same.append((people[person], number - math.comb(second, 2) + 1, second + 1))
+        for couple, number in _choose(rng, [counts[a] * counts[b] for a, b in couples], wanted):
+            (a, b), (i, j) = couples[couple], divmod(number, counts[couples[couple][1]])
             different.append((a, i + 1, b, j + 1))
-        blocks.append(tuple(["\t".join(map(str, pair)) for pair in sorted(of)] for of in (same, different)))
-    return blocks
+        drawn.append(tuple(["\t".join(map(str, pair)) for pair in sorted(of)] for of in (same, different)))
+    return drawn
 
 
 def _choose(rng: np.random.Generator, able: list[int], wanted: int) -> Iterator[tuple[int, int]]:

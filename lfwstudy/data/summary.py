@@ -12,10 +12,11 @@ from lfwstudy.data.bank import ImageBank
 from lfwstudy.data.duplicates import near_duplicates, odd_pairs
 from lfwstudy.data.own import INDEX
 from lfwstudy.data.pair_files import pair_file
-from lfwstudy.data.pairs import person_of
+from lfwstudy.data.pairs import Pairs, person_of
 from lfwstudy.data.prepare import prepare_bank
 from lfwstudy.data.protocols import audit_random, audit_splits, checked_views, load_pairs, title_of
 from lfwstudy.data.registry import DATASETS, IMAGES, PEOPLE, given_data
+from lfwstudy.data.splits import component_labels
 from lfwstudy.system.text import percent
 
 
@@ -38,7 +39,7 @@ def describe_data(config: DataConfig, data_dir: str = "") -> list[str]:
         f"{config.filter} filter, {bank.images.nbytes / 1e6:.0f} MB",
     ]
     if config.dataset == "folder":
-        lines += _what_it_carries(len(test), pair_file("pairsDevTest.txt", config.dataset, data_dir).parent)
+        lines += _what_it_carries(test, pair_file("pairsDevTest.txt", config.dataset, data_dir).parent)
     elif title != DATASETS[config.dataset].title:
         lines.append("note: neither LFW's number of images nor its pairs; use --dataset folder for people of your own")
     elif config.dataset != "demo" and (len(bank), len(people)) != (IMAGES, PEOPLE):
@@ -79,11 +80,11 @@ def random_splits_in_words(audits: Sequence[Mapping[str, float]]) -> str:
     )
 
 
-def _what_it_carries(test_pairs: int, folder: Path) -> list[str]:
-    error = 1.96 * math.sqrt(0.75 * 0.25 / test_pairs)
+def _what_it_carries(test: Pairs, folder: Path) -> list[str]:
+    error, groups = 1.96 * math.sqrt(0.75 * 0.25 / len(test)), component_labels(test).max() + 1
     return [
-        f"LFW has 2,200 development and 1,000 test pairs. With {test_pairs:,} test pairs, an accuracy of 75 % is known to "
-        f"± {percent(error)} points at best (95 %), and less closely because pairs share people",
+        f"with {len(test):,} test pairs (LFW: 1,000), an accuracy of 75 % is known to ± {percent(error)} points at best (95 %), "
+        f"less closely because pairs share people: they are of {len(np.unique(test.people()))} people in {groups} separate groups",
         f"pairs, people and {INDEX}, which tells the file of each image: {folder}",
     ]
 

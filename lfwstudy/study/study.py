@@ -53,8 +53,8 @@ class Study(Results):
         """Add stages to this combination's ladder, and seeds if more are requested than before."""
         with self.record.change() as entry:
             entry["seeds"] = max(entry["seeds"], self.settings.seeds)
-            if not self.why_no_images and self._images != DATASETS[self.settings.dataset].title:
-                self.record.content["images"] = self._images
+            if not self.why_no_images and self.title != DATASETS[self.settings.dataset].title:
+                self.record.content["images"] = self.title
             entry["stages"] = self.ladder.in_order({*entry["stages"], *stages})
         dataset, data_dir = self.settings.dataset, self.settings.data_dir
         if dataset != "demo" and (folder := resolve_data_dir(dataset, data_dir)):
