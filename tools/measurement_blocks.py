@@ -1,29 +1,22 @@
 """Blocks of README.md and docs/ on the measurements kept in results/: each function returns Markdown."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 from lfwstudy import bench
 from lfwstudy.bench.summary import lines
-from lfwstudy.ladder import FIGURES, base_config
-from lfwstudy.network.cost import tower_cost
 from lfwstudy.report.table import Column, Interval, Table
-from lfwstudy.runs.kept import TABLES
-from lfwstudy.runs.store import Store
 from lfwstudy.study.results import Results
 from lfwstudy.system.files import read_json
 from lfwstudy.system.text import signed_points
 from lfwstudy.verify.network import SHIPPED
 from tools import precision as precisions
 from tools import verify_lfw
-from tools.kept_studies import REPORT, RESULTS, SHALLOW
+from tools.kept_studies import REPORT, RESULTS
 from tools.two_cores import BENCHES
 
 GPU_BENCHES = ("bench-h200.json", "bench-h100.json")
 NOT_MEASURED = "Not yet measured with the current network."
-# Runs and GPUs of the studies whose load on a cluster is estimated.
-STUDIES = ((100, 4), (1000, 10), (1000, 50), (10_000, 100))
 
 
 def contamination() -> str:
@@ -164,44 +157,5 @@ def cluster() -> str:
     return (
         f"A simulated study of {m['runs']:,} runs on {m['workers']} workers, all on one machine ({m['machine']}, with other work "
         f"running). Each run is a process that trains nothing; the client was killed after {m['finished_at_kill']} "
-        f"runs and started again:\n\n{Table([Column('measured'), Column('')], rows).to_markdown()}\n\n{_estimates(m)}"
+        f"runs and started again:\n\n{Table([Column('measured'), Column('')], rows).to_markdown()}"
     )
-
-
-def _estimates(m: dict[str, Any]) -> str:
-    a_run = sum(printed.seconds_total or 0 for printed in FIGURES.values()) / len(FIGURES)
-    a_folder = _bytes_of_a_run(Store(RESULTS / SHALLOW / "runs"))
-    names = (
-        "runs",
-        "GPUs",
-        "hours",
-        "runs a minute",
-        "scheduler busy, %",
-        "finished runs on disk, MiB",
-    )
-    rows = []
-    for runs, gpus in STUDIES:
-        rate = gpus / a_run
-        busy = rate * m["scheduler_cpu_ms_per_run"] / 10
-        rows.append(dict(zip(names, (runs, gpus, runs / rate / 3600, 60 * rate, busy, runs * a_folder / 2**20))))
-    columns = [Column(name, "number", digits=0 if name in (*names[:2], names[-1]) else 1) for name in names]
-    growth = (m["scheduler_memory_mb"] - m["scheduler_memory_idle_mb"]) / m["runs"]
-    # Weights and Adam's two moments, and the weights of the best epoch and the best checkpoint.
-    state = tower_cost(base_config("report").model, 105)[1] * 4 * (3 + 2)
-    caption = (
-        "Processor time was measured with short runs and leaves out the heartbeats of long ones. If the scheduler's memory "
-        f"grows with every run as it did here, it reaches {m['scheduler_memory_idle_mb'] + growth * rows[-1]['runs']:,.0f} MiB "
-        f"after {rows[-1]['runs']:,} runs. Only jobs and their outcomes pass through the scheduler; files, among them resume "
-        f"states of {state / 2**20:,.0f} MiB each, go straight to the shared folder."
-    )
-    return (
-        f"Estimate for real studies whose runs take {a_run:.0f} s each, the average of the report's:\n\n"
-        f"{Table(columns, rows, caption).to_markdown()}"
-    )
-
-
-def _bytes_of_a_run(store: Store) -> float:
-    """Mean size of the four files of a run in a store."""
-    texts = [store.text(run, name) for run in store.ids() for name in TABLES]
-    records = [json.dumps(content, indent=1) for run in store.ids() for content in store.record(run)]
-    return sum(map(len, texts + records)) / len(store.ids())

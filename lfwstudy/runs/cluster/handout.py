@@ -29,7 +29,7 @@ from lfwstudy.system.text import clock
 ATTEMPTS = 3
 # A shared folder may show files written by another machine only after a while.
 SETTLE_SECONDS = 60
-_POLL_SECONDS, _LOOK_SECONDS = 0.1, 2.0
+_POLL_SECONDS, _LOOK_SECONDS = 0.2, 2.0
 
 
 @dataclass
@@ -86,7 +86,7 @@ class Handout:
         """See which workers there are and how far their runs are."""
         try:
             self.workers, self.lost = scheduler.workers_of(self.client), False
-        except (OSError, RuntimeError):
+        except (OSError, RuntimeError):  # the runs on workers wait again, for the scheduler
             self.workers, self.lost = {}, True
             with suppress(ConfigError, OSError):
                 self.client.close(timeout=5)
@@ -110,11 +110,10 @@ class Handout:
                 rooms[at.worker].subtract(need_on(at.job, usable[at.worker]))
         full = set()
         for run, job in list(self.waiting.items()):
+            if (kind := (job.threads, job.memory, frozenset(self.refused[run]))) in full:
+                continue
             # A run that failed on every worker may go to any of them again.
             allowed = rooms.keys() - self.refused[run] or rooms.keys()
-            kind = (job.threads, job.memory, frozenset(allowed))
-            if kind in full:
-                continue
             for key in sorted(allowed, key=lambda key: -rooms[key]["threads"]):
                 if (need := need_on(job, usable[key])) <= rooms[key]:
                     rooms[key].subtract(need)

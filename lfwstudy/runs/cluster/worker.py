@@ -69,9 +69,9 @@ def train_here(job: Job, versions: dict[str, str], token: Path) -> None:
     ----------
     versions, token : requirements on this machine, as for `difference` and `unseen`.
     """
-    own = get_worker()
+    own, reason = get_worker(), difference(versions) or unseen(token)
     try:
-        if reason := difference(versions) or unseen(token):
+        if reason:
             raise TrainingError(Failure("machine", reason))
         if job.task == "train" and Store(job.folder.parent).is_finished(job.run):
             return
