@@ -5,7 +5,7 @@ import pytest
 from lfwstudy.data.pairs import person_of, read_people, read_view1
 from lfwstudy.data.prepare import prepare_bank
 from lfwstudy.ladder import base_config
-from tools.ruler import crossed, held_out_pairs, ruler, split_people, verdicts, write_split
+from tools.ruler import crossed, held_out_pairs, main, recipes_of, ruler, split_people, verdicts, write_split
 
 TINY = {
     "model.architecture": "shallow", "model.width": 0.1, "model.l2": 0.0, "model.head": "cosine", "data.side": 32,
@@ -68,3 +68,16 @@ def test_what_is_measured_is_not_trained_again(tmp_path, config, faces, monkeypa
     assert rows["cohort"].tolist() == [0, rows["cohort"][1]] * 2 and rows["cohort"][1] > 20
     monkeypatch.setattr("lfwstudy.runs.local.train_in_process", lambda *_: pytest.fail("trained again"))
     pd.testing.assert_frame_equal(ruler(recipes, str(faces), tmp_path, target, 1, 1), rows, check_dtype=False)
+
+
+def test_recipes_are_changes_to_the_start(tmp_path, capsys):
+    file = tmp_path / "recipes.toml"
+    file.write_text(
+        '[[stages]]\nid = "wide"\ntitle = "Wider"\nhypothesis = "More filters."\n'
+        '[[stages.variants]]\nid = "half-more"\ntitle = "1.5"\nchanges = { model.width = 1.5 }\n'
+    )
+    first, wider = recipes_of(str(file), "all-people-shallow/shallow", "lfw-a").items()
+    assert (first[0], wider[0]) == ("all-people-shallow/shallow", "wide/half-more")
+    assert wider[1].differences(first[1]) == [("model.width", 1.0, 1.5)] and first[1].model.cohort == 0
+    assert main([str(file), "--start", "all-people-shallow/deep", "--out", str(tmp_path), "--csv", "x.csv"]) == 2
+    assert "unknown variant 'deep'" in capsys.readouterr().err

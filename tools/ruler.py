@@ -7,6 +7,8 @@ pairs of each. A recipe stays if that is at least 2 % lower in three of the four
 the CSV file as soon as it is made; the same command resumes. Training cannot read images of anybody else.
 """
 
+import argparse
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
@@ -21,6 +23,9 @@ from lfwstudy.data.bank import ImageBank
 from lfwstudy.data.pair_files import pair_file
 from lfwstudy.data.pairs import image_names, person_of, read_people, read_view1
 from lfwstudy.data.prepare import prepare_bank
+from lfwstudy.errors import StudyError, choose_one, one_line
+from lfwstudy.ladder import LADDERS, base_config
+from lfwstudy.ladder.own_stages import read
 from lfwstudy.runs.store import Store
 from lfwstudy.system.files import write_csv, write_text
 from lfwstudy.system.precision import resolve_precision
@@ -179,3 +184,44 @@ def _fields(image: str) -> list[str]:
 
 def _unit(embeddings: np.ndarray) -> np.ndarray:
     return embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
+
+
+def recipes_of(path: str, start: str, dataset: str) -> dict[str, RunConfig]:
+    """The configuration of "stage/variant" of the ladder beyond, then every variant in a file of stages as changes to it.
+
+    Raises ConfigError for an unknown stage, variant or setting.
+    """
+    ladder = LADDERS["beyond"]
+    stage = ladder.stage(start.partition("/")[0])
+    name = choose_one("variant", start.partition("/")[2], [variant.id for variant in stage.variants])
+    changes = next(variant.changes for variant in stage.variants if variant.id == name)
+    # The cohort is the ruler's own.
+    first = base_config("report", "beyond", dataset=dataset).change({**changes, "model.cohort": 0})
+    own = {f"{stage.id}/{v.id}": first.change(v.changes) for stage in read(path) for v in stage.variants}
+    return {start: first, **own}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command; returns the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("recipes", metavar="RECIPES.toml", help="a file of stages, as for `lfwstudy run --stages-file`")
+    parser.add_argument("--start", default="all-people-shallow/shallow", help="STAGE/VARIANT of the ladder beyond")
+    parser.add_argument("--dataset", default="lfw-deepfunneled")
+    parser.add_argument("--data-dir", default="", help="folder with your copy of the images")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the runs and their weights")
+    parser.add_argument("--csv", type=Path, required=True, help="file for the measurements")
+    parser.add_argument("--splits", type=int, default=SPLITS, metavar="N", help="stop after the first N")
+    parser.add_argument("--seeds", type=int, default=SEEDS, metavar="N", help="networks of each recipe and split")
+    options = parser.parse_args(arguments)
+    try:
+        recipes = recipes_of(options.recipes, options.start, options.dataset)
+        rows = ruler(recipes, options.data_dir, options.out, options.csv, options.splits, options.seeds)
+    except StudyError as error:
+        print(f"error: {one_line(error)}", file=sys.stderr)
+        return 2
+    print(verdicts(rows).to_string(index=False, float_format="{:.4f}".format))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
