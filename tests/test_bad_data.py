@@ -563,13 +563,8 @@ def test_a_large_photo_is_decoded_smaller_and_boxes_stay_in_its_own_pixels(monke
 
 
 def test_a_face_found_in_a_photo_decoded_smaller_is_told_in_its_own_pixels(monkeypatch):
-    import cv2
-
-    monkeypatch.setattr(
-        cv2,
-        "CascadeClassifier",
-        lambda _: SimpleNamespace(detectMultiScale=lambda *_, **__: np.array([(10, 20, 30, 40)] * found)),
-    )
+    detector = SimpleNamespace(detectMultiScale=lambda *_, **__: np.array([(10, 20, 30, 40)] * found))
+    monkeypatch.setattr(verify_faces, "_detector", lambda: detector)
     photo = Image.new("L", (100, 100))
     photo.info["reduced"], found = 4, 1
     assert find_faces(photo) == [(40, 80, 160, 240)]
