@@ -863,7 +863,7 @@ def test_whole_study_on_a_local_cluster_equals_the_one_without(tmp_path):
         assert (tmp_path / name / "report.html").stat().st_size > 1e5
         told[name] = done.stderr
     assert "cluster: 2 workers on 1 machine" in told["two"] and "dashboard: http://127.0.0.1:" in told["two"]
-    assert "4 of 4 runs done" in (tmp_path / "two" / "cluster.txt").read_text()
+    assert "6 of 6 runs done" in (tmp_path / "two" / "cluster.txt").read_text()
     assert not (tmp_path / "one" / "cluster.txt").exists() and "dashboard" not in told["one"]
     one, two = (
         [
@@ -872,7 +872,7 @@ def test_whole_study_on_a_local_cluster_equals_the_one_without(tmp_path):
         ]
         for name in ("one", "two")
     )
-    assert one == two and len(one) == 4
+    assert one == two and len(one) == 6
     for row in one:
         assert numbers(tmp_path / "one" / "runs" / row["run"]) == numbers(tmp_path / "two" / "runs" / row["run"])
 
