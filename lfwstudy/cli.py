@@ -7,11 +7,11 @@ import sys
 from argparse import Namespace
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from lfwstudy import __version__
 from lfwstudy.config import FILTERS, PRECISIONS, PROTOCOLS, SPLITS, DataConfig
-from lfwstudy.errors import ConfigError, StudyError, one_line
+from lfwstudy.errors import ConfigError, StudyError, missing, one_line, require
 from lfwstudy.verify import command as verify
 
 Commands = Any  # argparse does not name the type of its subparsers
@@ -48,7 +48,7 @@ Interrupt it whenever you like: the same command resumes.""",
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Entry point; returns the exit status: 0 done, 1 something failed, 2 wrong use or bad input."""
+    """Entry point; returns the exit status: 0 done, 1 something failed, 2 wrong use or bad input, 130 interrupted."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # a terminal may lack characters of a path
@@ -58,6 +58,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except StudyError as error:
         print(f"error: {one_line(error)}", file=sys.stderr)
         return 2
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package in ("", "lfwstudy"):
+            raise
+        print(f"error: {missing(package)}", file=sys.stderr)
+        return 2
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:  # a full disk, a folder that is not writable
@@ -66,6 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: out of memory: {one_line(error)}", file=sys.stderr)
     except KeyboardInterrupt:
         print(f"\ninterrupted{'; the same command resumes' if options.call is run else ''}", file=sys.stderr)
+        return 130
     return 1
 
 
@@ -88,15 +95,27 @@ def data(options: Namespace) -> None:
 def run(options: Namespace) -> int:
     """`lfwstudy run`: the study or, with --dry-run, the runs it would train."""
     from lfwstudy import workflow
+    from lfwstudy.report import PACKAGES
     from lfwstudy.study.estimate import estimate
     from lfwstudy.study.settings import Settings
     from lfwstudy.study.study import Study
 
+    if len(options.stages) > 1:
+        raise ConfigError(f"--stages takes one list, separated by commas: --stages {','.join(options.stages)}")
+    options.stages = "".join(options.stages)
     if options.protocol == "view2" and options.split:
         raise ConfigError("--split does not go with --protocol view2: its validation is the fold after the tested one")
-    study = Study(Settings(**{field.name: getattr(options, field.name) for field in dataclasses.fields(Settings)}))
+    if not (options.no_report or options.dry_run):
+        require(*PACKAGES, otherwise=", or train only, with --no-report")
+    try:
+        settings = Settings(**{field.name: getattr(options, field.name) for field in dataclasses.fields(Settings)})
+        _check_out(settings.folder())
+        study = Study(settings)
+    except ConfigError:
+        _check_ladder(options.stages.split(","), options.ladder)
+        raise
     if options.dry_run:
-        print("\n".join(estimate(study)))
+        print(*estimate(study, not options.no_report), sep="\n")
         return 0
     return workflow.run(study, with_report=not options.no_report)
 
@@ -104,9 +123,10 @@ def run(options: Namespace) -> int:
 def report(options: Namespace) -> int:
     """`lfwstudy report`: execute the notebooks on the finished runs, render the HTML and, with --pdf, print it."""
     from lfwstudy import workflow
-    from lfwstudy.report import pdf
+    from lfwstudy.report import PACKAGES, pdf
     from lfwstudy.study.study import open_study
 
+    require(*PACKAGES)
     browser = pdf.find_browser() if options.pdf else ""
     study = open_study(_out(options))[0]
     status = workflow.report(study)
@@ -137,10 +157,10 @@ def export(options: Namespace) -> None:
 def bench(options: Namespace) -> None:
     """`lfwstudy bench`: speed and memory of this machine."""
     from lfwstudy.bench.measure import bench as measure
-    from lfwstudy.system.backend import keras_backend
+    from lfwstudy.system.backend import require_backend
     from lfwstudy.system.files import write_json
 
-    keras_backend()  # fail for a backend that cannot train before measuring anything
+    require_backend()  # before measuring anything
     _check_target(options.json)
     result = measure()
     if options.json:
@@ -148,7 +168,7 @@ def bench(options: Namespace) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="lfwstudy",
         description="How far does a siamese convolutional network get at telling whether two face "
         "images show the same person, and what does each training choice add?",
@@ -178,6 +198,13 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser that says in one line what is wrong; the usage of some commands fills half a screen."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"error: {one_line(message)}; see {self.prog} --help\n")
+
+
 def _data_command(command: argparse.ArgumentParser) -> None:
     _data_options(command)
     add = command.add_argument
@@ -200,7 +227,7 @@ def _run_command(command: argparse.ArgumentParser) -> None:
     text = "report (as the report describes itself), published (what its code did) or beyond (other networks, trained in other ways)"
     add("--ladder", default="report", metavar="NAME", help=text)
     text = "stages to add to this study (default: those of --stages-file and --set, else all of the ladder)"
-    add("--stages", default="", metavar="A,B,..", help=text)
+    add("--stages", default=[], nargs="+", metavar="A,B,..", help=text)
     text = "add stages of your own to this study, which keeps them"
     add("--stages-file", default="", metavar="FILE.toml", help=text)
     text = "add a variant with this setting to this study's stage `own`; repeat for a variant with several"
@@ -224,7 +251,9 @@ def _run_command(command: argparse.ArgumentParser) -> None:
 
 
 def _data_options(command: argparse.ArgumentParser) -> None:
-    text = "demo (drawn faces), lfw, lfw-funneled, lfw-deepfunneled, lfw-a, or folder: own people, a folder of images each"
+    text = (
+        "demo (drawn faces), lfw, lfw-funneled, lfw-deepfunneled, lfw-a, or folder: own people, a folder of images each"
+    )
     command.add_argument("--dataset", default="demo", metavar="NAME", help=text)
     text = "folder with your copy: archive, unpacked folder or bank file, or with your own people (default: $LFWSTUDY_DATA)"
     command.add_argument("--data-dir", default="", metavar="DIR", help=text)
@@ -250,6 +279,28 @@ def _command(commands: Commands, call: Callable[[Namespace], int | None], text: 
     )
     command.set_defaults(call=call)
     return command
+
+
+def _check_ladder(stages: Sequence[str], ladder: str) -> None:
+    """Raise ConfigError for a stage of another ladder."""
+    from lfwstudy.ladder import LADDERS
+
+    own = {name: [stage.id for stage in known.stages] for name, known in LADDERS.items()}
+    for stage in (name.strip() for name in stages):
+        others = [name for name in own if stage in own[name]]
+        if others and ladder in own and ladder not in others:
+            raise ConfigError(f"the ladder {ladder} has no stage {stage}: it is one of --ladder {others[0]}")
+
+
+def _check_out(out: Path) -> None:
+    """Raise ConfigError if a study cannot be written to a folder. One missing folder above it is created, too."""
+    nearest = next(folder for folder in (out, *out.parents) if os.path.lexists(folder))
+    if not nearest.is_dir():
+        raise ConfigError(f"{nearest} is not a folder; give --out a folder, new or of an earlier study")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise ConfigError(f"{nearest} is not writable; give another --out")
+    if nearest not in (out, out.parent, out.parent.parent):
+        raise ConfigError(f"{out.parent} does not exist, nor the folder above it; create it or correct --out")
 
 
 def _check_target(path: str) -> None:

@@ -66,8 +66,8 @@ def progress(jobs: Sequence[Job], started: float, failures: Collection[str] = ()
         rows = _history(job)
         done += len(rows)
         if rows or os.path.exists(job.folder / "job.json"):
-            accuracy = rows[-1].get("val_accuracy") if rows else None
-            last = "" if accuracy is None else f", validation accuracy {accuracy:.3f}"
+            accuracies = [row["val_accuracy"] for row in rows if "val_accuracy" in row]
+            last = f", validation accuracy {accuracies[-1]:.3f} (best {max(accuracies):.3f})" if accuracies else ""
             current += f"; {job.title}: epoch {len(rows)} of at most {job.epochs}{last}"
     spent = time.monotonic() - started
     return f"{finished} of {len(jobs)} runs done{current}; {clock(spent)} so far{time_left(spent, done, before, total)}"

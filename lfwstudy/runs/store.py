@@ -25,7 +25,7 @@ from lfwstudy.system.machine import cores
 from lfwstudy.system.processes import environment
 
 FILES = ("config.json", "history.csv", "predictions.csv", "result.json")
-_HEADER = "set,pair,left,right,label,score,score_at_best\n"
+_HEADER = "set,pair,left,right,label,score,score_at_best"
 _FEW = 500  # this many runs are checked before other processes would have started
 
 Scores = dict[str, np.ndarray]
@@ -111,18 +111,16 @@ class Store:
 
     def read_scores(self, run: str, parts: Collection[str]) -> dict[str, Scores]:
         """label, score and score_at_best of each requested set. Lines of other sets, half of a file, are not parsed."""
-        text = self.text(run, "predictions.csv")
-        # Training writes the sets one after the other.
-        starts = {name: at for name in SETS if (at := text.find(f"\n{name},")) >= 0}
-        ends = dict(zip(starts, [*list(starts.values())[1:], len(text)]))
-        whole = text.startswith(_HEADER) and text.endswith("\n") and [*starts.values()] == sorted(starts.values())
+        header, *lines = self.text(run, "predictions.csv").split("\n")
+        of_set = {name: [line for line in lines if line.startswith(f"{name},")] for name in SETS}
+        counted = sum(map(len, of_set.values()))
+        whole = header == _HEADER and counted > 0 and lines[counted:] == [""]
         scores = {}
-        for part in parts if whole and starts else ():
-            lines = text[starts[part] : ends[part]] if part in starts else ""
-            numbers = _numbers(lines)
-            whole = whole and lines.count(f"\n{part},") == len(numbers)
+        for part in parts if whole else ():
+            numbers = _numbers(of_set[part])
+            whole = whole and len(numbers) == len(of_set[part])
             scores[part] = dict(zip(("label", "score", "score_at_best"), numbers.T))
-        if not whole or not starts:
+        if not whole:
             raise _damaged(self.folder(run) / "predictions.csv")
         return scores
 
@@ -244,9 +242,8 @@ def _scores(root: str, run: str, written: int, part: str) -> Scores:
     return Store(root).read_scores(run, (part,))[part]
 
 
-def _numbers(lines: str) -> np.ndarray:
-    """The last three columns of lines of predictions.csv that begin with a line end: float (rows, 3)."""
+def _numbers(lines: list[str]) -> np.ndarray:
+    """The last three columns of lines of predictions.csv: float (lines, 3)."""
     if not lines:
         return np.empty((0, 3))
-    text = io.StringIO(lines)
-    return np.loadtxt(text, delimiter=",", quotechar='"', comments=None, skiprows=1, usecols=(4, 5, 6), ndmin=2)
+    return np.loadtxt(lines, delimiter=",", quotechar='"', comments=None, usecols=(4, 5, 6), ndmin=2)

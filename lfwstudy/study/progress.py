@@ -9,7 +9,7 @@ from lfwstudy.study.rungs import Spec
 from lfwstudy.study.study import Study
 
 _LINE_SECONDS = 120  # between lines on the progress of runs, in a log
-_BAR_COLUMNS = 48  # what the bar takes besides the runs in progress
+_BAR_COLUMNS = 45  # what the bar takes besides the runs in progress
 
 
 class Bar:
@@ -57,10 +57,10 @@ class Bar:
 
 def in_progress(histories: dict[Spec, list[dict[str, float]]], room: int) -> str:
     """The runs that have begun, with the latest and the best validation accuracy: as much as `room` characters hold."""
-    begun = [(f"{spec.stage}/{spec.variant} epoch {len(rows)}", rows) for spec, rows in histories.items() if rows]
-    measured = [f"{title}, validation {_accuracy(rows)}" for title, rows in begun]
-    short = [title for title, _ in begun]
-    for runs, count in ((measured, 2), (measured, 1), (short, 2), (short, 1)):
+    begun = {spec: rows for spec, rows in histories.items() if rows}
+    full = [f"{s.stage}/{s.variant} epoch {len(rows)}, validation {_accuracy(rows)}" for s, rows in begun.items()]
+    brief = [f"{spec.variant}: val {_accuracy(rows)}" for spec, rows in begun.items()]
+    for runs, count in ((full, 2), (full, 1), (brief, 2), (brief, 1)):
         line = ", ".join(runs[:count]) + (f" and {len(runs) - count} more" if len(runs) > count else "")
         if len(line) <= room:
             break
@@ -69,4 +69,4 @@ def in_progress(histories: dict[Spec, list[dict[str, float]]], room: int) -> str
 
 def _accuracy(rows: list[dict[str, float]]) -> str:
     found = [row.get("val_accuracy", float("nan")) for row in rows]
-    return f"{found[-1]:.3f} (best {max(found):.3f})"
+    return f"{found[-1]:.3f}, best {max(found):.3f}"
