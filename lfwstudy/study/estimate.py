@@ -47,7 +47,7 @@ def estimate(study: Study, with_report: bool = True) -> list[str]:
     return [
         *_table(plan, seconds),
         "",
-        f"time: about {clock(sum(seconds))} for {count} runs to train, less where early stopping ends them,",
+        f"time: about {clock(sum(seconds))} for {count} run{'s' * (count != 1)} to train, less where early stopping ends them,",
         f"      about {clock(starts)} to start them"
         + f" and {clock(pages * _PAGE_SECONDS)} for the report" * with_report,
         f"      ({source})",
