@@ -40,9 +40,11 @@ $(VENV)/.ready: pyproject.toml
 	@touch "$(VENV)/.lfwstudy"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[dev]"
 	@touch $@
+	@echo "installed in $(VENV); to use lfwstudy, jupyter and papermill in this shell: source $(BIN)/activate"
 
 study: setup
 	$(BIN)/lfwstudy run $(OPTIONS)
+	@echo "to use lfwstudy in this shell: source $(BIN)/activate"
 
 test: setup
 	$(BIN)/python -m pytest -m "not long" --numprocesses $(WORKERS) --dist loadfile $(ARGS)

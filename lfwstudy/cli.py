@@ -7,11 +7,11 @@ import sys
 from argparse import Namespace
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from lfwstudy import __version__
 from lfwstudy.config import FILTERS, PRECISIONS, PROTOCOLS, SPLITS, DataConfig
-from lfwstudy.errors import ConfigError, StudyError, one_line
+from lfwstudy.errors import ConfigError, StudyError, missing, one_line, require
 from lfwstudy.verify import command as verify
 
 Commands = Any  # argparse does not name the type of its subparsers
@@ -48,7 +48,7 @@ Interrupt it whenever you like: the same command resumes.""",
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Entry point; returns the exit status: 0 done, 1 something failed, 2 wrong use or bad input."""
+    """Entry point; returns the exit status: 0 done, 1 something failed, 2 wrong use or bad input, 130 interrupted."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # a terminal may lack characters of a path
@@ -58,18 +58,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except StudyError as error:
         print(f"error: {one_line(error)}", file=sys.stderr)
         return 2
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package in ("", "lfwstudy"):
+            raise
+        print(f"error: {missing(package)}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:  # a full disk, a folder that is not writable
-        if isinstance(error, BrokenPipeError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        else:
-            print(f"error: {one_line(error)}{_cache_hint(error)}", file=sys.stderr)
-        return 1
+        print(f"error: {one_line(error)}{_cache_hint(error)}", file=sys.stderr)
     except MemoryError as error:
         print(f"error: out of memory: {one_line(error)}", file=sys.stderr)
-        return 1
     except KeyboardInterrupt:
         print(f"\ninterrupted{'; the same command resumes' if options.call is run else ''}", file=sys.stderr)
-        return 1
+        return 130
+    return 1
 
 
 def data(options: Namespace) -> None:
@@ -79,11 +83,9 @@ def data(options: Namespace) -> None:
     if options.all_images and not options.pack:
         raise ConfigError("--all-images goes with --pack DIR")
     config = DataConfig(dataset=options.dataset, crop=options.crop, side=options.side, filter=options.filter)
-    for line in describe_data(config, options.data_dir):
-        print(line)
+    print(*describe_data(config, options.data_dir), sep="\n", flush=True)
     if options.audit:
-        for line in describe_audit(config, options.data_dir):
-            print(line)
+        print(*describe_audit(config, options.data_dir), sep="\n")
     if options.pack:
         from lfwstudy.data.prepare import pack
 
@@ -93,26 +95,38 @@ def data(options: Namespace) -> None:
 def run(options: Namespace) -> int:
     """`lfwstudy run`: the study or, with --dry-run, the runs it would train."""
     from lfwstudy import workflow
+    from lfwstudy.report import PACKAGES
     from lfwstudy.study.estimate import estimate
     from lfwstudy.study.settings import Settings
     from lfwstudy.study.study import Study
 
+    if len(options.stages) > 1:
+        raise ConfigError(f"--stages takes one list, separated by commas: --stages {','.join(options.stages)}")
+    options.stages = "".join(options.stages)
     if options.protocol == "view2" and options.split:
         raise ConfigError("--split does not go with --protocol view2: its validation is the fold after the tested one")
-    names = [field.name for field in dataclasses.fields(Settings)]
-    study = Study(Settings(**{name: getattr(options, name) for name in names}))
+    if not (options.no_report or options.dry_run):
+        require(*PACKAGES, otherwise=", or train only, with --no-report")
+    try:
+        settings = Settings(**{field.name: getattr(options, field.name) for field in dataclasses.fields(Settings)})
+        _check_out(settings.folder())
+        study = Study(settings)
+    except ConfigError:
+        _check_ladder(options.stages.split(","), options.ladder)
+        raise
     if options.dry_run:
-        print("\n".join(estimate(study)))
+        print(*estimate(study, not options.no_report), sep="\n")
         return 0
-    return workflow.train(study) if options.no_report else workflow.run(study)
+    return workflow.run(study, with_report=not options.no_report)
 
 
 def report(options: Namespace) -> int:
     """`lfwstudy report`: execute the notebooks on the finished runs, render the HTML and, with --pdf, print it."""
     from lfwstudy import workflow
-    from lfwstudy.report import pdf
+    from lfwstudy.report import PACKAGES, pdf
     from lfwstudy.study.study import open_study
 
+    require(*PACKAGES)
     browser = pdf.find_browser() if options.pdf else ""
     study = open_study(_out(options))[0]
     status = workflow.report(study)
@@ -125,8 +139,7 @@ def compare(options: Namespace) -> None:
     """`lfwstudy compare`: two runs or studies on the same test pairs."""
     from lfwstudy.report.comparison import compare as compared
 
-    if options.to and not Path(options.to).absolute().parent.is_dir():
-        raise ConfigError(f"{options.to}: its folder does not exist")
+    _check_target(options.to)
     found = compared(options.a, options.b)
     print(f"{found.table().to_text()}\n\n{found.sentence()}")
     if options.to:
@@ -144,169 +157,110 @@ def export(options: Namespace) -> None:
 def bench(options: Namespace) -> None:
     """`lfwstudy bench`: speed and memory of this machine."""
     from lfwstudy.bench.measure import bench as measure
-    from lfwstudy.system.backend import keras_backend
+    from lfwstudy.system.backend import require_backend
     from lfwstudy.system.files import write_json
 
-    keras_backend()  # fail for a backend that cannot train before measuring anything
-    if options.json and not Path(options.json).absolute().parent.is_dir():
-        raise ConfigError(f"{options.json}: its folder does not exist")
+    require_backend()  # before measuring anything
+    _check_target(options.json)
     result = measure()
     if options.json:
         write_json(options.json, result)
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="lfwstudy",
         description="How far does a siamese convolutional network get at telling whether two face "
         "images show the same person, and what does each training choice add?",
     )
     parser.add_argument("--version", action="version", version=f"lfwstudy {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    _data_command(commands)
-    _run_command(commands)
-    for name, call, text in (
-        ("report", report, "render a study's report again"),
-        ("export", export, "write a study's results as tidy CSV files and its histories for TensorBoard"),
-    ):
-        command = _command(commands, name, call, text)
-        command.add_argument("--out", default="", metavar="DIR", help="the study's folder (default: runs/demo-quick)")
-        if call is report:
-            text = "also write report.pdf, printed by Chromium, Chrome or Edge"
-            command.add_argument("--pdf", action="store_true", help=text)
+    _data_command(_command(commands, data, "find or download the images, verify, count and prepare them"))
+    _run_command(_command(commands, run, "run the study, or resume it"))
+    command = _command(commands, report, "render a study's report again")
+    _out_option(command)
+    text = "also write report.pdf, printed by Chromium, Chrome or Edge"
+    command.add_argument("--pdf", action="store_true", help=text)
+    command = _command(commands, export, "write a study's results as tidy CSV files and its histories for TensorBoard")
+    _out_option(command)
     command.add_argument("--to", required=True, metavar="FOLDER", help="a new or empty folder, or an earlier export")
-    _compare_command(commands)
+    command = _command(commands, compare, "compare two runs or studies on the same test pairs")
+    for name in "ab":
+        text = "a run (runs/ID in a study's folder), or a study: its best configuration"
+        command.add_argument(name, metavar=name.upper(), help=text)
+    command.add_argument("--to", default="", metavar="FILE.html", help="also write a page with the learning curves")
     text = "same person? score two photos, or many pairs, with the best network"
-    verify.add_verify_options(_command(commands, "verify", verify.verify, text))
-    text = "write the embeddings of a folder's photos to a file"
-    verify.add_embed_options(_command(commands, "embed", verify.embed, text))
+    verify.add_verify_options(_command(commands, verify.verify, text))
+    verify.add_embed_options(_command(commands, verify.embed, "write the embeddings of a folder's photos to a file"))
     text = "measure speed and memory of this machine; takes at most three minutes and about 8 GB"
-    command = _command(commands, "bench", bench, text)
+    command = _command(commands, bench, text)
     command.add_argument("--json", default="", metavar="FILE", help="also write the measurements to a file")
     return parser
 
 
-def _data_command(commands: Commands) -> None:
-    command = _command(commands, "data", data, "find or download the images, verify, count and prepare them")
-    _data_options(command)
-    command.add_argument(
-        "--audit", action="store_true", help="count what training and validation share under each split"
-    )
-    command.add_argument(
-        "--pack",
-        default="",
-        metavar="DIR",
-        help="write the pair files, and the images listed in View 1's as a bank file, to DIR: a --data-dir for another "
-        "machine; repeat for each crop, side and filter that the stages use",
-    )
-    command.add_argument(
-        "--all-images",
-        action="store_true",
-        help="with --pack: all images, for stages that train on all people and for View 2",
-    )
-    command.add_argument("--crop", type=int, default=250, metavar="N", help="central square kept, in pixels of 250")
-    command.add_argument("--side", type=int, default=105, metavar="N", help="side in pixels of the resized square")
-    command.add_argument(
-        "--filter",
-        default="bilinear",
-        choices=FILTERS,
-        help="resize filter; all but nearest average over the pixels they merge",
-    )
+class _Parser(argparse.ArgumentParser):
+    """A parser that says in one line what is wrong; the usage of some commands fills half a screen."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"error: {one_line(message)}; see {self.prog} --help\n")
 
 
-def _run_command(commands: Commands) -> None:
-    command = _command(commands, "run", run, "run the study, or resume it")
+def _data_command(command: argparse.ArgumentParser) -> None:
     _data_options(command)
     add = command.add_argument
-    add(
-        "--profile",
-        default="quick",
-        metavar="NAME",
-        help="quick (minutes, narrow network), cpu (a night on 2 cores) or report (the report's hyperparameters)",
-    )
-    add(
-        "--ladder",
-        default="report",
-        metavar="NAME",
-        help="which ladder of stages: report (as the report describes itself), published (what its code did) or beyond "
-        "(other networks, trained in other ways)",
-    )
-    add(
-        "--stages",
-        default="",
-        metavar="A,B,..",
-        help="stages to add to this study (default: those of --stages-file and --set, else all of the ladder)",
-    )
-    add("--stages-file", default="", metavar="FILE.toml", help="add stages of your own to this study, which keeps them")
-    add(
-        "--set",
-        dest="set_options",
-        action="append",
-        default=[],
-        metavar="SECTION.FIELD=VALUE",
-        help="add a variant with this setting to this study's stage `own`; repeat for a variant with several",
-    )
+    add("--audit", action="store_true", help="count what training and validation share under each split")
+    text = "write the pair files and the images in View 1's to DIR, a --data-dir for another machine"
+    add("--pack", default="", metavar="DIR", help=text + "; repeat for each crop, side and filter that the stages use")
+    text = "with --pack: all images, for stages that train on all people and for View 2"
+    add("--all-images", action="store_true", help=text)
+    add("--crop", type=int, default=250, metavar="N", help="central square kept, in pixels of 250")
+    add("--side", type=int, default=105, metavar="N", help="side in pixels of the resized square")
+    text = "resize filter; all but nearest average over the pixels they merge"
+    add("--filter", default="bilinear", choices=FILTERS, help=text)
+
+
+def _run_command(command: argparse.ArgumentParser) -> None:
+    _data_options(command)
+    add = command.add_argument
+    text = "quick (minutes, narrow network), cpu (a night on 2 cores) or report (the report's hyperparameters)"
+    add("--profile", default="quick", metavar="NAME", help=text)
+    text = "report (as the report describes itself), published (what its code did) or beyond (other networks, trained in other ways)"
+    add("--ladder", default="report", metavar="NAME", help=text)
+    text = "stages to add to this study (default: those of --stages-file and --set, else all of the ladder)"
+    add("--stages", default=[], nargs="+", metavar="A,B,..", help=text)
+    text = "add stages of your own to this study, which keeps them"
+    add("--stages-file", default="", metavar="FILE.toml", help=text)
+    text = "add a variant with this setting to this study's stage `own`; repeat for a variant with several"
+    add("--set", dest="set_options", action="append", default=[], metavar="SECTION.FIELD=VALUE", help=text)
     add("--seeds", type=int, default=1, metavar="N", help="runs per variant, seeds 0 to N-1")
-    add(
-        "--split",
-        default="",
-        choices=SPLITS,
-        help="how validation is split off (default: components, person-disjoint, no pair lost; for the ladder published "
-        "sequential, as its code did)",
-    )
+    text = "how validation is split off (default: components, person-disjoint, no pair lost; for the ladder published sequential)"
+    add("--split", default="", choices=SPLITS, help=text)
     add("--protocol", default="view1", choices=PROTOCOLS, help="LFW's View 1 (development) or View 2 (ten folds)")
-    add(
-        "--select",
-        default="",
-        choices=("validation", "report"),
-        help="carry the best variant on validation forward (default), or follow the report's choices (default for the "
-        "ladder published)",
-    )
+    text = "carry the best variant on validation forward (default), or follow the report's choices (default for the ladder published)"
+    add("--select", default="", choices=("validation", "report"), help=text)
     add("--precision", default="auto", choices=("auto", *PRECISIONS), help="of the convolutions; kept in study.json")
     add("--keep", default="best", choices=("best", "all", "none"), help="which weights to keep when the study ends")
-    add(
-        "--no-test",
-        dest="test",
-        action="store_false",
-        help="do not score the test pairs (a later command without it adds them)",
-    )
-    add(
-        "--no-report",
-        action="store_true",
-        help="train only; needs no notebook packages. A later command without it makes the notebooks and the report",
-    )
+    text = "do not score the test pairs (a later command without it adds them)"
+    add("--no-test", dest="test", action="store_false", help=text)
+    text = "train only; needs no notebook packages. A later command without it makes the notebooks and the report"
+    add("--no-report", action="store_true", help=text)
     add("--dry-run", action="store_true", help="print runs, time and disk needed; train nothing")
-    add(
-        "--cluster",
-        default="",
-        metavar="ADDRESS",
-        help="train on many machines: a Dask scheduler, tcp://HOST:PORT, or local:N for N workers here",
-    )
+    text = "train on many machines: a Dask scheduler, tcp://HOST:PORT, or local:N for N workers here"
+    add("--cluster", default="", metavar="ADDRESS", help=text)
     add("--out", default="", metavar="DIR", help="the study's folder (default: runs/<dataset>-<profile>)")
 
 
-def _compare_command(commands: Commands) -> None:
-    command = _command(commands, "compare", compare, "compare two runs or studies on the same test pairs")
-    for name in "ab":
-        command.add_argument(
-            name, metavar=name.upper(), help="a run (runs/ID in a study's folder), or a study: its best configuration"
-        )
-    command.add_argument("--to", default="", metavar="FILE.html", help="also write a page with the learning curves")
-
-
 def _data_options(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--dataset",
-        default="demo",
-        metavar="NAME",
-        help="demo (drawn faces), lfw, lfw-funneled, lfw-deepfunneled, lfw-a, or folder: own people, a folder of images each",
+    text = (
+        "demo (drawn faces), lfw, lfw-funneled, lfw-deepfunneled, lfw-a, or folder: own people, a folder of images each"
     )
-    command.add_argument(
-        "--data-dir",
-        default="",
-        metavar="DIR",
-        help="folder with your copy: archive, unpacked folder or bank file, or with your own people (default: $LFWSTUDY_DATA)",
-    )
+    command.add_argument("--dataset", default="demo", metavar="NAME", help=text)
+    text = "folder with your copy: archive, unpacked folder or bank file, or with your own people (default: $LFWSTUDY_DATA)"
+    command.add_argument("--data-dir", default="", metavar="DIR", help=text)
+
+
+def _out_option(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--out", default="", metavar="DIR", help="the study's folder (default: runs/demo-quick)")
 
 
 def _out(options: Namespace) -> Path:
@@ -316,28 +270,50 @@ def _out(options: Namespace) -> Path:
     return Path(options.out) if options.out else default_root() / "runs" / "demo-quick"
 
 
-def _command(
-    commands: Commands, name: str, call: Callable[[Namespace], int | None], text: str
-) -> argparse.ArgumentParser:
+def _command(commands: Commands, call: Callable[[Namespace], int | None], text: str) -> argparse.ArgumentParser:
+    name = call.__name__
+    formatter = argparse.RawDescriptionHelpFormatter
+    title = f"{text[0].upper()}{text[1:]}."
     command = commands.add_parser(
-        name,
-        help=text,
-        description=text[0].upper() + text[1:] + ".",
-        epilog=EXAMPLES.get(name),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        name, help=text, description=title, epilog=EXAMPLES.get(name), formatter_class=formatter
     )
     command.set_defaults(call=call)
     return command
+
+
+def _check_ladder(stages: Sequence[str], ladder: str) -> None:
+    """Raise ConfigError for a stage of another ladder."""
+    from lfwstudy.ladder import LADDERS
+
+    own = {name: [stage.id for stage in known.stages] for name, known in LADDERS.items()}
+    for stage in (name.strip() for name in stages):
+        others = [name for name in own if stage in own[name]]
+        if others and ladder in own and ladder not in others:
+            raise ConfigError(f"the ladder {ladder} has no stage {stage}: it is one of --ladder {others[0]}")
+
+
+def _check_out(out: Path) -> None:
+    """Raise ConfigError if a study cannot be written to a folder. One missing folder above it is created, too."""
+    nearest = next(folder for folder in (out, *out.parents) if os.path.lexists(folder))
+    if not nearest.is_dir():
+        raise ConfigError(f"{nearest} is not a folder; give --out a folder, new or of an earlier study")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise ConfigError(f"{nearest} is not writable; give another --out")
+    if nearest not in (out, out.parent, out.parent.parent):
+        raise ConfigError(f"{out.parent} does not exist, nor the folder above it; create it or correct --out")
+
+
+def _check_target(path: str) -> None:
+    """Raise ConfigError if the folder of a file to be written does not exist."""
+    if path and not Path(path).absolute().parent.is_dir():
+        raise ConfigError(f"{path}: its folder does not exist")
 
 
 def _cache_hint(error: OSError) -> str:
     """Advice if an OSError is about the data cache."""
     from lfwstudy.data.cache import cache_folder
 
-    folder = cache_folder()
-    of_cache = isinstance(error.filename, str) and (
-        Path(error.filename) == folder
-        or folder in Path(error.filename).parents
-        or Path(error.filename) in folder.parents
-    )
-    return f"; {folder} is the data cache: set LFWSTUDY_CACHE to a writable folder" if of_cache else ""
+    folder, path = cache_folder(), Path(error.filename if isinstance(error.filename, str) else os.devnull)
+    if path.is_relative_to(folder) or folder.is_relative_to(path):
+        return f"; {folder} is the data cache: set LFWSTUDY_CACHE to a writable folder"
+    return ""

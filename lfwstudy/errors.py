@@ -2,6 +2,7 @@
 
 import csv
 import errno
+import importlib.util
 import lzma
 import struct
 import zipfile
@@ -11,6 +12,8 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 _T = TypeVar("_T")
+# The extra that brings a package; `study` brings the others.
+_EXTRAS = {"tensorflow": "tensorflow", "jax": "jax", "pyarrow": "parquet", "dask": "cluster", "distributed": "cluster"}
 
 
 class StudyError(Exception):
@@ -88,6 +91,21 @@ def quoted(value: object, most: int = 80) -> str:
 def first_few(texts: Sequence[str], most: int = 3) -> str:
     """The first of several texts, and the number of others."""
     return "; ".join(texts[:most]) + (f"; and {len(texts) - most} more" if len(texts) > most else "")
+
+
+def require(*packages: str, otherwise: str = "") -> None:
+    """Raise ConfigError if a package that comes with an optional extra of this one is not installed.
+
+    otherwise: what to do without it, the end of the message.
+    """
+    for package in packages:
+        if importlib.util.find_spec(package) is None:
+            raise ConfigError(missing(package) + otherwise)
+
+
+def missing(package: str) -> str:
+    """What to tell a user without a package."""
+    return f"the package {package} is not installed: pip install 'lfwstudy[{_EXTRAS.get(package, 'study')}]'"
 
 
 def choose_one(kind: str, value: _T, known: Iterable[object]) -> _T:

@@ -1,17 +1,13 @@
 """A study from beginning to end: train its runs, execute its notebooks meanwhile, render its report."""
 
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
-from subprocess import Popen
-from typing import IO, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from lfwstudy.errors import RunError, StudyError, one_line
-from lfwstudy.report import notebooks, pages
-from lfwstudy.report.pages import Page
 from lfwstudy.runs.dispatch import load_cluster
 from lfwstudy.study.progress import Bar
 from lfwstudy.study.rungs import Place, Spec
@@ -21,13 +17,18 @@ from lfwstudy.system.machine import cores
 from lfwstudy.system.precision import precision_warning
 from lfwstudy.system.text import clock
 
+if TYPE_CHECKING:  # a machine that only trains need not have what makes pages
+    from lfwstudy.report.notebooks import Execution
+    from lfwstudy.report.pages import Page
+
 _POLL_SECONDS = 0.3
-_LINE_SECONDS = 30  # between lines on the progress of training, without a bar
 _Result = TypeVar("_Result")
 
 
-def run(study: Study) -> int:
+def run(study: Study, with_report: bool = True) -> int:
     """Train a study's missing runs, execute its notebooks and render its report; returns the exit status.
+
+    with_report: False only trains, which needs Keras, its backend and the data readers.
 
     Raises
     ------
@@ -38,8 +39,7 @@ def run(study: Study) -> int:
     """
     started = time.monotonic()
     study.check_data(study.requested())
-    with _cluster(study), _lock(study.out):
-        _sweep(study)
+    with _at_work(study):
         s = study.settings
         _say(f"study: {study.title}, profile {s.profile}, {s.ladder} ladder, in {study.out}")
         if warning := precision_warning(study.precision):
@@ -49,10 +49,8 @@ def run(study: Study) -> int:
         study.ask(study.requested())
         if study.seeds() > s.seeds:
             _say(f"this study already has {study.seeds()} seeds; every requested stage is brought to that number")
-        failures = _climb(study, before)
-        _try(failures, study.write_results)
-        _try(failures, study.prune)
-        return _end(failures, "finished", started, _try(failures, pages.render, study))
+        failures = _climb(study, before, with_report)
+        return _end(study, failures, started, with_report)
 
 
 def report(study: Study) -> int:
@@ -60,44 +58,25 @@ def report(study: Study) -> int:
 
     Images are optional: without them, the page that shows them stays as last executed. Raises RunError as `run` does.
     """
+    from lfwstudy.report import pages
+
     started = time.monotonic()
-    with _lock(study.out):
-        _sweep(study)
+    with _at_work(study):
         study.set_aside_damaged(_say)
         wanted = pages.all_pages(study)
         if study.why_no_images:
             _say(f"warning: {study.why_no_images}; pages that show them stay as they are")
             wanted = [page for page in wanted if page.notebook != "00_data.ipynb"]
-        failures = _render_pages(study, wanted)
-        _try(failures, study.write_results)
-        return _end(failures, "finished", started, _try(failures, pages.render, study))
+        return _end(study, _render_pages(study, wanted), started, prune=False)
 
 
-def train(study: Study) -> int:
-    """Train a study's missing runs, without notebooks and report: needs only Keras, its backend and the data readers.
-
-    Returns the exit status; raises what `run` does.
-    """
-    started = time.monotonic()
-    study.check_data(study.requested())
-    with _cluster(study), _lock(study.out):
-        study.set_aside_damaged(_say)
-        study.ask(study.requested())
-        failures = list(study.train_all(_now_and_then(_say)).values())
-        _try(failures, study.write_results)
-        _try(failures, study.prune)
-        status = _end(failures, "trained", started)
-        print(f"runs: {study.store.root}", flush=True)
-        return status
-
-
-def _climb(study: Study, before: Mapping[Place, str]) -> list[str]:
+def _climb(study: Study, before: Mapping[Place, str], with_report: bool = True) -> list[str]:
     """Train stage by stage, and execute each stage's page once its runs are finished. Returns messages on failures.
 
     before: runs finished by earlier commands, by place.
     """
-    own = _own_pages(study)
-    waiting = [("", own["00_data.ipynb"]), *((name, own[name]) for name in study.stages())]
+    own = _own_pages(study) if with_report else {}
+    waiting = [(name, own[name]) for name in ["00_data.ipynb", *study.stages()] if name in own]
     with closing(_Desk(study, waiting, before)) as desk:
         while specs := study.next_runs(desk.given_up):
             desk.expect(specs)
@@ -105,15 +84,18 @@ def _climb(study: Study, before: Mapping[Place, str]) -> list[str]:
             desk.given_up = {s.run: "not finished" for s in study.missing(specs)} | desk.given_up  # none is tried twice
             desk.clear()
         desk.finish()
+    if not with_report:
+        return list(desk.given_up.values())
+    from lfwstudy.report import pages
+
     # Tables that compare splits or selections also appear in the summaries of the other ladders.
     mine = own["02_report.ipynb"].stem
     summaries = [page for page in pages.all_pages(study) if page.notebook == "02_report.ipynb"]
-    return desk.failures + _render_pages(
-        study, [page for page in summaries if page.stem == mine or pages.notebook_path(study, page).is_file()]
-    )
+    shown = [page for page in summaries if page.stem == mine or pages.notebook_path(study, page).is_file()]
+    return desk.failures + _render_pages(study, shown)
 
 
-def _render_pages(study: Study, wanted: Sequence[Page]) -> list[str]:
+def _render_pages(study: Study, wanted: Sequence["Page"]) -> list[str]:
     """Execute notebooks that train nothing, as many at once as there are cores; returns messages on failures."""
     with closing(_Desk(study, [("", page) for page in wanted])) as desk:
         desk.finish()
@@ -123,16 +105,16 @@ def _render_pages(study: Study, wanted: Sequence[Page]) -> list[str]:
 class _Desk:
     """Executes the pages of a study during training, in order, each once its runs are finished.
 
-    waiting: each page with the stage whose runs it waits for, empty for none. given_up: {run: message} of failed runs,
-    filled by the training. failures: messages of runs and pages that failed.
+    waiting: each page with the stage whose runs it waits for; any other name waits for none. given_up: {run: message} of
+    failed runs, filled by the training. failures: messages of runs and pages that failed.
     """
 
-    def __init__(self, study: Study, waiting: Sequence[tuple[str, Page]], before: Mapping[Place, str] | None = None):
+    def __init__(self, study: Study, waiting: Sequence[tuple[str, "Page"]], before: Mapping[Place, str] | None = None):
         self.study, self.waiting, self.before = study, list(waiting), before or {}
         self.given_up: dict[str, str] = {}
         self.failures: list[str] = []
-        self.running: list[tuple[Page, IO[str], Popen[bytes], float]] = []
-        self.needed: list[Spec] | None = None
+        self.running: list[Execution] = []
+        self.needed: list[Spec] | None = None  # the unfinished runs of the stage whose page is next
         self.bar: Bar | None = None
         self.due = 0.0
 
@@ -149,17 +131,14 @@ class _Desk:
             return
         self.due = time.monotonic() + _POLL_SECONDS
         if self.bar:
-            self.bar.update()
-        for page, log, process, started in [job for job in self.running if job[2].poll() is not None]:
-            self.running.remove((page, log, process, started))
-            _finish(self.study, page, log, process, self.failures)
-            _say(f"{page.stem}: {clock(time.monotonic() - started)}")
+            self.bar.update(text)
+        for ended in [execution for execution in self.running if execution.process.poll() is not None]:
+            self.running.remove(ended)
+            self._record(ended)
         # One at a time: training has all the cores.
         while self.waiting and len(self.running) < (1 if self.bar else cores()) and self._is_ready(self.waiting[0][0]):
-            (_, page), self.needed = self.waiting.pop(0), None
-            log = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115 (`_finish` closes it)
-            if begun := _try(self.failures, notebooks.execute, page, pages.notebook_path(self.study, page), log):
-                self.running.append((page, log, begun, time.monotonic()))
+            self.needed = None
+            self._begin(self.waiting.pop(0)[1])
 
     def clear(self) -> None:
         """Remove the bar: the expected runs are done."""
@@ -178,42 +157,43 @@ class _Desk:
         """End the bar, and the processes of pages if any are left."""
         if self.bar:
             self.bar.close()
-        for _, _, process, _ in self.running:
-            process.terminate()
-            process.wait()
+        for execution in self.running:
+            execution.process.terminate()
+            execution.process.wait()
 
-    def _is_ready(self, stage: str) -> bool:
+    def _begin(self, page: "Page") -> None:
+        from lfwstudy.report import notebooks, pages
+
+        if begun := _try(self.failures, notebooks.execute, page, pages.notebook_path(self.study, page)):
+            self.running.append(begun)
+
+    def _record(self, ended: "Execution") -> None:
+        """Say how long a page took; if it failed, record that in the failures and in the page."""
+        from lfwstudy.report import pages
+
+        if failure := ended.failure():
+            self.failures.append(f"{ended.page.stem}: {failure.message}")
+            _try(self.failures, pages.mark_gap, self.study, ended.page, self.failures[-1])
+        _say(f"{ended.page.stem}: {clock(time.monotonic() - ended.since)}")
+
+    def _is_ready(self, name: str) -> bool:
         """Whether every run of a stage is finished or given up. Earlier stages are: pages start in order."""
-        if not stage:
+        if name not in self.study.stages():
             return True
-        if self.needed is None:
-            self.needed = self.study.missing(self._runs_of(stage))
-        self.needed = [s for s in self.needed if s.run not in self.given_up and self.study.missing([s])]
-        if self.needed:
+        if self.needed is None:  # climbing takes long in a large study
+            rung = self.study.climb(upto=name)[-1]
+            self.needed = rung.specs() if rung.stage.id == name else []
+        self.needed = self.study.missing(self.needed)
+        if any(spec.run not in self.given_up for spec in self.needed):
             return False
-        lost = [spec for spec in self._runs_of(stage) if spec.run in self.given_up]
-        self.failures += [f"{stage}/{s.variant}, seed {s.seed}: {self.study.why_unfinished(s)}" for s in lost]
+        self.failures += [f"{spec.place}: {self.study.why_unfinished(spec)}" for spec in self.needed]
         return True
 
-    def _runs_of(self, stage: str) -> list[Spec]:
-        rung = self.study.climb(upto=stage)[-1]
-        return rung.specs() if rung.stage.id == stage else []
 
-
-def _finish(study: Study, page: Page, log: IO[str], process: Any, failures: list[str]) -> None:
-    """Record how a page's process ended, in the failures and in the page."""
-    log.seek(0)
-    lines = [line for line in log.read().splitlines() if line.strip()]
-    log.close()
-    if process.returncode or not pages.notebook_path(study, page).is_file():
-        errors = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
-        ended = f"its process ended with status {process.returncode}: {lines[-1].strip() if lines else 'no output'}"
-        failures.append(f"{page.stem}: {errors[-1] if errors else ended}")
-        _try(failures, pages.mark_gap, study, page, failures[-1])
-
-
-def _own_pages(study: Study) -> dict[str, Page]:
+def _own_pages(study: Study) -> dict[str, "Page"]:
     """Pages of this ladder, by stage; the others by their notebook's name."""
+    from lfwstudy.report import pages
+
     values = study.settings.combination().items()
     own = [page for page in pages.all_pages(study) if all(page.parameters[key] == value for key, value in values)]
     return {page.parameters.get("stage", page.notebook): page for page in own}
@@ -228,65 +208,48 @@ def _try(failures: list[str], call: Callable[..., _Result], *arguments: Any) -> 
         return None
 
 
-def _end(failures: Collection[str], done: str, started: float, page: Path | None = None) -> int:
-    """Say how the study ended, and where the report is; returns the exit status."""
+def _end(study: Study, failures: list[str], started: float, with_report: bool = True, prune: bool = True) -> int:
+    """Write what a study leaves, say how it ended and where that is; returns the exit status."""
+    _try(failures, study.write_results)
+    if prune:
+        _try(failures, study.prune)
+    path: Path | None = study.store.root
+    if with_report:
+        from lfwstudy.report import pages
+
+        path = _try(failures, pages.render, study)
     for message in failures:
         _say(f"failed: {message}")
-    _say(f"{done}{' with failures' if failures else ''} in {clock(time.monotonic() - started)}")
-    if page:
-        print(f"report: {page}", flush=True)
+    _say(f"finished{' with failures' if failures else ''} in {clock(time.monotonic() - started)}")
+    if path:
+        print(f"{'report' if with_report else 'runs'}: {path}", flush=True)
     return 1 if failures else 0
 
 
-def _now_and_then(say: Callable[[str], None], seconds: float = _LINE_SECONDS) -> Callable[[str], None]:
-    """`say`, at most once every `seconds`; lines in between are dropped."""
-    last = -seconds
-
-    def sometimes(text: str) -> None:
-        nonlocal last
-        if time.monotonic() - last >= seconds:
-            last = time.monotonic()
-            say(text)
-
-    return sometimes
-
-
-def _sweep(study: Study) -> None:
-    """Remove files that killed processes left half-written."""
-    for folder in (study.out, study.out / "notebooks", study.out / "html"):
-        sweep(folder)
-
-
 @contextmanager
-def _lock(out: Path) -> Iterator[None]:
-    """Keep a second study out of the folder while one works in it."""
-    try:
-        with locked(out / ".lock"):
-            yield
-    except BlockingIOError:
-        raise RunError(
-            f"{out}: another lfwstudy is working in this folder; wait for it or give another --out"
-        ) from None
-
-
-@contextmanager
-def _cluster(study: Study) -> Iterator[None]:
-    """Reach the cluster, or start a local one for all notebooks, before anything is written; nothing without one."""
-    if not study.settings.cluster:
-        yield
-        return
-    cluster = load_cluster()
-    with cluster.started(study.settings.cluster) as address:
-        _say(cluster.describe(address))
-        _say(f"what runs where: {study.out / cluster.VIEW}")
+def _at_work(study: Study) -> Iterator[None]:
+    """Work in a study's folder: reach the cluster, if any, keep a second study out, and delete what killed processes left."""
+    with ExitStack() as stack:
+        if study.settings.cluster:
+            cluster = load_cluster()
+            _say(cluster.describe(stack.enter_context(cluster.started(study.settings.cluster))))
+            _say(f"what runs where: {study.out / cluster.VIEW}")
+        try:
+            stack.enter_context(locked(study.out / ".lock"))
+        except BlockingIOError:
+            raise RunError(
+                f"{study.out}: another lfwstudy is working in this folder; wait for it or give another --out"
+            ) from None
+        for folder in (study.out, study.out / "notebooks", study.out / "html"):
+            sweep(folder)
         yield
 
 
 def _say(text: str) -> None:
-    try:
+    """Print a line on standard error, above the bar: only a terminal has one."""
+    if sys.stderr.isatty():
         from tqdm import tqdm
-    except ImportError:  # on a machine that only trains
+
+        tqdm.write(one_line(text), file=sys.stderr)
+    else:
         print(one_line(text), file=sys.stderr, flush=True)
-        return
-    tqdm.write(one_line(text), file=sys.stderr)  # above the bar, if there is one
-    sys.stderr.flush()

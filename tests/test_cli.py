@@ -42,7 +42,17 @@ def test_data_counts_what_is_there(capsys):
         (("data", "--dataset", "dmeo"), "did you mean 'demo'"),
         (("data", "--data-dir", "/nowhere", "--dataset", "lfw"), "/nowhere"),
         (("data", "--crop", "0"), "crop"),
+        (("data", "--dataset", "LFW"), "did you mean 'lfw'"),
+        (("data", "--dataset", "lfw", "--data-dir", __file__), "--data-dir is a folder"),
+        (("run", "--dataset", "LFW"), "did you mean 'lfw'"),
+        (("run", "--dataset", "lfw", "--data-dir", __file__), "--data-dir is a folder"),
         (("run", "--stages", "bsae"), "did you mean 'base'"),
+        (("run", "--stages", "base", "stride"), "separated by commas: --stages base,stride"),
+        (("run", "--stages", "base,shallow"), "the ladder report has no stage shallow: it is one of --ladder beyond"),
+        (("run", "--out", __file__), "test_cli.py is not a folder; give --out a folder"),
+        (("run", "--out", f"{__file__}/out"), "test_cli.py is not a folder; give --out a folder"),
+        (("run", "--out", "/nowhere/at/all"), "/nowhere/at does not exist, nor the folder above it"),
+        (("run", "--sage", "base"), "unrecognized arguments: --sage base; see lfwstudy --help"),
         (("run", "--profile", "x"), "quick"),
         (("run", "--ladder", "x"), "report"),
         (("run", "--protocol", "view2", "--split", "folds"), "--split"),
@@ -71,7 +81,7 @@ def test_data_counts_what_is_there(capsys):
 )
 def test_wrong_use_exits_with_2_and_says_what_to_do(capsys, arguments, word):
     status, out, err = run(capsys, *arguments)
-    assert status == 2 and word in err and "Traceback" not in err and out == ""
+    assert status == 2 and word in err and err.startswith("error: ") and err.count("\n") == 1 and out == ""
 
 
 def test_bad_data_leave_no_study_behind(capsys, tmp_path, faces):
@@ -89,17 +99,57 @@ def test_bad_data_leave_no_study_behind(capsys, tmp_path, faces):
     assert status == 2 and "pairsDevTrain.txt, line 2" in err and "'one'" in err and not (tmp_path / "out").exists()
 
 
-def test_a_folder_that_cannot_be_made_is_one_line(capsys, tmp_path):
-    (tmp_path / "file").write_text("")
-    status, _, err = run(capsys, "run", "--out", tmp_path / "file" / "out")
-    assert status == 1 and err.count("\n") == 1 and "Not a directory" in err
+def test_an_interrupted_command_ends_with_130_and_says_how_to_go_on(capsys, monkeypatch):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("lfwstudy.workflow.run", interrupt)
+    monkeypatch.setattr("lfwstudy.data.summary.describe_data", interrupt)
+    assert run(capsys, "run") == (130, "", "\ninterrupted; the same command resumes\n")
+    assert run(capsys, "data") == (130, "", "\ninterrupted\n")
+
+
+@pytest.mark.parametrize(
+    "missing, command, told",
+    [
+        (
+            "papermill",
+            ("run",),
+            "papermill is not installed: pip install 'lfwstudy[study]', or train only, with --no-report",
+        ),
+        ("nbconvert", ("report",), "the package nbconvert is not installed: pip install 'lfwstudy[study]'"),
+        ("tensorflow", ("run", "--no-report"), "pip install 'lfwstudy[tensorflow]', or set KERAS_BACKEND=jax"),
+        ("tensorflow", ("bench",), "pip install 'lfwstudy[tensorflow]'"),
+        ("bs4", ("compare", "a", "b"), "the package bs4 is not installed: pip install 'lfwstudy[study]'"),
+    ],
+)
+def test_a_missing_package_is_one_line_with_what_to_install(tmp_path, missing, command, told):
+    """In a process of its own, where what is loaded cannot stand for what is missing."""
+    code = f"import sys; sys.modules[{missing!r}] = None; from lfwstudy.cli import main; sys.exit(main(sys.argv[1:]))"
+    done = subprocess.run([sys.executable, "-c", code, *command], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 2 and told in done.stderr and done.stderr.count("\n") == 1, done.stderr
+    assert not list(tmp_path.iterdir())
 
 
 def test_dry_run_trains_nothing(capsys, tmp_path):
     status, out, _ = run(capsys, "run", "--dry-run", "--out", tmp_path / "x", "--seeds", 2)
     assert status == 0 and not (tmp_path / "x").exists()
-    assert "batchnorm" in out and "32 runs to train" in out and "MiB" in out
-    assert re.search(r"pool1-stride1 .* at most +\d\.\d GiB of memory\n", out)
+    table, rest = out.split("\n\n")
+    assert re.search(r"\nstride +pool1-stride1 +2 +15 +(\d+ s|\d+:\d\d \w+) +\d\.\d GiB\n", table)
+    assert table.endswith("\nEpochs and memory are at most, times about these.")
+    assert max(map(len, table.splitlines())) <= 80 and max(map(len, rest.splitlines())) <= 100
+    # Nine pages: the data, seven stages, the summary.
+    assert "32 runs to train" in rest and "to start them and 2:15 min for the report" in rest and "MiB" in rest
+
+
+def test_the_disk_that_a_dry_run_names_is_what_a_finished_run_takes(tmp_path, finished, tiny):
+    from lfwstudy.study.estimate import finished_bytes
+    from lfwstudy.study.settings import Settings
+    from lfwstudy.study.study import Study
+
+    study = Study(Settings(out=str(tmp_path), precision="float32"))
+    taken = sum(path.stat().st_size for path in finished.iterdir() if path.name != "model.keras")
+    assert finished_bytes(study, tiny) == pytest.approx(taken, rel=0.2)
 
 
 def test_estimated_time_counts_every_pair_of_a_person_and_every_mirrored_picture(tmp_path):

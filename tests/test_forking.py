@@ -78,19 +78,16 @@ def test_forked_trainings_side_by_side_and_one_that_is_killed(faces, tmp_path):
     assert {name: "changed" in told for name, told in local.run(jobs).items()} == {"0" * 16: True}
     assert all((job.folder / "result.json").exists() for job in jobs[1:])
 
-    children = process.Children()
     job = job_of(faces, tmp_path / "killed")
     job.folder.mkdir(parents=True)
     job.write(job.folder / "job.json")
     with open(tmp_path / "log.txt", "x") as log:
         training = forked.Forked(job.folder / "job.json", log, process.thread_limits(1))
-    children.add(training)
     assert training.poll() is None
     with pytest.raises(subprocess.TimeoutExpired):
         training.wait(0)
     training.kill()
     assert training.wait() == training.poll() == -signal.SIGKILL
-    children.stop()
 
     forked._server.kill()
     forked._server.wait()

@@ -3,6 +3,7 @@
 import ast
 import json
 import shutil
+from contextlib import nullcontext
 
 import pytest
 from test_study import finish_run, study, trained  # noqa: F401 (fixture)
@@ -13,7 +14,7 @@ from lfwstudy.report.table import Table
 from lfwstudy.runs import dispatch
 from lfwstudy.runs.failure import Failure
 from lfwstudy.study.study import Study
-from lfwstudy.system.files import write_csv, write_json
+from lfwstudy.system.files import locked, write_csv, write_json
 from lfwstudy.training.decisions import COLUMNS
 
 
@@ -81,7 +82,7 @@ def leave(opened, spec, what):
     if what != "never":
         folder.mkdir(parents=True)
         (folder / "job.json").write_text("{}")
-    if what in ("failed", "interrupted late"):
+    if what in ("failed", "interrupted late", "in training"):
         write_csv(folder / "history.csv", COLUMNS, [dict.fromkeys(COLUMNS, 0.5) | {"epoch": n} for n in (1, 2, 3)])
     if what == "failed":
         Failure("crash", f"its process failed with status 1: <b>{folder}</b> broke").write(folder)
@@ -93,10 +94,11 @@ def leave(opened, spec, what):
         "never": "never started",
         "interrupted late": "interrupted after epoch 3 of at most 15; the same command resumes it",
         "interrupted early": "interrupted before its first epoch ended",
+        "in training": "another process is training it",
     }[what]
 
 
-WHAT = ["never", "failed", "interrupted late", "interrupted early", "damaged"]
+WHAT = ["never", "failed", "interrupted late", "interrupted early", "damaged", "in training"]
 
 
 @pytest.mark.parametrize("what", WHAT)
@@ -105,7 +107,8 @@ def test_a_gap_names_its_reason(tmp_path, trained, what):  # noqa: F811
     opened = study(tmp_path, "stride")
     spec = opened.climb()[1].candidates[0].specs[0]
     reason = leave(opened, spec, what)
-    told = summary.gap(opened, opened.stage("stride", train=False)).data
+    with locked(opened.store.folder(spec.run) / ".lock") if what == "in training" else nullcontext():
+        told = summary.gap(opened, opened.stage("stride", train=False)).data
     assert f"Not finished: pool1-stride1: {reason}" in told and str(tmp_path) not in told and "<b>" not in told
 
 

@@ -259,7 +259,7 @@ def _is_at(moment, process, out, since):
             "lfwstudy.report.notebooks" in line for line in running
         )
     return (
-        any(line.endswith(f".{moment}.json") for line in running)
+        any(line.endswith(f"/{moment}.json") for line in running)
         and any("ipykernel" in line for line in running)
         and not any("lfwstudy.runs.training_process" in line for line in running)
     )

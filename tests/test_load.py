@@ -260,7 +260,7 @@ def parents(process, page):
     found = {"command": psutil.Process(process.pid)}
     try:
         for child in found["command"].children():
-            if child.cmdline()[-1].endswith(f".{page}.json"):
+            if child.cmdline()[-1].endswith(f"/{page}.json"):
                 found["papermill"] = child
                 kernels = [kernel for kernel in child.children() if "ipykernel_launcher" in kernel.cmdline()]
                 found |= {"kernel": kernels[-1]} if kernels else {}

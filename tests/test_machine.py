@@ -1,7 +1,5 @@
 import subprocess
 import sys
-import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -250,20 +248,16 @@ def test_a_run_of_the_whole_machine_computes_with_as_many_threads_as_its_share_o
     "threads", [[1, 1, 0, 1, 1], [0, 0, 1, 0], [0, 1], [3, 2, 2, 1, 0, 9, 1], [0, 0], [2, 2, 2], []]
 )
 def test_runs_share_the_cores_and_one_of_the_whole_machine_runs_alone(threads, monkeypatch, tmp_path):
-    running, seen, lock, began = [], [], threading.Lock(), []
+    running, seen, began = [], [], []
 
-    def stand_in(job, children):
-        with lock:
-            began.append(job.run)
-            running.append(job.threads)
-            seen.append(list(running))
-        until = time.monotonic() + 0.5
-        while len(running) < 2 and time.monotonic() < until:  # for another to begin
-            time.sleep(0.01)
-        with lock:
-            running.remove(job.threads)
+    def start(job):
+        began.append(job.run)
+        running.append(job.threads)
+        seen.append(list(running))
+        return subprocess.Popen(["sleep", "0.1"])
 
-    monkeypatch.setattr(local, "train_in_process", stand_in)
+    monkeypatch.setattr(local, "start", start)
+    monkeypatch.setattr(local, "finish", lambda job, process: running.remove(job.threads))
     monkeypatch.setattr(local, "cores", lambda: 4)
     jobs = [Job(str(n), RunConfig(), tmp_path / str(n), threads=t, title=str(n)) for n, t in enumerate(threads)]
     assert local.run(jobs) == {}

@@ -85,6 +85,18 @@ def test_what_is_half_finished_is_told_apart_without_images(tmp_path, trained, n
     assert [row["stage"] for row in results.rows()] == ["base", "base"]
 
 
+def test_stages_that_an_earlier_version_added_are_found_by_their_rows(tmp_path, trained):  # noqa: F811
+    """It writes results.csv and leaves the record of the runs as it was."""
+    opened = study(tmp_path, "base,early-stopping")
+    opened.climb(train=True)
+    opened.write_results()
+    record = read_json(opened.out / "study.json")
+    runs = record["combinations"][0]["runs"]
+    record["combinations"][0]["runs"] = [row for row in runs if row["stage"] == "base"]
+    write_json(opened.out / "study.json", record)
+    assert [rung.complete() for rung in Results.open(opened.out).climb()] == [True, True]
+
+
 def test_the_report_of_a_study_whose_images_are_gone_comes_out(tmp_path, faces, trained, capsys, monkeypatch):  # noqa: F811
     data = shutil.copytree(faces, tmp_path / "data")
     opened = study(tmp_path, "base,early-stopping", dataset="lfw-a", data_dir=str(data))

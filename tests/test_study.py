@@ -545,7 +545,7 @@ def test_training_alone_keeps_the_weights_that_the_command_says(tmp_path, traine
         return failures
 
     monkeypatch.setattr(dispatch, "run", with_weights)
-    assert workflow.train(opened) == 0
+    assert workflow.run(opened, with_report=False) == 0
     runs = opened.store.ids()
     assert len(runs) > 1 and sum(map(opened.store.has_weights, runs)) == (len(runs) if kept is None else kept)
 

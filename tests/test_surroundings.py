@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 import zipfile
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,10 +23,12 @@ from lfwstudy.errors import ConfigError
 from lfwstudy.report import figures, notebooks, pages
 from lfwstudy.report.figures import style
 from lfwstudy.report.parameters import check_parameters
+from lfwstudy.runs.failure import Failure
 from lfwstudy.study.settings import Settings, default_root
 from lfwstudy.study.study import Study
 from lfwstudy.system import processes
 from lfwstudy.system.backend import keras_backend
+from lfwstudy.system.files import read_json, write_json
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -67,7 +70,8 @@ def test_every_process_of_ours_has_that_environment():
     """Whoever adds a process finds this: it starts with processes.environment()."""
     for source in (ROOT / "lfwstudy").rglob("*.py"):
         for call in ast.walk(ast.parse(source.read_text())):
-            if isinstance(call, ast.Call) and ast.unparse(call.func) in ("subprocess.Popen", "subprocess.run"):
+            starts = isinstance(call, ast.Call) and ast.unparse(call.func) in ("subprocess.Popen", "subprocess.run")
+            if starts and not ast.unparse(call.args[0]).startswith("[browser,"):
                 given = {keyword.arg: ast.unparse(keyword.value) for keyword in call.keywords}.get("env", "")
                 assert given.startswith("environment(") or given == "variables", f"{source.name}:{call.lineno}"
 
@@ -216,7 +220,7 @@ def test_an_older_notebook_does_not_stand_for_one_that_was_not_written(tmp_path)
         "from lfwstudy.report import notebooks; from lfwstudy.system import processes; processes.end_with_parent = lambda: None; sys.exit(notebooks.main(sys.argv[1]))"
     )
     done = subprocess.run([sys.executable, "-c", silent, str(tmp_path / "job.json")], capture_output=True, text=True)
-    assert done.returncode == 1 and "page.ipynb: papermill ended without writing it" in done.stderr
+    assert done.returncode == 1 and "papermill ended without writing it" in Failure.read(tmp_path).message, done.stderr
 
 
 @pytest.mark.parametrize(
@@ -225,26 +229,23 @@ def test_an_older_notebook_does_not_stand_for_one_that_was_not_written(tmp_path)
         (
             1,
             "Traceback\nModuleNotFoundError: No module named 'papermill'\n\n",
-            "status 1: ModuleNotFoundError: No module named 'papermill'",
+            "its process failed with status 1: ModuleNotFoundError: No module named 'papermill'",
         ),
-        (-9, "", "status -9: no output"),
-        (0, "odd\n", "status 0: odd"),
-        (1, "noise\nerror: told\nnoise\n", "page: told"),
+        (-9, "", "its process was ended by signal 9 (out of memory?)"),
+        (1, "noise\nerror: not this\n", "told"),
     ],
 )
-def test_a_page_whose_process_leaves_no_notebook_failed_and_says_why(tmp_path, status, text, told):
-    study = Study(Settings(out=str(tmp_path), precision="float32"))
-    failures = []
-    with open(tmp_path / "log", "w+") as log:
-        log.write(text)
-        workflow._finish(
-            study,
-            pages.Page("page", "page", "A page", "page.ipynb", {}),
-            log,
-            SimpleNamespace(returncode=status),
-            failures,
-        )
-    assert len(failures) == 1 and failures[0].endswith(told)
+def test_a_page_whose_process_fails_says_why(tmp_path, status, text, told):
+    page, folder = pages.Page("page", "page", "A page", "page.ipynb", {}), tempfile.TemporaryDirectory()
+    Path(folder.name, "log.txt").write_text(text)
+    if told == "told":
+        Failure("crash", told).write(Path(folder.name))
+    desk = workflow._Desk(Study(Settings(out=str(tmp_path), precision="float32")), [])
+    (tmp_path / "notebooks").mkdir()
+    write_json(tmp_path / "notebooks" / "page.ipynb", {"metadata": {}})
+    desk._record(notebooks.Execution(page, SimpleNamespace(wait=lambda: status), folder))
+    assert desk.failures == [f"page: {told}"]
+    assert read_json(tmp_path / "notebooks" / "page.ipynb")["metadata"] == {"lfwstudy_gap": f"page: {told}"}
 
 
 # -- parameters of notebooks ------------------------------------------------------------------------------------------

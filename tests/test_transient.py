@@ -382,8 +382,9 @@ def test_the_command_ends_with_one_line_and_everything_in_place(out, monkeypatch
         study_module.load_data.cache_clear()
         arguments = ["run", "--out", str(out), "--stages", "base", "--precision", "float32", "--no-report"]
         assert cli.main(arguments) == 1
-    err = capsys.readouterr().err
-    assert err.count("\n") == 1 and err.startswith("error: ") and (str(failure) or "out of memory") in err
+    *begun, last = capsys.readouterr().err.splitlines()
+    assert [line.partition(":")[0] for line in begun] == ["study"] * (name != "study.json")
+    assert last.startswith("error: ") and (str(failure) or "out of memory") in last
     after = content(out)
     assert {name: after[name] for name in before} == before
 

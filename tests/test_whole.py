@@ -252,7 +252,7 @@ def test_unknown_parameters_are_refused_before_anything_runs(out):
     page = pages.all_pages(study)[0]
     page.parameters["colour"] = "red"
     with pytest.raises(ConfigError, match="02_report.ipynb has no parameter 'colour'. It has: dataset"):
-        notebooks.execute(page, out / "x.ipynb", None)
+        notebooks.execute(page, out / "x.ipynb")
 
 
 @pytest.mark.long

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from lfwstudy.errors import StudyError
 from lfwstudy.runs.damage import problem_of
-from lfwstudy.runs.kept import COLUMN, RECORDS, TABLES, kept_runs
+from lfwstudy.runs.kept import COLUMN, RECORDS, TABLES, kept_at, kept_texts
 from lfwstudy.runs.store import Store
 from lfwstudy.system.files import read_json, replacing, write_json
 
@@ -51,8 +51,7 @@ def keep_runs(source: Path, target: Path) -> int:
         with replacing(target / table) as temporary, lzma.open(temporary, "wt", encoding="utf-8", newline="") as file:
             file.writelines(_rows(texts[name]))
     write_json(target / RECORDS, {run: dict(zip(("config.json", "result.json"), store.record(run))) for run in ids})
-    kept = kept_runs(target)
-    if any(kept.text(run, name) != text for name in texts for run, text in texts[name].items()):
+    if any(kept_texts(target, kept_at(target), name) != texts[name] for name in TABLES):
         raise StudyError(
             f"{source}: its tables differ in their columns or have line breaks within fields and cannot be packed"
         )

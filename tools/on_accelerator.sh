@@ -6,7 +6,7 @@
 #
 # DATA: the folder that `lfwstudy data --pack` made. OUT: the study's folder, to be copied back and rendered. SECONDS: stop
 # by then; the same command resumes. Further options are passed to `lfwstudy run`, such as --seeds 3 or
-# --cluster local:4 (four runs share the GPU; needs dask, distributed and tqdm).
+# --cluster local:4 (four runs share the GPU; needs dask and distributed).
 set -eu
 [ $# -ge 2 ] || { sed -n '2,11s/^# \{0,1\}//p' "$0"; exit 2; }
 data=$1 out=$2 limit=${3:-0}

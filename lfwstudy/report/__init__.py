@@ -1,0 +1,4 @@
+"""What a reader sees of a study: notebooks, tables, figures, pages."""
+
+# What executes notebooks and makes pages of them: the extra `study` brings these.
+PACKAGES = ("papermill", "ipykernel", "nbconvert", "jinja2", "bs4", "nh3", "matplotlib", "seaborn")

@@ -2,19 +2,20 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
 import threading
-import weakref
+import time
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 from lfwstudy.errors import ConfigError, one_line
+from lfwstudy.runs.failure import Failure
 from lfwstudy.system.backend import left_out
-from lfwstudy.system.files import temporary_next_to, write_json
+from lfwstudy.system.files import read_json, temporary_next_to, write_json
 from lfwstudy.system.processes import environment
 
 if TYPE_CHECKING:
@@ -25,15 +26,23 @@ _PACKED = Path(__file__).resolve().parents[1] / "notebooks"
 NOTEBOOKS = _PACKED if _PACKED.is_dir() else _PACKED.parents[1] / "notebooks"
 
 
-def execute(page: "Page", target: Path, log: IO[Any] | None) -> "subprocess.Popen[bytes]":
-    """Start executing a page's notebook through papermill in a separate process; returns the process.
+@dataclass
+class Execution:
+    """A notebook being executed by a process; `since`: its start. The folder has its job, its log and, if it fails, why."""
 
-    Parameters
-    ----------
-    target : Path
-        Path of the executed notebook.
-    log : file, optional
-        For the process's output.
+    page: "Page"
+    process: "subprocess.Popen[bytes]"
+    folder: tempfile.TemporaryDirectory
+    since: float = field(default_factory=time.monotonic)
+
+    def failure(self) -> Failure | None:
+        """Why it failed, once it has ended; None on success."""
+        status = self.process.wait()
+        return Failure.of_status(status, Path(self.folder.name)) if status else None
+
+
+def execute(page: "Page", target: Path) -> Execution:
+    """Start executing a page's notebook into `target` through papermill in a separate process.
 
     Raises
     ------
@@ -46,20 +55,20 @@ def execute(page: "Page", target: Path, log: IO[Any] | None) -> "subprocess.Pope
     if unknown:
         raise ConfigError(f"{source.name} has no parameter {unknown[0]!r}. It has: {', '.join(known)}.")
     target.parent.mkdir(parents=True, exist_ok=True)
-    job = target.with_name(f".{target.stem}.json")
+    folder = tempfile.TemporaryDirectory(prefix="lfwstudy-", ignore_cleanup_errors=True)
+    job = Path(folder.name, f"{target.stem}.json")
     write_json(job, {"source": str(source), "target": str(target), "parameters": page.parameters})
     # A writable folder without the user's settings for Jupyter and IPython: some homes are read-only.
-    own = tempfile.mkdtemp(prefix="lfwstudy-")
-    folders = dict.fromkeys(("IPYTHONDIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR"), own)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "lfwstudy.report.notebooks", str(job)],
-        stdin=subprocess.PIPE,
-        stdout=log,
-        stderr=log,
-        env=environment(**folders, JUPYTER_PATH="", JUPYTER_CONFIG_PATH="", PYDEVD_DISABLE_FILE_VALIDATION="1"),
-    )
-    weakref.finalize(process, shutil.rmtree, own, ignore_errors=True)
-    return process
+    own = dict.fromkeys(("IPYTHONDIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR"), folder.name)
+    with open(job.with_name("log.txt"), "xb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "lfwstudy.report.notebooks", str(job)],
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=log,
+            env=environment(**own, JUPYTER_PATH="", JUPYTER_CONFIG_PATH="", PYDEVD_DISABLE_FILE_VALIDATION="1"),
+        )
+    return Execution(page, process, folder)
 
 
 def notebook_parameters(source: Path) -> list[str]:
@@ -80,33 +89,32 @@ def nbformat() -> ModuleType:
 
 
 def main(path: str) -> int:
-    """Execute the notebook described by a JSON file through papermill; exit status 1 with one line if it fails.
+    """Execute the notebook described by a JSON file through papermill; exit status 1 and a record next to it if it fails.
 
     The executed part is kept in any case, with the error in place.
     """
     from lfwstudy.system.processes import end_with_parent
 
     threading.Thread(target=end_with_parent, daemon=True).start()
-    job = json.loads(Path(path).read_text(encoding="utf-8"))
-    Path(path).unlink()
+    job = read_json(path)
     target = Path(job["target"])
     temporary = temporary_next_to(target)
     try:
-        error = _papermill(job, temporary)
+        failure = _papermill(job, temporary)
     finally:
         written = _is_whole(temporary)
         if written:
             os.replace(temporary, target)
         temporary.unlink(missing_ok=True)
-    if not error and not written:
-        error = f"{target}: papermill ended without writing it"
-    if error:
-        print(f"error: {error}", file=sys.stderr)
-    return int(bool(error))
+    if not failure and not written:
+        failure = Failure("crash", f"{target}: papermill ended without writing it")
+    if failure:
+        failure.write(Path(path).parent)
+    return int(bool(failure))
 
 
-def _papermill(job: dict[str, Any], target: Path) -> str:
-    """Execute a notebook into a file; returns an error line, empty on success."""
+def _papermill(job: dict[str, Any], target: Path) -> Failure | None:
+    """Execute a notebook into a file; returns why that failed, None on success."""
     nbformat()
     import papermill
     from jupyter_client.kernelspec import KernelSpec
@@ -130,11 +138,11 @@ def _papermill(job: dict[str, Any], target: Path) -> str:
             kernel_manager_class=ThisPython,
         )
     except PapermillExecutionError as error:
-        return f"{error.ename}: {_first_line(error.evalue)}"
+        return Failure("crash", f"{error.ename}: {_first_line(error.evalue)}")
     except Exception as error:  # a kernel that died, a full disk
         died = " (out of memory?)" if type(error).__name__ == "DeadKernelError" else ""
-        return f"{type(error).__name__}: {_first_line(str(error))}{died}"
-    return ""
+        return Failure(Failure.of(error).kind, f"{type(error).__name__}: {_first_line(str(error))}{died}")
+    return None
 
 
 def _unformatted(path: str | Path) -> str:

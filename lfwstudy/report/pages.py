@@ -58,7 +58,8 @@ def pages(study: "Results", suffix: str = "") -> list[Page]:
     """The notebooks of one ladder in reading order: summary, data, stages."""
     s = study.settings
     shared = {**asdict(s), "seeds": study.seeds(), "out": str(study.out)}
-    del shared["stages"]
+    for recorded in ("stages", "stages_file", "set_options"):
+        del shared[recorded]
     label = f" ({s.ladder} ladder, {s.protocol}, split {s.split}, by {s.select})" if suffix else ""
     return [
         Page(f"02_report{suffix}", f"summary{suffix}", f"Summary{label}", "02_report.ipynb", shared, suffix),

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 from types import ModuleType
 
-from lfwstudy.errors import ConfigError
+from lfwstudy.errors import ConfigError, require
 from lfwstudy.runs import local
 from lfwstudy.runs.job import Job
 
@@ -42,12 +42,7 @@ def check_cluster(address: str) -> str:
 
 def load_cluster() -> ModuleType:
     """The cluster's client. Raises ConfigError if Dask, needed only for --cluster, is not installed."""
-    try:
-        from lfwstudy.runs.cluster import client
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in ("distributed", "dask"):
-            raise
-        raise ConfigError(
-            f"--cluster needs the package {error.name}, which is not installed here: pip install 'lfwstudy[cluster]'"
-        ) from None
+    require("dask", "distributed")
+    from lfwstudy.runs.cluster import client
+
     return client

@@ -49,10 +49,8 @@ class Failure:
             # HDF5's long message hides the system's.
             what = os.strerror(error.errno) if error.errno else type(error).__name__
             return cls("disk" if error.errno in _DISK else "system", f"{what}: {text[:300]}")
-        kind: Kind = "system" if isinstance(error, ImportError) else "crash"
-        if isinstance(error, ModuleNotFoundError):
-            kind = "machine"
-        return cls(kind, f"{type(error).__name__}: {text[:300]}")
+        kinds: dict[type, Kind] = {ModuleNotFoundError: "machine", ImportError: "system"}
+        return cls(kinds.get(type(error), "crash"), f"{type(error).__name__}: {text[:300]}")
 
     @classmethod
     def of_status(cls, status: int, folder: Path) -> Failure:
@@ -98,5 +96,5 @@ def _last_words(folder: Path) -> str:
         text = (folder / "log.txt").read_bytes()[-4096:].decode(errors="replace")
     except OSError:
         return ""
-    lines = [one_line(line) for line in text.splitlines() if line.strip()]
-    return f": {lines[-1][:300]}" if lines else ""
+    last = next((line for line in reversed(text.splitlines()) if line.strip()), "")
+    return f": {one_line(last)[:300]}" if last else ""

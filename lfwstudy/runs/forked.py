@@ -68,7 +68,7 @@ class Forked:
     def __init__(self, job: Path, log: IO[bytes], limits: dict[str, str]) -> None:
         variables = environment(**limits)
         self.channel, theirs = socket.socketpair()
-        self.answers, self._reading = self.channel.makefile(), threading.Lock()
+        self.answers = self.channel.makefile()
         self.returncode: int | None = None
         with theirs:
             self.server = _ask(theirs, log, variables)
@@ -81,11 +81,10 @@ class Forked:
 
     def poll(self) -> int | None:
         """Exit status, negative if a signal ended it; None while it runs."""
-        with self._reading:
-            if self.returncode is None and connection.wait([self.channel], 0):
-                status = self._answer()
-                self.returncode = self.server.wait() if status is None else status
-            return self.returncode
+        if self.returncode is None and connection.wait([self.channel], 0):
+            status = self._answer()
+            self.returncode = self.server.wait() if status is None else status
+        return self.returncode
 
     def wait(self, timeout: float | None = None) -> int | None:
         """Exit status once it has ended. Raises subprocess.TimeoutExpired."""
@@ -93,18 +92,15 @@ class Forked:
             raise subprocess.TimeoutExpired("forked training", timeout or 0)
         return self.poll()
 
-    def terminate(self) -> None:
+    def terminate(self, number: int = signal.SIGTERM) -> None:
         """Ask it to end."""
-        self._send(signal.SIGTERM)
-
-    def kill(self) -> None:
-        """End it."""
-        self._send(signal.SIGKILL)
-
-    def _send(self, number: int) -> None:
         if self.poll() is None:
             with suppress(ProcessLookupError):
                 os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        """End it."""
+        self.terminate(signal.SIGKILL)
 
     def _answer(self) -> int | None:
         """A number from the server; None if the server has ended, and the training with it."""
@@ -117,7 +113,7 @@ class Forked:
 def _ask(channel: socket.socket, log: IO[bytes], variables: dict[str, str]) -> subprocess.Popen:
     """Ask the server, started if necessary, for a training; returns the server's process."""
     global _server, _requests
-    with _asking:
+    with _asking:  # explorers train in threads
         if _server is None or _server.poll() is not None:
             _requests, theirs = socket.socketpair()
             with theirs:

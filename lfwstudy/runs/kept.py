@@ -6,7 +6,7 @@ of every run's history.csv and predictions.csv, with the run's id in an addition
 
 import lzma
 import os
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from pathlib import Path
 
 from lfwstudy.errors import RunError
@@ -18,63 +18,32 @@ COLUMN = "run,"
 _JSON = ("config.json", "result.json")
 
 
-class KeptRuns:
-    """The runs that `tools.keep` wrote to a folder, if any. Tables are decompressed on demand.
-
-    Attributes
-    ----------
-    written : int
-        Time of writing in nanoseconds; 0 for none.
-    records : dict
-        The content of config.json and result.json, by run id and file.
-
-    Raises
-    ------
-    RunError
-        If a file is damaged.
-    """
-
-    def __init__(self, root: Path, written: int) -> None:
-        self.root, self.written = root, written
-        try:
-            kept = read_json(root / RECORDS) if written else {}
-            self.records = {run: {name: dict(files[name]) for name in _JSON} for run, files in kept.items()}
-        except (ValueError, LookupError, TypeError, AttributeError) as error:
-            raise _damaged(root / RECORDS, error) from error
-
-    def text(self, run: str, name: str) -> str:
-        """A run's history.csv or predictions.csv, exactly as training wrote it. Raises KeyError for an unknown run."""
-        return self._histories[run] if name == "history.csv" else self._predictions[run]
-
-    @cached_property
-    def _histories(self) -> dict[str, str]:
-        return _split(self.root / TABLES["history.csv"])
-
-    @cached_property
-    def _predictions(self) -> dict[str, str]:
-        return _split(self.root / TABLES["predictions.csv"])
+def kept_at(root: Path) -> int:
+    """When `tools.keep` wrote to a folder, in nanoseconds; 0 for never."""
+    try:
+        return os.stat(root / RECORDS).st_mtime_ns
+    except (FileNotFoundError, NotADirectoryError):
+        return 0
 
 
 @lru_cache(maxsize=8)
-def _opened(root: Path, written: int) -> KeptRuns:
-    return KeptRuns(root, written)
+def kept_records(root: Path, written: int) -> dict[str, dict[str, dict]]:
+    """The content of config.json and result.json by run and file; {} if nothing is kept. `written`: from `kept_at`.
 
-
-def kept_runs(root: Path) -> KeptRuns:
-    """The runs kept in a folder, read once."""
+    Raises RunError if the file is damaged.
+    """
     try:
-        return _opened(root, os.stat(root / RECORDS).st_mtime_ns)
-    except (FileNotFoundError, NotADirectoryError):
-        return _opened(root, 0)
+        kept = read_json(root / RECORDS) if written else {}
+        return {run: {name: dict(files[name]) for name in _JSON} for run, files in kept.items()}
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise _damaged(root / RECORDS, error) from error
 
 
-def _damaged(path: Path, why: object) -> RunError:
-    return RunError(f"{path}: damaged ({why}); get it again from its source")
-
-
-def _split(path: Path) -> dict[str, str]:
-    """A table of all runs as one text per run, without the column that names it."""
+@lru_cache(maxsize=16)
+def kept_texts(root: Path, written: int, name: str) -> dict[str, str]:
+    """Every run's history.csv or predictions.csv, exactly as training wrote it. Raises RunError if the file is damaged."""
     texts: dict[str, list[str]] = {}
+    path = root / TABLES[name]
     try:
         with lzma.open(path, "rt", encoding="utf-8", newline="") as file:
             header = next(file).removeprefix(COLUMN)
@@ -84,3 +53,7 @@ def _split(path: Path) -> dict[str, str]:
     except (EOFError, ValueError, StopIteration, lzma.LZMAError) as error:
         raise _damaged(path, error) from error
     return {run: "".join(lines) for run, lines in texts.items()}
+
+
+def _damaged(path: Path, why: object) -> RunError:
+    return RunError(f"{path}: damaged ({why}); get it again from its source")

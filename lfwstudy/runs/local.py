@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import html
 import os
+import subprocess
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from typing import Any
 
 from lfwstudy.runs.job import Job
-from lfwstudy.runs.process import Children, train_in_process
+from lfwstudy.runs.process import Process, end, finish, start
 from lfwstudy.runs.store import Store
 from lfwstudy.system.machine import cores
 from lfwstudy.system.text import clock
@@ -22,33 +22,33 @@ _POLL_SECONDS = 0.2
 
 def run(jobs: Sequence[Job], show: Callable[[str], object] | None = None) -> dict[str, str]:
     """Train jobs in order, as dispatch.run describes it. A run without a number of threads runs alone."""
+    began, before = time.monotonic(), sum(len(_history(job)) for job in jobs)
+    waiting, running, there = deque(jobs), dict[Process, Job](), cores()
     failures: dict[str, str] = {}
-    started, children = time.monotonic(), Children()
-    before = sum(len(_history(job)) for job in jobs)
-    waiting, there = deque(jobs), cores()
-    running: dict[Future[None], Job] = {}
 
-    def need(job: Job) -> int:
-        return min(job.threads or there, there)
-
-    with ThreadPoolExecutor(there) as pool:
+    def attempt(step: Callable[..., Process | None], job: Job, *more: Process) -> Process | None:
         try:
-            while waiting or running:
-                while waiting and need(waiting[0]) <= there - sum(need(job) for job in running.values()):
-                    job = waiting.popleft()
-                    running[pool.submit(train_in_process, job, children)] = job
-                for future in wait(running, _POLL_SECONDS, FIRST_COMPLETED).done:
-                    job = running.pop(future)
-                    if future.exception():
-                        failures[job.run] = f"{job.title}: {future.exception()}"
-                if show and (waiting or running):
-                    show(progress(jobs, started, failures, before))
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            children.stop()
-            raise
+            return step(job, *more)
+        except Exception as error:  # the other runs go on
+            failures[job.run] = f"{job.title}: {error}"
+            return None
+
+    try:
+        while waiting or running:
+            while waiting and sum(min(job.threads or there, there) for job in [waiting[0], *running.values()]) <= there:
+                job = waiting.popleft()
+                if process := attempt(start, job):
+                    running[process] = job
+            for process in list(running):
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(_POLL_SECONDS / len(running))
+                    attempt(finish, running.pop(process), process)
+            if show and (waiting or running):
+                show(progress(jobs, began, failures, before))
+    finally:
+        end(*running)
     if show:
-        show(ending(len(jobs), len(failures), time.monotonic() - started))
+        show(ending(len(jobs), len(failures), time.monotonic() - began))
     return failures
 
 
@@ -66,8 +66,8 @@ def progress(jobs: Sequence[Job], started: float, failures: Collection[str] = ()
         rows = _history(job)
         done += len(rows)
         if rows or os.path.exists(job.folder / "job.json"):
-            accuracy = rows[-1].get("val_accuracy") if rows else None
-            last = "" if accuracy is None else f", validation accuracy {accuracy:.3f}"
+            accuracies = [row["val_accuracy"] for row in rows if "val_accuracy" in row]
+            last = f", validation accuracy {accuracies[-1]:.3f} (best {max(accuracies):.3f})" if accuracies else ""
             current += f"; {job.title}: epoch {len(rows)} of at most {job.epochs}{last}"
     spent = time.monotonic() - started
     return f"{finished} of {len(jobs)} runs done{current}; {clock(spent)} so far{time_left(spent, done, before, total)}"
@@ -100,13 +100,12 @@ class Progress:
         """Replace the line."""
         if text == self._text:
             return
-        from IPython.display import DisplayHandle, Markdown
+        from IPython.display import Markdown, display
 
         self._text = text
         line = Markdown(html.escape(text, quote=False))  # it may quote a file
         if self._handle is None:
-            self._handle = DisplayHandle()
-            self._handle.display(line)
+            self._handle = display(line, display_id=True)
         else:
             self._handle.update(line)
 

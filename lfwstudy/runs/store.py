@@ -11,7 +11,7 @@ import sys
 from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from functools import cached_property, lru_cache, partial
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -19,13 +19,13 @@ import numpy as np
 from lfwstudy.errors import RunError
 from lfwstudy.evaluation.metrics import calibrated
 from lfwstudy.runs.damage import SETS, problem_of
-from lfwstudy.runs.kept import KeptRuns, kept_runs
+from lfwstudy.runs.kept import kept_at, kept_records, kept_texts
 from lfwstudy.system.files import name_aside, read_json, write_json
 from lfwstudy.system.machine import cores
 from lfwstudy.system.processes import environment
 
 FILES = ("config.json", "history.csv", "predictions.csv", "result.json")
-_HEADER = "set,pair,left,right,label,score,score_at_best\n"
+_HEADER = "set,pair,left,right,label,score,score_at_best"
 _FEW = 500  # this many runs are checked before other processes would have started
 
 Scores = dict[str, np.ndarray]
@@ -46,16 +46,15 @@ class Store:
 
     def ids(self) -> list[str]:
         """Ids of all runs, finished or not, sorted."""
-        folders = self.root.glob("*") if self.root.is_dir() else ()
         return sorted(
-            {path.name for path in folders if path.is_dir() and "." not in path.name} | set(self._kept.records)
+            {path.name for path in self.root.glob("*") if path.is_dir() and "." not in path.name} | set(self._kept)
         )
 
     def is_finished(self, run: str, with_test: bool = False) -> bool:
         """Whether a run's four files exist (weights are optional), `with_test` with scored test pairs too."""
-        if not self._in_folder(run) and run not in self._kept.records:
-            return False
-        return not with_test or self.result(run)["test_accuracy"] is not None
+        # Called often for every run of a large store, and Path is slow.
+        there = all(_is_file(f"{self.root}/{run}/{name}") for name in FILES) or run in self._kept
+        return there and (not with_test or self.result(run)["test_accuracy"] is not None)
 
     def record(self, run: str) -> tuple[dict, dict]:
         """config.json and result.json as they are."""
@@ -78,9 +77,9 @@ class Store:
         try:
             return (self.folder(run) / name).read_text(encoding="utf-8")
         except FileNotFoundError:
-            if run not in self._kept.records:
+            if run not in self._kept:
                 raise
-            return self._kept.text(run, name)
+            return kept_texts(self.root, kept_at(self.root), name)[run]
 
     def history(self, run: str) -> list[dict[str, float]]:
         """A row per epoch, also of unfinished runs; [] if there is none yet or it is damaged."""
@@ -112,18 +111,16 @@ class Store:
 
     def read_scores(self, run: str, parts: Collection[str]) -> dict[str, Scores]:
         """label, score and score_at_best of each requested set. Lines of other sets, half of a file, are not parsed."""
-        text = self.text(run, "predictions.csv")
-        # Training writes the sets one after the other.
-        starts = {name: at for name in SETS if (at := text.find(f"\n{name},")) >= 0}
-        ends = dict(zip(starts, [*list(starts.values())[1:], len(text)]))
-        whole = text.startswith(_HEADER) and text.endswith("\n") and [*starts.values()] == sorted(starts.values())
+        header, *lines = self.text(run, "predictions.csv").split("\n")
+        of_set = {name: [line for line in lines if line.startswith(f"{name},")] for name in SETS}
+        counted = sum(map(len, of_set.values()))
+        whole = header == _HEADER and counted > 0 and lines[counted:] == [""]
         scores = {}
-        for part in parts if whole and starts else ():
-            lines = text[starts[part] : ends[part]] if part in starts else ""
-            numbers = _numbers(lines)
-            whole = whole and lines.count(f"\n{part},") == len(numbers)
+        for part in parts if whole else ():
+            numbers = _numbers(of_set[part])
+            whole = whole and len(numbers) == len(of_set[part])
             scores[part] = dict(zip(("label", "score", "score_at_best"), numbers.T))
-        if not whole or not starts:
+        if not whole:
             raise _damaged(self.folder(run) / "predictions.csv")
         return scores
 
@@ -163,32 +160,26 @@ class Store:
         for run, problem in zip(changed, self._check(changed)):
             if problem:
                 del stamps[run]
-                yield self._set_aside(run, problem)
+                aside = name_aside(self.folder(run))
+                shutil.move(self.folder(run), aside)
+                yield f"run {run} was damaged ({problem}); it is set aside as {aside.name}"
         if stamps != known:
             with suppress(OSError):  # a read-only folder is checked again each time
                 write_json(path, stamps)
 
     def _check(self, runs: list[str]) -> Iterator[str | None]:
         """`problem_of` each run; many are read on all cores, which halves the half minute that 10,000 take on one."""
-        check, there = partial(problem_of, self), cores()
-        if len(runs) <= _FEW or there == 1:
-            yield from map(check, runs)
-            return
-        size = -(-len(runs) // there)
-        parts = [runs[first : first + size] for first in range(0, len(runs), size)]
-        with ThreadPoolExecutor(there) as pool:
-            for part, found in zip(parts, pool.map(self._check_elsewhere, parts)):
-                yield from map(check, part) if found is None else found
+        count = cores() if len(runs) > _FEW else 1
+        parts = [runs[first::count] for first in range(count)]
+        with ThreadPoolExecutor(count) as pool:
+            found = dict(pair for part in pool.map(self._check_elsewhere, parts) for pair in part) if count > 1 else {}
+        yield from (found[run] if run in found else problem_of(self, run) for run in runs)
 
-    def _check_elsewhere(self, runs: list[str]) -> list[str | None] | None:
-        """`problem_of` each run, by a process of its own; None where that fails, killed for its memory, say."""
+    def _check_elsewhere(self, runs: list[str]) -> Iterator[tuple[str, str | None]]:
+        """Each run with its `problem_of`, from a separate process; nothing if that fails, killed for its memory, say."""
         command = [sys.executable, "-m", "lfwstudy.runs.damage", str(self.root)]
         done = subprocess.run(command, input=json.dumps(runs), capture_output=True, text=True, env=environment())
-        return json.loads(done.stdout) if done.returncode == 0 else None
-
-    def _in_folder(self, run: str) -> bool:
-        folder = f"{self.root}/{run}"  # called often for every run of a large store: Path is slow
-        return all(_is_file(f"{folder}/{name}") for name in FILES)
+        return zip(runs, json.loads(done.stdout) if done.returncode == 0 else ())
 
     def _stamp(self, run: str) -> list[int] | None:
         """Sizes and times of a finished run's files, None if it has no folder with all of them."""
@@ -201,31 +192,26 @@ class Store:
         # The change time too: copies keep the modification time.
         return [number for found in stats for number in (found.st_size, found.st_mtime_ns, found.st_ctime_ns)]
 
-    def _set_aside(self, run: str, problem: str) -> str:
-        aside = name_aside(self.folder(run))
-        shutil.move(self.folder(run), aside)
-        return f"run {run} was damaged ({problem}); it is set aside as {aside.name}"
-
     @cached_property
-    def _kept(self) -> KeptRuns:
-        return kept_runs(self.root)
+    def _kept(self) -> dict[str, dict[str, dict]]:
+        return kept_records(self.root, kept_at(self.root))
 
     def _written(self, run: str, name: str) -> int:
         """When a run's file was last written."""
         try:
             return os.stat(f"{self.root}/{run}/{name}").st_mtime_ns
         except FileNotFoundError:
-            if run not in self._kept.records:
+            if run not in self._kept:
                 raise
-            return self._kept.written
+            return kept_at(self.root)
 
     def _json(self, run: str, name: str) -> dict:
         try:
             return read_json(self.folder(run) / name)
         except FileNotFoundError:
-            if run not in self._kept.records:
+            if run not in self._kept:
                 raise
-            return self._kept.records[run][name]
+            return self._kept[run][name]
 
 
 def _is_file(path: str) -> bool:
@@ -247,11 +233,8 @@ def _result(root: str, run: str, written: int) -> dict:
         content = Store(root)._json(run, "result.json").items()
     except (ValueError, AttributeError) as error:
         raise _damaged(Path(root, run, "result.json"), error) from error
-    return {
-        key: float(value) if value in ("nan", "inf", "-inf") else value
-        for key, value in content
-        if not isinstance(value, (dict, list))
-    }
+    plain = {key: value for key, value in content if not isinstance(value, (dict, list))}
+    return {key: float(value) if value in ("nan", "inf", "-inf") else value for key, value in plain.items()}
 
 
 @lru_cache(maxsize=512)
@@ -259,9 +242,8 @@ def _scores(root: str, run: str, written: int, part: str) -> Scores:
     return Store(root).read_scores(run, (part,))[part]
 
 
-def _numbers(lines: str) -> np.ndarray:
-    """The last three columns of lines of predictions.csv that begin with a line end: float (rows, 3)."""
+def _numbers(lines: list[str]) -> np.ndarray:
+    """The last three columns of lines of predictions.csv: float (lines, 3)."""
     if not lines:
         return np.empty((0, 3))
-    text = io.StringIO(lines)
-    return np.loadtxt(text, delimiter=",", quotechar='"', comments=None, skiprows=1, usecols=(4, 5, 6), ndmin=2)
+    return np.loadtxt(lines, delimiter=",", quotechar='"', comments=None, usecols=(4, 5, 6), ndmin=2)

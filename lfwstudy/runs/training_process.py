@@ -62,7 +62,8 @@ def _run(job: Job) -> None:
     from lfwstudy.training.run import score_test_pairs, train
 
     def begin() -> None:
-        train(config, job.seed, job.precision, bank, pairs, folder, job.run, job.score_test, job.keep_weights)
+        identity = config, job.seed, job.precision, bank, pairs, folder, job.run
+        train(*identity, job.score_test, job.keep_weights, job.threads)
 
     # A process whose study was killed needs a moment to notice; two must not write the same run.
     with locked(folder / ".lock", patience=job.patience):

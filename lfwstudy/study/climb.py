@@ -160,7 +160,8 @@ class Climb:
 
     def run_id(self, place: Place, config: RunConfig) -> str:
         """Id of the run recorded at a place; empty if none is. config: its configuration, not needed here."""
-        return self.recorded.get(place, "")
+        # The record lacks what an earlier version of this package has added to the folder since.
+        return self.recorded.get(place) or self.filed.get(place, "")
 
     @property
     def recorded(self) -> dict[Place, str]:

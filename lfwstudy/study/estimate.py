@@ -1,19 +1,24 @@
-"""Estimate the runs that a command would train, with their maximum time, disk and memory."""
+"""Estimate the runs that a command would train: their time, disk and memory."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from lfwstudy.config import RunConfig
+from lfwstudy.ladder import PROFILES
 from lfwstudy.ladder.stage import Stage
 from lfwstudy.network.cost import matrix_product_gflops, tower_cost, training_memory
 from lfwstudy.study.study import Study
+from lfwstudy.system.machine import cores
 from lfwstudy.system.precision import precision_warning
 from lfwstudy.system.text import clock
 
 _MIB = 2**20
-_RUN_MIB = 0.5  # a finished run's files, without weights
+_RUN_BYTES, _EPOCH_BYTES, _PAIR_BYTES = 6000, 130, 72  # a finished run's files, without weights
+_PAGE_MIB = 1.5  # a page as notebook, as HTML and in the report
 _WEIGHT_BYTES = 4  # of a parameter in the kept network
 _TRAINING_BYTES = 28  # of a parameter while it is trained: checkpoints and resume state
+# Two cores: a forked process, and a new one that builds a full network; a page's kernel, imports and figures.
+_FORK_SECONDS, _START_SECONDS, _PAGE_SECONDS = 3, 15, 15
 
 
 @dataclass(frozen=True)
@@ -27,20 +32,29 @@ class Planned:
     parameters: int
 
 
-def estimate(study: Study) -> list[str]:
-    """Lines on the runs that a command would train, their maximum time and their disk space."""
+def estimate(study: Study, with_report: bool = True) -> list[str]:
+    """Lines of at most 100 characters on the runs that a command would train, their time and their disk space."""
     rate, source = _rate(study)
     plan = list(_plan(study))
     seconds = [p.runs * operations(study, p.config) / rate for p in plan]
-    count, largest = sum(p.runs for p in plan), max(p.parameters for p in plan)
-    disk = (count * _RUN_MIB) + _kept_networks(study, plan, count) * largest * _WEIGHT_BYTES / _MIB
+    count, threads = sum(p.runs for p in plan), PROFILES[study.settings.profile].threads
+    pages = len({p.stage for p in plan}) + 2 if with_report else 0
+    starts = count * (_FORK_SECONDS if threads == 1 else _START_SECONDS)
+    finished = sum(p.runs * finished_bytes(study, p.config) for p in plan) + pages * _PAGE_MIB * _MIB
+    largest, at_once = max(p.parameters for p in plan), min(cores() if threads == 1 else 1, count)
+    finished += _kept_networks(study, plan, count) * largest * _WEIGHT_BYTES
     chosen = "the report's own choices were" if study.ladder.has_path() else "each stage was"
     return [
-        *map(_line, plan, seconds),
-        f"in all: {count} runs to train, at most {clock(sum(seconds))} ({source}); early stopping shortens it",
-        f"disk: about {disk:,.0f} MiB when finished, {disk + largest * _TRAINING_BYTES / _MIB:,.0f} MiB while training",
+        *_table(plan, seconds),
+        "",
+        f"time: about {clock(sum(seconds))} for {count} run{'s' * (count != 1)} to train, less where early stopping ends them,",
+        f"      about {clock(starts)} to start them"
+        + f" and {clock(pages * _PAGE_SECONDS)} for the report" * with_report,
+        f"      ({source})",
+        f"disk: about {finished / _MIB:,.0f} MiB when finished, "
+        f"{(finished + at_once * largest * _TRAINING_BYTES) / _MIB:,.0f} MiB while training",
         *([f"warning: {warning}"] if (warning := precision_warning(study.precision)) else []),
-        f"stages after an unfinished one are estimated assuming {chosen} carried forward",
+        f"Stages after an unfinished one are estimated assuming {chosen} carried forward.",
     ]
 
 
@@ -76,13 +90,21 @@ def _assumed(study: Study, stage: Stage, start: RunConfig) -> RunConfig:
     return next((start.change(v.changes) for v in stage.variants if v.id == expected), start)
 
 
-def _line(planned: Planned, seconds: float) -> str:
-    config, count = planned.config, planned.runs
-    memory = training_memory(config.model, config.data.side, config.training.batch_size) / 2**30
-    return (
-        f"{planned.stage:16s} {planned.variant:26s} {count:4d} run{'s' if count != 1 else ' '}  at most "
-        f"{config.training.epochs:3d} epochs  at most {clock(seconds):>9s}  at most {memory:4.1f} GiB of memory"
-    )
+def _table(plan: Sequence[Planned], seconds: Sequence[float]) -> Iterator[str]:
+    """A row for each variant."""
+    stages, variants = (max(map(len, names)) for names in zip(*((p.stage, p.variant) for p in plan)))
+    yield f"{'stage':{stages}}  {'variant':{variants}}  runs  epochs       time    memory"
+    for p, of_all in zip(plan, seconds):
+        memory = training_memory(p.config.model, p.config.data.side, p.config.training.batch_size) / 2**30
+        epochs, time = p.config.training.epochs, clock(of_all)
+        yield f"{p.stage:{stages}}  {p.variant:{variants}}  {p.runs:4d}  {epochs:6d}  {time:>9s}  {memory:4.1f} GiB"
+    yield "Epochs and memory are at most, times about these."
+
+
+def finished_bytes(study: Study, config: RunConfig) -> int:
+    """Bytes of a finished run's files, without weights."""
+    pairs = sum(map(len, study.data(config.data)[1].sets().values()))
+    return _RUN_BYTES + config.training.epochs * _EPOCH_BYTES + pairs * _PAIR_BYTES
 
 
 def _kept_networks(study: Study, plan: list[Planned], count: int) -> int:

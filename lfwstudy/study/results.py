@@ -18,6 +18,7 @@ from lfwstudy.study import best, scored
 from lfwstudy.study.climb import Climb
 from lfwstudy.study.rungs import Candidate, Place, Rung, Spec
 from lfwstudy.study.settings import COMBINATION, RESULT_COLUMNS
+from lfwstudy.system.files import is_locked
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -164,7 +165,9 @@ class Results(Climb):
         if not spec.run:
             return "never started"
         folder = self.store.folder(spec.run)
-        if failure := Failure.read(folder):
+        if is_locked(folder / ".lock"):
+            reason = "another process is training it"
+        elif failure := Failure.read(folder):
             reason = failure.message
         elif spec.run in failures:
             reason = one_line(failures[spec.run])

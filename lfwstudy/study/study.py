@@ -25,7 +25,7 @@ from lfwstudy.study.record import DATA_DIR_HINT
 from lfwstudy.study.results import Results
 from lfwstudy.study.rungs import Candidate, Place, Rung, Spec, choose, possible
 from lfwstudy.study.settings import RESULT_COLUMNS, Settings
-from lfwstudy.system.backend import keras_backend
+from lfwstudy.system.backend import require_backend
 from lfwstudy.system.files import write_csv, write_text
 
 Show = Callable[[str], object]
@@ -35,11 +35,12 @@ class Study(Results):
     """Results that can grow: the ladder's data, the runs still missing, and their training.
 
     Ids of runs are computed from the data or, if these are gone, taken from the record. Raises ConfigError as Results does,
-    and if Keras is set to a backend that cannot train.
+    and if Keras is set to a backend that cannot train or is not
+    installed.
     """
 
     def __init__(self, settings: Settings) -> None:
-        keras_backend()
+        require_backend()
         super().__init__(settings)
         self._images = ""
         self._digest = lru_cache(self._digest_of)

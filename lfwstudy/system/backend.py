@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 
-from lfwstudy.errors import ConfigError
+from lfwstudy.errors import ConfigError, require
 from lfwstudy.system.machine import cpu_name
 
 BACKENDS = ("tensorflow", "jax")
@@ -104,6 +104,13 @@ def keras_backend() -> str:
             f'KERAS_BACKEND=tensorflow, or "backend" in {_keras_json()}'
         )
     return backend
+
+
+def require_backend() -> None:
+    """Raise ConfigError if the backend cannot train or is not installed."""
+    backend = keras_backend()
+    other = next(name for name in BACKENDS if name != backend)
+    require(backend, otherwise=f", or set KERAS_BACKEND={other} (lfwstudy[{other}])")
 
 
 def _keras_json() -> Path:

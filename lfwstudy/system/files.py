@@ -117,6 +117,18 @@ def locked(path: Path, patience: float = 0.0) -> Iterator[None]:
         yield
 
 
+def is_locked(path: Path) -> bool:
+    """Whether a process holds the lock file `path`."""
+    try:
+        with open(path, "rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # no such file, or nobody can tell
+        pass
+    return False
+
+
 def write_text(path: str | Path, text: str) -> None:
     """Write UTF-8 text with `\\n` line ends, atomically."""
     with replacing(path) as temporary:

@@ -1,6 +1,5 @@
 """From a configuration to a finished run: train it, score it, write its files."""
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -36,11 +35,12 @@ def train(
     run_id: str = "",
     score_test: bool = True,
     keep_weights: bool = True,
+    threads: int = 0,
 ) -> None:
     """Train one configuration in this process, resuming if the folder has a resume state.
 
     Writes config.json, history.csv, predictions.csv, result.json and, with `keep_weights`, model.keras to `folder`, which is
-    created if missing.
+    created if missing. threads: how many this process computes with, for the record; 0: all cores.
 
     Raises
     ------
@@ -72,7 +72,12 @@ def train(
     evaluated = decisions.evaluated_epoch(rows, config.training)
     if not checkpoints.weights_path(folder, evaluated).exists():
         checkpoints.save_weights(folder, trainer.siamese, evaluated)  # the last epoch's, still in memory
-    trained = {"run": run_id, "seed": seed, "precision": precision, **measure_training(rows, config, evaluated)}
+    trained = {
+        "run": run_id,
+        "seed": seed,
+        "precision": precision,
+        **measure_training(rows, config, evaluated, threads),
+    }
     finish(trained, scorer, pairs, folder, score_test, keep_weights)
 
 
@@ -87,13 +92,13 @@ def score_test_pairs(
     finish(trained, Scorer(trainer, sets), pairs, folder, True, keep_weights)
 
 
-def measure_training(rows: decisions.Rows, config: RunConfig, evaluated: int) -> dict[str, Any]:
+def measure_training(rows: decisions.Rows, config: RunConfig, evaluated: int, threads: int = 0) -> dict[str, Any]:
     """The fields of result.json on training: device, times and epochs."""
     seconds, best = [row["seconds"] for row in rows], decisions.best_epoch(rows)
     return {
         "backend": keras.backend.backend(),
         "device": device_name(),
-        "threads": int(os.environ.get("TF_NUM_INTRAOP_THREADS") or cores()),
+        "threads": threads or cores(),
         "status": "diverged" if decisions.diverged(rows) else "finished",
         "epochs_run": len(rows),
         "epochs_max": config.training.epochs,

@@ -1,0 +1,57 @@
+"""What the terminal shows of runs in progress fits its line."""
+
+import pytest
+
+from lfwstudy.config import RunConfig
+from lfwstudy.study import progress
+from lfwstudy.study.rungs import Spec
+
+ROWS = [{"epoch": epoch, "val_accuracy": accuracy} for epoch, accuracy in ((1, 0.55), (2, 0.64), (3, 0.612))]
+
+
+def spec(variant):
+    return Spec("stage", variant, 0, None, RunConfig(), variant)
+
+
+@pytest.mark.parametrize(
+    "room, shown",
+    [
+        (
+            110,
+            "stage/a epoch 3, validation 0.612, best 0.640, stage/b epoch 1, validation 0.550, best 0.550 and 1 more",
+        ),
+        (64, "stage/a epoch 3, validation 0.612, best 0.640 and 2 more"),
+        (35, "a: val 0.612, best 0.640 and 2 more"),
+        (5, "a: val 0.612, best 0.640 and 2 more"),
+    ],
+)
+def test_runs_in_progress_are_named_with_their_accuracy_as_far_as_the_line_has_room(room, shown):
+    histories = {spec("a"): ROWS, spec("b"): ROWS[:1], spec("c"): ROWS, spec("not begun"): []}
+    assert progress.in_progress(histories, room) == shown
+
+
+def test_nothing_is_named_before_the_first_epoch():
+    assert progress.in_progress({spec("a"): []}, 80) == ""
+
+
+class Waiting:
+    """A study that still misses the runs in `left`."""
+
+    def __init__(self, *left):
+        self.left = list(left)
+
+    def missing(self, specs):
+        return [one for one in specs if one in self.left]
+
+
+def test_a_log_gets_a_line_for_each_finished_run_and_now_and_then_one_on_the_others(monkeypatch):
+    said, study, now = [], Waiting(spec("a"), spec("b")), [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    bar = progress.Bar(study, [spec("a"), spec("b")], said.append)
+    bar.update("epoch 1")
+    study.left.remove(spec("a"))
+    bar.update("epoch 2")
+    now[0] = 121
+    bar.update("epoch 3")
+    bar.update("epoch 4")
+    assert said == ["- stage/a, seed 0: done, 1 of 2", "epoch 3"]
