@@ -148,7 +148,7 @@ def test_worth_of_a_factor_is_what_the_whole_recipe_has_more(tmp_path):
     table = left_out(study, [rung])
     nothing, without_crop, without_erase = table.rows  # those that are finished
     assert nothing["left out"] == "nothing" and nothing["accuracy"] == correct["whole"].mean()
-    assert [row["seeds"] for row in table.rows] == [2, 2, 2] and "1 of the 2 is below .05." in table.caption
+    assert [row["seeds"] for row in table.rows] == [2, 2, 2] and "Holm's correction for 2" in table.caption
     worth = correct["whole"].mean() - correct["without-crop"].mean()
     assert without_crop["left out"] == "crop" and "whole" in without_crop["instead"]
     assert without_crop["contribution [95 %]"].value == pytest.approx(worth) and without_crop["corrected p"] < 0.05

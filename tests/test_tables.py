@@ -36,28 +36,28 @@ BASE, DROPS = "base/base", ["lr-schedule/drop40", "lr-schedule/drop50", "lr-sche
             [(0.81, 0.6), (0.7, 0.5), (0.81, 0.5), (0.8, 0.1)],
             [
                 "**drop50**",
-                "the same as that of the incumbent",
+                "of 81.0 %; the incumbent, base: base, has 81.0 %.",
                 "**drop50** is carried forward: at the same accuracy as the incumbent, its lower cross-entropy decides.",
             ],
-            ["0.0 points", "is the highest"],
+            ["is the highest"],
         ),
         (
             [(0.81, 0.5), (0.7, 0.5), (0.81, 0.6), (0.8, 0.1)],
             [
                 "The incumbent stays: at the same accuracy as `drop50`, its lower cross-entropy decides.",
             ],
-            ["0.0 points"],
+            [],
         ),
         (
             [(0.81, 0.5), (0.7, 0.5), (0.81, 0.5), (0.8, 0.1)],
             ["The incumbent stays: at the same accuracy as `drop50`, the order decides."],
-            ["0.0 points"],
+            [],
         ),
         # A tie between variants above the incumbent.
         (
             [(0.7, 0.5), (0.81, 0.5), (0.81, 0.4), (0.81, 0.6)],
             [
-                "11.0 points above",
+                "of 81.0 %; the incumbent, base: base, has 70.0 %.",
                 "carried forward: at the same accuracy as `drop40` and `drop60`, its lower cross-entropy decides.",
             ],
             [],
@@ -70,12 +70,12 @@ BASE, DROPS = "base/base", ["lr-schedule/drop40", "lr-schedule/drop50", "lr-sche
         ),
         (
             [(0.7, 0.5), (0.7004, 0.5), (0.6, 0.4), (0.6, 0.6)],
-            ["less than 0.1 points above", "its validation accuracy is the highest."],
-            ["0.0 points"],
+            ["of 70.0 %; the incumbent, base: base, has 70.0 %.", "its validation accuracy is the highest."],
+            [],
         ),
         (
             [(0.7, 0.5), (0.6, 0.5), (0.65, 0.4), (0.6, 0.6)],
-            ["5.0 points below", "no variant is better on validation."],
+            ["of 65.0 %; the incumbent, base: base, has 70.0 %.", "no variant is better on validation."],
             ["decides"],
         ),
     ],
@@ -162,7 +162,13 @@ def augmentation_part(ladder, out, monkeypatch):
     [
         (
             "report",
-            ["`augmentation`", "2 augmented copies", "shear: 5;", "Label clipping", "`epsilon`"],
+            [
+                "`augmentation`",
+                "2 augmented copies",
+                "shear: 5;",
+                "Label clipping",
+                "to 0.005 and 0.995, or to 0.015 and 0.985",
+            ],
             ["online", "stretched"],
             "first copies",
         ),

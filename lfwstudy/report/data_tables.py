@@ -58,8 +58,8 @@ def audit_table(study: Study, audits: Audits) -> Table:
         for name, a in audits.items()
     ]
     caption = (
-        "What training and validation share, with the baseline in percent; a validation pair is touched if one of its people is in "
-        f"training. This study's split is `{study.settings.split}`. "
+        "What training and validation share under each split. A validation pair is touched if one of its people is in training; "
+        f"the baseline is in percent. This study's split is `{study.settings.split}`. "
     )
     empty = (
         "Under View 2 the ten sets of people are disjoint by construction: one fold is tested, the next is validation, the other "
@@ -97,7 +97,9 @@ def odd_pairs(study: Study) -> Table:
     parts = study.data(study.base().data)[1].sets()
     rows = [pair_row(parts, odd) for odd in study.odd_pairs()]
     caption = "Pairs that are odd by their images alone; they stay in."
-    return Table(rows=rows, caption=caption, source=source_line(study), empty="No pair has such an image twice.")
+    return Table(
+        rows=rows, caption=caption, source=source_line(study), empty="No pair is affected by a near-duplicate."
+    )
 
 
 def pair_row(parts: Mapping[str, Pairs], odd: near.OddPair) -> dict[str, Any]:
@@ -137,6 +139,8 @@ def variation(study: Study) -> Text:
         told += " These are the original images: the face detector's frame, not aligned."
     elif is_lfw(study) or is_demo(study):
         told += " The face stays in place, because all images, test images included, are aligned."
+    else:
+        told += " How well the face stays in place depends on how the images are framed."
     return Text(told)
 
 
@@ -150,16 +154,12 @@ def variation_rows(training: TrainingConfig) -> tuple[str, str, str]:
 def clipped_labels(study: Study) -> Text:
     """What label clipping makes of the labels 0 and 1; nothing if no stage of the ladder clips them."""
     sizes = {size for _, t in _trainings(study) for size in (t.label_epsilon_copies, t.label_epsilon_originals) if size}
-    told = [
-        f"`epsilon` {size:g} makes them {zero:g} and {one:g}"
-        for size in sorted(sizes)
-        for zero, one in [clip_labels([0, 1], size)]
-    ]
-    if not told:
+    labels = [" and ".join(f"{label:g}" for label in clip_labels([0, 1], size)) for size in sorted(sizes)]
+    if not labels:
         return Text("")
     return Text(
-        "Label clipping, against overconfidence, moves the labels 0 and 1 of the training pairs towards each other: "
-        f"{', '.join(told)}. Accuracy is always measured against the hard labels."
+        "Label clipping, against overconfidence, moves the training labels 0 and 1 towards each other: to "
+        f"{', or to '.join(labels)}. Accuracy is always measured against the hard labels."
     )
 
 

@@ -16,7 +16,7 @@ from lfwstudy.report.measured import (
     variants,
 )
 from lfwstudy.report.table import Compared, Table
-from lfwstudy.report.wording import IMAGE_CLASSES, has_published, plain, setting, source_line
+from lfwstudy.report.wording import IMAGE_CLASSES, plain, setting, shows_published, source_line
 from lfwstudy.study.results import Results
 from lfwstudy.study.rungs import Candidate, Rung, Spec
 
@@ -28,21 +28,19 @@ def changes(study: Results, rung: Rung) -> Table:
     if not rung.candidates:
         return Table(empty="The starting point of this stage is not settled yet.")
     if rung.before is None:
-        return Table(empty="This is the first stage: there is nothing to compare with yet.")
-    factor = PROFILES[study.settings.profile].factor_for(LADDERS[study.settings.ladder])
+        return Table(empty="This is the first stage: the ladder starts from it.")
     rows = []
     for candidate in rung.candidates:
         scaled = _settings(candidate.specs[0])
         differences = candidate.config.differences(rung.before.config)
         for key, old, new in differences:
-            row = {"variant": candidate.variant, "setting": setting(key), "before": plain(old)}
-            rows.append(row | {"here": plain(new), f"times {factor:g}": plain(scaled[key])})
+            row = {"variant": candidate.variant, "setting": setting(key), "incumbent": plain(old), "here": plain(new)}
+            rows.append(row | {"as run": plain(scaled[key]) if scaled[key] != new else None})
         if not differences:
             rows.append({"variant": candidate.variant, "setting": "nothing: the same configuration"})
-    caption = (
-        f"Changes to {rung.before.stage}: {rung.before.variant}, the incumbent. The last column is what this profile "
-        "ran; the others are in the ladder's own epochs."
-    )
+    caption = f"Changes to {rung.before.stage}: {rung.before.variant}, the incumbent."
+    if any(row.get("as run") for row in rows):
+        caption += f" The profile {study.settings.profile} scales epochs: the last column is what was run."
     return Table(rows=rows, caption=caption, source=source_line(study))
 
 
@@ -53,9 +51,11 @@ def configuration(study: Results, candidate: Candidate | None) -> Table:
     rows = [
         {"setting": setting(key), "value": plain(value)}
         for key, value in _settings(candidate.specs[0]).items()
-        if value is not None
+        if value
     ]
-    caption = "The whole configuration, epochs as this profile ran them."
+    caption = (
+        f"{candidate.stage}: {candidate.variant}, every setting that is not zero, no or none; epochs as they were run."
+    )
     return Table(rows=rows, caption=caption, source=source_line(study))
 
 
@@ -85,7 +85,7 @@ def effort(study: Results, rungs: Sequence[Rung]) -> Table:
             }
             rows.append(place(rungs, candidate) | cost)
     caption = "Training time without start-up and compilation, and peak memory of the training process."
-    if has_published(study):
+    if shows_published(study):
         caption += " Published (LFW-a, the report's GPU) | measured."
     return Table(rows=rows, caption=caption, source=source_line(study), empty=nothing_finished(study, rungs))
 
@@ -95,10 +95,8 @@ def reproduced(study: Results, rungs: Sequence[Rung]) -> Table:
 
     Runs too short to compare are left out.
     """
-    if not (LADDERS[study.settings.ladder].replicated and has_published(study)):
-        return Table(
-            empty="The ladder `published` repeats what the report's code did. On LFW it is compared with its histories."
-        )
+    if not (LADDERS[study.settings.ladder].replicated and shows_published(study)):
+        return Table()
     if (factor := PROFILES[study.settings.profile].factor) != 1:
         return Table(
             empty=f"Epochs times {factor:g}: published histories are compared epoch by epoch in the profile `report` only. Their "
@@ -123,13 +121,13 @@ def _settings(spec: Spec) -> dict[str, Any]:
 def _beside(study: Results, published: Published | None, results: Rows, key: str, name: str = "") -> Any:
     """The mean of a measure, next to the published figure where the two may be compared. name: that of the latter, if not `key`."""
     measured = mean_of(results, key)
-    return Compared(published and getattr(published, name or key), measured) if has_published(study) else measured
+    return Compared(published and getattr(published, name or key), measured) if shows_published(study) else measured
 
 
 def _accuracy(study: Results, candidate: Candidate, published: Published | None) -> dict[str, Any]:
     results, ladder = finished_results(study, candidate), LADDERS[study.settings.ladder]
     return {
-        "published accuracy": (published.accuracy if published else "–") if has_published(study) else None,
+        "published accuracy": (published.accuracy if published else "–") if shows_published(study) else None,
         "trained on": None if ladder.has_path() else IMAGE_CLASSES[candidate.config.data.pictures],
         "measured accuracy": accuracy_with_interval(study, candidate),
         "at best epoch": mean_accuracy(study, candidate, "score_at_best"),
@@ -144,20 +142,17 @@ def _accuracy(study: Results, candidate: Candidate, published: Published | None)
 
 
 def _accuracy_caption(study: Results) -> str:
-    kind = interval_words(study)
-    if not LADDERS[study.settings.ladder].has_path():
-        return (
-            "Test accuracy in percent, scores calibrated on validation for every head (TPR and TNR as the network scores); "
-            f"► is carried forward. Interval: {kind}. Do not compare networks trained on different images."
+    told = f"Test accuracy in percent; ► is carried forward. Interval: {interval_words(study)}."
+    if shows_published(study):
+        factor = PROFILES[study.settings.profile].factor
+        scaled = "" if factor == 1 else f"; epochs here are the report's times {factor:g}"
+        told += f" Published: LFW-a, one run each. Loss, epochs and best epoch: published | measured{scaled}."
+    if LADDERS[study.settings.ladder].calibrated:
+        told += (
+            " Scores are calibrated on validation for every head (TPR and TNR as the network scores). Do not compare networks "
+            "trained on different images."
         )
-    if not has_published(study):
-        return f"Test accuracy in percent; ► is carried forward. Interval: {kind}."
-    factor = PROFILES[study.settings.profile].factor
-    scaled = "" if factor == 1 else f"; epochs here are the report's times {factor:g}"
-    return (
-        "Test accuracy in percent, published (LFW-a, one run each) next to measured; ► is carried forward. "
-        f"Interval: {kind}. Loss, epochs and best epoch: published | measured{scaled}."
-    )
+    return told
 
 
 def _reproduction(study: Results, spec: Spec) -> dict[str, Any] | None:

@@ -9,7 +9,7 @@ from lfwstudy.evaluation import intervals, metrics
 from lfwstudy.ladder import get_stage
 from lfwstudy.ladder.stage import Published
 from lfwstudy.report.table import Interval
-from lfwstudy.report.wording import command, has_published
+from lfwstudy.report.wording import command, shows_published
 from lfwstudy.study.results import Results
 from lfwstudy.study.rungs import Candidate, Rung
 from lfwstudy.system.text import percent
@@ -17,7 +17,7 @@ from lfwstudy.system.text import percent
 
 def variants(study: Results, rungs: Sequence[Rung]) -> Iterator[tuple[Rung, Candidate, Published | None]]:
     """Every variant of some stages, with what the report prints on it if the two may be compared."""
-    compared = has_published(study)
+    compared = shows_published(study)
     for rung in rungs:
         for candidate in rung.candidates:
             yield rung, candidate, study.published(rung, candidate) if compared else None

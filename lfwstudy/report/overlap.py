@@ -26,7 +26,7 @@ def overlap_table(study: Results) -> Table:
             rows[s.split], gaps[s.split] = found
     if len(rows) < 2:
         added = command(study, split="random", stages="base")
-        return Table(empty=f"The effect of identity overlap takes the base stage under another split, too: `{added}`.")
+        return Table(empty=f"This is measured by training the base network under another split, too: `{added}`.")
     wider = ""
     if {"random", "components"} <= set(gaps):
         more, low, high = map(signed_points, intervals.difference_of_gaps(gaps["random"], gaps["components"]))

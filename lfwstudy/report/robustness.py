@@ -89,7 +89,7 @@ def ensemble(study: Results, rungs: Sequence[Rung]) -> Table:
         "Test accuracy in percent at the best epochs: one network on average (lowest to highest), and the mean of the networks' "
         "logits. Interval: 95 %, bootstrap over connected components of people."
     )
-    empty = f"An ensemble needs several seeds of the best configuration. This adds them: `{command(study, seeds=5)}`."
+    empty = "With several seeds, the ensemble of the best configuration's networks is scored, too."
     return Table(rows=rows, caption=caption, source=source_line(study), empty=empty)
 
 
@@ -123,8 +123,8 @@ def left_out(study: Results, rungs: Sequence[Rung]) -> Table:
     caption = (
         "Test accuracy in percent at the best epochs, mean over seeds. Scores are calibrated on validation for every head. "
         "Contribution: points that the recipe gains with the factor. Interval: bootstrap over seeds and over connected components "
-        f"of people. {_below_05(found)}"
-    ).strip()
+        f"of people. Corrected p: Holm's correction for {len(others)} comparisons."
+    )
     return Table(rows=rows, caption=caption, source=source_line(study))
 
 
@@ -153,16 +153,6 @@ def without_odd_pairs(study: Study, rungs: Sequence[Rung]) -> Table:
     )
     rows = [pair_row(parts, one) for one in odd]
     return Table(rows=rows, caption=caption, source=source_line(study), empty="No pair looks odd.")
-
-
-def _below_05(found: Sequence[intervals.Difference]) -> str:
-    """How many of the corrected p-values are below .05; nothing where one seed leaves none to be had."""
-    known = [d.corrected_p < 0.05 for d in found if d.seeds > 1]
-    if not known:
-        return ""
-    few = " with so few seeds" if not any(known) else ""
-    below = f"{sum(known) or 'none'} of the {len(known)} {'are' if sum(known) > 1 else 'is'} below .05{few}"
-    return f"Corrected p: Holm's correction for {len(found)} comparisons; {below}."
 
 
 def _measures(scored: Scores, held: Scores) -> dict[str, float]:

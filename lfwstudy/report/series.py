@@ -17,7 +17,7 @@ from lfwstudy.report.measured import (
     variants,
 )
 from lfwstudy.report.table import Interval
-from lfwstudy.report.wording import NO_IMAGES, has_published, is_lfw
+from lfwstudy.report.wording import NO_IMAGES, is_lfw, shows_published
 from lfwstudy.study.results import Results
 from lfwstudy.study.rungs import Candidate, Rung
 from lfwstudy.study.study import Study
@@ -41,7 +41,7 @@ def published_rows(study: Results, keys: Iterable[tuple[str, str]]) -> dict[tupl
 
     Only the ladder that repeats the published code is compared with them.
     """
-    if not (LADDERS[study.settings.ladder].replicated and has_published(study)):
+    if not (LADDERS[study.settings.ladder].replicated and shows_published(study)):
         return {}
     factor, known = PROFILES[study.settings.profile].factor, reproduction.published_histories()
     return {key: reproduction.scaled(known[key], factor) for key in keys if key in known}
@@ -135,6 +135,12 @@ def time_points(study: Results, rungs: Sequence[Rung]) -> pd.DataFrame:
             seconds = mean_of(finished_results(study, candidate), "seconds_total")
             points.append(_point(rung, candidate) | {"seconds": seconds, "accuracy": accuracy, "published": False})
     return pd.DataFrame(points + (report_points() if is_lfw(study) else []))
+
+
+def time_caption(study: Results) -> str:
+    """What to see in accuracy against time."""
+    machines = " The machines differ: the report's seconds are those of its GPU." if is_lfw(study) else ""
+    return f"Up and to the left is better.{machines}"
 
 
 def report_points() -> list[dict[str, Any]]:

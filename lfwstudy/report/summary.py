@@ -11,7 +11,7 @@ from lfwstudy.ladder import LADDERS, PROFILES, REPORT
 from lfwstudy.ladder.claims import FEWEST_SEEDS
 from lfwstudy.report.measured import accuracy_with_interval, best_candidate, finished_results, nothing_finished
 from lfwstudy.report.table import Table
-from lfwstudy.report.wording import Text, counted, has_published, is_lfw, source_line
+from lfwstudy.report.wording import Text, counted, is_demo, is_lfw, shows_published, source_line
 from lfwstudy.study.results import Results
 from lfwstudy.study.rungs import Candidate, Rung
 from lfwstudy.study.study import Study
@@ -37,9 +37,8 @@ def outcome(study: Results, rung: Rung) -> Text:
     elif best := best_candidate(rung):
         before = rung.before
         told = (
-            f"The best variant, **{best.variant}**, reaches a validation accuracy of {percent(_accuracy(best))} %, "
-            f"{_gain(_accuracy(best) - _accuracy(before))} that of the incumbent "
-            f"({before.stage}: {before.variant}, {percent(_accuracy(before))} %). {_carried(study, rung, rung.after, before)}"
+            f"The best variant, **{best.variant}**, reaches a validation accuracy of {percent(_accuracy(best))} %; the incumbent, "
+            f"{before.stage}: {before.variant}, has {percent(_accuracy(before))} %. {_carried(study, rung, rung.after, before)}"
         )
     else:
         told = "Every run of this stage diverged; the incumbent stays."
@@ -85,7 +84,7 @@ def reservations(study: Results) -> Text:
             "the penalty, not the learning. `early-stopping: patience5-cross-entropy` watches the learning.",
             "The `stride` stage is never carried forward: its network is several times larger and slower.",
         ]
-    if has_published(study):
+    if shows_published(study):
         inherits = "Following its choices inherits that. " if study.settings.select == "report" else ""
         told.append(
             "Published figures were measured on LFW-a with one run each, and the report chose several stages by test accuracy. "
@@ -96,6 +95,8 @@ def reservations(study: Results) -> Text:
             "LFW shows press photographs, with few children, elderly people, women and minorities. Its authors warn against "
             "using verification figures to vet commercial systems."
         )
+    elif not is_demo(study):
+        told.append("Whom these people represent, and how well, the study cannot know.")
     return Text("\n".join(f"- {text}" for text in told))
 
 
@@ -115,7 +116,7 @@ def made_from(study: Study, rungs: Sequence[Rung]) -> Table:
         "pairs": "{} training, {} validation, {} test".format(*pairs),
         "data digest": study.store.record(runs[0])[0]["data_digest"][:16],
         "selection": s.select,
-        "runs": f"{len(results)} different, {len(runs)} rows",
+        "runs": f"{len(results)}, in {len(runs)} rows of results.csv",
         **{
             name: "; ".join(sorted({r[key] for r in results}))
             for name, key in (("machine", "device"), ("backend", "backend"))
@@ -132,7 +133,7 @@ def _images(study: Results) -> str:
     if not is_lfw(study):
         return f"{told}. No figure here is comparable with one on LFW."
     told += ": press photographs, not a sample of all people"
-    if not has_published(study):
+    if not shows_published(study):
         return f"{told}."
     others = "the same images" if study.settings.dataset == "lfw-a" else "other images"
     return f"{told}. The report's best, {percent(best_published())} %, is one run on LFW-a: {others}."
@@ -154,7 +155,7 @@ def _seeds(study: Results, best: Candidate | None) -> str:
 def _profile(study: Results) -> str:
     profile, ladder = PROFILES[study.settings.profile], LADDERS[study.settings.ladder]
     if profile.factor_for(ladder) < 1:
-        return f"**Profile:** {profile.name}, {profile.title}. Training in full may rank the variants otherwise."
+        return f"**Profile:** {profile.name}, {profile.title}. Training in full may rank the variants differently."
     return f"**Profile:** {profile.name}, {profile.title if profile.factor == 1 else 'with the epochs written for this ladder'}."
 
 
@@ -179,14 +180,6 @@ def _carried(study: Results, rung: Rung, after: Candidate, before: Candidate) ->
     lower = all((c.score or ())[1:] < (after.score or ())[1:] for c in tied.values())
     decides = "its lower cross-entropy" if lower else "the order"
     return f"{told}: at the same accuracy as {' and '.join(tied)}, {decides} decides."
-
-
-def _gain(gain: float) -> str:
-    """How a validation accuracy compares with another's."""
-    if gain == 0:
-        return "the same as"
-    size = percent(abs(gain))
-    return f"{'less than 0.1' if size == '0.0' else size} points {'above' if gain > 0 else 'below'}"
 
 
 def _caution(study: Results, rung: Rung, after: Candidate) -> str:

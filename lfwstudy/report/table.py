@@ -124,8 +124,9 @@ class Table:
 
     def __post_init__(self) -> None:
         if not self.columns:
-            cells = ((name, cell) for row in self.rows for name, cell in row.items() if cell is not None)
-            object.__setattr__(self, "columns", [_column(name, cell) for name, cell in dict(cells).items()])
+            names = dict.fromkeys(name for row in self.rows for name in row)
+            cells = {name: [row[name] for row in self.rows if row.get(name) is not None] for name in names}
+            object.__setattr__(self, "columns", [_column(name, found[0]) for name, found in cells.items() if found])
 
     def texts(self) -> list[list[str]]:
         """The cells as shown, row by row."""

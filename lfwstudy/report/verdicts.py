@@ -12,7 +12,7 @@ from lfwstudy.ladder.claims import CLAIMS, FEWEST_SEEDS, Claim
 from lfwstudy.report.measured import finished_results, mean_of, place
 from lfwstudy.report.summary import best_published
 from lfwstudy.report.table import Interval, Table
-from lfwstudy.report.wording import Text, command, counted, has_published, is_lfw, source_line
+from lfwstudy.report.wording import Text, command, counted, is_lfw, shows_published, source_line
 from lfwstudy.study.results import Results
 from lfwstudy.study.rungs import Candidate, Rung
 from lfwstudy.system.text import p_value, percent, signed_points
@@ -53,7 +53,7 @@ def differences(study: Results, rungs: Sequence[Rung]) -> Table:
     ).strip()
     empty = alone or "There is nothing to compare yet: a difference needs two finished variants with scored test pairs."
     if rungs and all(rung.before is None and rung.candidates for rung in rungs):
-        empty = "This is the first stage: there is nothing to compare with yet."
+        empty = ""  # the first stage
     return Table(rows=rows, caption=caption, source=source_line(study), empty=empty)
 
 
@@ -67,10 +67,11 @@ def claim_verdicts(study: Results, stage: str = "", audits: Mapping[str, Mapping
     audits : mapping, optional
         `Study.audits`, which says whether the published split separates people.
     """
-    if not has_published(study):
-        why = "its own ladder, not this one" if is_lfw(study) else "LFW: other images give no verdict on them"
-        return Table(empty="" if stage else f"The report's claims are about {why}.")
-    path = _along_the_reports_path(study)
+    if not shows_published(study):
+        others = "other ladders" if is_lfw(study) else "images other than LFW's"
+        return Table(empty="" if stage else f"No verdict on the report's claims is drawn from {others}.")
+    reports_own = {**study.settings.combination(), "select": "report"}
+    path = next((s for s in (study, *study.combinations()) if s.settings.combination() == reports_own), None)
     if path is None:
         return Table(
             empty="Verdicts on the report's claims need runs along its own path. This adds them, and trains no finished run "
@@ -95,14 +96,14 @@ def claim_verdicts(study: Results, stage: str = "", audits: Mapping[str, Mapping
 
 def inconsistencies(study: Results) -> Table:
     """Inconsistent published rows."""
-    found = claims.published_inconsistencies() if has_published(study) else ()
+    found = claims.published_inconsistencies() if shows_published(study) else ()
     rows = [{"published row": f"{stage}: {variant}", "inconsistency": what} for stage, variant, what in found]
     return Table(rows=rows, caption="Published figures that are inconsistent with each other.")
 
 
 def replicates(study: Results) -> Text:
     """Published runs that share one network, their spread, and whether any published gain is outside it."""
-    if not has_published(study):
+    if not shows_published(study):
         return Text("")
     found, best = claims.replicates(), best_published()
     away = (best - found.mean) / found.deviation
@@ -201,11 +202,3 @@ def _disjoint_people(audits: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     here = f"{shared} of {published['validation_people']} people"
     why = "Counted on the split of its published code: the first fifth of the matched and of the mismatched pairs."
     return dict(zip(_CLAIM, (*told, here, "contradicted" if shared else "supported", why)))
-
-
-def _along_the_reports_path(study: Results) -> Results | None:
-    """The ladder in the same folder that follows the report's own choices, None if there is none."""
-    if study.settings.select == "report":
-        return study
-    wanted = {**study.settings.combination(), "select": "report"}
-    return next((other for other in study.combinations() if other.settings.combination() == wanted), None)

@@ -60,6 +60,8 @@ _SETTINGS = {
     "training.least_pictures": "fewest images of a drawn person",
 }
 
+_VALUES = {"val_loss": "total validation loss", "val_cross_entropy": "validation cross-entropy"}
+
 NO_IMAGES = "This needs the images, which were not available when this page was made."
 
 # The images that a network was trained on, in LFW's terms.
@@ -86,7 +88,7 @@ def plain(value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, (list, tuple)):
         return " to ".join(f"{v:g}" for v in value)
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return f"{value:g}" if isinstance(value, float) else _VALUES.get(value, str(value))
 
 
 def counted(number: int, noun: str) -> str:
@@ -121,8 +123,8 @@ def is_lfw(study: Results) -> bool:
     return study.settings.dataset.startswith("lfw")
 
 
-def has_published(study: Results) -> bool:
-    """Whether the report's figures and claims are about this study's ladder and images."""
+def shows_published(study: Results) -> bool:
+    """Whether the report's figures belong next to a study's: on its ladder, with its images."""
     return is_lfw(study) and LADDERS[study.settings.ladder].has_path()
 
 
@@ -153,7 +155,11 @@ def heading(study: Results, title: str, level: int = 1) -> Text:
             "> **Demo.** These faces are drawn and the people made up. The figures show that the study runs; they say "
             "nothing about LFW."
         )
-    elif s.profile != "report" and has_published(study):
+    elif not is_lfw(study):
+        parts.append(
+            "> **Not LFW.** These are images of other people: no figure here is comparable with a published one."
+        )
+    elif s.profile != "report" and shows_published(study):
         parts.append(
             f"> **Not comparable with the published figures.** Profile {s.profile}: {PROFILES[s.profile].title}; the published "
             f"figures are of {PROFILES['report'].title}, on LFW-a."
