@@ -62,11 +62,13 @@ def test_html_escapes_aligns_and_marks():
 
 
 def test_columns_are_those_of_the_rows_each_in_its_usual_format():
-    table = Table(
-        rows=[{"variant": "a", "trained on": None, "AUC": 0.98765, "epochs": Compared(None, 7)}, {"loss": 0.5}]
-    )
+    rows = [
+        {"variant": "a", "trained on": None, "AUC": None, "epochs": Compared(None, 7)},
+        {"AUC": 0.98765, "loss": 0.5},
+    ]
+    table = Table(rows=rows)
     assert [column.name for column in table.columns] == ["variant", "AUC", "epochs", "loss"]
-    assert table.texts() == [["a", "0.988", "– | 7", ""], ["", "", "", "0.50"]]
+    assert table.texts() == [["a", "", "– | 7", ""], ["", "0.988", "", "0.50"]]
     assert Table(rows=[{"why": "so", "penalty": 1 / 3}]).texts() == [["so", "0.33"]]
 
 
