@@ -119,6 +119,14 @@ def test_what_the_figures_were_made_from_names_the_images(tmp_path):
     assert f": crop {bank.crop}" in value["images"] and "notes on the images" not in value
 
 
+def test_a_note_that_stages_share_is_shown_once_in_a_page(tmp_path):
+    notes = "<blockquote><p>Demo.</p></blockquote><p>Text</p>", "<blockquote><p>Other.</p></blockquote>"
+    parts = [pages.section(pages.Page(name, name, name), "".join(notes)) for name in "ab"]
+    report = BeautifulSoup(pages.write_page(tmp_path / "p.html", "T", parts, "", False).read_text(), "html.parser")
+    assert [quote.get_text(strip=True) for quote in report.find_all("blockquote")] == ["Demo.", "Other."]
+    assert report.get_text().count("Text") == 2
+
+
 def test_the_appendix_is_folded_and_links_lead_to_stages(tmp_path, monkeypatch):
     opened = Study(Settings(out=str(tmp_path), precision="float32"))
     page = pages.Page("02_report-b", "summary-b", "Summary", "02_report.ipynb", {}, "-b")

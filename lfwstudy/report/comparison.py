@@ -10,9 +10,10 @@ import pandas as pd
 from lfwstudy.config import RunConfig
 from lfwstudy.data.registry import DATASETS
 from lfwstudy.errors import StudyError
-from lfwstudy.evaluation import intervals, metrics
+from lfwstudy.evaluation import intervals
 from lfwstudy.ladder.claims import FEWEST_SEEDS
 from lfwstudy.report import figures
+from lfwstudy.report.measured import mean_auc
 from lfwstudy.report.pages import Page, section, write_page
 from lfwstudy.report.table import Interval, Table
 from lfwstudy.report.wording import counted, plain, setting
@@ -92,7 +93,7 @@ class Comparison:
                 "accuracy [95 %]": Interval(
                     float(side.correct.mean()), *intervals.mean_interval(side.correct, self.components)
                 ),
-                "AUC": float(np.mean([metrics.auc(side.scores[1], one) for one in side.scores[0]])),
+                "AUC": mean_auc(side.scores),
             }
             for name, side in zip("AB", self.sides)
         ]

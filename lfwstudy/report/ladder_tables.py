@@ -34,8 +34,9 @@ def changes(study: Results, rung: Rung) -> Table:
         scaled = _settings(candidate.specs[0])
         differences = candidate.config.differences(rung.before.config)
         for key, old, new in differences:
-            row = {"variant": candidate.variant, "setting": setting(key), "incumbent": plain(old), "here": plain(new)}
-            rows.append(row | {"as run": plain(scaled[key]) if scaled[key] != new else None})
+            run = plain(scaled[key]) if scaled[key] != new else None
+            cells = candidate.variant, setting(key), plain(old), plain(new), run
+            rows.append(dict(zip(("variant", "setting", "incumbent", "here", "as run"), cells)))
         if not differences:
             rows.append({"variant": candidate.variant, "setting": "nothing: the same configuration"})
     caption = f"Changes to {rung.before.stage}: {rung.before.variant}, the incumbent."

@@ -58,6 +58,11 @@ def mean_accuracy(study: Results, candidate: Candidate, column: str = "score") -
     return float(np.mean(values)) if values else None
 
 
+def mean_auc(scored: tuple[np.ndarray, np.ndarray] | None) -> float | None:
+    """Mean area under the ROC curve of runs, of their scores (runs, pairs) and the labels (pairs,); None without scores."""
+    return float(np.mean([metrics.auc(scored[1], one) for one in scored[0]])) if scored else None
+
+
 def accuracy_with_interval(study: Results, candidate: Candidate) -> Interval | str:
     """Mean test accuracy with the evaluated weights, its interval and the single runs; words where runs lack or diverged."""
     results, singles = finished_results(study, candidate), accuracies(study, candidate)

@@ -137,8 +137,21 @@ def section(page: Page, body: str) -> Section:
     return Section(page, re.sub(r"(\d) %", "\\1\u00a0%", str(soup)), headings)
 
 
+def _notes_once(sections: Sequence[Section]) -> list[Section]:
+    """Sections without the notes (block quotes) that one before them shows: each stage's own page has them, too."""
+    seen: set[str] = set()
+
+    def shown(note: re.Match[str]) -> str:
+        again = note[0] in seen
+        seen.add(note[0])
+        return "" if again else note[0]
+
+    return [replace(s, body=re.sub("<blockquote>.*?</blockquote>", shown, s.body, flags=re.DOTALL)) for s in sections]
+
+
 def write_page(target: Path, title: str, sections: Sequence[Section], source: str, is_demo: bool) -> Path:
     """Write sections as one self-contained page. source: the line below the title; is_demo: whether faces are drawn."""
+    sections = _notes_once(sections)
     from jinja2 import Environment, FileSystemLoader
 
     here = Path(__file__).parent

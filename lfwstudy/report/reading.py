@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from lfwstudy.evaluation import metrics
 from lfwstudy.ladder.reproduction import FROM_EPOCH
 from lfwstudy.report import series
+from lfwstudy.report.measured import mean_auc
 from lfwstudy.report.wording import Text
 from lfwstudy.study.results import Results
 from lfwstudy.study.rungs import Rung
@@ -38,16 +38,13 @@ def stopping(study: Results, rung: Rung) -> Text:
 
 def separation(study: Results, rung: Rung) -> Text:
     """How well the scores of each variant separate matched from mismatched test pairs: means over its runs."""
-    told = []
-    for candidate in rung.candidates:
-        scored = study.test_scores(candidate)
-        if scored is not None:
-            area = np.mean([metrics.auc(scored[1], scores) for scores in scored[0]])
-            wrong = np.mean((scored[0] > 0.5) != (scored[1] > 0.5))
-            told.append(f"`{candidate.variant}` {area:.3f} ({100 * wrong:.0f} % misclassified)")
-    if not told:
-        return Text("")
-    return Text(f"Area under the ROC curve on the test pairs at the best epoch, mean over runs: {', '.join(told)}.")
+    told = [
+        f"`{candidate.variant}` {mean_auc(scored):.3f} ({100 * np.mean((scored[0] > 0.5) != (scored[1] > 0.5)):.0f} % misclassified)"
+        for candidate in rung.candidates
+        if (scored := study.test_scores(candidate))
+    ]
+    area = "Area under the ROC curve on the test pairs at the best epoch, mean over runs"
+    return Text(f"{area}: {', '.join(told)}." if told else "")
 
 
 def clock(study: Results, rungs: Sequence[Rung]) -> Text:

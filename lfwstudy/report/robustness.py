@@ -1,6 +1,5 @@
 """How robust is the best result? Measures besides accuracy, ensembles, folds, factors left out, odd pairs left out."""
 
-import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -9,10 +8,11 @@ from lfwstudy.data import duplicates
 from lfwstudy.evaluation import intervals, metrics
 from lfwstudy.ladder import LADDERS
 from lfwstudy.report.data_tables import pair_row
+from lfwstudy.report.measured import mean_auc
 from lfwstudy.report.table import Interval, Table
 from lfwstudy.report.wording import IMAGE_CLASSES, NO_IMAGES, command, counted, source_line
 from lfwstudy.study.results import Results
-from lfwstudy.study.rungs import Candidate, Rung
+from lfwstudy.study.rungs import Rung
 from lfwstudy.study.study import Study
 from lfwstudy.system.text import percent
 
@@ -95,14 +95,10 @@ def ensemble(study: Results, rungs: Sequence[Rung]) -> Table:
 
 def left_out(study: Results, rungs: Sequence[Rung]) -> Table:
     """The contribution of each factor of the ladder beyond: the whole recipe against the recipe without it."""
-    if study.settings.ladder != "beyond":
-        return Table()
     rung = next((r for r in rungs if r.stage.id == "leave-one-out"), None)
     known = [(c, correct) for c in rung.candidates if (correct := study.correct(c)) is not None] if rung else []
     if rung is None or len(known) < 2 or known[0][0].variant != "whole":
-        return Table(
-            empty="The stage `leave-one-out` of the ladder beyond measures the whole recipe without each factor."
-        )
+        return Table()
     best, others = known[0][1], known[1:]
     shared = [min(len(best), len(correct)) for _, correct in others]
     compared = [(best[:seeds], correct[:seeds]) for (_, correct), seeds in zip(others, shared)]
@@ -113,7 +109,7 @@ def left_out(study: Results, rungs: Sequence[Rung]) -> Table:
             "left out": c.variant.removeprefix("without-").replace("whole", "nothing"),
             "instead": titles[c.variant],
             "accuracy": float(correct.mean()),
-            "AUC": _mean_auc(study, c),
+            "AUC": mean_auc(study.test_scores(c)),
             "contribution [95 %]": Interval(d.difference, d.low, d.high) if d else None,
             "corrected p": d.corrected_p if d and d.seeds > 1 else None,
             "seeds": seeds,
@@ -132,10 +128,8 @@ def without_odd_pairs(study: Study, rungs: Sequence[Rung]) -> Table:
     """Pairs that look odd or mislabelled, with the test accuracy of the best configuration with and without them."""
     best = study.best(rungs)
     correct = study.correct(best) if best else None
-    if best is None or correct is None:
-        return Table(empty="The test pairs are not scored.")
-    if study.settings.protocol != "view1":
-        return Table(empty="Odd pairs are only searched for under View 1.")
+    if best is None or correct is None or study.settings.protocol != "view1":
+        return Table()
     if study.why_no_images:
         return Table(empty=NO_IMAGES)
     spec = best.specs[0]
@@ -171,8 +165,3 @@ def _measures(scored: Scores, held: Scores) -> dict[str, float]:
         "true accepts at 0.1 % false accepts": metrics.true_accept_rate(label, score, 0.001),
         "expected calibration error": metrics.calibration(label, score)[0],
     }
-
-
-def _mean_auc(study: Results, candidate: Candidate) -> float:
-    scored = study.test_scores(candidate)
-    return float(np.mean([metrics.auc(scored[1], one) for one in scored[0]])) if scored else math.nan
