@@ -28,9 +28,13 @@ from lfwstudy.system.text import p_value, signed_points
 
 @dataclass(frozen=True)
 class Side:
-    """One of the two: the runs of a configuration. calibrated: whether scores are calibrated on validation, as in its ladder."""
+    """One of the two: the runs of a configuration.
+
+    images: what they are, in words. calibrated: whether scores are calibrated on validation, as in its ladder.
+    """
 
     title: str
+    images: str
     folder: Path
     store: Store
     specs: tuple[Spec, ...]
@@ -40,11 +44,6 @@ class Side:
     def config(self) -> RunConfig:
         """The configuration, as recorded with the first run."""
         return RunConfig.from_dict(self.store.record(self.specs[0].run)[0]["config"])
-
-    @property
-    def images(self) -> str:
-        """The title of the data set."""
-        return DATASETS[self.config.data.dataset].title
 
     @cached_property
     def scores(self) -> tuple[np.ndarray, np.ndarray]:
@@ -194,11 +193,11 @@ def open_side(path: str | Path) -> Side:
         for candidate in (c for rung in ladder.climb() for c in rung.candidates):
             if own := [spec for spec in candidate.specs if spec.run == folder.name]:
                 title = f"{ladder.out.name}: {own[0].place}"
-                return Side(title, folder, store, (own[0],), ladder.calibrates(candidate))
+                return Side(title, ladder.title, folder, store, (own[0],), ladder.calibrates(candidate))
     record = store.record(folder.name)[0]
     config = RunConfig.from_dict(record["config"])
     spec = Spec("", "", record["seed"], config.data.fold, config, folder.name)
-    return Side(f"run {folder.name}", folder, store, (spec,))
+    return Side(f"run {folder.name}", DATASETS[config.data.dataset].title, folder, store, (spec,))
 
 
 def _best_of(folder: Path) -> Side:
@@ -209,4 +208,4 @@ def _best_of(folder: Path) -> Side:
     if ladder is None or best is None:
         raise StudyError(f"{folder}: no finished run is carried forward yet; `lfwstudy run --out {folder}` resumes it")
     title = f"{folder.name}: {best.stage}/{best.variant}"
-    return Side(title, folder, ladder.store, best.specs, ladder.calibrates(best))
+    return Side(title, ladder.title, folder, ladder.store, best.specs, ladder.calibrates(best))

@@ -151,13 +151,12 @@ def _notes_once(sections: Sequence[Section]) -> list[Section]:
 
 def write_page(target: Path, title: str, sections: Sequence[Section], source: str, is_demo: bool) -> Path:
     """Write sections as one self-contained page. source: the line below the title; is_demo: whether faces are drawn."""
-    sections = _notes_once(sections)
     from jinja2 import Environment, FileSystemLoader
 
     here = Path(__file__).parent
     template = Environment(autoescape=True, loader=FileSystemLoader(here)).get_template("page.html")
     style = (here / "page.css").read_text(encoding="utf-8")
-    page = template.render(title=title, sections=sections, source=source, demo=is_demo, style=style)
+    page = template.render(title=title, sections=_notes_once(sections), source=source, demo=is_demo, style=style)
     write_text(target, with_each_image_once(page))
     return target
 

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from IPython.display import HTML
 
-from lfwstudy.data.registry import DATASETS
 from lfwstudy.ladder import LADDERS, PROFILES, REPORT
 from lfwstudy.ladder.claims import FEWEST_SEEDS
 from lfwstudy.report.measured import accuracy_with_interval, best_candidate, finished_results, nothing_finished
@@ -111,7 +110,7 @@ def made_from(study: Study, rungs: Sequence[Rung]) -> Table:
     bank = None if study.why_no_images else study.data(data)[0]
     number = f"{len(bank):,}, " if bank else ""
     rows = {
-        "images": f"{DATASETS[s.dataset].title}: {number}crop {data.crop}, side {data.side}, {data.filter} filter",
+        "images": f"{study.title}: {number}crop {data.crop}, side {data.side}, {data.filter} filter",
         **({"notes on the images": "; ".join(bank.notes) or "none"} if bank else {}),
         "pairs": "{} training, {} validation, {} test".format(*pairs),
         "data digest": study.store.record(runs[0])[0]["data_digest"][:16],
@@ -129,7 +128,7 @@ def made_from(study: Study, rungs: Sequence[Rung]) -> Table:
 
 
 def _images(study: Results) -> str:
-    told = f"**Images:** {DATASETS[study.settings.dataset].title}"
+    told = f"**Images:** {study.title}"
     if not is_lfw(study):
         return f"{told}. No figure here is comparable with one on LFW."
     told += ": press photographs, not a sample of all people"

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from lfwstudy.config import RunConfig
-from lfwstudy.data.registry import DATASETS
 from lfwstudy.ladder import LADDERS, PROFILES, get_ladder, get_stage, scale
 from lfwstudy.study.results import Results
 from lfwstudy.study.settings import Settings, default_root
@@ -120,7 +119,7 @@ def is_demo(study: Results) -> bool:
 
 def is_lfw(study: Results) -> bool:
     """Whether the images are LFW's: only they may be called so, and compared with published figures."""
-    return study.settings.dataset.startswith("lfw")
+    return not (is_demo(study) or study.of_other_people)
 
 
 def shows_published(study: Results) -> bool:
@@ -132,7 +131,7 @@ def source_line(study: Results) -> str:
     """The data behind a study's figures and tables, in a line."""
     s = study.settings
     view = f"View 1, split {s.split}" if s.protocol == "view1" else "View 2, validation on the next fold"
-    return f"{DATASETS[s.dataset].title}, {view}, profile {s.profile}, {seeds_in_words(study)}, {study.precision}"
+    return f"{study.title}, {view}, profile {s.profile}, {seeds_in_words(study)}, {study.precision}"
 
 
 def seeds_in_words(study: Results) -> str:
@@ -148,7 +147,7 @@ def heading(study: Results, title: str, level: int = 1) -> Text:
     s, start = study.settings, study.first()
     epochs, scaled = start.training.epochs, scale(start, s.profile, s.ladder).training.epochs
     factor = "" if epochs == scaled else f", {epochs} epochs scaled to {scaled}"
-    images = "demo faces" if is_demo(study) else s.dataset if is_lfw(study) else DATASETS[s.dataset].title
+    images = "demo faces" if is_demo(study) else s.dataset if is_lfw(study) else study.title
     parts = [f"{'#' * level} {title} ({images}, profile {s.profile}{factor})"]
     if is_demo(study):
         parts.append(
