@@ -11,7 +11,6 @@ from lfwstudy.data import duplicates as near
 from lfwstudy.data.pairs import Pairs, person_of
 from lfwstudy.data.registry import IMAGES, PEOPLE
 from lfwstudy.data.summary import random_splits_in_words
-from lfwstudy.ladder import get_ladder
 from lfwstudy.report.table import Column, Table
 from lfwstudy.report.wording import Text, is_demo, is_lfw, plain, setting, source_line
 from lfwstudy.study.study import Study
@@ -176,6 +175,6 @@ def layers(study: Study, rows: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def _trainings(study: Study) -> Iterator[tuple[str, TrainingConfig]]:
-    for stage in get_ladder(study.settings.ladder):
+    for stage in study.ladder.stages:
         for variant in stage.variants:
             yield stage.id, study.base().change(variant.changes).training

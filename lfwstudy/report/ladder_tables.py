@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from lfwstudy.ladder import LADDERS, PROFILES, reproduction
+from lfwstudy.ladder import PROFILES
+from lfwstudy.ladder import published_histories as published_runs
 from lfwstudy.ladder.stage import Published
 from lfwstudy.report.measured import (
     accuracy_with_interval,
@@ -96,7 +97,7 @@ def reproduced(study: Results, rungs: Sequence[Rung]) -> Table:
 
     Runs too short to compare are left out.
     """
-    if not (LADDERS[study.settings.ladder].replicated and shows_published(study)):
+    if not (study.ladder.replicated and shows_published(study)):
         return Table()
     if (factor := PROFILES[study.settings.profile].factor) != 1:
         return Table(
@@ -106,9 +107,9 @@ def reproduced(study: Results, rungs: Sequence[Rung]) -> Table:
     rows = [row for _, candidate, _ in variants(study, rungs) if (row := _reproduction(study, candidate.specs[0]))]
     caption = (
         "Total validation loss and training accuracy after some epochs, published (LFW-a) | measured, first seed. Reproduced: "
-        f"the validation loss stays within {100 * reproduction.TOLERANCE:.0f} % of the published one from epoch "
-        f"{reproduction.FROM_EPOCH} until both are below {reproduction.LEARNED:g}, and the number of epochs is within "
-        f"{100 * reproduction.TOLERANCE:.0f} %. Published histories: github.com/MaorSagi/SiameseCNN."
+        f"the validation loss stays within {100 * published_runs.TOLERANCE:.0f} % of the published one from epoch "
+        f"{published_runs.FROM_EPOCH} until both are below {published_runs.LEARNED:g}, and the number of epochs is within "
+        f"{100 * published_runs.TOLERANCE:.0f} %. Published histories: github.com/MaorSagi/SiameseCNN."
     )
     return Table(rows=rows, caption=caption, source=source_line(study), empty="No run is long enough to be compared.")
 
@@ -126,7 +127,7 @@ def _beside(study: Results, published: Published | None, results: Rows, key: str
 
 
 def _accuracy(study: Results, candidate: Candidate, published: Published | None) -> dict[str, Any]:
-    results, ladder = finished_results(study, candidate), LADDERS[study.settings.ladder]
+    results, ladder = finished_results(study, candidate), study.ladder
     return {
         "published accuracy": (published.accuracy if published else "–") if shows_published(study) else None,
         "trained on": None if ladder.has_path() else IMAGE_CLASSES[candidate.config.data.pictures],
@@ -148,7 +149,7 @@ def _accuracy_caption(study: Results) -> str:
         factor = PROFILES[study.settings.profile].factor
         scaled = "" if factor == 1 else f"; epochs here are the report's times {factor:g}"
         told += f" Published: LFW-a, one run each. Loss, epochs and best epoch: published | measured{scaled}."
-    if LADDERS[study.settings.ladder].calibrated:
+    if study.ladder.calibrated:
         told += (
             " Scores are calibrated on validation for every head (TPR and TNR as the network scores). Do not compare networks "
             "trained on different images."
@@ -158,8 +159,8 @@ def _accuracy_caption(study: Results) -> str:
 
 def _reproduction(study: Results, spec: Spec) -> dict[str, Any] | None:
     history, finished = study.store.history(spec.run), study.store.is_finished(spec.run)
-    theirs = reproduction.published_histories().get((spec.stage, spec.variant), ())
-    compared = reproduction.compare(history, theirs)
+    theirs = published_runs.published_histories().get((spec.stage, spec.variant), ())
+    compared = published_runs.compare(history, theirs)
     if not theirs or not history or (compared is None and not finished):
         return None
 
@@ -169,8 +170,8 @@ def _reproduction(study: Results, spec: Spec) -> dict[str, Any] | None:
     return {
         "stage": spec.stage,
         "variant": spec.variant,
-        **{f"loss at {epoch}": both("val_loss", epoch) for epoch in reproduction.LOSS_EPOCHS},
-        **{f"accuracy at {epoch}": both("accuracy", epoch) for epoch in reproduction.ACCURACY_EPOCHS},
+        **{f"loss at {epoch}": both("val_loss", epoch) for epoch in published_runs.LOSS_EPOCHS},
+        **{f"accuracy at {epoch}": both("accuracy", epoch) for epoch in published_runs.ACCURACY_EPOCHS},
         "accuracy at the end": Compared(theirs[-1]["accuracy"], history[-1]["accuracy"]),
         "epochs": Compared(len(theirs), len(history) if finished else f"{len(history)} so far"),
         "farthest apart": f"{100 * compared.farthest:.0f} % at {compared.at_epoch}" if compared else None,

@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 
 from lfwstudy.evaluation import intervals, metrics
-from lfwstudy.ladder import get_stage
 from lfwstudy.ladder.stage import Published
 from lfwstudy.report.table import Interval
 from lfwstudy.report.wording import command, shows_published
@@ -20,7 +19,7 @@ def variants(study: Results, rungs: Sequence[Rung]) -> Iterator[tuple[Rung, Cand
     compared = shows_published(study)
     for rung in rungs:
         for candidate in rung.candidates:
-            yield rung, candidate, study.published(rung, candidate) if compared else None
+            yield rung, candidate, study.published(candidate) if compared else None
 
 
 def place(rungs: Sequence[Rung], candidate: Candidate) -> dict[str, str]:
@@ -103,5 +102,5 @@ def nothing_finished(study: Results, rungs: Sequence[Rung]) -> str:
 
 
 def _one_run_each(study: Results) -> bool:
-    stages = [get_stage(study.settings.ladder, name) for name in study.stages()]
+    stages = [study.ladder.stage(name) for name in study.stages()]
     return all(study.seeds_of(stage) * len(study.folds()) == 1 for stage in stages)

@@ -6,7 +6,6 @@ import numpy as np
 
 from lfwstudy.data.pairs import person_of
 from lfwstudy.evaluation import intervals
-from lfwstudy.ladder import LADDERS
 from lfwstudy.report.table import Interval, Table
 from lfwstudy.report.wording import command, source_line
 from lfwstudy.study.results import Results
@@ -15,7 +14,7 @@ from lfwstudy.system.text import signed_points
 
 def overlap_table(study: Results) -> Table:
     """Validation minus test accuracy of the base network under person-disjoint and contaminated splits."""
-    if not LADDERS[study.settings.ladder].has_path():
+    if not study.ladder.has_path():
         return Table(empty="The effect of identity overlap is measured with the base network of the report's ladder.")
     rows: dict[str, dict[str, Any]] = {}
     gaps: dict[str, intervals.Difference] = {}

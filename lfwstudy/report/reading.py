@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from lfwstudy.ladder.reproduction import FROM_EPOCH
+from lfwstudy.ladder.published_histories import FROM_EPOCH
 from lfwstudy.report import series
 from lfwstudy.report.measured import mean_auc
 from lfwstudy.report.wording import Text

@@ -6,7 +6,6 @@ import numpy as np
 
 from lfwstudy.data import duplicates
 from lfwstudy.evaluation import intervals, metrics
-from lfwstudy.ladder import LADDERS
 from lfwstudy.report.data_tables import pair_row
 from lfwstudy.report.measured import mean_auc
 from lfwstudy.report.table import Interval, Table
@@ -59,7 +58,7 @@ def view2(study: Results) -> Table:
         "View 2: mean and standard error over ten folds in percent, at a threshold of 0.5 on uncalibrated scores; validation is "
         "the fold after the tested one."
     )
-    if not LADDERS[study.settings.ladder].has_path():
+    if not study.ladder.has_path():
         caption += " The recipes were chosen on View 1's training people, who are among View 2's test people, as the protocol allows."
     return Table(rows=rows, caption=caption, source=source_line(study), empty="No variant has all ten folds finished.")
 

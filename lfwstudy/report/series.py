@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 
 from lfwstudy.evaluation import metrics
-from lfwstudy.ladder import LADDERS, PROFILES, REPORT, reproduction
+from lfwstudy.ladder import FIGURES, PROFILES
+from lfwstudy.ladder.published_histories import published_histories, scaled
 from lfwstudy.report.measured import (
     accuracies,
     accuracy_with_interval,
@@ -41,10 +42,10 @@ def published_rows(study: Results, keys: Iterable[tuple[str, str]]) -> dict[tupl
 
     Only the ladder that repeats the published code is compared with them.
     """
-    if not (LADDERS[study.settings.ladder].replicated and shows_published(study)):
+    if not (study.ladder.replicated and shows_published(study)):
         return {}
-    factor, known = PROFILES[study.settings.profile].factor, reproduction.published_histories()
-    return {key: reproduction.scaled(known[key], factor) for key in keys if key in known}
+    factor, known = PROFILES[study.settings.profile].factor, published_histories()
+    return {key: scaled(known[key], factor) for key in keys if key in known}
 
 
 def published_curves(study: Results, rung: Rung) -> pd.DataFrame | None:
@@ -145,7 +146,7 @@ def time_caption(study: Results) -> str:
 
 def report_points() -> list[dict[str, Any]]:
     """The report's own figures in the form of `time_points`."""
-    printed = [p for stage in REPORT.stages for p in {v.published for v in stage.variants} if p and p.seconds_total]
+    printed = [p for p in FIGURES.values() if p.seconds_total]
     shared = {"label": "the report", "published": True, "carried": False}
     return [shared | {"seconds": p.seconds_total, "accuracy": p.accuracy} for p in printed]
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from IPython.display import HTML
 
-from lfwstudy.ladder import LADDERS, PROFILES, REPORT
+from lfwstudy.ladder import FIGURES, PROFILES
 from lfwstudy.ladder.claims import FEWEST_SEEDS
 from lfwstudy.report.measured import accuracy_with_interval, best_candidate, finished_results, nothing_finished
 from lfwstudy.report.table import Table
@@ -71,13 +71,13 @@ def stage_links(study: Results) -> Text:
 
 def best_published() -> float:
     """The highest test accuracy that the report prints."""
-    return max(v.published.accuracy for s in REPORT.stages for v in s.variants if v.published)
+    return max(printed.accuracy for printed in FIGURES.values())
 
 
 def reservations(study: Results) -> Text:
     """What to keep in mind when reading the figures: a list."""
     told = []
-    if LADDERS[study.settings.ladder].has_path():
+    if study.ladder.has_path():
         told = [
             "The total loss, which stopping and checkpoints watch, is mostly the penalty on the last unit's weights: they follow "
             "the penalty, not the learning. `early-stopping: patience5-cross-entropy` watches the learning.",
@@ -152,7 +152,7 @@ def _seeds(study: Results, best: Candidate | None) -> str:
 
 
 def _profile(study: Results) -> str:
-    profile, ladder = PROFILES[study.settings.profile], LADDERS[study.settings.ladder]
+    profile, ladder = PROFILES[study.settings.profile], study.ladder
     if profile.factor_for(ladder) < 1:
         return f"**Profile:** {profile.name}, {profile.title}. Training in full may rank the variants differently."
     return f"**Profile:** {profile.name}, {profile.title if profile.factor == 1 else 'with the epochs written for this ladder'}."

@@ -7,7 +7,7 @@ import numpy as np
 
 from lfwstudy.evaluation import intervals
 from lfwstudy.evaluation.intervals import Difference
-from lfwstudy.ladder import LADDERS, base_config, claims
+from lfwstudy.ladder import FIGURES, LADDERS, base_config, claims
 from lfwstudy.ladder.claims import CLAIMS, FEWEST_SEEDS, Claim
 from lfwstudy.report.measured import finished_results, mean_of, place
 from lfwstudy.report.summary import best_published
@@ -150,7 +150,7 @@ def _claim_row(study: Results, claim: Claim, candidates: Candidates, d: Differen
     untested = claim.batchnorm and any(
         candidates[key].config.model.batchnorm != as_meant[key].model.batchnorm for key in two if key in candidates
     )
-    printed = [p.accuracy for key in two if (p := claims.published(*key))]
+    printed = [p.accuracy for key in two if (p := FIGURES.get(key))]
     why = "The published code inserts no batch-norm layer there: its networks do not test this claim."
     cells = (
         claim.text,
@@ -183,9 +183,7 @@ def _why(claim: Claim, found: Difference | None) -> str:
 
 def _slowdown(study: Results, candidates: Candidates) -> dict[str, Any]:
     keys = (("batchnorm", "before-activation"), ("early-stopping", "patience5"))
-    printed = [
-        p.seconds_total / p.epochs for key in keys if (p := claims.published(*key)) and p.seconds_total and p.epochs
-    ]
+    printed = [p.seconds_total / p.epochs for key in keys if (p := FIGURES.get(key)) and p.seconds_total and p.epochs]
     found = [finished_results(study, candidates[key]) if key in candidates else [] for key in keys]
     slow, fast = (mean_of(results, "seconds_per_epoch") for results in found)
     here = f"× {slow / fast:.2f}" if slow and fast else "not run"

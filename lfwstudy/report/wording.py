@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from lfwstudy.config import RunConfig
-from lfwstudy.ladder import LADDERS, PROFILES, get_ladder, get_stage, scale
+from lfwstudy.ladder import PROFILES
 from lfwstudy.study.results import Results
 from lfwstudy.study.settings import Settings, default_root
 
@@ -102,7 +102,7 @@ def differences_in_words(config: RunConfig, other: RunConfig) -> list[str]:
 
 def command(study: Results, **changes: Any) -> str:
     """The `lfwstudy run` that adds to a study, to be copied: its folder and options, with `changes` to them."""
-    ladder = [stage.id for stage in get_ladder(study.settings.ladder)]
+    ladder = [stage.id for stage in study.ladder.stages]
     stages = "" if study.stages() == ladder else ",".join(study.stages())
     wanted = replace(study.settings, **{"out": str(study.out), "seeds": study.seeds(), "stages": stages, **changes})
     own = Settings(ladder=wanted.ladder, protocol=wanted.protocol)
@@ -124,7 +124,7 @@ def is_lfw(study: Results) -> bool:
 
 def shows_published(study: Results) -> bool:
     """Whether the report's figures belong next to a study's: on its ladder, with its images."""
-    return is_lfw(study) and LADDERS[study.settings.ladder].has_path()
+    return is_lfw(study) and study.ladder.has_path()
 
 
 def source_line(study: Results) -> str:
@@ -137,7 +137,7 @@ def source_line(study: Results) -> str:
 def seeds_in_words(study: Results) -> str:
     """The number of seeds of a study, and of the stages that have more."""
     usual = study.seeds()
-    counts = {name: study.seeds_of(get_stage(study.settings.ladder, name)) for name in study.stages()}
+    counts = {name: study.seeds_of(study.ladder.stage(name)) for name in study.stages()}
     more = [f"{count} of {name}" for name, count in counts.items() if count > usual]
     return counted(usual, "seed") + (f" ({', '.join(more)})" if more else "")
 
@@ -145,7 +145,7 @@ def seeds_in_words(study: Results) -> str:
 def heading(study: Results, title: str, level: int = 1) -> Text:
     """A heading that names the data and the profile, with warnings for the reader."""
     s, start = study.settings, study.first()
-    epochs, scaled = start.training.epochs, scale(start, s.profile, s.ladder).training.epochs
+    epochs, scaled = start.training.epochs, study.scale(start).training.epochs
     factor = "" if epochs == scaled else f", {epochs} epochs scaled to {scaled}"
     images = "demo faces" if is_demo(study) else s.dataset if is_lfw(study) else study.title
     parts = [f"{'#' * level} {title} ({images}, profile {s.profile}{factor})"]
@@ -173,7 +173,7 @@ def heading(study: Results, title: str, level: int = 1) -> Text:
 
 def stage_heading(study: Results, stage: str) -> Text:
     """Heading of a stage's notebook, with its hypothesis."""
-    found = get_stage(study.settings.ladder, stage)
+    found = study.ladder.stage(stage)
     return Text(f"{heading(study, f'{found.id}: {found.title}')}\n\n## Hypothesis\n\n{found.hypothesis}")
 
 
