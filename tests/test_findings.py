@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
@@ -7,7 +9,7 @@ from lfwstudy.data.splits import component_labels
 from lfwstudy.ladder import LADDERS
 from lfwstudy.ladder.claims import CLAIMS
 from lfwstudy.report.ladder_tables import accuracies
-from lfwstudy.report.overlap import measured_overlap, overlap_table, wider_gap
+from lfwstudy.report.overlap import overlap_table
 from lfwstudy.report.robustness import left_out
 from lfwstudy.report.verdicts import claim_verdicts
 from lfwstudy.study.rungs import Candidate, Rung
@@ -60,20 +62,21 @@ def made_up_base(out, split, right, seeds=4):
 
 def test_a_gap_that_shared_people_make_is_told_from_one_that_they_do_not(tmp_path):
     study = made_up_base(tmp_path, "components", {"train": 0.9, "val": 0.7, "test": 0.7})
-    assert "add the base stage under another split" in overlap_table(study).to_markdown()
+    assert "--split random --seeds 4 --stages base" in overlap_table(study).to_markdown()
     made_up_base(tmp_path, "random", {"train": 0.9, "val": 0.85, "test": 0.7})
-    found = measured_overlap(study)
-    clean, shared = found["splits"]["components"], found["splits"]["random"]
-    assert clean["touched"] == 0 < shared["touched"] <= shared["pairs"]
-    assert clean["gap"][1] < 0 < clean["gap"][2] and shared["gap"][1] > 0
-    more, low, high = found["wider"]
-    assert 0 < low < more < high and abs(more - 0.15) < 0.06
-    assert "wider than under `components`" in wider_gap(found)
-    assert f"{shared['touched']} of {shared['pairs']}" in overlap_table(study).to_markdown()
+    table = overlap_table(study)
+    clean, shared = table.rows
+    touched, gap = "validation pairs with a person of training", "validation minus test [95 %]"
+    assert (clean["split"], shared["split"]) == ("components", "random") and clean[touched] == "0 of 96"
+    assert 0 < int(shared[touched].partition(" of ")[0]) <= 96
+    assert clean[gap].low < 0 < clean[gap].high and shared[gap].low > 0
+    told = re.search(r"is \+(\S+) points \[\+(\S+), \+(\S+)\] wider than under `components`", table.caption)
+    more, low, high = map(float, told.groups())
+    assert 0 < low < more < high and abs(more - 15) < 6
 
 
 def test_claims_are_judged_along_the_reports_path_wherever_it_stands_in_the_folder(tmp_path, monkeypatch):
-    monkeypatch.setattr("lfwstudy.report.verdicts.is_demo", lambda study: False)
+    monkeypatch.setattr("lfwstudy.report.wording.is_lfw", lambda study: True)
     study = made_up_base(tmp_path, "components", {"train": 0.9, "val": 0.7, "test": 0.7})
     assert "--select report" in claim_verdicts(study).to_markdown()
     Study(Settings(out=str(tmp_path), select="report", stages="base", precision="float32")).ask(["base"])
@@ -145,13 +148,10 @@ def test_worth_of_a_factor_is_what_the_whole_recipe_has_more(tmp_path):
     table = left_out(study, [rung])
     nothing, without_crop, without_erase = table.rows  # those that are finished
     assert nothing["left out"] == "nothing" and nothing["accuracy"] == correct["whole"].mean()
-    assert [row["seeds"] for row in table.rows] == [2, 2, 2] and "1 of the 2 is below .05." in table.caption
+    assert [row["seeds"] for row in table.rows] == [2, 2, 2] and "Holm's correction for 2" in table.caption
     worth = correct["whole"].mean() - correct["without-crop"].mean()
     assert without_crop["left out"] == "crop" and "whole" in without_crop["instead"]
-    assert (
-        without_crop["contribution [95 %]"].value == pytest.approx(worth) and without_crop["p, corrected for 2"] < 0.05
-    )
+    assert without_crop["contribution [95 %]"].value == pytest.approx(worth) and without_crop["corrected p"] < 0.05
     areas = [roc_auc_score(label, one) for one in scored["without-crop"][0]]
     assert without_crop["AUC"] == pytest.approx(np.mean(areas)) and without_erase["left out"] == "erase"
-    assert "leave-one-out" in left_out(study, []).empty
     assert left_out(Study(Settings(out=str(tmp_path / "other"))), []).to_html() == ""

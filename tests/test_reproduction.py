@@ -4,7 +4,7 @@ from test_load import made_up_predictions, made_up_run
 
 from lfwstudy.ladder import FIGURES, LADDERS, base_config
 from lfwstudy.ladder.published_histories import compare, published_histories
-from lfwstudy.report import figures, reproduction, series
+from lfwstudy.report import figures, ladder_tables, reading, series
 from lfwstudy.study.rungs import Candidate
 from lfwstudy.study.settings import Settings
 from lfwstudy.study.study import Study
@@ -78,7 +78,7 @@ def test_runs_too_short_to_compare_say_nothing():
 @pytest.fixture
 def finished(tmp_path, monkeypatch):
     """A study of the ladder `published` in the profile `report` with a made-up base run: its history is the published one times a factor."""
-    monkeypatch.setattr("lfwstudy.report.reproduction.is_demo", lambda study: False)
+    monkeypatch.setattr("lfwstudy.report.wording.is_lfw", lambda study: True)
 
     def make(factor=1.1, epochs=200, ladder="published"):
         study = Study(
@@ -115,29 +115,30 @@ def finished(tmp_path, monkeypatch):
 @pytest.mark.parametrize("factor, word", [(1.1, "yes"), (1.3, "no")])
 def test_the_report_says_per_variant_whether_it_reproduces(finished, factor, word):
     study, rungs = finished(factor)
-    told = reproduction.reproduced(study, rungs).to_html()
+    told = ladder_tables.reproduced(study, rungs).to_html()
     assert f"<td>{word}</td>" in told and f"{100 * (factor - 1):.0f} % at" in told
     assert f"{BASE[0]['val_loss']:.2f}\u00a0|\u00a0{factor * BASE[0]['val_loss']:.2f}" in told and "LFW-a" in told
-    assert "ladder `published`" in reproduction.reproduced(Study(Settings(out=str(study.out / "x"))), []).empty
+    assert ladder_tables.reproduced(Study(Settings(out=str(study.out / "x"))), []).to_html() == ""
 
 
-def test_a_run_still_training_is_told_from_one_that_stopped():
-    histories = {("base", "base"): ([{**row, "accuracy": 0.5} for row in BASE[:60]], False)}
-    table = reproduction.reproduction_table(histories).to_frame()
-    assert list(table["epochs (measured)"]) == ["60 so far"] and list(table["reproduced"]) == ["not finished"]
+def test_a_run_still_training_is_told_from_one_that_stopped(finished):
+    study, rungs = finished(epochs=60)
+    (study.store.folder(rungs[0].candidates[0].specs[0].run) / "result.json").unlink()
+    (row,) = ladder_tables.reproduced(study, rungs).rows
+    assert row["epochs"].measured == "60 so far" and row["reproduced"] == "not finished"
 
 
 def test_epochs_of_a_scaled_profile_are_not_compared(tmp_path, monkeypatch):
-    monkeypatch.setattr("lfwstudy.report.reproduction.is_demo", lambda study: False)
+    monkeypatch.setattr("lfwstudy.report.wording.is_lfw", lambda study: True)
     study = Study(Settings(out=str(tmp_path), ladder="published", profile="cpu"))
-    assert "Epochs times 0.15" in reproduction.reproduced(study, study.climb()).empty
+    assert "Epochs times 0.15" in ladder_tables.reproduced(study, study.climb()).empty
     last = series.published_rows(study, [("base", "base")])["base", "base"][-1]
     assert last["epoch"] == pytest.approx(30) and last["val_loss"] == BASE[-1]["val_loss"]
 
 
 def test_the_clock_is_told_from_the_histories(finished):
     study, rungs = finished(1.0)
-    told = reproduction.clock(study, rungs)
+    told = reading.clock(study, rungs)
     fall = BASE[4]["val_loss"] - BASE[-1]["val_loss"]
     assert f"falls by {fall:.1f}" in told and f"by {0.9 * fall:.1f}" in told and "lowest at epoch 1." in told
     ((_history, marks),) = series.watched(study, rungs[0]).values()

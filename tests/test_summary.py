@@ -78,7 +78,7 @@ def test_differences_of_one_seed_are_one_sentence(tmp_path, trained):  # noqa: F
 def test_a_stage_without_scored_runs_is_not_taken_for_the_first(tmp_path, trained):  # noqa: F811
     opened = study(tmp_path, "early-stopping", seeds=2)
     base, stopping = opened.climb(train=True)
-    assert "first stage" in verdicts.differences(opened, [base]).empty
+    assert verdicts.differences(opened, [base]).to_html() == ""
     for spec in stopping.specs():
         shutil.rmtree(opened.store.folder(spec.run))
     for rung in opened.climb()[1:]:
@@ -117,6 +117,14 @@ def test_what_the_figures_were_made_from_names_the_images(tmp_path):
     opened.why_no_images = "gone"
     value = {row[""]: row["value"] for row in summary.made_from(opened, opened.climb()).rows}
     assert f": crop {bank.crop}" in value["images"] and "notes on the images" not in value
+
+
+def test_a_note_that_stages_share_is_shown_once_in_a_page(tmp_path):
+    notes = "<blockquote><p>Demo.</p></blockquote><p>Text</p>", "<blockquote><p>Other.</p></blockquote>"
+    parts = [pages.section(pages.Page(name, name, name), "".join(notes)) for name in "ab"]
+    report = BeautifulSoup(pages.write_page(tmp_path / "p.html", "T", parts, "", False).read_text(), "html.parser")
+    assert [quote.get_text(strip=True) for quote in report.find_all("blockquote")] == ["Demo.", "Other."]
+    assert report.get_text().count("Text") == 2
 
 
 def test_the_appendix_is_folded_and_links_lead_to_stages(tmp_path, monkeypatch):

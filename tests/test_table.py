@@ -1,4 +1,4 @@
-"""A table says the same as HTML, as Markdown, as text and as a frame."""
+"""A table says the same as HTML, as Markdown and as text."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ TABLE = Table(
         Column("accuracy", "percent"),
         Column("gain", "points"),
         Column("epochs", "number", digits=0),
-        Column("memory", "number", "MiB"),
+        Column("memory, MiB", "number"),
         Column("time", "seconds"),
         Column("p", "p"),
     ],
@@ -21,7 +21,7 @@ TABLE = Table(
             "accuracy": Interval(0.8125, 0.8, np.float64(0.83), (0.81, 0.815)),
             "gain": -0.0125,
             "epochs": Compared(1200, None),
-            "memory": 1234.56,
+            "memory, MiB": 1234.56,
             "time": 185,
             "p": 0.0004,
         },
@@ -50,7 +50,7 @@ def test_markdown_keeps_its_cells_apart():
 def test_text_is_padded_for_a_terminal():
     table = Table([Column(""), Column("accuracy", "percent")], [{"": "first", "accuracy": 0.5}, {"": "b"}], "Of pairs.")
     assert table.to_text() == "       accuracy\nfirst      50.0\nb\n\nOf pairs."
-    assert Table.nothing("None.").to_text() == "None."
+    assert Table(empty="None.").to_text() == "None."
 
 
 def test_html_escapes_aligns_and_marks():
@@ -61,10 +61,21 @@ def test_html_escapes_aligns_and_marks():
     assert "<figcaption>Test accuracy of <code>c</code>. Demo faces.</figcaption>" in page
 
 
-def test_frame_has_the_figures_themselves():
-    frame = TABLE.to_frame()
-    assert frame["accuracy"][0] == 0.8125 and frame["accuracy (high)"][0] == 0.83 and frame["time"][0] == 185
-    assert frame["epochs (published)"][0] == 1200 and list(frame["carried_forward"]) == [False, True]
+def test_columns_are_those_of_the_rows_each_in_its_usual_format():
+    rows = [
+        {"variant": "a", "trained on": None, "AUC": None, "epochs": Compared(None, 7)},
+        {"AUC": 0.98765, "loss": 0.5},
+    ]
+    table = Table(rows=rows)
+    assert [column.name for column in table.columns] == ["variant", "AUC", "epochs", "loss"]
+    assert table.texts() == [["a", "", "– | 7", ""], ["", "0.988", "", "0.50"]]
+    assert Table(rows=[{"why": "so", "penalty": 1 / 3}]).texts() == [["so", "0.33"]]
+
+
+def test_a_stage_is_linked_to_its_page_in_html_alone():
+    table = Table(rows=[{"stage": "early-stopping", "variant": "patience5"}])
+    assert '<td><a href="#stage-early-stopping">early-stopping</a></td><td>patience5</td>' in table.to_html()
+    assert table.to_markdown().endswith("| early-stopping | patience5 |")
 
 
 @pytest.mark.parametrize("count, told", [(1, "70.0 [60.0, 80.0]"), (6, "70.0 [60.0, 80.0] (70.0 to 70.5)")])
@@ -74,7 +85,7 @@ def test_many_single_runs_are_shown_by_their_range(count, told):
 
 
 def test_a_table_without_rows_says_why():
-    empty = Table.nothing("Nothing yet: `make study`.")
+    empty = Table(empty="Nothing yet: `make study`.")
     assert empty.to_html() == "<p>Nothing yet: <code>make study</code>.</p>"
-    assert empty.to_markdown() == "Nothing yet: `make study`." and empty.to_frame().empty
+    assert empty.to_markdown() == "Nothing yet: `make study`."
     assert Table().to_html() == Table().to_markdown() == ""

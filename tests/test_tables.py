@@ -1,15 +1,18 @@
 """Sentences match the measurements of the ladder they are about."""
 
+import dataclasses
 import json
+import subprocess
 
 import numpy as np
 import pytest
 from test_study import study, trained  # noqa: F401 (fixture)
 
+from lfwstudy.cli import _parser
 from lfwstudy.config import TrainingConfig
 from lfwstudy.ladder import LADDERS
 from lfwstudy.ladder.stage import Ladder
-from lfwstudy.report import data_tables, notebooks, summary
+from lfwstudy.report import data_tables, notebooks, summary, wording
 from lfwstudy.report.table import Table
 from lfwstudy.study.settings import Settings
 from lfwstudy.study.study import Study
@@ -33,45 +36,47 @@ BASE, DROPS = "base/base", ["lr-schedule/drop40", "lr-schedule/drop50", "lr-sche
             [(0.81, 0.6), (0.7, 0.5), (0.81, 0.5), (0.8, 0.1)],
             [
                 "**drop50**",
-                "the same as that of the incumbent",
-                "**drop50** ties with the incumbent on accuracy and is carried forward for its lower cross-entropy.",
+                "of 81.0 %; the incumbent, base: base, has 81.0 %.",
+                "**drop50** is carried forward: at the same accuracy as the incumbent, its lower cross-entropy decides.",
             ],
-            ["0.0 points", "for its validation accuracy"],
+            ["is the highest"],
         ),
         (
             [(0.81, 0.5), (0.7, 0.5), (0.81, 0.6), (0.8, 0.1)],
             [
-                "The incumbent stays",
-                "no variant is better",
-                "(at the same accuracy as `drop50`, cross-entropy decided)",
+                "The incumbent stays: at the same accuracy as `drop50`, its lower cross-entropy decides.",
             ],
-            ["0.0 points"],
+            [],
         ),
         (
             [(0.81, 0.5), (0.7, 0.5), (0.81, 0.5), (0.8, 0.1)],
-            ["The incumbent stays", "cross-entropy and order decided"],
-            ["0.0 points"],
+            ["The incumbent stays: at the same accuracy as `drop50`, the order decides."],
+            [],
         ),
         # A tie between variants above the incumbent.
         (
             [(0.7, 0.5), (0.81, 0.5), (0.81, 0.4), (0.81, 0.6)],
             [
-                "11.0 points above",
-                "ties with `drop40` and `drop60` on accuracy and is carried forward for its lower cross-entropy.",
+                "of 81.0 %; the incumbent, base: base, has 70.0 %.",
+                "carried forward: at the same accuracy as `drop40` and `drop60`, its lower cross-entropy decides.",
             ],
             [],
         ),
         # No tie.
-        ([(0.7, 0.5), (0.8, 0.5), (0.81, 0.4), (0.7, 0.6)], ["for its validation accuracy."], ["same accuracy"]),
+        (
+            [(0.7, 0.5), (0.8, 0.5), (0.81, 0.4), (0.7, 0.6)],
+            ["its validation accuracy is the highest."],
+            ["same accuracy"],
+        ),
         (
             [(0.7, 0.5), (0.7004, 0.5), (0.6, 0.4), (0.6, 0.6)],
-            ["less than 0.1 points above", "for its validation accuracy."],
-            ["0.0 points"],
+            ["of 70.0 %; the incumbent, base: base, has 70.0 %.", "its validation accuracy is the highest."],
+            [],
         ),
         (
             [(0.7, 0.5), (0.6, 0.5), (0.65, 0.4), (0.6, 0.6)],
-            ["5.0 points below", "no variant is better on validation."],
-            ["decided"],
+            ["of 65.0 %; the incumbent, base: base, has 70.0 %.", "no variant is better on validation."],
+            ["decides"],
         ),
     ],
 )
@@ -105,6 +110,31 @@ def test_no_error_is_made_up_for_an_accuracy_of_one(tmp_path, trained):  # noqa:
     assert "standard error" not in text and "This is one run of each variant." in text
 
 
+def test_the_command_shown_adds_to_the_study_at_hand(tmp_path, monkeypatch):
+    (tmp_path / "my faces; $HOME").mkdir()
+    settings = Settings(
+        dataset="lfw",
+        data_dir=str(tmp_path / "my faces; $HOME"),
+        ladder="published",
+        out=str(tmp_path / "it's"),
+        seeds=2,
+    )
+    opened = Study(settings)
+    opened.ask(["early-stopping"])
+    told = wording.command(opened, select="validation", seeds=3)
+    name, *given = (
+        subprocess.run(["bash", "-c", f"printf '%s\\0' {told}"], capture_output=True, text=True).stdout[:-1].split("\0")
+    )
+    options = vars(_parser().parse_args(given))
+    found = Settings(**{field.name: options[field.name] for field in dataclasses.fields(Settings)})
+    wanted = dataclasses.replace(opened.settings, select="validation", seeds=3, stages="base,early-stopping")
+    assert name == "lfwstudy" and found == wanted
+    monkeypatch.chdir(tmp_path)  # not a checkout: the root of what is shown is the current folder
+    assert wording.command(opened).endswith("--out it\\'s") and "--data-dir my\\ faces\\;\\ \\$HOME" in wording.command(
+        opened
+    )
+
+
 def augmentation_part(ladder, out, monkeypatch):
     """What the data notebook shows from its section on augmentation on: texts, and what the figure is made of."""
     shown, drawn = [], []
@@ -132,13 +162,19 @@ def augmentation_part(ladder, out, monkeypatch):
     [
         (
             "report",
-            ["`augmentation`", "2 augmented copies", "shear: 5;", "Clipped labels", "epsilon"],
+            [
+                "`augmentation`",
+                "2 augmented copies",
+                "shear: 5;",
+                "Label clipping",
+                "to 0.005 and 0.995, or to 0.015 and 0.985",
+            ],
             ["online", "stretched"],
             "first copies",
         ),
         (
             "published",
-            ["2 augmented copies", "grey levels of copies stretched: yes", "Clipped labels"],
+            ["2 augmented copies", "grey levels of copies stretched: yes", "Label clipping"],
             ["online", "shear"],
             "first copies",
         ),
@@ -162,7 +198,7 @@ def test_data_notebook_shows_how_the_ladder_at_hand_varies_images(tmp_path, monk
 def test_a_ladder_that_varies_nothing_says_so(tmp_path, monkeypatch):
     monkeypatch.setitem(LADDERS, "report", Ladder("report", "", LADDERS["report"].stages[:1]))
     text, drawn = augmentation_part("report", tmp_path, monkeypatch)
-    assert "No stage of this ladder augments its training images." in text and "Clipped" not in text and not drawn
+    assert "No stage of this ladder augments its training images." in text and "lipping" not in text and not drawn
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from lfwstudy.report import ladder_tables, reproduction
+from lfwstudy.report import ladder_tables
 from lfwstudy.report.measured import finished_results, mean_of
 from lfwstudy.report.table import Column
 from lfwstudy.study.results import Results
@@ -30,7 +30,7 @@ def report_ladders() -> str:
 def reproduced() -> str:
     """The published histories next to those of the ladder that repeats the published code."""
     found = [study for study in ladders(REPORT) if study.settings.ladder == "published"]
-    tables = [reproduction.reproduced(study, study.climb()).to_markdown() for study in found]
+    tables = [ladder_tables.reproduced(study, study.climb()).to_markdown() for study in found]
     return "\n\n".join(tables) or "The ladder `published` is not trained yet."
 
 

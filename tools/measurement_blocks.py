@@ -25,8 +25,8 @@ def contamination() -> str:
     if not path.is_file():
         return NOT_MEASURED
     m = read_json(path)
-    touched, gap = "validation pairs with a person of the training pairs", "validation minus test [95 %]"
-    columns = [Column("split"), Column(touched, "percent", unit="%", digits=0)]
+    touched, gap = "validation pairs with a person of the training pairs, %", "validation minus test [95 %]"
+    columns = [Column("split"), Column(touched, "percent", digits=0)]
     columns += [Column(name, "percent") for name in ("training", "validation", "test")] + [Column(gap, "points")]
     rows = [
         {"split": name, touched: s["touched"], "training": s["train"], gap: Interval(*s["gap"]), **s}
@@ -115,7 +115,7 @@ def growth() -> str:
         "runs": "opening and tabulating a study, by finished runs",
     }
     columns = [Column("what grows"), *(Column(name, "number", digits=0) for name in ("from", "to"))]
-    columns += [Column("seconds"), Column("peak memory", unit="MiB")]
+    columns += [Column("seconds"), Column("peak memory, MiB")]
     columns += [Column(f"slope of {what}", "number", digits=2) for what in ("time", "memory")]
     rows = [
         {
@@ -123,7 +123,7 @@ def growth() -> str:
             "from": c["n"][0],
             "to": c["n"][-1],
             "seconds": f"{c['seconds'][0]:,.1f} to {c['seconds'][-1]:,.1f}",
-            "peak memory": f"{c['memory_mb'][0]:,.0f} to {c['memory_mb'][-1]:,.0f}",
+            "peak memory, MiB": f"{c['memory_mb'][0]:,.0f} to {c['memory_mb'][-1]:,.0f}",
             "slope of time": c["seconds_slope"],
             "slope of memory": c["memory_slope"],
         }

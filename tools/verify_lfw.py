@@ -73,18 +73,18 @@ def measure(dataset: str, data_dir: str = "") -> dict[str, Any]:
 
 def table(result: dict[str, Any]) -> Table:
     """The measurement as a table."""
-    columns = [Column("pairs"), Column("face that counts"), Column("scored", "percent", unit="%")]
-    columns += [Column("accuracy on these [95 %]", "percent", unit="%"), Column("AUC", "number", digits=3)]
-    columns += [Column("the same pairs without detection", "percent", unit="%")]
+    columns = [Column("pairs"), Column("face that counts"), Column("scored, %", "percent")]
+    columns += [Column("accuracy on these [95 %], %", "percent"), Column("AUC", "number", digits=3)]
+    columns += [Column("the same pairs without detection, %", "percent")]
     titles = dict(zip(FACES, ("the largest, most central one", "the only one")), **{PLAIN: "no detection"})
     rows = [
         {
             "pairs": f"{name}, {of_set['pairs']:,}",
             "face that counts": titles[rule] + " (chosen)" * (rule == result["chosen"]),
-            "scored": of_rule["scored"],
-            "accuracy on these [95 %]": Interval(*of_rule["accuracy"]),
+            "scored, %": of_rule["scored"],
+            "accuracy on these [95 %], %": Interval(*of_rule["accuracy"]),
             "AUC": of_rule["auc"],
-            "the same pairs without detection": of_rule["plain"],
+            "the same pairs without detection, %": of_rule["plain"],
         }
         for name, of_set in result["sets"].items()
         for rule, of_rule in of_set["rules"].items()

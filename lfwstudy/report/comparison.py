@@ -1,10 +1,8 @@
 """Compare two runs or two studies on the same test pairs: a table, a sentence, and a page with the curves."""
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,12 +10,13 @@ import pandas as pd
 from lfwstudy.config import RunConfig
 from lfwstudy.data.registry import DATASETS
 from lfwstudy.errors import StudyError
-from lfwstudy.evaluation import intervals, metrics
+from lfwstudy.evaluation import intervals
 from lfwstudy.ladder.claims import FEWEST_SEEDS
 from lfwstudy.report import figures
+from lfwstudy.report.measured import mean_auc
 from lfwstudy.report.pages import Page, section, write_page
-from lfwstudy.report.table import Column, Interval, Table
-from lfwstudy.report.wording import SETTINGS, counted, plain
+from lfwstudy.report.table import Interval, Table
+from lfwstudy.report.wording import counted, plain, setting
 from lfwstudy.runs.damage import problem_of
 from lfwstudy.runs.store import Store
 from lfwstudy.study import scored
@@ -29,9 +28,13 @@ from lfwstudy.system.text import p_value, signed_points
 
 @dataclass(frozen=True)
 class Side:
-    """One of the two: the runs of a configuration. calibrated: whether scores are calibrated on validation, as in its ladder."""
+    """One of the two: the runs of a configuration.
+
+    images: what they are, in words. calibrated: whether scores are calibrated on validation, as in its ladder.
+    """
 
     title: str
+    images: str
     folder: Path
     store: Store
     specs: tuple[Spec, ...]
@@ -41,11 +44,6 @@ class Side:
     def config(self) -> RunConfig:
         """The configuration, as recorded with the first run."""
         return RunConfig.from_dict(self.store.record(self.specs[0].run)[0]["config"])
-
-    @property
-    def seeds(self) -> list[int]:
-        """The seeds, in the order of `scores`."""
-        return sorted({spec.seed for spec in self.specs})
 
     @cached_property
     def scores(self) -> tuple[np.ndarray, np.ndarray]:
@@ -64,14 +62,15 @@ class Side:
         scores, labels = self.scores
         return (scores > 0.5) == (labels > 0.5)
 
+    @property
+    def seeds(self) -> list[int]:
+        """The seeds, in the order of `scores`."""
+        return sorted({spec.seed for spec in self.specs})
+
     @cached_property
-    def pairs(self) -> list[Mapping[str, np.ndarray]]:
+    def pairs(self) -> list[dict[str, np.ndarray]]:
         """The test pairs of each fold, as from `Store.predictions`."""
         return [self.store.predictions(spec.run) for spec in self.specs if spec.seed == self.seeds[0]]
-
-    def histories(self) -> pd.DataFrame:
-        """The histories of the runs, a row for each epoch."""
-        return pd.concat([pd.DataFrame(self.store.history(s.run)).assign(run=s.run) for s in self.specs])
 
 
 @dataclass(frozen=True)
@@ -84,13 +83,24 @@ class Comparison:
 
     def table(self) -> Table:
         """Accuracy and AUC of each side on the test pairs."""
-        numbers = [Column("seeds", "number", digits=0), Column("accuracy [95 %]", "percent")]
-        columns = [Column(""), Column("configuration"), Column("images"), *numbers, Column("AUC", "number", digits=3)]
+        rows = [
+            {
+                "": name,
+                "configuration": side.title,
+                "images": side.images,
+                "seeds": len(side.correct),
+                "accuracy [95 %]": Interval(
+                    float(side.correct.mean()), *intervals.mean_interval(side.correct, self.components)
+                ),
+                "AUC": mean_auc(side.scores),
+            }
+            for name, side in zip("AB", self.sides)
+        ]
         caption = (
             f"On the same {self.components.size:,} test pairs, with the weights of the epoch of the best validation accuracy. "
             "Accuracy in percent; interval: bootstrap over seeds and over connected components of people."
         )
-        return Table(columns, [self._row(name, side) for name, side in zip("AB", self.sides)], caption)
+        return Table(rows=rows, caption=caption)
 
     def sentence(self) -> str:
         """The paired difference, its interval and what it means."""
@@ -106,28 +116,29 @@ class Comparison:
 
     def gained_and_lost(self) -> Table:
         """Pairs that only one side classifies correctly, for each seed, with McNemar's exact test."""
-        a, b = (side.correct[: self.difference.seeds] for side in self.sides)
-        found = [intervals.mcnemar_exact(*both) for both in zip(a, b)]
-        seeds = zip(*(side.seeds for side in self.sides))
-        rows = [
-            {"seed": f"{i}" if i == j else f"{i} and {j}", "only A correct": gained, "only B correct": lost, "p": p}
-            for (i, j), (gained, lost, p) in zip(seeds, found)
-        ]
-        columns = [Column("seed"), *(Column(f"only {name} correct", "number", digits=0) for name in "AB")]
+        rows = []
+        for a, b, *seeds in zip(*(side.correct for side in self.sides), *(side.seeds for side in self.sides)):
+            gained, lost, p = intervals.mcnemar_exact(a, b)
+            seed = " and ".join(dict.fromkeys(map(str, seeds)))
+            rows.append({"seed": seed, "only A correct": gained, "only B correct": lost, "p": p})
         caption = "Pairs that only one side classifies correctly. McNemar's exact test treats pairs as independent."
-        return Table([*columns, Column("p", "p")], rows, caption)
+        return Table(rows=rows, caption=caption)
 
     def settings(self) -> Table:
         """The settings in which the two configurations differ."""
         found = self.sides[0].config.differences(self.sides[1].config)
-        rows = [{"setting": SETTINGS.get(key, key), "A": plain(a), "B": plain(b)} for key, b, a in found]
-        return Table([Column(name) for name in ("setting", "A", "B")], rows, empty="The two have the same settings.")
+        rows = [{"setting": setting(key), "A": plain(a), "B": plain(b)} for key, b, a in found]
+        return Table(rows=rows, empty="The two have the same settings.")
 
     def write(self, target: str | Path) -> Path:
         """Write the comparison as one self-contained HTML page; returns its path."""
-        (a, b), source = self.sides, self._source()
-        histories = pd.concat([s.histories().assign(title=f"{n}: {s.title}") for n, s in zip("AB", self.sides)])
-        curves = figures.overlaid_curves(histories, source)
+        source = f"{' and '.join(dict.fromkeys(s.images for s in self.sides))}, {self.components.size:,} test pairs"
+        histories = [
+            pd.DataFrame(side.store.history(spec.run)).assign(run=spec.run, title=f"{name}: {side.title}")
+            for name, side in zip("AB", self.sides)
+            for spec in side.specs
+        ]
+        curves = figures.overlaid_curves(pd.concat(histories), source)
         caption = "Training dashed, validation solid; the dots mark the epochs of the best validation accuracy."
         parts = [
             f"<h1>A against B</h1><p>{self.sentence()}</p>{self.table().to_html()}",
@@ -135,27 +146,9 @@ class Comparison:
             f"<h2>Pair by pair</h2>{self.gained_and_lost().to_html()}",
             f"<h2>Settings that differ</h2>{self.settings().to_html()}",
         ]
-        title = f"{a.title} against {b.title}"
         page = section(Page("comparison", "comparison", "A against B"), "".join(parts))
         is_demo = any(side.config.data.dataset == "demo" for side in self.sides)
-        return write_page(Path(target), title, [page], source, is_demo)
-
-    def _row(self, name: str, side: Side) -> dict[str, Any]:
-        scores, labels = side.scores
-        return {
-            "": name,
-            "configuration": side.title,
-            "images": DATASETS[side.config.data.dataset].title,
-            "seeds": len(scores),
-            "accuracy [95 %]": Interval(
-                float(side.correct.mean()), *intervals.mean_interval(side.correct, self.components)
-            ),
-            "AUC": float(np.mean([metrics.auc(labels, one) for one in scores])),
-        }
-
-    def _source(self) -> str:
-        images = dict.fromkeys(DATASETS[side.config.data.dataset].title for side in self.sides)
-        return f"{' and '.join(images)}, {self.components.size:,} test pairs"
+        return write_page(Path(target), " against ".join(s.title for s in self.sides), [page], source, is_demo)
 
 
 def compare(first: str | Path, second: str | Path) -> Comparison:
@@ -171,14 +164,18 @@ def compare(first: str | Path, second: str | Path) -> Comparison:
     StudyError
         If one is neither, has not scored the test pairs, or has scored other pairs than the other.
     """
-    sides = open_side(first), open_side(second)
-    a, b = (side.correct for side in sides)
-    if not _same_pairs(*(side.pairs for side in sides)):
+    sides = a, b = open_side(first), open_side(second)
+    seeds = min(len(a.correct), len(b.correct))
+    if len(a.pairs) != len(b.pairs) or not all(
+        np.array_equal(one[name], other[name])
+        for one, other in zip(a.pairs, b.pairs)
+        for name in ("left", "right", "label")
+    ):
         counts = " and ".join(f"{side.correct.shape[1]:,} of {side.folder}" for side in sides)
         raise StudyError(f"not the same test pairs: {counts}; both need one data set's pairs and one protocol")
-    components = scored.components(sides[0].pairs)
-    seeds = min(len(a), len(b))
-    return Comparison(sides, components, intervals.compare([(a[:seeds], b[:seeds])], components)[0])
+    components = scored.components(a.pairs)
+    difference = intervals.compare([(a.correct[:seeds], b.correct[:seeds])], components)[0]
+    return Comparison(sides, components, difference)
 
 
 def open_side(path: str | Path) -> Side:
@@ -191,29 +188,16 @@ def open_side(path: str | Path) -> Side:
         raise StudyError(f"{folder}: neither a study's folder (with study.json) nor a finished run's (runs/<id>)")
     if problem := problem_of(store, folder.name):
         raise StudyError(f"{folder}: damaged ({problem}); `lfwstudy run` sets such a run aside and trains it again")
-    return _run_in_study(folder, store) or _run_alone(folder, store)
-
-
-def _run_in_study(folder: Path, store: Store) -> Side | None:
-    """A run at its place in a study; None if it has none."""
     study = folder.parent.parent
-    if not (study / "study.json").is_file():
-        return None
-    ladders = Results.open(study).combinations()
-    candidates = ((ladder, c) for ladder in ladders for rung in ladder.climb() for c in rung.candidates)
-    for ladder, candidate in candidates:
-        for spec in candidate.specs:
-            if spec.run == folder.name:
-                title = f"{ladder.out.name}: {spec.place}"
-                return Side(title, folder, store, (spec,), ladder.calibrates(candidate))
-    return None
-
-
-def _run_alone(folder: Path, store: Store) -> Side:
+    for ladder in Results.open(study).combinations() if (study / "study.json").is_file() else ():
+        for candidate in (c for rung in ladder.climb() for c in rung.candidates):
+            if own := [spec for spec in candidate.specs if spec.run == folder.name]:
+                title = f"{ladder.out.name}: {own[0].place}"
+                return Side(title, ladder.title, folder, store, (own[0],), ladder.calibrates(candidate))
     record = store.record(folder.name)[0]
     config = RunConfig.from_dict(record["config"])
     spec = Spec("", "", record["seed"], config.data.fold, config, folder.name)
-    return Side(f"run {folder.name}", folder, store, (spec,))
+    return Side(f"run {folder.name}", DATASETS[config.data.dataset].title, folder, store, (spec,))
 
 
 def _best_of(folder: Path) -> Side:
@@ -224,10 +208,4 @@ def _best_of(folder: Path) -> Side:
     if ladder is None or best is None:
         raise StudyError(f"{folder}: no finished run is carried forward yet; `lfwstudy run --out {folder}` resumes it")
     title = f"{folder.name}: {best.stage}/{best.variant}"
-    return Side(title, folder, ladder.store, best.specs, ladder.calibrates(best))
-
-
-def _same_pairs(first: Sequence[Mapping[str, np.ndarray]], second: Sequence[Mapping[str, np.ndarray]]) -> bool:
-    return len(first) == len(second) and all(
-        np.array_equal(a[name], b[name]) for a, b in zip(first, second) for name in ("left", "right", "label")
-    )
+    return Side(title, ladder.title, folder, ladder.store, best.specs, ladder.calibrates(best))

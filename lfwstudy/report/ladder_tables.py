@@ -1,9 +1,11 @@
 """Tables of the ladder: each variant's changes, its measured and published figures, and its cost."""
 
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 from lfwstudy.ladder import PROFILES
+from lfwstudy.ladder import published_histories as published_runs
+from lfwstudy.ladder.stage import Published
 from lfwstudy.report.measured import (
     accuracy_with_interval,
     finished_results,
@@ -11,185 +13,167 @@ from lfwstudy.report.measured import (
     mean_accuracy,
     mean_of,
     nothing_finished,
+    place,
+    variants,
 )
-from lfwstudy.report.table import Column, Compared, Table
-from lfwstudy.report.wording import IMAGE_CLASSES, SETTINGS, plain, shows_published, source_line
+from lfwstudy.report.table import Compared, Table
+from lfwstudy.report.wording import IMAGE_CLASSES, plain, setting, shows_published, source_line
+from lfwstudy.study.results import Results
+from lfwstudy.study.rungs import Candidate, Rung, Spec
 
-if TYPE_CHECKING:
-    from lfwstudy.ladder.stage import Published
-    from lfwstudy.study.results import Results
-    from lfwstudy.study.rungs import Candidate, Rung
-
-# Epochs at which the weight penalty is shown.
-_EPOCHS = (1, 2, 4, 8, 16)
+Rows = Sequence[dict[str, Any]]
 
 
-def changes(study: "Results", rung: "Rung") -> Table:
+def changes(study: Results, rung: Rung) -> Table:
     """Each variant's changes to the configuration that its stage starts from."""
     if not rung.candidates:
-        return Table.nothing("The starting point of this stage is not settled yet.")
+        return Table(empty="The starting point of this stage is not settled yet.")
     if rung.before is None:
-        return Table.nothing("This is the first stage: there is nothing to compare with yet.")
-    factor = PROFILES[study.settings.profile].factor_for(study.ladder)
-    columns = [Column(name) for name in ("variant", "setting", "before", "here", f"times {factor:g}")]
+        return Table(empty="This is the first stage: the ladder starts from it.")
     rows = []
     for candidate in rung.candidates:
-        scaled = candidate.specs[0].config.to_dict()
+        scaled = _settings(candidate.specs[0])
         differences = candidate.config.differences(rung.before.config)
         for key, old, new in differences:
-            section, name = key.split(".")
-            cells = (candidate.variant, SETTINGS.get(key, key), plain(old), plain(new), plain(scaled[section][name]))
-            rows.append(dict(zip([c.name for c in columns], cells)))
+            run = plain(scaled[key]) if scaled[key] != new else None
+            cells = candidate.variant, setting(key), plain(old), plain(new), run
+            rows.append(dict(zip(("variant", "setting", "incumbent", "here", "as run"), cells)))
         if not differences:
             rows.append({"variant": candidate.variant, "setting": "nothing: the same configuration"})
-    caption = (
-        f"Changes to {rung.before.stage}: {rung.before.variant}, the incumbent. The last column is what this profile "
-        "ran; the others are in the ladder's own epochs."
-    )
-    return Table(columns, rows, caption, source_line(study))
+    caption = f"Changes to {rung.before.stage}: {rung.before.variant}, the incumbent."
+    if any(row.get("as run") for row in rows):
+        caption += f" The profile {study.settings.profile} scales epochs: the last column is what was run."
+    return Table(rows=rows, caption=caption, source=source_line(study))
 
 
-def configuration(study: "Results", candidate: "Candidate | None") -> Table:
+def configuration(study: Results, candidate: Candidate | None) -> Table:
     """All settings of a candidate."""
     if candidate is None:
-        return Table.nothing(nothing_finished(()))
+        return Table(empty=nothing_finished(study, ()))
     rows = [
-        {"setting": SETTINGS.get(f"{section}.{name}", name), "value": plain(value)}
-        for section, values in candidate.specs[0].config.to_dict().items()
-        for name, value in values.items()
-        if value is not None
+        {"setting": setting(key), "value": plain(value)}
+        for key, value in _settings(candidate.specs[0]).items()
+        if value
     ]
-    caption = "The whole configuration, epochs as this profile ran them."
-    return Table([Column("setting"), Column("value")], rows, caption, source_line(study))
+    caption = (
+        f"{candidate.stage}: {candidate.variant}, every setting that is not zero, no or none; epochs as they were run."
+    )
+    return Table(rows=rows, caption=caption, source=source_line(study))
 
 
-def accuracies(study: "Results", rungs: "Sequence[Rung]") -> Table:
+def accuracies(study: Results, rungs: Sequence[Rung]) -> Table:
     """The main table: accuracy, loss and epochs of each variant, means over seeds, next to the report's."""
-    ladder = study.ladder
-    first = Column("published accuracy", "percent") if shows_published(study) else Column("trained on")
-    columns = [
-        Column("stage"),
-        Column("variant", "name"),
-        first,
-        Column("measured accuracy", "percent"),
-        Column("at best epoch", "percent"),
-        Column("validation at best", "percent"),
-        *([Column("AUC", "number", digits=3)] if ladder.calibrated else []),
-        Column("TPR", "percent"),
-        Column("TNR", "percent"),
-        Column("loss", "number", digits=2),
-        Column("epochs", "number", digits=0),
-        Column("best epoch", "number", digits=0),
-    ]
-    found = list(_variants(study, rungs))
-    rows = [_accuracy_row(study, *variant) for variant in found]
-    marked = frozenset(n for n, (rung, candidate, _) in enumerate(found) if rung.carries(candidate.variant))
-    if not rows:
-        return Table.nothing(nothing_finished(rungs))
-    return Table(columns, rows, _accuracy_caption(study), source_line(study), marked=marked)
+    found = list(variants(study, rungs))
+    return Table(
+        rows=[place(rungs, candidate) | _accuracy(study, candidate, published) for _, candidate, published in found],
+        caption=_accuracy_caption(study),
+        source=source_line(study),
+        empty=nothing_finished(study, rungs),
+        marked=frozenset(n for n, (rung, candidate, _) in enumerate(found) if rung.carries(candidate.variant)),
+    )
 
 
-def effort(study: "Results", rungs: "Sequence[Rung]") -> Table:
+def effort(study: Results, rungs: Sequence[Rung]) -> Table:
     """Seconds and memory of each variant, next to the report's seconds."""
-    published = shows_published(study)
-    columns = [
-        Column("stage"),
-        Column("variant", "name"),
-        Column("seconds per epoch", "number", digits=2),
-        Column("training time", "seconds"),
-        Column("to the best epoch", "seconds"),
-        Column("peak memory", "number", "MiB", 0),
-        Column("parameters", "number", digits=0),
-    ]
     rows = []
-    for rung, candidate, p in _variants(study, rungs):
+    for _, candidate, published in variants(study, rungs):
         if results := finished_results(study, candidate):
-            epoch, total = (mean_of(results, key) for key in ("seconds_per_epoch", "seconds_total"))
-            rows.append(
-                {
-                    "stage": rung.stage.id,
-                    "variant": candidate.variant,
-                    "seconds per epoch": Compared(p and p.seconds_per_epoch, epoch) if published else epoch,
-                    "training time": Compared(p and p.seconds_total, total) if published else total,
-                    "to the best epoch": mean_of(results, "seconds_to_best"),
-                    "peak memory": mean_of(results, "peak_memory_mb"),
-                    "parameters": results[0]["parameters"],
-                }
-            )
-    if not rows:
-        return Table.nothing(nothing_finished(rungs))
-    also = " Published (LFW-a, the report's GPU) | measured." if published else ""
-    caption = f"Training time without start-up and compilation, and peak memory of the training process.{also}"
-    return Table(columns, rows, caption, source_line(study))
-
-
-def penalties(study: "Results", rungs: "Sequence[Rung]") -> Table:
-    """The weight penalty, total validation loss minus cross-entropy, over the epochs of each variant's first run."""
-    columns = [Column("stage"), Column("variant", "name")]
-    columns += [Column(f"epoch {epoch}", "number", digits=2) for epoch in _EPOCHS]
-    columns += [Column("last epoch", "number", digits=2), Column("epochs", "number", digits=0)]
-    rows = []
-    for rung, candidate, _ in _variants(study, rungs):
-        penalty = [r["val_loss"] - r["val_cross_entropy"] for r in study.store.history(candidate.specs[0].run)]
-        if penalty:
-            own = {f"epoch {epoch}": penalty[epoch - 1] for epoch in _EPOCHS if epoch <= len(penalty)}
-            row = {"stage": rung.stage.id, "variant": candidate.variant, **own}
-            rows.append({**row, "last epoch": penalty[-1], "epochs": len(penalty)})
-    if not rows:
-        return Table.nothing(nothing_finished(rungs))
-    caption = "The penalty in the total loss after some epochs, first run of each variant."
-    if not study.of_other_people:
-        caption += (
-            " The report's total validation loss, penalty included, is 120 after one epoch, 75 after five and 47 after "
-            "twenty."
-        )
-    return Table(columns, rows, caption, source_line(study))
-
-
-def _variants(study: "Results", rungs: "Sequence[Rung]") -> "Iterator[tuple[Rung, Candidate, Published | None]]":
-    for rung in rungs:
-        for candidate in rung.candidates:
-            yield rung, candidate, study.published(candidate)
-
-
-def _accuracy_row(study: "Results", rung: "Rung", candidate: "Candidate", p: "Published | None") -> dict[str, Any]:
-    results = finished_results(study, candidate)
-    means: dict[str, Any] = {name: mean_of(results, name) for name in ("test_loss", "epochs_run", "best_epoch")}
+            cost = {
+                "seconds per epoch": _beside(study, published, results, "seconds_per_epoch"),
+                "training time": _beside(study, published, results, "seconds_total"),
+                "to the best epoch": mean_of(results, "seconds_to_best"),
+                "peak memory, MiB": mean_of(results, "peak_memory_mb"),
+                "parameters": results[0]["parameters"],
+            }
+            rows.append(place(rungs, candidate) | cost)
+    caption = "Training time without start-up and compilation, and peak memory of the training process."
     if shows_published(study):
-        means = {
-            "test_loss": Compared(p and p.loss, means["test_loss"]),
-            "epochs_run": Compared(p and p.epochs, means["epochs_run"]),
-            "best_epoch": Compared(p and p.best_epoch, means["best_epoch"]),
-        }
+        caption += " Published (LFW-a, the report's GPU) | measured."
+    return Table(rows=rows, caption=caption, source=source_line(study), empty=nothing_finished(study, rungs))
+
+
+def reproduced(study: Results, rungs: Sequence[Rung]) -> Table:
+    """The published histories next to those of the ladder that repeats the published code, and whether they agree.
+
+    Runs too short to compare are left out.
+    """
+    if not (study.ladder.replicated and shows_published(study)):
+        return Table()
+    if (factor := PROFILES[study.settings.profile].factor) != 1:
+        return Table(
+            empty=f"Epochs times {factor:g}: published histories are compared epoch by epoch in the profile `report` only. Their "
+            "curves lie under ours in each stage's figure."
+        )
+    rows = [row for _, candidate, _ in variants(study, rungs) if (row := _reproduction(study, candidate.specs[0]))]
+    caption = (
+        "Total validation loss and training accuracy after some epochs, published (LFW-a) | measured, first seed. Reproduced: "
+        f"the validation loss stays within {100 * published_runs.TOLERANCE:.0f} % of the published one from epoch "
+        f"{published_runs.FROM_EPOCH} until both are below {published_runs.LEARNED:g}, and the number of epochs is within "
+        f"{100 * published_runs.TOLERANCE:.0f} %. Published histories: github.com/MaorSagi/SiameseCNN."
+    )
+    return Table(rows=rows, caption=caption, source=source_line(study), empty="No run is long enough to be compared.")
+
+
+def _settings(spec: Spec) -> dict[str, Any]:
+    """The settings of a run, by "section.field"."""
+    sections = spec.config.to_dict()
+    return {f"{section}.{name}": value for section, values in sections.items() for name, value in values.items()}
+
+
+def _beside(study: Results, published: Published | None, results: Rows, key: str, name: str = "") -> Any:
+    """The mean of a measure, next to the published figure where the two may be compared. name: that of the latter, if not `key`."""
+    measured = mean_of(results, key)
+    return Compared(published and getattr(published, name or key), measured) if shows_published(study) else measured
+
+
+def _accuracy(study: Results, candidate: Candidate, published: Published | None) -> dict[str, Any]:
+    results, ladder = finished_results(study, candidate), study.ladder
     return {
-        "stage": rung.stage.id,
-        "variant": candidate.variant,
-        "published accuracy": p.accuracy if p else "–",
-        "trained on": IMAGE_CLASSES[candidate.config.data.pictures],
+        "published accuracy": (published.accuracy if published else "–") if shows_published(study) else None,
+        "trained on": None if ladder.has_path() else IMAGE_CLASSES[candidate.config.data.pictures],
         "measured accuracy": accuracy_with_interval(study, candidate),
         "at best epoch": mean_accuracy(study, candidate, "score_at_best"),
         "validation at best": mean_of(results, "val_accuracy_at_best"),
-        "AUC": mean_of(results, "test_auc"),
+        "AUC": mean_of(results, "test_auc") if ladder.calibrated else None,
         "TPR": mean_of(results, "test_tpr"),
         "TNR": mean_of(results, "test_tnr"),
-        "loss": means["test_loss"],
-        "epochs": means["epochs_run"],
-        "best epoch": means["best_epoch"],
+        "loss": _beside(study, published, results, "test_loss", "loss"),
+        "epochs": _beside(study, published, results, "epochs_run", "epochs"),
+        "best epoch": _beside(study, published, results, "best_epoch"),
     }
 
 
-def _accuracy_caption(study: "Results") -> str:
-    kind = interval_words(study)
-    if study.of_other_people:
-        return f"Test accuracy in percent; ► is carried forward. Interval: {kind}."
-    if not shows_published(study):
-        return (
-            "Test accuracy in percent, scores calibrated on validation for every head (TPR and TNR as the network scores); "
-            f"► is carried forward. Interval: {kind}. Do not compare networks trained on different images."
+def _accuracy_caption(study: Results) -> str:
+    told = f"Test accuracy in percent; ► is carried forward. Interval: {interval_words(study)}."
+    if shows_published(study):
+        factor = PROFILES[study.settings.profile].factor
+        scaled = "" if factor == 1 else f"; epochs here are the report's times {factor:g}"
+        told += f" Published: LFW-a, one run each. Loss, epochs and best epoch: published | measured{scaled}."
+    if study.ladder.calibrated:
+        told += (
+            " Scores are calibrated on validation for every head (TPR and TNR as the network scores). Do not compare networks "
+            "trained on different images."
         )
-    factor = PROFILES[study.settings.profile].factor
-    scaled = "" if factor == 1 else f"; epochs here are the report's times {factor:g}"
-    return (
-        "Test accuracy in percent, published (LFW-a, one run each) next to measured; ► is carried forward. "
-        f"Interval: {kind}. Loss, epochs and best epoch: published | measured{scaled}."
-    )
+    return told
+
+
+def _reproduction(study: Results, spec: Spec) -> dict[str, Any] | None:
+    history, finished = study.store.history(spec.run), study.store.is_finished(spec.run)
+    theirs = published_runs.published_histories().get((spec.stage, spec.variant), ())
+    compared = published_runs.compare(history, theirs)
+    if not theirs or not history or (compared is None and not finished):
+        return None
+
+    def both(name: str, epoch: int) -> Compared:
+        return Compared(*(rows[epoch - 1][name] if epoch <= len(rows) else None for rows in (theirs, history)))
+
+    return {
+        "stage": spec.stage,
+        "variant": spec.variant,
+        **{f"loss at {epoch}": both("val_loss", epoch) for epoch in published_runs.LOSS_EPOCHS},
+        **{f"accuracy at {epoch}": both("accuracy", epoch) for epoch in published_runs.ACCURACY_EPOCHS},
+        "accuracy at the end": Compared(theirs[-1]["accuracy"], history[-1]["accuracy"]),
+        "epochs": Compared(len(theirs), len(history) if finished else f"{len(history)} so far"),
+        "farthest apart": f"{100 * compared.farthest:.0f} % at {compared.at_epoch}" if compared else None,
+        "reproduced": "not finished" if not finished else "yes" if compared and compared.reproduced else "no",
+    }

@@ -1,20 +1,33 @@
 """Measurements of a variant: means over its finished runs, and the interval of its test accuracy."""
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from lfwstudy.evaluation import intervals, metrics
+from lfwstudy.ladder.stage import Published
 from lfwstudy.report.table import Interval
+from lfwstudy.report.wording import command, shows_published
+from lfwstudy.study.results import Results
+from lfwstudy.study.rungs import Candidate, Rung
 from lfwstudy.system.text import percent
 
-if TYPE_CHECKING:
-    from lfwstudy.study.results import Results
-    from lfwstudy.study.rungs import Candidate, Rung
+
+def variants(study: Results, rungs: Sequence[Rung]) -> Iterator[tuple[Rung, Candidate, Published | None]]:
+    """Every variant of some stages, with what the report prints on it if the two may be compared."""
+    compared = shows_published(study)
+    for rung in rungs:
+        for candidate in rung.candidates:
+            yield rung, candidate, study.published(candidate) if compared else None
 
 
-def finished_results(study: "Results", candidate: "Candidate") -> list[dict[str, Any]]:
+def place(rungs: Sequence[Rung], candidate: Candidate) -> dict[str, str]:
+    """A variant's place, the first cells of its row; a stage's own page does not repeat the stage in every row."""
+    return ({"stage": candidate.stage} if len(rungs) > 1 else {}) | {"variant": candidate.variant}
+
+
+def finished_results(study: Results, candidate: Candidate) -> list[dict[str, Any]]:
     """result.json of a candidate's finished runs."""
     return [study.store.result(spec.run) for spec in candidate.specs if study.store.is_finished(spec.run)]
 
@@ -25,7 +38,7 @@ def mean_of(results: Sequence[Mapping[str, Any]], key: str) -> float | None:
     return float(np.mean(values)) if values else None
 
 
-def accuracies(study: "Results", candidate: "Candidate", column: str = "score") -> list[float]:
+def accuracies(study: Results, candidate: Candidate, column: str = "score") -> list[float]:
     """Test accuracy of each finished run; calibrated if the ladder compares calibrated scores.
 
     column: "score" with the evaluated weights, "score_at_best" with those of the best epoch.
@@ -38,31 +51,28 @@ def accuracies(study: "Results", candidate: "Candidate", column: str = "score") 
     return [r[name] for r in finished_results(study, candidate) if r[name] is not None]
 
 
-def mean_accuracy(study: "Results", candidate: "Candidate", column: str = "score") -> float | None:
+def mean_accuracy(study: Results, candidate: Candidate, column: str = "score") -> float | None:
     """Mean of `accuracies`, None if no test pair is scored."""
     values = accuracies(study, candidate, column)
     return float(np.mean(values)) if values else None
 
 
-def accuracy_with_interval(study: "Results", candidate: "Candidate") -> Interval | float | str:
-    """Mean test accuracy with the evaluated weights, its interval and the single runs.
+def mean_auc(scored: tuple[np.ndarray, np.ndarray] | None) -> float | None:
+    """Mean area under the ROC curve of runs, of their scores (runs, pairs) and the labels (pairs,); None without scores."""
+    return float(np.mean([metrics.auc(scored[1], one) for one in scored[0]])) if scored else None
 
-    A word if no run is scored, words if some are not, and the mean alone if it has no interval.
-    """
-    results = finished_results(study, candidate)
-    singles = accuracies(study, candidate)
-    if not results:
-        return "not finished"
+
+def accuracy_with_interval(study: Results, candidate: Candidate) -> Interval | str:
+    """Mean test accuracy with the evaluated weights, its interval and the single runs; words where runs lack or diverged."""
+    results, singles = finished_results(study, candidate), accuracies(study, candidate)
     if not singles:
-        return "not scored"
-    mean = float(np.mean(singles))
-    if not np.isfinite(mean):
-        return "diverged"
-    if len(singles) < len(candidate.specs):
-        return f"{percent(mean)} % ({len(singles)} of {len(candidate.specs)} runs)"
+        return "not scored" if results else "not finished"
     correct = study.correct(candidate, "score")
-    if correct is None or any(r["status"] == "diverged" for r in results):
-        return mean
+    if any(r["status"] == "diverged" for r in results):
+        return "diverged"
+    mean = float(np.mean(singles))
+    if correct is None:
+        return f"{percent(mean)} % ({len(singles)} of {len(candidate.specs)} runs)"
     if len(correct) == 1 and _one_run_each(study):
         low, high = metrics.wilson(int(correct.sum()), correct.size)
     else:
@@ -70,7 +80,7 @@ def accuracy_with_interval(study: "Results", candidate: "Candidate") -> Interval
     return Interval(mean, low, high, singles)
 
 
-def interval_words(study: "Results") -> str:
+def interval_words(study: Results) -> str:
     """The kind of the intervals of `accuracy_with_interval`: the same throughout a study."""
     if _one_run_each(study):
         return "Wilson's 95 % interval of one run, which does not include the spread between seeds"
@@ -79,19 +89,18 @@ def interval_words(study: "Results") -> str:
     )
 
 
-def best_candidate(rung: "Rung") -> "Candidate | None":
+def best_candidate(rung: Rung) -> Candidate | None:
     """The finished candidate of a stage with the best validation score, None if none is finished."""
     finished = [c for c in rung.candidates if c.score is not None and np.isfinite(c.score[0])]
     return max(finished, key=lambda c: c.score or (), default=None)
 
 
-def nothing_finished(rungs: "Sequence[Rung]") -> str:
+def nothing_finished(study: Results, rungs: Sequence[Rung]) -> str:
     """The sentence shown in place of finished runs."""
-    if len(rungs) == 1:
-        return f"No run of {rungs[0].stage.id} is finished."
-    return "No stage is finished yet: run `make study`, or the notebook 01_stage, first."
+    what = f"run of {rungs[0].stage.id}" if len(rungs) == 1 else "run"
+    return f"No {what} is finished yet: `{command(study)}`."
 
 
-def _one_run_each(study: "Results") -> bool:
+def _one_run_each(study: Results) -> bool:
     stages = [study.ladder.stage(name) for name in study.stages()]
     return all(study.seeds_of(stage) * len(study.folds()) == 1 for stage in stages)

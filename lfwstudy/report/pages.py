@@ -138,6 +138,18 @@ def section(page: Page, body: str) -> Section:
     return Section(page, re.sub(r"(\d) %", "\\1\u00a0%", str(soup)), headings)
 
 
+def _notes_once(sections: Sequence[Section]) -> list[Section]:
+    """Sections without the notes (block quotes) that one before them shows: each stage's own page has them, too."""
+    seen: set[str] = set()
+
+    def shown(note: re.Match[str]) -> str:
+        again = note[0] in seen
+        seen.add(note[0])
+        return "" if again else note[0]
+
+    return [replace(s, body=re.sub("<blockquote>.*?</blockquote>", shown, s.body, flags=re.DOTALL)) for s in sections]
+
+
 def write_page(target: Path, title: str, sections: Sequence[Section], source: str, is_demo: bool) -> Path:
     """Write sections as one self-contained page. source: the line below the title; is_demo: whether faces are drawn."""
     from jinja2 import Environment, FileSystemLoader
@@ -145,7 +157,7 @@ def write_page(target: Path, title: str, sections: Sequence[Section], source: st
     here = Path(__file__).parent
     template = Environment(autoescape=True, loader=FileSystemLoader(here)).get_template("page.html")
     style = (here / "page.css").read_text(encoding="utf-8")
-    page = template.render(title=title, sections=sections, source=source, demo=is_demo, style=style)
+    page = template.render(title=title, sections=_notes_once(sections), source=source, demo=is_demo, style=style)
     write_text(target, with_each_image_once(page))
     return target
 

@@ -1,7 +1,7 @@
 """Data for figures: tidy frames of histories, scores and points, read from finished runs."""
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -9,15 +9,20 @@ import pandas as pd
 from lfwstudy.evaluation import metrics
 from lfwstudy.ladder import FIGURES, PROFILES
 from lfwstudy.ladder.published_histories import published_histories, scaled
-from lfwstudy.report.measured import accuracies, accuracy_with_interval, finished_results, mean_accuracy, mean_of
+from lfwstudy.report.measured import (
+    accuracies,
+    accuracy_with_interval,
+    finished_results,
+    mean_accuracy,
+    mean_of,
+    variants,
+)
 from lfwstudy.report.table import Interval
-from lfwstudy.report.wording import NO_IMAGES
+from lfwstudy.report.wording import NO_IMAGES, is_lfw, shows_published
+from lfwstudy.study.results import Results
+from lfwstudy.study.rungs import Candidate, Rung
+from lfwstudy.study.study import Study
 from lfwstudy.training.decisions import evaluated_epoch, should_stop
-
-if TYPE_CHECKING:
-    from lfwstudy.study.results import Results
-    from lfwstudy.study.rungs import Candidate, Rung
-    from lfwstudy.study.study import Study
 
 Pair = tuple[np.ndarray, np.ndarray, float, str]
 _PAIRS_CAPTION = (
@@ -26,31 +31,31 @@ _PAIRS_CAPTION = (
 )
 
 
-def histories(study: "Results", rung: "Rung") -> pd.DataFrame:
+def histories(study: Results, rung: Rung) -> pd.DataFrame:
     """Histories of the runs of one stage, like `Results.histories` for all."""
     found = study.histories()
     return found[found["stage"] == rung.stage.id] if len(found) else found
 
 
-def published_rows(study: "Results", keys: Iterable[tuple[str, str]]) -> dict[tuple[str, str], list[dict[str, Any]]]:
+def published_rows(study: Results, keys: Iterable[tuple[str, str]]) -> dict[tuple[str, str], list[dict[str, Any]]]:
     """The published histories of some (stage, variant), epochs scaled by the profile.
 
     Only the ladder that repeats the published code is compared with them.
     """
-    if not study.ladder.replicated or study.of_other_people:
+    if not (study.ladder.replicated and shows_published(study)):
         return {}
     factor, known = PROFILES[study.settings.profile].factor, published_histories()
     return {key: scaled(known[key], factor) for key in keys if key in known}
 
 
-def published_curves(study: "Results", rung: "Rung") -> pd.DataFrame | None:
+def published_curves(study: Results, rung: Rung) -> pd.DataFrame | None:
     """The published histories of a stage's variants, None if there is none to compare."""
     found = published_rows(study, [(c.stage, c.variant) for c in rung.candidates])
     frames = [pd.DataFrame(rows).assign(variant=variant) for (_, variant), rows in found.items()]
     return pd.concat(frames, ignore_index=True) if frames else None
 
 
-def curves_caption(study: "Results", rung: "Rung") -> str:
+def curves_caption(study: Results, rung: Rung) -> str:
     """What to see in the learning curves of a stage."""
     told = (
         "Training dashed and grey, validation solid and blue; the dot is the epoch of the best validation accuracy. Where the two "
@@ -63,7 +68,7 @@ def curves_caption(study: "Results", rung: "Rung") -> str:
     return told
 
 
-def watched(study: "Results", rung: "Rung") -> dict[str, tuple[pd.DataFrame, dict[str, Any]]]:
+def watched(study: Results, rung: Rung) -> dict[str, tuple[pd.DataFrame, dict[str, Any]]]:
     """Data for `figures.watched`: by variant, the history of its first run and the epochs of decisions."""
     found = {}
     for candidate in rung.candidates:
@@ -82,7 +87,7 @@ def watched(study: "Results", rung: "Rung") -> dict[str, tuple[pd.DataFrame, dic
     return found
 
 
-def scores(study: "Results", candidates: "Iterable[Candidate]", with_stage: bool = False) -> pd.DataFrame:
+def scores(study: Results, candidates: Iterable[Candidate], with_stage: bool = False) -> pd.DataFrame:
     """Scores at the best epoch of all finished runs: title, label, score. Test pairs, or validation if tests are not scored.
 
     with_stage: the title is "stage: variant" rather than the variant.
@@ -90,21 +95,20 @@ def scores(study: "Results", candidates: "Iterable[Candidate]", with_stage: bool
     frames = []
     for candidate in candidates:
         title = f"{candidate.stage}: {candidate.variant}" if with_stage else candidate.variant
-        for spec in candidate.specs:
-            if study.store.is_finished(spec.run):
-                part = "test" if study.store.is_finished(spec.run, with_test=True) else "val"
-                found = study.store.scores(spec.run, part)
-                frame = pd.DataFrame({"title": title, "label": found["label"], "score": found["score_at_best"]})
-                frames.append(frame[np.isfinite(frame["score"])])
+        for run in (spec.run for spec in candidate.specs if study.store.is_finished(spec.run)):
+            part = "test" if study.store.is_finished(run, with_test=True) else "val"
+            found = study.store.scores(run, part)
+            frame = pd.DataFrame({"title": title, "label": found["label"], "score": found["score_at_best"]})
+            frames.append(frame[np.isfinite(frame["score"])])
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
 
 
-def path(rungs: "Sequence[Rung]") -> "list[Candidate]":
+def path(rungs: Sequence[Rung]) -> list[Candidate]:
     """The configurations carried forward, each once, in the ladder's order."""
     return list({(c.stage, c.variant): c for rung in rungs if (c := rung.after)}.values())
 
 
-def roc_runs(study: "Results", candidate: "Candidate | None") -> list[tuple[np.ndarray, np.ndarray]]:
+def roc_runs(study: Results, candidate: Candidate | None) -> list[tuple[np.ndarray, np.ndarray]]:
     """Labels and scores of a candidate's runs at their best epochs; [] if the test pairs are not scored."""
     if candidate is None or study.correct(candidate) is None:
         return []
@@ -112,63 +116,48 @@ def roc_runs(study: "Results", candidate: "Candidate | None") -> list[tuple[np.n
     return [(s["label"], s["score_at_best"]) for s in found]
 
 
-def ladder_points(study: "Results", rungs: "Sequence[Rung]") -> pd.DataFrame:
+def ladder_points(study: Results, rungs: Sequence[Rung]) -> pd.DataFrame:
     """A row for each variant: stage, label, accuracy, low, high (NaN where unknown), singles, published, carried."""
     points = []
-    for rung in rungs:
-        for candidate in rung.candidates:
-            found, published = accuracy_with_interval(study, candidate), study.published(candidate)
-            low, high = (found.low, found.high) if isinstance(found, Interval) else (np.nan, np.nan)
-            mean = mean_accuracy(study, candidate)
-            points.append(
-                {
-                    "stage": rung.stage.id,
-                    "label": f"{rung.stage.id}: {candidate.variant}",
-                    "accuracy": np.nan if mean is None else mean,
-                    "low": low,
-                    "high": high,
-                    "singles": accuracies(study, candidate),
-                    "published": published.accuracy if published else np.nan,
-                    "carried": rung.carries(candidate.variant),
-                }
-            )
+    for rung, candidate, published in variants(study, rungs):
+        found, singles = accuracy_with_interval(study, candidate), accuracies(study, candidate)
+        point = _point(rung, candidate) | {"accuracy": np.mean(singles or np.nan), "singles": singles}
+        low, high = (found.low, found.high) if isinstance(found, Interval) else (np.nan, np.nan)
+        points.append(point | {"low": low, "high": high, "published": published.accuracy if published else np.nan})
     return pd.DataFrame(points)
 
 
-def time_points(study: "Results", rungs: "Sequence[Rung]") -> pd.DataFrame:
+def time_points(study: Results, rungs: Sequence[Rung]) -> pd.DataFrame:
     """Accuracy against training seconds, means over seeds: label, seconds, accuracy, published, carried; the report's below."""
-    points = [
-        {
-            "label": f"{rung.stage.id}: {candidate.variant}",
-            "seconds": mean_of(finished_results(study, candidate), "seconds_total"),
-            "accuracy": accuracy,
-            "published": False,
-            "carried": rung.carries(candidate.variant),
-        }
-        for rung in rungs
-        if rung.stage.id != "leave-one-out"  # which has its own table
-        for candidate in rung.candidates
-        if np.isfinite(accuracy := mean_accuracy(study, candidate, "score_at_best") or np.nan)
-    ]
-    return pd.DataFrame(points + ([] if study.of_other_people else report_points()))
+    points = []
+    for rung, candidate, _ in variants(study, rungs):
+        accuracy = mean_accuracy(study, candidate, "score_at_best") or np.nan
+        if np.isfinite(accuracy) and rung.stage.id != "leave-one-out":  # which has its own table
+            seconds = mean_of(finished_results(study, candidate), "seconds_total")
+            points.append(_point(rung, candidate) | {"seconds": seconds, "accuracy": accuracy, "published": False})
+    return pd.DataFrame(points + (report_points() if is_lfw(study) else []))
+
+
+def time_caption(study: Results) -> str:
+    """What to see in accuracy against time."""
+    machines = " The machines differ: the report's seconds are those of its GPU." if is_lfw(study) else ""
+    return f"Up and to the left is better.{machines}"
 
 
 def report_points() -> list[dict[str, Any]]:
     """The report's own figures in the form of `time_points`."""
-    return [
-        {"label": stage, "seconds": p.seconds_total, "accuracy": p.accuracy, "published": True, "carried": False}
-        for (stage, _), p in FIGURES.items()
-        if p.seconds_total
-    ]
+    printed = [p for p in FIGURES.values() if p.seconds_total]
+    shared = {"label": "the report", "published": True, "carried": False}
+    return [shared | {"seconds": p.seconds_total, "accuracy": p.accuracy} for p in printed]
 
 
-def telling_pairs(study: "Study", candidate: "Candidate | None") -> tuple[list[tuple[str, list[Pair]]] | str, str]:
+def telling_pairs(study: Study, candidate: Candidate | None) -> tuple[list[tuple[str, list[Pair]]] | str, str]:
     """Pairs of a candidate's first run for `figures.gallery`, with the best epoch's scores, and their caption.
 
     Test pairs, or validation if tests are not scored. A sentence if there are none to show.
     """
     if candidate is None or study.why_no_images:
-        return NO_IMAGES if candidate else "No run is finished.", ""
+        return NO_IMAGES if candidate else "No run is finished yet.", ""
     spec = candidate.specs[0]
     bank = study.data(spec.config.data)[0]
     tested = study.store.is_finished(spec.run, with_test=True)
@@ -183,3 +172,11 @@ def telling_pairs(study: "Study", candidate: "Candidate | None") -> tuple[list[t
         groups.append((title, [(a, b, float(s), f"line {n}") for a, b, s, n in zip(lefts, rights, points, lines)]))
     shown = f"{candidate.stage}: {candidate.variant}, seed {spec.seed}, {'test' if tested else 'validation'} pairs at its best epoch."
     return groups, f"{shown} {_PAIRS_CAPTION}"
+
+
+def _point(rung: Rung, candidate: Candidate) -> dict[str, Any]:
+    return {
+        "stage": candidate.stage,
+        "label": f"{candidate.stage}: {candidate.variant}",
+        "carried": rung.carries(candidate.variant),
+    }

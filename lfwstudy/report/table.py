@@ -1,4 +1,4 @@
-"""A table is a value: columns that say what they hold, rows of plain numbers and words, shown as HTML, Markdown, text or a frame."""
+"""A table is a value: columns that say what they hold, rows of plain numbers and words, shown as HTML, Markdown or text."""
 
 import html
 import re
@@ -6,15 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import pandas as pd
-
 from lfwstudy.system.text import clock, p_value, percent, signed_points
 
-Kind = Literal["text", "name", "percent", "points", "number", "seconds", "p"]
+Kind = Literal["text", "name", "stage", "percent", "points", "number", "seconds", "p"]
 
 _SHOWN: dict[str, Callable[[Any, int], str]] = {
     "text": lambda value, _: str(value),
     "name": lambda value, _: str(value),
+    "stage": lambda value, _: str(value),
     "percent": percent,
     "points": signed_points,
     "number": lambda value, digits: f"{value:,.{digits}f}",
@@ -47,25 +46,19 @@ class Compared:
 class Column:
     """A column of a Table.
 
-    kind: "text"; "name", a text with the mark of its row; "percent", of shares from 0 to 1; "points", signed percent of
-    differences of shares; "number"; "seconds", shown as a duration; "p", a p-value. unit: shown in the heading. digits: after
-    the decimal point of percent, points and numbers.
+    kind: "text"; "name", a text with the mark of its row; "stage", a stage linked to its page, which the rendered report
+    resolves; "percent", of shares from 0 to 1; "points", signed percent of differences of shares; "number"; "seconds", shown
+    as a duration; "p", a p-value. digits: after the decimal point of percent, points and numbers.
     """
 
     name: str
     kind: Kind = "text"
-    unit: str = ""
     digits: int = 1
-
-    @property
-    def heading(self) -> str:
-        """The name with the unit."""
-        return f"{self.name}, {self.unit}" if self.unit else self.name
 
     @property
     def is_text(self) -> bool:
         """Whether the column holds words rather than figures."""
-        return self.kind in ("text", "name")
+        return self.kind in ("text", "name", "stage")
 
     def show(self, value: Any) -> str:
         """A cell as text: words unchanged, nothing for None, figures in the format of the column's kind."""
@@ -78,19 +71,28 @@ class Column:
             return value or ""
         return _SHOWN[self.kind](value, self.digits)
 
-    def parts(self, value: Any) -> dict[str, Any]:
-        """A cell as cells of a frame, by column name: intervals and pairs of figures are spread over columns."""
-        if isinstance(value, Compared):
-            cells = {"published": value.published, "measured": value.measured}
-            return {f"{self.name} ({source})": figure for source, figure in cells.items()}
-        if isinstance(value, Interval):
-            return {self.name: value.value, f"{self.name} (low)": value.low, f"{self.name} (high)": value.high}
-        return {self.name: value}
-
     def _singles(self, values: Sequence[float]) -> str:
         if len(values) <= _FEW:
             return ", ".join(map(self.show, values))
         return f"{self.show(min(values))} to {self.show(max(values))}"
+
+
+# The report's figures by heading: each is shown alike in every table.
+_FORMATS: tuple[tuple[Kind, int, str], ...] = (
+    ("name", 0, "variant"),
+    ("stage", 0, "stage"),
+    ("percent", 1, "accuracy; accuracy [95 %]; published accuracy; measured accuracy; all together; validation; test"),
+    ("percent", 1, "at best epoch; validation at best; TPR; TNR; majority-class baseline"),
+    ("points", 1, "difference [95 %]; contribution [95 %]; validation minus test [95 %]; published; here [95 %]"),
+    ("p", 3, "p; corrected p"),
+    ("seconds", 0, "training time; to the best epoch"),
+    ("number", 0, "seeds; networks; epochs; best epoch; parameters; dropped; peak memory, MiB"),
+    ("number", 0, "only A correct; only B correct"),
+    ("number", 1, "multiply-adds, millions; activations, MiB; state, MiB"),
+    ("number", 2, "loss; seconds per epoch; accuracy at the end"),
+    ("number", 3, "AUC; correlation"),
+)
+HEADINGS = {name: Column(name, kind, digits) for kind, digits, names in _FORMATS for name in names.split("; ")}
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,8 @@ class Table:
 
     Parameters
     ----------
-    columns : sequence of Column
+    columns : sequence of Column, optional
+        Without them, the rows' keys in order, those without any cell left out, each in its format in `HEADINGS`.
     rows : sequence of dict
         Cells by column name: numbers, words (shown as they are in every kind of column), `Interval`, `Compared`, or None.
     caption : str
@@ -119,10 +122,11 @@ class Table:
     empty: str = ""
     marked: frozenset[int] = frozenset()
 
-    @classmethod
-    def nothing(cls, why: str) -> "Table":
-        """A table that says why it has no rows."""
-        return cls(empty=why)
+    def __post_init__(self) -> None:
+        if not self.columns:
+            names = dict.fromkeys(name for row in self.rows for name in row)
+            cells = {name: [row[name] for row in self.rows if row.get(name) is not None] for name in names}
+            object.__setattr__(self, "columns", [_column(name, found[0]) for name, found in cells.items() if found])
 
     def texts(self) -> list[list[str]]:
         """The cells as shown, row by row."""
@@ -150,14 +154,13 @@ class Table:
             f"<figcaption>{_with_code(self._foot())}</figcaption></figure>"
         )
 
-    def _repr_html_(self) -> str:
-        return self.to_html()
+    _repr_html_ = to_html
 
     def to_text(self) -> str:
         """A table for a terminal, columns padded, the caption below; the sentence `empty` where there are no rows."""
         if not self.rows:
             return self.empty
-        lines = [[column.heading for column in self.columns], *self.texts()]
+        lines = [[column.name for column in self.columns], *self.texts()]
         widths = [max(map(len, cells)) for cells in zip(*lines)]
         sides = ["<" if column.is_text else ">" for column in self.columns]
         shown = ["  ".join(f"{c:{s}{w}}" for c, s, w in zip(cells, sides, widths)).rstrip() for cells in lines]
@@ -167,33 +170,31 @@ class Table:
         """A Markdown table with its caption below; the sentence `empty` if there are no rows."""
         if not self.rows:
             return self.empty
-        lines = [[column.heading for column in self.columns], *self.texts()]
+        lines = [[column.name for column in self.columns], *self.texts()]
         head, *body = [f"| {' | '.join(map(_markdown, cells))} |" for cells in lines]
         rule = "".join("|---" if column.is_text else "|---:" for column in self.columns) + "|"
         return "\n".join([head, rule, *body, *(["", self._foot()] if self._foot() else [])])
-
-    def to_frame(self) -> pd.DataFrame:
-        """A pandas frame of unformatted figures: shares from 0 to 1, seconds, intervals in separate columns."""
-        frame = pd.DataFrame(
-            [
-                {name: part for column in self.columns for name, part in column.parts(row.get(column.name)).items()}
-                for row in self.rows
-            ]
-        )
-        return frame.assign(carried_forward=[n in self.marked for n in range(len(self.rows))]) if self.marked else frame
 
     def _foot(self) -> str:
         source = f"{self.source[0].upper()}{self.source[1:]}." if self.source else ""
         return f"{self.caption} {source}".strip()
 
 
+def _column(name: str, cell: Any) -> Column:
+    """The column of a heading; one that HEADINGS lacks stands over words or, as `cell` tells, over numbers."""
+    words = isinstance(cell.measured if isinstance(cell, Compared) else cell, str)
+    return HEADINGS.get(name) or (Column(name) if words else Column(name, "number", digits=2))
+
+
 def _heading(column: Column) -> str:
     kind = "" if column.is_text else ' class="number"'
-    text = html.escape(column.heading)
+    text = html.escape(column.name)
     return f'<th scope="col"{kind}>{text}</th>' if text else f"<td{kind}></td>"
 
 
 def _cell(column: Column, text: str) -> str:
+    if column.kind == "stage" and text:
+        return f'<td><a href="#stage-{html.escape(text)}">{html.escape(text)}</a></td>'
     if column.is_text:
         return f"<td>{_with_code(text)}</td>"
     # A figure and its interval stay on one line; the single runs behind it may wrap.

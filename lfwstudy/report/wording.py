@@ -1,19 +1,21 @@
 """The report's wording: settings in words, headings, and the line that names the data."""
 
-from typing import TYPE_CHECKING, Any
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 from lfwstudy.config import RunConfig
 from lfwstudy.ladder import PROFILES
+from lfwstudy.study.results import Results
+from lfwstudy.study.settings import Settings, default_root
 
-if TYPE_CHECKING:
-    from lfwstudy.study.results import Results
-
-SETTINGS = {
+# Settings whose names do not say it all.
+_SETTINGS = {
     "data.crop": "central crop in pixels",
     "data.side": "image side in pixels",
     "data.filter": "resize filter",
     "data.pairs_per_class": "development pairs per class, at most",
-    "data.split": "split",
     "data.split_seed": "seed of the split",
     "data.fold": "held-out fold",
     "data.pictures": "images trained on",
@@ -26,21 +28,16 @@ SETTINGS = {
     "model.initializer": "initialisation",
     "model.head": "comparison of embeddings",
     "model.stem_stride": "stride of the first convolution",
-    "model.dropout": "dropout",
     "model.pooling": "global average pooling",
     "model.flip_average": "averaged with the mirror image",
     "model.cohort": "images in the cohort",
     "training.epochs": "epochs, at most",
     "training.batch_size": "pairs per batch",
-    "training.learning_rate": "learning rate",
     "training.patience": "patience in epochs",
     "training.checkpoint_period": "epochs between checkpoints",
     "training.evaluated": "weights evaluated",
     "training.monitor": "watched by stopping and checkpoints",
     "training.augmented_copies": "augmented copies per pair",
-    "training.zoom": "zoom",
-    "training.shear": "shear",
-    "training.brightness": "brightness",
     "training.stretch_copies": "grey levels of copies stretched",
     "training.label_epsilon_copies": "label clipping of copies",
     "training.label_epsilon_originals": "label clipping of originals",
@@ -49,7 +46,6 @@ SETTINGS = {
     "training.optimizer": "optimiser",
     "training.schedule": "learning-rate schedule",
     "training.warmup": "warm-up epochs",
-    "training.weight_decay": "weight decay",
     "training.flip": "random mirroring",
     "training.shift": "shift, at most",
     "training.online_zoom": "zoom, at most",
@@ -62,6 +58,8 @@ SETTINGS = {
     "training.pairs_per_person": "pairs per drawn person in a batch",
     "training.least_pictures": "fewest images of a drawn person",
 }
+
+_VALUES = {"val_loss": "total validation loss", "val_cross_entropy": "validation cross-entropy"}
 
 NO_IMAGES = "This needs the images, which were not available when this page was made."
 
@@ -76,6 +74,11 @@ class Text(str):
         return self
 
 
+def setting(key: str) -> str:
+    """A setting, "section.field", in words."""
+    return _SETTINGS.get(key) or key.partition(".")[2].replace("_", " ")
+
+
 def plain(value: Any) -> str:
     """The value of a setting in words."""
     if value is None:
@@ -84,7 +87,7 @@ def plain(value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, (list, tuple)):
         return " to ".join(f"{v:g}" for v in value)
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return f"{value:g}" if isinstance(value, float) else _VALUES.get(value, str(value))
 
 
 def counted(number: int, noun: str) -> str:
@@ -94,29 +97,44 @@ def counted(number: int, noun: str) -> str:
 
 def differences_in_words(config: RunConfig, other: RunConfig) -> list[str]:
     """Settings in which a configuration differs from another, a phrase for each."""
-    return [
-        f"{SETTINGS.get(key, key)} {plain(new)} instead of {plain(old)}" for key, old, new in config.differences(other)
-    ]
+    return [f"{setting(key)} {plain(new)} instead of {plain(old)}" for key, old, new in config.differences(other)]
 
 
-def is_demo(study: "Results") -> bool:
+def command(study: Results, **changes: Any) -> str:
+    """The `lfwstudy run` that adds to a study, to be copied: its folder and options, with `changes` to them."""
+    ladder = [stage.id for stage in study.ladder.stages]
+    stages = "" if study.stages() == ladder else ",".join(study.stages())
+    wanted = replace(study.settings, **{"out": str(study.out), "seeds": study.seeds(), "stages": stages, **changes})
+    own = Settings(ladder=wanted.ladder, protocol=wanted.protocol)
+    usual = replace(Settings(), split=own.split, select=own.select)
+    names = ("dataset", "data_dir", "profile", "ladder", "protocol", "split", "select", "seeds", "stages", "out")
+    options = {n: getattr(wanted, n) for n in names if n == "dataset" or getattr(wanted, n) != getattr(usual, n)}
+    return " ".join(["lfwstudy run", *(f"--{n.replace('_', '-')} {_quoted(value)}" for n, value in options.items())])
+
+
+def is_demo(study: Results) -> bool:
     """Whether the faces are drawn."""
     return study.settings.dataset == "demo"
 
 
-def shows_published(study: "Results") -> bool:
-    """Whether the report's figures belong next to a study's."""
-    return study.ladder.has_path() and not study.of_other_people
+def is_lfw(study: Results) -> bool:
+    """Whether the images are LFW's: only they may be called so, and compared with published figures."""
+    return not (is_demo(study) or study.of_other_people)
 
 
-def source_line(study: "Results") -> str:
+def shows_published(study: Results) -> bool:
+    """Whether the report's figures belong next to a study's: on its ladder, with its images."""
+    return is_lfw(study) and study.ladder.has_path()
+
+
+def source_line(study: Results) -> str:
     """The data behind a study's figures and tables, in a line."""
     s = study.settings
     view = f"View 1, split {s.split}" if s.protocol == "view1" else "View 2, validation on the next fold"
     return f"{study.title}, {view}, profile {s.profile}, {seeds_in_words(study)}, {study.precision}"
 
 
-def seeds_in_words(study: "Results") -> str:
+def seeds_in_words(study: Results) -> str:
     """The number of seeds of a study, and of the stages that have more."""
     usual = study.seeds()
     counts = {name: study.seeds_of(study.ladder.stage(name)) for name in study.stages()}
@@ -124,23 +142,23 @@ def seeds_in_words(study: "Results") -> str:
     return counted(usual, "seed") + (f" ({', '.join(more)})" if more else "")
 
 
-def heading(study: "Results", title: str, level: int = 1) -> Text:
+def heading(study: Results, title: str, level: int = 1) -> Text:
     """A heading that names the data and the profile, with warnings for the reader."""
     s, start = study.settings, study.first()
     epochs, scaled = start.training.epochs, study.scale(start).training.epochs
     factor = "" if epochs == scaled else f", {epochs} epochs scaled to {scaled}"
-    images = "demo faces" if is_demo(study) else study.title if study.of_other_people else s.dataset
+    images = "demo faces" if is_demo(study) else s.dataset if is_lfw(study) else study.title
     parts = [f"{'#' * level} {title} ({images}, profile {s.profile}{factor})"]
     if is_demo(study):
         parts.append(
             "> **Demo.** These faces are drawn and the people made up. The figures show that the study runs; they say "
             "nothing about LFW."
         )
-    elif study.of_other_people:
+    elif not is_lfw(study):
         parts.append(
             "> **Not LFW.** These are images of other people: no figure here is comparable with a published one."
         )
-    elif s.profile != "report" and study.ladder.has_path():
+    elif s.profile != "report" and shows_published(study):
         parts.append(
             f"> **Not comparable with the published figures.** Profile {s.profile}: {PROFILES[s.profile].title}; the published "
             f"figures are of {PROFILES['report'].title}, on LFW-a."
@@ -153,7 +171,16 @@ def heading(study: "Results", title: str, level: int = 1) -> Text:
     return Text("\n\n".join(parts))
 
 
-def stage_heading(study: "Results", stage: str) -> Text:
+def stage_heading(study: Results, stage: str) -> Text:
     """Heading of a stage's notebook, with its hypothesis."""
     found = study.ladder.stage(stage)
     return Text(f"{heading(study, f'{found.id}: {found.title}')}\n\n## Hypothesis\n\n{found.hypothesis}")
+
+
+def _quoted(value: Any) -> str:
+    """A value for a shell; paths in the checkout are shown from its root, where the command is run."""
+    root, text = default_root(), str(value)
+    if Path(text).is_absolute() and Path(text).is_relative_to(root):
+        text = str(Path(text).relative_to(root))
+    # Not in quotes: the report shortens the home folder to ~, which a shell must see.
+    return re.sub(r"[^\w@%+=:,./-]", r"\\\g<0>", text)

@@ -107,9 +107,13 @@ def _result(trials: pd.DataFrame) -> str:
     }
     total, disturbed = len(trials), int((trials.undisturbed == 0).sum())
     table = Table(
-        [Column(""), Column("pairs"), Column("share", "percent", "%", digits=0)],
+        [Column(""), Column("pairs"), Column("share, %", "percent", digits=0)],
         [
-            {"": name, "pairs": f"{count} of {total}", "share": Interval(count / total, *metrics.wilson(count, total))}
+            {
+                "": name,
+                "pairs": f"{count} of {total}",
+                "share, %": Interval(count / total, *metrics.wilson(count, total)),
+            }
             for name, count in counts.items()
         ],
         f"{total} pairs; 95 % Wilson intervals",

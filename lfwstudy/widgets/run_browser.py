@@ -7,7 +7,7 @@ import ipywidgets
 
 from lfwstudy.report.series import published_rows
 from lfwstudy.report.table import Column, Table
-from lfwstudy.report.wording import SETTINGS, plain
+from lfwstudy.report.wording import plain, setting
 from lfwstudy.study.results import Results
 from lfwstudy.verify.network import run_config
 from lfwstudy.widgets import drawing
@@ -21,12 +21,12 @@ _COLUMNS = {
     "variant": Column("variant"),
     "seed": Column("seed", "number", digits=0),
     "fold": Column("fold", "number", digits=0),
-    "val_accuracy_at_best": Column("validation at best", "percent", "%"),
-    "test_accuracy": Column("test", "percent", "%"),
-    "test_accuracy_at_best": Column("test at best", "percent", "%"),
+    "val_accuracy_at_best": Column("validation at best, %", "percent"),
+    "test_accuracy": Column("test, %", "percent"),
+    "test_accuracy_at_best": Column("test at best, %", "percent"),
     "test_auc": Column("AUC", "number", digits=3),
-    "test_tpr": Column("TPR", "percent", "%"),
-    "test_tnr": Column("TNR", "percent", "%"),
+    "test_tpr": Column("TPR, %", "percent"),
+    "test_tnr": Column("TNR, %", "percent"),
     "epochs_run": Column("epochs", "number", digits=0),
     "best_epoch": Column("best epoch", "number", digits=0),
     "seconds_per_epoch": Column("s per epoch", "number", digits=2),
@@ -54,7 +54,7 @@ class RunBrowser(Explorer):
             differences=markup("6em"),
             table=SortableTable(
                 caption="Finished runs. Click a heading to sort; ► is carried forward.",
-                columns=[*(column.heading for column in self.columns.values()), "carried"],
+                columns=[*(column.name for column in self.columns.values()), "carried"],
             ),
             **self.filters,
         )
@@ -110,12 +110,8 @@ def _differences(study: Results, rows: list[dict[str, Any]]) -> str:
         return '<p class="lfw-note">Choose two or more variants to compare their configurations.</p>'
     first, *others = configs.values()
     keys = dict.fromkeys(key for other in others for key, *_ in other.differences(first))
-    return Table(
-        [Column("setting"), *map(Column, configs)],
-        [
-            {"setting": SETTINGS.get(key, key), **{name: plain(attrgetter(key)(c)) for name, c in configs.items()}}
-            for key in keys
-        ],
-        "Settings in which the chosen variants differ.",
-        empty="The chosen variants have the same configuration.",
-    ).to_html()
+    table = [
+        {"setting": setting(key), **{name: plain(attrgetter(key)(c)) for name, c in configs.items()}} for key in keys
+    ]
+    caption = "Settings in which the chosen variants differ."
+    return Table(rows=table, caption=caption, empty="The chosen variants have the same configuration.").to_html()
