@@ -229,7 +229,7 @@ def test_a_study_of_own_people_is_headed_so_and_compared_with_nothing_published(
         assert heading.startswith("# Summary (own people, profile quick") and "no figure here is comparable" in heading
         assert wording.source_line(study).startswith("own people, View 1")
         assert not wording.shows_published(study) and "other than LFW's" in verdicts.claim_verdicts(study).empty
-        assert all(study.published(rung, c) is None for rung in study.climb() for c in rung.candidates)
+        assert all(study.published(c) is None for rung in study.climb() for c in rung.candidates)
     assert Results.open(tmp_path).settings.data_dir == str(resolve_data_dir("folder", str(people)))
 
 

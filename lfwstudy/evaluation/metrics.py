@@ -78,12 +78,7 @@ def equal_error_rate(label: ArrayLike, score: ArrayLike) -> float:
     if not _two_classes(label):
         return float("nan")
     false_positive, true_positive, _ = roc(label, score)
-    gap = false_positive - (1 - true_positive)
-    at = int(np.argmax(gap >= 0))
-    if at == 0:
-        return float(false_positive[0])
-    share = -gap[at - 1] / (gap[at] - gap[at - 1])
-    return float(false_positive[at - 1] + share * (false_positive[at] - false_positive[at - 1]))
+    return float(np.interp(0, false_positive - (1 - true_positive), false_positive))
 
 
 def wilson(correct: int, total: int, level: float = 0.95) -> tuple[float, float]:
