@@ -55,11 +55,6 @@ def proves_damage(error: BaseException) -> bool:
     return isinstance(error, (*_BY_PYTHON, *_BY_LIBRARIES, RunError))
 
 
-def is_the_machines(error: BaseException) -> bool:
-    """Whether the machine failed (memory, open files, permission, a failing disk), not the file."""
-    return isinstance(error, MemoryError) or (isinstance(error, OSError) and not proves_damage(error))
-
-
 @contextmanager
 def reading(failure: str) -> Iterator[None]:
     """Raise a DataError, `failure` with the reason, if a file is missing or its content unusable.
@@ -71,7 +66,8 @@ def reading(failure: str) -> Iterator[None]:
     except StudyError:
         raise
     except Exception as error:  # libraries raise many types for damaged files
-        if is_the_machines(error) and not isinstance(error, (FileNotFoundError, IsADirectoryError)):
+        of_the_machine = isinstance(error, MemoryError) or (isinstance(error, OSError) and not proves_damage(error))
+        if of_the_machine and not isinstance(error, (FileNotFoundError, IsADirectoryError)):
             raise
         raise DataError(f"{failure} ({one_line(error)[:200] or type(error).__name__})") from error
 
