@@ -130,11 +130,9 @@ def _range(lines: Sequence[Curve], measure: str) -> tuple[float, float]:
 def _curve(axes: Axes, line: Curve, measure: str) -> str:
     epochs, training, validation = ([row[name] for row in line.rows] for name in ("epoch", measure, f"val_{measure}"))
     best = best_epoch(line.rows) if all("val_cross_entropy" in row for row in line.rows) else None
-    marked = best and math.isfinite(validation[best - 1])
+    dot = axes.dot(best, validation[best - 1], line.colour) if best and math.isfinite(validation[best - 1]) else ""
     return (
-        axes.line(epochs, training, TRAIN, "4 3", 0.9)
-        + axes.line(epochs, validation, line.colour, line.dash, 2)
-        + (axes.dot(best, validation[best - 1], line.colour) if best and marked else "")
+        axes.line(epochs, training, TRAIN, "4 3", 0.9) + axes.line(epochs, validation, line.colour, line.dash, 2) + dot
     )
 
 
