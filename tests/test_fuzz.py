@@ -21,7 +21,7 @@ from PIL import Image
 from lfwstudy.config import RunConfig
 from lfwstudy.data import archives
 from lfwstudy.data.bank import build_bank, load_bank
-from lfwstudy.data.images import decode
+from lfwstudy.data.images import decode, square
 from lfwstudy.data.pair_csv import from_csv
 from lfwstudy.data.pairs import read_people, read_view1, read_view2
 from lfwstudy.errors import StudyError
@@ -86,6 +86,10 @@ VIEW1 = b"2\nAda\t1\t2\nBo\t1\t3\nAda\t1\tBo\t2\nBo\t1\tCy_D\t1\n"
 READERS = {
     "jpeg": (saved(DIAGONAL, "JPEG"), lambda content: decode(content, "A_0001", 250, 8, "box")),
     "png": (saved(DIAGONAL, "PNG"), lambda content: decode(content, "A_0001", 250, 8, "box")),
+    **{
+        f"own {kind.lower()}": (saved(DIAGONAL, kind), lambda content: square(content, "own/image"))
+        for kind in ("TGA", "ICO")
+    },
     "photo": (saved(DIAGONAL, "TIFF"), read_from_file(open_photo, "photo")),
     "view1": (VIEW1, read_from_file(read_view1, "pairs.txt")),
     "view2": (b"2\t1\nA\t1\t2\nA\t1\tB\t1\nC\t1\t2\nC\t1\tD\t1\n", read_from_file(read_view2, "pairs.txt")),

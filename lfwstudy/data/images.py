@@ -84,6 +84,7 @@ def frame(grey: Image.Image, crop: int, side: int, filter: str) -> np.ndarray:
 def _opened(content: bytes, name: str, formats: list[str] | tuple[str, ...] = FORMATS) -> Iterator[Image.Image]:
     """An image file, opened; what goes wrong with it is a DataError that names it."""
     with reading(f"image {name}: not a readable image"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow's, about damaged metadata: only the pixels count
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         try:
             image = Image.open(io.BytesIO(content), formats=formats)
