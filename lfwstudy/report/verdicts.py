@@ -73,10 +73,9 @@ def claim_verdicts(study: Results, stage: str = "", audits: Mapping[str, Mapping
     reports_own = {**study.settings.combination(), "select": "report"}
     path = next((s for s in (study, *study.combinations()) if s.settings.combination() == reports_own), None)
     if path is None:
-        return Table(
-            empty="Verdicts on the report's claims need runs along its own path. This adds them, and trains no finished run "
-            f"again: `{command(study, select='report')}`."
-        )
+        added = command(study, select="report")
+        why = f"Verdicts on the report's claims need runs along its own path. This adds those still missing: `{added}`."
+        return Table(empty="" if stage else why)
     candidates = {(rung.stage.id, c.variant): c for rung in path.climb() for c in rung.candidates}
     compared = _compare(path, candidates)
     here = [c for c in CLAIMS if stage in ("", c.variant[0])]
