@@ -69,6 +69,7 @@ def test_the_file_of_the_docs_runs_and_the_report_has_its_stage(tmp_path):
 
 
 def test_a_study_knows_its_own_stages_without_the_file(tmp_path, trained):  # noqa: F811
+    trained[1]["mine/half"] = (0.9, 0.3)
     study = asked(opened(tmp_path, stages="base,early-stopping"))
     assert study.stages() == ["base", "early-stopping", "mine"]
     study.climb(train=True)
@@ -78,6 +79,8 @@ def test_a_study_knows_its_own_stages_without_the_file(tmp_path, trained):  # no
         rung = reader.climb()[-1]
         assert (rung.stage.id, rung.stage.hypothesis, rung.complete()) == ("mine", "It helps.", True)
         assert reader.published(rung.candidates[0]) is None
+        # What compare, verify and the explorers take: the best of the study.
+        assert rung.carries("half") and reader.best_run()["stage"] == reader.best().stage == "mine"
         assert rung.candidates[0].config.differences(rung.before.config) == [("training.learning_rate", 0.001, 0.0005)]
     assert [row["stage"] for row in read_csv(study.out / "results.csv")][-1] == "mine"
     heading = wording.stage_heading(reader, "mine")
