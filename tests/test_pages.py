@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from bs4 import BeautifulSoup
 
-from lfwstudy.report import figures, pages
+from lfwstudy.report import figures, notebooks, pages
 from lfwstudy.report.table import Column, Table
 from lfwstudy.study.settings import Settings
 from lfwstudy.study.study import Study
@@ -110,6 +110,13 @@ def test_every_page_of_a_further_ladder_links_to_the_stages_of_its_own(tmp_path)
     found = pages.pages(study, "-view2")
     assert [page.anchor for page in found] == ["summary-view2", "data-view2", "base-view2", "stride-view2"]
     assert {page.suffix for page in found} == {"-view2"}
+
+
+def test_notebooks_have_every_parameter_that_their_pages_pass(tmp_path):
+    study = Study(Settings(out=str(tmp_path), precision="float32", stages="base"))
+    study.ask(["base"])
+    for page in pages.pages(study):
+        assert set(page.parameters) <= set(notebooks.notebook_parameters(notebooks.NOTEBOOKS / page.notebook))
 
 
 def test_coordinates_of_figures_are_rounded_and_their_words_stay_text():

@@ -28,7 +28,7 @@ def browser():
 @pytest.mark.browser
 def test_the_pdf_has_bookmarks_and_its_contents_have_the_pages_of_their_parts(tmp_path, browser, monkeypatch):
     texts = [f'<h2 id="h-{n}">Heading {n}</h2>' + "<p>Some words of a paragraph.</p>" * 45 for n in range(4)]
-    parts = [(f"part-{n}", text, [(f"h-{n}", f"Heading {n}")]) for n, text in enumerate(texts)]
+    parts = [(f"part.{n}", text, [(f"h-{n}", f"Heading {n}")]) for n, text in enumerate(texts)]
     given, real = [], pdf._print
     monkeypatch.setattr(pdf, "_print", lambda b, page, rules, to: (given.append(rules), real(b, page, rules, to)))
     printed = pdf.write_pdf(report(tmp_path, *parts), browser)
@@ -38,7 +38,7 @@ def test_the_pdf_has_bookmarks_and_its_contents_have_the_pages_of_their_parts(tm
         "report.pdf",
     ]
     found = pdf.page_numbers(content)
-    begins = [found[f"part-{n}"] for n in range(4)]
+    begins = [found[f"part.{n}"] for n in range(4)]
     assert begins == sorted(set(begins)) and begins == [found[f"h-{n}"] for n in range(4)]
     assert all(
         f'nav a[href="#{anchor}"]::after {{ content: "{number}" }}' in given[-1] for anchor, number in found.items()

@@ -62,7 +62,7 @@ def write_pdf(report: Path, browser: str) -> Path:
 def page_numbers(pdf: bytes) -> dict[str, int]:
     """The page, from 1, on which each target of a link stands, in a PDF as Chromium writes it: objects in plain text."""
     pages = re.findall(rb"^(\d+) 0 obj\s*<</Type /Page\b", pdf, re.MULTILINE)
-    targets = re.findall(rb"/([\w-]+) \[(\d+) 0 R /XYZ", pdf)
+    targets = re.findall(rb"/([\w.-]+) \[(\d+) 0 R /XYZ", pdf)
     return {name.decode(): pages.index(page) + 1 for name, page in targets if page in pages}
 
 
