@@ -34,8 +34,6 @@ class Results(Climb):
     Raises what `Climb` does.
     """
 
-    # -- measurements ---------------------------------------------------------------------------------------
-
     def rows(self, rungs: Iterable[Rung] | None = None) -> list[dict[str, Any]]:
         """Rows of results.csv of this ladder: dicts with RESULT_COLUMNS, only finished runs."""
         return [
@@ -141,8 +139,6 @@ class Results(Climb):
             return {}
         return dict(zip(keys, intervals.compare(given, self.test_components(), self.comparisons())))
 
-    # -- gaps -----------------------------------------------------------------------------------------
-
     def why_incomplete(self, rung: Rung) -> str:
         """In words: the missing runs of an incomplete stage, and why. Names no folder: reports are passed on."""
         if not rung.candidates:
@@ -180,8 +176,6 @@ class Results(Climb):
         else:
             reason = "never started"
         return reason.replace(str(self.out), self.out.name)[:300]
-
-    # -- helpers -----------------------------------------------------------------------------------------------------
 
     def _row(self, rung: Rung, spec: Spec) -> dict[str, Any]:
         own = {

@@ -61,8 +61,6 @@ class Study(Results):
         if dataset != "demo" and (folder := resolve_data_dir(dataset, data_dir)):
             write_text(self.out / DATA_DIR_HINT, str(folder))
 
-    # -- the data ------------------------------------------------------------------------------------------------
-
     def data(self, config: DataConfig) -> tuple[ImageBank, StudyPairs, str]:
         """Bank, pairs and data digest of a DataConfig; every pair's images are checked to exist. Raises DataError."""
         return load_data(config, self.settings.data_dir)
@@ -112,8 +110,6 @@ class Study(Results):
         """This study's pairs with all images that a stage may train on, if the people file for it is available."""
         return self.data(widest(self.base().data, self.settings.data_dir))[1]
 
-    # -- missing runs -------------------------------------------------------------------------------------
-
     def next_runs(self, given_up: Collection[str] = (), upto: str | None = None) -> list[Spec]:
         """The certain runs still to be trained or scored, without those given up and without duplicates."""
         specs = {s.run: s for s in self.certain(given_up, upto) if s.run not in given_up}
@@ -161,8 +157,6 @@ class Study(Results):
         if changed:
             reasons.append(f"what it starts from has changed: {changed}")
         return "; ".join(reasons) or f"the run {known} does not match its own configuration"
-
-    # -- training ------------------------------------------------------------------------------------------------
 
     def climb(self, upto: str | None = None, train: bool = False, show: Show | None = None) -> list[Rung]:
         """The rungs of the ladder, as from `Results.climb`.
@@ -267,8 +261,6 @@ class Study(Results):
         for run in self.store.ids():
             if run not in wanted and self.store.is_finished(run, with_test=True):
                 self.store.drop_weights(run)
-
-    # -- helpers -----------------------------------------------------------------------------------------------------
 
     def _digest_of(self, config: DataConfig) -> str:
         """The data digest of a configuration; empty if its data are not available."""
