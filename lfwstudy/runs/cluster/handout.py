@@ -99,8 +99,6 @@ class Handout:
         with suppress(OSError):  # a network file system may lose a file that is being replaced
             self.epochs[run] = len(self.store.history(run)) or self.epochs[run]
 
-    # -- to the workers ------------------------------------------------------------------------------------------------
-
     def _place(self) -> None:
         """Hand waiting runs to workers with room, the emptiest first; runs with equal needs are considered once."""
         usable = self.usable()
@@ -137,8 +135,6 @@ class Handout:
         where = address if worker["name"] == address else f"{worker['name']}, {address}"
         asked = self.waiting.pop(job.run)
         self.running[job.run] = Attempt(asked, key, where, future, time.monotonic(), self.epochs[job.run])
-
-    # -- back from workers ---------------------------------------------------------------------------------------------
 
     def _settle(self) -> None:
         """Handle ended and lost attempts: each run is finished, waits again, or failed."""
@@ -194,8 +190,6 @@ class Handout:
         with suppress(OSError):  # as if it had failed on this machine
             job.folder.mkdir(parents=True, exist_ok=True)
             failure.write(job.folder)
-
-    # -- runs that no worker can take -----------------------------------------------------------------------------------
 
     def _give_up_what_is_stuck(self) -> None:
         """Fail runs that no worker can take, after waiting for one that can."""
