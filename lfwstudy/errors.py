@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 _T = TypeVar("_T")
-# The extra that brings a package; `study` brings the others.
-_EXTRAS = {"tensorflow": "tensorflow", "jax": "jax", "pyarrow": "parquet", "dask": "cluster", "distributed": "cluster"}
+# The extra that brings a package; the others are dependencies, which a core installation leaves out.
+_EXTRAS = {"jax": "[jax]", "pyarrow": "[parquet]", "dask": "[cluster]", "distributed": "[cluster]"}
 
 
 class StudyError(Exception):
@@ -90,7 +90,7 @@ def first_few(texts: Sequence[str], most: int = 3) -> str:
 
 
 def require(*packages: str, otherwise: str = "") -> None:
-    """Raise ConfigError if a package that comes with an optional extra of this one is not installed.
+    """Raise ConfigError if a package that a core installation may lack is not installed.
 
     otherwise: what to do without it, the end of the message.
     """
@@ -101,7 +101,7 @@ def require(*packages: str, otherwise: str = "") -> None:
 
 def missing(package: str) -> str:
     """What to tell a user without a package."""
-    return f"the package {package} is not installed: pip install 'lfwstudy[{_EXTRAS.get(package, 'study')}]'"
+    return f"the package {package} is not installed: pip install 'lfwstudy{_EXTRAS.get(package, '')}'"
 
 
 def choose_one(kind: str, value: _T, known: Iterable[object]) -> _T:

@@ -115,12 +115,12 @@ def test_an_interrupted_command_ends_with_130_and_says_how_to_go_on(capsys, monk
         (
             "papermill",
             ("run",),
-            "papermill is not installed: pip install 'lfwstudy[study]', or train only, with --no-report",
+            "papermill is not installed: pip install 'lfwstudy', or train only, with --no-report",
         ),
-        ("nbconvert", ("report",), "the package nbconvert is not installed: pip install 'lfwstudy[study]'"),
-        ("tensorflow", ("run", "--no-report"), "pip install 'lfwstudy[tensorflow]', or set KERAS_BACKEND=jax"),
-        ("tensorflow", ("bench",), "pip install 'lfwstudy[tensorflow]'"),
-        ("bs4", ("compare", "a", "b"), "the package bs4 is not installed: pip install 'lfwstudy[study]'"),
+        ("nbconvert", ("report",), "the package nbconvert is not installed: pip install 'lfwstudy'"),
+        ("tensorflow", ("run", "--no-report"), "pip install 'lfwstudy', or set KERAS_BACKEND=jax"),
+        ("tensorflow", ("bench",), "pip install 'lfwstudy'"),
+        ("bs4", ("compare", "a", "b"), "the package bs4 is not installed: pip install 'lfwstudy'"),
     ],
 )
 def test_a_missing_package_is_one_line_with_what_to_install(tmp_path, missing, command, told):

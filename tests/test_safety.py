@@ -304,7 +304,9 @@ def test_the_code_unpickles_and_evaluates_nothing():
 
 
 def test_every_dependency_has_bounds():
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    content = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    project = content["project"]
+    assert set(content["dependency-groups"]["core"]) < set(project["dependencies"])
     extras = itertools.chain.from_iterable(project["optional-dependencies"].values())
     packages = [*project["dependencies"], *(package for package in extras if not package.startswith("lfwstudy["))]
     assert len(packages) > 30

@@ -1,4 +1,4 @@
 """What a reader sees of a study: notebooks, tables, figures, pages."""
 
-# What executes notebooks and makes pages of them: the extra `study` brings these.
+# What executes notebooks and makes pages of them; a core installation lacks some of it.
 PACKAGES = ("papermill", "ipykernel", "nbconvert", "jinja2", "bs4", "nh3", "matplotlib", "seaborn")

@@ -110,7 +110,7 @@ def require_backend() -> None:
     """Raise ConfigError if the backend cannot train or is not installed."""
     backend = keras_backend()
     other = next(name for name in BACKENDS if name != backend)
-    require(backend, otherwise=f", or set KERAS_BACKEND={other} (lfwstudy[{other}])")
+    require(backend, otherwise=f", or set KERAS_BACKEND={other}")
 
 
 def _keras_json() -> Path:
