@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from test_study import study, trained  # noqa: F401 (fixture)
 
-from lfwstudy.cli import _parser
+from lfwstudy.cli import main
 from lfwstudy.config import TrainingConfig
 from lfwstudy.ladder import LADDERS
 from lfwstudy.ladder.stage import Ladder
@@ -125,10 +125,10 @@ def test_the_command_shown_adds_to_the_study_at_hand(tmp_path, monkeypatch):
     name, *given = (
         subprocess.run(["bash", "-c", f"printf '%s\\0' {told}"], capture_output=True, text=True).stdout[:-1].split("\0")
     )
-    options = vars(_parser().parse_args(given))
-    found = Settings(**{field.name: options[field.name] for field in dataclasses.fields(Settings)})
-    wanted = dataclasses.replace(opened.settings, select="validation", seeds=3, stages="base,early-stopping")
-    assert name == "lfwstudy" and found == wanted
+    asked = []
+    monkeypatch.setattr("lfwstudy.study.estimate.estimate", lambda study, *_: asked.append(study.settings) or [])
+    assert name == "lfwstudy" and main([*given, "--dry-run"]) == 0
+    assert asked == [dataclasses.replace(opened.settings, select="validation", seeds=3, stages="base,early-stopping")]
     monkeypatch.chdir(tmp_path)  # not a checkout: the root of what is shown is the current folder
     assert wording.command(opened).endswith("--out it\\'s") and "--data-dir my\\ faces\\;\\ \\$HOME" in wording.command(
         opened
