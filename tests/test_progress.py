@@ -17,10 +17,11 @@ def spec(variant):
     "room, shown",
     [
         (
-            110,
-            "stage/a epoch 3, validation 0.612, best 0.640, stage/b epoch 1, validation 0.550, best 0.550 and 1 more",
+            115,
+            "stage/a epoch 3, validation 0.612, best 0.640 ▁█▆, stage/b epoch 1, validation 0.550, best 0.550 ▁ and 1 more",
         ),
-        (64, "stage/a epoch 3, validation 0.612, best 0.640 and 2 more"),
+        (64, "stage/a epoch 3, validation 0.612, best 0.640 ▁█▆ and 2 more"),
+        (58, "stage/a epoch 3, validation 0.612, best 0.640 and 2 more"),
         (35, "a: val 0.612, best 0.640 and 2 more"),
         (5, "a: val 0.612, best 0.640 and 2 more"),
     ],

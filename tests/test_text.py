@@ -7,7 +7,7 @@ import pytest
 
 from lfwstudy.report import measured
 from lfwstudy.system.files import cell
-from lfwstudy.system.text import percent, signed_points
+from lfwstudy.system.text import percent, signed_points, sparkline
 
 
 @pytest.mark.parametrize(
@@ -55,3 +55,8 @@ def test_a_mean_reads_the_same_from_every_source(seeds):
                 percent(np.mean([float(row["test_accuracy"]) for row in rows])),
             }
             assert len(told) == 1, (shares, told)
+
+
+def test_a_sparkline_rises_and_falls_with_its_numbers():
+    assert sparkline([0.5, 0.6, float("nan"), 0.7, 0.55]) == "▁▅█▃" and sparkline([0.5, 0.5]) == "▁▁"
+    assert sparkline([]) == "" and sparkline([*range(30)], 4) == "▁▃▆█"

@@ -15,7 +15,7 @@ from lfwstudy.runs.job import Job
 from lfwstudy.runs.process import Process, end, finish, start
 from lfwstudy.runs.store import Store
 from lfwstudy.system.machine import cores
-from lfwstudy.system.text import clock
+from lfwstudy.system.text import clock, sparkline
 
 _POLL_SECONDS = 0.2
 
@@ -67,7 +67,8 @@ def progress(jobs: Sequence[Job], started: float, failures: Collection[str] = ()
         done += len(rows)
         if rows or os.path.exists(job.folder / "job.json"):
             accuracies = [row["val_accuracy"] for row in rows if "val_accuracy" in row]
-            last = f", validation accuracy {accuracies[-1]:.3f} (best {max(accuracies):.3f})" if accuracies else ""
+            curve = f"{accuracies[-1]:.3f} {sparkline(accuracies)} (best {max(accuracies):.3f})" if accuracies else ""
+            last = f", validation accuracy {curve}" if curve else ""
             current += f"; {job.title}: epoch {len(rows)} of at most {job.epochs}{last}"
     spent = time.monotonic() - started
     return f"{finished} of {len(jobs)} runs done{current}; {clock(spent)} so far{time_left(spent, done, before, total)}"

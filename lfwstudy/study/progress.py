@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from lfwstudy.study.rungs import Spec
 from lfwstudy.study.study import Study
+from lfwstudy.system.text import sparkline
 
 _LINE_SECONDS = 120  # between lines on the progress of runs, in a log
 _BAR_COLUMNS = 45  # what the bar takes besides the runs in progress
@@ -56,17 +57,16 @@ class Bar:
 
 
 def in_progress(histories: dict[Spec, list[dict[str, float]]], room: int) -> str:
-    """The runs that have begun, with the latest and the best validation accuracy: as much as `room` characters hold."""
-    begun = {spec: rows for spec, rows in histories.items() if rows}
-    full = [f"{s.stage}/{s.variant} epoch {len(rows)}, validation {_accuracy(rows)}" for s, rows in begun.items()]
-    brief = [f"{spec.variant}: val {_accuracy(rows)}" for spec, rows in begun.items()]
-    for runs, count in ((full, 2), (full, 1), (brief, 2), (brief, 1)):
+    """The runs that have begun, with the latest and best validation accuracy, and its curve: as much as `room` characters hold."""
+    full, plain, brief = [], [], []
+    for spec, rows in ((spec, rows) for spec, rows in histories.items() if rows):
+        accuracies = [row.get("val_accuracy", float("nan")) for row in rows]
+        told = f"{accuracies[-1]:.3f}, best {max(accuracies):.3f}"
+        plain.append(f"{spec.stage}/{spec.variant} epoch {len(rows)}, validation {told}")
+        full.append(f"{plain[-1]} {sparkline(accuracies)}")
+        brief.append(f"{spec.variant}: val {told}")
+    for runs, count in ((full, 2), (full, 1), (plain, 1), (brief, 2), (brief, 1)):
         line = ", ".join(runs[:count]) + (f" and {len(runs) - count} more" if len(runs) > count else "")
         if len(line) <= room:
             break
     return line
-
-
-def _accuracy(rows: list[dict[str, float]]) -> str:
-    found = [row.get("val_accuracy", float("nan")) for row in rows]
-    return f"{found[-1]:.3f}, best {max(found):.3f}"

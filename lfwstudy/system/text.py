@@ -1,6 +1,7 @@
 """Numbers as text: one rule for tables, README, model card and explorers."""
 
 import math
+from collections.abc import Sequence
 from decimal import ROUND_HALF_UP, Decimal
 
 
@@ -36,3 +37,10 @@ def clock(seconds: float) -> str:
     if seconds < 3600:
         return f"{seconds // 60}:{seconds % 60:02d} min"
     return f"{seconds // 3600}:{seconds % 3600 // 60:02d} h"
+
+
+def sparkline(values: Sequence[float], most: int = 16) -> str:
+    """The course of some numbers in one line, a character each: the last `most` of them, between their extremes."""
+    shown = [value for value in values if math.isfinite(value)][-most:]
+    low, span = min(shown, default=0.0), max(shown, default=0.0) - min(shown, default=0.0) or 1.0
+    return "".join("▁▂▃▄▅▆▇█"[min(int(8 * (value - low) / span), 7)] for value in shown)
