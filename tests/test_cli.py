@@ -69,7 +69,7 @@ def test_data_counts_what_is_there(capsys):
         (("verify", "a.jpg", "b.jpg", "--pairs", "x.csv"), "two photos"),
         (("verify", "a.jpg", "b.jpg", "--out-csv", "x.csv"), "go with --pairs"),
         (("verify", "a.jpg", "b.jpg", "--fit-threshold"), "go with --pairs"),
-        (("verify", "--pairs", "x.csv", "--json"), "not with --pairs"),
+        (("verify", "--pairs", "x.csv", "--json", "--fit-threshold"), "does not go with"),
         (("verify", "--pairs", "/nowhere/x.csv"), "/nowhere/x.csv"),
         (("verify", "a.jpg", "b.jpg", "--threshold", "nan"), "from 0 to 1"),
         (("verify", "a.jpg", "b.jpg", "--face", "x"), "largest"),
@@ -228,6 +228,10 @@ def test_pairs_are_scored_to_a_file_or_printed_with_reasons_for_those_that_faile
     assert re.fullmatch(r"photos/a\.png,gone\.png,,,.*gone\.png: no such file", lines[3])
     assert run(capsys, "verify", "--pairs", pairs, "--out-csv", "scores.csv") == (1, "", err)
     assert (photos / "scores.csv").read_text() == out
+    status, out, _ = run(capsys, "verify", "--pairs", pairs, "--json")
+    scored, *failed = map(json.loads, out.splitlines())
+    assert scored["left"] == "photos/a.png" and scored["same"] == (scored["score"] > 0.5) and status == 1
+    assert ["wall.png: no face found" in one["error"] for one in failed] == [True, False]
     pairs.write_text("\ufeffleft, right\nphotos/a.png, photos/a.png\n")
     status, out, err = run(capsys, "verify", "--pairs", pairs)
     assert status == 0 and err == "" and re.search(r"\nphotos/a\.png,photos/a\.png,[01][.\d]*,true,\n$", out)

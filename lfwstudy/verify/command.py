@@ -45,7 +45,7 @@ def add_verify_options(command: ArgumentParser) -> None:
     add("--fit-threshold", action="store_true", help=text)
     text = "same person above this score (default: %(default)s)"
     add("--threshold", type=float, default=THRESHOLD, metavar="T", help=text)
-    add("--json", action="store_true", help="print the answer as a JSON object")
+    add("--json", action="store_true", help="print the answer as a JSON object; with --pairs, one a line")
     for side in ("left", "right"):
         text = f"where the face is in the {side} photo: left, top, right, bottom in pixels of the upright photo"
         add(f"--{side}-box", type=_box, metavar="L,T,R,B", help=text)
@@ -64,8 +64,10 @@ def verify(options: Namespace) -> int:
     two, both = bool(options.left or options.right), bool(options.left and options.right)
     if bool(options.pairs) == two or two != both:
         raise ConfigError("give two photos, LEFT RIGHT, or --pairs PAIRS.csv")
-    if options.pairs and (options.json or options.left_box or options.right_box):
-        raise ConfigError("--json, --left-box and --right-box go with two photos, not with --pairs")
+    if options.pairs and (options.left_box or options.right_box):
+        raise ConfigError("--left-box and --right-box go with two photos, not with --pairs")
+    if options.json and options.fit_threshold:
+        raise ConfigError("--json does not go with --fit-threshold")
     if (options.out_csv or options.fit_threshold) and not options.pairs:
         raise ConfigError("--out-csv and --fit-threshold go with --pairs PAIRS.csv")
     if not 0 <= options.threshold <= 1:
@@ -121,7 +123,9 @@ def _verify_pairs(options: Namespace) -> int:
     rows = many.score_rows(pairs, scores, threshold)
     if options.out_csv:
         write_csv(options.out_csv, many.SCORE_COLUMNS, rows)
-    elif not options.fit_threshold:
+    if options.json:
+        print(*map(json.dumps, rows), sep="\n")
+    elif not (options.out_csv or options.fit_threshold):
         print(csv_text(many.SCORE_COLUMNS, rows), end="")
     failed = sum("error" in row for row in rows)
     if failed:
