@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -203,6 +203,28 @@ def test_a_server_waits_for_no_training_that_is_still_ending(tmp_path, monkeypat
             last = psutil.Process(pool.submit(begin).result(DEADLINE).pid)
             ours.close()
             assert server.wait(DEADLINE) == 0 and not psutil.wait_procs([last], timeout=DEADLINE)[1]
+        finally:
+            server.kill()
+            server.wait()
+
+
+def test_a_training_that_has_ended_waits_for_none_forked_after_it(tmp_path, monkeypatch):
+    ours, theirs = socket.socketpair()
+    code = "from lfwstudy.runs import forked\nimport time\ntime.sleep(600 if 'long' in forked.serve() else 0.5)"
+    with open(tmp_path / "log.txt", "w+") as log:
+        server = subprocess.Popen([sys.executable, "-c", code], stdin=theirs, stdout=log, stderr=log, env=environment())
+        theirs.close()
+        monkeypatch.setattr(forked, "_server", server)
+        monkeypatch.setattr(forked, "_requests", ours)
+        try:
+            first, later = (forked.Forked(tmp_path / name, log, {}) for name in ("short", "long"))
+            assert first.wait(DEADLINE) == 0
+            with ThreadPoolExecutor(1) as pool:  # waiting for the later one would take 10 minutes
+                again = pool.submit(first.wait)
+                done = wait([again], 5).done
+                assert later.poll() is None
+                later.kill()
+            assert done and again.result() == 0
         finally:
             server.kill()
             server.wait()

@@ -88,7 +88,8 @@ class Forked:
 
     def wait(self, timeout: float | None = None) -> int | None:
         """Exit status once it has ended. Raises subprocess.TimeoutExpired."""
-        if not connection.wait([self.channel], timeout):
+        # Asked once only: trainings forked later have its channel too, which then never closes.
+        if self.returncode is None and not connection.wait([self.channel], timeout):
             raise subprocess.TimeoutExpired("forked training", timeout or 0)
         return self.poll()
 
