@@ -153,6 +153,27 @@ def test_other_code_on_a_machine_is_its_fault_and_names_it(tmp_path, monkeypatch
     assert kind == "machine" and "instead of 0.0.1" in message and f"(on {os.uname().nodename})" in message
 
 
+@pytest.mark.parametrize("error, kind", [(MemoryError("no room"), "memory"), (KeyError("none"), "crash")])
+def test_what_stops_a_run_on_a_fit_worker_is_not_taken_for_another_version(tmp_path, monkeypatch, error, kind):
+    def fail(job):
+        raise error
+
+    monkeypatch.setattr(worker, "get_worker", lambda: None)
+    monkeypatch.setattr(worker, "find_data", fail)
+    with worker.token_file(tmp_path / "runs") as token, pytest.raises(worker.Ended) as ended:
+        worker.train_here(jobs(tmp_path / "runs", 1)[0], worker.versions_here(), token)
+    assert ended.value.args[0] == kind
+
+
+def test_a_worker_that_declares_more_gpus_than_it_may_use_is_at_fault(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
+    monkeypatch.setattr(worker, "_FREE_GPUS", {})
+    own = SimpleNamespace(state=SimpleNamespace(total_resources={"GPU": 2}))
+    with worker._gpu(own) as gpu, pytest.raises(RunError, match="declares more GPUs") as error, worker._gpu(own):
+        pass
+    assert gpu == "3" and error.value.failure.kind == "machine" and worker._FREE_GPUS == {"free": ["3"]}
+
+
 def test_a_folder_that_cannot_be_listed_is_an_error_and_no_silence(tmp_path, monkeypatch):
     def refuse(path):
         raise PermissionError(errno.EACCES, "Permission denied", path)

@@ -79,7 +79,7 @@ def train_here(job: Job, versions: dict[str, str], token: Path) -> None:
         with _gpu(own) as gpu:
             given = replace(job, lease=job.lease or LEASE_SECONDS, patience=LOCK_PATIENCE, data_dir=data_dir, gpu=gpu)
             train_in_process(given, watch=partial(_watch, own, given))
-    except (StudyError, OSError) as error:
+    except Exception as error:
         failure = Failure.of(error)
         raise Ended(failure.kind, f"{failure.message} (on {os.uname().nodename})") from None
 
@@ -171,7 +171,11 @@ def _gpu(own: Worker) -> Iterator[str | None]:
     named = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
     # Each run has a thread; these operations are atomic.
     free = _FREE_GPUS.setdefault("free", named or [str(number) for number in range(count)])
-    gpu = free.pop()
+    try:
+        gpu = free.pop()
+    except IndexError:
+        told = "it declares more GPUs than CUDA_VISIBLE_DEVICES names; correct its --resources"
+        raise TrainingError(Failure("machine", told)) from None
     try:
         yield gpu
     finally:
