@@ -14,6 +14,7 @@ import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -664,6 +665,31 @@ def test_a_run_that_failed_is_tried_on_every_other_worker_first(tmp_path):
     assert tried[0] != tried[1] and len(tried) == 4
 
 
+def test_a_run_that_failed_on_the_only_worker_large_enough_may_go_there_again(tmp_path):
+    study = study_on(tmp_path / "runs", [worker.Ended("crash", "a bug")] * handout.ATTEMPTS, 1)
+    study.waiting = {run: replace(job, memory=GIB) for run, job in study.waiting.items()}
+    study.workers["tcp://small:1", "one"] = {**described(memory=1), "name": "small"}
+    for _ in range(handout.ATTEMPTS):
+        attempt(study)
+    assert "a bug" in study.failures[f"{0:016x}"] and not study.waiting
+
+
+def test_what_fits_nowhere_is_found_without_asking_each_worker_for_each_run(tmp_path, monkeypatch):
+    study, asked = study_on(tmp_path / "runs", [], 20), []
+    (job,) = study.waiting.values()
+    study.waiting = {f"{number:016x}": replace(job, run=f"{number:016x}", memory=9 * GIB) for number in range(200)}
+    monkeypatch.setattr(handout, "need_on", lambda *about: asked.append(about) or scheduler.need_on(*about))
+    study._give_up_what_is_stuck()
+    assert "9.0 GiB" in study.stuck and len(study.waiting) == 200 and len(asked) == 20
+
+
+def test_another_process_at_a_run_is_said_and_its_folder_left_alone(tmp_path):
+    study = study_on(tmp_path / "runs", [worker.Ended("busy", "another process trains it")] * handout.ATTEMPTS)
+    for _ in range(handout.ATTEMPTS):
+        attempt(study)
+    assert "another process trains it" in study.failures[f"{0:016x}"] and not (tmp_path / "runs").exists()
+
+
 def test_attempts_are_counted_only_while_a_run_gets_no_further(tmp_path):
     run = f"{0:016x}"
     study = study_on(tmp_path / "runs", [worker.Ended("crash", "a bug")] * 6)
@@ -717,6 +743,17 @@ def test_runs_of_a_lost_scheduler_wait_again_and_no_attempt_is_counted(tmp_path,
     study._settle()
     study._give_up_what_is_stuck()
     assert list(study.waiting) == [f"{0:016x}"] and not study.attempts and "tcp://s:1 was lost" in study.stuck
+
+
+def test_a_client_that_does_not_close_in_time_is_replaced(tmp_path, monkeypatch):
+    def hang(timeout):
+        raise TimeoutError
+
+    study, fresh = study_on(tmp_path / "runs", []), SimpleNamespace()
+    study.client.close = hang
+    monkeypatch.setattr(scheduler, "connect", lambda address: fresh)
+    study._look()
+    assert study.client is fresh
 
 
 def test_what_is_shown_of_a_cluster_ends_no_training(tmp_path, monkeypatch):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import dask
 from distributed import LocalCluster
@@ -49,7 +49,8 @@ def run(jobs: Sequence[Job], address: str, show: Callable[[str], object] | None 
         try:
             return study.hand_out()
         finally:
-            study.client.close(timeout=5)  # the scheduler then takes back what workers still train
+            with suppress(OSError):  # it did not close in time
+                study.client.close(timeout=5)  # the scheduler then takes back what workers still train
 
 
 @contextmanager

@@ -88,8 +88,9 @@ class Handout:
             self.workers, self.lost = scheduler.workers_of(self.client), False
         except (OSError, RuntimeError):  # the runs on workers wait again, for the scheduler
             self.workers, self.lost = {}, True
-            with suppress(ConfigError, OSError):
+            with suppress(OSError):  # it did not close in time
                 self.client.close(timeout=5)
+            with suppress(ConfigError):
                 self.client = scheduler.connect(self.address)
         self.seen |= self.workers.keys()
         for run in self.running:
@@ -110,8 +111,8 @@ class Handout:
         for run, job in list(self.waiting.items()):
             if (kind := (job.threads, job.memory, frozenset(self.refused[run]))) in full:
                 continue
-            # A run that failed on every worker may go to any of them again.
-            allowed = rooms.keys() - self.refused[run] or rooms.keys()
+            # A run that failed on every worker that is large enough may go to any of them again.
+            allowed = (fitting := self._fitting(job)) - self.refused[run] or fitting
             for key in sorted(allowed, key=lambda key: -rooms[key]["threads"]):
                 if (need := need_on(job, usable[key])) <= rooms[key]:
                     rooms[key].subtract(need)
@@ -119,6 +120,10 @@ class Handout:
                     break
             else:
                 full.add(kind)
+
+    def _fitting(self, job: Job) -> set[Key]:
+        """Usable workers that are large enough for a run."""
+        return {key for key, worker in self.usable().items() if need_on(job, worker) <= resources_of(worker)}
 
     def _submit(self, job: Job, key: Key, need: Amounts) -> None:
         worker, address = self.workers[key], key[0]
@@ -160,7 +165,8 @@ class Handout:
             error = at.future.exception()
             if isinstance(error, Ended):
                 return Failure(*error.args)
-            return Failure("machine", f"{one_line(repr(error))}; install the same versions there")
+            hint = "" if isinstance(error, OSError) else "; install the same versions there"
+            return Failure("machine", f"{one_line(repr(error))}{hint}")
         if at.future.status != "finished":
             return Failure("cluster", f"its worker, {at.where}, was lost (out of memory?)")
         until = time.monotonic() + SETTLE_SECONDS
@@ -187,19 +193,19 @@ class Handout:
     def _fail(self, job: Job, failure: Failure) -> None:
         del self.waiting[job.run]
         self.failures[job.run], self.epochs[job.run] = f"{job.title}: {failure.message}", job.epochs
-        with suppress(OSError):  # as if it had failed on this machine
-            job.folder.mkdir(parents=True, exist_ok=True)
-            failure.write(job.folder)
+        if failure.kind != "busy":  # the folder is another process's
+            with suppress(OSError):  # as if it had failed on this machine
+                job.folder.mkdir(parents=True, exist_ok=True)
+                failure.write(job.folder)
 
     def _give_up_what_is_stuck(self) -> None:
         """Fail runs that no worker can take, after waiting for one that can."""
-        rooms = [(worker, resources_of(worker)) for worker in self.usable().values()]
-        stuck = [
-            job for job in self.waiting.values() if not any(need_on(job, worker) <= room for worker, room in rooms)
-        ]
-        if self.running or not stuck:
+        kinds = {(job.threads, job.memory): job for job in ({} if self.running else self.waiting).values()}
+        unfit = {kind for kind, job in kinds.items() if not self._fitting(job)}
+        if not unfit:
             self.stuck, self.stuck_since = "", 0.0
             return
+        stuck = [job for job in self.waiting.values() if (job.threads, job.memory) in unfit]
         self.stuck_since = self.stuck_since or time.monotonic()
         left = self.stuck_since + scheduler.PATIENCE_SECONDS - time.monotonic()
         self.stuck = f"{self._why_stuck(stuck[0])} (waiting at most {clock(max(0, left))} more)"
