@@ -1,10 +1,14 @@
-"""What the terminal shows of runs in progress fits its line."""
+"""What the terminal shows of runs in progress fits its line and costs them little."""
+
+import time
 
 import pytest
 
 from lfwstudy.config import RunConfig
+from lfwstudy.runs import local
 from lfwstudy.study import progress
 from lfwstudy.study.rungs import Spec
+from tools.stand_in import jobs
 
 ROWS = [{"epoch": epoch, "val_accuracy": accuracy} for epoch, accuracy in ((1, 0.55), (2, 0.64), (3, 0.612))]
 
@@ -56,3 +60,15 @@ def test_a_log_gets_a_line_for_each_finished_run_and_now_and_then_one_on_the_oth
     bar.update("epoch 3")
     bar.update("epoch 4")
     assert said == ["- stage/a, seed 0: done, 1 of 2", "epoch 3"]
+
+
+def test_showing_the_progress_of_many_runs_leaves_the_time_to_their_training(tmp_path):
+    spent = []
+
+    def show(text):
+        time.sleep(0.3)  # what reading the histories of thousands of runs takes
+        spent.append(0.3)
+
+    began = time.monotonic()
+    assert local.run(jobs(tmp_path / "runs", 1, 20, 0.2), show) == {}
+    assert len(spent) > 1 and sum(spent) < 0.4 * (time.monotonic() - began)

@@ -25,6 +25,7 @@ def run(jobs: Sequence[Job], show: Callable[[str], object] | None = None) -> dic
     began, before = time.monotonic(), sum(len(_history(job)) for job in jobs)
     waiting, running, there = deque(jobs), dict[Process, Job](), cores()
     failures: dict[str, str] = {}
+    due = 0.0
 
     def attempt(step: Callable[..., Process | None], job: Job, *more: Process) -> Process | None:
         try:
@@ -43,8 +44,9 @@ def run(jobs: Sequence[Job], show: Callable[[str], object] | None = None) -> dic
                 with suppress(subprocess.TimeoutExpired):
                     process.wait(_POLL_SECONDS / len(running))
                     attempt(finish, running.pop(process), process)
-            if show and (waiting or running):
+            if show and (waiting or running) and (asked := time.monotonic()) >= due:
                 show(progress(jobs, began, failures, before))
+                due = time.monotonic() + 4 * (time.monotonic() - asked)  # of many runs: the cores are for training
     finally:
         end(*running)
     if show:
