@@ -757,6 +757,7 @@ def test_a_client_that_does_not_close_in_time_is_replaced(tmp_path, monkeypatch)
 
 
 def test_what_is_shown_of_a_cluster_ends_no_training(tmp_path, monkeypatch):
+    monkeypatch.setattr(scheduler, "ANSWER_SECONDS", 0.5)
     study = study_on(tmp_path / "runs", [None], 1)
     study._place()
     monkeypatch.setattr(study.store, "history", lambda run: [{"epoch": 1, "loss": 0.5}])
