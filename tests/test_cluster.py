@@ -1,6 +1,7 @@
 """Runs on many machines: real schedulers and workers on loopback, most with stand-ins for the trainings."""
 
 import errno
+import operator
 import os
 import re
 import shutil
@@ -149,7 +150,7 @@ def test_other_code_on_a_machine_is_its_fault_and_names_it(tmp_path, monkeypatch
     monkeypatch.setattr(worker, "get_worker", lambda: None)
     older = {**worker.versions_here(), "lfwstudy": "0.0.1 (code 00000000)"}
     with worker.token_file(tmp_path / "runs") as token, pytest.raises(worker.Ended) as ended:
-        worker.train_here(jobs(tmp_path / "runs", 1)[0], older, token)
+        worker.train_here(jobs(tmp_path / "runs", 1)[0].content(), older, str(token))
     kind, message = ended.value.args
     assert kind == "machine" and "instead of 0.0.1" in message and f"(on {os.uname().nodename})" in message
 
@@ -162,7 +163,7 @@ def test_what_stops_a_run_on_a_fit_worker_is_not_taken_for_another_version(tmp_p
     monkeypatch.setattr(worker, "get_worker", lambda: None)
     monkeypatch.setattr(worker, "find_data", fail)
     with worker.token_file(tmp_path / "runs") as token, pytest.raises(worker.Ended) as ended:
-        worker.train_here(jobs(tmp_path / "runs", 1)[0], worker.versions_here(), token)
+        worker.train_here(jobs(tmp_path / "runs", 1)[0].content(), worker.versions_here(), str(token))
     assert ended.value.args[0] == kind
 
 
@@ -625,10 +626,12 @@ class Ended:
 
 def study_on(root, errors, count=3):
     """The bookkeeping of a study of one run, on workers whose attempts end in errors, one after the other."""
-    submit = SimpleNamespace(
-        submit=lambda *_, **__: Ended(errors.pop(0)), dashboard_link="", status="closed", close=lambda timeout: None
-    )
-    study = handout.Handout(jobs(root, 1), "tcp://s:1", submit, root / ".cluster-none", None)
+
+    def submit(function, *_, **__):
+        return Ended(errors.pop(0)) if function is operator.call else None
+
+    client = SimpleNamespace(submit=submit, dashboard_link="", status="closed", close=lambda timeout: None)
+    study = handout.Handout(jobs(root, 1), "tcp://s:1", client, root / ".cluster-none", None)
     for number in range(count):
         address = f"tcp://w{number}:1"
         study.workers[address, "one"] = {**described(), "name": f"host-{number}"}

@@ -61,13 +61,21 @@ class Job:
         """The maximum number of epochs."""
         return self.config.training.epochs
 
+    def content(self) -> dict[str, Any]:
+        """The job as plain values, for `of`."""
+        content = {each.name: getattr(self, each.name) for each in fields(self)}
+        return {**content, "config": self.config.to_dict(), "folder": str(self.folder)}
+
+    @classmethod
+    def of(cls, content: Mapping[str, Any]) -> Job:
+        """The job with this content. Raises ConfigError if its configuration is invalid."""
+        return cls(**{**content, "config": RunConfig.from_dict(content["config"]), "folder": Path(content["folder"])})
+
     def write(self, path: Path) -> None:
         """Write it as JSON, atomically."""
-        content = {each.name: getattr(self, each.name) for each in fields(self)}
-        write_json(path, {**content, "config": self.config.to_dict(), "folder": str(self.folder)})
+        write_json(path, self.content())
 
     @classmethod
     def read(cls, path: str | Path) -> Job:
-        """The job that `write` wrote. Raises ConfigError if its configuration is invalid."""
-        content = read_json(path)
-        return cls(**{**content, "config": RunConfig.from_dict(content["config"]), "folder": Path(content["folder"])})
+        """The job that `write` wrote. Raises as `of` does."""
+        return cls.of(read_json(path))

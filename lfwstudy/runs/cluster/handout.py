@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import operator
 import os
-import pickle
+import pkgutil
 import time
 import uuid
 from collections import Counter, defaultdict
@@ -17,7 +18,7 @@ from distributed import Client, Future
 from lfwstudy.errors import ConfigError, one_line
 from lfwstudy.runs.cluster import scheduler, view
 from lfwstudy.runs.cluster.scheduler import Amounts, Key, Worker, memory_of, need_on, resources_of
-from lfwstudy.runs.cluster.worker import Call, Ended, train_here, versions_here
+from lfwstudy.runs.cluster.worker import TRAIN_HERE, Ended, versions_here
 from lfwstudy.runs.failure import Failure
 from lfwstudy.runs.job import Job
 from lfwstudy.runs.local import ending
@@ -130,9 +131,13 @@ class Handout:
         declared = worker["resources"] or {}
         if "CORES" in declared and not declared.get("GPU"):
             job = replace(job, threads=int(need["CORES"]))
+        # Found by name on the worker: one that has no such package, or another version, fails the task and says why. A
+        # worker that cannot unpickle a task ends, and a scheduler would need the package too.
+        found = self.client.submit(pkgutil.resolve_name, TRAIN_HERE, key=f"name-{uuid.uuid4().hex}", workers=[address])
         future = self.client.submit(
-            pickle.loads,
-            pickle.dumps(Call(train_here, job, self.versions, self.token)),
+            operator.call,
+            found,
+            *(job.content(), self.versions, str(self.token)),
             key=f"{job.run}-{uuid.uuid4().hex[:8]}",
             workers=[address],
             resources={name: need[name] for name in ("CORES", "MEMORY", "GPU") if declared.get(name)} or None,

@@ -9,7 +9,7 @@ import platform
 import subprocess
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import lru_cache, partial
@@ -44,35 +44,28 @@ STALL_CPU_SECONDS = 0.5
 LOCK_PATIENCE = 150
 # A network file system may show another machine's file a moment late.
 TOKEN_SECONDS = 5.0
+# The task: a name, which each worker looks up in its own package.
+TRAIN_HERE = f"{__name__}:train_here"
 _FREE_GPUS: dict[str, list[str]] = {}
-
-
-class Call(partial[None]):
-    """A call that happens when it is unpickled: the task that Dask gets is `pickle.loads`.
-
-    Dask unpickles a task before it runs it, and a worker that cannot do so ends. This way, a scheduler needs nothing of
-    this package, and on a worker that has none, or another version, the task fails and says why.
-    """
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return self.func, self.args
 
 
 class Ended(Exception):
     """A run did not finish: the kind of failure, and a message. An error, because it reaches the study with its task."""
 
 
-def train_here(job: Job, versions: dict[str, str], token: Path) -> None:
+def train_here(content: Mapping[str, Any], versions: dict[str, str], token: str) -> None:
     """Train one run in a separate process. Raises Ended.
 
     Parameters
     ----------
+    content : of a Job.
     versions, token : requirements on this machine, as for `difference` and `unseen`.
     """
-    own, reason = get_worker(), difference(versions) or unseen(token)
+    own, reason = get_worker(), difference(versions) or unseen(Path(token))
     try:
         if reason:
             raise TrainingError(Failure("machine", reason))
+        job = Job.of(content)
         if job.task == "train" and Store(job.folder.parent).is_finished(job.run):
             return
         data_dir = find_data(job)
