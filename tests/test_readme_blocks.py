@@ -66,6 +66,7 @@ def test_view_2_has_no_mean_before_its_ten_folds_are_there(tmp_path, monkeypatch
     record = read_json(tmp_path / name / "study.json")
     record["combinations"][0]["runs"].pop()
     write_json(tmp_path / name / "study.json", record)
+    (tmp_path / name / "results.csv").unlink()
     monkeypatch.setattr(kept_studies, "opened", lambda name: kept_studies.Results.open(tmp_path / name))
     assert view2(stage) is None
 

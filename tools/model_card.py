@@ -83,7 +83,7 @@ def card(study: Results, candidate: Candidate, spec: Spec) -> str:
     scores = study.store.scores(spec.run)
     accuracy = metrics.accuracy(scores["label"], scores["score_at_best"])
     accepted = metrics.true_accept_rate(scores["label"], scores["score_at_best"], 0.01)
-    differences = wording.differences_in_words(config, RunConfig())
+    start = RunConfig().change({"data.dataset": config.data.dataset})
     return TEMPLATE.read_text(encoding="utf-8").format(
         spec=spec,
         result=result,
@@ -95,7 +95,7 @@ def card(study: Results, candidate: Candidate, spec: Spec) -> str:
         cohort=f", among them the embeddings of {config.model.cohort} images of training people, without their names,"
         if config.model.cohort
         else "",
-        recipe="\n".join(f"- {line}" for line in differences if "data.dataset" not in line),
+        recipe="\n".join(f"- {line}" for line in wording.differences_in_words(config, start)),
         figures=_figures(study, candidate, spec).to_markdown(),
         verify=measurement_blocks.verify(spec.run),
         one_in=1 / max(1 - accuracy, 1e-9),
