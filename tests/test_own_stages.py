@@ -10,7 +10,7 @@ from test_study import trained  # noqa: F401
 from lfwstudy import cli
 from lfwstudy.errors import ConfigError, StudyError
 from lfwstudy.ladder import LADDERS, own_stages
-from lfwstudy.report import pages, wording
+from lfwstudy.report import pages, summary, wording
 from lfwstudy.study.results import Results
 from lfwstudy.study.settings import Settings
 from lfwstudy.study.study import Study
@@ -91,6 +91,13 @@ def test_a_study_knows_its_own_stages_without_the_file(tmp_path, trained):  # no
     done = len(trained[0])
     asked(opened(tmp_path, stages="base,early-stopping")).climb(train=True)
     assert len(trained[0]) == done
+
+
+def test_a_stage_that_is_not_carried_says_so_and_no_reason_that_is_another_stages(tmp_path, trained):  # noqa: F811
+    trained[1]["mine/half"] = (0.9, 0.3)
+    rung = asked(opened(tmp_path, more="carry = false")).climb(train=True)[-1]
+    told = summary.outcome(Results.open(tmp_path / "study"), rung)
+    assert "By design, this stage is never carried forward. " in told and "slower" not in told
 
 
 def test_each_set_adds_a_rival_from_the_same_incumbent(tmp_path, trained):  # noqa: F811

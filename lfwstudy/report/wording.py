@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from lfwstudy.config import RunConfig
+from lfwstudy.data.own import made_from
 from lfwstudy.ladder import PROFILES
 from lfwstudy.study.results import Results
 from lfwstudy.study.settings import Settings, default_root
@@ -104,7 +105,13 @@ def command(study: Results, **changes: Any) -> str:
     """The `lfwstudy run` that adds to a study, to be copied: its folder and options, with `changes` to them."""
     ladder = [stage.id for stage in study.ladder.stages]
     stages = "" if study.stages() == ladder else ",".join(study.stages())
-    wanted = replace(study.settings, **{"out": str(study.out), "seeds": study.seeds(), "stages": stages, **changes})
+    kept = {
+        "data_dir": made_from(study.settings.data_dir),
+        "out": str(study.out),
+        "seeds": study.seeds(),
+        "stages": stages,
+    }
+    wanted = replace(study.settings, **{**kept, **changes})
     own = Settings(ladder=wanted.ladder, protocol=wanted.protocol)
     usual = replace(Settings(), split=own.split, select=own.select)
     names = ("dataset", "data_dir", "profile", "ladder", "protocol", "split", "select", "seeds", "stages", "out")
