@@ -250,7 +250,7 @@ def test_the_interval_of_own_people_allows_for_pairs_that_share_people(people, t
     assert (
         (found.low, found.high) == expected != metrics.wilson(int(study.correct(best, "score").sum()), len(components))
     )
-    assert measured.interval_words(study).startswith("95 % interval of one run, bootstrapped over connected components")
+    assert measured.interval_words(study).startswith("95 % of one run, bootstrapped over connected components")
     images = summary.caveats(study, best).split("\n")[0]
     assert f"{len(components)} test pairs are of {len(set(components))} groups of people" in images
     told = summary.reservations(study)  # nothing on stages that the study does not have

@@ -84,10 +84,10 @@ def accuracy_with_interval(study: Results, candidate: Candidate) -> Interval | s
 def interval_words(study: Results) -> str:
     """The kind of the intervals of `accuracy_with_interval`: the same throughout a study."""
     if _one_run_each(study):
-        interval = "95 % interval of one run{}, which does not include the spread between seeds"
+        how = "Wilson's 95 % interval of one run"
         if study.of_other_people:
-            return interval.format(", bootstrapped over connected components of people")
-        return f"Wilson's {interval.format('')}"
+            how = "95 % of one run, bootstrapped over connected components of people"
+        return f"{how}, which does not include the spread between seeds"
     return (
         "95 % of the mean, bootstrapped over connected components of people and over seeds; single runs in parentheses"
     )

@@ -1,5 +1,6 @@
 """The report's wording: settings in words, headings, and the line that names the data."""
 
+import html
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -181,7 +182,8 @@ def heading(study: Results, title: str, level: int = 1) -> Text:
 def stage_heading(study: Results, stage: str) -> Text:
     """Heading of a stage's notebook, with its hypothesis."""
     found = study.ladder.stage(stage)
-    return Text(f"{heading(study, f'{found.id}: {found.title}')}\n\n## Hypothesis\n\n{found.hypothesis}")
+    title, hypothesis = (html.escape(text, quote=False) for text in (found.title, found.hypothesis))
+    return Text(f"{heading(study, f'{found.id}: {title}')}\n\n## Hypothesis\n\n{hypothesis}")
 
 
 def _quoted(value: Any) -> str:
