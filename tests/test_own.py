@@ -177,13 +177,13 @@ def test_what_is_wrong_with_images_is_told_and_named(people, tmp_path):
 def test_too_few_people_and_what_is_no_folder_of_people_are_one_line(tmp_path):
     few = write_own_people(tmp_path / "few", people=13, images=2)
     cases = [
-        (few, "13 people with images, 6 of them with two or more; .* need 14"),
+        (few, "too few people: 13 with images, 6 with two or more; .* need 14"),
         (tmp_path / "none", "no such folder"),
     ]
     (tmp_path / "flat").mkdir()
     (tmp_path / "flat" / "a.jpg").write_bytes(saved())
     cases += [
-        (tmp_path / "flat", "0 people with images.*PERSON/any-name.jpg"),
+        (tmp_path / "flat", "0 with images.*PERSON/any-name.jpg"),
         (tmp_path / "flat" / "a.jpg", "an image.*--data-dir is a folder with a folder of images for each person"),
     ]
     text = tmp_path / "text"
@@ -191,7 +191,7 @@ def test_too_few_people_and_what_is_no_folder_of_people_are_one_line(tmp_path):
         (text / str(number)).mkdir(parents=True)
         for file in "ab":
             (text / str(number) / file).write_text(f"{number}{file}")
-    cases += [(text, r"0 people with images.*left out \(28\): image 0/a: not a readable image of any kind")]
+    cases += [(text, r"0 with images.*left out \(28\): image 0/a: not a readable image of any kind")]
     for folder, words in cases:
         with pytest.raises(DataError, match=f"^{folder}: .*{words}") as error:
             prepare_bank(CONFIG, str(folder))
@@ -252,7 +252,7 @@ def test_the_interval_of_own_people_allows_for_pairs_that_share_people(people, t
     )
     assert measured.interval_words(study).startswith("95 % of one run, bootstrapped over connected components")
     images = summary.caveats(study, best).split("\n")[0]
-    assert f"{len(components)} test pairs are of {len(set(components))} groups of people" in images
+    assert f"{len(components)} test pairs in {len(set(components))} groups that share nobody: so few" in images
     told = summary.reservations(study)  # nothing on stages that the study does not have
     assert "penalty" in told and "early-stopping" not in told and "stride" not in told
     assert "View 2 and the split folds need 20 people" in robustness.view2(study).empty

@@ -130,7 +130,7 @@ def _require_people(counts: dict[str, int], folder: Path, notes: Sequence[str] =
     several = sum(count > 1 for count in counts.values())
     if len(counts) < LEAST_PEOPLE or several < LEAST_PEOPLE // 2:
         raise DataError(
-            f"{folder}: {len(counts)} people with images, {several} of them with two or more; development and test pairs "
+            f"{folder}: too few people: {len(counts)} with images, {several} with two or more; development and test pairs "
             f"need {LEAST_PEOPLE}, {LEAST_PEOPLE // 2} of them with two or more, each a folder PERSON/any-name.jpg"
             + "".join(f"; {note}" for note in notes)
         )

@@ -16,6 +16,9 @@ from lfwstudy.study.rungs import Candidate, Rung
 from lfwstudy.study.study import Study
 from lfwstudy.system.text import clock, percent
 
+# Resampling fewer groups gives intervals that are too short (Cameron, Gelbach and Miller 2008).
+_FEW_GROUPS = 30
+
 
 def gap(study: Results, rung: Rung) -> HTML:
     """What a stage lacks and why; nothing if it is complete. HTML, not Markdown: the end of a log may hold anything."""
@@ -137,10 +140,9 @@ def _images(study: Results, best: Candidate | None) -> str:
         if best is None or study.correct(best, "score") is None:
             return f"{told}."
         components = study.test_components()
-        groups = counted(len(set(components)), "group")
-        return (
-            f"{told}. The {counted(len(components), 'test pair')} are of {groups} of people who meet only each other."
-        )
+        groups = len(set(components))
+        few = ": so few that intervals are likely too narrow" if groups < _FEW_GROUPS else ""
+        return f"{told}, {len(components):,} test pairs in {groups} groups that share nobody{few}."
     told += ": press photographs, not a sample of all people"
     if not shows_published(study):
         return f"{told}."
