@@ -239,6 +239,8 @@ def test_a_study_of_own_people_is_headed_so_and_compared_with_nothing_published(
     again = Results.open(tmp_path)
     assert again.settings.data_dir == str(resolve_data_dir("folder", str(people)))
     assert f"--data-dir {people} " in wording.command(again) == wording.command(opened)
+    shutil.rmtree(again.settings.data_dir)
+    assert Results.open(tmp_path).settings.data_dir == str(people)
 
 
 def test_the_interval_of_own_people_allows_for_pairs_that_share_people(people, tmp_path):
