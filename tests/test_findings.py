@@ -19,9 +19,9 @@ from lfwstudy.system.files import write_csv
 from lfwstudy.training.run import PREDICTION_COLUMNS, measure
 
 
-def made_up_base(out, split, right, seeds=4):
-    """A finished demo study of base runs whose share of right answers is `right`, by set."""
-    study = Study(Settings(out=str(out), seeds=seeds, stages="base", split=split, precision="float32"))
+def made_up_base(out, split, right, seeds=4, **settings):
+    """A finished study, by default on demo faces, of base runs whose share of right answers is `right`, by set."""
+    study = Study(Settings(out=str(out), seeds=seeds, stages="base", split=split, precision="float32", **settings))
     study.ask(["base"])
     pairs, digest = study.data(study.base().data)[1:]
     labels = {name: part.label for name, part in pairs.sets().items()}

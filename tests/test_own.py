@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from test_findings import made_up_base
 
 from lfwstudy.cli import main
 from lfwstudy.config import DataConfig
@@ -18,7 +19,8 @@ from lfwstudy.data.protocols import load_pairs
 from lfwstudy.data.registry import resolve_data_dir
 from lfwstudy.data.splits import audit, make_split, subsample
 from lfwstudy.errors import DataError, one_line
-from lfwstudy.report import verdicts, wording
+from lfwstudy.evaluation import intervals, metrics
+from lfwstudy.report import measured, robustness, summary, verdicts, wording
 from lfwstudy.study.results import Results
 from lfwstudy.study.settings import Settings
 from lfwstudy.study.study import Study
@@ -154,6 +156,9 @@ def test_what_is_wrong_with_images_is_told_and_named(people, tmp_path):
     Image.new("L", (50, 50), 7).save(bela / "small.png")
     Image.new("L", (5, 50), 7).save(bela / "thin.png")
     (tmp_path / "p" / "pairsDevTrain.txt").write_text("1\n")
+    (tmp_path / "p" / "Empty").mkdir()
+    assert len(prepare_bank(CONFIG, str(tmp_path / "p")).notes) == 6
+    (tmp_path / "p" / "loose.jpg").write_bytes(saved())  # no image of a person's, but it is told
     left, shared, copies, cut, small, pairs = prepare_bank(CONFIG, str(tmp_path / "p")).notes
     assert left.startswith(
         "files not readable as images, left out (3): image Ada Greywater/cut.jpg: not a readable image"
@@ -164,7 +169,7 @@ def test_what_is_wrong_with_images_is_told_and_named(people, tmp_path):
     assert copies == "further copies of a person's image, left out (1): Ada Greywater/once more.jpg"
     assert cut.startswith("images not square, cut to their central square (7")
     assert small == "images smaller than 100 pixels, enlarged (1): Ada Hollow/small.png"
-    assert pairs.startswith("pairsDevTrain.txt in the folder is not used")
+    assert pairs == "not folders with files, left out (3): Empty; loose.jpg; pairsDevTrain.txt"
     names = prepare_bank(CONFIG, str(tmp_path / "p")).names.tolist()
     assert sum(name.startswith("Ada_Greywater_") for name in names) == len(images) - 1
 
@@ -172,21 +177,21 @@ def test_what_is_wrong_with_images_is_told_and_named(people, tmp_path):
 def test_too_few_people_and_what_is_no_folder_of_people_are_one_line(tmp_path):
     few = write_own_people(tmp_path / "few", people=13, images=2)
     cases = [
-        (few, "13 people with images, 6 of them with two or more; .* need 14"),
+        (few, "too few people: 13 with images, 6 with two or more; .* need 14"),
         (tmp_path / "none", "no such folder"),
     ]
     (tmp_path / "flat").mkdir()
     (tmp_path / "flat" / "a.jpg").write_bytes(saved())
     cases += [
-        (tmp_path / "flat", "0 people with images.*PERSON/any-name.jpg"),
-        (tmp_path / "flat" / "a.jpg", "an image"),
+        (tmp_path / "flat", "0 with images.*PERSON/any-name.jpg"),
+        (tmp_path / "flat" / "a.jpg", "an image.*--data-dir is a folder with a folder of images for each person"),
     ]
     text = tmp_path / "text"
     for number in range(14):
         (text / str(number)).mkdir(parents=True)
         for file in "ab":
             (text / str(number) / file).write_text(f"{number}{file}")
-    cases += [(text, r"0 people with images.*left out \(28\): image 0/a: not a readable image of any kind")]
+    cases += [(text, r"0 with images.*left out \(28\): image 0/a: not a readable image of any kind")]
     for folder, words in cases:
         with pytest.raises(DataError, match=f"^{folder}: .*{words}") as error:
             prepare_bank(CONFIG, str(folder))
@@ -230,7 +235,29 @@ def test_a_study_of_own_people_is_headed_so_and_compared_with_nothing_published(
         assert wording.source_line(study).startswith("own people, View 1")
         assert not wording.shows_published(study) and "other than LFW's" in verdicts.claim_verdicts(study).empty
         assert all(study.published(c) is None for rung in study.climb() for c in rung.candidates)
-    assert Results.open(tmp_path).settings.data_dir == str(resolve_data_dir("folder", str(people)))
+    # The report is made from the copy, whatever becomes of the folder, but its commands name the folder.
+    again = Results.open(tmp_path)
+    assert again.settings.data_dir == str(resolve_data_dir("folder", str(people)))
+    assert f"--data-dir {people} " in wording.command(again) == wording.command(opened)
+    shutil.rmtree(again.settings.data_dir)
+    assert Results.open(tmp_path).settings.data_dir == str(people)
+
+
+def test_the_interval_of_own_people_allows_for_pairs_that_share_people(people, tmp_path):
+    settings = {"dataset": "folder", "data_dir": str(people)}
+    study = made_up_base(tmp_path, "components", {"train": 0.9, "val": 0.7, "test": 0.7}, seeds=1, **settings)
+    best = study.best()
+    found, components = measured.accuracy_with_interval(study, best), study.test_components()
+    expected = intervals.mean_interval(study.correct(best, "score"), components, draws=4000)
+    assert (
+        (found.low, found.high) == expected != metrics.wilson(int(study.correct(best, "score").sum()), len(components))
+    )
+    assert measured.interval_words(study).startswith("95 % of one run, bootstrapped over connected components")
+    images = summary.caveats(study, best).split("\n")[0]
+    assert f"{len(components)} test pairs in {len(set(components))} groups that share nobody: so few" in images
+    told = summary.reservations(study)  # nothing on stages that the study does not have
+    assert "penalty" in told and "early-stopping" not in told and "stride" not in told
+    assert "View 2 and the split folds need 20 people" in robustness.view2(study).empty
 
 
 def test_other_people_given_as_lfw_are_headed_truly(faces, tmp_path, capsys):

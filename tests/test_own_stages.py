@@ -2,6 +2,7 @@
 
 import re
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from test_study import trained  # noqa: F401
 from lfwstudy import cli
 from lfwstudy.errors import ConfigError, StudyError
 from lfwstudy.ladder import LADDERS, own_stages
-from lfwstudy.report import pages, wording
+from lfwstudy.report import pages, summary, wording
 from lfwstudy.study.results import Results
 from lfwstudy.study.settings import Settings
 from lfwstudy.study.study import Study
@@ -93,6 +94,21 @@ def test_a_study_knows_its_own_stages_without_the_file(tmp_path, trained):  # no
     assert len(trained[0]) == done
 
 
+def test_a_stage_that_is_not_carried_says_so_and_no_reason_that_is_another_stages(tmp_path, trained):  # noqa: F811
+    trained[1]["mine/half"] = (0.9, 0.3)
+    rung = asked(opened(tmp_path, more="carry = false")).climb(train=True)[-1]
+    told = summary.outcome(Results.open(tmp_path / "study"), rung)
+    assert "By design, this stage is never carried forward. " in told and "slower" not in told
+
+
+def test_a_stages_text_is_shown_as_it_is_written(tmp_path):
+    study = asked(opened(tmp_path, more='after = "base"'))
+    stage = replace(study.ladder.stage("mine"), title="filters <3x3> & fewer", hypothesis="P(same) <b>0.5")
+    study.record.ladder = replace(study.ladder, stages=(stage,))
+    assert "mine: filters &lt;3x3&gt; &amp; fewer" in (told := wording.stage_heading(study, "mine"))
+    assert told.endswith("P(same) &lt;b&gt;0.5")
+
+
 def test_each_set_adds_a_rival_from_the_same_incumbent(tmp_path, trained):  # noqa: F811
     def run(*options):
         study = asked(Study(Settings(out=str(tmp_path / "out"), precision="float32", set_options=options)))
@@ -119,7 +135,10 @@ def test_each_set_adds_a_rival_from_the_same_incumbent(tmp_path, trained):  # no
         ("training.epochs=2.5", "epochs must be a whole number of at least 1, got 2.5"),
         ("training.learning_rate", "not SECTION.FIELD=VALUE"),
         ("data.split=random", "data.split is the same for all stages of a study"),
-        ("training.flip=true", "offline copies and online augmentation do not go together, as with augmentation"),
+        (
+            "training.flip=true",
+            "do not go together, as with augmentation: impatient before it, unless the variant also changes one of training.",
+        ),
     ],
 )
 def test_a_wrong_setting_is_refused_in_one_line(tmp_path, capsys, option, words):

@@ -26,7 +26,7 @@ from lfwstudy.system.machine import cores
 
 # Increase when the same folder would give other images or pairs.
 _VERSION = 1
-NOTES, INDEX = "notes.txt", "images.csv"
+NOTES, INDEX, _SOURCE = "notes.txt", "images.csv", "made-from.txt"
 LEAST_PEOPLE = 14  # two in each of five development and two test groups, one of them with two images
 # As in LFW: the share of people who are tested, and the most matched pairs; there are as many mismatched ones.
 _TEST_SHARE, _MOST_DEVELOPMENT, _MOST_TEST, _MOST_FOLD, _FOLDS = 0.3, 1100, 500, 300, 10
@@ -47,18 +47,25 @@ def prepare_own(folder: Path) -> Path:
     DataError
         If there are too few people or images for development and test pairs.
     """
-    people = _people(folder)
+    people, others = _people(folder)
     _require_people({name: len(files) for name, files in people.items()}, folder)
     key = hashlib.sha256(os.fsencode(f"{_VERSION} {folder}"))
     for path in (path for files in people.values() for path in files):
         key.update(os.fsencode(f"\n{path} {path.stat().st_size} {path.stat().st_mtime_ns}"))
+    key.update("\n".join(["", *others]).encode())
     made = cache_folder() / "people" / key.hexdigest()[:16]
     if not made.is_dir():
         with making(made):
             if not made.is_dir():  # another process may have made it meanwhile
                 with replacing_folder(made) as temporary:
-                    _make(folder, people, temporary)
+                    _make(folder, people, others, temporary)
     return made
+
+
+def made_from(data_dir: str) -> str:
+    """The folder of people that a folder in the cache was made from; any other data folder is returned as it is."""
+    source = Path(data_dir, _SOURCE)
+    return os.fsdecode(source.read_bytes()) if data_dir and source.is_file() else data_dir
 
 
 def draw_files(counts: dict[str, int]) -> dict[str, list[str]]:
@@ -92,19 +99,21 @@ def draw_files(counts: dict[str, int]) -> dict[str, list[str]]:
     return files
 
 
-def _people(folder: Path) -> dict[str, list[Path]]:
-    """The files of each person, by a name that is safe in LFW's files; hidden files and folders are passed over."""
+def _people(folder: Path) -> tuple[dict[str, list[Path]], list[str]]:
+    """The files of each person, by a name that is safe in LFW's files, and what else is there that is not hidden."""
     found: dict[str, list[Path]] = {}
-    for entry in sorted(os.scandir(folder), key=lambda entry: (nfc(entry.name), entry.name)):
-        is_person = entry.is_dir() and not entry.name.startswith(".")
-        if is_person and (files := sorted(_files(entry.path), key=lambda path: nfc(str(path)))):
+    others = []
+    for entry in sorted(folder.glob("[!.]*"), key=lambda entry: (nfc(entry.name), entry.name)):
+        if files := sorted(_files(entry), key=lambda path: nfc(str(path))):
             safe = _safe_name(entry.name)
             names = chain([safe], (f"{safe}_{number}" for number in count(2)))
             found[next(name for name in names if name not in found)] = files
-    return found
+        else:
+            others.append(one_line(entry.name))
+    return found, others
 
 
-def _files(folder: str) -> Iterator[Path]:
+def _files(folder: Path) -> Iterator[Path]:
     for here, folders, files in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
         yield from (path for name in files if not name.startswith(".") and (path := Path(here, name)).is_file())
@@ -121,20 +130,20 @@ def _require_people(counts: dict[str, int], folder: Path, notes: Sequence[str] =
     several = sum(count > 1 for count in counts.values())
     if len(counts) < LEAST_PEOPLE or several < LEAST_PEOPLE // 2:
         raise DataError(
-            f"{folder}: {len(counts)} people with images, {several} of them with two or more; development and test pairs "
+            f"{folder}: too few people: {len(counts)} with images, {several} with two or more; development and test pairs "
             f"need {LEAST_PEOPLE}, {LEAST_PEOPLE // 2} of them with two or more, each a folder PERSON/any-name.jpg"
             + "".join(f"; {note}" for note in notes)
         )
 
 
-def _make(folder: Path, people: dict[str, list[Path]], target: Path) -> None:
+def _make(folder: Path, people: dict[str, list[Path]], others: list[str], target: Path) -> None:
     owner = {path: name for name, files in people.items() for path in files}
     told = {path: one_line(path.relative_to(folder)) for path in owner}
     squares = {path: target / f"{number}.pgm" for number, path in enumerate(owner)}
     found = _convert(squares, told)
     images, notes = _sorted_out(owner, told, found)
-    if (folder / "pairsDevTrain.txt").is_file():
-        notes.append("pairsDevTrain.txt in the folder is not used: pairs are drawn")
+    if others:
+        notes.append(f"not folders with files, left out ({len(others)}): {first_few(others)}")
     counts = {name: len(files) for name, files in images.items()}
     _require_people(counts, folder, notes)
     rows = []
@@ -148,6 +157,7 @@ def _make(folder: Path, people: dict[str, list[Path]], target: Path) -> None:
         path.unlink(missing_ok=True)
     write_csv(target / INDEX, list(rows[0]), rows)
     write_text(target / NOTES, "\n".join(notes))
+    (target / _SOURCE).write_bytes(os.fsencode(folder))
     for file, lines in draw_files(counts).items():
         write_text(target / file, "\n".join(lines) + "\n")
 

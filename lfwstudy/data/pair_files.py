@@ -16,6 +16,8 @@ from lfwstudy.data.survey import candidates
 from lfwstudy.errors import DataError, one_line, reading
 from lfwstudy.system.files import replacing
 
+OWN_VIEW2 = "View 2 and the split folds need 20 people, 10 with two images"
+
 
 def pair_file(name: str, dataset: str, data_dir: str = "") -> Path:
     """Path of a pair or people file: in the data folder, next to it, or downloaded. Raises DataError."""
@@ -23,9 +25,7 @@ def pair_file(name: str, dataset: str, data_dir: str = "") -> Path:
     if here := _local_pair_file(name, dataset, folder):
         return here
     if dataset == "folder":
-        raise DataError(
-            f"{name} is not made for this folder: View 2 and the split folds need 20 people, 10 with two images"
-        )
+        raise DataError(f"{name} is not made for this folder: {OWN_VIEW2}")
     if name not in PAIR_FILES:
         raise DataError(
             f"{name} is needed and not in {folder or 'a --data-dir'}: put LFW's {name} next to the pair files and give "

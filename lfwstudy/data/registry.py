@@ -63,6 +63,7 @@ _ALL = (
     Dataset("lfw-a", "LFW-a (aligned, grey)", "lfwa.tar.gz", ("lfw2", "lfwa", "lfw-a"), _ALIGNED),
 )
 DATASETS = {dataset.name: dataset for dataset in _ALL}
+_OWN = "a folder with a folder of images for each person"
 PAIR_FILES = {
     "pairsDevTrain.txt": _figshare(5976012, "1d454dada7dfeca0e7eab6f65dc4e97a6312d44cf142207be28d688be92aabfa"),
     "pairsDevTest.txt": _figshare(5976009, "7cb06600ea8b2814ac26e946201cdb304296262aad67d046a16a7ec85d0ff87c"),
@@ -84,9 +85,7 @@ def resolve_data_dir(dataset: str, data_dir: str = "") -> Path | None:
     if dataset != "folder" or (given and _is_prepared(given)):
         return given
     if given is None or not given.is_dir():
-        raise DataError(
-            f"{given or '--dataset folder'}: --data-dir must be a folder with a folder of images for each person"
-        )
+        raise DataError(f"{given or '--dataset folder'}: --data-dir must be {_OWN}")
     return prepare_own(given)
 
 
@@ -104,10 +103,8 @@ def given_data(dataset: str, data_dir: str = "") -> Path | None:
     if path.is_dir() or (path.is_file() and (path.suffix == ".npz" or is_archive(path))):
         return path
     what = why_no_archive(path) if path.is_file() else "neither a folder nor a file"
-    raise DataError(
-        f"{path}: {what}; --data-dir is a folder that holds the images and pair files, or an archive or bank file next "
-        "to the pair files"
-    )
+    lfw = "a folder that holds the images and pair files, or an archive or bank file next to the pair files"
+    raise DataError(f"{path}: {what}; --data-dir is {_OWN if dataset == 'folder' else lfw}")
 
 
 def _is_prepared(given: Path) -> bool:

@@ -139,7 +139,8 @@ def _check_path(ladder: Ladder, stage: Stage, variant: Variant, base: RunConfig)
                 elif number > at and stage.carry:
                     alone.change(v.changes)
             except ConfigError as error:
-                how = "before it, whose settings it can change" if number < at else "after it, unless carry = false"
+                undone = f"before it, unless the variant also changes one of {', '.join(v.changes)}"
+                how = undone if number < at else "after it, unless carry = false"
                 raise ConfigError(f"{error}, as with {other.id}: {v.id} {how}") from None
 
 

@@ -73,7 +73,8 @@ def accuracy_with_interval(study: Results, candidate: Candidate) -> Interval | s
     mean = float(np.mean(singles))
     if correct is None:
         return f"{percent(mean)} % ({len(singles)} of {len(candidate.specs)} runs)"
-    if len(correct) == 1 and _one_run_each(study):
+    # Other people meet in few groups: their pairs are far from independent.
+    if len(correct) == 1 and _one_run_each(study) and not study.of_other_people:
         low, high = metrics.wilson(int(correct.sum()), correct.size)
     else:
         low, high = intervals.mean_interval(correct, study.test_components(), draws=4000)
@@ -83,7 +84,10 @@ def accuracy_with_interval(study: Results, candidate: Candidate) -> Interval | s
 def interval_words(study: Results) -> str:
     """The kind of the intervals of `accuracy_with_interval`: the same throughout a study."""
     if _one_run_each(study):
-        return "Wilson's 95 % interval of one run, which does not include the spread between seeds"
+        how = "Wilson's 95 % interval of one run"
+        if study.of_other_people:
+            how = "95 % of one run, bootstrapped over connected components of people"
+        return f"{how}, which does not include the spread between seeds"
     return (
         "95 % of the mean, bootstrapped over connected components of people and over seeds; single runs in parentheses"
     )

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from lfwstudy.data import duplicates
+from lfwstudy.data.pair_files import OWN_VIEW2
 from lfwstudy.evaluation import intervals, metrics
 from lfwstudy.report.data_tables import pair_row
 from lfwstudy.report.measured import mean_auc
@@ -45,7 +46,8 @@ def view2(study: Results) -> Table:
     """Mean and standard error over the ten folds, per variant."""
     if study.settings.protocol != "view2":
         added = command(study, protocol="view2", split="components", seeds=1)
-        return Table(empty=f"View 1 has no folds. This trains a network for each of View 2's ten: `{added}`.")
+        needs = f" ({OWN_VIEW2})" if study.settings.dataset == "folder" else ""
+        return Table(empty=f"View 1 has no folds. This trains a network for each of View 2's ten{needs}: `{added}`.")
     scored = study.frame().dropna(subset="test_accuracy_at_best")
     rows = []
     for (stage, variant), runs in scored.groupby(["stage", "variant"], sort=False):

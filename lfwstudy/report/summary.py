@@ -16,6 +16,9 @@ from lfwstudy.study.rungs import Candidate, Rung
 from lfwstudy.study.study import Study
 from lfwstudy.system.text import clock, percent
 
+# Resampling fewer groups gives intervals that are too short (Cameron, Gelbach and Miller 2008).
+_FEW_GROUPS = 30
+
 
 def gap(study: Results, rung: Rung) -> HTML:
     """What a stage lacks and why; nothing if it is complete. HTML, not Markdown: the end of a log may hold anything."""
@@ -61,7 +64,7 @@ def headline(study: Results, rungs: Sequence[Rung]) -> Text:
 
 def caveats(study: Results, best: Candidate | None) -> Text:
     """Limits of the answer about the best configuration: images, seeds and profile, a line each."""
-    return Text("\n".join(f"- {told}" for told in (_images(study), _seeds(study, best), _profile(study))))
+    return Text("\n".join(f"- {told}" for told in (_images(study, best), _seeds(study, best), _profile(study))))
 
 
 def stage_links(study: Results) -> Text:
@@ -76,13 +79,15 @@ def best_published() -> float:
 
 def reservations(study: Results) -> Text:
     """What to keep in mind when reading the figures: a list."""
-    told = []
+    told, stages = [], study.stages()
     if study.ladder.has_path():
-        told = [
+        watches = "`early-stopping: patience5-cross-entropy` watches the learning."
+        told.append(
             "The total loss, which stopping and checkpoints watch, is mostly the penalty on the last unit's weights: they follow "
-            "the penalty, not the learning. `early-stopping: patience5-cross-entropy` watches the learning.",
-            "The `stride` stage is never carried forward: its network is several times larger and slower.",
-        ]
+            f"the penalty, not the learning. {watches if 'early-stopping' in stages else ''}".strip()
+        )
+        if "stride" in stages:
+            told.append("The `stride` stage is never carried forward: its network is several times larger and slower.")
     if shows_published(study):
         inherits = "Following its choices inherits that. " if study.settings.select == "report" else ""
         told.append(
@@ -127,10 +132,17 @@ def made_from(study: Study, rungs: Sequence[Rung]) -> Table:
     return Table(rows=shown, caption="The data behind the figures.", source=source_line(study))
 
 
-def _images(study: Results) -> str:
+def _images(study: Results, best: Candidate | None) -> str:
     told = f"**Images:** {study.title}"
-    if not is_lfw(study):
+    if is_demo(study):
         return f"{told}. No figure here is comparable with one on LFW."
+    if study.of_other_people:
+        if best is None or study.correct(best, "score") is None:
+            return f"{told}."
+        components = study.test_components()
+        groups = len(set(components))
+        few = ": so few that intervals are likely too narrow" if groups < _FEW_GROUPS else ""
+        return f"{told}, {len(components):,} test pairs in {groups} groups that share nobody{few}."
     told += ": press photographs, not a sample of all people"
     if not shows_published(study):
         return f"{told}."
@@ -167,7 +179,7 @@ def _carried(study: Results, rung: Rung, after: Candidate, before: Candidate) ->
     """What is carried forward, and why: ties on accuracy are broken by cross-entropy, then by order."""
     stays = (after.stage, after.variant) == (before.stage, before.variant)
     if stays and not rung.stage.carry:
-        return "By design, this stage is never carried forward: its network is several times larger and slower."
+        return "By design, this stage is never carried forward."
     told = "The incumbent stays" if stays else f"**{after.variant}** is carried forward"
     if study.settings.select == "report":
         return f"{told}, as in the report."

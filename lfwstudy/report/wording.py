@@ -1,11 +1,13 @@
 """The report's wording: settings in words, headings, and the line that names the data."""
 
+import html
 import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from lfwstudy.config import RunConfig
+from lfwstudy.data.own import made_from
 from lfwstudy.ladder import PROFILES
 from lfwstudy.study.results import Results
 from lfwstudy.study.settings import Settings, default_root
@@ -104,7 +106,13 @@ def command(study: Results, **changes: Any) -> str:
     """The `lfwstudy run` that adds to a study, to be copied: its folder and options, with `changes` to them."""
     ladder = [stage.id for stage in study.ladder.stages]
     stages = "" if study.stages() == ladder else ",".join(study.stages())
-    wanted = replace(study.settings, **{"out": str(study.out), "seeds": study.seeds(), "stages": stages, **changes})
+    kept = {
+        "data_dir": made_from(study.settings.data_dir),
+        "out": str(study.out),
+        "seeds": study.seeds(),
+        "stages": stages,
+    }
+    wanted = replace(study.settings, **{**kept, **changes})
     own = Settings(ladder=wanted.ladder, protocol=wanted.protocol)
     usual = replace(Settings(), split=own.split, select=own.select)
     names = ("dataset", "data_dir", "profile", "ladder", "protocol", "split", "select", "seeds", "stages", "out")
@@ -174,7 +182,8 @@ def heading(study: Results, title: str, level: int = 1) -> Text:
 def stage_heading(study: Results, stage: str) -> Text:
     """Heading of a stage's notebook, with its hypothesis."""
     found = study.ladder.stage(stage)
-    return Text(f"{heading(study, f'{found.id}: {found.title}')}\n\n## Hypothesis\n\n{found.hypothesis}")
+    title, hypothesis = (html.escape(text, quote=False) for text in (found.title, found.hypothesis))
+    return Text(f"{heading(study, f'{found.id}: {title}')}\n\n## Hypothesis\n\n{hypothesis}")
 
 
 def _quoted(value: Any) -> str:

@@ -98,7 +98,7 @@ def _table(plan: Sequence[Planned], seconds: Sequence[float]) -> Iterator[str]:
         memory = training_memory(p.config.model, p.config.data.side, p.config.training.batch_size) / 2**30
         epochs, time = p.config.training.epochs, clock(of_all)
         yield f"{p.stage:{stages}}  {p.variant:{variants}}  {p.runs:4d}  {epochs:6d}  {time:>9s}  {memory:4.1f} GiB"
-    yield "Epochs and memory are at most, times about these."
+    yield "Epochs and memory are upper bounds, times estimates."
 
 
 def finished_bytes(study: Study, config: RunConfig) -> int:

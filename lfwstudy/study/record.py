@@ -17,7 +17,7 @@ from lfwstudy.study.settings import COMBINATION, Settings
 from lfwstudy.system.files import locked, read_json, write_json
 from lfwstudy.system.precision import resolve_precision
 
-# The folder of the images when the study last ran; it is specific to a machine, so it is not in study.json.
+# The folder of the images when the study last ran, and the one it was made from; specific to a machine, so not in study.json.
 DATA_DIR_HINT = ".data-dir"
 
 
@@ -122,12 +122,12 @@ def settings_in(folder: str | Path, combination: Mapping[str, str]) -> Settings:
         entries = [e for e in content["combinations"] if all(e[key] == value for key, value in combination.items())]
         if content["combinations"] and not entries:
             raise StudyError(f"{path}: no ladder with {', '.join(f'{k} {v}' for k, v in combination.items())}")
-        data_dir = hint.read_text(encoding="utf-8") if hint.is_file() else ""
+        folders = os.fsdecode(hint.read_bytes()).splitlines() if hint.is_file() else []
         return Settings(
             dataset=content["dataset"],
             profile=content["profile"],
             out=str(out),
-            data_dir=data_dir if os.path.exists(data_dir) else "",
+            data_dir=next(filter(os.path.exists, folders), ""),
             **_options(entries[0]),
         )
     except (ValueError, KeyError, IndexError, TypeError) as error:

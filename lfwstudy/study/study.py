@@ -4,6 +4,7 @@ A study lives in one folder (`--out`): study.json, runs/, results.csv, notebooks
 """
 
 import dataclasses
+import os
 from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from functools import cached_property, lru_cache
@@ -13,6 +14,7 @@ from typing import Any
 from lfwstudy.config import TRAINING_VERSION, DataConfig, RunConfig
 from lfwstudy.data import duplicates
 from lfwstudy.data.bank import ImageBank
+from lfwstudy.data.own import made_from
 from lfwstudy.data.protocols import StudyPairs, audit_random, audit_splits, title_of
 from lfwstudy.data.registry import DATASETS, resolve_data_dir
 from lfwstudy.errors import DataError, StudyError
@@ -26,7 +28,7 @@ from lfwstudy.study.results import Results
 from lfwstudy.study.rungs import Candidate, Place, Rung, Spec, choose, possible
 from lfwstudy.study.settings import RESULT_COLUMNS, Settings
 from lfwstudy.system.backend import require_backend
-from lfwstudy.system.files import write_csv, write_text
+from lfwstudy.system.files import replacing, write_csv
 
 Show = Callable[[str], object]
 
@@ -59,7 +61,8 @@ class Study(Results):
             entry["stages"] = self.ladder.in_order({*entry["stages"], *stages})
         dataset, data_dir = self.settings.dataset, self.settings.data_dir
         if dataset != "demo" and (folder := resolve_data_dir(dataset, data_dir)):
-            write_text(self.out / DATA_DIR_HINT, str(folder))
+            with replacing(self.out / DATA_DIR_HINT) as hint:
+                hint.write_bytes(os.fsencode(f"{folder}\n{made_from(str(folder))}"))
 
     def data(self, config: DataConfig) -> tuple[ImageBank, StudyPairs, str]:
         """Bank, pairs and data digest of a DataConfig; every pair's images are checked to exist. Raises DataError."""
