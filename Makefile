@@ -47,7 +47,7 @@ study: setup
 	@echo "to use lfwstudy in this shell: source $(BIN)/activate"
 
 test: setup
-	$(BIN)/python -m pytest -m "not long" --numprocesses $(WORKERS) --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -m "not long" --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-long: setup
 	$(BIN)/python -m pytest -m long $(ARGS)

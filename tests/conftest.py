@@ -22,6 +22,11 @@ assert sys.modules.get("sitecustomize") is None and __import__("sitecustomize")
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [_TINY, _ROOT, os.environ.get("PYTHONPATH")]))
 
 
+def pytest_collection_modifyitems(items):
+    """Files that take minutes come first: begun last, one would keep a single process busy while the others wait."""
+    items.sort(key=lambda item: item.path.stem not in ("test_whole", "test_browser", "test_run", "test_surroundings"))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def cache(tmp_path_factory):
     """Every test of the session, and the processes they start, share one fresh data cache."""

@@ -51,6 +51,7 @@ def of_a_run(folder):
     return history, result, (folder / "predictions.csv").read_text()
 
 
+@pytest.mark.long
 def test_a_forked_training_is_that_of_a_new_process(faces, tmp_path):
     measured = []
     for name in ("forked", "new"):
@@ -245,6 +246,7 @@ def test_a_script_without_the_usual_guard_is_not_imported_by_its_trainings(faces
     assert done.stdout == "once True {}\n" and (job.folder / "result.json").exists(), done.stderr
 
 
+@pytest.mark.long
 def test_where_the_server_cannot_import_the_trainings_own_log_says_why(faces, tmp_path, monkeypatch):
     for name in ("_server", "_requests"):
         monkeypatch.setattr(forked, name, None)
