@@ -280,6 +280,7 @@ def test_two_own_photos_with_boxes_drawn_by_hand(page, cache):
     )
 
 
+@pytest.mark.long
 def test_one_second_test_taken_to_its_end(page):
     found = explorer(page, "The one-second test")
     cells = page.evaluate("window.jupyterapp.shell.currentWidget.content.widgets.length")

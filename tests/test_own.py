@@ -271,6 +271,7 @@ def test_other_people_given_as_lfw_are_headed_truly(faces, tmp_path, capsys):
     assert told.startswith("images given as lfw-a, with other pairs than LFW's") and "use --dataset folder" in told
 
 
+@pytest.mark.long
 @pytest.mark.lfw
 def test_lfw_is_headed_as_lfw_also_where_only_the_images_of_its_pairs_are_left(lfw_dir, tmp_path, capsys):
     options = ["--dataset", "lfw-deepfunneled", "--side", "40"]

@@ -368,6 +368,7 @@ def test_every_command_that_uses_keras_names_a_backend_that_cannot_train(tmp_pat
     assert [path.name for path in study.iterdir()] == ["study.json"] and not (tmp_path / "runs").exists()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("ours", [True, pytest.param(False, marks=pytest.mark.long)])
 def test_keras_computes_alike_whatever_keras_json_says(tmp_path, monkeypatch, ours):
     """In processes of ours and in a user's own, a notebook by hand."""

@@ -200,6 +200,7 @@ def test_killed_study_goes_on_to_the_same_numbers(out, tmp_path):
     assert numbers(tmp_path) == numbers(out)
 
 
+@pytest.mark.long
 def test_bare_papermill_runs_one_stage(tmp_path):
     target = tmp_path / "executed.ipynb"
     subprocess.run(
