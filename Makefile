@@ -12,7 +12,7 @@ SEEDS ?= 1
 OUT ?=
 ARGS ?=
 # Number of processes that run tests, one file at a time each.
-WORKERS ?= 3
+WORKERS ?= 2
 
 OPTIONS = --dataset "$(DATASET)" --profile "$(PROFILE)" --ladder "$(LADDER)" --seeds "$(SEEDS)" \
 	$(if $(DATA_DIR),--data-dir "$(DATA_DIR)") $(if $(STAGES),--stages "$(STAGES)") $(if $(OUT),--out "$(OUT)") $(ARGS)
