@@ -3,6 +3,7 @@
 import importlib.util
 import re
 import shlex
+import tomllib
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -169,3 +170,15 @@ def test_the_sample_report_is_of_drawn_faces_small_and_self_contained():
     assert len(page.encode()) < 3_000_000
     assert "demo faces (drawn, of made-up people)" in page and "deep-funneled" not in page
     assert not re.search(r"<script|<iframe|(?:src|href)=[\"'](?!data:|#|https://)", page)
+
+
+def test_extras_named_to_a_reader_exist():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    texts = [path.read_text(encoding="utf-8") for path in (ROOT / "README.md", *ROOT.glob("docs/*.md"))]
+    named = {
+        extra
+        for text in texts
+        for found in re.findall(r"(?:'\.|lfwstudy)\[([a-z,]+)\]", text)
+        for extra in found.split(",")
+    }
+    assert named and named <= set(project["optional-dependencies"])
