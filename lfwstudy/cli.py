@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import inspect
 import os
 import sys
 from argparse import Namespace
@@ -15,36 +16,7 @@ from lfwstudy.errors import ConfigError, StudyError, missing, one_line, require
 from lfwstudy.verify import command as verify
 
 Commands = Any  # argparse does not name the type of its subparsers
-EXAMPLES = {
-    "data": """examples:
-  lfwstudy data                                                  draw the demo faces and count them
-  lfwstudy data --dataset lfw-deepfunneled --data-dir ~/lfw      find, decode and count your own copy
-  lfwstudy data --dataset lfw --audit                            download LFW; what do the splits share?
-  lfwstudy data --dataset lfw-deepfunneled --data-dir ~/lfw --pack lfw-small
-                                                                 only the images listed in the pair files, for another machine
-  lfwstudy data --dataset folder --data-dir people --audit       people of your own: people/PERSON/any-name.jpg""",
-    "run": """examples:
-  lfwstudy run                                                   the whole report ladder on demo faces, in minutes
-  lfwstudy run --dataset lfw-deepfunneled --data-dir ~/lfw --profile cpu --dry-run
-                                                                 what would be trained, how long, how much disk
-  lfwstudy run --dataset lfw-deepfunneled --data-dir ~/lfw --profile cpu --stages base,batchnorm --out runs/lfw
-                                                                 some stages; later the same --out with others
-  lfwstudy run --set training.learning_rate=1e-4                 one setting on top of what is carried forward
-  lfwstudy run --stages-file my.toml                             stages of your own (docs/adding-a-stage.md)
-Interrupt it whenever you like: the same command resumes.""",
-    "report": """examples:
-  lfwstudy report --out runs/demo-quick
-  lfwstudy report --out runs/demo-quick --pdf                    report.pdf next to report.html: bookmarks, numbered pages""",
-    "compare": """examples:
-  lfwstudy compare runs/lfw runs/lfw-wider                       the best configurations of two studies, all their seeds
-  lfwstudy compare runs/lfw/runs/0ae99af808d2882b runs/lfw --to comparison.html
-                                                                 a run against its study's best, as a page with curves""",
-    "export": """examples:
-  lfwstudy export --to exported                                  results.csv, histories.csv, predictions.csv, tensorboard/
-  lfwstudy export --out runs/lfw --to exported                   then: tensorboard --logdir exported/tensorboard""",
-    "verify": verify.VERIFY_EXAMPLES,
-    "embed": verify.EMBED_EXAMPLES,
-}
+_OUT = "the study's folder (default: runs/demo-quick)"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -77,7 +49,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def data(options: Namespace) -> None:
-    """`lfwstudy data`: find or download, verify, count, prepare; with --audit also what the splits share."""
+    """Find or download the images, verify, count and prepare them.
+
+    examples:
+      lfwstudy data                                                  draw the demo faces and count them
+      lfwstudy data --dataset lfw-deepfunneled --data-dir ~/lfw      find, decode and count your own copy
+      lfwstudy data --dataset lfw --audit                            download LFW; what do the splits share?
+      lfwstudy data --dataset lfw-deepfunneled --data-dir ~/lfw --pack lfw-small
+                                                                     only the images listed in the pair files, for another machine
+      lfwstudy data --dataset folder --data-dir people --audit       people of your own: people/PERSON/any-name.jpg
+    """
     from lfwstudy.data.summary import describe_audit, describe_data
 
     if options.all_images and not options.pack:
@@ -93,7 +74,18 @@ def data(options: Namespace) -> None:
 
 
 def run(options: Namespace) -> int:
-    """`lfwstudy run`: the study or, with --dry-run, the runs it would train."""
+    """Run the study, or resume it.
+
+    examples:
+      lfwstudy run                                                   the whole report ladder on demo faces, in minutes
+      lfwstudy run --dataset lfw-deepfunneled --data-dir ~/lfw --profile cpu --dry-run
+                                                                     what would be trained, how long, how much disk
+      lfwstudy run --dataset lfw-deepfunneled --data-dir ~/lfw --profile cpu --stages base,batchnorm --out runs/lfw
+                                                                     some stages; later the same --out with others
+      lfwstudy run --set training.learning_rate=1e-4                 one setting on top of what is carried forward
+      lfwstudy run --stages-file my.toml                             stages of your own (docs/adding-a-stage.md)
+    Interrupt it whenever you like: the same command resumes.
+    """
     from lfwstudy import workflow
     from lfwstudy.report import PACKAGES
     from lfwstudy.study.estimate import estimate
@@ -121,7 +113,12 @@ def run(options: Namespace) -> int:
 
 
 def report(options: Namespace) -> int:
-    """`lfwstudy report`: execute the notebooks on the finished runs, render the HTML and, with --pdf, print it."""
+    """Render a study's report again.
+
+    examples:
+      lfwstudy report --out runs/demo-quick
+      lfwstudy report --out runs/demo-quick --pdf                    report.pdf next to report.html: bookmarks, numbered pages
+    """
     from lfwstudy import workflow
     from lfwstudy.report import PACKAGES, pdf
     from lfwstudy.study.study import open_study
@@ -136,7 +133,13 @@ def report(options: Namespace) -> int:
 
 
 def compare(options: Namespace) -> None:
-    """`lfwstudy compare`: two runs or studies on the same test pairs."""
+    """Compare two runs or studies on the same test pairs.
+
+    examples:
+      lfwstudy compare runs/lfw runs/lfw-wider                       the best configurations of two studies, all their seeds
+      lfwstudy compare runs/lfw/runs/0ae99af808d2882b runs/lfw --to comparison.html
+                                                                     a run against its study's best, as a page with curves
+    """
     from lfwstudy.report.comparison import compare as compared
 
     _check_target(options.to)
@@ -147,7 +150,12 @@ def compare(options: Namespace) -> None:
 
 
 def export(options: Namespace) -> None:
-    """`lfwstudy export`: a study's results as tidy CSV files and for TensorBoard."""
+    """Write a study's results as tidy CSV files and its histories for TensorBoard.
+
+    examples:
+      lfwstudy export --to exported                                  results.csv, histories.csv, predictions.csv, tensorboard/
+      lfwstudy export --out runs/lfw --to exported                   then: tensorboard --logdir exported/tensorboard
+    """
     from lfwstudy.study.export import export as exported
     from lfwstudy.study.results import Results
 
@@ -155,7 +163,7 @@ def export(options: Namespace) -> None:
 
 
 def bench(options: Namespace) -> None:
-    """`lfwstudy bench`: speed and memory of this machine."""
+    """Measure speed and memory of this machine; takes at most three minutes and about 8 GB."""
     from lfwstudy.bench.measure import bench as measure
     from lfwstudy.system.backend import require_backend
     from lfwstudy.system.files import write_json
@@ -175,26 +183,22 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"lfwstudy {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    _data_command(_command(commands, data, "find or download the images, verify, count and prepare them"))
-    _run_command(_command(commands, run, "run the study, or resume it"))
-    command = _command(commands, report, "render a study's report again")
-    _out_option(command)
-    text = "also write report.pdf, printed by Chromium, Chrome or Edge"
-    command.add_argument("--pdf", action="store_true", help=text)
-    command = _command(commands, export, "write a study's results as tidy CSV files and its histories for TensorBoard")
-    _out_option(command)
-    command.add_argument("--to", required=True, metavar="FOLDER", help="a new or empty folder, or an earlier export")
-    command = _command(commands, compare, "compare two runs or studies on the same test pairs")
+    _data_options(_command(commands, data))
+    _run_options(_command(commands, run))
+    add = _command(commands, report).add_argument
+    add("--out", default="", metavar="DIR", help=_OUT)
+    add("--pdf", action="store_true", help="also write report.pdf, printed by Chromium, Chrome or Edge")
+    add = _command(commands, export).add_argument
+    add("--out", default="", metavar="DIR", help=_OUT)
+    add("--to", required=True, metavar="FOLDER", help="a new or empty folder, or an earlier export")
+    add = _command(commands, compare).add_argument
     for name in "ab":
-        text = "a run (runs/ID in a study's folder), or a study: its best configuration"
-        command.add_argument(name, metavar=name.upper(), help=text)
-    command.add_argument("--to", default="", metavar="FILE.html", help="also write a page with the learning curves")
-    text = "same person? score two photos, or many pairs, with the best network"
-    verify.add_verify_options(_command(commands, verify.verify, text))
-    verify.add_embed_options(_command(commands, verify.embed, "write the embeddings of a folder's photos to a file"))
-    text = "measure speed and memory of this machine; takes at most three minutes and about 8 GB"
-    command = _command(commands, bench, text)
-    command.add_argument("--json", default="", metavar="FILE", help="also write the measurements to a file")
+        add(name, metavar=name.upper(), help="a run (runs/ID in a study's folder), or a study: its best configuration")
+    add("--to", default="", metavar="FILE.html", help="also write a page with the learning curves")
+    verify.add_verify_options(_command(commands, verify.verify))
+    verify.add_embed_options(_command(commands, verify.embed))
+    add = _command(commands, bench).add_argument
+    add("--json", default="", metavar="FILE", help="also write the measurements to a file")
     return parser
 
 
@@ -205,8 +209,22 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"error: {one_line(message)}; see {self.prog} --help\n")
 
 
-def _data_command(command: argparse.ArgumentParser) -> None:
-    _data_options(command)
+def _command(commands: Commands, call: Callable[[Namespace], int | None]) -> argparse.ArgumentParser:
+    """A subcommand, whose name and help are those of the function it calls."""
+    title, _, examples = inspect.cleandoc(call.__doc__ or "").partition("\n\n")
+    command = commands.add_parser(
+        call.__name__,
+        help=f"{title[0].lower()}{title[1:-1]}",
+        description=title,
+        epilog=examples,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command.set_defaults(call=call)
+    return command
+
+
+def _data_options(command: argparse.ArgumentParser) -> None:
+    _images_options(command)
     add = command.add_argument
     add("--audit", action="store_true", help="count what training and validation share under each split")
     text = "write the pair files and the images in View 1's to DIR, a --data-dir for another machine"
@@ -219,8 +237,8 @@ def _data_command(command: argparse.ArgumentParser) -> None:
     add("--filter", default="bilinear", choices=FILTERS, help=text)
 
 
-def _run_command(command: argparse.ArgumentParser) -> None:
-    _data_options(command)
+def _run_options(command: argparse.ArgumentParser) -> None:
+    _images_options(command)
     add = command.add_argument
     text = "quick (minutes, narrow network), cpu (a night on 2 cores) or report (the report's hyperparameters)"
     add("--profile", default="quick", metavar="NAME", help=text)
@@ -250,7 +268,7 @@ def _run_command(command: argparse.ArgumentParser) -> None:
     add("--out", default="", metavar="DIR", help="the study's folder (default: runs/<dataset>-<profile>)")
 
 
-def _data_options(command: argparse.ArgumentParser) -> None:
+def _images_options(command: argparse.ArgumentParser) -> None:
     text = (
         "demo (drawn faces), lfw, lfw-funneled, lfw-deepfunneled, lfw-a, or folder: own people, a folder of images each"
     )
@@ -259,26 +277,11 @@ def _data_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--data-dir", default="", metavar="DIR", help=text)
 
 
-def _out_option(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--out", default="", metavar="DIR", help="the study's folder (default: runs/demo-quick)")
-
-
 def _out(options: Namespace) -> Path:
     """The folder of a finished study: `--out`, or its default."""
     from lfwstudy.study.settings import default_root
 
     return Path(options.out) if options.out else default_root() / "runs" / "demo-quick"
-
-
-def _command(commands: Commands, call: Callable[[Namespace], int | None], text: str) -> argparse.ArgumentParser:
-    name = call.__name__
-    formatter = argparse.RawDescriptionHelpFormatter
-    title = f"{text[0].upper()}{text[1:]}."
-    command = commands.add_parser(
-        name, help=text, description=title, epilog=EXAMPLES.get(name), formatter_class=formatter
-    )
-    command.set_defaults(call=call)
-    return command
 
 
 def _check_ladder(stages: Sequence[str], ladder: str) -> None:
