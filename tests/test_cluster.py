@@ -216,7 +216,6 @@ def test_data_that_are_not_on_a_worker_are_named(tmp_path, monkeypatch):
 @pytest.mark.parametrize("cached", [False, True])
 def test_images_that_a_worker_has_downloaded_are_used_and_none_are_downloaded(tmp_path, monkeypatch, cached):
     """Where the study's own data folder is there, and may not be read."""
-    worker._digest.cache_clear()
     monkeypatch.delenv("LFWSTUDY_DATA", raising=False)
     monkeypatch.setenv("LFWSTUDY_CACHE", str(tmp_path))
     config = RunConfig().change({"data.dataset": "lfw-a"})
@@ -224,17 +223,12 @@ def test_images_that_a_worker_has_downloaded_are_used_and_none_are_downloaded(tm
         (tmp_path / "downloads").mkdir()
         (tmp_path / "downloads" / DATASETS["lfw-a"].archive).touch()
 
-    class Pairs:
-        def digest(self, bank):
-            return bank
-
-    def prepare(data, folder):
+    def load(data, folder):
         if folder:
             raise PermissionError(errno.EACCES, "Permission denied", folder)
-        return "0" * 64
+        return None, None, "0" * 64
 
-    monkeypatch.setattr(worker, "load_pairs", lambda *_: Pairs())
-    monkeypatch.setattr(worker, "prepare_bank", prepare)
+    monkeypatch.setattr(worker, "load_data", load)
     (job,) = jobs(tmp_path / "runs", 1, config=config, data_digest="0" * 64, data_dir=str(tmp_path))
     if cached:
         assert worker.find_data(job) == ""

@@ -123,7 +123,7 @@ def test_failures_are_told_apart_by_what_they_are(error, kind):
 def test_a_bug_is_recorded_and_keeps_its_traceback(faces, tmp_path, monkeypatch, capsys):
     job = job_of(study_of(faces, tmp_path / "out"))
     job.folder.mkdir(parents=True)
-    monkeypatch.setattr(training_process, "load_pairs", lambda *_: {}["none"])
+    monkeypatch.setattr(training_process, "load_data", lambda *_: {}["none"])
     with pytest.raises(KeyError):
         training_process.run_job(job)
     assert Failure.read(job.folder) == Failure("crash", "KeyError: 'none'")

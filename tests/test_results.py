@@ -10,11 +10,10 @@ from test_gaps import page_of
 from test_study import study, trained  # noqa: F401
 
 from lfwstudy import workflow
-from lfwstudy.data import registry
+from lfwstudy.data import prepare, registry
 from lfwstudy.errors import DataError, StudyError
 from lfwstudy.report.wording import NO_IMAGES
 from lfwstudy.runs.failure import Failure
-from lfwstudy.study import data as study_data
 from lfwstudy.study.results import Results
 from lfwstudy.study.settings import RESULT_COLUMNS
 from lfwstudy.study.study import Study
@@ -30,13 +29,13 @@ def nothing_at_hand(monkeypatch, tmp_path):
     def call():
         monkeypatch.setenv("LFWSTUDY_CACHE", str(tmp_path / "empty"))
         monkeypatch.delenv("LFWSTUDY_DATA", raising=False)
-        study_data.load_data.cache_clear()
+        prepare.load_data.cache_clear()
 
         def gone(*_, **__):
             raise DataError("the images are gone")
 
         monkeypatch.setattr(registry, "resolve_data_dir", gone)
-        monkeypatch.setattr(study_data, "prepare_bank", gone)
+        monkeypatch.setattr(prepare, "prepare_bank", gone)
 
     return call
 
@@ -104,7 +103,7 @@ def test_the_report_of_a_study_whose_images_are_gone_comes_out(tmp_path, faces, 
     before = (opened.out / "results.csv").read_text(), (opened.out / "study.json").read_text()
     shutil.rmtree(data / "lfw2")
     monkeypatch.setenv("LFWSTUDY_CACHE", str(tmp_path / "empty"))
-    study_data.load_data.cache_clear()
+    prepare.load_data.cache_clear()
     executed = []
     monkeypatch.setattr(workflow, "_render_pages", lambda study, wanted: executed.extend(p.stem for p in wanted) or [])
     gone = Study.open(opened.out)

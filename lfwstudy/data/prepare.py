@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from lfwstudy.data.download import digest_of
 from lfwstudy.data.own import NOTES
 from lfwstudy.data.pair_files import has_pair_file, pair_file
 from lfwstudy.data.pairs import image_names, read_people
-from lfwstudy.data.protocols import checked_views
+from lfwstudy.data.protocols import StudyPairs, check_images, checked_views, load_pairs
 from lfwstudy.data.registry import DATASETS, Dataset, resolve_data_dir
 from lfwstudy.data.survey import candidates, find_source
 from lfwstudy.errors import DataError, first_few
@@ -52,6 +53,16 @@ def prepare_bank(config: DataConfig, data_dir: str = "", progress: Callable[[int
             sweep(path.parent, path.name)
             build_bank(read_images(source), *_framing(config), source, _notes(dataset, source), progress).save(path)
     return load_bank(path)
+
+
+@lru_cache(maxsize=64)
+def load_data(config: DataConfig, data_dir: str = "") -> tuple[ImageBank, StudyPairs, str]:
+    """Bank, pairs and data digest of a configuration. Raises DataError if an image of a pair is missing."""
+    bank, pairs = prepare_bank(config, data_dir), load_pairs(config, data_dir)
+    learned, tested = ("pairsDevTrain.txt", "pairsDevTest.txt") if config.protocol == "view1" else ("pairs.txt",) * 2
+    for file, part in ((learned, pairs.train), (learned, pairs.validation), (tested, pairs.test)):
+        check_images(bank, pair_file(file, config.dataset, data_dir), part)
+    return bank, pairs, pairs.digest(bank)
 
 
 def pack(config: DataConfig, data_dir: str, folder: str | Path, all_images: bool = False) -> Path:

@@ -80,7 +80,7 @@ def two_names(study: Study) -> Table:
             "correlation": d.correlation,
             "used in": " | ".join(used.get(image, "in no pair") for image in (d.left, d.right)),
         }
-        for d in study.duplicates()
+        for d in study.duplicates
         if d.two_names()
     ]
     caption = (

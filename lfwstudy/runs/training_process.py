@@ -7,8 +7,7 @@ import sys
 import threading
 
 from lfwstudy.config import RunConfig
-from lfwstudy.data.prepare import prepare_bank
-from lfwstudy.data.protocols import load_pairs
+from lfwstudy.data.prepare import load_data
 from lfwstudy.errors import DamageError, RunError
 from lfwstudy.network.cost import least_memory, tower_cost
 from lfwstudy.runs.failure import BUSY, Failure
@@ -55,8 +54,8 @@ def run_job(job: Job) -> int:
 def _run(job: Job) -> None:
     """Train or score. Raises StudyError, OSError and, if another process trains the run, BlockingIOError."""
     config, folder = job.config, job.folder
-    bank, pairs = prepare_bank(config.data, job.data_dir), load_pairs(config.data, job.data_dir)
-    if config.identify(job.seed, job.precision, pairs.digest(bank)) != job.run:
+    bank, pairs, digest = load_data(config.data, job.data_dir)
+    if config.identify(job.seed, job.precision, digest) != job.run:
         raise RunError("its data have changed since it was requested")
     # Imported here, so that a missing library is reported like other failures.
     from lfwstudy.training.run import score_test_pairs, train

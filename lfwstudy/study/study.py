@@ -15,14 +15,15 @@ from lfwstudy.config import TRAINING_VERSION, DataConfig, RunConfig
 from lfwstudy.data import duplicates
 from lfwstudy.data.bank import ImageBank
 from lfwstudy.data.own import made_from
-from lfwstudy.data.protocols import StudyPairs, audit_random, audit_splits, title_of
+from lfwstudy.data.pair_files import has_pair_file, pair_file
+from lfwstudy.data.prepare import load_data
+from lfwstudy.data.protocols import StudyPairs, audit_random, audit_splits, people_files, title_of
 from lfwstudy.data.registry import DATASETS, resolve_data_dir
 from lfwstudy.errors import DataError, StudyError
 from lfwstudy.ladder import PROFILES
 from lfwstudy.runs import dispatch
 from lfwstudy.runs.job import Job, Task
 from lfwstudy.study import best
-from lfwstudy.study.data import check_people_files, load_data, near_duplicates, widest
 from lfwstudy.study.record import DATA_DIR_HINT
 from lfwstudy.study.results import Results
 from lfwstudy.study.rungs import Candidate, Place, Rung, Spec, choose, possible
@@ -72,8 +73,9 @@ class Study(Results):
         """Raise DataError if the images, or a people file that one of the stages needs, are unusable."""
         config = self.first().data
         self._images = title_of(self.data(config)[0], config, self.settings.data_dir)
-        variants = (v for name in stages for v in self.ladder.stage(name).variants)
-        check_people_files((self.base().change(v.changes).data for v in variants), self.settings.data_dir)
+        for variant in (variant for name in stages for variant in self.ladder.stage(name).variants):
+            for file in people_files(self.base().change(variant.changes).data):
+                pair_file(file, self.settings.dataset, self.settings.data_dir)
 
     @cached_property
     def why_no_images(self) -> str:
@@ -101,17 +103,20 @@ class Study(Results):
         view1 = self.settings.protocol == "view1"
         return audit_random(self.base().data, self.settings.data_dir, count) if view1 else []
 
-    def duplicates(self) -> tuple[Any, ...]:
+    @cached_property
+    def duplicates(self) -> list[duplicates.Duplicate]:
         """duplicates.near_duplicates of the whole bank."""
-        return near_duplicates(self.base().data, self.settings.data_dir)
+        return duplicates.near_duplicates(self.data(self.base().data)[0])
 
     def odd_pairs(self) -> list[Any]:
         """duplicates.odd_pairs; the training set has the images of all training people if their file is available."""
-        return duplicates.odd_pairs(self.duplicates(), self.widest_pairs())
+        return duplicates.odd_pairs(self.duplicates, self.widest_pairs())
 
     def widest_pairs(self) -> StudyPairs:
         """This study's pairs with all images that a stage may train on, if the people file for it is available."""
-        return self.data(widest(self.base().data, self.settings.data_dir))[1]
+        own, dataset, data_dir = self.base().data, self.settings.dataset, self.settings.data_dir
+        wider = dataclasses.replace(own, pictures="all-people")
+        return self.data(wider if all(has_pair_file(n, dataset, data_dir) for n in people_files(wider)) else own)[1]
 
     def next_runs(self, given_up: Collection[str] = (), upto: str | None = None) -> list[Spec]:
         """The certain runs still to be trained or scored, without those given up and without duplicates."""

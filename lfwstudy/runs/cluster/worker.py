@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +20,8 @@ import psutil
 from distributed import Worker, get_worker
 
 from lfwstudy import __version__
-from lfwstudy.config import DataConfig
 from lfwstudy.data.cache import cache_folder
-from lfwstudy.data.prepare import prepare_bank
-from lfwstudy.data.protocols import load_pairs
+from lfwstudy.data.prepare import load_data
 from lfwstudy.data.registry import DATASETS
 from lfwstudy.errors import StudyError, one_line
 from lfwstudy.runs.failure import Failure, TrainingError
@@ -137,7 +135,7 @@ def find_data(job: Job) -> str:
     why = "none there"
     for folder in [*filter(os.path.exists, [job.data_dir]), *own]:
         try:
-            if _digest(job.config.data, folder) == job.data_digest:
+            if load_data(job.config.data, folder)[2] == job.data_digest:
                 return folder
             why = "those there differ"
         except (StudyError, PermissionError) as error:
@@ -147,11 +145,6 @@ def find_data(job: Job) -> str:
         f"({why}); put them into the shared folder and give that with --data-dir"
     )
     raise TrainingError(Failure("machine", told))
-
-
-@lru_cache
-def _digest(config: DataConfig, folder: str) -> str:
-    return load_pairs(config, folder).digest(prepare_bank(config, folder))
 
 
 @contextmanager
