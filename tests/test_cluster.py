@@ -35,7 +35,7 @@ from lfwstudy.system.files import read_csv
 from tools.stand_in import RESUME_EPOCHS, jobs
 
 dask = pytest.importorskip("dask", reason="--cluster needs the package distributed")
-from lfwstudy.runs.cluster import client, handout, scheduler, worker  # noqa: E402
+from lfwstudy.runs.cluster import handout, scheduler, worker  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[1]
 GIB = 2**30
@@ -238,7 +238,7 @@ def test_images_that_a_worker_has_downloaded_are_used_and_none_are_downloaded(tm
 
 
 def test_missing_package_says_what_to_install(monkeypatch):
-    for name in ("client", "handout", "scheduler", "worker"):
+    for name in ("handout", "scheduler", "worker"):
         monkeypatch.delitem(sys.modules, f"lfwstudy.runs.cluster.{name}")
         monkeypatch.delattr(f"lfwstudy.runs.cluster.{name}")
     monkeypatch.setitem(sys.modules, "distributed", None)
@@ -596,7 +596,7 @@ def test_a_workers_own_port_is_not_a_schedulers(machines, tmp_path):
 def test_a_cluster_without_workers_is_said_at_once_and_in_the_end(machines, tmp_path, monkeypatch):
     monkeypatch.setattr(scheduler, "PATIENCE_SECONDS", 5)
     told = []
-    assert f"dask worker {machines.address}" in client.describe(machines.address)
+    assert f"dask worker {machines.address}" in scheduler.describe(machines.address)
     failures = dispatch.run(jobs(tmp_path / "runs", 1), machines.address, told.append)
     assert any(f"no worker; start one with `dask worker {machines.address}" in line for line in told)
     assert f"no worker; start one with `dask worker {machines.address}" in failures[f"{0:016x}"]

@@ -102,7 +102,7 @@ def test_python_m_takes_nothing_from_the_current_folder(tmp_path):
 
 
 def test_workers_on_this_machine_take_nothing_from_the_current_folder(tmp_path, monkeypatch):
-    cluster = pytest.importorskip("lfwstudy.runs.cluster.client")
+    cluster = pytest.importorskip("lfwstudy.runs.cluster.scheduler")
     poison(tmp_path, "tempfile", "random", "multiprocessing", "distributed")
     monkeypatch.chdir(tmp_path)
     for name in ("PYTHONSAFEPATH", "PYTHONPATH"):  # the tests' own path imports much before the current folder is on it

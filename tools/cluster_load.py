@@ -75,7 +75,7 @@ def overhead(count: int = 8, epochs: int = 10, pause: float = 2.0) -> dict[str, 
     Measured in turns, local, cluster, cluster, local, so that other load affects both. Wall seconds, without the start of
     the cluster, which a study pays once.
     """
-    from lfwstudy.runs.cluster.client import started
+    from lfwstudy.runs.cluster.scheduler import started
 
     taken = {"local": 0.0, "cluster": 0.0}
     with tempfile.TemporaryDirectory() as folder, started(f"local:{cores()}") as address:

@@ -41,8 +41,8 @@ def check_cluster(address: str) -> str:
 
 
 def load_cluster() -> ModuleType:
-    """The cluster's client. Raises ConfigError if Dask, needed only for --cluster, is not installed."""
+    """The cluster's front, `handout`. Raises ConfigError if Dask, needed only for --cluster, is not installed."""
     require("dask", "distributed")
-    from lfwstudy.runs.cluster import client
+    from lfwstudy.runs.cluster import handout
 
-    return client
+    return handout

@@ -1,4 +1,8 @@
-"""Hand runs to workers with room, and take back those that ended or were lost: the study's bookkeeping."""
+"""Train runs on many machines: each run is a task of Dask's distributed scheduler, in a folder that all machines share.
+
+The study hands each run to a worker with room for it and reads the run's progress from its folder. If a worker, the
+scheduler or the connection is lost, the run is resumed on another worker.
+"""
 
 from __future__ import annotations
 
@@ -16,21 +20,43 @@ from pathlib import Path
 from distributed import Client, Future
 
 from lfwstudy.errors import ConfigError, one_line
-from lfwstudy.runs.cluster import scheduler, view
-from lfwstudy.runs.cluster.scheduler import Amounts, Key, Worker, memory_of, need_on, resources_of
-from lfwstudy.runs.cluster.worker import TRAIN_HERE, Ended, versions_here
+from lfwstudy.runs.cluster import scheduler
+from lfwstudy.runs.cluster.scheduler import Amounts, Key, Worker, describe, memory_of, need_on, resources_of, started
+from lfwstudy.runs.cluster.worker import TRAIN_HERE, Ended, token_file, versions_here
 from lfwstudy.runs.failure import Failure
 from lfwstudy.runs.job import Job
-from lfwstudy.runs.local import ending
+from lfwstudy.runs.local import ending, time_left
 from lfwstudy.runs.store import Store
 from lfwstudy.system.files import write_text
 from lfwstudy.system.text import clock
+
+__all__ = ["VIEW", "describe", "run", "started"]
 
 # A run fails after this many attempts in a row that ended in an error or with their worker and trained no further epoch.
 ATTEMPTS = 3
 # A shared folder may show files written by another machine only after a while.
 SETTLE_SECONDS = 60
 _POLL_SECONDS, _LOOK_SECONDS = 0.2, 2.0
+# The file in the study's folder that lists what runs where.
+VIEW = "cluster.txt"
+
+
+def run(jobs: Sequence[Job], address: str, show: Callable[[str], object] | None = None) -> dict[str, str]:
+    """Train jobs on a cluster, as dispatch.run describes it.
+
+    If the scheduler goes away, it is waited for; if it does not come back, the unfinished runs count as failed.
+
+    Raises
+    ------
+    ConfigError : no scheduler answers at `address`.
+    """
+    with started(address) as address, token_file(jobs[0].folder.parent) as token:
+        study = Handout(jobs, address, scheduler.connect(address), token, show)
+        try:
+            return study.hand_out()
+        finally:
+            with suppress(OSError):  # it did not close in time
+                study.client.close(timeout=5)  # the scheduler then takes back what workers still train
 
 
 @dataclass
@@ -52,7 +78,7 @@ class Handout:
         self, jobs: Sequence[Job], address: str, client: Client, token: Path, show: Callable[[str], object] | None
     ) -> None:
         self.address, self.client, self.token, self.show = address, client, token, show
-        self.view, self.dashboard = jobs[0].folder.parents[1] / view.VIEW, client.dashboard_link
+        self.view, self.dashboard = jobs[0].folder.parents[1] / VIEW, client.dashboard_link
         self.jobs = {job.run: replace(job, memory=memory_of(job)) for job in jobs}
         self.store, self.versions = Store(jobs[0].folder.parent), versions_here()
         self.waiting, self.running, self.failures = dict(self.jobs), dict[str, Attempt](), dict[str, str]()
@@ -74,7 +100,7 @@ class Handout:
             self._place()
             if looking:
                 self._give_up_what_is_stuck()
-                self._tell(view.line(self))
+                self._tell(self.line())
             time.sleep(_POLL_SECONDS)
         self._tell(ending(len(self.jobs), len(self.failures), time.monotonic() - self.began))
         return self.failures
@@ -228,6 +254,33 @@ class Handout:
             return f"no worker can train it: {self.not_used()}"
         return f"the cluster has no worker; {scheduler.start_one(self.address)}, then give the same command again"
 
+    def line(self) -> str:
+        """One line on its progress."""
+        done = len(self.jobs) - len(self.waiting) - len(self.running)
+        failed = f" ({len(self.failures)} failed)" if self.failures else ""
+        on, spent = len({at.worker for at in self.running.values()}), time.monotonic() - self.began
+        left = time_left(spent, sum(self.epochs.values()), self.before, sum(job.epochs for job in self.jobs.values()))
+        trouble = "".join(f"; {told}" for told in (self.not_used(), self.stuck) if told)
+        return (
+            f"{done} of {len(self.jobs)} runs done{failed}, {len(self.running)} in progress on {on} of "
+            f"{len(self.workers)} workers, {len(self.waiting)} waiting; {clock(spent)} so far{left}{trouble}; what runs where: "
+            f"{self.view}; dashboard: {self.dashboard}"
+        )
+
+    def page(self) -> str:
+        """The content of cluster.txt."""
+        # With the time, because a killed study leaves its last view behind.
+        lines = [f"{self.line()}; seen at {time.strftime('%Y-%m-%d %H:%M:%S')}", ""]
+        lines += [
+            f"{at.where:50s} {at.job.title:50s} epoch {self.epochs[at.job.run]:3d} of at most {at.job.epochs:3d}  "
+            f"{clock(time.monotonic() - at.since):>10s}"
+            for at in sorted(self.running.values(), key=lambda at: at.where)
+        ]
+        lines += [f"waiting              {job.title}" for job in list(self.waiting.values())[:20]]
+        lines += [f"set aside            {address}: {reason}" for (address, _), reason in self.aside.items()]
+        lines += [f"failed               {message}" for message in self.failures.values()]
+        return "\n".join(lines) + "\n"
+
     def not_used(self) -> str:
         """Workers set aside, in words: one for each of the first reasons."""
         alike = {reason: address for (address, _), reason in self.aside.items()}
@@ -235,6 +288,6 @@ class Handout:
 
     def _tell(self, line: str) -> None:
         with suppress(OSError):  # what is only shown ends no training
-            write_text(self.view, view.page(self))
+            write_text(self.view, self.page())
         if self.show:
             self.show(line)

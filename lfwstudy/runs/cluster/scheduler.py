@@ -1,24 +1,29 @@
-"""Reach the scheduler at a cluster's address; the workers it has, and the resources that a run takes of one."""
+"""A cluster: its scheduler, at an address or started here; its workers, and the resources that a run takes of one."""
 
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import sys
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
-from distributed import Client
+import dask
+from distributed import Client, LocalCluster
 from distributed.core import rpc
 from distributed.security import Security
 
 from lfwstudy.data.registry import IMAGES
 from lfwstudy.errors import ConfigError
 from lfwstudy.network.cost import training_memory
+from lfwstudy.runs.dispatch import check_cluster
 from lfwstudy.runs.job import Job
+from lfwstudy.system.machine import cores
 
 # How long to wait for a lost scheduler, or for a worker that is large enough; for an answer.
 PATIENCE_SECONDS, ANSWER_SECONDS = 600, 15
@@ -27,6 +32,16 @@ Key = tuple[str, str]
 Worker = Mapping[str, Any]  # as Dask's scheduler describes it
 # Amounts by name: CORES, MEMORY (bytes), GPU, threads.
 Amounts = Counter[str]
+# Workers here share their cores with the trainings: profiling a waiting thread a hundred times a second tells nothing and
+# costs each idle worker a fifteenth of a core.
+_QUIET = {
+    "distributed.worker.profile.enabled": False,
+    "distributed.admin.tick.interval": "500ms",
+    "distributed.worker.memory.monitor-interval": "1s",
+    "distributed.admin.system-monitor.interval": "2s",
+}
+# The address of the local cluster started by `--cluster local:N`, for the notebooks of the study.
+_started: dict[str, str] = {}
 
 
 def connect(address: str) -> Client:
@@ -44,6 +59,57 @@ def connect(address: str) -> Client:
         f"--cluster: no Dask scheduler answers at {address}: {problem}; `dask scheduler` prints the address to give "
         "(port 8786 unless told otherwise; 8787 is the dashboard)"
     )
+
+
+def describe(address: str) -> str:
+    """A line on the cluster at a scheduler's address: workers, machines, dashboard. Raises ConfigError."""
+    with connect(address) as client:
+        found = workers_of(client).values()
+        hosts = {worker["host"] for worker in found}
+        return (
+            f"cluster: {len(found)} worker{'s' if len(found) != 1 else ''} on {len(hosts)} "
+            f"machine{'s' if len(hosts) != 1 else ''} at {address}; dashboard: {client.dashboard_link}"
+            + ("" if found else f"; {start_one(address)}")
+        )
+
+
+@contextmanager
+def started(address: str) -> Iterator[str]:
+    """The scheduler's address for `--cluster`; local:N starts N workers here and stops them at the end."""
+    check_cluster(address)
+    if not address.startswith("local:") or address in _started:  # by a caller
+        yield _started.get(address, address)
+        return
+    count = int(address.partition(":")[2])
+    with (
+        dask.config.set(_QUIET),
+        _safe_path(),
+        LocalCluster(
+            n_workers=count,
+            threads_per_worker=1,
+            host="127.0.0.1",
+            dashboard_address="127.0.0.1:0",
+            resources={"CORES": max(1, cores() // count)},
+            silence_logs=50,
+        ) as local,
+    ):
+        _started[address] = local.scheduler_address
+        try:
+            yield local.scheduler_address
+        finally:
+            del _started[address]
+
+
+@contextmanager
+def _safe_path() -> Iterator[None]:
+    """Keep multiprocessing's processes, workers and helper, from importing from the current folder."""
+    own = "PYTHONSAFEPATH" not in os.environ
+    os.environ["PYTHONSAFEPATH"] = "1"
+    try:
+        yield
+    finally:
+        if own:
+            del os.environ["PYTHONSAFEPATH"]
 
 
 async def _ask_kind(address: str) -> str:
