@@ -13,12 +13,11 @@ from dataclasses import replace
 import pytest
 
 from lfwstudy.config import DataConfig
-from lfwstudy.data import archives, download, pair_files, prepare, protocols, registry
+from lfwstudy.data import archives, pair_files, prepare, protocols, registry
 from lfwstudy.data.bank import load_bank
-from lfwstudy.data.cache import cache_folder
+from lfwstudy.data.cache import Download, cache_folder, fetch
 from lfwstudy.data.prepare import prepare_bank
 from lfwstudy.data.protocols import StudyPairs, load_pairs
-from lfwstudy.data.registry import Download
 from lfwstudy.errors import ConfigError, DataError
 from tests.support.archives import member, write_tar
 from tests.support.copies import COPIES, copy_of, write_people
@@ -291,9 +290,9 @@ def test_download_retries_verifies_and_is_cached(server, tmp_path, monkeypatch):
     monkeypatch.setenv("LFWSTUDY_CACHE", str(tmp_path / "cache"))
     (folder / "flaky.txt").write_bytes(b"1\n")
     source = Download(f"{url}/flaky.txt", "sha256:" + hashlib.sha256(b"1\n").hexdigest())
-    path = download.fetch("flaky.txt", source)
+    path = fetch("flaky.txt", source)
     assert path.read_bytes() == b"1\n" and seen == ["/flaky.txt"] * 2
-    download.fetch("flaky.txt", source)
+    fetch("flaky.txt", source)
     assert len(seen) == 2
 
 
@@ -303,7 +302,7 @@ def test_two_that_want_the_same_download_fetch_it_once(server, tmp_path, monkeyp
     (folder / "large.txt").write_bytes(b"1\n" * 5_000_000)
     source = Download(f"{url}/large.txt", "sha256:" + hashlib.sha256(b"1\n" * 5_000_000).hexdigest())
     with ThreadPoolExecutor(2) as pool:  # a lock of a file keeps threads apart as it does processes
-        paths = list(pool.map(lambda _: download.fetch("large.txt", source), range(2)))
+        paths = list(pool.map(lambda _: fetch("large.txt", source), range(2)))
     assert paths[0] == paths[1] and paths[0].stat().st_size == 10_000_000 and seen == ["/large.txt"]
 
 
@@ -313,7 +312,7 @@ def test_download_with_another_digest_is_refused(server, tmp_path, monkeypatch):
     (folder / "x.txt").write_bytes(b"changed\n")
     found = hashlib.sha256(b"changed\n").hexdigest()
     with pytest.raises(DataError, match=f"x.txt.*000.*{found}.*--data-dir"):
-        download.fetch("x.txt", Download(f"{url}/x.txt", "sha256:" + "0" * 64))
+        fetch("x.txt", Download(f"{url}/x.txt", "sha256:" + "0" * 64))
     assert not [p for p in (tmp_path / "cache" / "downloads").iterdir() if not p.name.startswith(".")]
 
 
@@ -322,14 +321,14 @@ def test_damaged_download_in_the_cache_is_fetched_again(server, tmp_path, monkey
     monkeypatch.setenv("LFWSTUDY_CACHE", str(tmp_path / "cache"))
     (folder / "x.txt").write_bytes(b"right")
     source = Download(f"{url}/x.txt", "sha256:" + hashlib.sha256(b"right").hexdigest())
-    download.fetch("x.txt", source).write_bytes(b"wrong")
-    assert download.fetch("x.txt", source).read_bytes() == b"right" and len(seen) == 2
+    fetch("x.txt", source).write_bytes(b"wrong")
+    assert fetch("x.txt", source).read_bytes() == b"right" and len(seen) == 2
 
 
 def test_a_missing_file_on_the_network_says_where_to_put_a_copy(server, tmp_path, monkeypatch):
     monkeypatch.setenv("LFWSTUDY_CACHE", str(tmp_path / "cache"))
     with pytest.raises(DataError, match="404.*sha1:abc.*--data-dir"):
-        download.fetch("y.txt", Download(f"{server[1]}/y.txt", "sha1:abc"))
+        fetch("y.txt", Download(f"{server[1]}/y.txt", "sha1:abc"))
 
 
 def test_a_redirect_away_from_https_is_not_followed(tmp_path, monkeypatch):
@@ -347,13 +346,13 @@ def test_a_redirect_away_from_https_is_not_followed(tmp_path, monkeypatch):
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Redirect) as elsewhere:
         threading.Thread(target=elsewhere.serve_forever, daemon=True).start()
         with pytest.raises(DataError, match="example.org/z.txt: only https"):
-            download.fetch("z.txt", Download(f"http://127.0.0.1:{elsewhere.server_port}/z.txt", "sha1:abc"))
+            fetch("z.txt", Download(f"http://127.0.0.1:{elsewhere.server_port}/z.txt", "sha1:abc"))
         elsewhere.shutdown()
 
 
 def test_only_https_is_used_outside_this_machine():
     with pytest.raises(DataError, match="only https"):
-        download.fetch("x.txt", Download("http://example.org/x.txt", "sha1:abc"))
+        fetch("x.txt", Download("http://example.org/x.txt", "sha1:abc"))
     sources = [dataset.published for dataset in registry.DATASETS.values()] + list(registry.PAIR_FILES.values())
     urls = [source.url for source in sources if source.url]
     assert len(urls) == 6 and all(url.startswith("https://") for url in urls)

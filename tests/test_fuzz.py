@@ -22,7 +22,7 @@ from lfwstudy.config import RunConfig
 from lfwstudy.data import archives
 from lfwstudy.data.bank import build_bank, load_bank
 from lfwstudy.data.images import decode, square
-from lfwstudy.data.pair_csv import from_csv
+from lfwstudy.data.pair_files import from_csv
 from lfwstudy.data.pairs import read_people, read_view1, read_view2
 from lfwstudy.errors import StudyError
 from lfwstudy.runs.damage import problem_of

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lfwstudy.data.pair_csv import from_csv
+from lfwstudy.data.pair_files import from_csv
 from lfwstudy.data.pairs import person_of, read_people, read_view1, read_view2
 from lfwstudy.errors import DataError
 

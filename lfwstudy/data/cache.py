@@ -1,15 +1,27 @@
-"""The cache folder for banks and downloads, filled by one process at a time."""
+"""The cache folder for banks and downloads, filled by one process at a time; downloads are over https, verified by digest."""
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+from urllib.parse import urljoin, urlsplit
 
-from lfwstudy.errors import DataError
+from lfwstudy.errors import DataError, one_line
 from lfwstudy.system.files import locked
 
 # How long one process waits for another that fills the same part of the cache.
 _PATIENCE_SECONDS = 3600
+
+
+@dataclass(frozen=True)
+class Download:
+    """A file on the network with its digest ("sha256:...", "sha1:..." or "md5:..."); `url` is empty if none is verified."""
+
+    url: str
+    digest: str
 
 
 def cache_folder() -> Path:
@@ -28,3 +40,50 @@ def making(path: Path) -> Iterator[None]:
             yield
     except BlockingIOError:
         raise DataError(f"{path}: another process has been making this file for an hour; end it first") from None
+
+
+def fetch(name: str, source: Download) -> Path:
+    """A downloaded file, verified by its digest; from the cache if it is there.
+
+    Raises
+    ------
+    DataError
+        If it cannot be downloaded or has another digest.
+    """
+    import pooch
+
+    target = cache_folder() / "downloads" / name
+    if target.is_file() and digest_of(target, source.digest) == source.digest:
+        return target
+    _require_https(source.url)
+    keeper = pooch.create(target.parent, "", registry={name: source.digest}, urls={name: source.url}, retry_if_failed=2)
+    hooks = {"response": _follow_https_only}
+    downloader = pooch.HTTPDownloader(progressbar=sys.stderr.isatty(), timeout=30, hooks=hooks)
+    try:
+        with making(target):  # another process may be fetching it
+            keeper.fetch(name, downloader=downloader)
+    except Exception as error:  # requests, urllib3 and pooch raise many types
+        raise DataError(
+            f"{name} could not be downloaded from {source.url} ({one_line(error)[:300] or type(error).__name__}). If you "
+            f"have the file (digest {source.digest}), put it in a folder and give that with --data-dir or $LFWSTUDY_DATA."
+        ) from error
+    return target
+
+
+def digest_of(path: Path, like: str) -> str:
+    """A file's digest by the same algorithm as another: "sha256:..." for "sha256:..."."""
+    import pooch
+
+    algorithm = like.partition(":")[0]
+    return f"{algorithm}:{pooch.file_hash(path, alg=algorithm)}"
+
+
+def _require_https(url: str) -> None:
+    host = urlsplit(url)
+    if host.scheme != "https" and host.hostname != "127.0.0.1":
+        raise DataError(f"{url}: only https is used for downloads")
+
+
+def _follow_https_only(response: Any, **_: Any) -> None:
+    if response.is_redirect:
+        _require_https(urljoin(response.url, response.headers["location"]))

@@ -11,8 +11,7 @@ import numpy as np
 from lfwstudy.config import DataConfig
 from lfwstudy.data.archives import image_files, read_images
 from lfwstudy.data.bank import ImageBank, build_bank, load_bank
-from lfwstudy.data.cache import cache_folder, making
-from lfwstudy.data.download import digest_of
+from lfwstudy.data.cache import cache_folder, digest_of, making
 from lfwstudy.data.own import NOTES
 from lfwstudy.data.pair_files import has_pair_file, pair_file
 from lfwstudy.data.pairs import image_names, read_people

@@ -1,24 +1,17 @@
 """The data sets: their names and where to get them."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from lfwstudy.data import demo
 from lfwstudy.data.archives import is_archive, why_no_archive
+from lfwstudy.data.cache import Download
 from lfwstudy.data.own import INDEX, prepare_own
 from lfwstudy.errors import DataError, choose_one
 
 # The size of a complete LFW.
 IMAGES, PEOPLE = 13_233, 5_749
-
-
-@dataclass(frozen=True)
-class Download:
-    """A file on the network with its digest ("sha256:...", "sha1:..." or "md5:..."); `url` is empty if none is verified."""
-
-    url: str
-    digest: str
 
 
 @dataclass(frozen=True)
@@ -34,7 +27,7 @@ class Dataset:
     title: str
     archive: str = ""
     folders: tuple[str, ...] = ()
-    published: Download = Download("", "")
+    published: Download = field(default=Download("", ""))
     how: str = ""
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from lfwstudy.data.archives import image_name_of, is_archive, is_image, members, why_no_archive
-from lfwstudy.data.download import fetch
+from lfwstudy.data.cache import fetch
 from lfwstudy.data.registry import DATASETS, Dataset
 from lfwstudy.errors import DataError, first_few, one_line, quoted
 

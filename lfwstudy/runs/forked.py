@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import IO
 
 from lfwstudy.runs.job import TRAINING, Job
-from lfwstudy.system.backend import keras_backend
+from lfwstudy.system.backend import keras_backend, quiet_stderr
 from lfwstudy.system.processes import environment
 
 _asking = threading.Lock()
@@ -119,7 +119,7 @@ def _ask(channel: socket.socket, log: IO[bytes], variables: dict[str, str]) -> s
             _requests, theirs = socket.socketpair()
             with theirs:
                 _server = subprocess.Popen(
-                    [sys.executable, "-m", "lfwstudy.runs.preloaded"],
+                    [sys.executable, "-m", "lfwstudy.runs.forked"],
                     stdin=theirs.fileno(),
                     stdout=subprocess.DEVNULL,  # each fork has its own log
                     stderr=subprocess.DEVNULL,
@@ -184,3 +184,21 @@ def _begin(channel: int, log: int) -> str:
     os.environ.clear()
     os.environ.update(variables)  # thread limits are read when TensorFlow first computes
     return job
+
+
+if (
+    __name__ == "__main__"
+):  # the server: all that a training imports, to measure its results and write a checkpoint, too
+    with quiet_stderr():
+        import lfwstudy.training.run  # noqa: F401  (first: it keeps packages out that the others would bring in)
+
+        # isort: split
+        import h5py  # noqa: F401
+        import scipy.stats  # noqa: F401
+        import setproctitle  # noqa: F401
+        import sklearn.linear_model
+        import sklearn.metrics  # noqa: F401
+
+        from lfwstudy.runs import training_process
+
+    sys.exit(training_process.main(serve()))
