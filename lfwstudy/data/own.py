@@ -9,10 +9,11 @@ import math
 import os
 import re
 import sys
-from collections import defaultdict
+from collections import Counter, defaultdict, deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import chain, combinations, count
+from dataclasses import dataclass
+from itertools import chain, combinations, count, groupby
 from pathlib import Path
 
 import numpy as np
@@ -35,8 +36,6 @@ _SMALL = 100
 
 _Groups = list[list[str]]
 _Lines = tuple[list[str], ...]
-# Of a file: its digest, its size in pixels, and what is wrong with it.
-_Looked = tuple[str, tuple[int, int], str]
 
 
 def prepare_own(folder: Path) -> Path:
@@ -136,73 +135,75 @@ def _require_people(counts: dict[str, int], folder: Path, notes: Sequence[str] =
         )
 
 
+@dataclass
+class _File:
+    """A person's file, called `told` in messages, and its square in the folder that is made; the rest once it is read."""
+
+    person: str
+    path: Path
+    told: str
+    square: Path
+    digest: str = ""
+    size: tuple[int, int] = (0, 0)
+    wrong: str = ""
+
+    def convert(self) -> None:
+        """Write the square, if the file is an image."""
+        content = self.path.read_bytes()
+        try:
+            image, self.size = square(content, self.told)
+        except DataError as error:
+            self.wrong = str(error)
+            return
+        image.save(self.square)
+        self.digest = hashlib.sha256(content).hexdigest()
+
+
 def _make(folder: Path, people: dict[str, list[Path]], others: list[str], target: Path) -> None:
-    owner = {path: name for name, files in people.items() for path in files}
-    told = {path: one_line(path.relative_to(folder)) for path in owner}
-    squares = {path: target / f"{number}.pgm" for number, path in enumerate(owner)}
-    found = _convert(squares, told)
-    images, notes = _sorted_out(owner, told, found)
+    from tqdm import tqdm
+
+    owned = [(name, path, one_line(path.relative_to(folder))) for name, paths in people.items() for path in paths]
+    files = [_File(*of, target / f"{number}.pgm") for number, of in enumerate(owned)]
+    with ThreadPoolExecutor(cores()) as pool:
+        silent, read = not sys.stderr.isatty(), pool.map(_File.convert, files)
+        deque(tqdm(read, "reading images", len(files), leave=False, unit="image", disable=silent), maxlen=0)
+    used, notes = _sorted_out(files)
     if others:
         notes.append(f"not folders with files, left out ({len(others)}): {first_few(others)}")
-    counts = {name: len(files) for name, files in images.items()}
+    counts = Counter(file.person for file in used)
     _require_people(counts, folder, notes)
     rows = []
-    for name, files in images.items():
+    for name, images in groupby(used, lambda file: file.person):
         (target / "folder" / name).mkdir(parents=True)
-        for number, path in enumerate(files, start=1):
+        for number, file in enumerate(images, start=1):
             image = image_name(name, number)
-            squares.pop(path).rename(target / "folder" / name / f"{image}.pgm")
-            rows.append({"image": image, "file": told[path], "sha256": found[path][0]})
-    for path in squares.values():
-        path.unlink(missing_ok=True)
+            file.square.rename(target / "folder" / name / f"{image}.pgm")
+            rows.append({"image": image, "file": file.told, "sha256": file.digest})
+    for file in files:
+        file.square.unlink(missing_ok=True)
     write_csv(target / INDEX, list(rows[0]), rows)
     write_text(target / NOTES, "\n".join(notes))
     (target / _SOURCE).write_bytes(os.fsencode(folder))
-    for file, lines in draw_files(counts).items():
-        write_text(target / file, "\n".join(lines) + "\n")
+    for title, lines in draw_files(counts).items():
+        write_text(target / title, "\n".join(lines) + "\n")
 
 
-def _convert(squares: dict[Path, Path], told: dict[Path, str]) -> dict[Path, _Looked]:
-    """Write the square of each file that is an image to its path in `squares`."""
-    from tqdm import tqdm
-
-    def convert(path: Path) -> _Looked:
-        content = path.read_bytes()
-        try:
-            image, size = square(content, told[path])
-        except DataError as error:
-            return "", (0, 0), str(error)
-        image.save(squares[path])
-        return hashlib.sha256(content).hexdigest(), size, ""
-
-    silent = not sys.stderr.isatty()
-    with ThreadPoolExecutor(cores()) as pool:
-        looked = pool.map(convert, squares)
-        done = tqdm(looked, "reading images", len(squares), leave=False, unit="image", disable=silent)
-        return dict(zip(squares, done))
-
-
-def _sorted_out(
-    owner: dict[Path, str], told: dict[Path, str], found: dict[Path, _Looked]
-) -> tuple[dict[str, list[Path]], list[str]]:
-    """The images of each person that are used, and notes on those left out and on those that change much."""
-    same: dict[str, list[Path]] = defaultdict(list)
-    for path, (digest, _, wrong) in found.items():
-        if not wrong:
-            same[digest].append(path)
-    shared = {digest: paths for digest, paths in same.items() if len({owner[path] for path in paths}) > 1}
-    used: dict[str, list[Path]] = defaultdict(list)
-    for digest, (first, *_) in same.items():
-        if digest not in shared:
-            used[owner[first]].append(first)
-    kept = [path for paths in used.values() for path in paths]
-    copies = [told[path] for digest, paths in same.items() if digest not in shared for path in paths[1:]]
+def _sorted_out(files: Sequence[_File]) -> tuple[list[_File], list[str]]:
+    """The images that are used, by person, and notes on those left out and on those that change much."""
+    same: dict[str, list[_File]] = defaultdict(list)
+    for file in files:
+        if not file.wrong:
+            same[file.digest].append(file)
+    own, shared = (
+        [alike for alike in same.values() if (len({f.person for f in alike}) > 1) == many] for many in (0, 1)
+    )
+    used = [alike[0] for alike in own]
     told_of = {
-        "files not readable as images, left out": [wrong for _, _, wrong in found.values() if wrong],
-        "images under several people, left out": [" = ".join(told[path] for path in p) for p in shared.values()],
-        "further copies of a person's image, left out": copies,
-        "images not square, cut to their central square": [told[p] for p in kept if len(set(found[p][1])) > 1],
-        f"images smaller than {_SMALL} pixels, enlarged": [told[p] for p in kept if min(found[p][1]) < _SMALL],
+        "files not readable as images, left out": [file.wrong for file in files if file.wrong],
+        "images under several people, left out": [" = ".join(file.told for file in alike) for alike in shared],
+        "further copies of a person's image, left out": [file.told for alike in own for file in alike[1:]],
+        "images not square, cut to their central square": [file.told for file in used if len(set(file.size)) > 1],
+        f"images smaller than {_SMALL} pixels, enlarged": [file.told for file in used if min(file.size) < _SMALL],
     }
     return used, [f"{what} ({len(of)}): {first_few(of)}" for what, of in told_of.items() if of]
 

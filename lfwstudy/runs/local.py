@@ -9,7 +9,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
-from typing import Any
 
 from lfwstudy.runs.job import Job
 from lfwstudy.runs.process import Process, end, finish, start
@@ -94,26 +93,15 @@ class Progress:
 
     def __init__(self) -> None:
         self._text = ""
-        self._handle: Any = None
-
-    def __enter__(self) -> Progress:
-        return self
 
     def show(self, text: str) -> None:
         """Replace the line."""
-        if text == self._text:
-            return
-        from IPython.display import Markdown, display
+        if text != self._text:
+            from IPython.display import Markdown, display
 
-        self._text = text
-        line = Markdown(html.escape(text, quote=False))  # it may quote a file
-        if self._handle is None:
-            self._handle = display(line, display_id=True)
-        else:
-            self._handle.update(line)
-
-    def __exit__(self, *error: object) -> None:
-        pass
+            line = Markdown(html.escape(text, quote=False))  # it may quote a file
+            display(line, display_id=f"progress-{id(self)}", update=bool(self._text))
+            self._text = text
 
 
 def _history(job: Job) -> list[dict[str, float]]:
