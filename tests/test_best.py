@@ -8,8 +8,8 @@ from test_study import finish_run
 from lfwstudy.errors import StudyError
 from lfwstudy.report import summary
 from lfwstudy.runs.store import FILES, Store
-from lfwstudy.study.best import best_rows, best_run, score
 from lfwstudy.study.results import Results
+from lfwstudy.study.scores import best_rows, best_run, score
 from lfwstudy.study.settings import RESULT_COLUMNS, Settings
 from lfwstudy.study.study import Study
 from lfwstudy.system.files import read_csv, read_json, write_csv, write_json

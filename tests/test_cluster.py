@@ -248,7 +248,7 @@ def test_missing_package_says_what_to_install(monkeypatch):
 
 def test_nothing_of_dask_is_imported_without_cluster():
     code = (
-        "import sys, lfwstudy.cli, lfwstudy.workflow, lfwstudy.runs.local; "
+        "import sys, lfwstudy.cli, lfwstudy.workflow, lfwstudy.runs.dispatch; "
         "sys.exit(any(m.split('.')[0] in ('dask', 'distributed') for m in sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0

@@ -30,7 +30,7 @@ def test_splits_are_drawn_anew_and_what_is_finished_is_not_trained_again(tmp_pat
                 split[name] == pytest.approx(np.mean([run[name] for run in split["runs"]])) and len(split["runs"]) == 2
             )
     assert found["wider"][0] == pytest.approx(shared["gap"][0] - clean["gap"][0])
-    monkeypatch.setattr("lfwstudy.runs.local.start", lambda *_: pytest.fail("trained again"))
+    monkeypatch.setattr("lfwstudy.runs.dispatch.start", lambda *_: pytest.fail("trained again"))
     assert contamination("demo", "", tmp_path, repeats=2, show=lambda text: None, changes=small) == found
 
 

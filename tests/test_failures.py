@@ -17,7 +17,7 @@ import pytest
 from lfwstudy import workflow
 from lfwstudy.errors import ConfigError, DataError
 from lfwstudy.report import notebooks, pages
-from lfwstudy.runs import local, training_process
+from lfwstudy.runs import dispatch, training_process
 from lfwstudy.runs.failure import Failure, TrainingError
 from lfwstudy.runs.process import train_in_process
 from lfwstudy.runs.store import Store
@@ -157,18 +157,18 @@ def test_a_history_that_cannot_be_read_now_ends_no_training(tmp_path, monkeypatc
     (job,) = jobs(tmp_path / "runs", 1)
     job.folder.mkdir(parents=True)
     (job.folder / "history.csv").write_text("epoch,loss\n1,0.5\n")  # without the column that is shown
-    assert "epoch 1 of at most 4;" in local.progress([job], time.monotonic() - 1)
+    assert "epoch 1 of at most 4;" in dispatch.progress([job], time.monotonic() - 1)
     (job.folder / "job.json").touch()
     monkeypatch.setattr(Store, "history", lambda *_: (_ for _ in ()).throw(failure))
-    assert "epoch 0 of at most 4;" in local.progress([job], time.monotonic() - 1)
+    assert "epoch 0 of at most 4;" in dispatch.progress([job], time.monotonic() - 1)
 
 
 LIMITED = """
 import json, resource, sys
-from lfwstudy.runs import local
+from lfwstudy.runs import dispatch
 from lfwstudy.runs.job import Job
 resource.setrlimit(resource.RLIMIT_AS, (12 << 30, 12 << 30))
-print(json.dumps(local.run([Job.read(path) for path in sys.argv[1:]])))
+print(json.dumps(dispatch.run([Job.read(path) for path in sys.argv[1:]])))
 """
 
 

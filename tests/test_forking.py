@@ -18,7 +18,7 @@ import pytest
 
 from lfwstudy.data.prepare import prepare_bank
 from lfwstudy.data.protocols import load_pairs
-from lfwstudy.runs import forked, local, process
+from lfwstudy.runs import dispatch, forked, process
 from lfwstudy.runs.failure import TrainingError
 from lfwstudy.study.settings import Settings
 from lfwstudy.study.study import Study
@@ -76,7 +76,7 @@ def test_forked_trainings_side_by_side_and_one_that_is_killed(faces, tmp_path):
     for number, job in enumerate(jobs):
         changed = {} if number else {"run": "0" * 16}  # of data that are not there
         jobs[number] = replace(job, title=str(number), **changed)
-    assert {name: "changed" in told for name, told in local.run(jobs).items()} == {"0" * 16: True}
+    assert {name: "changed" in told for name, told in dispatch.run(jobs).items()} == {"0" * 16: True}
     assert all((job.folder / "result.json").exists() for job in jobs[1:])
 
     job = job_of(faces, tmp_path / "killed")
@@ -235,8 +235,8 @@ def test_a_training_that_has_ended_waits_for_none_forked_after_it(tmp_path, monk
 def test_a_script_without_the_usual_guard_is_not_imported_by_its_trainings(faces, tmp_path):
     script = tmp_path / "script.py"
     script.write_text(
-        "import sys\nfrom lfwstudy.runs import forked, local\nfrom lfwstudy.runs.job import Job\njob = Job.read(sys.argv[1])\n"
-        "print('once', forked.pays(job), local.run([job]))\n"
+        "import sys\nfrom lfwstudy.runs import forked, dispatch\nfrom lfwstudy.runs.job import Job\njob = Job.read(sys.argv[1])\n"
+        "print('once', forked.pays(job), dispatch.run([job]))\n"
     )
     job = job_of(faces, tmp_path / "out")
     job.write(tmp_path / "job.json")

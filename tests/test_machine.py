@@ -7,7 +7,7 @@ import pytest
 
 from lfwstudy.config import RunConfig
 from lfwstudy.errors import DataError
-from lfwstudy.runs import local, process
+from lfwstudy.runs import dispatch, process
 from lfwstudy.runs.job import Job
 from lfwstudy.system import backend, machine, precision, processes
 
@@ -256,11 +256,11 @@ def test_runs_share_the_cores_and_one_of_the_whole_machine_runs_alone(threads, m
         seen.append(list(running))
         return subprocess.Popen(["sleep", "0.1"])
 
-    monkeypatch.setattr(local, "start", start)
-    monkeypatch.setattr(local, "finish", lambda job, process: running.remove(job.threads))
-    monkeypatch.setattr(local, "cores", lambda: 4)
+    monkeypatch.setattr(dispatch, "start", start)
+    monkeypatch.setattr(dispatch, "finish", lambda job, process: running.remove(job.threads))
+    monkeypatch.setattr(dispatch, "cores", lambda: 4)
     jobs = [Job(str(n), RunConfig(), tmp_path / str(n), threads=t, title=str(n)) for n, t in enumerate(threads)]
-    assert local.run(jobs) == {}
+    assert dispatch.run(jobs) == {}
     assert sorted(began) == [job.run for job in jobs]
     assert all(len(at_once) == 1 or (sum(at_once) <= 4 and 0 not in at_once) for at_once in seen)
     assert max(map(len, seen), default=0) == (

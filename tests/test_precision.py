@@ -31,7 +31,7 @@ def test_same_seeds_are_compared_and_what_is_finished_is_not_trained_again(tmp_p
     assert rule["difference"] == pytest.approx(np.mean(rule["accuracies"]) - np.mean(exact["accuracies"]))
     assert rule["entropy"][1] <= rule["entropy"][0] <= rule["entropy"][2]
     assert rule["loss"] != exact["loss"] != rounded["loss"]
-    monkeypatch.setattr("lfwstudy.runs.local.start", lambda *_: pytest.fail("trained again"))
+    monkeypatch.setattr("lfwstudy.runs.dispatch.start", lambda *_: pytest.fail("trained again"))
     assert precision("demo", "", tmp_path, seeds=2, show=lambda text: None, changes=small) == found
     rounded.update(difference=-0.05, within=False)
     line = next(line for line in table(found).to_markdown().splitlines() if "everything" in line)

@@ -5,7 +5,7 @@ import time
 import pytest
 
 from lfwstudy.config import RunConfig
-from lfwstudy.runs import local
+from lfwstudy.runs import dispatch
 from lfwstudy.study import progress
 from lfwstudy.study.rungs import Spec
 from tools.stand_in import jobs
@@ -70,5 +70,5 @@ def test_showing_the_progress_of_many_runs_leaves_the_time_to_their_training(tmp
         spent.append(0.3)
 
     began = time.monotonic()
-    assert local.run(jobs(tmp_path / "runs", 1, 20, 0.2), show) == {}
+    assert dispatch.run(jobs(tmp_path / "runs", 1, 20, 0.2), show=show) == {}
     assert len(spent) > 1 and sum(spent) < 0.4 * (time.monotonic() - began)

@@ -66,7 +66,7 @@ def test_what_is_measured_is_not_trained_again(tmp_path, config, faces, monkeypa
     rows = ruler(recipes, str(faces), tmp_path, target, splits=1, seeds=1)
     assert list(rows["recipe"]) == ["first"] * 2 + ["erased"] * 2 and rows["cross_entropy"].between(0, 2).all()
     assert rows["cohort"].tolist() == [0, rows["cohort"][1]] * 2 and rows["cohort"][1] > 20
-    monkeypatch.setattr("lfwstudy.runs.local.train_in_process", lambda *_: pytest.fail("trained again"))
+    monkeypatch.setattr("lfwstudy.runs.dispatch.start", lambda *_: pytest.fail("trained again"))
     pd.testing.assert_frame_equal(ruler(recipes, str(faces), tmp_path, target, 1, 1), rows, check_dtype=False)
 
 

@@ -19,7 +19,7 @@ from lfwstudy.report.table import Interval, Table
 from lfwstudy.report.wording import counted, plain, setting
 from lfwstudy.runs.damage import problem_of
 from lfwstudy.runs.store import Store
-from lfwstudy.study import scored
+from lfwstudy.study import scores
 from lfwstudy.study.results import Results
 from lfwstudy.study.rungs import Spec
 from lfwstudy.study.settings import COMBINATION
@@ -51,7 +51,7 @@ class Side:
 
         Raises StudyError where a run has not scored them or diverged.
         """
-        found = scored.test_scores(self.store, self.specs, "score_at_best", self.calibrated)
+        found = scores.test_scores(self.store, self.specs, "score_at_best", self.calibrated)
         if found is None:
             raise StudyError(f"{self.folder}: the test pairs are not scored, or a run diverged: nothing to compare")
         return found
@@ -173,7 +173,7 @@ def compare(first: str | Path, second: str | Path) -> Comparison:
     ):
         counts = " and ".join(f"{side.correct.shape[1]:,} of {side.folder}" for side in sides)
         raise StudyError(f"not the same test pairs: {counts}; both need one data set's pairs and one protocol")
-    components = scored.components(a.pairs)
+    components = scores.components(a.pairs)
     difference = intervals.compare([(a.correct[:seeds], b.correct[:seeds])], components)[0]
     return Comparison(sides, components, difference)
 

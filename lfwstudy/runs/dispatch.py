@@ -1,16 +1,26 @@
-"""Choose the executor that trains runs: this machine or a cluster."""
+"""Train runs, each in a separate process: on this machine, as many at once as there are cores for, or on a cluster."""
 
 from __future__ import annotations
 
+import html
+import os
 import re
-from collections.abc import Callable, Sequence
+import subprocess
+import time
+from collections import deque
+from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from types import ModuleType
 
 from lfwstudy.errors import ConfigError, require
-from lfwstudy.runs import local
 from lfwstudy.runs.job import Job
+from lfwstudy.runs.process import Process, end, finish, start
+from lfwstudy.runs.store import Store
+from lfwstudy.system.machine import cores
+from lfwstudy.system.text import clock, sparkline
 
 Show = Callable[[str], object]
+_POLL_SECONDS = 0.2
 
 
 def run(jobs: Sequence[Job], cluster: str = "", show: Show | None = None) -> dict[str, str]:
@@ -25,7 +35,7 @@ def run(jobs: Sequence[Job], cluster: str = "", show: Show | None = None) -> dic
     -------
     A message for each failed run, by its id.
     """
-    return load_cluster().run(jobs, cluster, show) if cluster else local.run(jobs, show)
+    return load_cluster().run(jobs, cluster, show) if cluster else _train_here(jobs, show)
 
 
 def check_cluster(address: str) -> str:
@@ -46,3 +56,94 @@ def load_cluster() -> ModuleType:
     from lfwstudy.runs.cluster import handout
 
     return handout
+
+
+def _train_here(jobs: Sequence[Job], show: Show | None) -> dict[str, str]:
+    """Train jobs in order on this machine, as `run` describes it. A run without a number of threads runs alone."""
+    began, before = time.monotonic(), sum(len(_history(job)) for job in jobs)
+    waiting, running, there = deque(jobs), dict[Process, Job](), cores()
+    failures: dict[str, str] = {}
+    due = 0.0
+
+    def attempt(step: Callable[..., Process | None], job: Job, *more: Process) -> Process | None:
+        try:
+            return step(job, *more)
+        except Exception as error:  # the other runs go on
+            failures[job.run] = f"{job.title}: {error}"
+            return None
+
+    try:
+        while waiting or running:
+            while waiting and sum(min(job.threads or there, there) for job in [waiting[0], *running.values()]) <= there:
+                job = waiting.popleft()
+                if process := attempt(start, job):
+                    running[process] = job
+            for process in list(running):
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(_POLL_SECONDS / len(running))
+                    attempt(finish, running.pop(process), process)
+            if show and (waiting or running) and (asked := time.monotonic()) >= due:
+                show(progress(jobs, began, failures, before))
+                due = time.monotonic() + 4 * (time.monotonic() - asked)  # of many runs: the cores are for training
+    finally:
+        end(*running)
+    if show:
+        show(ending(len(jobs), len(failures), time.monotonic() - began))
+    return failures
+
+
+def progress(jobs: Sequence[Job], started: float, failures: Collection[str] = (), before: int = 0) -> str:
+    """One line on the progress of some jobs, read from their histories: runs done, the current one, time left.
+
+    before: epochs that were already trained when the jobs started.
+    """
+    total = sum(job.epochs for job in jobs)
+    done, finished, current = 0.0, 0, ""
+    for job in jobs:
+        if os.path.exists(job.folder / "result.json") or job.run in failures:
+            done, finished = done + job.epochs, finished + 1
+            continue
+        rows = _history(job)
+        done += len(rows)
+        if rows or os.path.exists(job.folder / "job.json"):
+            accuracies = [row["val_accuracy"] for row in rows if "val_accuracy" in row]
+            curve = f"{accuracies[-1]:.3f} {sparkline(accuracies)} (best {max(accuracies):.3f})" if accuracies else ""
+            last = f", validation accuracy {curve}" if curve else ""
+            current += f"; {job.title}: epoch {len(rows)} of at most {job.epochs}{last}"
+    spent = time.monotonic() - started
+    return f"{finished} of {len(jobs)} runs done{current}; {clock(spent)} so far{time_left(spent, done, before, total)}"
+
+
+def time_left(spent: float, done: float, before: float, total: float) -> str:
+    """How long the rest of some epochs takes at most, as the end of a line; empty where that is unknown."""
+    return f"; at most {clock(spent / (done - before) * (total - done))} left" if before < done < total else ""
+
+
+def ending(runs: int, failed: int, seconds: float) -> str:
+    """The last line on some runs."""
+    done = runs - failed
+    return f"{done} run{'s' if done != 1 else ''} trained in {clock(seconds)}" + (
+        f", {failed} failed." if failed else "."
+    )
+
+
+class Progress:
+    """A line of text in a notebook that is replaced as work proceeds, and ends as plain text."""
+
+    def __init__(self) -> None:
+        self._text = ""
+
+    def show(self, text: str) -> None:
+        """Replace the line."""
+        if text != self._text:
+            from IPython.display import Markdown, display
+
+            line = Markdown(html.escape(text, quote=False))  # it may quote a file
+            display(line, display_id=f"progress-{id(self)}", update=bool(self._text))
+            self._text = text
+
+
+def _history(job: Job) -> list[dict[str, float]]:
+    with suppress(OSError):  # what is only shown ends no training
+        return Store(job.folder.parent).history(job.run)
+    return []

@@ -13,10 +13,9 @@ from lfwstudy.data.registry import DATASETS
 from lfwstudy.ladder import FIGURES, PROFILES, base_config
 from lfwstudy.ladder.stage import Ladder, Published, Stage
 from lfwstudy.runs.store import Store
-from lfwstudy.study import best
-from lfwstudy.study.record import Record, settings_in
 from lfwstudy.study.rungs import Candidate, Place, Rung, Spec, choose
-from lfwstudy.study.settings import Settings
+from lfwstudy.study.scores import score
+from lfwstudy.study.settings import Record, Settings, settings_in
 from lfwstudy.system.files import read_csv
 
 
@@ -180,14 +179,14 @@ class Climb:
         return [row for row in read_csv(self.out / "results.csv") if all(row[k] == v for k, v in wanted.items())]
 
     def _score(self, specs: Sequence[Spec]) -> tuple[float, float] | None:
-        """`best.score`, None if a run is not finished."""
+        """`scores.score`, None if a run is not finished."""
         if not all(self.store.is_finished(spec.run) for spec in specs):
             return None
         results = [self.store.result(spec.run) for spec in specs]
         # A run that diverged is recorded and never chosen.
         if any(r["status"] == "diverged" or r["best_epoch"] is None for r in results):
             return float("-inf"), float("-inf")
-        return best.score(results)
+        return score(results)
 
     @cached_property
     def filed(self) -> dict[Place, str]:

@@ -14,7 +14,7 @@ import numpy as np
 from lfwstudy.errors import StudyError, one_line
 from lfwstudy.evaluation import intervals
 from lfwstudy.runs.failure import Failure
-from lfwstudy.study import best, scored
+from lfwstudy.study import scores
 from lfwstudy.study.climb import Climb
 from lfwstudy.study.rungs import Candidate, Place, Rung, Spec
 from lfwstudy.study.settings import COMBINATION, RESULT_COLUMNS
@@ -79,17 +79,17 @@ class Results(Climb):
         return self._tables(lambda run: self.store.predictions(run, part) if self.store.is_finished(run) else [])
 
     def best(self, rungs: Sequence[Rung] | None = None) -> Candidate | None:
-        """The best candidate of this ladder, by validation alone (`best.best_rows`); None if nothing is finished."""
+        """The best candidate of this ladder, by validation alone (`scores.best_rows`); None if nothing is finished."""
         rungs = self.climb() if rungs is None else rungs
-        found = {(row["stage"], row["variant"]) for row in best.best_rows(self.rows(rungs))}
+        found = {(row["stage"], row["variant"]) for row in scores.best_rows(self.rows(rungs))}
         return next((c for rung in rungs for c in rung.candidates if (c.stage, c.variant) in found), None)
 
     def best_run(self, need_weights: bool = False) -> Mapping[str, Any] | None:
-        """The row of the best run of all ladders in the folder (`best.best_run`).
+        """The row of the best run of all ladders in the folder (`scores.best_run`).
 
         need_weights: only among runs whose network is kept. None if no such run is finished.
         """
-        return best.best_run(self.all_rows(), self.store, need_weights)
+        return scores.best_run(self.all_rows(), self.store, need_weights)
 
     def combination(self) -> dict[str, str | None]:
         """What tells this ladder from others in its folder, as results.csv has it: View 2 has no split."""
@@ -110,11 +110,11 @@ class Results(Climb):
 
     def test_scores(self, candidate: Candidate, column: str = "score_at_best") -> tuple[np.ndarray, np.ndarray] | None:
         """Scores of the test pairs (seeds, pairs) and their labels (pairs,), as used by `correct`; None likewise."""
-        return scored.test_scores(self.store, candidate.specs, column, self.calibrates(candidate))
+        return scores.test_scores(self.store, candidate.specs, column, self.calibrates(candidate))
 
     def validation_correct(self, candidate: Candidate, column: str = "score_at_best") -> tuple[np.ndarray, np.ndarray]:
         """Correct answers on the validation pairs of View 1, bool (seeds, pairs), and their connected components."""
-        return scored.validation_correct(self.store, candidate.specs, column)
+        return scores.validation_correct(self.store, candidate.specs, column)
 
     def test_components(self) -> np.ndarray:
         """Connected component of each test pair, in the order of `correct`. Raises StudyError if none is scored."""
@@ -212,7 +212,7 @@ class Results(Climb):
                 runs[spec.fold] = spec.run
         if set(runs) != set(self.folds()):
             raise StudyError(f"{self.out}: no finished run has scored the test pairs")
-        return scored.components(self.store.predictions(runs[fold]) for fold in self.folds())
+        return scores.components(self.store.predictions(runs[fold]) for fold in self.folds())
 
 
 def _key(row: Mapping[str, Any]) -> tuple[str, ...]:

@@ -40,7 +40,7 @@ class Spec:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A variant with its runs; `config` is unscaled. `score` is `best.score`, None until every run is finished."""
+    """A variant with its runs; `config` is unscaled. `score` is `scores.score`, None until every run is finished."""
 
     stage: str
     variant: str

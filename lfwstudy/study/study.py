@@ -23,11 +23,10 @@ from lfwstudy.errors import DataError, StudyError
 from lfwstudy.ladder import PROFILES
 from lfwstudy.runs import dispatch
 from lfwstudy.runs.job import Job, Task
-from lfwstudy.study import best
-from lfwstudy.study.record import DATA_DIR_HINT
 from lfwstudy.study.results import Results
 from lfwstudy.study.rungs import Candidate, Place, Rung, Spec, choose, possible
-from lfwstudy.study.settings import RESULT_COLUMNS, Settings
+from lfwstudy.study.scores import best_rows
+from lfwstudy.study.settings import DATA_DIR_HINT, RESULT_COLUMNS, Settings
 from lfwstudy.system.backend import require_backend
 from lfwstudy.system.files import replacing, write_csv
 
@@ -265,7 +264,7 @@ class Study(Results):
             rungs = ladder.climb()
             if not ladder.is_complete(rungs):
                 return
-            wanted |= {row["run"] for row in best.best_rows(ladder.rows(rungs))}
+            wanted |= {row["run"] for row in best_rows(ladder.rows(rungs))}
         for run in self.store.ids():
             if run not in wanted and self.store.is_finished(run, with_test=True):
                 self.store.drop_weights(run)

@@ -11,8 +11,8 @@ from lfwstudy.data.bank import ImageBank
 from lfwstudy.data.pairs import person_of
 from lfwstudy.errors import RunError
 from lfwstudy.report.figures import image_uri
-from lfwstudy.study.best import best_run
 from lfwstudy.study.results import Results
+from lfwstudy.study.scores import best_run
 from lfwstudy.study.study import Study
 from lfwstudy.verify import THRESHOLD
 from lfwstudy.verify.network import load_run, run_config

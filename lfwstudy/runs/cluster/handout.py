@@ -23,9 +23,9 @@ from lfwstudy.errors import ConfigError, one_line
 from lfwstudy.runs.cluster import scheduler
 from lfwstudy.runs.cluster.scheduler import Amounts, Key, Worker, describe, memory_of, need_on, resources_of, started
 from lfwstudy.runs.cluster.worker import TRAIN_HERE, Ended, token_file, versions_here
+from lfwstudy.runs.dispatch import ending, time_left
 from lfwstudy.runs.failure import Failure
 from lfwstudy.runs.job import Job
-from lfwstudy.runs.local import ending, time_left
 from lfwstudy.runs.store import Store
 from lfwstudy.system.files import write_text
 from lfwstudy.system.text import clock
