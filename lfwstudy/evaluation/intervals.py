@@ -7,10 +7,12 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import special, stats
+from scipy import stats
 
 Floats = NDArray[np.float64]
 Rng = np.random.Generator
+# Correct answers of runs, bool (seeds, pairs), and the components of the pairs, int (pairs,).
+Answers = tuple[NDArray[np.bool_], ArrayLike]
 
 LEVEL = 0.95
 # Draws of the bootstrap: enough for the tail left after correcting for a ladder's comparisons.
@@ -83,41 +85,28 @@ def holm(p_values: Sequence[float], comparisons: int | None = None) -> list[floa
     count = max(comparisons or 0, len(p_values))
     order = np.argsort(p_values, kind="stable")
     corrected = np.empty(len(p_values))
-    corrected[order] = np.minimum(
-        np.maximum.accumulate(np.asarray(p_values)[order] * (count - np.arange(len(order)))), 1.0
-    )
-    return corrected.tolist()
+    corrected[order] = np.maximum.accumulate(np.asarray(p_values)[order] * (count - np.arange(len(order))))
+    return np.minimum(corrected, 1.0).tolist()
 
 
-def mean_interval(
-    correct: NDArray[np.bool_], components: ArrayLike, draws: int = DRAWS, seed: int = 0
-) -> tuple[float, float]:
+def mean_interval(correct: NDArray[np.bool_], components: ArrayLike, draws: int = DRAWS) -> tuple[float, float]:
     """Interval of the mean accuracy of runs; `correct` is bool (seeds, pairs)."""
-    found = compare([(correct, np.zeros_like(correct))], components, 1, draws, seed)[0]
+    found = _mean(correct, components, draws)
     return found.low, found.high
 
 
-def gap(
-    first: NDArray[np.bool_],
-    first_components: ArrayLike,
-    second: NDArray[np.bool_],
-    second_components: ArrayLike,
-    draws: int = 4000,
-    seed: int = 0,
-) -> Difference:
+def gap(first: Answers, second: Answers, draws: int = 4000) -> Difference:
     """Mean accuracy of runs on one set of pairs minus that on another, without a verdict.
 
-    first, second: bool (seeds, pairs) of the same runs. The pairs of each set are bootstrapped by component; the spread
-    between seeds is that of the difference.
+    first, second: correct answers of the same runs, bool (seeds, pairs), with the components of the pairs. The pairs of
+    each set are bootstrapped by component; the spread between seeds is that of the difference.
     """
-    parts = [
-        compare([(correct, np.zeros_like(correct))], components, 1, draws, seed + i)[0]
-        for i, (correct, components) in enumerate(((first, first_components), (second, second_components)))
-    ]
-    mean = parts[0].difference - parts[1].difference
-    pair_variance, seeds = sum(p.pair_variance for p in parts), len(first)
-    seed_variance = float((first.mean(axis=1) - second.mean(axis=1)).var(ddof=1) / seeds) if seeds > 1 else None
-    total = _normal_error(pair_variance, seed_variance, seeds - 1, draws, seed)
+    parts = [_mean(*answers, draws, seed) for seed, answers in enumerate((first, second))]
+    mean, pair_variance = parts[0].difference - parts[1].difference, sum(p.pair_variance for p in parts)
+    by_seed = first[0].mean(axis=1) - second[0].mean(axis=1)
+    seeds = len(by_seed)
+    seed_variance = float(by_seed.var(ddof=1) / seeds) if seeds > 1 else None
+    total = _normal_error(pair_variance, seed_variance, seeds - 1, draws)
     half = np.quantile(np.abs(total), LEVEL)
     p = float((1 + np.sum(np.abs(total) >= abs(mean))) / (1 + len(total)))
     return Difference(float(mean), float(mean - half), float(mean + half), p, seeds, seed_variance, pair_variance)
@@ -138,10 +127,7 @@ def mcnemar_exact(variant: ArrayLike, incumbent: ArrayLike) -> tuple[int, int, f
     """Exact two-sided McNemar test of one seed, pairs taken as independent: (only variant correct, only incumbent, p)."""
     variant, incumbent = np.asarray(variant, bool), np.asarray(incumbent, bool)
     gained, lost = int((variant & ~incumbent).sum()), int((~variant & incumbent).sum())
-    if gained + lost == 0:
-        return gained, lost, 1.0
-    # The binomial distribution with p = 1/2 is symmetric: both tails are twice the smaller one.
-    return gained, lost, min(1.0, 2 * float(special.bdtr(min(gained, lost), gained + lost, 0.5)))
+    return gained, lost, float(stats.binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0
 
 
 def seeds_needed(found: Difference, comparisons: int = 1, most: int = 1000) -> int | None:
@@ -191,11 +177,14 @@ def _difference(
     return Difference(float(mean), float(low), float(high), float(p), seeds, seed_variance, pair_variance)
 
 
-def _normal_error(
-    pair_variance: float, seed_variance: float | None, seeds_freedom: int, draws: int = DRAWS, seed: int = 0
-) -> Floats:
+def _mean(correct: NDArray[np.bool_], components: ArrayLike, draws: int, seed: int = 0) -> Difference:
+    """The mean accuracy of runs and its error: their difference from runs that are never correct."""
+    return compare([(correct, np.zeros_like(correct))], components, 1, draws, seed)[0]
+
+
+def _normal_error(pair_variance: float, seed_variance: float | None, seeds_freedom: int, draws: int = DRAWS) -> Floats:
     """Draws of an error whose pairs' part is normal; `seed_variance` is None for one seed."""
-    rng = np.random.default_rng([seed, 41])
+    rng = np.random.default_rng([0, 41])
     drawn = np.sqrt(pair_variance) * rng.standard_normal(draws)
     if seed_variance is None:
         return drawn

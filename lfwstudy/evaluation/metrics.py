@@ -142,13 +142,12 @@ def best_threshold(label: ArrayLike, score: ArrayLike) -> float:
 
 def true_accept_rate(label: ArrayLike, score: ArrayLike, false_accept_rate: float) -> float:
     """Share of matched pairs accepted at the lowest threshold with at most this false-accept rate; NaN for one class."""
-    label, score = np.asarray(label) > 0.5, np.asarray(score, float)
     if not _two_classes(label):
         return float("nan")
-    negatives = np.sort(score[~label])[::-1]
-    allowed = int(np.floor(false_accept_rate * len(negatives) + 1e-9))
-    threshold = negatives[allowed] if allowed < len(negatives) else -np.inf
-    return float(np.mean(score[label] > threshold))
+    from sklearn.metrics import roc_curve
+
+    false_positive, true_positive, _ = roc_curve(label, score, drop_intermediate=False)
+    return float(true_positive[false_positive <= false_accept_rate + 1e-9].max())
 
 
 def calibration(label: ArrayLike, score: ArrayLike, bins: int = 10) -> tuple[float, list[tuple[float, float, int]]]:

@@ -45,7 +45,7 @@ def _base_under_split(study: Results) -> tuple[dict[str, Any], intervals.Differe
         return None
     base = rungs[0].candidates[0]
     validation, components = study.validation_correct(base)
-    gap = intervals.gap(validation, components, correct, study.test_components())
+    gap = intervals.gap((validation, components), (correct, study.test_components()))
     train, held = (study.store.predictions(base.specs[0].run, part) for part in ("train", "val"))
     known = np.union1d(person_of(train["left"]), person_of(train["right"]))
     touched = np.isin(person_of(held["left"]), known) | np.isin(person_of(held["right"]), known)
