@@ -35,23 +35,21 @@ def _figshare(number: int, sha256: str) -> Download:
     return Download(f"https://ndownloader.figshare.com/files/{number}", f"sha256:{sha256}")
 
 
-_LFW = _figshare(5976018, "055f7d9c632d7370e6fb4afc7468d40f970c34a80d4c6f50ffec63f5a8d536c0")
-_FUNNELED = _figshare(5976015, "b47c8422c8cded889dc5a13418c4bc2abbda121092b3533a83306f90d900100a")
 _DEEPFUNNELED = Download("", "md5:68331da3eb755a505a502b5aacb3c201")
-_ALIGNED = Download(
-    "https://www.openu.ac.il/home/hassner/data/lfwa/lfwa.tar.gz", "sha1:38ecda590870e7dc91fb1040759caccddbe25375"
-)
 _HOW = (
     f"No verified download is available. The published archive has {_DEEPFUNNELED.digest}; an unverified copy is "
     "https://archive.org/download/lfw-dataset/lfw-deepfunneled.zip."
 )
+_LFW = _figshare(5976018, "055f7d9c632d7370e6fb4afc7468d40f970c34a80d4c6f50ffec63f5a8d536c0")
+_FUNNELED = _figshare(5976015, "b47c8422c8cded889dc5a13418c4bc2abbda121092b3533a83306f90d900100a")
+_LFWA = "https://www.openu.ac.il/home/hassner/data/lfwa/lfwa.tar.gz"
+_ALIGNED = Download(_LFWA, "sha1:38ecda590870e7dc91fb1040759caccddbe25375")
+_DEEP = "lfw-deepfunneled"
 _ALL = (
     Dataset("demo", "demo faces (drawn, of made-up people)"),
     Dataset("lfw", "LFW, original images", "lfw.tgz", ("lfw",), _LFW),
     Dataset("lfw-funneled", "LFW, funneled", "lfw-funneled.tgz", ("lfw_funneled",), _FUNNELED),
-    Dataset(
-        "lfw-deepfunneled", "LFW, deep-funneled", "lfw-deepfunneled.tgz", ("lfw-deepfunneled",), _DEEPFUNNELED, _HOW
-    ),
+    Dataset(_DEEP, "LFW, deep-funneled", f"{_DEEP}.tgz", (_DEEP,), _DEEPFUNNELED, _HOW),
     Dataset("folder", "own people"),
     Dataset("lfw-a", "LFW-a (aligned, grey)", "lfwa.tar.gz", ("lfw2", "lfwa", "lfw-a"), _ALIGNED),
 )
