@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from lfwstudy.config import DataConfig
 from lfwstudy.data import bank as bank_module
 from lfwstudy.data.bank import ImageBank, build_bank, load_bank
 from lfwstudy.data.images import decode, suffixes, to_grey
@@ -19,7 +20,7 @@ def plain(value=128, mode="RGB", size=(250, 250), format="PNG"):
 
 
 def build(images, **settings):
-    return build_bank(images, "lfw-a", **{"crop": 250, "side": 50, "filter": "bilinear", **settings}, origin="here")
+    return build_bank(images, DataConfig(dataset="lfw-a", **{"side": 50, **settings}), "here")
 
 
 def test_saved_bank_comes_back_memory_mapped(tmp_path):

@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from lfwstudy.config import RunConfig
+from lfwstudy.config import DataConfig, RunConfig
 from lfwstudy.data import archives
 from lfwstudy.data.bank import build_bank, load_bank
 from lfwstudy.data.images import decode, square
@@ -38,7 +38,9 @@ DIAGONAL = Image.fromarray(np.add.outer(np.arange(250), np.arange(250)).astype(n
 
 def bank():
     with tempfile.TemporaryDirectory() as folder:
-        build_bank([("A_0001", saved(DIAGONAL, "PNG"))], "lfw-a", 250, 8, "box", "here").save(Path(folder) / "b.npz")
+        build_bank(
+            [("A_0001", saved(DIAGONAL, "PNG"))], DataConfig(dataset="lfw-a", side=8, filter="box"), "here"
+        ).save(Path(folder) / "b.npz")
         return (Path(folder) / "b.npz").read_bytes()
 
 

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from lfwstudy.config import RunConfig
+from lfwstudy.config import DataConfig, RunConfig
 from lfwstudy.errors import DataError
 from lfwstudy.runs import dispatch, process
 from lfwstudy.runs.job import Job
@@ -233,7 +233,7 @@ def test_images_are_decoded_and_drawn_on_as_many_threads_as_there_are_cores(monk
         monkeypatch.setattr(module, "ThreadPoolExecutor", Pool)
     demo.make_demo(tmp_path, people=10, train_people=6, train_pairs=1, test_pairs=1, fold_pairs=0)
     with pytest.raises(DataError):
-        bank.build_bank([], "demo", 250, 8, "box", "nowhere")
+        bank.build_bank([], DataConfig(side=8), "nowhere")
     assert asked == [3, 3]
 
 

@@ -16,6 +16,7 @@ from typing import IO
 
 import numpy as np
 
+from lfwstudy.config import DataConfig
 from lfwstudy.data.images import decode
 from lfwstudy.data.pairs import nfc
 from lfwstudy.errors import DataError, reading
@@ -25,6 +26,7 @@ from lfwstudy.system.machine import cores
 # Increase when the same files would decode to different images: 2 scales deep pixels by their range.
 BANK_FORMAT = 2
 
+_Decoded = tuple[str, np.ndarray, np.ndarray]
 # The fields of a bank file besides its arrays.
 _META: dict[str, Callable] = {"dataset": str, "crop": int, "side": int, "filter": str, "origin": str, "notes": tuple}
 
@@ -122,10 +124,7 @@ def load_bank(path: str | Path) -> ImageBank:
 
 def build_bank(
     files: Iterable[tuple[str, bytes]],
-    dataset: str,
-    crop: int,
-    side: int,
-    filter: str,
+    config: DataConfig,
     origin: str | Path,
     notes: tuple[str, ...] = (),
     progress: Callable[[int], object] | None = None,
@@ -135,7 +134,6 @@ def build_bank(
     Parameters
     ----------
     files : (image name, file content), names unique.
-    crop, side, filter : as in `decode`.
     origin : where the images come from, for messages.
     progress : called now and then with the number of images done.
 
@@ -145,7 +143,7 @@ def build_bank(
         Names the image that cannot be decoded or appears twice; or if there are no images.
     """
     found: dict[str, tuple[np.ndarray, np.ndarray]] = {}
-    for name, image, digest in _decoded(files, crop, side, filter, origin):
+    for name, image, digest in _decoded(files, config, origin):
         if found.setdefault(name, (image, digest))[0] is not image:
             raise DataError(f"{origin}: image {name} appears twice; remove one of the files")
         if progress and len(found) % 200 == 0:
@@ -153,20 +151,23 @@ def build_bank(
     if not found:
         raise DataError(f"{origin}: no image NAME/NAME_0001.jpg found")
     names = np.array(sorted(found), np.str_)
-    images, sha256 = np.empty((len(names), side, side), np.uint8), np.empty((len(names), 32), np.uint8)
+    images, sha256 = (np.empty((len(names), *shape), np.uint8) for shape in ((config.side, config.side), (32,)))
     for row, name in enumerate(names.tolist()):
         images[row], sha256[row] = found.pop(name)  # freed one by one, so that memory never holds them twice
-    return ImageBank(images, names, sha256, dataset, crop, side, filter, str(origin), tuple(notes))
+    return ImageBank(images, names, sha256, *framing(config), str(origin), tuple(notes))
 
 
-def _decoded(
-    files: Iterable[tuple[str, bytes]], crop: int, side: int, filter: str, origin: str | Path
-) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+def framing(config: DataConfig) -> tuple[str, int, int, str]:
+    """What a bank of this configuration's images says of itself: its data set, crop, side and filter."""
+    return config.dataset, config.crop, config.side, config.filter
+
+
+def _decoded(files: Iterable[tuple[str, bytes]], config: DataConfig, origin: str | Path) -> Iterator[_Decoded]:
     """(name, image, SHA-256 of its file) of each file, in order."""
 
-    def decode_and_hash(name: str, content: bytes) -> tuple[str, np.ndarray, np.ndarray]:
+    def decode_and_hash(name: str, content: bytes) -> _Decoded:
         try:
-            image = decode(content, name, crop, side, filter)
+            image = decode(content, name, config.crop, config.side, config.filter)
         except DataError as error:
             raise DataError(f"{origin}: {error}") from error
         return nfc(name), image, np.frombuffer(hashlib.sha256(content).digest(), np.uint8)

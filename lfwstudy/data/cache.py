@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 from lfwstudy.errors import DataError, one_line
-from lfwstudy.system.files import locked
+from lfwstudy.system.files import locked, replacing_folder
 
 # How long one process waits for another that fills the same part of the cache.
 _PATIENCE_SECONDS = 3600
@@ -40,6 +40,16 @@ def making(path: Path) -> Iterator[None]:
             yield
     except BlockingIOError:
         raise DataError(f"{path}: another process has been making this file for an hour; end it first") from None
+
+
+def made_once(folder: Path, make: Callable[[Path], object]) -> Path:
+    """A folder in the cache, whose content `make` writes into a temporary folder if there is none yet."""
+    if not folder.is_dir():
+        with making(folder):
+            if not folder.is_dir():  # another process may have made it meanwhile
+                with replacing_folder(folder) as temporary:
+                    make(temporary)
+    return folder
 
 
 def fetch(name: str, source: Download) -> Path:

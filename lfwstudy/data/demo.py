@@ -9,10 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from lfwstudy.data.cache import cache_folder, making
+from lfwstudy.data.cache import cache_folder, made_once
 from lfwstudy.data.drawn_faces import draw_face
 from lfwstudy.data.pairs import image_name, people_lines
-from lfwstudy.system.files import replacing_folder
 from lfwstudy.system.machine import cores
 
 # Increase when different images or pairs would be drawn: it names the cache folder.
@@ -34,13 +33,7 @@ _LAST = (
 
 def ensure_demo() -> Path:
     """The folder of the demo data set in the cache, drawn on first use: demo/NAME/NAME_0001.jpg and pair files."""
-    folder = cache_folder() / f"demo-{DEMO_VERSION}"
-    if not folder.is_dir():
-        with making(folder):
-            if not folder.is_dir():  # another process may have drawn it meanwhile
-                with replacing_folder(folder) as temporary:
-                    make_demo(temporary)
-    return folder
+    return made_once(cache_folder() / f"demo-{DEMO_VERSION}", make_demo)
 
 
 def make_demo(

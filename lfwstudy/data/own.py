@@ -13,16 +13,17 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain, combinations, count, groupby
 from pathlib import Path
 
 import numpy as np
 
-from lfwstudy.data.cache import cache_folder, making
+from lfwstudy.data.cache import cache_folder, made_once
 from lfwstudy.data.images import square
 from lfwstudy.data.pairs import image_name, nfc, people_lines
 from lfwstudy.errors import DataError, first_few, one_line
-from lfwstudy.system.files import FORMULA, replacing_folder, write_csv, write_text
+from lfwstudy.system.files import FORMULA, write_csv, write_text
 from lfwstudy.system.machine import cores
 
 # Increase when the same folder would give other images or pairs.
@@ -52,13 +53,7 @@ def prepare_own(folder: Path) -> Path:
     for path in (path for files in people.values() for path in files):
         key.update(os.fsencode(f"\n{path} {path.stat().st_size} {path.stat().st_mtime_ns}"))
     key.update("\n".join(["", *others]).encode())
-    made = cache_folder() / "people" / key.hexdigest()[:16]
-    if not made.is_dir():
-        with making(made):
-            if not made.is_dir():  # another process may have made it meanwhile
-                with replacing_folder(made) as temporary:
-                    _make(folder, people, others, temporary)
-    return made
+    return made_once(cache_folder() / "people" / key.hexdigest()[:16], partial(_make, folder, people, others))
 
 
 def made_from(data_dir: str) -> str:

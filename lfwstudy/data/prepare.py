@@ -10,7 +10,7 @@ import numpy as np
 
 from lfwstudy.config import DataConfig
 from lfwstudy.data.archives import image_files, read_images
-from lfwstudy.data.bank import ImageBank, build_bank, load_bank
+from lfwstudy.data.bank import ImageBank, build_bank, framing, load_bank
 from lfwstudy.data.cache import cache_folder, digest_of, making
 from lfwstudy.data.own import NOTES
 from lfwstudy.data.pair_files import has_pair_file, pair_file
@@ -43,14 +43,14 @@ def prepare_bank(config: DataConfig, data_dir: str = "", progress: Callable[[int
     if folder and (bank := _bank_file_in(folder, config)):
         return bank
     source = find_source(dataset, folder, explicit=bool(data_dir))
-    key = hashlib.sha256("|".join(map(str, (*_framing(config), *_fingerprint(source)))).encode()).hexdigest()
+    key = hashlib.sha256("|".join(map(str, (*framing(config), *_fingerprint(source)))).encode()).hexdigest()
     path = cache_folder() / "banks" / f"{_title(config)}-{key[:12]}.npz"
     if bank := _cached(path):
         return bank
     with making(path):
         if not _cached(path):  # another process may have been faster
             sweep(path.parent, path.name)
-            build_bank(read_images(source), *_framing(config), source, _notes(dataset, source), progress).save(path)
+            build_bank(read_images(source), config, source, _notes(dataset, source), progress).save(path)
     return load_bank(path)
 
 
@@ -100,12 +100,8 @@ def pack(config: DataConfig, data_dir: str, folder: str | Path, all_images: bool
     return packed
 
 
-def _framing(config: DataConfig) -> tuple[str, int, int, str]:
-    return config.dataset, config.crop, config.side, config.filter
-
-
 def _title(config: DataConfig) -> str:
-    return "-".join(map(str, _framing(config)))
+    return "-".join(map(str, framing(config)))
 
 
 def _cached(path: Path) -> ImageBank | None:
@@ -125,11 +121,11 @@ def _bank_file_in(given: Path, config: DataConfig) -> ImageBank | None:
             found.append(str(error))
             continue
         held = bank.dataset, bank.crop, bank.side, bank.filter
-        if held == _framing(config):
+        if held == framing(config):
             return bank
         found.append(f"{path.name} holds {_WORDS.format(*held)}")
     if found and not candidates(DATASETS[config.dataset], given):
-        raise DataError(f"{given}: {first_few(found)}; wanted are {_WORDS.format(*_framing(config))}")
+        raise DataError(f"{given}: {first_few(found)}; wanted are {_WORDS.format(*framing(config))}")
     return None
 
 
