@@ -1,7 +1,5 @@
 """Train runs, each in a separate process: on this machine, as many at once as there are cores for, or on a cluster."""
 
-from __future__ import annotations
-
 import html
 import os
 import re

@@ -1,7 +1,5 @@
 """Why a training failed, as a record in the run's folder; nobody has to read it out of messages or logs."""
 
-from __future__ import annotations
-
 import errno
 import os
 import shutil
@@ -33,7 +31,7 @@ class Failure:
     message: str
 
     @classmethod
-    def of(cls, error: BaseException) -> Failure:
+    def of(cls, error: BaseException) -> "Failure":
         """The failure for an error."""
         text = one_line(error)
         if isinstance(error, TrainingError):
@@ -53,7 +51,7 @@ class Failure:
         return cls(kinds.get(type(error), "crash"), f"{type(error).__name__}: {text[:300]}")
 
     @classmethod
-    def of_status(cls, status: int, folder: Path) -> Failure:
+    def of_status(cls, status: int, folder: Path) -> "Failure":
         """The failure of a process that ended with `status`: from its record or, if it left none, from the status."""
         if status == BUSY:
             return cls("busy", "another process trains it")
@@ -67,7 +65,7 @@ class Failure:
         return cls("crash", f"its process failed with status {status}{_last_words(folder)}")
 
     @classmethod
-    def read(cls, folder: Path) -> Failure | None:
+    def read(cls, folder: Path) -> "Failure | None":
         """The record in a run's folder; None if there is none or it is unreadable."""
         try:
             content = read_json(folder / NAME)

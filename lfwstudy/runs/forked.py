@@ -7,8 +7,6 @@ multiprocessing's forkserver is as fast, but it imports the main module into eve
 guard would start itself again) and survives, with its trainings, a study that was killed.
 """
 
-from __future__ import annotations
-
 import ctypes
 import json
 import os

@@ -1,7 +1,5 @@
 """A job: all that a study hands to a training."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -67,7 +65,7 @@ class Job:
         return {**content, "config": self.config.to_dict(), "folder": str(self.folder)}
 
     @classmethod
-    def of(cls, content: Mapping[str, Any]) -> Job:
+    def of(cls, content: Mapping[str, Any]) -> "Job":
         """The job with this content. Raises ConfigError if its configuration is invalid."""
         return cls(**{**content, "config": RunConfig.from_dict(content["config"]), "folder": Path(content["folder"])})
 
@@ -76,6 +74,6 @@ class Job:
         write_json(path, self.content())
 
     @classmethod
-    def read(cls, path: str | Path) -> Job:
+    def read(cls, path: str | Path) -> "Job":
         """The job that `write` wrote. Raises as `of` does."""
         return cls.of(read_json(path))

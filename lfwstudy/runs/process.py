@@ -1,7 +1,5 @@
 """One training as a process: started with limits, watched, ended; it ends when its parent does."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 from collections.abc import Callable

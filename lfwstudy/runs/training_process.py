@@ -1,7 +1,5 @@
 """The training process: `python -m lfwstudy.runs.training_process JOB.json`, started by the executors."""
 
-from __future__ import annotations
-
 import logging
 import sys
 import threading

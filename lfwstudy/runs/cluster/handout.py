@@ -4,8 +4,6 @@ The study hands each run to a worker with room for it and reads the run's progre
 scheduler or the connection is lost, the run is resumed on another worker.
 """
 
-from __future__ import annotations
-
 import operator
 import os
 import pkgutil

@@ -1,7 +1,5 @@
 """A cluster: its scheduler, at an address or started here; its workers, and the resources that a run takes of one."""
 
-from __future__ import annotations
-
 import asyncio
 import os
 import socket

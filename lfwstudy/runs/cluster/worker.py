@@ -1,7 +1,5 @@
 """One run on a cluster's worker: is the machine fit for it, where are its data, which GPU is free; and its process."""
 
-from __future__ import annotations
-
 import hashlib
 import importlib.resources
 import os
