@@ -23,22 +23,27 @@ OWN_VIEW2 = "View 2 and the split folds need 20 people, 10 with two images"
 
 def pair_file(name: str, dataset: str, data_dir: str = "") -> Path:
     """Path of a pair or people file: in the data folder, next to it, or downloaded. Raises DataError."""
-    folder = resolve_data_dir(dataset, data_dir)
-    if here := _local_pair_file(name, dataset, folder):
+    if here := local_pair_file(name, dataset, data_dir):
         return here
     if dataset == "folder":
         raise DataError(f"{name} is not made for this folder: {OWN_VIEW2}")
     if name not in PAIR_FILES:
         raise DataError(
-            f"{name} is needed and not in {folder or 'a --data-dir'}: put LFW's {name} next to the pair files and give "
+            f"{name} is needed and not in {resolve_data_dir(dataset, data_dir) or 'a --data-dir'}: put LFW's {name} next to the pair files and give "
             "that folder with --data-dir (no verified download is available)"
         )
     return fetch(name, PAIR_FILES[name])
 
 
-def has_pair_file(name: str, dataset: str, data_dir: str = "") -> bool:
-    """Whether a pair or people file is available without a download."""
-    return _local_pair_file(name, dataset, resolve_data_dir(dataset, data_dir)) is not None
+def local_pair_file(name: str, dataset: str, data_dir: str = "") -> Path | None:
+    """Path of a pair or people file that is available without a download, or None.
+
+    CSV files and members of a zip archive are written to the cache as LFW's own text.
+    """
+    given = resolve_data_dir(dataset, data_dir)
+    return (
+        next(filter(None, (_pair_file_at(name, place) for place in _places(dataset, given))), None) if given else None
+    )
 
 
 def from_csv(name: str, tables: list[tuple[str, bytes]]) -> str:
@@ -58,14 +63,6 @@ def from_csv(name: str, tables: list[tuple[str, bytes]]) -> str:
     if not rows:
         raise DataError(f"{tables[0][0]}: no rows")
     return "\n".join((_people_lines if name.startswith("people") else _pair_lines)(name, rows)) + "\n"
-
-
-def _local_pair_file(name: str, dataset: str, given: Path | None) -> Path | None:
-    """Path of a pair or people file in the user's folder or archive, or None. CSV files and members of a zip archive are
-    written to the cache as LFW's own text."""
-    return (
-        next(filter(None, (_pair_file_at(name, place) for place in _places(dataset, given))), None) if given else None
-    )
 
 
 def _places(dataset: str, given: Path) -> Iterator[Path]:

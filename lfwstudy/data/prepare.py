@@ -13,7 +13,7 @@ from lfwstudy.data.archives import image_files, read_images
 from lfwstudy.data.bank import ImageBank, build_bank, framing, load_bank
 from lfwstudy.data.cache import cache_folder, digest_of, making
 from lfwstudy.data.own import NOTES
-from lfwstudy.data.pair_files import has_pair_file, pair_file
+from lfwstudy.data.pair_files import local_pair_file, pair_file
 from lfwstudy.data.pairs import image_names, read_people
 from lfwstudy.data.protocols import StudyPairs, check_images, checked_views, load_pairs
 from lfwstudy.data.registry import DATASETS, Dataset, resolve_data_dir
@@ -86,7 +86,7 @@ def pack(config: DataConfig, data_dir: str, folder: str | Path, all_images: bool
     names = ["pairsDevTrain.txt", "pairsDevTest.txt"]
     if all_images:
         names += ["people.txt", "peopleDevTrain.txt", "pairs.txt"]
-    elif has_pair_file("people.txt", config.dataset, data_dir):
+    elif local_pair_file("people.txt", config.dataset, data_dir):
         names.append("people.txt")
     paths = [pair_file(name, config.dataset, data_dir) for name in names]
     bank, folder = prepare_bank(config, data_dir), Path(folder).expanduser().absolute()

@@ -9,7 +9,7 @@ import numpy as np
 
 from lfwstudy.config import SPLITS, DataConfig
 from lfwstudy.data.bank import ImageBank
-from lfwstudy.data.pair_files import has_pair_file, pair_file
+from lfwstudy.data.pair_files import local_pair_file, pair_file
 from lfwstudy.data.pairs import Pairs, image_names, person_of, read_people, read_view1, read_view2, text_lines
 from lfwstudy.data.registry import DATASETS, IMAGES, PAIR_FILES, PEOPLE
 from lfwstudy.data.splits import Split, audit, make_split, subsample
@@ -96,7 +96,7 @@ def audit_splits(config: DataConfig, data_dir: str = "") -> dict[str, dict[str, 
     """`splits.audit` of every possible split of the development pairs, by name."""
     found = {}
     for name in SPLITS:
-        if name != "folds" or has_pair_file("people.txt", config.dataset, data_dir):
+        if name != "folds" or local_pair_file("people.txt", config.dataset, data_dir):
             with suppress(ConfigError):  # with few pairs, a split may leave a set empty
                 found[name] = audit_split(replace(config, split=name), data_dir)
     return found

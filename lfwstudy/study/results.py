@@ -112,9 +112,11 @@ class Results(Climb):
         """Scores of the test pairs (seeds, pairs) and their labels (pairs,), as used by `correct`; None likewise."""
         return scores.test_scores(self.store, candidate.specs, column, self.calibrates(candidate))
 
-    def validation_correct(self, candidate: Candidate, column: str = "score_at_best") -> tuple[np.ndarray, np.ndarray]:
-        """Correct answers on the validation pairs of View 1, bool (seeds, pairs), and their connected components."""
-        return scores.validation_correct(self.store, candidate.specs, column)
+    def validation_correct(self, candidate: Candidate) -> tuple[np.ndarray, np.ndarray]:
+        """Correct answers at the best epochs on the validation pairs of View 1, bool (seeds, pairs), and the components."""
+        scored = [self.store.scores(spec.run, "val") for spec in candidate.specs]
+        correct = np.stack([(s["score_at_best"] > 0.5) == (s["label"] > 0.5) for s in scored])
+        return correct, scores.components([self.store.predictions(candidate.specs[0].run, "val")])
 
     def test_components(self) -> np.ndarray:
         """Connected component of each test pair, in the order of `correct`. Raises StudyError if none is scored."""

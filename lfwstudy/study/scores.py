@@ -87,7 +87,8 @@ def best_run(rows: Iterable[Row], store: Store, need_weights: bool = False) -> R
             if store.is_finished(row["run"]) and (not need_weights or store.has_weights(row["run"]))
         ]
         if len(runs) > 1:
-            runs.sort(key=lambda row: _cross_entropy(store.scores(row["run"], "val")))
+            scored = [store.scores(row["run"], "val") for row in runs]
+            return runs[np.argmin([metrics.cross_entropy(s["label"], s["score_at_best"]) for s in scored])]
         if runs:
             return runs[0]
     return None
@@ -114,13 +115,6 @@ def test_scores(
         return None
     scores, labels = _test_scores(str(store.root), tuple((spec.seed, spec.run) for spec in specs), calibrate)
     return (scores[column], labels) if np.isfinite(scores[column]).all() else None
-
-
-def validation_correct(store: Store, specs: Sequence[Spec], column: str) -> tuple[np.ndarray, np.ndarray]:
-    """Correct answers on the validation pairs of View 1, bool (seeds, pairs), and the components of the pairs (pairs,)."""
-    scored = [store.scores(spec.run, "val") for spec in specs]
-    correct = np.stack([(s[column] > 0.5) == (s["label"] > 0.5) for s in scored])
-    return correct, components([store.predictions(specs[0].run, "val")])
 
 
 def components(scored: Iterable[Mapping[str, np.ndarray]]) -> np.ndarray:
@@ -157,10 +151,6 @@ def _number(result: Row, name: str) -> float:
             f"run {result.get('run')}: {name} is {str(result.get(name))[:80]!r}, not a number; "
             "`lfwstudy run` writes results.csv again"
         ) from None
-
-
-def _cross_entropy(scored: Mapping[str, np.ndarray]) -> float:
-    return metrics.cross_entropy(scored["label"], scored["score_at_best"])
 
 
 @lru_cache(maxsize=64)

@@ -15,7 +15,7 @@ from lfwstudy.config import TRAINING_VERSION, DataConfig, RunConfig
 from lfwstudy.data import duplicates
 from lfwstudy.data.bank import ImageBank
 from lfwstudy.data.own import made_from
-from lfwstudy.data.pair_files import has_pair_file, pair_file
+from lfwstudy.data.pair_files import local_pair_file, pair_file
 from lfwstudy.data.prepare import load_data
 from lfwstudy.data.protocols import StudyPairs, audit_random, audit_splits, people_files, title_of
 from lfwstudy.data.registry import DATASETS, resolve_data_dir
@@ -115,7 +115,7 @@ class Study(Results):
         """This study's pairs with all images that a stage may train on, if the people file for it is available."""
         own, dataset, data_dir = self.base().data, self.settings.dataset, self.settings.data_dir
         wider = dataclasses.replace(own, pictures="all-people")
-        return self.data(wider if all(has_pair_file(n, dataset, data_dir) for n in people_files(wider)) else own)[1]
+        return self.data(wider if all(local_pair_file(n, dataset, data_dir) for n in people_files(wider)) else own)[1]
 
     def next_runs(self, given_up: Collection[str] = (), upto: str | None = None) -> list[Spec]:
         """The certain runs still to be trained or scored, without those given up and without duplicates."""
