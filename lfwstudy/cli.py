@@ -95,8 +95,6 @@ def run(options: Namespace) -> int:
     if len(options.stages) > 1:
         raise ConfigError(f"--stages takes one list, separated by commas: --stages {','.join(options.stages)}")
     options.stages = "".join(options.stages)
-    if options.protocol == "view2" and options.split:
-        raise ConfigError("--split does not go with --protocol view2: its validation is the fold after the tested one")
     if not (options.no_report or options.dry_run):
         require(*PACKAGES, otherwise=", or train only, with --no-report")
     try:
