@@ -79,10 +79,7 @@ def _climb(study: Study, before: Mapping[Place, str], with_report: bool = True) 
     waiting = [(name, own[name]) for name in ["00_data.ipynb", *study.stages()] if name in own]
     with closing(_Desk(study, waiting, before)) as desk:
         while specs := study.next_runs(desk.given_up):
-            desk.expect(specs)
-            desk.given_up |= study.train(specs, desk.attend)
-            desk.given_up = {s.run: "not finished" for s in study.missing(specs)} | desk.given_up  # none is tried twice
-            desk.clear()
+            desk.train(specs)
         desk.finish()
     if not with_report:
         return list(desk.given_up.values())
@@ -106,7 +103,7 @@ class _Desk:
     """Executes the pages of a study during training, in order, each once its runs are finished.
 
     waiting: each page with the stage whose runs it waits for; any other name waits for none. given_up: {run: message} of
-    failed runs, filled by the training. failures: messages of runs and pages that failed.
+    failed runs. failures: messages of runs and pages that failed.
     """
 
     def __init__(self, study: Study, waiting: Sequence[tuple[str, "Page"]], before: Mapping[Place, str] | None = None):
@@ -118,12 +115,17 @@ class _Desk:
         self.bar: Bar | None = None
         self.due = 0.0
 
-    def expect(self, specs: Sequence[Spec]) -> None:
-        """Prepare for the runs trained next: say why earlier ones are retrained, and show a bar over their epochs."""
+    def train(self, specs: Sequence[Spec]) -> None:
+        """Train runs, with a bar over their epochs; say first why earlier ones are retrained."""
         earlier = [(spec, known) for spec in specs if (known := self.before.get(spec.place, spec.run)) != spec.run]
         for stage, reason in dict.fromkeys((s.stage, self.study.why_retrained(s, known)) for s, known in earlier):
             _say(f"stage {stage} is retrained: {reason}")
         self.bar = Bar(self.study, specs, _say)
+        failed = self.study.train(specs, self.attend)
+        self.given_up |= {s.run: "not finished" for s in self.study.missing(specs)} | failed  # none is tried twice
+        self.bar.update()
+        self.bar.close()
+        self.bar = None
 
     def attend(self, text: str = "") -> None:
         """Update the bar, finish pages that ended, start pages that can. Called repeatedly during training."""
@@ -139,13 +141,6 @@ class _Desk:
         while self.waiting and len(self.running) < (1 if self.bar else cores()) and self._is_ready(self.waiting[0][0]):
             self.needed = None
             self._begin(self.waiting.pop(0)[1])
-
-    def clear(self) -> None:
-        """Remove the bar: the expected runs are done."""
-        if self.bar:
-            self.bar.update()
-            self.bar.close()
-            self.bar = None
 
     def finish(self) -> None:
         """Execute the remaining pages."""
