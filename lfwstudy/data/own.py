@@ -189,9 +189,8 @@ def _sorted_out(files: Sequence[_File]) -> tuple[list[_File], list[str]]:
     for file in files:
         if not file.wrong:
             same[file.digest].append(file)
-    own, shared = (
-        [alike for alike in same.values() if (len({f.person for f in alike}) > 1) == many] for many in (0, 1)
-    )
+    shared = [alike for alike in same.values() if len({file.person for file in alike}) > 1]
+    own = [alike for alike in same.values() if len({file.person for file in alike}) == 1]
     used = [alike[0] for alike in own]
     told_of = {
         "files not readable as images, left out": [file.wrong for file in files if file.wrong],
