@@ -1,12 +1,11 @@
 """Estimate the runs that a command would train: their time, disk and memory."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from lfwstudy.config import RunConfig
 from lfwstudy.ladder import PROFILES
-from lfwstudy.ladder.stage import Stage
 from lfwstudy.network.cost import matrix_product_gflops, tower_cost, training_memory
+from lfwstudy.study.rungs import Candidate
 from lfwstudy.study.study import Study
 from lfwstudy.system.machine import cores
 from lfwstudy.system.precision import precision_warning
@@ -21,28 +20,18 @@ _TRAINING_BYTES = 28  # of a parameter while it is trained: checkpoints and resu
 _FORK_SECONDS, _START_SECONDS, _PAGE_SECONDS = 3, 15, 15
 
 
-@dataclass(frozen=True)
-class Planned:
-    """A variant's runs still to be trained; `config` is scaled, `parameters` counts the network's."""
-
-    stage: str
-    variant: str
-    config: RunConfig
-    runs: int
-    parameters: int
-
-
 def estimate(study: Study, with_report: bool = True) -> list[str]:
     """Lines of at most 100 characters on the runs that a command would train, their time and their disk space."""
     rate, source = _rate(study)
     plan = list(_plan(study))
-    seconds = [p.runs * operations(study, p.config) / rate for p in plan]
-    count, threads = sum(p.runs for p in plan), PROFILES[study.settings.profile].threads
-    pages = len({p.stage for p in plan}) + 2 if with_report else 0
+    seconds = [runs * operations(study, c.specs[0].config) / rate for c, runs in plan]
+    count, threads = sum(runs for _, runs in plan), PROFILES[study.settings.profile].threads
+    pages = len({c.stage for c, _ in plan}) + 2 if with_report else 0
     starts = count * (_FORK_SECONDS if threads == 1 else _START_SECONDS)
-    finished = sum(p.runs * finished_bytes(study, p.config) for p in plan) + pages * _PAGE_MIB * _MIB
-    largest, at_once = max(p.parameters for p in plan), min(cores() if threads == 1 else 1, count)
-    finished += _kept_networks(study, plan, count) * largest * _WEIGHT_BYTES
+    finished = sum(runs * finished_bytes(study, c.specs[0].config) for c, runs in plan) + pages * _PAGE_MIB * _MIB
+    largest = max(tower_cost(c.config.model, c.config.data.side)[1] for c, _ in plan)
+    at_once, seeds = min(cores() if threads == 1 else 1, count), max(len(c.specs) for c, _ in plan)
+    finished += {"none": 0, "best": seeds, "all": count}[study.settings.keep] * largest * _WEIGHT_BYTES
     chosen = "the report's own choices were" if study.ladder.has_path() else "each stage was"
     return [
         *_table(plan, seconds),
@@ -67,8 +56,8 @@ def operations(study: Study, config: RunConfig) -> float:
     return 2 * tower_cost(config.model, config.data.side)[0] * images * training.epochs
 
 
-def _plan(study: Study) -> Iterator[Planned]:
-    """The variants in the ladder's order; a run shared by two counts for the first."""
+def _plan(study: Study) -> Iterator[tuple[Candidate, int]]:
+    """The variants in the ladder's order, with their runs still to be trained; one shared by two counts for the first."""
     climbed = {rung.stage.id: rung for rung in study.climb()}
     start, planned = study.base(), set[str]()
     for name in study.ladder.in_order({*study.stages(), *study.requested()}):
@@ -76,28 +65,24 @@ def _plan(study: Study) -> Iterator[Planned]:
         for candidate in study.candidates(stage, start):
             missing = {spec.run for spec in candidate.specs if not study.store.is_finished(spec.run)} - planned
             planned |= missing
-            config = candidate.specs[0].config
-            yield Planned(name, candidate.variant, config, len(missing), tower_cost(config.model, config.data.side)[1])
+            yield candidate, len(missing)
         if name in climbed and climbed[name].complete() and (after := climbed[name].after):
             start = after.config
         elif stage.carry:
-            start = _assumed(study, stage, start)
+            # Assumed: the report's choice or, in a ladder without one, the first.
+            expected = stage.report_choice if study.ladder.has_path() else stage.variants[0].id
+            start = next((start.change(v.changes) for v in stage.variants if v.id == expected), start)
 
 
-def _assumed(study: Study, stage: Stage, start: RunConfig) -> RunConfig:
-    """The variant assumed to be carried forward: the report's choice or, in a ladder without one, the first."""
-    expected = stage.report_choice if study.ladder.has_path() else stage.variants[0].id
-    return next((start.change(v.changes) for v in stage.variants if v.id == expected), start)
-
-
-def _table(plan: Sequence[Planned], seconds: Sequence[float]) -> Iterator[str]:
+def _table(plan: Sequence[tuple[Candidate, int]], seconds: Sequence[float]) -> Iterator[str]:
     """A row for each variant."""
-    stages, variants = (max(map(len, names)) for names in zip(*((p.stage, p.variant) for p in plan)))
+    stages, variants = (max(map(len, names)) for names in zip(*((c.stage, c.variant) for c, _ in plan)))
     yield f"{'stage':{stages}}  {'variant':{variants}}  runs  epochs       time    memory"
-    for p, of_all in zip(plan, seconds):
-        memory = training_memory(p.config.model, p.config.data.side, p.config.training.batch_size) / 2**30
-        epochs, time = p.config.training.epochs, clock(of_all)
-        yield f"{p.stage:{stages}}  {p.variant:{variants}}  {p.runs:4d}  {epochs:6d}  {time:>9s}  {memory:4.1f} GiB"
+    for (c, runs), of_all in zip(plan, seconds):
+        config = c.specs[0].config
+        memory = training_memory(config.model, config.data.side, config.training.batch_size) / 2**30
+        epochs, time = config.training.epochs, clock(of_all)
+        yield f"{c.stage:{stages}}  {c.variant:{variants}}  {runs:4d}  {epochs:6d}  {time:>9s}  {memory:4.1f} GiB"
     yield "Epochs and memory are upper bounds, times estimates."
 
 
@@ -105,12 +90,6 @@ def finished_bytes(study: Study, config: RunConfig) -> int:
     """Bytes of a finished run's files, without weights."""
     pairs = sum(map(len, study.data(config.data)[1].sets().values()))
     return _RUN_BYTES + config.training.epochs * _EPOCH_BYTES + pairs * _PAIR_BYTES
-
-
-def _kept_networks(study: Study, plan: list[Planned], count: int) -> int:
-    """Number of networks that `--keep` leaves."""
-    seeds = max(study.seeds_of(study.ladder.stage(p.stage)) for p in plan)
-    return {"none": 0, "best": seeds * len(study.folds()), "all": count}[study.settings.keep]
 
 
 def _rate(study: Study) -> tuple[float, str]:
