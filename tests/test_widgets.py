@@ -552,7 +552,7 @@ def test_network_that_scores_own_photos_is_named_and_chosen(study, monkeypatch):
 
 
 def test_photo_decoded_smaller_takes_boxes_in_its_own_pixels(study, monkeypatch):
-    monkeypatch.setattr("lfwstudy.verify.photos.WORKING_PIXELS", 600)
+    monkeypatch.setattr("lfwstudy.verify.faces.WORKING_PIXELS", 600)
     widget = widgets.try_your_own(study)
     upload(widget.left, "wall.png", photo_of("L", 90))
     assert (widget.left.box.width, widget.left.box.height) == (60, 40)

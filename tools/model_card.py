@@ -22,8 +22,7 @@ from lfwstudy.study.results import Results
 from lfwstudy.study.rungs import Candidate, Spec
 from lfwstudy.system.files import replacing, write_json, write_text
 from lfwstudy.system.text import percent
-from lfwstudy.verify.network import SHIPPED
-from lfwstudy.verify.runtimes import load_model
+from lfwstudy.verify.network import SHIPPED, load_model
 from tools import measurement_blocks
 from tools.kept_studies import correct
 from tools.onnx_files import write_onnx
