@@ -9,8 +9,7 @@ from lfwstudy.data.splits import component_labels
 from lfwstudy.ladder import LADDERS
 from lfwstudy.ladder.claims import CLAIMS
 from lfwstudy.report.ladder_tables import accuracies
-from lfwstudy.report.overlap import overlap_table
-from lfwstudy.report.robustness import left_out
+from lfwstudy.report.robustness import left_out, overlap_table
 from lfwstudy.report.verdicts import claim_verdicts
 from lfwstudy.study.rungs import Candidate, Rung
 from lfwstudy.study.settings import Settings

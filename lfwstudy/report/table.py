@@ -147,12 +147,8 @@ class Table:
             f"{'<tr class=carried>' if number in self.marked else '<tr>'}{''.join(map(_cell, self.columns, cells))}</tr>"
             for number, cells in enumerate(self.texts())
         )
-        # The region has a name and can be reached by keyboard, because it scrolls if the table is wider than the page.
-        return (
-            '<figure><div class="scroll" tabindex="0" role="region" aria-label="Table"><table class="study">'
-            f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
-            f"<figcaption>{_with_code(self._foot())}</figcaption></figure>"
-        )
+        table = f'<table class="study"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+        return framed(table, _with_code(self._foot()), "Table")
 
     _repr_html_ = to_html
 
@@ -178,6 +174,14 @@ class Table:
     def _foot(self) -> str:
         source = f"{self.source[0].upper()}{self.source[1:]}." if self.source else ""
         return f"{self.caption} {source}".strip()
+
+
+def framed(content: str, caption: str, label: str = "Figure") -> str:
+    """HTML above a caption of HTML, in a named region that scrolls if it is wider than the page."""
+    return (
+        f'<figure><div class="scroll" role="region" aria-label="{label}">{content}</div>'
+        f"<figcaption>{caption}</figcaption></figure>"
+    )
 
 
 def _column(name: str, cell: Any) -> Column:

@@ -18,6 +18,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, NullFormatter, PercentFormatter
 
+from lfwstudy.report.table import framed
+
 # One colour per role, safe for colour-blind readers; in grey print, dash or marker tells them apart.
 TRAIN, (VALIDATION, PUBLISHED, MEASURED, WRONG) = "0.45", sns.color_palette("colorblind").as_hex()[:4]
 CHANCE = {"color": "black", "linestyle": ":", "linewidth": 1.2}
@@ -69,15 +71,7 @@ def captioned(figure: Figure, caption: str) -> HTML:
     size = "wide" if figure.get_figwidth() > 6 else "narrow"
     name = html.escape(figure.get_supxlabel())
     drawn = drawn.replace("<svg", f'<svg class="{size}" role="img" aria-label="{name}"', 1)
-    return framed(drawn, caption)
-
-
-def framed(content: str, caption: str, label: str = "Figure") -> HTML:
-    """HTML content above a caption, in a region that scrolls if it is wider than the page."""
-    return HTML(
-        f'<figure><div class="scroll" role="region" aria-label="{label}">{content}</div>'
-        f"<figcaption>{html.escape(caption)}</figcaption></figure>"
-    )
+    return HTML(framed(drawn, html.escape(caption)))
 
 
 def new_figure(height: float, width: float = WIDTH) -> Figure:
