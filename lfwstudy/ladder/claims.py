@@ -1,4 +1,4 @@
-"""The report's claims, each as a comparison of two variants with a verdict."""
+"""What the report says, judged: verdicts on its claims, its inconsistent figures, and its runs of one network."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,94 +8,12 @@ import numpy as np
 from lfwstudy.config import TrainingConfig
 from lfwstudy.evaluation.intervals import Difference
 from lfwstudy.ladder import FIGURES, LADDERS, base_config
-from lfwstudy.ladder.stage import Published
+from lfwstudy.ladder.stage import Claim, Published
 
 # A smaller gain is no gain: one point of test accuracy.
 SMALLEST_GAIN = 0.01
 # With fewer seeds there is no verdict: the spread between seeds is practically unknown.
 FEWEST_SEEDS = 3
-
-
-@dataclass(frozen=True)
-class Claim:
-    """A claim of the report: `variant` against `incumbent`, both (stage, variant).
-
-    expects: "better", "worse" or "no gain". column: the scores compared, at the best epoch unless the claim is about
-    which weights are evaluated. note: other differences between the two.
-    """
-
-    text: str
-    variant: tuple[str, str]
-    incumbent: tuple[str, str]
-    expects: str
-    column: str = "score_at_best"
-    note: str = ""
-
-    @property
-    def batchnorm(self) -> bool:
-        """Whether it involves batch-norm."""
-        return "batchnorm" in (self.variant[0], self.incumbent[0])
-
-
-_BASE, _STOPPED = ("base", "base"), ("early-stopping", "patience5")
-_NORM_AFTER, _NORM_BEFORE = ("batchnorm", "after-activation-patient"), ("batchnorm", "before-activation")
-_AUGMENTED = ("augmentation", "after-activation")
-
-CLAIMS = (
-    Claim(
-        "A smaller stride of the first pooling lowers accuracy",
-        ("stride", "pool1-stride1"),
-        _BASE,
-        "worse",
-        note="The report tested the last epoch after a jump of the loss; here both at their best epochs.",
-    ),
-    Claim(
-        "Early stopping with checkpoints raises accuracy",
-        _STOPPED,
-        _BASE,
-        "better",
-        column="score",
-        note="Evaluated weights: the best checkpoint's against the last epoch's.",
-    ),
-    Claim(
-        "Batch-norm after the activation helps",
-        _NORM_AFTER,
-        _STOPPED,
-        "better",
-        note="Patience 10 instead of 5 and 300 epochs instead of 200, too.",
-    ),
-    Claim("Batch-norm before the activation helps", _NORM_BEFORE, _STOPPED, "better"),
-    Claim(
-        "Batch-norm after both activation and pooling is worse than before the activation",
-        ("batchnorm", "activation-and-pooling"),
-        _NORM_BEFORE,
-        "worse",
-    ),
-    Claim(
-        "Augmentation raises accuracy, batch-norm after the activation",
-        _AUGMENTED,
-        _NORM_AFTER,
-        "better",
-        note="Patience 20 instead of 10, too.",
-    ),
-    Claim(
-        "Augmentation raises accuracy, batch-norm before the activation",
-        ("augmentation", "before-activation"),
-        _NORM_BEFORE,
-        "better",
-        note="Patience 20 instead of 5, too.",
-    ),
-    *(
-        Claim(text, variant, _AUGMENTED, "no gain", note="Patience 30 instead of 20, too.")
-        for text, variant in (
-            ("Clipped labels on the copies do not help", ("label-clipping", "copies")),
-            ("Clipped labels on copies and originals do not help", ("label-clipping", "copies-and-originals")),
-            ("Dividing the learning rate after epoch 40 does not help", ("lr-schedule", "drop40")),
-            ("Dividing the learning rate after epoch 50 does not help", ("lr-schedule", "drop50")),
-            ("Dividing the learning rate after epoch 60 does not help", ("lr-schedule", "drop60")),
-        )
-    ),
-)
 
 
 def verdict(claim: Claim, found: Difference) -> str:

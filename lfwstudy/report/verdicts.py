@@ -7,8 +7,9 @@ import numpy as np
 
 from lfwstudy.evaluation import intervals
 from lfwstudy.evaluation.intervals import Difference
-from lfwstudy.ladder import FIGURES, LADDERS, base_config, claims
-from lfwstudy.ladder.claims import CLAIMS, FEWEST_SEEDS, Claim
+from lfwstudy.ladder import CLAIMS, FIGURES, LADDERS, base_config, claims
+from lfwstudy.ladder.claims import FEWEST_SEEDS
+from lfwstudy.ladder.stage import Claim
 from lfwstudy.report.measured import finished_results, mean_of, place
 from lfwstudy.report.summary import best_published
 from lfwstudy.report.table import Interval, Table
