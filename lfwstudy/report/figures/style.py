@@ -48,30 +48,34 @@ def styled(empty: str = "") -> Callable[[Callable[..., Figure]], Callable[..., F
 
     def decorate(draw: Callable[..., Figure]) -> Callable[..., Figure]:
         @wraps(draw)
-        def drawn(data: Any, source: str, *rest: Any) -> Figure:
+        def in_style(data: Any, source: str, *rest: Any) -> Figure:
             with _in_style():
                 return draw(data, source, *rest) if len(data) or not empty else _nothing(empty, source)
 
-        return drawn
+        return in_style
 
     return decorate
 
 
 def captioned(figure: Figure, caption: str) -> HTML:
-    """A figure above a caption that says what to see: HTML with an SVG that adopts the colours of the page."""
+    """A figure above a caption that says what to see: HTML."""
+    return HTML(framed(drawn(figure), html.escape(caption)))
+
+
+def drawn(figure: Figure) -> str:
+    """A figure as an SVG that adopts the colours of the page."""
     with _in_style():
         file = io.StringIO()
         figure.savefig(file, format="svg", bbox_inches="tight", metadata={"Date": None})
-    drawn = file.getvalue()
-    drawn = re.sub(r"<metadata>.*?</metadata>", "", drawn[drawn.index("<svg") :], flags=re.DOTALL)
-    drawn = re.sub(r"<[^>]+>", lambda tag: re.sub(r"\d+\.\d{3,}", _rounded, tag[0]), drawn)
+    text = file.getvalue()
+    text = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
+    text = re.sub(r"<[^>]+>", lambda tag: re.sub(r"\d+\.\d{3,}", _rounded, tag[0]), text)
     # Ids must be unique to the figure: a page holds many.
-    own = hashlib.sha256(drawn.encode()).hexdigest()[:8]
-    drawn = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>f{own}-", drawn)
+    own = hashlib.sha256(text.encode()).hexdigest()[:8]
+    text = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>f{own}-", text)
     size = "wide" if figure.get_figwidth() > 6 else "narrow"
     name = html.escape(figure.get_supxlabel())
-    drawn = drawn.replace("<svg", f'<svg class="{size}" role="img" aria-label="{name}"', 1)
-    return HTML(framed(drawn, html.escape(caption)))
+    return text.replace("<svg", f'<svg class="{size}" role="img" aria-label="{name}"', 1)
 
 
 def new_figure(height: float, width: float = WIDTH) -> Figure:
