@@ -94,7 +94,10 @@ def card(study: Results, candidate: Candidate, spec: Spec) -> str:
         cohort=f", among them the embeddings of {config.model.cohort} images of training people, without their names,"
         if config.model.cohort
         else "",
-        recipe="\n".join(f"- {line}" for line in wording.differences_in_words(config, start)),
+        recipe="\n".join(
+            f"- {wording.setting(key)} {wording.plain(new)} instead of {wording.plain(old)}"
+            for key, old, new in config.differences(start)
+        ),
         figures=_figures(study, candidate, spec).to_markdown(),
         verify=measurement_blocks.verify(spec.run),
         one_in=1 / max(1 - accuracy, 1e-9),

@@ -15,23 +15,17 @@ from lfwstudy.report.parameters import check_parameters
 from lfwstudy.report.wording import heading
 from lfwstudy.study.settings import Settings
 from lfwstudy.study.study import Study, open_study
-from lfwstudy.widgets.augmentation import AugmentationBench
-from lfwstudy.widgets.live_training import LiveTraining
-from lfwstudy.widgets.occlusion import PartsExplorer
-from lfwstudy.widgets.one_second import OneSecondTest
-from lfwstudy.widgets.own_photos import OwnPhotos
-from lfwstudy.widgets.pair_browser import PairBrowser
-from lfwstudy.widgets.run_browser import RunBrowser
-from lfwstudy.widgets.threshold import ThresholdMover
+from lfwstudy.widgets.augmentation import AugmentationBench as bench_augmentation
+from lfwstudy.widgets.live_training import LiveTraining as train_live
+from lfwstudy.widgets.occlusion import PartsExplorer as look_at_parts
+from lfwstudy.widgets.one_second import OneSecondTest as one_second_test
+from lfwstudy.widgets.own_photos import OwnPhotos as try_your_own
+from lfwstudy.widgets.pair_browser import PairBrowser as browse_pairs
+from lfwstudy.widgets.run_browser import RunBrowser as browse_runs
+from lfwstudy.widgets.threshold import ThresholdMover as move_threshold
 
-browse_runs = RunBrowser
-browse_pairs = PairBrowser
-move_threshold = ThresholdMover
-bench_augmentation = AugmentationBench
-look_at_parts = PartsExplorer
-try_your_own = OwnPhotos
-one_second_test = OneSecondTest
-train_live = LiveTraining
+__all__ = ["bench_augmentation", "browse_pairs", "browse_runs", "find_study", "look_at_parts", "move_threshold"]
+__all__ += ["one_second_test", "open_for_notebook", "train_live", "try_your_own"]
 
 
 def open_for_notebook(parameters: dict[str, Any]) -> Study:

@@ -68,8 +68,8 @@ def augmented(rows: Iterable[tuple[str, Iterable[np.ndarray]]], caption: str, so
 
 def batch(pairs: Iterable[tuple[np.ndarray, np.ndarray, float]], caption: str, source: str) -> HTML:
     """Pairs of images with their training targets. pairs: left and right image (side, side), target."""
-    cards = "".join(_card(left, right, f"target {target:g}") for left, right, target in pairs)
-    return _framed(_cards(cards), caption, source, "Pairs of a batch")
+    cards = "".join(_pair(left, right, f"target {target:g}") for left, right, target in pairs)
+    return _framed(in_row(cards), caption, source, "Pairs of a batch")
 
 
 def gallery(
@@ -83,7 +83,7 @@ def gallery(
     if isinstance(groups, str):
         return HTML(f"<p>{html.escape(groups)}</p>")
     rows = "".join(
-        f"<h3>{html.escape(title)}</h3>{_cards(''.join(_scored_card(*pair) for pair in pairs) or 'none')}"
+        f"<h3>{html.escape(title)}</h3>{in_row(''.join(_scored_card(*pair) for pair in pairs) or 'none')}"
         for title, pairs in groups
     )
     return _framed(rows, caption, source, "Pairs with their scores")
@@ -98,13 +98,24 @@ def image_uri(image: np.ndarray) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()
 
 
+def in_row(cards: str) -> str:
+    """Cards next to each other, wrapped if the page is narrow."""
+    return f'<div class="cards" style="display:flex;flex-wrap:wrap;gap:10px 14px">{cards}</div>'
+
+
+def card(images: Sequence[tuple[str, str]], below: str, size: int = 76) -> str:
+    """Images, each with its text for screen readers and its data URI, next to each other above HTML."""
+    shown = "".join(f'<img alt="{html.escape(alt)}" width="{size}" height="{size}" src="{uri}">' for alt, uri in images)
+    width = max(154, len(images) * (size + 2) - 2)
+    return (
+        f'<div class="card" style="width:{width}px;font-size:12px;line-height:1.35">'
+        f'<div style="display:flex;gap:2px">{shown}</div>{below}</div>'
+    )
+
+
 def _grid(images: Iterable[np.ndarray]) -> str:
     cells = "".join(f'<img alt="" width="64" height="64" src="{image_uri(image)}">' for image in images)
     return f'<div class="faces" style="display:flex;flex-wrap:wrap;gap:4px">{cells}</div>'
-
-
-def _cards(cards: str) -> str:
-    return f'<div class="cards" style="display:flex;flex-wrap:wrap;gap:10px 14px">{cards}</div>'
 
 
 def _scored_card(left: np.ndarray, right: np.ndarray, score: float, text: str) -> str:
@@ -114,18 +125,11 @@ def _scored_card(left: np.ndarray, right: np.ndarray, score: float, text: str) -
         f'fill="#999999" fill-opacity=".3"/><rect width="{154 * score:.0f}" height="8" fill="{to_hex(style.MEASURED)}"/>'
         '<path d="M77 0V8" stroke="currentColor" stroke-width="1.5"/></svg>'
     )
-    return _card(left, right, f"{bar}P(same) {score:.2f}<br>{html.escape(text)}")
+    return _pair(left, right, f"{bar}P(same) {score:.2f}<br>{html.escape(text)}")
 
 
-def _card(left: np.ndarray, right: np.ndarray, below: str) -> str:
-    images = "".join(
-        f'<img alt="{side} image" width="76" height="76" src="{image_uri(image)}">'
-        for side, image in (("left", left), ("right", right))
-    )
-    return (
-        '<div class="card" style="width:154px;font-size:12px;line-height:1.35">'
-        f'<div style="display:flex;gap:2px">{images}</div>{below}</div>'
-    )
+def _pair(left: np.ndarray, right: np.ndarray, below: str) -> str:
+    return card([("left image", image_uri(left)), ("right image", image_uri(right))], below)
 
 
 def _framed(content: str, caption: str, source: str, label: str) -> HTML:
