@@ -5,7 +5,7 @@ minus sign stands for its settings' defaults.
 """
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,31 +13,17 @@ from typing import Any
 from lfwstudy.config import DEFAULTS, flatten
 from lfwstudy.ladder.stage import Changes, Claim, Ladder, Published, Stage, Variant
 
-# Differences of the published code from the report, by stage and variant: changes and remarks. Its option "after activation" is
-# 0 and tested for truth, so no batch-norm layer was inserted; its epochs count from 0.
-_NO_NORM = {"model.batchnorm": "none"}, "no batch-norm layer in the published code"
-_AS_CODED: dict[tuple[str, str], tuple[Changes, str]] = {
-    ("early-stopping", "patience5-cross-entropy"): ({}, "not in the published code"),
-    ("batchnorm", "after-activation"): (_NO_NORM[0], f"{_NO_NORM[1]}: the same run as early-stopping: patience5"),
-    ("batchnorm", "after-activation-patient"): _NO_NORM,
-    ("augmentation", "after-activation"): _NO_NORM,
-    ("label-clipping", "copies"): ({}, "not printed"),
-    **{
-        ("lr-schedule", f"drop{n}"): ({"training.lr_drop_epoch": n + 1}, f"from epoch {n + 2} on in the published code")
-        for n in (40, 50, 60)
-    },
-}
-_CODE = {
-    "data.filter": "nearest",
-    "training.shear": 0.0,
-    "training.stretch_copies": True,
-    "training.separate_twins": True,
-}
+
+def _content(name: str) -> dict[str, Any]:
+    return tomllib.loads(Path(__file__).with_name(f"{name}.toml").read_text(encoding="utf-8"))
 
 
-def _read(name: str) -> tuple[Ladder, dict[str, Any]]:
-    """A ladder, and the tables of its file that are not part of it."""
-    content = tomllib.loads(Path(__file__).with_name(f"{name}.toml").read_text(encoding="utf-8"))
+def _ladder(name: str, stages: Sequence[Stage], content: dict[str, Any]) -> Ladder:
+    """A ladder with the options of its file, which are left in `content`."""
+    return Ladder(name, stages=tuple(stages), start=flatten(content.pop("start", {})), **content)
+
+
+def _stages(content: dict[str, Any]) -> list[Stage]:
     named: dict[str, Changes] = {}
     for key, parts in content.pop("settings").items():
         named[key] = _settings(parts, named)
@@ -45,9 +31,7 @@ def _read(name: str) -> tuple[Ladder, dict[str, Any]]:
     for stage in content.pop("stages"):
         variants = tuple(Variant(**v | {"changes": _settings(v["changes"], named)}) for v in stage["variants"])
         stages.append(Stage(**stage | {"variants": variants, "hypothesis": " ".join(stage["hypothesis"].split())}))
-    start = _settings(content.pop("start", []), named)
-    others: dict[str, Any] = {key: content.pop(key) for key in ("figures", "claims") if key in content}
-    return Ladder(name, stages=tuple(stages), start=start, **content), others
+    return stages
 
 
 def _settings(parts: Any, named: Mapping[str, Changes]) -> Changes:
@@ -63,26 +47,24 @@ def _settings(parts: Any, named: Mapping[str, Changes]) -> Changes:
 
 
 def _as_coded(stage: Stage, variant: Variant) -> Variant:
-    if (stage.id, variant.id) not in _AS_CODED:
-        return variant
-    changes, remark = _AS_CODED[stage.id, variant.id]
-    return Variant(variant.id, f"{variant.title} ({remark})", variant.changes | changes)
+    """A variant of the report as the published code has it."""
+    for difference in _different:
+        if (difference["stage"], difference["variant"]) == (stage.id, variant.id):
+            title = f"{variant.title} ({difference['remark']})"
+            return Variant(variant.id, title, variant.changes | flatten(difference.get("changes", {})))
+    return variant
 
 
-REPORT, _reported = _read("report")
+_report, _published, _beyond = map(_content, ("report", "published", "beyond"))
+_different = _published.pop("differences")
+
 # What the report prints, by stage and variant, and what it claims.
-FIGURES = {(row.pop("stage"), row.pop("variant")): Published(**row) for row in _reported["figures"]}
+FIGURES = {(row.pop("stage"), row.pop("variant")): Published(**row) for row in _report.pop("figures")}
 CLAIMS = tuple(
-    Claim(**row | {side: tuple(row[side]) for side in ("variant", "incumbent")}) for row in _reported["claims"]
+    Claim(**row | {side: tuple(row[side]) for side in ("variant", "incumbent")}) for row in _report.pop("claims")
 )
-BEYOND = _read("beyond")[0]
-# The report's ladder as run by its published code.
-PUBLISHED = Ladder(
-    "published",
-    "what the report's code did",
-    tuple(replace(stage, variants=tuple(_as_coded(stage, v) for v in stage.variants)) for stage in REPORT.stages),
-    REPORT.start | _CODE,
-    split="sequential",
-    select="report",
-    replicated=True,
+REPORT = _ladder("report", _stages(_report), _report)
+PUBLISHED = _ladder(
+    "published", [replace(s, variants=tuple(_as_coded(s, v) for v in s.variants)) for s in REPORT.stages], _published
 )
+BEYOND = _ladder("beyond", _stages(_beyond), _beyond)

@@ -6,14 +6,6 @@ from dataclasses import dataclass, field
 from lfwstudy.config import RunConfig
 from lfwstudy.ladder.stage import Changes, Ladder, Stage
 
-# Batches of 16 give as many steps per epoch as the report's 64 on all pairs: batch-norm's moving averages need them.
-_SMALL = {
-    "model.width": 0.125,
-    "data.crop": 190,
-    "data.side": 65,
-    "data.pairs_per_class": 240,
-    "training.batch_size": 16,
-}
 _EPOCH_SETTINGS = ("epochs", "patience", "checkpoint_period", "lr_drop_epoch", "warmup")
 
 
@@ -60,7 +52,9 @@ PROFILES = {
             "quick",
             "an eighth of the filters, small images, few pairs, 7.5 % of the epochs",
             0.075,
-            _SMALL,
+            # Batches of 16 give as many steps per epoch as the report's 64 on all pairs: batch-norm's moving averages need them.
+            {"data.crop": 190, "data.side": 65, "data.pairs_per_class": 240}
+            | {"model.width": 0.125, "training.batch_size": 16},
             threads=1,
             beyond_factor=0.075,
         ),

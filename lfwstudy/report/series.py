@@ -9,15 +9,7 @@ import pandas as pd
 from lfwstudy.evaluation import metrics
 from lfwstudy.ladder import FIGURES, PROFILES
 from lfwstudy.ladder.published_histories import FROM_EPOCH, published_histories, scaled
-from lfwstudy.report.measured import (
-    accuracies,
-    accuracy_with_interval,
-    finished_results,
-    mean_accuracy,
-    mean_auc,
-    mean_of,
-    variants,
-)
+from lfwstudy.report import measured
 from lfwstudy.report.table import Interval
 from lfwstudy.report.wording import NO_IMAGES, Text, is_lfw, shows_published
 from lfwstudy.study.results import Results
@@ -130,7 +122,7 @@ def scores(study: Results, candidates: Iterable[Candidate], with_stage: bool = F
 def separation(study: Results, rung: Rung) -> Text:
     """How well the scores of each variant separate matched from mismatched test pairs: means over its runs."""
     told = [
-        f"`{candidate.variant}` {mean_auc(scored):.3f} ({100 * np.mean((scored[0] > 0.5) != (scored[1] > 0.5)):.0f} % misclassified)"
+        f"`{candidate.variant}` {measured.mean_auc(scored):.3f} ({100 * np.mean((scored[0] > 0.5) != (scored[1] > 0.5)):.0f} % misclassified)"
         for candidate in rung.candidates
         if (scored := study.test_scores(candidate))
     ]
@@ -154,8 +146,8 @@ def roc_runs(study: Results, candidate: Candidate | None) -> list[tuple[np.ndarr
 def ladder_points(study: Results, rungs: Sequence[Rung]) -> pd.DataFrame:
     """A row for each variant: stage, label, accuracy, low, high (NaN where unknown), singles, published, carried."""
     points = []
-    for rung, candidate, published in variants(study, rungs):
-        found, singles = accuracy_with_interval(study, candidate), accuracies(study, candidate)
+    for rung, candidate, published in measured.variants(study, rungs):
+        found, singles = measured.accuracy_with_interval(study, candidate), measured.accuracies(study, candidate)
         point = _point(rung, candidate) | {"accuracy": np.mean(singles or np.nan), "singles": singles}
         low, high = (found.low, found.high) if isinstance(found, Interval) else (np.nan, np.nan)
         points.append(point | {"low": low, "high": high, "published": published.accuracy if published else np.nan})
@@ -165,10 +157,10 @@ def ladder_points(study: Results, rungs: Sequence[Rung]) -> pd.DataFrame:
 def time_points(study: Results, rungs: Sequence[Rung]) -> pd.DataFrame:
     """Accuracy against training seconds, means over seeds: label, seconds, accuracy, published, carried; the report's below."""
     points = []
-    for rung, candidate, _ in variants(study, rungs):
-        accuracy = mean_accuracy(study, candidate, "score_at_best") or np.nan
+    for rung, candidate, _ in measured.variants(study, rungs):
+        accuracy = measured.mean_accuracy(study, candidate, "score_at_best") or np.nan
         if np.isfinite(accuracy) and rung.stage.id != "leave-one-out":  # which has its own table
-            seconds = mean_of(finished_results(study, candidate), "seconds_total")
+            seconds = measured.mean_of(measured.finished_results(study, candidate), "seconds_total")
             points.append(_point(rung, candidate) | {"seconds": seconds, "accuracy": accuracy, "published": False})
     return pd.DataFrame(points + (report_points() if is_lfw(study) else []))
 

@@ -4,12 +4,12 @@ import hashlib
 import html
 import io
 import re
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from functools import wraps
+from pathlib import Path
 from typing import Any
 
-import matplotlib
+import matplotlib.style
 import numpy as np
 import seaborn as sns
 from IPython.display import HTML
@@ -26,18 +26,7 @@ CHANCE = {"color": "black", "linestyle": ":", "linewidth": 1.2}
 WIDTH = 8.6
 # More runs than this are drawn as a band: single lines would be illegible and large.
 MANY = 25
-STYLE = {
-    "font.size": 9,
-    "axes.titlesize": 9,
-    **dict.fromkeys(("legend.fontsize", "xtick.labelsize", "ytick.labelsize"), 8),
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.color": "0.9",
-    "axes.axisbelow": True,
-    "legend.frameon": False,
-    "svg.fonttype": "none",  # text stays text: it can be searched, and takes a tenth of the room
-}
+_SHEET = Path(__file__).with_name("report.mplstyle")
 
 
 def styled(empty: str = "") -> Callable[[Callable[..., Figure]], Callable[..., Figure]]:
@@ -49,7 +38,7 @@ def styled(empty: str = "") -> Callable[[Callable[..., Figure]], Callable[..., F
     def decorate(draw: Callable[..., Figure]) -> Callable[..., Figure]:
         @wraps(draw)
         def in_style(data: Any, source: str, *rest: Any) -> Figure:
-            with _in_style():
+            with matplotlib.style.context(["default", _SHEET]):
                 return draw(data, source, *rest) if len(data) or not empty else _nothing(empty, source)
 
         return in_style
@@ -64,7 +53,7 @@ def captioned(figure: Figure, caption: str) -> HTML:
 
 def drawn(figure: Figure) -> str:
     """A figure as an SVG that adopts the colours of the page."""
-    with _in_style():
+    with matplotlib.style.context(["default", _SHEET]):
         file = io.StringIO()
         figure.savefig(file, format="svg", bbox_inches="tight", metadata={"Date": None})
     text = file.getvalue()
@@ -135,11 +124,3 @@ def _nothing(text: str, source: str) -> Figure:
 
 def _rounded(number: re.Match[str]) -> str:
     return f"{float(number[0]):.2f}".rstrip("0").rstrip(".")
-
-
-@contextmanager
-def _in_style() -> Iterator[None]:
-    with matplotlib.rc_context():
-        matplotlib.rcdefaults()
-        matplotlib.rcParams.update(STYLE)
-        yield
