@@ -419,7 +419,7 @@ def test_occlusion_points_at_the_part_that_the_score_rests_on():
 
 def test_occlusion_map_is_drawn_for_an_opened_pair(study):
     widget = widgets.look_at_parts(study)
-    assert widget.parts.figure.value.count("data:image") == 2
+    assert widget.parts.figure.value.count("data:image") == 3  # both faces and the scale
     images = widget.runs.images(widget.parts.run.value)
     pair = widget.opened()[0].iloc[0]
     network = networks.load_run(study.store, widget.parts.run.value)

@@ -1,6 +1,6 @@
 """What the report says, judged: verdicts on its claims, its inconsistent figures, and its runs of one network."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +14,8 @@ from lfwstudy.ladder.stage import Claim, Published
 SMALLEST_GAIN = 0.01
 # With fewer seeds there is no verdict: the spread between seeds is practically unknown.
 FEWEST_SEEDS = 3
+# Printed totals of seconds may differ by this share from epochs times seconds per epoch.
+_TOLERANCE = 0.02
 
 
 def verdict(claim: Claim, found: Difference) -> str:
@@ -31,52 +33,40 @@ def verdict(claim: Claim, found: Difference) -> str:
     return "supported" if found.word == wanted else "contradicted"
 
 
-def published_inconsistencies(tolerance: float = 0.02) -> list[tuple[str, str, str]]:
+def published_inconsistencies() -> list[tuple[str, str, str]]:
     """Inconsistent published rows as (stage, variant, inconsistency), computed from the figures.
 
-    Finds totals that differ from epochs times seconds per epoch by more than `tolerance`, figures of another row, and
-    training that ended sooner after the best epoch than the patience allows.
+    Finds totals that differ from epochs times seconds per epoch, figures of another row, and training that ended sooner after
+    the best epoch than the patience allows.
     """
     configured = LADDERS["published"].path(base_config("report", "published"))
-    found = []
-    for number, (key, p) in enumerate(FIGURES.items()):
-        earlier = list(FIGURES.items())[:number]
-        whats = (
-            p.note,
-            _too_early(p, configured[key].training),
-            _wrong_total(p, tolerance),
-            *_printed_before(p, earlier),
-        )
-        found += [(*key, what) for what in whats if what]
-    return found
-
-
-def _too_early(p: Published, training: TrainingConfig) -> str:
-    if not (p.epochs and p.best_epoch and training.checkpoint_period and training.patience):
-        return ""
-    # If the best epoch is a checkpoint's, a better epoch may have come before it.
-    waited = p.epochs - p.best_epoch
-    if p.best_epoch % training.checkpoint_period == 0 or p.epochs >= training.epochs or waited >= training.patience:
-        return ""
-    return f"ended early at epoch {p.epochs}, {waited} after its best, with a patience of {training.patience}"
-
-
-def _wrong_total(p: Published, tolerance: float) -> str:
-    if not (p.epochs and p.seconds_per_epoch and p.seconds_total):
-        return ""
-    product = p.epochs * p.seconds_per_epoch
-    if abs(product - p.seconds_total) <= tolerance * p.seconds_total:
-        return ""
-    each, total = f"{p.epochs} epochs of {p.seconds_per_epoch:.2f} s", f"the printed total is {p.seconds_total:.0f} s"
-    return f"{each} are {product:.0f} s, {total}"
-
-
-def _printed_before(p: Published, earlier: Sequence[tuple[tuple[str, str], Published]]) -> list[str]:
+    rows = list(FIGURES.items())
     return [
-        f"{'accuracy and loss' if other.accuracy == p.accuracy else 'loss'} ({p.loss:g}) also printed for {stage}: {variant}"
-        for (stage, variant), other in earlier
-        if p.loss is not None and other.loss == p.loss
+        (*key, what)
+        for number, (key, p) in enumerate(rows)
+        for what in _inconsistencies(p, configured[key].training, rows[:number])
     ]
+
+
+def _inconsistencies(
+    p: Published, training: TrainingConfig, earlier: Sequence[tuple[tuple[str, str], Published]]
+) -> Iterator[str]:
+    if p.note:
+        yield p.note
+    if p.epochs and p.best_epoch and training.checkpoint_period and training.patience:
+        # If the best epoch is a checkpoint's, a better epoch may have come before it.
+        waited, is_checkpoint = p.epochs - p.best_epoch, p.best_epoch % training.checkpoint_period == 0
+        if not is_checkpoint and p.epochs < training.epochs and waited < training.patience:
+            yield f"ended early at epoch {p.epochs}, {waited} after its best, with a patience of {training.patience}"
+    if p.epochs and p.seconds_per_epoch and p.seconds_total:
+        product = p.epochs * p.seconds_per_epoch
+        if abs(product - p.seconds_total) > _TOLERANCE * p.seconds_total:
+            each = f"{p.epochs} epochs of {p.seconds_per_epoch:.2f} s are {product:.0f} s"
+            yield f"{each}, the printed total is {p.seconds_total:.0f} s"
+    for (stage, variant), other in earlier:
+        if p.loss is not None and other.loss == p.loss:
+            what = "accuracy and loss" if other.accuracy == p.accuracy else "loss"
+            yield f"{what} ({p.loss:g}) also printed for {stage}: {variant}"
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from lfwstudy.data import duplicates
 from lfwstudy.data.pair_files import OWN_VIEW2
@@ -29,11 +30,10 @@ def measures(study: Results, rungs: Sequence[Rung]) -> Table:
     runs = [s.run for s in best.specs if study.store.is_finished(s.run, with_test=True)] if best else []
     if best is None or not runs or study.correct(best) is None:
         return Table(empty="The test pairs are not scored.")
-    found = [_measures(study.store.scores(run), study.store.scores(run, "val")) for run in runs]
-    means = {name: float(np.mean([one[name] for one in found])) for name in found[0]}
+    found = pd.DataFrame([_measures(study.store.scores(run), study.store.scores(run, "val")) for run in runs])
     rows = [
         {"measure": name, "mean over runs": f"{mean:.3f}" if name in _NO_SHARES else f"{percent(mean)} %"}
-        for name, mean in means.items()
+        for name, mean in found.mean(skipna=False).items()
     ]
     different = int((study.store.scores(runs[0])["label"] == 0).sum())
     few, more = (int(np.floor(share * different + 1e-9)) for share in (0.001, 0.01))

@@ -59,7 +59,8 @@ class PartsExplorer(PairChooser):
         network, pixels = self.runs.network(p.run.value), images.pixels(names)
         maps, odds = occlusion_maps(network, pixels, p.patch.value)
         figure = _figure(maps, "change of the log-odds of “same” where a patch hides a part of one face", pixels, names)
-        p.figure.value, p.words.value = drawn(figure), _words(maps, odds)
+        p.figure.value = drawn(figure, f"Occlusion maps of {' and '.join(map(spoken, names))}")
+        p.words.value = _words(maps, odds)
         return LIMITS
 
 

@@ -51,8 +51,8 @@ def captioned(figure: Figure, caption: str) -> HTML:
     return HTML(framed(drawn(figure), html.escape(caption)))
 
 
-def drawn(figure: Figure) -> str:
-    """A figure as an SVG that adopts the colours of the page."""
+def drawn(figure: Figure, name: str = "") -> str:
+    """A figure as an SVG that adopts the colours of the page. name: for screen readers, if not the line at its foot."""
     with matplotlib.style.context(["default", _SHEET]):
         file = io.StringIO()
         figure.savefig(file, format="svg", bbox_inches="tight", metadata={"Date": None})
@@ -63,7 +63,7 @@ def drawn(figure: Figure) -> str:
     own = hashlib.sha256(text.encode()).hexdigest()[:8]
     text = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>f{own}-", text)
     size = "wide" if figure.get_figwidth() > 6 else "narrow"
-    name = html.escape(figure.get_supxlabel())
+    name = html.escape(name or figure.get_supxlabel())
     return text.replace("<svg", f'<svg class="{size}" role="img" aria-label="{name}"', 1)
 
 
