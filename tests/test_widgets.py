@@ -81,7 +81,7 @@ def measured_elsewhere(study, folder):
         write_json(path, record)
     record = read_json(study.out / "study.json")
     write_json(study.out / "study.json", {**record, "dataset": "lfw-deepfunneled"})
-    return widgets.find_study("lfw-deepfunneled", data_dir=str(folder), out=str(study.out))
+    return widgets.find_study(dataset="lfw-deepfunneled", data_dir=str(folder), out=str(study.out))
 
 
 # -- what is missing ---------------------------------------------------------------------------------------------------
