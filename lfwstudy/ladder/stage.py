@@ -43,11 +43,6 @@ class Claim:
     column: str = "score_at_best"
     note: str = ""
 
-    @property
-    def batchnorm(self) -> bool:
-        """Whether it involves batch-norm."""
-        return "batchnorm" in (self.variant[0], self.incumbent[0])
-
 
 @dataclass(frozen=True)
 class _Named(Checked):

@@ -97,12 +97,13 @@ def _figure(maps: np.ndarray, source: str, images: np.ndarray, names: Sequence[s
     figure = style.new_figure(3.9, 5.8)
     axes = figure.subplots(1, 2)
     for axis, image, changes, name in zip(axes, images, maps, names):
-        axis.imshow(image, "gray", vmin=0, vmax=255, extent=(0, 1, 0, 1))
+        axis.imshow(image, "gray", vmin=0, vmax=255, interpolation="bicubic", extent=(0, 1, 0, 1))
         tints = axis.imshow(changes, _TINTS, vmin=-largest, vmax=largest, interpolation="bicubic", extent=(0, 1, 0, 1))
         axis.set_title(spoken(name))
         axis.set_axis_off()
     bar = figure.colorbar(tints, ax=axes, location="bottom", aspect=40, ticks=(-largest, 0, largest))
     bar.set_ticklabels([f"−{largest:.2f}: hiding it makes them less alike", "0", f"+{largest:.2f}: more alike"])
+    bar.ax.set_facecolor("0.5")
     for label, side in zip(bar.ax.get_xticklabels(), ("left", "center", "right")):
         label.set_horizontalalignment(side)
     return style.signed(figure, source)
