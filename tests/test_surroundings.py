@@ -490,7 +490,7 @@ def test_a_cache_that_cannot_be_written_is_named_with_what_to_set(variable, tmp_
     assert done.returncode == 1 and done.stderr.count("\n") == 1 and "LFWSTUDY_CACHE" in done.stderr, done.stderr
 
 
-def test_an_installed_package_has_the_notebooks(tmp_path):
+def test_an_installed_package_has_the_notebooks_and_the_ladders(tmp_path):
     source = tmp_path / "source"
     source.mkdir()
     for name in ("pyproject.toml", "README.md", "LICENSE", "lfwstudy", "notebooks"):
@@ -520,7 +520,7 @@ def test_an_installed_package_has_the_notebooks(tmp_path):
     assert done.returncode == 0, done.stderr
     with zipfile.ZipFile(next(tmp_path.glob("*.whl"))) as wheel:
         wheel.extractall(tmp_path / "installed")
-    asked = "from lfwstudy.report.notebooks import NOTEBOOKS; print(NOTEBOOKS, *sorted(path.name for path in NOTEBOOKS.iterdir()))"
+    asked = "import lfwstudy.ladder; from lfwstudy.report.notebooks import NOTEBOOKS; print(NOTEBOOKS, *sorted(path.name for path in NOTEBOOKS.iterdir()))"
     done = subprocess.run(
         [sys.executable, "-P", "-c", asked],
         cwd=tmp_path,
