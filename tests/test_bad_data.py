@@ -19,7 +19,7 @@ from PIL import Image, ImageOps
 
 from lfwstudy.cli import main
 from lfwstudy.config import DataConfig
-from lfwstudy.data import archives
+from lfwstudy.data import archives, images
 from lfwstudy.data.cache import cache_folder
 from lfwstudy.data.filetypes import not_an_image
 from lfwstudy.data.images import SOURCE_SIDE, decode
@@ -28,9 +28,7 @@ from lfwstudy.data.prepare import prepare_bank
 from lfwstudy.data.protocols import load_pairs
 from lfwstudy.errors import DataError, one_line
 from lfwstudy.verify import faces as verify_faces
-from lfwstudy.verify import photos
-from lfwstudy.verify.faces import find_faces, frame_face, open_face
-from lfwstudy.verify.photos import full_size, open_photo, read_photo
+from lfwstudy.verify.faces import find_faces, frame_face, full_size, open_face, open_photo, read_photo
 from tests.support.archives import member, write_tar, write_zip
 from tests.support.images import FACE, saved
 from tests.support.names import NAMES
@@ -93,7 +91,7 @@ IMAGES = {
     "one pixel": (resized(1, 1), "1x1"),
     "one row": (resized(250, 1), "250x1"),
     "twice as large": (resized(500, 500), "500x500"),
-    "decompression bomb": (bomb(), "20000x20000|decompression bomb|limit"),
+    "decompression bomb": (bomb(), "more than .* pixels"),
 }
 
 
@@ -506,7 +504,7 @@ def test_such_a_file_in_a_data_set_is_named_too(kind):
         decode(FOREIGN[kind][0], "A_0001", 250, 40, "bilinear")
 
 
-@pytest.mark.parametrize("format", photos.FORMATS)
+@pytest.mark.parametrize("format", images.FORMATS)
 def test_what_is_read_is_not_taken_for_another_format(format):
     assert (
         not_an_image(saved(format=format)) == "" and read_photo(io.BytesIO(saved(format=format)), "x").size == FACE.size
@@ -553,7 +551,7 @@ def test_a_large_photo_is_decoded_smaller_and_boxes_stay_in_its_own_pixels(monke
     content = on_a_wall(exif=exif, **options)
     whole = read_photo(io.BytesIO(content), "x")
     wanted = np.asarray(frame_face(whole, TURNED[orientation]).resize((50, 50)), int)
-    monkeypatch.setattr(photos, "WORKING_PIXELS", pixels)
+    monkeypatch.setattr(verify_faces, "WORKING_PIXELS", pixels)
     photo = read_photo(io.BytesIO(content), "x")
     assert photo.width * photo.height <= pixels and whole.size == (900, 800)[:: -1 if orientation > 4 else 1]
     assert np.abs(np.subtract(full_size(photo), whole.size)).max() < photo.info["reduced"]
@@ -570,17 +568,15 @@ def test_a_face_found_in_a_photo_decoded_smaller_is_told_in_its_own_pixels(monke
     assert find_faces(photo) == [(40, 80, 160, 240)]
     found = 2
     monkeypatch.setattr(verify_faces, "open_photo", lambda photo: (photo, "x.jpg"))
-    with pytest.raises(
-        DataError, match=r"^x\.jpg: 2 faces found; 40,80,160,240; 40,80,160,240\. Give .* with --left-box"
-    ):
-        open_face(photo, option="--left-box", face="only")
+    with pytest.raises(DataError, match=r"^x\.jpg: 2 faces found; 40,80,160,240; 40,80,160,240; give the left box"):
+        open_face(photo, advised="left box", face="only")
 
 
 @pytest.mark.parametrize("size", [(8160, 6144), (16320, 12240)])
 def test_a_phones_photo_of_50_and_of_200_megapixels_is_read(size):
     photo = read_photo(io.BytesIO(saved(Image.new("L", size, 77))), "x")
     assert (
-        photo.width * photo.height <= photos.WORKING_PIXELS
+        photo.width * photo.height <= verify_faces.WORKING_PIXELS
         and full_size(photo) == size
         and photo.getextrema() == (77, 77)
     )
@@ -596,7 +592,7 @@ def test_a_phones_photo_of_50_and_of_200_megapixels_is_read(size):
     ids=["png", "png below Pillow's limit", "jpeg"],
 )
 def test_a_decompression_bomb_is_refused_before_it_is_decoded(content, monkeypatch):
-    monkeypatch.setattr(photos, "to_grey", None)
+    monkeypatch.setattr(images, "to_grey", None)
     with pytest.raises(DataError, match=r"^x: not a readable image \(more than .* pixels.*save it smaller\)$"):
         read_photo(io.BytesIO(content), "x")
 

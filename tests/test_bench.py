@@ -4,8 +4,7 @@ import sys
 
 import pytest
 
-from lfwstudy.bench.measure import Contestant, bench
-from lfwstudy.bench.summary import lines, summary
+from lfwstudy.bench.measure import Contestant, bench, lines, summary
 from lfwstudy.config import RunConfig
 from lfwstudy.errors import RunError
 

@@ -444,11 +444,11 @@ def test_an_error_of_the_machine_is_not_told_as_a_damaged_archive(faces, tmp_pat
 
 
 def test_an_error_of_the_machine_is_not_told_as_a_damaged_photo(faces, monkeypatch):
-    from lfwstudy.verify import photos
+    from lfwstudy.verify import faces as photos
 
-    def failing(image):
+    def failing(image, shrink):
         raise MemoryError
 
-    monkeypatch.setattr(photos, "_upright", failing)
+    monkeypatch.setattr(photos, "upright", failing)
     with pytest.raises(MemoryError):
         photos.open_photo(next(faces.rglob("*.jpg")))

@@ -6,11 +6,9 @@ from sklearn.metrics import roc_auc_score
 from test_load import made_up_history, made_up_run
 
 from lfwstudy.data.splits import component_labels
-from lfwstudy.ladder import LADDERS
-from lfwstudy.ladder.claims import CLAIMS
+from lfwstudy.ladder import CLAIMS, LADDERS
 from lfwstudy.report.ladder_tables import accuracies
-from lfwstudy.report.overlap import overlap_table
-from lfwstudy.report.robustness import left_out
+from lfwstudy.report.robustness import left_out, overlap_table
 from lfwstudy.report.verdicts import claim_verdicts
 from lfwstudy.study.rungs import Candidate, Rung
 from lfwstudy.study.settings import Settings

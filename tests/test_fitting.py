@@ -11,7 +11,7 @@ from lfwstudy.cli import main
 from lfwstudy.data.drawn_faces import draw_face
 from lfwstudy.errors import DataError
 from lfwstudy.evaluation import metrics
-from lfwstudy.verify.fitting import FEWEST, fit_threshold
+from lfwstudy.verify.many import FEWEST, fit_threshold
 
 
 def _pairs(rng, count=200):

@@ -28,7 +28,7 @@ from lfwstudy.errors import StudyError
 from lfwstudy.runs.damage import problem_of
 from lfwstudy.runs.store import FILES, Store
 from lfwstudy.study.study import open_study
-from lfwstudy.verify.photos import open_photo
+from lfwstudy.verify.faces import open_photo
 from tests.support.archives import member, write_tar, write_zip
 from tests.support.images import saved
 from tests.support.runs import run_files

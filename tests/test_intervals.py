@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from lfwstudy.evaluation.intervals import Difference, compare, holm, mcnemar_exact, mean_interval, seeds_needed
-from lfwstudy.ladder import FIGURES, LADDERS
-from lfwstudy.ladder.claims import CLAIMS, published_inconsistencies, replicates, verdict
+from lfwstudy.ladder import CLAIMS, FIGURES, LADDERS
+from lfwstudy.ladder.claims import published_inconsistencies, replicates, verdict
 
 
 def simulate(rng, seeds, components=300, size=2, gain=0.0, seed_spread=0.02):

@@ -1,14 +1,14 @@
 import itertools
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from lfwstudy.errors import ConfigError
-from lfwstudy.ladder import FIGURES, LADDERS, PROFILES, base_config
-from lfwstudy.ladder import stage as stages
+from lfwstudy.ladder import FIGURES, LADDERS, PROFILES, base_config, own_stages
 from lfwstudy.ladder.profiles import Profile
-from lfwstudy.ladder.stage import Ladder, Stage, Variant
+from lfwstudy.ladder.stage import Ladder
 from lfwstudy.report import wording
 from lfwstudy.study.settings import Settings
 from lfwstudy.study.study import Study
@@ -96,9 +96,7 @@ def test_warm_up_is_scaled_like_the_epochs_and_leaves_one_of_them(monkeypatch, e
 
 def test_the_stage_that_the_docs_add_is_one_and_does_what_it_says(tmp_path, monkeypatch):
     text = (Path(__file__).resolve().parents[1] / "docs/adding-a-stage.md").read_text(encoding="utf-8")
-    code = re.search("```python\n(.*?)```", text, re.S)[1]
-    # An entry of a ladder, its comma included.
-    (stage,) = eval(code, {"Stage": Stage, "Variant": Variant, "training": stages.training})
+    (stage,) = own_stages.parse(tomllib.loads(re.search("```toml\n(.*?)```", text, re.S)[1])["stages"])
     assert stage.id not in {other.id for ladder in LADDERS for other in LADDERS[ladder].stages}
     assert stage.id.replace("-", " ") in stage.title.lower()
     monkeypatch.setitem(LADDERS, "report", Ladder("report", "", (*LADDERS["report"].stages, stage)))

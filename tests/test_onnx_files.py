@@ -6,8 +6,7 @@ import pytest
 from lfwstudy.config import ModelConfig, RunConfig
 from lfwstudy.errors import StudyError
 from lfwstudy.network.siamese import build_siamese
-from lfwstudy.verify.network import SHIPPED, Network
-from lfwstudy.verify.runtimes import KerasRuntime, OpenCVRuntime, load_model
+from lfwstudy.verify.network import SHIPPED, KerasRuntime, Network, OpenCVRuntime, load_model
 from tools.onnx_files import write_onnx
 
 SIDE = 69

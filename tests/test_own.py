@@ -163,7 +163,10 @@ def test_what_is_wrong_with_images_is_told_and_named(people, tmp_path):
     assert left.startswith(
         "files not readable as images, left out (3): image Ada Greywater/cut.jpg: not a readable image"
     )
-    assert "notes.txt: not a readable image of any kind" in left and "thin.png: 5x50 pixels, too small" in left
+    assert (
+        "notes.txt: not a readable image (damaged, or none of JPEG" in left
+        and "thin.png: 5x50 pixels, too small" in left
+    )
     both = f"{images[0].relative_to(tmp_path / 'p')} = Ada Hollow/same.jpg"
     assert shared == f"images under several people, left out (1): {both}"
     assert copies == "further copies of a person's image, left out (1): Ada Greywater/once more.jpg"
@@ -191,7 +194,7 @@ def test_too_few_people_and_what_is_no_folder_of_people_are_one_line(tmp_path):
         (text / str(number)).mkdir(parents=True)
         for file in "ab":
             (text / str(number) / file).write_text(f"{number}{file}")
-    cases += [(text, r"0 with images.*left out \(28\): image 0/a: not a readable image of any kind")]
+    cases += [(text, r"0 with images.*left out \(28\): image 0/a: not a readable image \(damaged")]
     for folder, words in cases:
         with pytest.raises(DataError, match=f"^{folder}: .*{words}") as error:
             prepare_bank(CONFIG, str(folder))

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from bs4 import BeautifulSoup
+from papermill.inspection import inspect_notebook
 
 from lfwstudy.report import figures, notebooks, pages
 from lfwstudy.report.table import Column, Table
@@ -116,7 +117,7 @@ def test_notebooks_have_every_parameter_that_their_pages_pass(tmp_path):
     study = Study(Settings(out=str(tmp_path), precision="float32", stages="base"))
     study.ask(["base"])
     for page in pages.pages(study):
-        assert set(page.parameters) <= set(notebooks.notebook_parameters(notebooks.NOTEBOOKS / page.notebook))
+        assert set(page.parameters) <= set(inspect_notebook(str(notebooks.NOTEBOOKS / page.notebook)))
 
 
 def test_coordinates_of_figures_are_rounded_and_their_words_stay_text():

@@ -4,7 +4,7 @@ from test_load import made_up_predictions, made_up_run
 
 from lfwstudy.ladder import FIGURES, LADDERS, base_config
 from lfwstudy.ladder.published_histories import compare, published_histories
-from lfwstudy.report import figures, ladder_tables, reading, series
+from lfwstudy.report import figures, ladder_tables, series
 from lfwstudy.study.rungs import Candidate
 from lfwstudy.study.settings import Settings
 from lfwstudy.study.study import Study
@@ -138,7 +138,7 @@ def test_epochs_of_a_scaled_profile_are_not_compared(tmp_path, monkeypatch):
 
 def test_the_clock_is_told_from_the_histories(finished):
     study, rungs = finished(1.0)
-    told = reading.clock(study, rungs)
+    told = series.clock(study, rungs)
     fall = BASE[4]["val_loss"] - BASE[-1]["val_loss"]
     assert f"falls by {fall:.1f}" in told and f"by {0.9 * fall:.1f}" in told and "lowest at epoch 1." in told
     ((_history, marks),) = series.watched(study, rungs[0]).values()

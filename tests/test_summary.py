@@ -12,7 +12,7 @@ from test_results import KEPT
 from test_study import study, trained  # noqa: F401 (fixture)
 
 from lfwstudy.ladder import PROFILES
-from lfwstudy.report import measured, pages, reading, series, summary, verdicts, wording
+from lfwstudy.report import measured, pages, series, summary, verdicts, wording
 from lfwstudy.report.table import Interval
 from lfwstudy.study.results import Results
 from lfwstudy.study.settings import Settings
@@ -98,7 +98,7 @@ def test_separation_is_the_mean_over_runs_on_the_named_pairs(tmp_path):
     rung = opened.climb()[0]
     scores, labels = opened.test_scores(rung.candidates[0])
     mean = np.mean([roc_auc_score(labels, one) for one in scores])
-    told = reading.separation(opened, rung)
+    told = series.separation(opened, rung)
     assert f"`base` {mean:.3f} (" in told and "test pairs at the best epoch, mean over runs" in told
 
 

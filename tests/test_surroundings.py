@@ -19,7 +19,6 @@ from lfwstudy import workflow
 from lfwstudy.cli import main
 from lfwstudy.errors import ConfigError
 from lfwstudy.report import figures, notebooks, pages
-from lfwstudy.report.figures import style
 from lfwstudy.report.parameters import check_parameters
 from lfwstudy.runs.failure import Failure
 from lfwstudy.study.settings import Settings, default_root
@@ -410,9 +409,7 @@ def test_processes_of_ours_start_whatever_keras_cannot_read(tmp_path, monkeypatc
 # -- figures ----------------------------------------------------------------------------------------------------------
 
 
-def test_figures_are_the_same_whatever_the_user_s_matplotlibrc_says(monkeypatch):
-    monkeypatch.setitem(style.STYLE, "svg.hashsalt", "the same names twice")
-
+def test_figures_are_the_same_whatever_the_user_s_matplotlibrc_says():
     def drawn():
         row = {"epoch": 1, "accuracy": 0.5, "val_accuracy": 0.5, "cross_entropy": 0.7, "val_cross_entropy": 0.7}
         row |= {"variant": "base", "run": "0"}
@@ -493,7 +490,7 @@ def test_a_cache_that_cannot_be_written_is_named_with_what_to_set(variable, tmp_
     assert done.returncode == 1 and done.stderr.count("\n") == 1 and "LFWSTUDY_CACHE" in done.stderr, done.stderr
 
 
-def test_an_installed_package_has_the_notebooks(tmp_path):
+def test_an_installed_package_has_the_notebooks_and_the_ladders(tmp_path):
     source = tmp_path / "source"
     source.mkdir()
     for name in ("pyproject.toml", "README.md", "LICENSE", "lfwstudy", "notebooks"):
@@ -523,7 +520,7 @@ def test_an_installed_package_has_the_notebooks(tmp_path):
     assert done.returncode == 0, done.stderr
     with zipfile.ZipFile(next(tmp_path.glob("*.whl"))) as wheel:
         wheel.extractall(tmp_path / "installed")
-    asked = "from lfwstudy.report.notebooks import NOTEBOOKS; print(NOTEBOOKS, *sorted(path.name for path in NOTEBOOKS.iterdir()))"
+    asked = "import lfwstudy.ladder; from lfwstudy.report.notebooks import NOTEBOOKS; print(NOTEBOOKS, *sorted(path.name for path in NOTEBOOKS.iterdir()))"
     done = subprocess.run(
         [sys.executable, "-P", "-c", asked],
         cwd=tmp_path,

@@ -56,7 +56,7 @@ def test_photos_are_compared_and_embedded_from_python(faces, tmp_path):
     embeddings = verifier.embed(paths, boxes=[box, box])
     assert embeddings.shape[0] == 2 and embeddings.dtype == np.float32
     assert verifier.network.score(embeddings[:1], embeddings[1:]) == pytest.approx(score, abs=1e-6)
-    with pytest.raises(DataError, match="no face found.*with --left-box or left_box"):
+    with pytest.raises(DataError, match="no face found; give the left box in pixels"):
         verifier.score(Image.new("L", (300, 300), 90), paths[0], right_box=box)
 
 
@@ -78,8 +78,8 @@ def test_of_several_faces_the_largest_is_compared_with_a_note_or_the_photo_is_re
     box = largest_face(boxes, (700, 300))
     assert open_face(photos["group"], note=notes.append) == open_face(photos["group"], box)
     assert len(notes) == 1 and re.search(r"group\.png: \d faces found; .* used: " + ",".join(map(str, box)), notes[0])
-    with pytest.raises(DataError, match=r"group\.png: \d faces found; [\d,; ]+\. Give .* with --left-box"):
-        open_face(photos["group"], option="--left-box", face="only")
+    with pytest.raises(DataError, match=r"group\.png: \d faces found; [\d,; ]+; give the left box"):
+        open_face(photos["group"], advised="left box", face="only")
     with pytest.raises(ConfigError, match="did you mean 'largest'"):
         open_face(photos["group"], face="lagest")
 

@@ -81,7 +81,7 @@ def measured_elsewhere(study, folder):
         write_json(path, record)
     record = read_json(study.out / "study.json")
     write_json(study.out / "study.json", {**record, "dataset": "lfw-deepfunneled"})
-    return widgets.find_study("lfw-deepfunneled", data_dir=str(folder), out=str(study.out))
+    return widgets.find_study(dataset="lfw-deepfunneled", data_dir=str(folder), out=str(study.out))
 
 
 # -- what is missing ---------------------------------------------------------------------------------------------------
@@ -419,7 +419,7 @@ def test_occlusion_points_at_the_part_that_the_score_rests_on():
 
 def test_occlusion_map_is_drawn_for_an_opened_pair(study):
     widget = widgets.look_at_parts(study)
-    assert widget.parts.figure.value.count("data:image") == 2
+    assert widget.parts.figure.value.count("data:image") == 3  # both faces and the scale
     images = widget.runs.images(widget.parts.run.value)
     pair = widget.opened()[0].iloc[0]
     network = networks.load_run(study.store, widget.parts.run.value)
@@ -552,7 +552,7 @@ def test_network_that_scores_own_photos_is_named_and_chosen(study, monkeypatch):
 
 
 def test_photo_decoded_smaller_takes_boxes_in_its_own_pixels(study, monkeypatch):
-    monkeypatch.setattr("lfwstudy.verify.photos.WORKING_PIXELS", 600)
+    monkeypatch.setattr("lfwstudy.verify.faces.WORKING_PIXELS", 600)
     widget = widgets.try_your_own(study)
     upload(widget.left, "wall.png", photo_of("L", 90))
     assert (widget.left.box.width, widget.left.box.height) == (60, 40)

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from lfwstudy import bench
-from lfwstudy.bench.summary import lines
+from lfwstudy.bench.measure import lines
 from lfwstudy.report.table import Column, Interval, Table
 from lfwstudy.study.results import Results
 from lfwstudy.system.files import read_json

@@ -22,8 +22,7 @@ from lfwstudy.study.results import Results
 from lfwstudy.study.rungs import Candidate, Spec
 from lfwstudy.system.files import replacing, write_json, write_text
 from lfwstudy.system.text import percent
-from lfwstudy.verify.network import SHIPPED
-from lfwstudy.verify.runtimes import load_model
+from lfwstudy.verify.network import SHIPPED, load_model
 from tools import measurement_blocks
 from tools.kept_studies import correct
 from tools.onnx_files import write_onnx
@@ -95,7 +94,10 @@ def card(study: Results, candidate: Candidate, spec: Spec) -> str:
         cohort=f", among them the embeddings of {config.model.cohort} images of training people, without their names,"
         if config.model.cohort
         else "",
-        recipe="\n".join(f"- {line}" for line in wording.differences_in_words(config, start)),
+        recipe="\n".join(
+            f"- {wording.setting(key)} {wording.plain(new)} instead of {wording.plain(old)}"
+            for key, old, new in config.differences(start)
+        ),
         figures=_figures(study, candidate, spec).to_markdown(),
         verify=measurement_blocks.verify(spec.run),
         one_in=1 / max(1 - accuracy, 1e-9),

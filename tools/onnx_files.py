@@ -13,7 +13,7 @@ import onnx
 
 from lfwstudy.errors import StudyError
 from lfwstudy.system.files import replacing
-from lfwstudy.verify.runtimes import HEAD, TOWER
+from lfwstudy.verify.network import HEAD, TOWER
 
 # Read by the oldest OpenCV that the package allows.
 OPSET, IR_VERSION = 13, 8

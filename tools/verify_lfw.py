@@ -26,9 +26,8 @@ from lfwstudy.evaluation import intervals, metrics
 from lfwstudy.report.table import Column, Interval, Table
 from lfwstudy.system.files import read_json, write_json
 from lfwstudy.verify import FACES
-from lfwstudy.verify.faces import choose_face, find_faces, frame_face
+from lfwstudy.verify.faces import choose_face, find_faces, frame_face, full_size, read_photo
 from lfwstudy.verify.network import SHIPPED, Network, load_network
-from lfwstudy.verify.photos import full_size, read_photo
 
 # The image as it is: LFW's own frame around the face.
 PLAIN = "none"

@@ -5,18 +5,25 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 from PIL.ExifTags import Base
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.TiffImagePlugin import TiffImageFile
 
-from lfwstudy.data.filetypes import not_an_image
+from lfwstudy.data.filetypes import HEAD, not_an_image
 from lfwstudy.errors import DataError, reading
 
 SOURCE_SIDE = 250
 
 # Supported image formats; Pillow knows the suffixes of each.
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "PPM", "GIF")
+# A JPEG is reduced during decoding, so it may have more pixels than other formats.
+_MAX_PIXELS = 100_000_000
+_MAX_JPEG_PIXELS = 250_000_000
+_TOO_LARGE = f"more than {_MAX_PIXELS:,} pixels, or {_MAX_JPEG_PIXELS:,} in a JPEG; save it smaller"
 _SAVE = "save it with 8 bits per channel"
 
 
@@ -47,7 +54,7 @@ def decode(content: bytes, name: str, crop: int, side: int, filter: str) -> np.n
     DataError
         If it is not an image or has another size; the message names it.
     """
-    with _opened(content, name) as image:
+    with opened(io.BytesIO(content), f"image {name}") as image:
         if image.size != (SOURCE_SIDE, SOURCE_SIDE):
             size, wanted = ("x".join(map(str, size)) for size in (image.size, (SOURCE_SIDE, SOURCE_SIDE)))
             raise DataError(f"image {name}: {size} pixels, {wanted} expected; any size: --dataset folder")
@@ -62,15 +69,13 @@ def square(content: bytes, name: str) -> tuple[Image.Image, tuple[int, int]]:
     Raises DataError if it is not an image or has a side of less than 16 pixels; the message names it.
     """
     Image.init()
-    with _opened(content, name, [format for format in Image.OPEN if format != "EPS"]) as image:  # which runs a program
+    formats = [format for format in Image.OPEN if format != "EPS"]  # which runs a program
+    with opened(io.BytesIO(content), f"image {name}", formats) as image:
         size = image.size
         if min(size) < 16:
             raise DataError(f"image {name}: {size[0]}x{size[1]} pixels, too small for a face")
-        if image.format == "JPEG":
-            image.draft("L", (2 * SOURCE_SIDE, 2 * SOURCE_SIDE))
-        grey = to_grey(image)
-        grey.getexif()[Base.Orientation] = image.getexif().get(Base.Orientation, 1)
-        return ImageOps.fit(ImageOps.exif_transpose(grey), (SOURCE_SIDE, SOURCE_SIDE)), size
+        image.draft("L", (2 * SOURCE_SIDE, 2 * SOURCE_SIDE))
+        return ImageOps.fit(upright(image), (SOURCE_SIDE, SOURCE_SIDE)), size
 
 
 def frame(grey: Image.Image, crop: int, side: int, filter: str) -> np.ndarray:
@@ -81,16 +86,39 @@ def frame(grey: Image.Image, crop: int, side: int, filter: str) -> np.ndarray:
 
 
 @contextmanager
-def _opened(content: bytes, name: str, formats: list[str] | tuple[str, ...] = FORMATS) -> Iterator[Image.Image]:
-    """An image file, opened; what goes wrong with it is a DataError that names it."""
-    with reading(f"image {name}: not a readable image"), warnings.catch_warnings():
+def opened(file: BinaryIO, name: str, formats: list[str] | tuple[str, ...] = FORMATS) -> Iterator[Image.Image]:
+    """An image file, opened and not loaded yet; what goes wrong with it is a DataError, in which it is called `name`."""
+    start = file.read(HEAD)
+    file.seek(0)
+    problem = not_an_image(start)
+    if problem and formats is FORMATS:  # Pillow reads more
+        raise DataError(f"{name}: {problem}")
+    with reading(f"{name}: not a readable image"), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's, about damaged metadata: only the pixels count
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
         try:
-            image = Image.open(io.BytesIO(content), formats=formats)
+            # Image.open's limit against decompression bombs is below what phones take; there is one of our own.
+            image = JpegImageFile(file) if start.startswith(b"\xff\xd8\xff") else Image.open(file, formats=formats)
         except UnidentifiedImageError:
-            raise DataError(f"image {name}: {not_an_image(content) or 'not a readable image of any kind'}") from None
-        yield image
+            if problem:
+                raise DataError(f"{name}: {problem}") from None
+            raise ValueError(f"damaged, or none of {', '.join(FORMATS)}") from None
+        except Image.DecompressionBombError:
+            raise ValueError(_TOO_LARGE) from None
+        with image:
+            if image.width * image.height > (_MAX_JPEG_PIXELS if image.format == "JPEG" else _MAX_PIXELS):
+                raise ValueError(_TOO_LARGE)
+            if isinstance(image, TiffImageFile) and (image.tag_v2.get(254, 0) == 1 or 50706 in image.tag_v2):
+                # Pillow would decode the preview in it.
+                raise ValueError("a camera's raw photo; develop it and save it as JPEG or PNG")
+            yield image
+
+
+def upright(image: Image.Image, shrink: int = 1) -> Image.Image:
+    """A Pillow image, not loaded yet, as 8-bit grey, its sides reduced by a factor, turned as its metadata say."""
+    grey = to_grey(image).reduce(shrink)
+    # Rotate the grey image: a rotated copy of the original loses the metadata on its values.
+    grey.getexif()[Base.Orientation] = image.getexif().get(Base.Orientation, 1)
+    return ImageOps.exif_transpose(grey)
 
 
 def to_grey(image: Image.Image) -> Image.Image:

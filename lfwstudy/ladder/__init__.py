@@ -1,18 +1,16 @@
 """The ladders as data, and the profiles that scale them.
 
-To add a stage, add a `Stage` to a ladder: an id, a hypothesis, and variants as changes to the configuration carried
+To add a stage, add it to a ladder's TOML file: an id, a hypothesis, and variants as changes to the configuration carried
 forward by the stages before it. Training, tables, notebooks and report follow.
 """
 
 from typing import Any
 
 from lfwstudy.config import DataConfig, RunConfig
-from lfwstudy.ladder.beyond_ladder import BEYOND
+from lfwstudy.ladder.built_in import BEYOND, CLAIMS, FIGURES, PUBLISHED, REPORT
 from lfwstudy.ladder.profiles import PROFILES
-from lfwstudy.ladder.published_ladder import PUBLISHED
-from lfwstudy.ladder.report_ladder import FIGURES, REPORT
 
-__all__ = ["FIGURES", "LADDERS", "PROFILES", "base_config"]
+__all__ = ["CLAIMS", "FIGURES", "LADDERS", "PROFILES", "base_config"]
 
 LADDERS = {ladder.id: ladder for ladder in (REPORT, PUBLISHED, BEYOND)}
 

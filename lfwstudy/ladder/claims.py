@@ -1,6 +1,6 @@
-"""The report's claims, each as a comparison of two variants with a verdict."""
+"""What the report says, judged: verdicts on its claims, its inconsistent figures, and its runs of one network."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,94 +8,14 @@ import numpy as np
 from lfwstudy.config import TrainingConfig
 from lfwstudy.evaluation.intervals import Difference
 from lfwstudy.ladder import FIGURES, LADDERS, base_config
-from lfwstudy.ladder.stage import Published
+from lfwstudy.ladder.stage import Claim, Published
 
 # A smaller gain is no gain: one point of test accuracy.
 SMALLEST_GAIN = 0.01
 # With fewer seeds there is no verdict: the spread between seeds is practically unknown.
 FEWEST_SEEDS = 3
-
-
-@dataclass(frozen=True)
-class Claim:
-    """A claim of the report: `variant` against `incumbent`, both (stage, variant).
-
-    expects: "better", "worse" or "no gain". column: the scores compared, at the best epoch unless the claim is about
-    which weights are evaluated. note: other differences between the two.
-    """
-
-    text: str
-    variant: tuple[str, str]
-    incumbent: tuple[str, str]
-    expects: str
-    column: str = "score_at_best"
-    note: str = ""
-
-    @property
-    def batchnorm(self) -> bool:
-        """Whether it involves batch-norm."""
-        return "batchnorm" in (self.variant[0], self.incumbent[0])
-
-
-_BASE, _STOPPED = ("base", "base"), ("early-stopping", "patience5")
-_NORM_AFTER, _NORM_BEFORE = ("batchnorm", "after-activation-patient"), ("batchnorm", "before-activation")
-_AUGMENTED = ("augmentation", "after-activation")
-
-CLAIMS = (
-    Claim(
-        "A smaller stride of the first pooling lowers accuracy",
-        ("stride", "pool1-stride1"),
-        _BASE,
-        "worse",
-        note="The report tested the last epoch after a jump of the loss; here both at their best epochs.",
-    ),
-    Claim(
-        "Early stopping with checkpoints raises accuracy",
-        _STOPPED,
-        _BASE,
-        "better",
-        column="score",
-        note="Evaluated weights: the best checkpoint's against the last epoch's.",
-    ),
-    Claim(
-        "Batch-norm after the activation helps",
-        _NORM_AFTER,
-        _STOPPED,
-        "better",
-        note="Patience 10 instead of 5 and 300 epochs instead of 200, too.",
-    ),
-    Claim("Batch-norm before the activation helps", _NORM_BEFORE, _STOPPED, "better"),
-    Claim(
-        "Batch-norm after both activation and pooling is worse than before the activation",
-        ("batchnorm", "activation-and-pooling"),
-        _NORM_BEFORE,
-        "worse",
-    ),
-    Claim(
-        "Augmentation raises accuracy, batch-norm after the activation",
-        _AUGMENTED,
-        _NORM_AFTER,
-        "better",
-        note="Patience 20 instead of 10, too.",
-    ),
-    Claim(
-        "Augmentation raises accuracy, batch-norm before the activation",
-        ("augmentation", "before-activation"),
-        _NORM_BEFORE,
-        "better",
-        note="Patience 20 instead of 5, too.",
-    ),
-    *(
-        Claim(text, variant, _AUGMENTED, "no gain", note="Patience 30 instead of 20, too.")
-        for text, variant in (
-            ("Clipped labels on the copies do not help", ("label-clipping", "copies")),
-            ("Clipped labels on copies and originals do not help", ("label-clipping", "copies-and-originals")),
-            ("Dividing the learning rate after epoch 40 does not help", ("lr-schedule", "drop40")),
-            ("Dividing the learning rate after epoch 50 does not help", ("lr-schedule", "drop50")),
-            ("Dividing the learning rate after epoch 60 does not help", ("lr-schedule", "drop60")),
-        )
-    ),
-)
+# Printed totals of seconds may differ by this share from epochs times seconds per epoch.
+_TOLERANCE = 0.02
 
 
 def verdict(claim: Claim, found: Difference) -> str:
@@ -113,52 +33,40 @@ def verdict(claim: Claim, found: Difference) -> str:
     return "supported" if found.word == wanted else "contradicted"
 
 
-def published_inconsistencies(tolerance: float = 0.02) -> list[tuple[str, str, str]]:
+def published_inconsistencies() -> list[tuple[str, str, str]]:
     """Inconsistent published rows as (stage, variant, inconsistency), computed from the figures.
 
-    Finds totals that differ from epochs times seconds per epoch by more than `tolerance`, figures of another row, and
-    training that ended sooner after the best epoch than the patience allows.
+    Finds totals that differ from epochs times seconds per epoch, figures of another row, and training that ended sooner after
+    the best epoch than the patience allows.
     """
     configured = LADDERS["published"].path(base_config("report", "published"))
-    found = []
-    for number, (key, p) in enumerate(FIGURES.items()):
-        earlier = list(FIGURES.items())[:number]
-        whats = (
-            p.note,
-            _too_early(p, configured[key].training),
-            _wrong_total(p, tolerance),
-            *_printed_before(p, earlier),
-        )
-        found += [(*key, what) for what in whats if what]
-    return found
-
-
-def _too_early(p: Published, training: TrainingConfig) -> str:
-    if not (p.epochs and p.best_epoch and training.checkpoint_period and training.patience):
-        return ""
-    # If the best epoch is a checkpoint's, a better epoch may have come before it.
-    waited = p.epochs - p.best_epoch
-    if p.best_epoch % training.checkpoint_period == 0 or p.epochs >= training.epochs or waited >= training.patience:
-        return ""
-    return f"ended early at epoch {p.epochs}, {waited} after its best, with a patience of {training.patience}"
-
-
-def _wrong_total(p: Published, tolerance: float) -> str:
-    if not (p.epochs and p.seconds_per_epoch and p.seconds_total):
-        return ""
-    product = p.epochs * p.seconds_per_epoch
-    if abs(product - p.seconds_total) <= tolerance * p.seconds_total:
-        return ""
-    each, total = f"{p.epochs} epochs of {p.seconds_per_epoch:.2f} s", f"the printed total is {p.seconds_total:.0f} s"
-    return f"{each} are {product:.0f} s, {total}"
-
-
-def _printed_before(p: Published, earlier: Sequence[tuple[tuple[str, str], Published]]) -> list[str]:
+    rows = list(FIGURES.items())
     return [
-        f"{'accuracy and loss' if other.accuracy == p.accuracy else 'loss'} ({p.loss:g}) also printed for {stage}: {variant}"
-        for (stage, variant), other in earlier
-        if p.loss is not None and other.loss == p.loss
+        (*key, what)
+        for number, (key, p) in enumerate(rows)
+        for what in _inconsistencies(p, configured[key].training, rows[:number])
     ]
+
+
+def _inconsistencies(
+    p: Published, training: TrainingConfig, earlier: Sequence[tuple[tuple[str, str], Published]]
+) -> Iterator[str]:
+    if p.note:
+        yield p.note
+    if p.epochs and p.best_epoch and training.checkpoint_period and training.patience:
+        # If the best epoch is a checkpoint's, a better epoch may have come before it.
+        waited, is_checkpoint = p.epochs - p.best_epoch, p.best_epoch % training.checkpoint_period == 0
+        if not is_checkpoint and p.epochs < training.epochs and waited < training.patience:
+            yield f"ended early at epoch {p.epochs}, {waited} after its best, with a patience of {training.patience}"
+    if p.epochs and p.seconds_per_epoch and p.seconds_total:
+        product = p.epochs * p.seconds_per_epoch
+        if abs(product - p.seconds_total) > _TOLERANCE * p.seconds_total:
+            each = f"{p.epochs} epochs of {p.seconds_per_epoch:.2f} s are {product:.0f} s"
+            yield f"{each}, the printed total is {p.seconds_total:.0f} s"
+    for (stage, variant), other in earlier:
+        if p.loss is not None and other.loss == p.loss:
+            what = "accuracy and loss" if other.accuracy == p.accuracy else "loss"
+            yield f"{what} ({p.loss:g}) also printed for {stage}: {variant}"
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass, field
 
 from lfwstudy.config import RunConfig
-from lfwstudy.ladder.stage import Changes, Ladder, Stage, data, model, training
+from lfwstudy.ladder.stage import Changes, Ladder, Stage
 
 _EPOCH_SETTINGS = ("epochs", "patience", "checkpoint_period", "lr_drop_epoch", "warmup")
 
@@ -42,18 +42,19 @@ class Profile:
         scaled = {name: max(1, math.floor(value * factor + 0.5)) for name, value in values.items() if value}
         if "warmup" in scaled:
             scaled["warmup"] = min(scaled["warmup"], scaled["epochs"] - 1)
-        return config.change(training(**scaled))
+        return config.change({f"training.{name}": value for name, value in scaled.items()})
 
 
 PROFILES = {
     p.name: p
     for p in (
-        # Batches of 16 give as many steps per epoch as the report's 64 on all pairs: batch-norm's moving averages need them.
         Profile(
             "quick",
             "an eighth of the filters, small images, few pairs, 7.5 % of the epochs",
             0.075,
-            model(width=0.125) | data(crop=190, side=65, pairs_per_class=240) | training(batch_size=16),
+            # Batches of 16 give as many steps per epoch as the report's 64 on all pairs: batch-norm's moving averages need them.
+            {"data.crop": 190, "data.side": 65, "data.pairs_per_class": 240}
+            | {"model.width": 0.125, "training.batch_size": 16},
             threads=1,
             beyond_factor=0.075,
         ),

@@ -5,9 +5,9 @@ training and validation. `augmentation: before-activation-patience10` is a trial
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 from lfwstudy.system.files import read_csv
 
@@ -17,25 +17,16 @@ FROM_EPOCH, LEARNED = 5, 2.0
 TOLERANCE = 0.2
 
 
-@dataclass(frozen=True)
-class Reproduction:
+class Reproduction(NamedTuple):
     """A run compared with the published run of the same variant.
 
     farthest: the largest deviation of its total validation loss in the compared epochs, as a share of the published one;
-    at_epoch: its epoch; epochs, published_epochs: how many each ran.
+    at_epoch: its epoch; reproduced: whether losses and stopping epoch are both within TOLERANCE.
     """
 
     farthest: float
     at_epoch: int
-    epochs: int
-    published_epochs: int
-
-    @property
-    def reproduced(self) -> bool:
-        """Whether losses and stopping epoch are both within TOLERANCE."""
-        return (
-            self.farthest <= TOLERANCE and abs(self.epochs - self.published_epochs) <= TOLERANCE * self.published_epochs
-        )
+    reproduced: bool
 
 
 @cache
@@ -57,7 +48,8 @@ def compare(rows: Sequence[dict], published: Sequence[dict]) -> Reproduction | N
         deviation = abs(ours["val_loss"] / theirs["val_loss"] - 1)
         if not deviation <= farthest:  # a diverged loss, not a number, is farthest of all
             farthest, at_epoch = deviation, theirs["epoch"]
-    return Reproduction(farthest, at_epoch, len(rows), len(published)) if at_epoch else None
+    stopped = abs(len(rows) - len(published)) <= TOLERANCE * len(published)
+    return Reproduction(farthest, at_epoch, farthest <= TOLERANCE and stopped) if at_epoch else None
 
 
 def scaled(rows: Sequence[dict], factor: float) -> list[dict]:

@@ -8,22 +8,8 @@ from typing import Any
 from lfwstudy.config import Checked, RunConfig, within
 from lfwstudy.errors import ConfigError, choose_one, quoted
 
+# Settings by "section.field".
 Changes = dict[str, Any]
-
-
-def data(**settings: Any) -> Changes:
-    """Changes to the images and pairs: "data.field" to value."""
-    return {f"data.{name}": value for name, value in settings.items()}
-
-
-def model(**settings: Any) -> Changes:
-    """Changes to the network: "model.field" to value."""
-    return {f"model.{name}": value for name, value in settings.items()}
-
-
-def training(**settings: Any) -> Changes:
-    """Changes to the training: "training.field" to value."""
-    return {f"training.{name}": value for name, value in settings.items()}
 
 
 @dataclass(frozen=True)
@@ -39,6 +25,22 @@ class Published:
     best_epoch: int | None = None
     seconds_per_epoch: float | None = None
     seconds_total: float | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A claim of the report: `variant` against `incumbent`, both (stage, variant).
+
+    expects: "better", "worse" or "no gain". column: the scores compared, at the best epoch unless the claim is about
+    which weights are evaluated. note: other differences between the two.
+    """
+
+    text: str
+    variant: tuple[str, str]
+    incumbent: tuple[str, str]
+    expects: str
+    column: str = "score_at_best"
     note: str = ""
 
 

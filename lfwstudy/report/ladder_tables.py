@@ -3,25 +3,25 @@
 from collections.abc import Sequence
 from typing import Any
 
+from lfwstudy.config import flatten
 from lfwstudy.ladder import PROFILES
 from lfwstudy.ladder import published_histories as published_runs
 from lfwstudy.ladder.stage import Published
-from lfwstudy.report.measured import (
-    accuracy_with_interval,
-    finished_results,
-    interval_words,
-    mean_accuracy,
-    mean_of,
-    nothing_finished,
-    place,
-    variants,
-)
+from lfwstudy.report import measured
 from lfwstudy.report.table import Compared, Table
 from lfwstudy.report.wording import IMAGE_CLASSES, plain, setting, shows_published, source_line
 from lfwstudy.study.results import Results
 from lfwstudy.study.rungs import Candidate, Rung, Spec
 
 Rows = Sequence[dict[str, Any]]
+# Columns of results.csv by heading.
+_EFFORT = {
+    "seconds per epoch": "seconds_per_epoch",
+    "training time": "seconds_total",
+    "to the best epoch": "seconds_to_best",
+    "peak memory, MiB": "peak_memory_mb",
+    "parameters": "parameters",
+}
 
 
 def changes(study: Results, rung: Rung) -> Table:
@@ -32,7 +32,7 @@ def changes(study: Results, rung: Rung) -> Table:
         return Table(empty="This is the first stage: the ladder starts from it.")
     rows = []
     for candidate in rung.candidates:
-        scaled = _settings(candidate.specs[0])
+        scaled = flatten(candidate.specs[0].config.to_dict())
         differences = candidate.config.differences(rung.before.config)
         for key, old, new in differences:
             run = plain(scaled[key]) if scaled[key] != new else None
@@ -49,10 +49,10 @@ def changes(study: Results, rung: Rung) -> Table:
 def configuration(study: Results, candidate: Candidate | None) -> Table:
     """All settings of a candidate."""
     if candidate is None:
-        return Table(empty=nothing_finished(study, ()))
+        return Table(empty=measured.nothing_finished(study, ()))
     rows = [
         {"setting": setting(key), "value": plain(value)}
-        for key, value in _settings(candidate.specs[0]).items()
+        for key, value in flatten(candidate.specs[0].config.to_dict()).items()
         if value
     ]
     caption = (
@@ -63,33 +63,31 @@ def configuration(study: Results, candidate: Candidate | None) -> Table:
 
 def accuracies(study: Results, rungs: Sequence[Rung]) -> Table:
     """The main table: accuracy, loss and epochs of each variant, means over seeds, next to the report's."""
-    found = list(variants(study, rungs))
+    found = list(measured.variants(study, rungs))
     return Table(
-        rows=[place(rungs, candidate) | _accuracy(study, candidate, published) for _, candidate, published in found],
+        rows=[
+            measured.place(rungs, candidate) | _accuracy(study, candidate, published)
+            for _, candidate, published in found
+        ],
         caption=_accuracy_caption(study),
         source=source_line(study),
-        empty=nothing_finished(study, rungs),
+        empty=measured.nothing_finished(study, rungs),
         marked=frozenset(n for n, (rung, candidate, _) in enumerate(found) if rung.carries(candidate.variant)),
     )
 
 
 def effort(study: Results, rungs: Sequence[Rung]) -> Table:
     """Seconds and memory of each variant, next to the report's seconds."""
-    rows = []
-    for _, candidate, published in variants(study, rungs):
-        if results := finished_results(study, candidate):
-            cost = {
-                "seconds per epoch": _beside(study, published, results, "seconds_per_epoch"),
-                "training time": _beside(study, published, results, "seconds_total"),
-                "to the best epoch": mean_of(results, "seconds_to_best"),
-                "peak memory, MiB": mean_of(results, "peak_memory_mb"),
-                "parameters": results[0]["parameters"],
-            }
-            rows.append(place(rungs, candidate) | cost)
+    rows = [
+        measured.place(rungs, candidate)
+        | {name: _beside(study, published, results, column) for name, column in _EFFORT.items()}
+        for _, candidate, published in measured.variants(study, rungs)
+        if (results := measured.finished_results(study, candidate))
+    ]
     caption = "Training time without start-up and compilation, and peak memory of the training process."
     if shows_published(study):
         caption += " Published (LFW-a, the report's GPU) | measured."
-    return Table(rows=rows, caption=caption, source=source_line(study), empty=nothing_finished(study, rungs))
+    return Table(rows=rows, caption=caption, source=source_line(study), empty=measured.nothing_finished(study, rungs))
 
 
 def reproduced(study: Results, rungs: Sequence[Rung]) -> Table:
@@ -104,7 +102,9 @@ def reproduced(study: Results, rungs: Sequence[Rung]) -> Table:
             empty=f"Epochs times {factor:g}: published histories are compared epoch by epoch in the profile `report` only. Their "
             "curves lie under ours in each stage's figure."
         )
-    rows = [row for _, candidate, _ in variants(study, rungs) if (row := _reproduction(study, candidate.specs[0]))]
+    rows = [
+        row for _, candidate, _ in measured.variants(study, rungs) if (row := _reproduction(study, candidate.specs[0]))
+    ]
     caption = (
         "Total validation loss and training accuracy after some epochs, published (LFW-a) | measured, first seed. Reproduced: "
         f"the validation loss stays within {100 * published_runs.TOLERANCE:.0f} % of the published one from epoch "
@@ -114,29 +114,24 @@ def reproduced(study: Results, rungs: Sequence[Rung]) -> Table:
     return Table(rows=rows, caption=caption, source=source_line(study), empty="No run is long enough to be compared.")
 
 
-def _settings(spec: Spec) -> dict[str, Any]:
-    """The settings of a run, by "section.field"."""
-    sections = spec.config.to_dict()
-    return {f"{section}.{name}": value for section, values in sections.items() for name, value in values.items()}
-
-
 def _beside(study: Results, published: Published | None, results: Rows, key: str, name: str = "") -> Any:
-    """The mean of a measure, next to the published figure where the two may be compared. name: that of the latter, if not `key`."""
-    measured = mean_of(results, key)
-    return Compared(published and getattr(published, name or key), measured) if shows_published(study) else measured
+    """The mean of a measure, next to the figure that the report prints and calls `name`, if the two may be compared."""
+    mean = measured.mean_of(results, key)
+    is_printed = shows_published(study) and (name or key) in Published.__annotations__
+    return Compared(published and getattr(published, name or key), mean) if is_printed else mean
 
 
 def _accuracy(study: Results, candidate: Candidate, published: Published | None) -> dict[str, Any]:
-    results, ladder = finished_results(study, candidate), study.ladder
+    results, ladder = measured.finished_results(study, candidate), study.ladder
     return {
         "published accuracy": (published.accuracy if published else "–") if shows_published(study) else None,
         "trained on": None if ladder.has_path() else IMAGE_CLASSES[candidate.config.data.pictures],
-        "measured accuracy": accuracy_with_interval(study, candidate),
-        "at best epoch": mean_accuracy(study, candidate, "score_at_best"),
-        "validation at best": mean_of(results, "val_accuracy_at_best"),
-        "AUC": mean_of(results, "test_auc") if ladder.calibrated else None,
-        "TPR": mean_of(results, "test_tpr"),
-        "TNR": mean_of(results, "test_tnr"),
+        "measured accuracy": measured.accuracy_with_interval(study, candidate),
+        "at best epoch": measured.mean_accuracy(study, candidate, "score_at_best"),
+        "validation at best": measured.mean_of(results, "val_accuracy_at_best"),
+        "AUC": measured.mean_of(results, "test_auc") if ladder.calibrated else None,
+        "TPR": measured.mean_of(results, "test_tpr"),
+        "TNR": measured.mean_of(results, "test_tnr"),
         "loss": _beside(study, published, results, "test_loss", "loss"),
         "epochs": _beside(study, published, results, "epochs_run", "epochs"),
         "best epoch": _beside(study, published, results, "best_epoch"),
@@ -144,7 +139,7 @@ def _accuracy(study: Results, candidate: Candidate, published: Published | None)
 
 
 def _accuracy_caption(study: Results) -> str:
-    told = f"Test accuracy in percent; ► is carried forward. Interval: {interval_words(study)}."
+    told = f"Test accuracy in percent; ► is carried forward. Interval: {measured.interval_words(study)}."
     if shows_published(study):
         factor = PROFILES[study.settings.profile].factor
         scaled = "" if factor == 1 else f"; epochs here are the report's times {factor:g}"

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from lfwstudy.errors import ConfigError, one_line
+from lfwstudy.errors import one_line
 from lfwstudy.runs.failure import Failure
 from lfwstudy.system.backend import left_out
 from lfwstudy.system.files import read_json, temporary_next_to, write_json
@@ -44,16 +44,9 @@ class Execution:
 def execute(page: "Page", target: Path) -> Execution:
     """Start executing a page's notebook into `target` through papermill in a separate process.
 
-    Raises
-    ------
-    ConfigError
-        Before anything starts, for a parameter that the notebook does not have; papermill itself only warns.
+    A parameter that the notebook does not have fails it (`parameters.check_parameters`).
     """
     source = NOTEBOOKS / page.notebook
-    known = notebook_parameters(source)
-    unknown = sorted(set(page.parameters) - set(known))
-    if unknown:
-        raise ConfigError(f"{source.name} has no parameter {unknown[0]!r}. It has: {', '.join(known)}.")
     target.parent.mkdir(parents=True, exist_ok=True)
     folder = tempfile.TemporaryDirectory(prefix="lfwstudy-", ignore_cleanup_errors=True)
     job = Path(folder.name, f"{target.stem}.json")
@@ -69,16 +62,6 @@ def execute(page: "Page", target: Path) -> Execution:
             env=environment(**own, JUPYTER_PATH="", JUPYTER_CONFIG_PATH="", PYDEVD_DISABLE_FILE_VALIDATION="1"),
         )
     return Execution(page, process, folder)
-
-
-def notebook_parameters(source: Path) -> list[str]:
-    """Names of a notebook's parameters, read without executing it."""
-    cells = nbformat().read(source, 4).cells
-    from papermill.inspection import inspect_notebook
-
-    if not any("parameters" in cell.metadata.get("tags", []) for cell in cells):
-        return []
-    return list(inspect_notebook(_unformatted(source)))
 
 
 def nbformat() -> ModuleType:

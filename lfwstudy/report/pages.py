@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from bs4 import BeautifulSoup
 
-from lfwstudy.report.markup import finish, homeless, with_each_image_once
+from lfwstudy.report.markup import finish, homeless, sanitised, with_each_image_once
 from lfwstudy.report.notebooks import nbformat
-from lfwstudy.report.sanitise import sanitised
 from lfwstudy.report.wording import is_demo, source_line
 from lfwstudy.system.files import write_json, write_text
 

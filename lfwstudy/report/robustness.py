@@ -1,11 +1,14 @@
-"""How robust is the best result? Measures besides accuracy, ensembles, folds, factors left out, odd pairs left out."""
+"""How robust is the best result? Measures besides accuracy, ensembles, folds, shared people, factors and odd pairs left out."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from lfwstudy.data import duplicates
 from lfwstudy.data.pair_files import OWN_VIEW2
+from lfwstudy.data.pairs import person_of
 from lfwstudy.evaluation import intervals, metrics
 from lfwstudy.report.data_tables import pair_row
 from lfwstudy.report.measured import mean_auc
@@ -14,7 +17,7 @@ from lfwstudy.report.wording import IMAGE_CLASSES, NO_IMAGES, command, counted, 
 from lfwstudy.study.results import Results
 from lfwstudy.study.rungs import Rung
 from lfwstudy.study.study import Study
-from lfwstudy.system.text import percent
+from lfwstudy.system.text import percent, signed_points
 
 Scores = Mapping[str, np.ndarray]
 # Measures that are no share of the pairs.
@@ -27,11 +30,10 @@ def measures(study: Results, rungs: Sequence[Rung]) -> Table:
     runs = [s.run for s in best.specs if study.store.is_finished(s.run, with_test=True)] if best else []
     if best is None or not runs or study.correct(best) is None:
         return Table(empty="The test pairs are not scored.")
-    found = [_measures(study.store.scores(run), study.store.scores(run, "val")) for run in runs]
-    means = {name: float(np.mean([one[name] for one in found])) for name in found[0]}
+    found = pd.DataFrame([_measures(study.store.scores(run), study.store.scores(run, "val")) for run in runs])
     rows = [
         {"measure": name, "mean over runs": f"{mean:.3f}" if name in _NO_SHARES else f"{percent(mean)} %"}
-        for name, mean in means.items()
+        for name, mean in found.mean(skipna=False).items()
     ]
     different = int((study.store.scores(runs[0])["label"] == 0).sum())
     few, more = (int(np.floor(share * different + 1e-9)) for share in (0.001, 0.01))
@@ -40,6 +42,31 @@ def measures(study: Results, rungs: Sequence[Rung]) -> Table:
         f"{counted(more, 'pair')} and 0.1 % {f'only {few:,}' if few else 'less than one'}, so both true-accept rates are rough."
     )
     return Table(rows=rows, caption=caption, source=source_line(study))
+
+
+def overlap_table(study: Results) -> Table:
+    """Validation minus test accuracy of the base network under person-disjoint and contaminated splits."""
+    if not study.ladder.has_path():
+        return Table(empty="The effect of identity overlap is measured with the base network of the report's ladder.")
+    rows: dict[str, dict[str, Any]] = {}
+    gaps: dict[str, intervals.Difference] = {}
+    for other in study.combinations():
+        s = other.settings
+        alike = s.ladder == study.settings.ladder and s.protocol == "view1" and s.split not in gaps
+        if alike and (found := _base_under_split(other)):
+            rows[s.split], gaps[s.split] = found
+    if len(rows) < 2:
+        added = command(study, split="random", stages="base")
+        return Table(empty=f"This is measured by training the base network under another split, too: `{added}`.")
+    wider = ""
+    if {"random", "components"} <= set(gaps):
+        more, low, high = map(signed_points, intervals.difference_of_gaps(gaps["random"], gaps["components"]))
+        wider = f"The gap under `random` is {more} points [{low}, {high}] wider than under `components`. "
+    caption = (
+        f"The base network at its best epoch, in percent. {wider}Interval: bootstrap over connected components of people and "
+        "over seeds. The best epoch is chosen on validation, which raises validation a little under every split."
+    )
+    return Table(rows=list(rows.values()), caption=caption, source=source_line(study))
 
 
 def view2(study: Results) -> Table:
@@ -166,3 +193,26 @@ def _measures(scored: Scores, held: Scores) -> dict[str, float]:
         "true accepts at 0.1 % false accepts": metrics.true_accept_rate(label, score, 0.001),
         "expected calibration error": metrics.calibration(label, score)[0],
     }
+
+
+def _base_under_split(study: Results) -> tuple[dict[str, Any], intervals.Difference] | None:
+    """The row of a split and its gap, at the best epochs; None if the test pairs are not scored."""
+    rungs = study.climb(upto="base")
+    correct = study.correct(rungs[0].candidates[0]) if rungs else None
+    if correct is None:
+        return None
+    base = rungs[0].candidates[0]
+    validation, components = study.validation_correct(base)
+    gap = intervals.gap((validation, components), (correct, study.test_components()))
+    train, held = (study.store.predictions(base.specs[0].run, part) for part in ("train", "val"))
+    known = np.union1d(person_of(train["left"]), person_of(train["right"]))
+    touched = np.isin(person_of(held["left"]), known) | np.isin(person_of(held["right"]), known)
+    row = {
+        "split": study.settings.split,
+        "validation pairs with a person of training": f"{touched.sum()} of {touched.size}",
+        "validation": float(validation.mean()),
+        "test": float(correct.mean()),
+        "validation minus test [95 %]": Interval(gap.difference, gap.low, gap.high),
+        "seeds": len(correct),
+    }
+    return row, gap

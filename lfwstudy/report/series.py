@@ -1,4 +1,4 @@
-"""Data for figures: tidy frames of histories, scores and points, read from finished runs."""
+"""Data for figures, tidy frames read from finished runs, and what to see in them, in sentences computed from the runs."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -8,21 +8,15 @@ import pandas as pd
 
 from lfwstudy.evaluation import metrics
 from lfwstudy.ladder import FIGURES, PROFILES
-from lfwstudy.ladder.published_histories import published_histories, scaled
-from lfwstudy.report.measured import (
-    accuracies,
-    accuracy_with_interval,
-    finished_results,
-    mean_accuracy,
-    mean_of,
-    variants,
-)
+from lfwstudy.ladder.published_histories import FROM_EPOCH, published_histories, scaled
+from lfwstudy.report import measured
 from lfwstudy.report.table import Interval
-from lfwstudy.report.wording import NO_IMAGES, is_lfw, shows_published
+from lfwstudy.report.wording import NO_IMAGES, Text, is_lfw, shows_published
 from lfwstudy.study.results import Results
 from lfwstudy.study.rungs import Candidate, Rung
 from lfwstudy.study.study import Study
-from lfwstudy.training.decisions import evaluated_epoch, should_stop
+from lfwstudy.system.text import signed_points
+from lfwstudy.training.decisions import best_epoch, evaluated_epoch, should_stop
 
 Pair = tuple[np.ndarray, np.ndarray, float, str]
 _PAIRS_CAPTION = (
@@ -87,6 +81,28 @@ def watched(study: Results, rung: Rung) -> dict[str, tuple[pd.DataFrame, dict[st
     return found
 
 
+def learning(study: Results, rung: Rung) -> Text:
+    """How far training accuracy ends above validation accuracy, by variant."""
+    rows = histories(study, rung)
+    if rows.empty:
+        return Text("")
+    last = rows.groupby(["variant", "run"], sort=False).last()
+    gaps = (last["accuracy"] - last["val_accuracy"]).groupby("variant", sort=False).mean()
+    told = [f"`{variant}` {signed_points(gap)}" for variant, gap in gaps.items()]
+    return Text(f"Training minus validation accuracy after the last epoch, in points: {', '.join(told)}.")
+
+
+def stopping(study: Results, rung: Rung) -> Text:
+    """When the first run of each variant ended, which weights were evaluated, and which epoch was best."""
+    told = []
+    for variant, (history, marks) in watched(study, rung).items():
+        ended = "stopped early" if marks["stop"] else "ended"
+        best = best_epoch(history.to_dict("records"))
+        peak = f"; validation accuracy peaked at epoch {best}" if best else ""
+        told.append(f"`{variant}` {ended} after epoch {len(history)}; epoch {marks['evaluated']} is evaluated{peak}.")
+    return Text(" ".join(told))
+
+
 def scores(study: Results, candidates: Iterable[Candidate], with_stage: bool = False) -> pd.DataFrame:
     """Scores at the best epoch of all finished runs: title, label, score. Test pairs, or validation if tests are not scored.
 
@@ -101,6 +117,17 @@ def scores(study: Results, candidates: Iterable[Candidate], with_stage: bool = F
             frame = pd.DataFrame({"title": title, "label": found["label"], "score": found["score_at_best"]})
             frames.append(frame[np.isfinite(frame["score"])])
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
+
+
+def separation(study: Results, rung: Rung) -> Text:
+    """How well the scores of each variant separate matched from mismatched test pairs: means over its runs."""
+    told = [
+        f"`{candidate.variant}` {measured.mean_auc(scored):.3f} ({100 * np.mean((scored[0] > 0.5) != (scored[1] > 0.5)):.0f} % misclassified)"
+        for candidate in rung.candidates
+        if (scored := study.test_scores(candidate))
+    ]
+    area = "Area under the ROC curve on the test pairs at the best epoch, mean over runs"
+    return Text(f"{area}: {', '.join(told)}." if told else "")
 
 
 def path(rungs: Sequence[Rung]) -> list[Candidate]:
@@ -119,8 +146,8 @@ def roc_runs(study: Results, candidate: Candidate | None) -> list[tuple[np.ndarr
 def ladder_points(study: Results, rungs: Sequence[Rung]) -> pd.DataFrame:
     """A row for each variant: stage, label, accuracy, low, high (NaN where unknown), singles, published, carried."""
     points = []
-    for rung, candidate, published in variants(study, rungs):
-        found, singles = accuracy_with_interval(study, candidate), accuracies(study, candidate)
+    for rung, candidate, published in measured.variants(study, rungs):
+        found, singles = measured.accuracy_with_interval(study, candidate), measured.accuracies(study, candidate)
         point = _point(rung, candidate) | {"accuracy": np.mean(singles or np.nan), "singles": singles}
         low, high = (found.low, found.high) if isinstance(found, Interval) else (np.nan, np.nan)
         points.append(point | {"low": low, "high": high, "published": published.accuracy if published else np.nan})
@@ -130,10 +157,10 @@ def ladder_points(study: Results, rungs: Sequence[Rung]) -> pd.DataFrame:
 def time_points(study: Results, rungs: Sequence[Rung]) -> pd.DataFrame:
     """Accuracy against training seconds, means over seeds: label, seconds, accuracy, published, carried; the report's below."""
     points = []
-    for rung, candidate, _ in variants(study, rungs):
-        accuracy = mean_accuracy(study, candidate, "score_at_best") or np.nan
+    for rung, candidate, _ in measured.variants(study, rungs):
+        accuracy = measured.mean_accuracy(study, candidate, "score_at_best") or np.nan
         if np.isfinite(accuracy) and rung.stage.id != "leave-one-out":  # which has its own table
-            seconds = mean_of(finished_results(study, candidate), "seconds_total")
+            seconds = measured.mean_of(measured.finished_results(study, candidate), "seconds_total")
             points.append(_point(rung, candidate) | {"seconds": seconds, "accuracy": accuracy, "published": False})
     return pd.DataFrame(points + (report_points() if is_lfw(study) else []))
 
@@ -149,6 +176,29 @@ def report_points() -> list[dict[str, Any]]:
     printed = [p for p in FIGURES.values() if p.seconds_total]
     shared = {"label": "the report", "published": True, "carried": False}
     return [shared | {"seconds": p.seconds_total, "accuracy": p.accuracy} for p in printed]
+
+
+def clock(study: Results, rungs: Sequence[Rung]) -> Text:
+    """What the total validation loss of the base network followed."""
+    runs = [c.specs[0].run for rung in rungs for c in rung.candidates if (c.stage, c.variant) == ("base", "base")]
+    base = [
+        row
+        for run in runs
+        for row in study.store.history(run)
+        if np.isfinite([row["val_loss"], row.get("head_penalty", np.nan)]).all()
+    ]
+    if len(base) < 2 or not base[0]["head_penalty"] > 0:
+        return Text("")
+    start, end = base[min(FROM_EPOCH, len(base) - 1) - 1], base[-1]
+    fall, of_head = (start[key] - end[key] for key in ("val_loss", "head_penalty"))
+    lowest = min(base, key=lambda row: row["val_cross_entropy"])["epoch"]
+    told = (
+        f"From epoch {start['epoch']} to {end['epoch']} the total validation loss of `base` falls by {fall:.1f}, the penalty on "
+        f"its last unit by {of_head:.1f}"
+    )
+    if abs(of_head - fall) < 0.25 * abs(fall):
+        told = f"**A clock.** {told}: Adam moves each of that unit's weights by at most the learning rate per step, whatever the network learns"
+    return Text(f"{told}. The validation cross-entropy was lowest at epoch {lowest}.")
 
 
 def telling_pairs(study: Study, candidate: Candidate | None) -> tuple[list[tuple[str, list[Pair]]] | str, str]:

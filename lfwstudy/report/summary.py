@@ -116,19 +116,17 @@ def made_from(study: Study, rungs: Sequence[Rung]) -> Table:
     number = f"{len(bank):,}, " if bank else ""
     rows = {
         "images": f"{study.title}: {number}crop {data.crop}, side {data.side}, {data.filter} filter",
-        **({"notes on the images": "; ".join(bank.notes) or "none"} if bank else {}),
+        "notes on the images": ("; ".join(bank.notes) or "none") if bank else None,
         "pairs": "{} training, {} validation, {} test".format(*pairs),
         "data digest": study.store.record(runs[0])[0]["data_digest"][:16],
         "selection": s.select,
         "runs": f"{len(results)}, in {len(runs)} rows of results.csv",
-        **{
-            name: "; ".join(sorted({r[key] for r in results}))
-            for name, key in (("machine", "device"), ("backend", "backend"))
-        },
+        "machine": "; ".join(sorted({r["device"] for r in results})),
+        "backend": "; ".join(sorted({r["backend"] for r in results})),
         "versions": ", ".join(sorted({f"{name} {v}" for r in results for name, v in r["versions"].items()})),
         "total training time": clock(sum(r["seconds_total"] for r in results)),
     }
-    shown = [{"": what, "value": value} for what, value in rows.items()]
+    shown = [{"": what, "value": value} for what, value in rows.items() if value]
     return Table(rows=shown, caption="The data behind the figures.", source=source_line(study))
 
 

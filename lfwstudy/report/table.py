@@ -11,9 +11,6 @@ from lfwstudy.system.text import clock, p_value, percent, signed_points
 Kind = Literal["text", "name", "stage", "percent", "points", "number", "seconds", "p"]
 
 _SHOWN: dict[str, Callable[[Any, int], str]] = {
-    "text": lambda value, _: str(value),
-    "name": lambda value, _: str(value),
-    "stage": lambda value, _: str(value),
     "percent": percent,
     "points": signed_points,
     "number": lambda value, digits: f"{value:,.{digits}f}",
@@ -67,8 +64,8 @@ class Column:
         if isinstance(value, Interval):
             shown = f"{self.show(value.value)} [{self.show(value.low)}, {self.show(value.high)}]"
             return f"{shown} ({self._singles(value.singles)})" if len(value.singles) > 1 else shown
-        if value is None or isinstance(value, str):
-            return value or ""
+        if value is None or isinstance(value, str) or self.is_text:
+            return "" if value is None else str(value)
         return _SHOWN[self.kind](value, self.digits)
 
     def _singles(self, values: Sequence[float]) -> str:
@@ -147,12 +144,8 @@ class Table:
             f"{'<tr class=carried>' if number in self.marked else '<tr>'}{''.join(map(_cell, self.columns, cells))}</tr>"
             for number, cells in enumerate(self.texts())
         )
-        # The region has a name and can be reached by keyboard, because it scrolls if the table is wider than the page.
-        return (
-            '<figure><div class="scroll" tabindex="0" role="region" aria-label="Table"><table class="study">'
-            f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
-            f"<figcaption>{_with_code(self._foot())}</figcaption></figure>"
-        )
+        table = f'<table class="study"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+        return framed(table, _with_code(self._foot()), "Table")
 
     _repr_html_ = to_html
 
@@ -164,7 +157,7 @@ class Table:
         widths = [max(map(len, cells)) for cells in zip(*lines)]
         sides = ["<" if column.is_text else ">" for column in self.columns]
         shown = ["  ".join(f"{c:{s}{w}}" for c, s, w in zip(cells, sides, widths)).rstrip() for cells in lines]
-        return "\n".join([*shown, *(["", self._foot()] if self._foot() else [])])
+        return self._with_foot(shown)
 
     def to_markdown(self) -> str:
         """A Markdown table with its caption below; the sentence `empty` if there are no rows."""
@@ -173,11 +166,22 @@ class Table:
         lines = [[column.name for column in self.columns], *self.texts()]
         head, *body = [f"| {' | '.join(map(_markdown, cells))} |" for cells in lines]
         rule = "".join("|---" if column.is_text else "|---:" for column in self.columns) + "|"
-        return "\n".join([head, rule, *body, *(["", self._foot()] if self._foot() else [])])
+        return self._with_foot([head, rule, *body])
+
+    def _with_foot(self, lines: list[str]) -> str:
+        return "\n".join([*lines, *(["", self._foot()] if self._foot() else [])])
 
     def _foot(self) -> str:
         source = f"{self.source[0].upper()}{self.source[1:]}." if self.source else ""
         return f"{self.caption} {source}".strip()
+
+
+def framed(content: str, caption: str, label: str = "Figure") -> str:
+    """HTML above a caption of HTML, in a named region that scrolls if it is wider than the page."""
+    return (
+        f'<figure><div class="scroll" role="region" aria-label="{label}">{content}</div>'
+        f"<figcaption>{caption}</figcaption></figure>"
+    )
 
 
 def _column(name: str, cell: Any) -> Column:

@@ -7,8 +7,9 @@ import numpy as np
 
 from lfwstudy.evaluation import intervals
 from lfwstudy.evaluation.intervals import Difference
-from lfwstudy.ladder import FIGURES, LADDERS, base_config, claims
-from lfwstudy.ladder.claims import CLAIMS, FEWEST_SEEDS, Claim
+from lfwstudy.ladder import CLAIMS, FIGURES, LADDERS, base_config, claims
+from lfwstudy.ladder.claims import FEWEST_SEEDS
+from lfwstudy.ladder.stage import Claim
 from lfwstudy.report.measured import finished_results, mean_of, place
 from lfwstudy.report.summary import best_published
 from lfwstudy.report.table import Interval, Table
@@ -146,7 +147,7 @@ def _claim_row(study: Results, claim: Claim, candidates: Candidates, d: Differen
     two = claim.variant, claim.incumbent
     # The published code has no batch-norm where the report says "after the activation".
     as_meant = LADDERS["report"].path(base_config(study.settings.profile))
-    untested = claim.batchnorm and any(
+    untested = "batchnorm" in (stage for stage, _ in two) and any(
         candidates[key].config.model.batchnorm != as_meant[key].model.batchnorm for key in two if key in candidates
     )
     printed = [p.accuracy for key in two if (p := FIGURES.get(key))]

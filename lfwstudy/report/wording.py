@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from lfwstudy.config import RunConfig
 from lfwstudy.data.own import made_from
 from lfwstudy.ladder import PROFILES
 from lfwstudy.study.results import Results
@@ -95,11 +94,6 @@ def plain(value: Any) -> str:
 def counted(number: int, noun: str) -> str:
     """A number with its noun: 1 seed, 2 seeds."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
-
-
-def differences_in_words(config: RunConfig, other: RunConfig) -> list[str]:
-    """Settings in which a configuration differs from another, a phrase for each."""
-    return [f"{setting(key)} {plain(new)} instead of {plain(old)}" for key, old, new in config.differences(other)]
 
 
 def command(study: Results, **changes: Any) -> str:

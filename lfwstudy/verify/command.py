@@ -138,7 +138,7 @@ def _verify_pairs(options: Namespace) -> int:
 
 def _fit(pairs: Sequence[Mapping[str, str]], scores: Sequence[float | DataError], usual: float) -> float:
     """Fit the threshold on the pairs that have a score, and print what it achieves."""
-    from lfwstudy.verify.fitting import fit_threshold
+    from lfwstudy.verify.many import fit_threshold
 
     known = [(pair["label"] == "1", score) for pair, score in zip(pairs, scores) if not isinstance(score, DataError)]
     fitted = fit_threshold([label for label, _ in known], [score for _, score in known], usual)

@@ -1,4 +1,4 @@
-"""The face in a photo: found by a detector, and framed as LFW frames its images."""
+"""A user's photo of any common format: read, its face found by a detector and framed as LFW frames its images."""
 
 import logging
 import math
@@ -7,15 +7,14 @@ from functools import cache
 from os import PathLike
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
-from lfwstudy.data.images import SOURCE_SIDE
-from lfwstudy.errors import DataError, choose_one
+from lfwstudy.data.images import SOURCE_SIDE, opened, upright
+from lfwstudy.errors import DataError, choose_one, one_line
 from lfwstudy.verify import FACES
-from lfwstudy.verify.photos import WORKING_PIXELS, full_size, open_photo, reduction
 
 Photo = str | PathLike[str] | Image.Image
 # Left, top, right, bottom in pixels of the upright photo at its full size.
@@ -23,6 +22,8 @@ Box = tuple[float, float, float, float]
 
 # LFW enlarges the Viola-Jones detector's box by this factor (Huang et al. 2007, section III).
 ENLARGE = 2.2
+# Photos with more pixels are reduced.
+WORKING_PIXELS = 50_000_000
 
 logger = logging.getLogger(__name__)
 _DETECTING = Lock()  # the detector is not for several threads at a time
@@ -31,7 +32,7 @@ _DETECTING = Lock()  # the detector is not for several threads at a time
 def open_face(
     photo: Photo,
     box: Box | None = None,
-    option: str = "",
+    advised: str = "",
     face: str = FACES[0],
     note: Callable[[str], None] = logger.warning,
 ) -> Image.Image:
@@ -40,7 +41,7 @@ def open_face(
     Parameters
     ----------
     box : where the face is; without it the face is looked for.
-    option : how a message tells the user to pass the box, if it can be passed.
+    advised : what a message advises to give, if a box can be given: "left box".
     face : one of FACES, where several are found: the largest, most central one, or `only` to refuse the photo.
     note : is told which of several faces was taken.
 
@@ -55,11 +56,52 @@ def open_face(
         boxes = find_faces(image)
         box = choose_face(boxes, full_size(image), face)
         if box is None:
-            advice = f". Give the face's box with {option} in pixels" if option else ""
+            advice = f"; give the {advised} in pixels" if advised else ""
             raise DataError(f"{name}: {_count(boxes)}{advice}")
         if len(boxes) > 1:
             note(f"{name}: {_count(boxes)}. The largest, most central one is used: {_numbers(box)}")
     return frame_face(image, box)
+
+
+def open_photo(photo: Photo) -> tuple[Image.Image, str]:
+    """A photo file, or a Pillow image of 8 bits a channel, as an upright grey image; and its name in messages.
+
+    Raises DataError if a file cannot be read.
+    """
+    if isinstance(photo, Image.Image):
+        return ImageOps.exif_transpose(photo).convert("L"), "the photo"
+    try:
+        with open(photo, "rb") as file:
+            return read_photo(file, str(photo)), str(photo)
+    except FileNotFoundError:
+        raise DataError(f"{photo}: no such file") from None
+    except OSError as error:
+        raise DataError(f"{photo}: {error.strerror or one_line(error)}") from error
+
+
+def read_photo(file: BinaryIO, name: str) -> Image.Image:
+    """A photo from an open file as an upright grey image, reduced if it has very many pixels (see `reduction`).
+
+    Raises DataError, in which the file is called `name`.
+    """
+    with opened(file, name) as image:
+        width = image.width
+        if (shrink := _shrink(image)) > 1:
+            image.draft("L", (width // shrink, image.height // shrink))  # a JPEG, during decoding
+        reduced, shrink = round(width / image.width), _shrink(image)
+        photo = upright(image, shrink)
+        photo.info["reduced"] = reduced * shrink
+        return photo
+
+
+def reduction(photo: Image.Image) -> int:
+    """The factor by which a photo's sides were reduced."""
+    return photo.info.get("reduced", 1)
+
+
+def full_size(photo: Image.Image) -> tuple[int, int]:
+    """Width and height of a photo before reduction: boxes are given in these pixels."""
+    return photo.width * reduction(photo), photo.height * reduction(photo)
 
 
 def find_faces(photo: Image.Image) -> list[Box]:
@@ -110,6 +152,11 @@ def frame_face(photo: Image.Image, box: Box) -> Image.Image:
     padded = Image.fromarray(np.pad(np.asarray(photo), pad, mode="edge"))
     area = (x - half + pad, y - half + pad, x + half + pad, y + half + pad)
     return padded.resize((SOURCE_SIDE, SOURCE_SIDE), Image.Resampling.BILINEAR, box=area)
+
+
+def _shrink(image: Image.Image) -> int:
+    """The factor by which to reduce an image's sides to have at most WORKING_PIXELS."""
+    return math.ceil(math.sqrt(image.width * image.height / WORKING_PIXELS))
 
 
 @cache

@@ -1,9 +1,14 @@
-"""A kept network, loaded from a study or from the package: it embeds images and scores pairs of embeddings."""
+"""A kept network, loaded from a study or from the package: it embeds images and scores pairs of embeddings.
+
+Keras computes it from the file that training keeps, OpenCV from the ONNX files of the shipped one: OpenCV starts in a fraction
+of a second, TensorFlow in several.
+"""
 
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING
+from threading import Lock
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -13,14 +18,65 @@ from lfwstudy.config import RunConfig
 from lfwstudy.data.images import frame
 from lfwstudy.errors import RunError, StudyError, one_line
 from lfwstudy.system.files import read_json
-from lfwstudy.verify.runtimes import TOWER, KerasRuntime, OpenCVRuntime, Runtime, load_model
 
 if TYPE_CHECKING:
+    import cv2
+    import keras
+
     from lfwstudy.runs.store import Store
 
 # The shipped network in both forms, its configuration and its model card.
 SHIPPED = Path(__file__).with_name("shipped")
+TOWER, HEAD = "tower.onnx", "head.onnx"
 _BATCH = 64
+
+
+class Runtime(Protocol):
+    """The two parts of a siamese network as functions of float32 arrays."""
+
+    def tower(self, pixels: np.ndarray) -> np.ndarray:
+        """Embeddings (n, d) of images (n, side, side, 1) in [0, 1]."""
+
+    def head(self, left: np.ndarray, right: np.ndarray) -> np.ndarray:
+        """Log-odds of "same person" (n, 1), from embeddings (n, d)."""
+
+
+class KerasRuntime:
+    """A siamese Keras model as a Runtime."""
+
+    def __init__(self, model: "keras.Model") -> None:
+        from keras import Model
+
+        head = model.get_layer("head")
+        self._tower, self._head = model.get_layer("tower"), Model(head.inputs, head.get_layer("score").input)
+
+    def tower(self, pixels: np.ndarray) -> np.ndarray:
+        return np.asarray(self._tower(pixels, training=False))
+
+    def head(self, left: np.ndarray, right: np.ndarray) -> np.ndarray:
+        return np.asarray(self._head([left, right], training=False))
+
+
+class OpenCVRuntime:
+    """The files TOWER and HEAD of a folder as a Runtime; may be called from several threads."""
+
+    def __init__(self, folder: Path) -> None:
+        import cv2
+
+        self._tower, self._head = (cv2.dnn.readNetFromONNX(str(folder / name)) for name in (TOWER, HEAD))
+        self._lock = Lock()
+
+    def tower(self, pixels: np.ndarray) -> np.ndarray:
+        return self._run(self._tower, image=pixels.transpose(0, 3, 1, 2))
+
+    def head(self, left: np.ndarray, right: np.ndarray) -> np.ndarray:
+        return self._run(self._head, left=left, right=right)
+
+    def _run(self, net: "cv2.dnn.Net", **inputs: np.ndarray) -> np.ndarray:
+        with self._lock:
+            for name, values in inputs.items():
+                net.setInput(np.ascontiguousarray(values), name)
+            return net.forward().copy()  # the next call overwrites it
 
 
 @dataclass(frozen=True)
@@ -107,3 +163,18 @@ def run_config(store: "Store", run: str) -> RunConfig:
         raise RunError(
             f"{path}: missing or damaged ({one_line(error)}); `lfwstudy run` sets such a run aside and trains it again"
         ) from error
+
+
+def load_model(path: Path) -> "keras.Model":
+    """Load a kept model in Keras' safe mode: nothing in the file is executed. Raises StudyError."""
+    from lfwstudy.system.backend import start_keras_quietly
+
+    start_keras_quietly()
+    import keras
+
+    import lfwstudy.network.siamese  # noqa: F401  # registers the network's own layers
+
+    try:
+        return keras.saving.load_model(path, compile=False, safe_mode=True)
+    except Exception as error:  # a damaged file makes Keras raise many types
+        raise StudyError(f"{path}: not a loadable network ({type(error).__name__}: {one_line(error)[:300]})") from error

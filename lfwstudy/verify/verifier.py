@@ -49,7 +49,7 @@ class Verifier:
         Boxes are (left, top, right, bottom) in pixels of the upright photo. Raises DataError where a photo cannot be
         read, or no face is found in it.
         """
-        sides = (left, left_box, "--left-box or left_box"), (right, right_box, "--right-box or right_box")
+        sides = (left, left_box, "left box"), (right, right_box, "right box")
         return self.network.score_images(*(self._frame(*side) for side in sides))
 
     def score_pairs(
@@ -80,8 +80,8 @@ class Verifier:
         framed = map(self._frame_or_error, photos)
         return _in_steps(_PHOTOS, framed, lambda faces: self.network.embed(np.stack(faces)))
 
-    def _frame(self, photo: Photo, box: Box | None = None, option: str = "") -> np.ndarray:
-        return self.network.frame(open_face(photo, box, option, self.face, self.note))
+    def _frame(self, photo: Photo, box: Box | None = None, advised: str = "") -> np.ndarray:
+        return self.network.frame(open_face(photo, box, advised, self.face, self.note))
 
     def _frame_or_error(self, photo: Photo) -> np.ndarray | DataError:
         try:

@@ -9,6 +9,7 @@ import anywidget
 import ipywidgets
 
 from lfwstudy.errors import RunError, StudyError
+from lfwstudy.report.figures import data
 from lfwstudy.report.table import Column, Table
 from lfwstudy.report.wording import plain
 from lfwstudy.study.study import Study
@@ -96,14 +97,9 @@ def _gallery(gallery: Gallery) -> str:
     if not gallery.cards:
         return ""
     title = f"<p>{escape(gallery.label)}</p>" if gallery.label else ""
-    cards = "".join(_card(card, gallery.size) for card in gallery.cards)
-    return f'<figure>{title}<div style="display:flex;flex-wrap:wrap;gap:10px 14px">{cards}</div></figure>'
+    return f"<figure>{title}{data.in_row(''.join(_card(card, gallery.size) for card in gallery.cards))}</figure>"
 
 
 def _card(card: dict[str, Any], size: int) -> str:
-    images = "".join(
-        f'<img alt="{escape(image["alt"])}" width="{size}" height="{size}" src="{image["src"]}">'
-        for image in card["images"]
-    )
     words = escape(card["text"]).replace("\n", "<br>") + (f"<br>{MARKS[card['mark']]}" if card["mark"] else "")
-    return f'<div style="font-size:12px;line-height:1.35"><div style="display:flex;gap:2px">{images}</div>{words}</div>'
+    return data.card([(image["alt"], image["src"]) for image in card["images"]], words, size)

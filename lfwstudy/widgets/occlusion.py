@@ -1,24 +1,25 @@
 """Occlusion maps: a grey patch is moved over either face, and the change of the score is drawn on it."""
 
 from collections.abc import Sequence
-from html import escape
 from itertools import product
 
 import ipywidgets
 import numpy as np
-from PIL import Image
+from matplotlib.colors import LinearSegmentedColormap, to_rgba
+from matplotlib.figure import Figure
 
-from lfwstudy.report.figures import image_uri
+from lfwstudy.report.figures import style
+from lfwstudy.report.figures.style import drawn
 from lfwstudy.study.study import Study
 from lfwstudy.verify.network import Network, probability
-from lfwstudy.widgets import drawing
 from lfwstudy.widgets.controls import Message, Slider, blank, button, markup, row
 from lfwstudy.widgets.finished_runs import spoken
 from lfwstudy.widgets.pair_browser import PairChooser
 
-# Blue where hiding a part makes the faces more alike to the network, orange where it makes them less alike.
-_MORE, _LESS = np.array([0x01, 0x73, 0xB2]), np.array([0xDE, 0x8F, 0x05])
-_SHOWN = 260
+# Blue where hiding a part makes the faces more alike to the network, orange where it makes them less alike; so weak that the
+# face stays visible.
+_ENDS = ((0, style.PUBLISHED, 0.75), (0.5, style.PUBLISHED, 0), (0.5, style.VALIDATION, 0), (1, style.VALIDATION, 0.75))
+_TINTS = LinearSegmentedColormap.from_list("tints", [(at, to_rgba(color, alpha)) for at, color, alpha in _ENDS])
 _STEPS = 12
 _ROWS, _COLUMNS = ("top", "middle", "bottom"), ("left", "centre", "right")
 LIMITS = (
@@ -37,7 +38,7 @@ class PartsExplorer(PairChooser):
         p = self.add(
             patch=Slider(description="Patch size, share", min=0.1, max=0.5, step=0.05, value=0.25),
             go=button("Map the opened pair"),
-            figure=markup(f"{_SHOWN + 60}px"),
+            figure=markup("380px"),
             words=markup("5em"),
             note=Message(),
         )
@@ -57,7 +58,9 @@ class PartsExplorer(PairChooser):
         p.note.tell("Loading the network, then hiding one part after another.")
         network, pixels = self.runs.network(p.run.value), images.pixels(names)
         maps, odds = occlusion_maps(network, pixels, p.patch.value)
-        p.figure.value, p.words.value = _figure(pixels, maps, names), _words(maps, odds)
+        figure = _figure(maps, "change of the log-odds of “same” where a patch hides a part of one face", pixels, names)
+        p.figure.value = drawn(figure, f"Occlusion maps of {' and '.join(map(spoken, names))}")
+        p.words.value = _words(maps, odds)
         return LIMITS
 
 
@@ -88,48 +91,22 @@ def occlusion_maps(network: Network, images: np.ndarray, patch: float, steps: in
     return maps, float(odds)
 
 
-def _figure(images: np.ndarray, maps: np.ndarray, names: Sequence[str]) -> str:
+@style.styled()
+def _figure(maps: np.ndarray, source: str, images: np.ndarray, names: Sequence[str]) -> Figure:
     largest = float(np.abs(maps).max()) or 1.0
-    shown = "".join(
-        f'<figure style="margin:0"><img alt="{escape(spoken(name))} with its occlusion map" width="{_SHOWN}" '
-        f'height="{_SHOWN}" src="{_overlay(image, changes / largest)}"><figcaption>{escape(spoken(name))}</figcaption></figure>'
-        for image, changes, name in zip(images, maps, names)
-    )
-    return (
-        f'<div style="display:flex;flex-wrap:wrap;gap:12px">{shown}</div>{_scale(largest)}'
-        '<p class="lfw-note">Change of the log-odds of “same” where a patch hides a part of one face.</p>'
-    )
-
-
-def _scale(largest: float) -> str:
-    """The colours from the largest decrease to the largest increase, over a middle grey."""
-    width, less, more = (
-        2 * _SHOWN + 12,
-        f"−{largest:.2f}: hiding it makes them less alike",
-        f"+{largest:.2f}: more alike",
-    )
-    colours = _tinted(np.full(41, 128.0)[:, None], np.linspace(-1, 1, 41)[:, None])
-    steps = [
-        f'<rect x="{width * i / 41:.1f}" y="8" width="{width / 41 + 0.5:.1f}" height="12" fill="#{bytes(colour).hex()}"/>'
-        for i, colour in enumerate(colours)
-    ]
-    ends = drawing.text(0, 36, less), drawing.text(width / 2, 36, "0", "middle"), drawing.text(width, 36, more, "end")
-    return drawing.svg(width, 42, f"Scale: {less}; {more}", *steps, *ends)
-
-
-def _tinted(grey: np.ndarray, change: np.ndarray) -> np.ndarray:
-    """Grey with the colours of changes from -1 to 1 over it, so weak that the face stays visible: uint8 (..., 3)."""
-    strength = np.clip(np.abs(change), 0, 1) * 0.75
-    return (grey * (1 - strength) + np.where(change > 0, _MORE, _LESS) * strength).astype(np.uint8)
-
-
-def _overlay(image: np.ndarray, changes: np.ndarray) -> str:
-    """An image with a map from -1 to 1 laid over it, as a data URI."""
-    grey, change = (
-        np.asarray(Image.fromarray(pixels).resize((_SHOWN, _SHOWN), Image.Resampling.BICUBIC), float)[..., None]
-        for pixels in (image, changes.astype(np.float32))
-    )
-    return image_uri(_tinted(grey, change))
+    figure = style.new_figure(3.9, 5.8)
+    axes = figure.subplots(1, 2)
+    for axis, image, changes, name in zip(axes, images, maps, names):
+        axis.imshow(image, "gray", vmin=0, vmax=255, interpolation="bicubic", extent=(0, 1, 0, 1))
+        tints = axis.imshow(changes, _TINTS, vmin=-largest, vmax=largest, interpolation="bicubic", extent=(0, 1, 0, 1))
+        axis.set_title(spoken(name))
+        axis.set_axis_off()
+    bar = figure.colorbar(tints, ax=axes, location="bottom", aspect=40, ticks=(-largest, 0, largest))
+    bar.set_ticklabels([f"−{largest:.2f}: hiding it makes them less alike", "0", f"+{largest:.2f}: more alike"])
+    bar.ax.set_facecolor("0.5")
+    for label, side in zip(bar.ax.get_xticklabels(), ("left", "center", "right")):
+        label.set_horizontalalignment(side)
+    return style.signed(figure, source)
 
 
 def _words(maps: np.ndarray, odds: float) -> str:

@@ -11,8 +11,7 @@ from lfwstudy.report.figures import image_uri
 from lfwstudy.study.results import Results
 from lfwstudy.verify import THRESHOLD
 from lfwstudy.verify import network as networks
-from lfwstudy.verify.faces import Box, find_faces, frame_face, largest_face
-from lfwstudy.verify.photos import full_size, read_photo
+from lfwstudy.verify.faces import Box, find_faces, frame_face, full_size, largest_face, read_photo
 from lfwstudy.widgets.controls import BoxPicker, Gallery, Message, blank, button, card, dropdown, markup, row
 from lfwstudy.widgets.explorer import Explorer
 

@@ -13,7 +13,8 @@ _EFFORT = {
     "seconds_total": "seconds in total",
     "peak_memory_mb": "peak memory, MiB",
 }
-_HOLLOW = {"markerfacecolor": "none", "linestyle": ""}
+_MEASURED = {"color": style.MEASURED, "marker": "o", "linestyle": ""}
+_PUBLISHED = {"color": style.PUBLISHED, "marker": "D", "markersize": 5, "markerfacecolor": "none", "linestyle": ""}
 _PATH = {"color": style.MEASURED, "linewidth": 1, "alpha": 0.6}
 _LEADER = {"color": "0.75", "linewidth": 0.6}
 
@@ -31,24 +32,13 @@ def ladder(points: pd.DataFrame, source: str) -> Figure:
     for y, point in points[np.isfinite(points["accuracy"])].iterrows():
         ends = [[point["accuracy"] - point["low"]], [point["high"] - point["accuracy"]]]
         face = style.MEASURED if point["carried"] else "white"
-        axis.errorbar(
-            point["accuracy"],
-            y,
-            xerr=ends,
-            fmt="o",
-            color=style.MEASURED,
-            capsize=3,
-            linewidth=1.4,
-            markerfacecolor=face,
-        )
+        axis.errorbar(point["accuracy"], y, xerr=ends, capsize=3, elinewidth=1.4, markerfacecolor=face, **_MEASURED)
         singles = point["singles"]
         if len(singles) > style.MANY:
             axis.plot(np.quantile(singles, (0.1, 0.9)), [y, y], color=style.MEASURED, linewidth=5, alpha=0.25)
         elif len(singles) > 1:
             axis.plot(singles, [y] * len(singles), "|", color=style.MEASURED, markersize=9)
-    axis.plot(
-        points["published"], points.index, "D", color=style.PUBLISHED, markersize=5, markerfacecolor="none", zorder=4
-    )
+    axis.plot(points["published"], points.index, zorder=4, **_PUBLISHED)
     axis.axvline(0.5, **style.CHANCE)
     axis.set_yticks(points.index, points["label"])
     axis.set_ylim(len(points) - 0.5, -0.5)
@@ -58,7 +48,7 @@ def ladder(points: pd.DataFrame, source: str) -> Figure:
         style.key("measured", color=style.MEASURED, marker="o", markerfacecolor="white"),
     ]
     if points["published"].notna().any():
-        handles.append(style.key("published (LFW-a, one run)", color=style.PUBLISHED, marker="D", **_HOLLOW))
+        handles.append(style.key("published (LFW-a, one run)", **_PUBLISHED))
     return style.signed(figure, source, [*handles, style.key("chance", **style.CHANCE)])
 
 
@@ -89,10 +79,10 @@ def accuracy_against_time(
     here, there = points[~points["published"]], points[points["published"]]
     figure = style.new_figure(max(3.4, 0.2 * len(here) + 1.2))
     axis = figure.subplots()
-    axis.plot(there["seconds"], there["accuracy"], "D", color=style.PUBLISHED, markersize=5, markerfacecolor="none")
+    axis.plot(there["seconds"], there["accuracy"], **_PUBLISHED)
     path = here[here["carried"]]
     axis.plot(path["seconds"], path["accuracy"], **_PATH)
-    axis.plot(here["seconds"], here["accuracy"], "o", color=style.MEASURED)
+    axis.plot(here["seconds"], here["accuracy"], **_MEASURED)
     axis.set_xscale("log")
     # Names go into a separate column, in the order of the points: next to the points they would overlap. Lines that are
     # level up to the edge do not cross on their way there.
@@ -116,10 +106,9 @@ def accuracy_against_time(
     style.plain_numbers(axis.xaxis)
     axis.set_xlabel("training seconds, without start-up and compilation")
     style.in_percent(axis.yaxis, "test accuracy, %")
-    handles = [style.key(measured, color=style.MEASURED, marker="o", linestyle="")]
+    handles = [style.key(measured, **_MEASURED)]
     if len(path) > 1:
         handles.append(style.key("carried forward, from stage to stage", **_PATH))
     if len(there):
-        name = "published (LFW-a, the report's GPU, one run)"
-        handles.append(style.key(name, color=style.PUBLISHED, marker="D", **_HOLLOW))
+        handles.append(style.key("published (LFW-a, the report's GPU, one run)", **_PUBLISHED))
     return style.signed(figure, source, handles, 1)

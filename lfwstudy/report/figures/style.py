@@ -4,12 +4,12 @@ import hashlib
 import html
 import io
 import re
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from functools import wraps
+from pathlib import Path
 from typing import Any
 
-import matplotlib
+import matplotlib.style
 import numpy as np
 import seaborn as sns
 from IPython.display import HTML
@@ -18,24 +18,15 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, NullFormatter, PercentFormatter
 
+from lfwstudy.report.table import framed
+
 # One colour per role, safe for colour-blind readers; in grey print, dash or marker tells them apart.
 TRAIN, (VALIDATION, PUBLISHED, MEASURED, WRONG) = "0.45", sns.color_palette("colorblind").as_hex()[:4]
 CHANCE = {"color": "black", "linestyle": ":", "linewidth": 1.2}
 WIDTH = 8.6
 # More runs than this are drawn as a band: single lines would be illegible and large.
 MANY = 25
-STYLE = {
-    "font.size": 9,
-    "axes.titlesize": 9,
-    **dict.fromkeys(("legend.fontsize", "xtick.labelsize", "ytick.labelsize"), 8),
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.color": "0.9",
-    "axes.axisbelow": True,
-    "legend.frameon": False,
-    "svg.fonttype": "none",  # text stays text: it can be searched, and takes a tenth of the room
-}
+_SHEET = Path(__file__).with_name("report.mplstyle")
 
 
 def styled(empty: str = "") -> Callable[[Callable[..., Figure]], Callable[..., Figure]]:
@@ -46,38 +37,34 @@ def styled(empty: str = "") -> Callable[[Callable[..., Figure]], Callable[..., F
 
     def decorate(draw: Callable[..., Figure]) -> Callable[..., Figure]:
         @wraps(draw)
-        def drawn(data: Any, source: str, *rest: Any) -> Figure:
-            with _in_style():
+        def in_style(data: Any, source: str, *rest: Any) -> Figure:
+            with matplotlib.style.context(["default", _SHEET]):
                 return draw(data, source, *rest) if len(data) or not empty else _nothing(empty, source)
 
-        return drawn
+        return in_style
 
     return decorate
 
 
 def captioned(figure: Figure, caption: str) -> HTML:
-    """A figure above a caption that says what to see: HTML with an SVG that adopts the colours of the page."""
-    with _in_style():
+    """A figure above a caption that says what to see: HTML."""
+    return HTML(framed(drawn(figure), html.escape(caption)))
+
+
+def drawn(figure: Figure, name: str = "") -> str:
+    """A figure as an SVG that adopts the colours of the page. name: for screen readers, if not the line at its foot."""
+    with matplotlib.style.context(["default", _SHEET]):
         file = io.StringIO()
         figure.savefig(file, format="svg", bbox_inches="tight", metadata={"Date": None})
-    drawn = file.getvalue()
-    drawn = re.sub(r"<metadata>.*?</metadata>", "", drawn[drawn.index("<svg") :], flags=re.DOTALL)
-    drawn = re.sub(r"<[^>]+>", lambda tag: re.sub(r"\d+\.\d{3,}", _rounded, tag[0]), drawn)
+    text = file.getvalue()
+    text = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
+    text = re.sub(r"<[^>]+>", lambda tag: re.sub(r"\d+\.\d{3,}", _rounded, tag[0]), text)
     # Ids must be unique to the figure: a page holds many.
-    own = hashlib.sha256(drawn.encode()).hexdigest()[:8]
-    drawn = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>f{own}-", drawn)
+    own = hashlib.sha256(text.encode()).hexdigest()[:8]
+    text = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>f{own}-", text)
     size = "wide" if figure.get_figwidth() > 6 else "narrow"
-    name = html.escape(figure.get_supxlabel())
-    drawn = drawn.replace("<svg", f'<svg class="{size}" role="img" aria-label="{name}"', 1)
-    return framed(drawn, caption)
-
-
-def framed(content: str, caption: str, label: str = "Figure") -> HTML:
-    """HTML content above a caption, in a region that scrolls if it is wider than the page."""
-    return HTML(
-        f'<figure><div class="scroll" role="region" aria-label="{label}">{content}</div>'
-        f"<figcaption>{html.escape(caption)}</figcaption></figure>"
-    )
+    name = html.escape(name or figure.get_supxlabel())
+    return text.replace("<svg", f'<svg class="{size}" role="img" aria-label="{name}"', 1)
 
 
 def new_figure(height: float, width: float = WIDTH) -> Figure:
@@ -137,11 +124,3 @@ def _nothing(text: str, source: str) -> Figure:
 
 def _rounded(number: re.Match[str]) -> str:
     return f"{float(number[0]):.2f}".rstrip("0").rstrip(".")
-
-
-@contextmanager
-def _in_style() -> Iterator[None]:
-    with matplotlib.rc_context():
-        matplotlib.rcdefaults()
-        matplotlib.rcParams.update(STYLE)
-        yield
