@@ -18,7 +18,6 @@ VALIDATION_SHARE = 0.2
 class Split:
     """Row numbers into the development pairs: int arrays, sorted, disjoint. `dropped` are in neither."""
 
-    name: str
     train: np.ndarray
     validation: np.ndarray
     dropped: np.ndarray
@@ -51,7 +50,7 @@ def make_split(name: str, pairs: Pairs, people_sets: Sequence[dict[str, int]] | 
         split = _by_sets(pairs, people_sets)
     else:
         chosen = _by_components(pairs, rng) if name == "components" else _fifth(pairs, name == "random", rng)
-        split = Split(name, np.flatnonzero(~chosen), np.flatnonzero(chosen), np.array([], np.int64))
+        split = Split(np.flatnonzero(~chosen), np.flatnonzero(chosen), np.array([], np.int64))
     for part, rows in (("training", split.train), ("validation", split.validation)):
         if len(np.unique(pairs.label[rows])) < 2:
             raise ConfigError(
@@ -147,4 +146,4 @@ def _by_sets(pairs: Pairs, people_sets: Sequence[dict[str, int]] | None) -> Spli
         )
     ends = np.array([[held[a], held[b]] for a, b in pairs.people()])
     number = ends.sum(axis=1)  # of people held out
-    return Split("folds", *(np.flatnonzero(number == wanted) for wanted in (0, 2, 1)))
+    return Split(*(np.flatnonzero(number == wanted) for wanted in (0, 2, 1)))
