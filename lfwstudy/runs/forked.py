@@ -184,9 +184,8 @@ def _begin(channel: int, log: int) -> str:
     return job
 
 
-if (
-    __name__ == "__main__"
-):  # the server: all that a training imports, to measure its results and write a checkpoint, too
+if __name__ == "__main__":
+    # The server imports all that a training does, to measure its results and to write a checkpoint, too.
     with quiet_stderr():
         import lfwstudy.training.run  # noqa: F401  (first: it keeps packages out that the others would bring in)
 
