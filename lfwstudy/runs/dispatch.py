@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import time
+import uuid
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
@@ -129,7 +130,7 @@ class Progress:
     """A line of text in a notebook that is replaced as work proceeds, and ends as plain text."""
 
     def __init__(self) -> None:
-        self._text = ""
+        self._text, self._id = "", uuid.uuid4().hex
 
     def show(self, text: str) -> None:
         """Replace the line."""
@@ -137,7 +138,7 @@ class Progress:
             from IPython.display import Markdown, display
 
             line = Markdown(html.escape(text, quote=False))  # it may quote a file
-            display(line, display_id=f"progress-{id(self)}", update=bool(self._text))
+            display(line, display_id=self._id, update=bool(self._text))
             self._text = text
 
 
