@@ -90,14 +90,15 @@ def opened(file: BinaryIO, name: str, formats: list[str] | tuple[str, ...] = FOR
     """An image file, opened and not loaded yet; what goes wrong with it is a DataError, in which it is called `name`."""
     start = file.read(HEAD)
     file.seek(0)
-    problem = not_an_image(start)
+    is_jpeg = start.startswith(b"\xff\xd8\xff")
+    problem = "" if is_jpeg else not_an_image(start)
     if problem and formats is FORMATS:  # Pillow reads more
         raise DataError(f"{name}: {problem}")
     with reading(f"{name}: not a readable image"), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's, about damaged metadata: only the pixels count
         try:
             # Image.open's limit against decompression bombs is below what phones take; there is one of our own.
-            image = JpegImageFile(file) if start.startswith(b"\xff\xd8\xff") else Image.open(file, formats=formats)
+            image = JpegImageFile(file) if is_jpeg else Image.open(file, formats=formats)
         except UnidentifiedImageError:
             if problem:
                 raise DataError(f"{name}: {problem}") from None

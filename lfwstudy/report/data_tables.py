@@ -115,8 +115,12 @@ def pair_row(parts: Mapping[str, Pairs], odd: near.OddPair) -> dict[str, Any]:
 
 def varied_training(study: Study) -> tuple[str, TrainingConfig] | None:
     """The first stage of the ladder that augments its training images, with its training; None if none does."""
-    varied = (found for found in _trainings(study) if found[1].augmented_copies or found[1].varies_online())
-    return next(varied, None)
+    return next(((stage, training) for stage, _, training in varied_trainings(study)), None)
+
+
+def varied_trainings(study: Study) -> list[tuple[str, str, TrainingConfig]]:
+    """The variants of the ladder that augment their training images: stage, variant and training."""
+    return [found for found in _trainings(study) if found[2].augmented_copies or found[2].varies_online()]
 
 
 def variation(study: Study) -> Text:
@@ -152,7 +156,9 @@ def variation_rows(training: TrainingConfig) -> tuple[str, str, str]:
 
 def clipped_labels(study: Study) -> Text:
     """What label clipping makes of the labels 0 and 1; nothing if no stage of the ladder clips them."""
-    sizes = {size for _, t in _trainings(study) for size in (t.label_epsilon_copies, t.label_epsilon_originals) if size}
+    sizes = {
+        size for *_, t in _trainings(study) for size in (t.label_epsilon_copies, t.label_epsilon_originals) if size
+    }
     labels = [" and ".join(f"{label:g}" for label in clip_labels([0, 1], size)) for size in sorted(sizes)]
     if not labels:
         return Text("")
@@ -174,7 +180,7 @@ def layers(study: Study, rows: Sequence[Mapping[str, Any]]) -> Table:
     return Table(rows=[*frame.to_dict("records"), total], caption=caption, source=source_line(study))
 
 
-def _trainings(study: Study) -> Iterator[tuple[str, TrainingConfig]]:
+def _trainings(study: Study) -> Iterator[tuple[str, str, TrainingConfig]]:
     for stage in study.ladder.stages:
         for variant in stage.variants:
-            yield stage.id, study.base().change(variant.changes).training
+            yield stage.id, variant.id, study.base().change(variant.changes).training

@@ -6,6 +6,7 @@ import ipywidgets
 import numpy as np
 
 from lfwstudy.config import TrainingConfig
+from lfwstudy.report.data_tables import varied_trainings
 from lfwstudy.report.figures import image_uri
 from lfwstudy.study.study import Study
 from lfwstudy.system.backend import start_keras_quietly
@@ -43,13 +44,7 @@ class AugmentationBench(Explorer):
 
     def build(self, study: Study) -> list[ipywidgets.Widget]:
         start_keras_quietly()
-        stages = [
-            (f"{stage.id}: {variant.id}", training)
-            for stage in study.ladder.stages
-            for variant in stage.variants
-            for training in [study.base().change(variant.changes).training]
-            if training.augmented_copies or training.varies_online()
-        ]
+        stages = [(f"{stage}: {variant}", training) for stage, variant, training in varied_trainings(study)]
         self.images = Images(study.data(study.base().data)[0])
         self.names = {spoken(name): name for name in self.images.bank.names}
         self.sliders = {
