@@ -187,7 +187,7 @@ def test_faces_are_asked_for_where_none_is_found(capsys, tmp_path):
     for name in "ab":
         Image.new("L", (300, 300), 90).save(tmp_path / f"{name}.png")
     status, _, err = run(capsys, "verify", tmp_path / "a.png", tmp_path / "b.png")
-    assert status == 2 and "no face found" in err and "--left-box" in err
+    assert status == 2 and "no face found" in err and "give the left box" in err
 
 
 @pytest.fixture
