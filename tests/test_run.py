@@ -252,3 +252,18 @@ def test_a_cohort_is_of_training_people_and_does_not_change_the_training(beyond,
     assert [row["val_loss"] for row in without] != [row["val_loss"] for row in with_cohort]
     kept = load_model(folder / "model.keras").get_layer("head").get_layer("cosine")
     assert np.allclose(np.linalg.norm(kept.cohort, axis=1), 1, atol=1e-4)
+
+
+def test_a_cohort_of_all_images_is_for_the_final_scores_only(beyond, tmp_path):
+    config, data, _ = beyond
+    config = config.change({"model.cohort": "all", "model.neighbours": 20, "training.epochs": 1})
+    train(config, 0, "float32", *data, tmp_path / "run", "run", score_test=False)
+    score_test_pairs(config, *data, tmp_path / "run")
+    train(config, 0, "float32", *data, tmp_path / "at-once", "run")
+    assert numbers(tmp_path / "run") == numbers(tmp_path / "at-once")
+    kept = load_model(tmp_path / "run" / "model.keras").get_layer("head").get_layer("cosine")
+    assert kept.cohort.shape[0] == len(data[1].train.names()) and kept.neighbours == 20
+    assert np.allclose(np.linalg.norm(kept.cohort, axis=1), 1, atol=1e-4)
+    train(config.change({"model.cohort": 0}), 0, "float32", *data, tmp_path / "without", "run")
+    (epoch,), (other,) = (numbers(tmp_path / name)[0] for name in ("run", "without"))
+    assert epoch == other and numbers(tmp_path / "run")[1] != numbers(tmp_path / "without")[1]

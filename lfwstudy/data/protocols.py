@@ -57,17 +57,23 @@ def load_pairs(config: DataConfig, data_dir: str = "") -> StudyPairs:
     """The training, validation and test pairs of a configuration.
 
     View 1: pairsDevTrain.txt split by `config.split`, pairsDevTest.txt. View 2: the test fold is `config.fold`,
-    validation the next (1 after 10), training the other eight. Raises DataError, ConfigError.
+    validation is `validation_set`, training the other eight. Raises DataError, ConfigError.
     """
     if config.protocol == "view2":
         pairs = read_view2(pair_file("pairs.txt", config.dataset, data_dir))
-        test, validation = pairs.fold == config.fold, pairs.fold == config.fold % pairs.fold.max() + 1
+        test, validation = pairs.fold == config.fold, pairs.fold == validation_set(config, pairs.fold.max())
         found = StudyPairs(pairs.take(~test & ~validation), pairs.take(validation), pairs.take(test))
     else:
         development, split = development_split(config, data_dir)
         test_pairs = read_view1(pair_file("pairsDevTest.txt", config.dataset, data_dir))
         found = StudyPairs(development.take(split.train), development.take(split.validation), test_pairs)
     return found if config.pictures == "pairs" else replace(found, extra=_training_people(config, found, data_dir))
+
+
+def validation_set(config: DataConfig, sets: int) -> int:
+    """The set of View 2, of `sets`, that is a configuration's validation, counted from 1: never the held-out fold."""
+    assert config.fold is not None
+    return (config.fold - 1 + min(config.validation_offset, sets - 1)) % sets + 1
 
 
 def people_files(config: DataConfig) -> list[str]:
@@ -151,7 +157,7 @@ def _training_people(config: DataConfig, pairs: StudyPairs, data_dir: str) -> np
     """
     sets = read_people(pair_file(people_files(config)[-1], config.dataset, data_dir))
     if config.fold is not None:  # View 2
-        validation = config.fold % len(sets) + 1
+        validation = validation_set(config, len(sets))
         sets = [people for fold, people in enumerate(sets, 1) if fold not in (config.fold, validation)]
     held = set(person_of(np.concatenate([pairs.validation.names(), pairs.test.names()])))
     training = {person: count for people in sets for person, count in people.items() if person not in held}

@@ -21,10 +21,18 @@ class Scorer:
     cohort : int32, shape (n,), or None
         Rows of the images in a cosine head's cohort. The head gets these and is calibrated on validation whenever that is
         scored.
+    at_the_end : bool
+        Whether it gets them by `settle` only: to embed all images takes as long as half an epoch's training.
     """
 
-    def __init__(self, trainer: keras.Model, sets: dict[str, IndexedPairs], cohort: np.ndarray | None = None) -> None:
-        self.trainer, self.sets, self.cohort = trainer, sets, cohort
+    def __init__(
+        self,
+        trainer: keras.Model,
+        sets: dict[str, IndexedPairs],
+        cohort: np.ndarray | None = None,
+        at_the_end: bool = False,
+    ) -> None:
+        self.trainer, self.sets, self.cohort, self.at_the_end = trainer, sets, cohort, at_the_end
         self.indexed = IndexedTower(trainer)
         self.head = trainer.siamese.get_layer("head")
 
@@ -51,10 +59,15 @@ class Scorer:
         """Compile the embedding, so that no epoch's time includes it."""
         self.embed(np.unique(self.sets["val"][0])[:EMBED_BATCH])
 
-    def calibrate(self) -> None:
+    def settle(self) -> None:
+        """Complete weights for their final scores, if the cohort is left for the end."""
+        if self.at_the_end:
+            self.calibrate(at_the_end=True)
+
+    def calibrate(self, at_the_end: bool = False) -> None:
         """Embed a cosine head's cohort, then fit its scale and shift to validation's labels (Platt 1999); other heads have
         nothing to fit."""
-        if self.cohort is not None:
+        if self.cohort is not None and at_the_end == self.at_the_end:
             self.head.get_layer("cosine").cohort.assign(unit_length(self.embed(self.cohort)))
         layer = next((layer for layer in self.head.layers if layer.name == "calibration"), None)
         if layer is not None:
