@@ -51,6 +51,8 @@ class DataConfig(Checked):
     split_seed: of random splits; 0 in a study, so that its seeds share one validation set.
     pairs_per_class: maximum number of matched, and of mismatched, development pairs; None is all.
     fold: the held-out fold of View 2, 1 to 10; None under View 1.
+    calibration: pairs that calibrate a cosine head for the final scores: validation's, or `all-pairs` of the validation
+    people (`calibration_pairs`).
     validation_offset: under View 2, validation is the set that comes this many after the fold's, counting on from 10 to 1.
     pictures: images to train on: `pairs`, those listed in the training pairs, or `all-people`, all images of all training
     people except those in validation (LFW's unrestricted setting).
@@ -66,6 +68,7 @@ class DataConfig(Checked):
     filter: str = one_of(*FILTERS)
     pairs_per_class: int | None = within(None, 10)
     pictures: str = one_of("pairs", "all-people")
+    calibration: str = one_of("pairs", "all-pairs")
     validation_offset: int = within(1, 1, 9)
 
     def __post_init__(self) -> None:

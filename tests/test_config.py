@@ -79,6 +79,7 @@ def test_id_depends_on_every_setting():
         "training.average": 0.99,
         "training.cover": 0.5,
         "data.validation_offset": 2,
+        "data.calibration": "all-pairs",
         "training.monitor": "val_cross_entropy",
         "training.stretch_copies": True,
         "training.separate_twins": True,

@@ -10,7 +10,16 @@ import numpy as np
 from lfwstudy.config import SPLITS, DataConfig
 from lfwstudy.data.bank import ImageBank
 from lfwstudy.data.pair_files import local_pair_file, pair_file
-from lfwstudy.data.pairs import Pairs, image_names, person_of, read_people, read_view1, read_view2, text_lines
+from lfwstudy.data.pairs import (
+    Pairs,
+    calibration_pairs,
+    image_names,
+    person_of,
+    read_people,
+    read_view1,
+    read_view2,
+    text_lines,
+)
 from lfwstudy.data.registry import DATASETS, IMAGES, PAIR_FILES, PEOPLE
 from lfwstudy.data.splits import Split, audit, make_split, subsample
 from lfwstudy.errors import ConfigError, DataError
@@ -21,12 +30,14 @@ class StudyPairs:
     """The pairs of one run.
 
     extra: str array, names of images outside the training pairs that may be trained on too.
+    calibration: further pairs of the validation people, for calibration; None for none.
     """
 
     train: Pairs
     validation: Pairs
     test: Pairs
     extra: np.ndarray = field(default_factory=lambda: np.empty(0, np.str_))
+    calibration: Pairs | None = None
 
     def sets(self) -> dict[str, Pairs]:
         """The three sets by their names in predictions.csv: train, val, test."""
@@ -34,7 +45,8 @@ class StudyPairs:
 
     def names(self) -> np.ndarray:
         """The distinct images of all pairs, and the extra ones, sorted: str array."""
-        return np.unique(np.concatenate([*(pairs.names() for pairs in self.sets().values()), self.extra]))
+        sets = [*self.sets().values(), *([self.calibration] if self.calibration else [])]
+        return np.unique(np.concatenate([*(pairs.names() for pairs in sets), self.extra]))
 
     def require_protocol(self, protocol: str) -> None:
         """Raise DataError if the pairs are of another protocol than the network's configuration."""
@@ -67,6 +79,8 @@ def load_pairs(config: DataConfig, data_dir: str = "") -> StudyPairs:
         development, split = development_split(config, data_dir)
         test_pairs = read_view1(pair_file("pairsDevTest.txt", config.dataset, data_dir))
         found = StudyPairs(development.take(split.train), development.take(split.validation), test_pairs)
+    if config.calibration == "all-pairs":
+        found = replace(found, calibration=_validation_people(config, found.validation, data_dir))
     return found if config.pictures == "pairs" else replace(found, extra=_training_people(config, found, data_dir))
 
 
@@ -79,7 +93,7 @@ def validation_set(config: DataConfig, sets: int) -> int:
 def people_files(config: DataConfig) -> list[str]:
     """Names of the people files that `config` needs besides the pair files; that of the training people last."""
     names = ["people.txt"] if config.protocol == "view1" and config.split == "folds" else []
-    if config.pictures != "pairs":
+    if config.pictures != "pairs" or config.calibration != "pairs":
         names.append("people.txt" if config.protocol == "view2" else "peopleDevTrain.txt")
     return names
 
@@ -148,6 +162,14 @@ def title_of(bank: ImageBank, config: DataConfig, data_dir: str = "") -> str:
     if PAIR_FILES[name].digest == f"sha256:{hashlib.sha256(text.encode()).hexdigest()}":
         return dataset.title
     return f"images given as {dataset.name}, with other pairs than LFW's"
+
+
+def _validation_people(config: DataConfig, validation: Pairs, data_dir: str) -> Pairs:
+    """Pairs of the images of the people in validation pairs, for calibration."""
+    sets = read_people(pair_file(people_files(config)[-1], config.dataset, data_dir))
+    people = set(person_of(validation.names()))
+    names = np.array(image_names({p: n for p, n in members.items() if p in people} for members in sets), np.str_)
+    return calibration_pairs(np.unique(np.concatenate([names, validation.names()])))
 
 
 def _training_people(config: DataConfig, pairs: StudyPairs, data_dir: str) -> np.ndarray:

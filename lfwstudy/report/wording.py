@@ -19,6 +19,7 @@ _SETTINGS = {
     "data.pairs_per_class": "development pairs per class, at most",
     "data.split_seed": "seed of the split",
     "data.fold": "held-out fold",
+    "data.calibration": "pairs that calibrate",
     "data.validation_offset": "validation comes after the fold by",
     "data.pictures": "images trained on",
     "model.architecture": "network",

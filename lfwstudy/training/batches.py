@@ -60,8 +60,8 @@ class Batches(keras.utils.PyDataset):
 def gather_sets(bank: ImageBank, pairs: StudyPairs) -> tuple[ImageBank, dict[str, IndexedPairs]]:
     """The bank of the pairs' images, and each set's pairs as rows of it."""
     images = bank.subset(pairs.names())
-    sets = pairs.sets().items()
-    return images, {name: (images.rows(some.left), images.rows(some.right), some.label) for name, some in sets}
+    sets = pairs.sets() | ({"calibration": pairs.calibration} if pairs.calibration else {})
+    return images, {name: (images.rows(some.left), images.rows(some.right), some.label) for name, some in sets.items()}
 
 
 def training_batches(

@@ -107,7 +107,7 @@ def build_scorer(
     cohort, is_all = cohort_rows(config, sets["train"], drawable, seed), config.model.cohort == "all"
     if cohort is not None:
         config = replace(config, model=replace(config.model, cohort=len(cohort)))
-    return Scorer(build_trainer(config, images, precision, seed), sets, cohort, at_the_end=is_all)
+    return Scorer(build_trainer(config, images, precision, seed), sets, cohort, late=is_all)
 
 
 def measure_training(rows: decisions.Rows, config: RunConfig, evaluated: int, threads: int = 0) -> dict[str, Any]:
