@@ -4,10 +4,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lfwstudy.config import DataConfig
+from lfwstudy.config import DataConfig, RunConfig
 from lfwstudy.data.archives import read_images
 from lfwstudy.data.images import decode
 from lfwstudy.data.prepare import prepare_bank
+from lfwstudy.data.protocols import load_pairs
 from lfwstudy.errors import DataError
 from tools import light
 
@@ -24,6 +25,24 @@ def test_framings_are_exactly_those_of_the_source(faces, tmp_path, crop, side):
     assert packed.digest(packed.names) == whole.digest(packed.names)
     with pytest.raises(DataError, match="enough for crops of 184 pixels"):
         light.bank(tmp_path, DataConfig(dataset="lfw-a", crop=250))
+
+
+def test_an_unpacked_folder_is_a_data_folder_for_view2(faces, tmp_path, capsys):
+    folder, options = str(tmp_path / "small"), ["--dataset", "lfw-a"]
+    assert light.main(["pack", folder, *options, "--data-dir", str(faces), "--all-images", "--middle", "160"]) == 0
+    assert light.main(["unpack", folder, *options, "--crop", "144", "--side", "96"]) == 0
+    changes = {
+        "data.crop": 144,
+        "data.side": 96,
+        "data.pictures": "all-people",
+        "data.protocol": "view2",
+        "data.fold": 3,
+    }
+    config = RunConfig().change({"data.dataset": "lfw-a", **changes}).data
+    digests = [load_pairs(config, at).digest(prepare_bank(config, at)) for at in (folder, str(faces))]
+    assert digests[0] == digests[1]
+    assert light.main(["unpack", folder, *options, "--crop", "150"]) == 2
+    assert "crops of 144 pixels" in capsys.readouterr().err
 
 
 def test_framings_of_photographs_are_exactly_those_of_the_source(lfw_dir, tmp_path):

@@ -7,6 +7,7 @@ import pytest
 from lfwstudy.config import RunConfig
 from lfwstudy.data.pairs import person_of, read_people, read_view1
 from lfwstudy.data.prepare import prepare_bank
+from lfwstudy.errors import ConfigError
 from lfwstudy.ladder import base_config
 from lfwstudy.runs.job import Job
 from tools import light
@@ -125,6 +126,9 @@ def test_recipes_are_changes_to_the_start(tmp_path, capsys):
         '[[stages.variants]]\nid = "half-more"\ntitle = "1.5"\nchanges = { model.width = 1.5 }\n'
     )
     first, wider = recipes_of(str(file), "all-people-shallow/shallow", "lfw-a").items()
+    assert list(recipes_of(str(file), "all-people-shallow/shallow", "lfw-a", ["wide"])) == [first[0], wider[0]]
+    with pytest.raises(ConfigError, match="unknown recipe 'wide/more'"):
+        recipes_of(str(file), "all-people-shallow/shallow", "lfw-a", ["wide/more"])
     assert (first[0], wider[0]) == ("all-people-shallow/shallow", "wide/half-more")
     assert wider[1].differences(first[1]) == [("model.width", 1.0, 1.5)] and first[1].model.cohort == 0
     assert main([str(file), "--start", "all-people-shallow/deep", "--out", str(tmp_path), "--csv", "x.csv"]) == 2

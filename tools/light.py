@@ -1,8 +1,10 @@
-"""The grey middle of LFW's images in one small file, for machines that are hard to reach: `python -m tools.light FOLDER`.
+"""The grey middle of LFW's images in one small file, for machines that are hard to reach.
 
-Every image is stored as a grey JPEG file of its central 200 pixels with the source's own quantisation, plus the few
-differences that remain: a quarter of the size of a bank with 128 pixels a side, and every crop of up to 184 pixels comes
-out exactly as from the source. `python -m tools.ruler` takes a folder with the file and the pair files as --data-dir.
+Every image is stored as a grey JPEG file of its central pixels with the source's own quantisation, plus the few differences
+that remain: a quarter of the size of a bank with 128 pixels a side, and smaller crops come out exactly as from the source.
+
+`python -m tools.light pack FOLDER --data-dir ~/lfw` writes the file and the pair files, which `python -m tools.ruler` takes
+as --data-dir. For `lfwstudy run`, `python -m tools.light unpack FOLDER --crop 144 --side 128` adds a bank.
 """
 
 import argparse
@@ -31,30 +33,33 @@ from lfwstudy.system.files import replacing, write_text
 from lfwstudy.system.machine import cores
 
 NAME = "images.light"
-SIDE = 200
-LARGEST = 184  # crop: resizing also looks at pixels next to it
-_CORNER = (SOURCE_SIDE - SIDE) // 2 // 8 * 8  # on the source's grid of 8x8 blocks, or these would be quantised anew
-_BOX = (_CORNER, _CORNER, _CORNER + SIDE, _CORNER + SIDE)
+MIDDLE = 200  # pixels a side
+MARGIN = 16  # between it and the largest crop: resizing also looks at pixels next to that
 
 
-def pack(dataset: str, data_dir: str, folder: Path) -> Path:
-    """Write the images of View 1's training people, and the files that list them and their pairs, to a folder."""
-    files = [pair_file(name, dataset, data_dir) for name in ("peopleDevTrain.txt", "pairsDevTrain.txt")]
-    wanted = set(image_names(read_people(files[0])))
+def pack(dataset: str, data_dir: str, folder: Path, middle: int = MIDDLE, all_images: bool = False) -> Path:
+    """Write the images of View 1's training people, and the files that list them and their pairs, to a folder.
+
+    all_images : all images and all files, for View 2.
+    """
+    names = ["peopleDevTrain.txt", "pairsDevTrain.txt"]
+    names += ["people.txt", "pairs.txt", "pairsDevTest.txt"] if all_images else []
+    files = [pair_file(name, dataset, data_dir) for name in names]
+    wanted = set(image_names(read_people(files[2 if all_images else 0])))
     source = find_source(DATASETS[dataset], resolve_data_dir(dataset, data_dir), explicit=bool(data_dir))
     images = ((nfc(name), content) for name, content in read_images(source))
     folder.mkdir(parents=True, exist_ok=True)
-    write(folder / NAME, ((name, content) for name, content in images if name in wanted))
+    write(folder / NAME, ((name, content) for name, content in images if name in wanted), middle)
     for path in files:
         write_text(folder / path.name, path.read_text(encoding="utf-8"))
     return folder / NAME
 
 
-def write(path: Path, images: Iterable[tuple[str, bytes]]) -> None:
-    """Write images, given as names and JPEG files, atomically."""
+def write(path: Path, images: Iterable[tuple[str, bytes]], middle: int = MIDDLE) -> None:
+    """Write the central `middle` pixels of images, given as names and JPEG files, atomically."""
     names, digests, files, changes = [], [], [], []
     for name, content in sorted(images):
-        packed, change = _reduced(content, name)
+        packed, change = _reduced(content, name, middle)
         names.append(name)
         digests.append(np.frombuffer(hashlib.sha256(content).digest(), np.uint8))
         files.append(packed)
@@ -65,6 +70,7 @@ def write(path: Path, images: Iterable[tuple[str, bytes]]) -> None:
         "files": np.frombuffer(b"".join(files), np.uint8),
         "sizes": np.array([len(packed) for packed in files], np.uint32),
         "changes": np.concatenate(changes),
+        "middle": middle,
         "counts": np.array([len(change) for change in changes], np.uint32),
     }
     with replacing(path) as temporary, open(temporary, "wb") as file:
@@ -74,26 +80,32 @@ def write(path: Path, images: Iterable[tuple[str, bytes]]) -> None:
 def bank(folder: str | Path, config: DataConfig) -> ImageBank:
     """The bank of a folder's packed images, the same as from the source's. Raises DataError for a crop that is too large."""
     path = Path(folder, NAME)
-    if config.crop > LARGEST:
-        raise DataError(f"{path}: enough for crops of {LARGEST} pixels of the images, {config.crop} are wanted")
     with np.load(path) as content:
+        if config.crop > (largest := int(content["middle"]) - MARGIN):
+            raise DataError(f"{path}: enough for crops of {largest} pixels of the images, {config.crop} are wanted")
         names, sha256 = np.char.decode(content["names"], "utf-8"), content["sha256"]
         with ThreadPoolExecutor(cores()) as pool:
             images = np.stack(list(pool.map(partial(_framed, config), *_packed(content))))
     return ImageBank(images, names, sha256, config.dataset, config.crop, config.side, config.filter, str(path))
 
 
-def _reduced(content: bytes, name: str) -> tuple[bytes, np.ndarray]:
+def _box(middle: int) -> tuple[int, int, int, int]:
+    """The middle of an image, on the source's grid of 8x8 blocks: others would be quantised in another way."""
+    corner = (SOURCE_SIDE - middle) // 2 // 8 * 8
+    return corner, corner, corner + middle, corner + middle
+
+
+def _reduced(content: bytes, name: str, middle: int) -> tuple[bytes, np.ndarray]:
     """A JPEG file of an image's grey middle, and the pixels in which it differs: rows (place, value), uint16."""
     with Image.open(io.BytesIO(content)) as image:
         if image.size != (SOURCE_SIDE, SOURCE_SIDE) or image.format != "JPEG":
             raise DataError(f"image {name}: not a JPEG image of {SOURCE_SIDE}x{SOURCE_SIDE} pixels")
         tables = {0: image.quantization[0]}  # type: ignore[attr-defined]  # of JPEG images only
         image.draft("L", image.size)
-        middle = to_grey(image).crop(_BOX)
+        shown = to_grey(image).crop(_box(middle))
     file = io.BytesIO()
-    middle.save(file, "JPEG", qtables=tables, optimize=True)
-    exact, found = (np.asarray(one).ravel() for one in (middle, Image.open(file)))
+    shown.save(file, "JPEG", qtables=tables, optimize=True)
+    exact, found = (np.asarray(one).ravel() for one in (shown, Image.open(file)))
     places = np.flatnonzero(exact != found)
     return file.getvalue(), np.stack([places, exact[places]], axis=1).astype(np.uint16)
 
@@ -110,23 +122,32 @@ def _framed(config: DataConfig, file: bytes, changes: np.ndarray) -> np.ndarray:
     pixels = np.array(Image.open(io.BytesIO(file)))
     pixels.reshape(-1)[changes[:, 0]] = changes[:, 1]
     whole = Image.new("L", (SOURCE_SIDE, SOURCE_SIDE))
-    whole.paste(Image.fromarray(pixels), _BOX)
+    whole.paste(Image.fromarray(pixels), _box(len(pixels)))
     return frame(whole, config.crop, config.side, config.filter)
 
 
 def main(arguments: list[str] | None = None) -> int:
     """The command; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, help=f"gets {NAME} and the pair files")
+    parser.add_argument("what", choices=("pack", "unpack"))
+    parser.add_argument("folder", type=Path, help=f"of {NAME}, the pair files and the bank")
     parser.add_argument("--dataset", default="lfw-deepfunneled")
-    parser.add_argument("--data-dir", default="", help="folder with your copy of the images")
+    parser.add_argument("--data-dir", default="", help="pack: folder with your copy of the images")
+    parser.add_argument("--all-images", action="store_true", help="pack: not only those of View 1's training people")
+    parser.add_argument("--middle", type=int, default=MIDDLE, help=f"pack: pixels a side, {MARGIN} more than a crop's")
+    parser.add_argument("--crop", type=int, default=144, help="unpack: the bank's framing")
+    parser.add_argument("--side", type=int, default=128, help="unpack: the bank's framing")
     options = parser.parse_args(arguments)
     try:
-        path = pack(options.dataset, options.data_dir, options.folder)
+        if options.what == "pack":
+            path = pack(options.dataset, options.data_dir, options.folder, options.middle, options.all_images)
+        else:
+            path = options.folder / f"{options.dataset}-{options.crop}-{options.side}.npz"
+            bank(options.folder, DataConfig(dataset=options.dataset, crop=options.crop, side=options.side)).save(path)
     except StudyError as error:
         print(f"error: {one_line(error)}", file=sys.stderr)
         return 2
-    print(f"{path}: {path.stat().st_size / 2**20:.1f} MB")
+    print(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
     return 0
 
 

@@ -64,7 +64,7 @@ def ruler(
     beside, known, store = beside or SideBySide(), {row["run"] for row in rows}, Store(out / "runs")
     precision, places, jobs = resolve_precision(precision), {}, []
     # All recipes on a split before the next: the comparison is complete on the splits that are done.
-    for split, (name, config), seed in product(range(1, splits + 1), recipes.items(), range(seeds)):
+    for seed, split, (name, config) in product(range(seeds), range(1, splits + 1), recipes.items()):
         folder, digest = _split_data(out, split, config.data, data_dir)
         run = config.identify(seed, precision, digest)
         places[run] = {"recipe": name, "split": split, "seed": seed, "run": run}
@@ -158,10 +158,10 @@ def _fields(image: str) -> list[str]:
     return [person, str(int(number))]
 
 
-def recipes_of(path: str, start: str, dataset: str) -> dict[str, RunConfig]:
+def recipes_of(path: str, start: str, dataset: str, only: Sequence[str] = ()) -> dict[str, RunConfig]:
     """The configuration of "stage/variant" of the ladder beyond, then every variant in a file of stages as changes to it.
 
-    Raises ConfigError for an unknown stage, variant or setting.
+    only : stages, or "stage/variant", of the file; () for all. Raises ConfigError for an unknown stage, variant or setting.
     """
     ladder = LADDERS["beyond"]
     stage = ladder.stage(start.partition("/")[0])
@@ -170,7 +170,10 @@ def recipes_of(path: str, start: str, dataset: str) -> dict[str, RunConfig]:
     # The cohort is the ruler's own.
     first = base_config("report", "beyond", dataset=dataset).change({**changes, "model.cohort": 0})
     own = {f"{stage.id}/{v.id}": first.change(v.changes) for stage in read(path) for v in stage.variants}
-    return {start: first, **own}
+    for name in only:
+        choose_one("recipe", name, [*own, *(recipe.partition("/")[0] for recipe in own)])
+    chosen = {name: own[name] for name in own if not only or {name, name.partition("/")[0]} & set(only)}
+    return {start: first, **chosen}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -178,6 +181,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("recipes", metavar="RECIPES.toml", help="a file of stages, as for `lfwstudy run --stages-file`")
     parser.add_argument("--start", default="all-people-shallow/shallow", help="STAGE/VARIANT of the ladder beyond")
+    parser.add_argument("--only", nargs="+", default=(), metavar="STAGE[/VARIANT]", help="some of the recipes")
     parser.add_argument("--dataset", default="lfw-deepfunneled")
     parser.add_argument("--data-dir", default="", help="folder with your copy of the images")
     parser.add_argument("--out", type=Path, required=True, help="folder for the runs and their weights")
@@ -193,7 +197,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     options = parser.parse_args(arguments)
     try:
-        recipes = recipes_of(options.recipes, options.start, options.dataset)
+        recipes = recipes_of(options.recipes, options.start, options.dataset, options.only)
         beside = SideBySide(options.at_once, options.seconds)
         places = options.data_dir, options.out, options.csv
         rows = ruler(recipes, *places, options.splits, options.seeds, beside, options.precision)

@@ -50,7 +50,7 @@ def measured(job: Job) -> list[dict[str, Any]]:
 def views_of(config: DataConfig) -> list[DataConfig]:
     """The framing of a network's images and, unless it is nearly the whole image, a wider one."""
     wider = round(config.crop * ZOOM)
-    return [config, replace(config, crop=wider)] if wider <= light.LARGEST else [config]
+    return [config, replace(config, crop=wider)] if wider <= light.MIDDLE - light.MARGIN else [config]
 
 
 def measure(network: Network, views: list[ImageBank], training: Mapping[str, int]) -> list[dict[str, Any]]:

@@ -32,10 +32,8 @@ class SideBySide:
         self.at_once = at_once or cores()
         self.threads = max(1, cores() // self.at_once)
         self.until = time.monotonic() + seconds
-        self.starts, self.paces = (
-            [0.0],
-            [0.0],
-        )  # seconds of a process without training; of training, for one unit of work
+        # Of the trainings so far: seconds of the process without training, and of training for a unit of work.
+        self.starts, self.paces = [0.0], [0.0]
 
     def train(self, jobs: Sequence[Job]) -> Iterator[Job]:
         """Train jobs in order; yields each when it is done. One that fails is told and left out."""
