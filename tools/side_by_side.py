@@ -32,8 +32,9 @@ class SideBySide:
         self.at_once = at_once or cores()
         self.threads = max(1, cores() // self.at_once)
         self.until = time.monotonic() + seconds
-        # Of the trainings so far: seconds of the process without training, and of training for a unit of work.
-        self.starts, self.paces = [0.0], [0.0]
+        # Of the latest trainings: seconds of the process without training, and of training for a unit of work. The first
+        # ones of all also compile.
+        self.starts, self.paces = (deque([0.0], maxlen=self.at_once) for _ in range(2))
 
     def train(self, jobs: Sequence[Job]) -> Iterator[Job]:
         """Train jobs in order; yields each when it is done. One that fails is told and left out."""
