@@ -89,6 +89,14 @@ def bank(folder: str | Path, config: DataConfig) -> ImageBank:
     return ImageBank(images, names, sha256, config.dataset, config.crop, config.side, config.filter, str(path))
 
 
+def unpack(folder: Path, config: DataConfig) -> Path:
+    """Add the bank of a framing to a folder with packed images, unless it is there or there are none; returns its path."""
+    path = folder / f"{config.dataset}-{config.crop}-{config.side}-{config.filter}.npz"
+    if (folder / NAME).is_file() and not path.is_file():
+        bank(folder, config).save(path)
+    return path
+
+
 def _box(middle: int) -> tuple[int, int, int, int]:
     """The middle of an image, on the source's grid of 8x8 blocks: others would be quantised in another way."""
     corner = (SOURCE_SIDE - middle) // 2 // 8 * 8
@@ -142,8 +150,8 @@ def main(arguments: list[str] | None = None) -> int:
         if options.what == "pack":
             path = pack(options.dataset, options.data_dir, options.folder, options.middle, options.all_images)
         else:
-            path = options.folder / f"{options.dataset}-{options.crop}-{options.side}.npz"
-            bank(options.folder, DataConfig(dataset=options.dataset, crop=options.crop, side=options.side)).save(path)
+            framing = DataConfig(dataset=options.dataset, crop=options.crop, side=options.side)
+            path = unpack(options.folder, framing)
     except StudyError as error:
         print(f"error: {one_line(error)}", file=sys.stderr)
         return 2

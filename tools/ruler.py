@@ -163,17 +163,20 @@ def recipes_of(path: str, start: str, dataset: str, only: Sequence[str] = ()) ->
 
     only : stages, or "stage/variant", of the file; () for all. Raises ConfigError for an unknown stage, variant or setting.
     """
-    ladder = LADDERS["beyond"]
-    stage = ladder.stage(start.partition("/")[0])
-    name = choose_one("variant", start.partition("/")[2], [variant.id for variant in stage.variants])
-    changes = next(variant.changes for variant in stage.variants if variant.id == name)
-    # The cohort is the ruler's own.
-    first = base_config("report", "beyond", dataset=dataset).change({**changes, "model.cohort": 0})
+    first = config_of(start, dataset).change({"model.cohort": 0})  # the ruler has its own
     own = {f"{stage.id}/{v.id}": first.change(v.changes) for stage in read(path) for v in stage.variants}
     for name in only:
         choose_one("recipe", name, [*own, *(recipe.partition("/")[0] for recipe in own)])
     chosen = {name: own[name] for name in own if not only or {name, name.partition("/")[0]} & set(only)}
     return {start: first, **chosen}
+
+
+def config_of(name: str, dataset: str) -> RunConfig:
+    """The configuration of "stage/variant" of the ladder beyond. Raises ConfigError for an unknown one."""
+    stage = LADDERS["beyond"].stage(name.partition("/")[0])
+    variants = {variant.id: variant.changes for variant in stage.variants}
+    changes = variants[choose_one("variant", name.partition("/")[2], list(variants))]
+    return base_config("report", "beyond", dataset=dataset).change(changes)
 
 
 def main(arguments: list[str] | None = None) -> int:
