@@ -70,11 +70,14 @@ def test_a_recipe_stays_if_it_is_better_in_most_splits():
     found = verdicts(pd.DataFrame(rows)).set_index(["recipe", "cohort"])
     assert list(found["stays"]) == [False, False, True, True, False, False]
     for cohort in ("512", "all"):  # against the first recipe with the same scoring
-        assert found.loc[("mostly", cohort), "gain in split 1"] == pytest.approx(1 - 0.105 / 0.205)
+        assert found.loc[("mostly", cohort), "gain in split 1"] == pytest.approx((0.1 / 0.2 + 0.1 / 0.21) / 2)
     assert found.loc[("first", "all"), "gain over today's"] == pytest.approx(0.1)
     # Cut off after three splits: the verdict rests on those that are there.
     cut = verdicts(pd.DataFrame([row for row in rows if row["recipe"] == "first" or row["split"] < 4]))
     assert cut.set_index(["recipe", "cohort"]).loc[("mostly", "512"), "stays"]
+    # One seed alone is compared with the same seed.
+    cut = verdicts(pd.DataFrame([row for row in rows if row["recipe"] == "first" or row["seed"] == 0]))
+    assert cut.set_index(["recipe", "cohort"]).loc[("mostly", "512"), "gain in split 1"] == pytest.approx(0.5)
 
 
 @pytest.mark.long

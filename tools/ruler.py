@@ -136,13 +136,15 @@ def _images(config: DataConfig, data_dir: str) -> ImageBank:
 
 def verdicts(rows: pd.DataFrame) -> pd.DataFrame:
     """Every recipe and scoring: mean cross-entropy, its gain over the first recipe with the first scoring (today's), gains
-    over the first recipe with the same scoring in each split, and whether the recipe stays."""
-    by_split = rows.groupby(["recipe", *SCORING, "split"], sort=False)["cross_entropy"].mean().unstack()
-    first = by_split.xs(by_split.index[0][0]).reindex(by_split.index.droplevel("recipe"))
-    gains = 1 - by_split / first.to_numpy()
+    over the first recipe with the same scoring in each split, and whether the recipe stays. Gains are of the same splits and
+    seeds."""
+    measured = rows.set_index(["recipe", *SCORING, "split", "seed"])["cross_entropy"].unstack(["split", "seed"])
+    measured = measured.reindex(rows.set_index(["recipe", *SCORING]).index.unique())  # in the order of the rows
+    first = measured.xs(measured.index[0][0]).reindex(measured.index.droplevel("recipe"))
+    gains = (1 - measured / first.to_numpy()).T.groupby("split").mean().T
     found = gains.rename(columns="gain in split {}".format)
-    found.insert(0, "cross_entropy", by_split.mean(axis=1))
-    found.insert(1, "gain over today's", (1 - by_split / by_split.iloc[0]).mean(axis=1))
+    found.insert(0, "cross_entropy", measured.mean(axis=1))
+    found.insert(1, "gain over today's", (1 - measured / measured.iloc[0]).mean(axis=1))
     return found.assign(stays=(gains >= GAIN).sum(axis=1) >= MOST * gains.notna().sum(axis=1)).reset_index()
 
 
