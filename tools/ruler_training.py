@@ -19,8 +19,7 @@ from lfwstudy.data.prepare import prepare_bank
 from lfwstudy.runs.job import Job
 from lfwstudy.runs.training_process import main as train
 from lfwstudy.system.files import read_json, write_json
-from lfwstudy.verify.network import Network
-from lfwstudy.verify.runtimes import KerasRuntime, load_model
+from lfwstudy.verify.network import KerasRuntime, Network, load_model
 from tools import light
 
 MEASURED = "measured.json"
