@@ -1,7 +1,7 @@
 """The grey middle of LFW's images in one small file, for machines that are hard to reach.
 
 Every image is stored as a grey JPEG file of its central pixels with the source's own quantisation, plus the few differences
-that remain: a quarter of the size of a bank with 128 pixels a side, and smaller crops come out exactly as from the source.
+that remain: less than a third of a bank with 128 pixels a side. Smaller crops come out exactly as from the source.
 
 `python -m tools.light pack FOLDER --data-dir ~/lfw` writes the file and the pair files, which `python -m tools.ruler` takes
 as --data-dir. For `lfwstudy run`, `python -m tools.light unpack FOLDER --crop 144 --side 128` adds a bank.

@@ -23,7 +23,7 @@ class Scorer:
         Rows of the images in a cosine head's cohort. The head gets these and is calibrated on validation whenever that is
         scored.
     late : bool
-        Whether it gets them by `settle` only: to embed all images takes as long as half an epoch's training.
+        Whether it gets them by `settle` only: to embed all images after each epoch would slow training down.
 
     A set "calibration", where there is one, calibrates the head by `settle` in place of validation.
     """
