@@ -29,9 +29,9 @@ def one_of(*known: object, default: object = None) -> Any:
     return field(default=known[0] if default is None else default, metadata={"known": known})
 
 
-def within(default: object, low: float, high: float | None = None) -> Any:
-    """A setting with a number in a range, or None if its annotation has it."""
-    return field(default=default, metadata={"low": low, "high": high})
+def within(default: object, low: float, high: float | None = None, *words: str) -> Any:
+    """A setting with a number in a range, or one of some words, or None if its annotation has it."""
+    return field(default=default, metadata={"low": low, "high": high, "words": words})
 
 
 class Checked:
@@ -51,6 +51,9 @@ class DataConfig(Checked):
     split_seed: of random splits; 0 in a study, so that its seeds share one validation set.
     pairs_per_class: maximum number of matched, and of mismatched, development pairs; None is all.
     fold: the held-out fold of View 2, 1 to 10; None under View 1.
+    calibration: pairs that calibrate a cosine head for the final scores: validation's, or `all-pairs` of the validation
+    people (`calibration_pairs`).
+    validation_offset: under View 2, validation is the set that comes this many after the fold's, counting on from 10 to 1.
     pictures: images to train on: `pairs`, those listed in the training pairs, or `all-people`, all images of all training
     people except those in validation (LFW's unrestricted setting).
     """
@@ -65,6 +68,8 @@ class DataConfig(Checked):
     filter: str = one_of(*FILTERS)
     pairs_per_class: int | None = within(None, 10)
     pictures: str = one_of("pairs", "all-people")
+    calibration: str = one_of("pairs", "all-pairs")
+    validation_offset: int = within(1, 1, 9)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -96,7 +101,8 @@ class ModelConfig(Checked):
     dropout: rate on the compact network's last features.
     flip_average: for scoring, an image's embedding is averaged with its mirror image's.
     cohort: number of images of training people, drawn by the seed, that tell a cosine head how close strangers usually are
-    to each face (LocalCosine).
+    to each face (LocalCosine); `all` is all images that are trained on, for the final scores only.
+    neighbours: the number of nearest ones in the cohort that tell it.
     """
 
     pool1_stride: int = one_of(2, 1)
@@ -109,7 +115,8 @@ class ModelConfig(Checked):
     dropout: float = within(0.0, 0, 0.9)
     flip_average: bool = False
     stem_stride: int = one_of(1, 2)
-    cohort: int = within(0, 0, 10_000)
+    cohort: int | str = within(0, 0, 20_000, "all")
+    neighbours: int = within(10, 1, 1000)
     pooling: str = one_of("mean", "generalised-mean")
     head_l2: float = within(0.0, 0, 10)
 
@@ -128,6 +135,8 @@ class TrainingConfig(Checked):
     patience: epochs without a lower monitored value after which training stops; None is never.
     checkpoint_period: epochs between checkpoints, for `evaluated` = best-checkpoint.
     evaluated: which weights give the final scores.
+    average: of an exponential moving average of the weights over the batches, the share that the mean so far has in the
+    next: 0.998 averages over about 500 batches. It is validated and kept in place of the weights; 0 is no average.
     augmented_copies: offline copies of each training pair in addition to the original, each image augmented.
     zoom, brightness: ranges of factors; shear: largest angle in degrees. stretch_copies: whether a copy's grey levels are
     stretched to the full range before its brightness is changed.
@@ -138,9 +147,10 @@ class TrainingConfig(Checked):
     schedule: of the learning rate, constant or a half cosine that ends near 0 with the last epoch.
     warmup: epochs over which the learning rate rises linearly to its full value.
     weight_decay: of AdamW, as a share of the learning rate.
-    flip, shift, online_zoom, rotation, online_brightness, erase: online augmentation, drawn for every image and epoch:
+    flip, shift, online_zoom, rotation, online_brightness, erase, cover: online augmentation, drawn for every image and epoch:
     mirrored with probability 1/2; largest shift as a share of the side; largest change of scale and of
-    brightness as a share; largest angle in degrees; probability that a rectangle is blanked.
+    brightness as a share; largest angle in degrees; probability that a rectangle is blanked, and that a bar, a band or glasses
+    cover eyes or brow where LFW's aligned images have them.
     contrast: weight of the supervised contrastive loss between the people of a batch; temperature: its cosines' divisor.
     drawn_people: people in an epoch, in batches of `batch_size` different ones, each with two images (the same one twice
     where there is one), matched with itself and mismatched with another of the batch; None trains on the pairs.
@@ -179,6 +189,8 @@ class TrainingConfig(Checked):
     monitor: str = one_of("val_loss", "val_cross_entropy")
     stretch_copies: bool = False
     separate_twins: bool = False
+    average: float = within(0.0, 0, 0.9999)
+    cover: float = within(0.0, 0, 1)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -196,7 +208,7 @@ class TrainingConfig(Checked):
     def varies_online(self) -> bool:
         """Whether images are augmented differently in every epoch."""
         return self.flip or any(
-            getattr(self, name) for name in ("shift", "online_zoom", "rotation", "online_brightness", "erase")
+            getattr(self, name) for name in ("shift", "online_zoom", "rotation", "online_brightness", "erase", "cover")
         )
 
 
@@ -278,11 +290,12 @@ def _check(setting: "dataclasses.Field[Any]", value: Any) -> None:
         choose_one(name, value, given["known"])
     elif setting.type in (bool, str) and not isinstance(value, setting.type):
         raise ConfigError(f"{name} must be {'text' if setting.type is str else 'true or false'}, got {quoted(value)}")
-    elif "low" in given and not (value is None and type(None) in kinds):
+    elif "low" in given and not (value is None and type(None) in kinds) and value not in given["words"]:
         low, high = given["low"], given["high"]
         fits = isinstance(value, int if int in kinds else (int, float)) and not isinstance(value, bool)
         if not fits or not low <= value <= (math.inf if high is None else high):
             span = f"of at least {low}" if high is None else f"from {low} to {high}"
+            span += "".join(f", or {word}" for word in given["words"])
             raise ConfigError(f"{name} must be a {'whole ' * (int in kinds)}number {span}, got {quoted(value)}")
 
 

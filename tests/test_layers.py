@@ -53,3 +53,9 @@ def test_cosine_less_what_is_usual_is_that_of_a_worked_example():
     usual = np.float32([[(0.5 + 0.5) / 2], [(np.sqrt(0.75) + 0.5) / 2]])
     assert np.allclose(layer(a, b, training=False), cosines - usual, atol=1e-6)
     assert np.allclose(layer(a, b, training=True), cosines)
+    fewer = LocalCosine(12, neighbours=1)
+    fewer.build(a.shape, b.shape)
+    fewer.cohort.assign(np.float32([[0.6, 0.8]] + [[0.5, np.sqrt(0.75)]] * 11))
+    assert np.allclose(
+        fewer(a, b, training=False), cosines - np.float32([[0.6], [(np.sqrt(0.75) + 0.6) / 2]]), atol=1e-6
+    )

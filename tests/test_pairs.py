@@ -1,12 +1,13 @@
 import tempfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lfwstudy.data.pair_files import from_csv
-from lfwstudy.data.pairs import person_of, read_people, read_view1, read_view2
+from lfwstudy.data.pairs import calibration_pairs, person_of, read_people, read_view1, read_view2
 from lfwstudy.errors import DataError
 
 VIEW1 = "2\nAda\t1\t2\nBo\t1\t3\nAda\t1\tBo\t2\nBo\t1\tCy_D\t1\n"
@@ -33,6 +34,17 @@ def test_view1_reads_matched_then_mismatched(tmp_path):
 )
 def test_line_ends_do_not_matter(tmp_path, change):
     assert read_view1(write(tmp_path, change(VIEW1))).content() == read_view1(write(tmp_path, VIEW1)).content()
+
+
+def test_calibration_pairs_are_few_matched_and_many_mismatched():
+    images = np.array(sorted([f"A_{n:04d}" for n in range(1, 6)] + ["B_0001", "B_0002", "C_0001"]))
+    pairs = calibration_pairs(images)
+    same = pairs.people()[:, 0] == pairs.people()[:, 1]
+    assert (pairs.label == same).all() and same.sum() == 3 + 1 and (~same).sum() == 5 * 2 + 5 + 2
+    assert len({(a, b) for a, b in zip(pairs.left, pairs.right)}) == len(pairs) and (pairs.left != pairs.right).all()
+    some, again = calibration_pairs(images, 1, 6), calibration_pairs(images, 1, 6)
+    assert some.label.tolist() == [1] * 2 + [0] * 6 and some.content() == again.content()
+    assert set(some.content()) < set(pairs.content())
 
 
 def test_view2_numbers_its_folds(tmp_path):

@@ -1,14 +1,22 @@
+import time
+
 import numpy as np
 import pandas as pd
 import pytest
 
+from lfwstudy.config import RunConfig
 from lfwstudy.data.pairs import person_of, read_people, read_view1
 from lfwstudy.data.prepare import prepare_bank
+from lfwstudy.errors import ConfigError
 from lfwstudy.ladder import base_config
-from tools.ruler import crossed, held_out_pairs, main, recipes_of, ruler, split_people, verdicts, write_split
+from lfwstudy.runs.job import Job
+from tools import light
+from tools.ruler import main, recipes_of, ruler, split_people, verdicts, write_split
+from tools.ruler_training import crossed, held_out_pairs
+from tools.side_by_side import SideBySide
 
 TINY = {
-    "model.architecture": "shallow", "model.width": 0.1, "model.l2": 0.0, "model.head": "cosine", "data.side": 32,
+    "model.architecture": "shallow", "model.width": 0.1, "model.l2": 0.0, "model.head": "cosine", "data.side": 32, "data.crop": 144,
     "data.pictures": "all-people", "training.drawn_people": 64, "training.batch_size": 32, "training.epochs": 1,
 }  # fmt: skip
 
@@ -47,27 +55,71 @@ def test_line_is_fitted_on_people_that_are_not_measured():
     assert crossed(shifted, label, half)["cross_entropy"] > 2 * exact
 
 
+SCORINGS = [("512", 10, 1), ("1536", 30, 1), ("all", 100, 1), ("512", 10, 2), ("1536", 30, 2), ("all", 100, 2)]
+
+
 def test_a_recipe_stays_if_it_is_better_in_most_splits():
     rows = [
-        {"recipe": name, "cohort": 0, "split": split, "seed": seed, "cross_entropy": entropy + seed / 100}
+        {"recipe": name, "split": split, "seed": seed, "cohort": cohort, "neighbours": nearest, "zooms": 1}
+        | {"cross_entropy": (entropy + seed / 100) * (1 if cohort == "512" else 0.9)}
         for name, entropies in (("first", (0.2,) * 4), ("mostly", (0.1, 0.1, 0.1, 0.3)), ("half", (0.1, 0.1, 0.2, 0.2)))
         for split, entropy in enumerate(entropies, 1)
         for seed in (0, 1)
+        for cohort, nearest in (("512", 10), ("all", 100))
     ]
-    found = verdicts(pd.DataFrame(rows)).set_index("recipe")
-    assert list(found["stays"]) == [False, True, False]
-    assert found.loc["mostly", "gain in split 1"] == pytest.approx(1 - 0.105 / 0.205)
+    found = verdicts(pd.DataFrame(rows)).set_index(["recipe", "cohort"])
+    assert list(found["stays"]) == [False, False, True, True, False, False]
+    for cohort in ("512", "all"):  # against the first recipe with the same scoring
+        assert found.loc[("mostly", cohort), "gain in split 1"] == pytest.approx((0.1 / 0.2 + 0.1 / 0.21) / 2)
+    assert found.loc[("first", "all"), "gain over today's"] == pytest.approx(0.1)
+    # Cut off after three splits: the verdict rests on those that are there.
+    cut = verdicts(pd.DataFrame([row for row in rows if row["recipe"] == "first" or row["split"] < 4]))
+    assert cut.set_index(["recipe", "cohort"]).loc[("mostly", "512"), "stays"]
+    # One seed alone is compared with the same seed.
+    cut = verdicts(pd.DataFrame([row for row in rows if row["recipe"] == "first" or row["seed"] == 0]))
+    assert cut.set_index(["recipe", "cohort"]).loc[("mostly", "512"), "gain in split 1"] == pytest.approx(0.5)
 
 
 @pytest.mark.long
 def test_what_is_measured_is_not_trained_again(tmp_path, config, faces, monkeypatch):
     recipes = {"first": config, "erased": config.change({"training.erase": 0.5})}
     target = tmp_path / "tried.csv"
-    rows = ruler(recipes, str(faces), tmp_path, target, splits=1, seeds=1)
-    assert list(rows["recipe"]) == ["first"] * 2 + ["erased"] * 2 and rows["cross_entropy"].between(0, 2).all()
-    assert rows["cohort"].tolist() == [0, rows["cohort"][1]] * 2 and rows["cohort"][1] > 20
-    monkeypatch.setattr("lfwstudy.runs.dispatch.start", lambda *_: pytest.fail("trained again"))
-    pd.testing.assert_frame_equal(ruler(recipes, str(faces), tmp_path, target, 1, 1), rows, check_dtype=False)
+    light.pack("lfw-a", str(faces), tmp_path / "light")
+    rows = ruler(recipes, str(tmp_path / "light"), tmp_path, target, splits=1, seeds=1)
+    assert set(rows["recipe"]) == set(recipes) and rows["cross_entropy"].between(0, 2).all()
+    for _, of_one in rows.groupby("recipe"):
+        assert list(of_one[["cohort", "neighbours", "zooms"]].itertuples(index=False, name=None)) == SCORINGS
+        assert of_one["cross_entropy"].nunique() >= 2  # the wider view is another
+    monkeypatch.setattr("tools.side_by_side.start", lambda *_: pytest.fail("trained again"))
+    again = ruler(recipes, str(faces), tmp_path / "elsewhere", target, 1, 1)  # from the CSV file alone
+    pd.testing.assert_frame_equal(again, rows, check_dtype=False)
+
+
+def jobs_of_a_second(tmp_path, count):
+    """Jobs whose program takes a second and finishes its run with ten seconds of training."""
+    (tmp_path / "a_second.py").write_text(
+        "import json, pathlib, sys, time\nfolder = pathlib.Path(json.load(open(sys.argv[1]))['folder'])\ntime.sleep(1)\n"
+        "if folder.name == '1': sys.exit('it fails')\n"
+        "(folder / 'result.json').write_text('{\"seconds_total\": 10}')\n"
+    )
+    config = RunConfig().change({"training.drawn_people": 64})
+    return [Job(str(n), config, tmp_path / str(n), title=f"job {n}", program="a_second") for n in range(count)]
+
+
+def test_nothing_is_started_that_would_not_end_in_time(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    jobs = jobs_of_a_second(tmp_path, 4)
+    assert [job.run for job in SideBySide(2, 9).train(jobs)] == ["0"]
+    told = capsys.readouterr().err
+    # The first two begin together, before anything is known; their training takes ten seconds, longer than is left.
+    assert "error: job 1" in told and told.count("left out") == 2 and "it fails" in (tmp_path / "1/log.txt").read_text()
+
+
+def test_what_still_runs_at_the_end_is_ended(tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    began = time.monotonic()
+    assert list(SideBySide(1, 0.3).train(jobs_of_a_second(tmp_path, 1))) == []
+    assert time.monotonic() - began < 1 + 5 and not (tmp_path / "0" / "result.json").exists()
 
 
 def test_recipes_are_changes_to_the_start(tmp_path, capsys):
@@ -77,6 +129,9 @@ def test_recipes_are_changes_to_the_start(tmp_path, capsys):
         '[[stages.variants]]\nid = "half-more"\ntitle = "1.5"\nchanges = { model.width = 1.5 }\n'
     )
     first, wider = recipes_of(str(file), "all-people-shallow/shallow", "lfw-a").items()
+    assert list(recipes_of(str(file), "all-people-shallow/shallow", "lfw-a", ["wide"])) == [first[0], wider[0]]
+    with pytest.raises(ConfigError, match="unknown recipe 'wide/more'"):
+        recipes_of(str(file), "all-people-shallow/shallow", "lfw-a", ["wide/more"])
     assert (first[0], wider[0]) == ("all-people-shallow/shallow", "wide/half-more")
     assert wider[1].differences(first[1]) == [("model.width", 1.0, 1.5)] and first[1].model.cohort == 0
     assert main([str(file), "--start", "all-people-shallow/deep", "--out", str(tmp_path), "--csv", "x.csv"]) == 2

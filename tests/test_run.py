@@ -252,3 +252,23 @@ def test_a_cohort_is_of_training_people_and_does_not_change_the_training(beyond,
     assert [row["val_loss"] for row in without] != [row["val_loss"] for row in with_cohort]
     kept = load_model(folder / "model.keras").get_layer("head").get_layer("cosine")
     assert np.allclose(np.linalg.norm(kept.cohort, axis=1), 1, atol=1e-4)
+
+
+def test_a_cohort_and_a_calibration_of_all_images_are_for_the_final_scores_only(beyond, tmp_path):
+    config, before, _ = beyond
+    changes = {"model.cohort": "all", "model.neighbours": 20, "data.calibration": "all-pairs", "training.epochs": 1}
+    config = config.change(changes)
+    data = prepare_bank(config.data), load_pairs(config.data)
+    held = data[1].calibration
+    assert set(held.people().ravel()) == set(before[1].validation.people().ravel())
+    assert set(held.names()) > set(before[1].validation.names()) and held.label.sum() < (held.label == 0).sum()
+    train(config, 0, "float32", *data, tmp_path / "run", "run", score_test=False)
+    score_test_pairs(config, *data, tmp_path / "run")
+    train(config, 0, "float32", *data, tmp_path / "at-once", "run")
+    assert numbers(tmp_path / "run") == numbers(tmp_path / "at-once")
+    kept = load_model(tmp_path / "run" / "model.keras").get_layer("head").get_layer("cosine")
+    assert kept.cohort.shape[0] == len(data[1].train.names()) and kept.neighbours == 20
+    assert np.allclose(np.linalg.norm(kept.cohort, axis=1), 1, atol=1e-4)
+    train(config.change({"model.cohort": 0}), 0, "float32", *before, tmp_path / "without", "run")
+    (epoch,), (other,) = (numbers(tmp_path / name)[0] for name in ("run", "without"))
+    assert epoch == other and numbers(tmp_path / "run")[1] != numbers(tmp_path / "without")[1]

@@ -46,6 +46,25 @@ def test_images_are_gathered_and_scaled_inside_the_network(tiny, data):
     assert np.allclose(1 / (1 + np.exp(-np.asarray(indexed))), np.asarray(direct), atol=1e-6)
 
 
+def test_averaged_weights_are_those_of_all_batches_with_falling_shares(tiny, data):
+    config = tiny.change({"training.average": 0.5, "model.batchnorm": "before-activation"})
+    images, sets = gather_sets(*data)
+    trainer, batches = build_trainer(config, images, "float32", 0), training_batches(config, sets["train"], images, 0)
+    tower, seen = trainer.siamese.get_layer("tower"), []
+    watched = [tower.get_layer("conv1").kernel, tower.get_layer("norm1_linear").moving_mean]
+    for batch in (0, 1, 2):
+        seen.append([np.array(weight) for weight in watched])  # a batch adds the weights that its step starts from
+        trainer.train_on_batch(*batches[batch])
+    own = [np.array(weight) for weight in watched]
+    with trainer.averaged():
+        averaged = [np.array(weight) for weight in watched]
+    for at, (mean, current) in enumerate(zip(averaged, own)):
+        expected = sum(share * weights[at] for share, weights in zip((1 / 7, 2 / 7, 4 / 7), seen))
+        np.testing.assert_allclose(mean, expected, rtol=1e-4, atol=1e-7)
+        assert np.abs(mean - current).max() > 1e-5
+        np.testing.assert_array_equal(np.array(watched[at]), current)
+
+
 @pytest.mark.parametrize("separate", [True, False])
 def test_separate_twins_are_normalised_each_by_itself(tiny, data, separate):
     config = tiny.change({"model.batchnorm": "before-activation", "training.separate_twins": separate})

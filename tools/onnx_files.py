@@ -123,7 +123,7 @@ def _cosine(graph: _Graph, layer: Any, a: str, b: str) -> str:
 
 def _local_cosine(graph: _Graph, layer: Any, a: str, b: str) -> str:
     (cohort,) = _weights(layer)
-    nearest = np.array([min(layer.NEIGHBOURS, layer.size)])
+    nearest = np.array([min(layer.neighbours, layer.size)])
 
     def usual(embeddings: str) -> str:
         cosines = graph.add("MatMul", _unit_length(graph, embeddings), cohort.T)

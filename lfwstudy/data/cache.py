@@ -26,10 +26,11 @@ class Download:
 
 def cache_folder() -> Path:
     """The folder for banks, downloads and demo faces: $LFWSTUDY_CACHE, else the user's cache folder."""
+    if given := os.environ.get("LFWSTUDY_CACHE"):
+        return Path(given).expanduser().absolute()
     import pooch
 
-    given = os.environ.get("LFWSTUDY_CACHE")
-    return Path(given).expanduser().absolute() if given else Path(pooch.os_cache("lfwstudy"))
+    return Path(pooch.os_cache("lfwstudy"))
 
 
 @contextmanager

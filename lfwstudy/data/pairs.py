@@ -4,6 +4,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -90,6 +91,21 @@ def people_lines(members: Iterable[str], counts: Mapping[str, int]) -> list[str]
     """The lines of a set of people, sorted, with their numbers of images, as `read_people` reads them."""
     lines = [f"{name}\t{counts[name]}" for name in sorted(members)]
     return [str(len(lines)), *lines]
+
+
+def calibration_pairs(images: np.ndarray, matched: int = 3, mismatched: int = 20_000) -> Pairs:
+    """Pairs of images, given by name: up to `matched` of each person, and so many mismatched ones or, if there are fewer, all;
+    which, depends on the names alone. Line and fold are 0."""
+    person = person_of(images)
+    rows = (np.flatnonzero(person == one) for one in np.unique(person))
+    same = [pair for of_one in rows for pair in list(combinations(of_one, 2))[:matched]]
+    pairs = np.stack(np.triu_indices(len(images), 1), axis=1)
+    others = pairs[person[pairs[:, 0]] != person[pairs[:, 1]]]
+    if len(others) > mismatched:
+        others = others[np.sort(np.random.default_rng(83).choice(len(others), mismatched, replace=False))]
+    left, right = np.concatenate([np.array(same, int).reshape(-1, 2), others]).T
+    label = np.repeat(np.array([1, 0], np.uint8), [len(same), len(others)])
+    return Pairs(images[left], images[right], label, *np.zeros((2, len(label)), int))
 
 
 def read_view1(path: str | Path) -> Pairs:

@@ -10,7 +10,16 @@ import numpy as np
 from lfwstudy.config import SPLITS, DataConfig
 from lfwstudy.data.bank import ImageBank
 from lfwstudy.data.pair_files import local_pair_file, pair_file
-from lfwstudy.data.pairs import Pairs, image_names, person_of, read_people, read_view1, read_view2, text_lines
+from lfwstudy.data.pairs import (
+    Pairs,
+    calibration_pairs,
+    image_names,
+    person_of,
+    read_people,
+    read_view1,
+    read_view2,
+    text_lines,
+)
 from lfwstudy.data.registry import DATASETS, IMAGES, PAIR_FILES, PEOPLE
 from lfwstudy.data.splits import Split, audit, make_split, subsample
 from lfwstudy.errors import ConfigError, DataError
@@ -21,12 +30,14 @@ class StudyPairs:
     """The pairs of one run.
 
     extra: str array, names of images outside the training pairs that may be trained on too.
+    calibration: further pairs of the validation people, for calibration; None for none.
     """
 
     train: Pairs
     validation: Pairs
     test: Pairs
     extra: np.ndarray = field(default_factory=lambda: np.empty(0, np.str_))
+    calibration: Pairs | None = None
 
     def sets(self) -> dict[str, Pairs]:
         """The three sets by their names in predictions.csv: train, val, test."""
@@ -34,7 +45,8 @@ class StudyPairs:
 
     def names(self) -> np.ndarray:
         """The distinct images of all pairs, and the extra ones, sorted: str array."""
-        return np.unique(np.concatenate([*(pairs.names() for pairs in self.sets().values()), self.extra]))
+        sets = [*self.sets().values(), *([self.calibration] if self.calibration else [])]
+        return np.unique(np.concatenate([*(pairs.names() for pairs in sets), self.extra]))
 
     def require_protocol(self, protocol: str) -> None:
         """Raise DataError if the pairs are of another protocol than the network's configuration."""
@@ -57,23 +69,31 @@ def load_pairs(config: DataConfig, data_dir: str = "") -> StudyPairs:
     """The training, validation and test pairs of a configuration.
 
     View 1: pairsDevTrain.txt split by `config.split`, pairsDevTest.txt. View 2: the test fold is `config.fold`,
-    validation the next (1 after 10), training the other eight. Raises DataError, ConfigError.
+    validation is `validation_set`, training the other eight. Raises DataError, ConfigError.
     """
     if config.protocol == "view2":
         pairs = read_view2(pair_file("pairs.txt", config.dataset, data_dir))
-        test, validation = pairs.fold == config.fold, pairs.fold == config.fold % pairs.fold.max() + 1
+        test, validation = pairs.fold == config.fold, pairs.fold == validation_set(config, pairs.fold.max())
         found = StudyPairs(pairs.take(~test & ~validation), pairs.take(validation), pairs.take(test))
     else:
         development, split = development_split(config, data_dir)
         test_pairs = read_view1(pair_file("pairsDevTest.txt", config.dataset, data_dir))
         found = StudyPairs(development.take(split.train), development.take(split.validation), test_pairs)
+    if config.calibration == "all-pairs":
+        found = replace(found, calibration=_validation_people(config, found.validation, data_dir))
     return found if config.pictures == "pairs" else replace(found, extra=_training_people(config, found, data_dir))
+
+
+def validation_set(config: DataConfig, sets: int) -> int:
+    """The set of View 2, of `sets`, that is a configuration's validation, counted from 1: never the held-out fold."""
+    assert config.fold is not None
+    return (config.fold - 1 + min(config.validation_offset, sets - 1)) % sets + 1
 
 
 def people_files(config: DataConfig) -> list[str]:
     """Names of the people files that `config` needs besides the pair files; that of the training people last."""
     names = ["people.txt"] if config.protocol == "view1" and config.split == "folds" else []
-    if config.pictures != "pairs":
+    if config.pictures != "pairs" or config.calibration != "pairs":
         names.append("people.txt" if config.protocol == "view2" else "peopleDevTrain.txt")
     return names
 
@@ -144,6 +164,14 @@ def title_of(bank: ImageBank, config: DataConfig, data_dir: str = "") -> str:
     return f"images given as {dataset.name}, with other pairs than LFW's"
 
 
+def _validation_people(config: DataConfig, validation: Pairs, data_dir: str) -> Pairs:
+    """Pairs of the images of the people in validation pairs, for calibration."""
+    sets = read_people(pair_file(people_files(config)[-1], config.dataset, data_dir))
+    people = set(person_of(validation.names()))
+    names = np.array(image_names({p: n for p, n in members.items() if p in people} for members in sets), np.str_)
+    return calibration_pairs(np.unique(np.concatenate([names, validation.names()])))
+
+
 def _training_people(config: DataConfig, pairs: StudyPairs, data_dir: str) -> np.ndarray:
     """Names of all images of the training people, a str array, without people in validation or test pairs.
 
@@ -151,7 +179,7 @@ def _training_people(config: DataConfig, pairs: StudyPairs, data_dir: str) -> np
     """
     sets = read_people(pair_file(people_files(config)[-1], config.dataset, data_dir))
     if config.fold is not None:  # View 2
-        validation = config.fold % len(sets) + 1
+        validation = validation_set(config, len(sets))
         sets = [people for fold, people in enumerate(sets, 1) if fold not in (config.fold, validation)]
     held = set(person_of(np.concatenate([pairs.validation.names(), pairs.test.names()])))
     training = {person: count for people in sets for person, count in people.items() if person not in held}

@@ -24,10 +24,11 @@ def cross_entropy(label: ArrayLike, score: ArrayLike) -> float:
     return -float(np.mean(y * np.log(p) + (1 - y) * np.log1p(-p)))
 
 
-def platt(label: ArrayLike, logit: ArrayLike) -> tuple[float, float]:
+def platt(label: ArrayLike, logit: ArrayLike, balanced: bool = False) -> tuple[float, float]:
     """Scale and shift that calibrate a logit: logistic regression in one variable (Platt 1999).
 
-    The scale is at least 0.001, so the order of scores is kept. Labels of one class leave the logit unchanged.
+    The scale is at least 0.001, so the order of scores is kept. Labels of one class leave the logit unchanged. `balanced`:
+    both classes have the same weight, however many pairs they have.
     """
     from sklearn.linear_model import LogisticRegression
 
@@ -35,7 +36,8 @@ def platt(label: ArrayLike, logit: ArrayLike) -> tuple[float, float]:
     if not np.isfinite(logit).all() or not _two_classes(label):
         return 1.0, 0.0
     spread = max(float(logit.std()), 1e-6)
-    fitted = LogisticRegression(C=1e4).fit((logit / spread)[:, None], np.asarray(label) > 0.5)
+    weight = "balanced" if balanced else None
+    fitted = LogisticRegression(C=1e4, class_weight=weight).fit((logit / spread)[:, None], np.asarray(label) > 0.5)
     return max(float(fitted.coef_[0, 0]) / spread, 0.001), float(fitted.intercept_[0])
 
 

@@ -30,6 +30,11 @@ def scaled(count: int, width: float) -> int:
     return max(1, round(count * width))
 
 
+def cohort_size(config: ModelConfig) -> int:
+    """Images in a cosine head's cohort; 0 where it has all images, whose number only the data tell."""
+    return 0 if config.cohort == "all" else int(config.cohort)
+
+
 def stem_kernel(config: ModelConfig) -> int:
     """Side of the first kernel of a network of 3x3 convolutions."""
     return 3 if config.stem_stride == 1 else 5

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from lfwstudy.config import ModelConfig
-from lfwstudy.network.architecture import BLOCKS, EMBEDDINGS, convolutions, scaled
+from lfwstudy.network.architecture import BLOCKS, EMBEDDINGS, cohort_size, convolutions, scaled
 
 
 def tower_cost(config: ModelConfig, side: int) -> tuple[int, int]:
@@ -17,7 +17,7 @@ def tower_cost(config: ModelConfig, side: int) -> tuple[int, int]:
     multiply_adds : int
         Of the tower, for one image of `side` pixels.
     parameters : int
-        Of the siamese network, including untrained ones.
+        Of the siamese network, including untrained ones, without a cohort of all images.
     """
     small = config.architecture in BLOCKS
     multiply_adds = parameters = filters = out = 0
@@ -29,7 +29,7 @@ def tower_cost(config: ModelConfig, side: int) -> tuple[int, int]:
     parameters += small and config.pooling == "generalised-mean"  # its power
     units = scaled(EMBEDDINGS[config.architecture], config.width)
     # A weight per component and a bias; or one for the cosine, a bias, two for the calibration, and the cohort.
-    head = units + 1 if config.head == "distance" else 4 + config.cohort * units
+    head = units + 1 if config.head == "distance" else 4 + cohort_size(config) * units
     return multiply_adds + features * units, parameters + features * units + units + head
 
 

@@ -62,16 +62,14 @@ class Cosine(keras.layers.Layer):
 class LocalCosine(keras.layers.Layer):
     """Cosine of two embeddings (n, d) minus their usual cosine to near strangers: (n, 1); in training only the cosine.
 
-    The usual cosine is the mean over both embeddings of the mean cosine to the `NEIGHBOURS` nearest in a cohort, embeddings
+    The usual cosine is the mean over both embeddings of the mean cosine to the `neighbours` nearest in a cohort, embeddings
     of `size` images of training people: cross-domain similarity local scaling (Conneau et al. 2018, equation 4), halved. The
     initial cohort of zeros changes nothing.
     """
 
-    NEIGHBOURS = 10
-
-    def __init__(self, size: int, **kwargs: Any) -> None:
+    def __init__(self, size: int, neighbours: int = 10, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.size = size
+        self.size, self.neighbours = size, neighbours
 
     def build(self, a_shape: Shape, b_shape: Shape) -> None:
         self.cohort = self.add_weight(
@@ -84,11 +82,11 @@ class LocalCosine(keras.layers.Layer):
         return cosine if training else cosine - (self._usual(a) + self._usual(b)) / 2
 
     def _usual(self, unit: Tensor) -> Tensor:
-        nearest, _ = ops.top_k(ops.matmul(unit, ops.transpose(self.cohort)), min(self.NEIGHBOURS, self.size))
+        nearest, _ = ops.top_k(ops.matmul(unit, ops.transpose(self.cohort)), min(self.neighbours, self.size))
         return ops.mean(nearest, axis=-1, keepdims=True)
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "size": self.size}
+        return {**super().get_config(), "size": self.size, "neighbours": self.neighbours}
 
 
 @registered

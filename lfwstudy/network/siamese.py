@@ -5,7 +5,7 @@ import numpy as np
 from lfwstudy.config import ALL_BFLOAT16, ModelConfig
 from lfwstudy.errors import ConfigError
 from lfwstudy.network import layers
-from lfwstudy.network.architecture import BLOCKS, CONVOLUTIONS, EMBEDDINGS, scaled, stem_kernel
+from lfwstudy.network.architecture import BLOCKS, CONVOLUTIONS, EMBEDDINGS, cohort_size, scaled, stem_kernel
 from lfwstudy.network.operations import Tensor, keras
 
 Seed = list[int]  # the key of a layer's random draws
@@ -35,7 +35,7 @@ def build_siamese(config: ModelConfig, side: int, precision: str = "float32", se
     build = build_small_tower if config.architecture in BLOCKS else build_tower
     tower = build(config, side, precision, seed)
     if config.head == "cosine":
-        head = build_cosine_head(tower.output_shape[1], config.cohort)
+        head = build_cosine_head(tower.output_shape[1], cohort_size(config), config.neighbours)
     else:
         head = build_distance_head(tower.output_shape[1], seed, precision, config.head_l2)
     left, right = (keras.Input((side, side, 1), name=name) for name in ("left", "right"))
@@ -132,14 +132,14 @@ def build_distance_head(size: int, seed: int = 0, precision: str = "float32", l2
     return keras.Model([a, b], keras.layers.Activation("sigmoid", dtype="float32", name="score")(logit), name="head")
 
 
-def build_cosine_head(size: int, cohort: int = 0) -> keras.Model:
+def build_cosine_head(size: int, cohort: int = 0, neighbours: int = 10) -> keras.Model:
     """Two embeddings (n, size) to a probability (n, 1): their cosine, a line, and the line's calibration.
 
-    cohort: number of images in it, see `LocalCosine`; 0 for none.
+    cohort: number of images in it, 0 for none; neighbours: of them: see `LocalCosine`.
     """
     a, b = keras.Input((size,), name="a"), keras.Input((size,), name="b")
     cosine = (
-        layers.LocalCosine(cohort, dtype="float32", name="cosine")
+        layers.LocalCosine(cohort, neighbours, dtype="float32", name="cosine")
         if cohort
         else layers.Cosine(dtype="float32", name="cosine")
     )

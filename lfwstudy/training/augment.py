@@ -158,11 +158,17 @@ def blank(images: Any, rectangles: Any) -> Any:
     """
     from lfwstudy.network.operations import ops
 
+    return ops.where(inside(images, rectangles), 0.5, images)
+
+
+def inside(images: Any, rectangles: Any) -> Any:
+    """Which pixels of images (n, side, side, 1) are inside a rectangle (left, top, right, bottom) each: bool, same shape."""
+    from lfwstudy.network.operations import ops
+
     along = ops.arange(images.shape[1], dtype="float32")[None, :]
     in_x = ops.logical_and(along >= rectangles[:, 0:1], along < rectangles[:, 2:3])
     in_y = ops.logical_and(along >= rectangles[:, 1:2], along < rectangles[:, 3:4])
-    inside = ops.logical_and(in_y[:, :, None], in_x[:, None, :])[..., None]
-    return ops.where(inside, 0.5, images)
+    return ops.logical_and(in_y[:, :, None], in_x[:, None, :])[..., None]
 
 
 def clip_labels(label: Any, epsilon: Any, classes: int = 2) -> np.ndarray:

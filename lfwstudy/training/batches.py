@@ -11,6 +11,7 @@ from lfwstudy.data.protocols import StudyPairs
 from lfwstudy.errors import RunError
 from lfwstudy.network.operations import keras
 from lfwstudy.training.augment import PARAMETERS, clip_labels, draw_copies, draw_online, draw_rectangles
+from lfwstudy.training.covers import draw_covers
 
 # Rows of left images, rows of right images, labels.
 IndexedPairs = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -59,8 +60,8 @@ class Batches(keras.utils.PyDataset):
 def gather_sets(bank: ImageBank, pairs: StudyPairs) -> tuple[ImageBank, dict[str, IndexedPairs]]:
     """The bank of the pairs' images, and each set's pairs as rows of it."""
     images = bank.subset(pairs.names())
-    sets = pairs.sets().items()
-    return images, {name: (images.rows(some.left), images.rows(some.right), some.label) for name, some in sets}
+    sets = pairs.sets() | ({"calibration": pairs.calibration} if pairs.calibration else {})
+    return images, {name: (images.rows(some.left), images.rows(some.right), some.label) for name, some in sets.items()}
 
 
 def training_batches(
@@ -82,13 +83,13 @@ def training_batches(
     training, people = config.training, people_of(images)
     if training.drawn_people:
         assert drawable is not None
-        return _drawn_batches(training, people, images.side, seed, drawable)
+        return _drawn_batches(training, people, images, seed, drawable)
     inputs, targets = with_copies(training, train, images.side, seed)
 
     def ordered(epoch: int) -> Arrays:
         order = np.random.default_rng([seed, 30, epoch]).permutation(len(targets))
         inputs_in_order = {name: values[order] for name, values in inputs.items()}
-        return _add_online(inputs_in_order, training, people, images.side, [seed, 50, epoch]), targets[order]
+        return _add_online(inputs_in_order, training, people, images, [seed, 50, epoch]), targets[order]
 
     return Batches(ordered, len(targets), training.batch_size)
 
@@ -163,17 +164,22 @@ def drawable_rows(config: RunConfig, images: ImageBank, pairs: StudyPairs) -> np
 
 
 def cohort_rows(config: RunConfig, train: IndexedPairs, drawable: np.ndarray | None, seed: int) -> np.ndarray | None:
-    """Rows of the images in a cosine head's cohort, drawn from `drawable` or the training pairs; None if it has none.
+    """Rows of the images in a cosine head's cohort: all of `drawable` or the training pairs, or drawn from them; None if it
+    has none.
 
     Some appear twice if there are too few.
     """
     if not config.model.cohort:
         return None
     rows = np.unique(np.concatenate(train[:2])) if drawable is None else drawable
-    return np.resize(np.random.default_rng([seed, 70]).permutation(rows), config.model.cohort)
+    if config.model.cohort == "all":
+        return rows
+    return np.resize(np.random.default_rng([seed, 70]).permutation(rows), int(config.model.cohort))
 
 
-def _drawn_batches(training: TrainingConfig, people: np.ndarray, side: int, seed: int, drawable: np.ndarray) -> Batches:
+def _drawn_batches(
+    training: TrainingConfig, people: np.ndarray, bank: ImageBank, seed: int, drawable: np.ndarray
+) -> Batches:
     """Batches of matched pairs of different people, each against itself and against its neighbour."""
     _, at, images = np.unique(people[drawable], return_inverse=True, return_counts=True)
     enough = images >= training.least_pictures
@@ -186,22 +192,24 @@ def _drawn_batches(training: TrainingConfig, people: np.ndarray, side: int, seed
     def drawn(epoch: int) -> Arrays:
         left, right = draw_people(np.random.default_rng([seed, 60, epoch]), people, drawable, count, size, each)
         targets = np.tile(np.array([[1, 1], [0, 0]], np.float32), (len(left), 1, 1))
-        return _add_online({"left": left, "right": right}, training, people, side, [seed, 50, epoch]), targets
+        return _add_online({"left": left, "right": right}, training, people, bank, [seed, 50, epoch]), targets
 
     return Batches(drawn, count * size * each, size * each)
 
 
 def _add_online(
-    inputs: dict[str, np.ndarray], training: TrainingConfig, people: np.ndarray, side: int, seed: list[int]
+    inputs: dict[str, np.ndarray], training: TrainingConfig, people: np.ndarray, bank: ImageBank, seed: list[int]
 ) -> dict[str, np.ndarray]:
     """The inputs with the augmentation drawn for every image in every epoch."""
     rng = np.random.default_rng(seed)
     for name in SIDES:
         count = len(inputs[name])
         if training.varies_online():
-            inputs[f"{name}_warp"] = draw_online(rng, count, side, training)
+            inputs[f"{name}_warp"] = draw_online(rng, count, bank.side, training)
         if training.erase:
-            inputs[f"{name}_erase"] = draw_rectangles(rng, count, side, training.erase)
+            inputs[f"{name}_erase"] = draw_rectangles(rng, count, bank.side, training.erase)
+        if training.cover:
+            inputs[f"{name}_cover"] = draw_covers(rng, count, bank.crop, bank.side, training.cover)
         if training.contrast:
             inputs[f"{name}_person"] = people[inputs[name]]
     return inputs

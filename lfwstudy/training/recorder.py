@@ -71,15 +71,16 @@ class Recorder(keras.callbacks.Callback):
             trained = self._without_compilation(trained)
             self.compiled = True
         began = time.perf_counter()
-        row = {
-            "epoch": epoch + 1,
-            **{name: logs[name] for name in ("loss", "cross_entropy", "accuracy")},
-            **self.validate(),
-            "learning_rate": decisions.learning_rate(self.training, epoch + 1),
-        }
-        # Rounded as in the file, so that decisions from the file are the same.
-        self.rows.append({name: _rounded(row[name]) for name in decisions.COLUMNS if name != "seconds"})
-        self._save_weights()
+        with self.model.averaged():
+            row = {
+                "epoch": epoch + 1,
+                **{name: logs[name] for name in ("loss", "cross_entropy", "accuracy")},
+                **self.validate(),
+                "learning_rate": decisions.learning_rate(self.training, epoch + 1),
+            }
+            # Rounded as in the file, so that decisions from the file are the same.
+            self.rows.append({name: _rounded(row[name]) for name in decisions.COLUMNS if name != "seconds"})
+            self._save_weights()
         self.rows[-1]["seconds"] = round(trained + time.perf_counter() - began, 4)
         write_csv(self.folder / "history.csv", decisions.COLUMNS, self.rows)
         stop = decisions.should_stop(self.rows, self.training) or decisions.diverged(self.rows)

@@ -1,5 +1,6 @@
 """From a configuration to a finished run: train it, score it, write its files."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from lfwstudy.system.backend import device_name, keep_compiled
 from lfwstudy.system.files import read_json, replacing, write_csv, write_json
 from lfwstudy.system.machine import cores, peak_memory_mb, versions
 from lfwstudy.training import checkpoints, decisions
-from lfwstudy.training.batches import cohort_rows, drawable_rows, gather_sets, training_batches
+from lfwstudy.training.batches import IndexedPairs, cohort_rows, drawable_rows, gather_sets, training_batches
 from lfwstudy.training.scorer import Scorer
 from lfwstudy.training.trainer import build_trainer, fit
 
@@ -64,14 +65,15 @@ def train(
     keep_compiled(cache_folder() / "compiled")
     keras.utils.set_random_seed(seed)
     images, sets = gather_sets(bank, pairs)
-    trainer = build_trainer(config, images, precision, seed)
     drawable = drawable_rows(config, images, pairs)
-    scorer = Scorer(trainer, sets, cohort_rows(config, sets["train"], drawable, seed))
+    scorer = build_scorer(config, images, sets, drawable, precision, seed)
+    trainer = scorer.trainer
     batches = training_batches(config, sets["train"], images, seed, drawable)
     rows = fit(trainer, scorer, batches, folder)
     evaluated = decisions.evaluated_epoch(rows, config.training)
     if not checkpoints.weights_path(folder, evaluated).exists():
-        checkpoints.save_weights(folder, trainer.siamese, evaluated)  # the last epoch's, still in memory
+        with trainer.averaged():
+            checkpoints.save_weights(folder, trainer.siamese, evaluated)  # the last epoch's, still in memory
     trained = {
         "run": run_id,
         "seed": seed,
@@ -88,8 +90,24 @@ def score_test_pairs(
     pairs.require_protocol(config.data.protocol)
     trained = read_json(folder / "result.json")
     images, sets = gather_sets(bank, pairs)
-    trainer = build_trainer(config, images, trained["precision"], trained["seed"])
-    finish(trained, Scorer(trainer, sets), pairs, folder, True, keep_weights)
+    drawable = drawable_rows(config, images, pairs)
+    scorer = build_scorer(config, images, sets, drawable, trained["precision"], trained["seed"])
+    finish(trained, scorer, pairs, folder, True, keep_weights)
+
+
+def build_scorer(
+    config: RunConfig,
+    images: ImageBank,
+    sets: dict[str, IndexedPairs],
+    drawable: np.ndarray | None,
+    precision: str,
+    seed: int,
+) -> Scorer:
+    """A scorer with its trainer, whose network has room for the cohort's images."""
+    cohort, is_all = cohort_rows(config, sets["train"], drawable, seed), config.model.cohort == "all"
+    if cohort is not None:
+        config = replace(config, model=replace(config.model, cohort=len(cohort)))
+    return Scorer(build_trainer(config, images, precision, seed), sets, cohort, late=is_all)
 
 
 def measure_training(rows: decisions.Rows, config: RunConfig, evaluated: int, threads: int = 0) -> dict[str, Any]:
@@ -124,6 +142,7 @@ def finish(
     scores, penalties = {}, {}
     for epoch in sorted({evaluated, best} - {None}):
         checkpoints.load_weights(folder, siamese, epoch)
+        scorer.settle()
         scores[epoch] = {name: scorer.scores(name) for name in names}
         penalties[epoch] = scorer.penalty()
         if keep_weights and epoch == best:

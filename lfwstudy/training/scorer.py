@@ -7,7 +7,8 @@ from lfwstudy.network.layers import unit_length
 from lfwstudy.network.operations import Tensor, keras, ops
 from lfwstudy.training.batches import IndexedPairs
 
-EMBED_BATCH = 128
+# Images, and pairs of embeddings, each of which is compared with a whole cohort.
+EMBED_BATCH, HEAD_BATCH = 128, 1024
 
 
 class Scorer:
@@ -21,10 +22,20 @@ class Scorer:
     cohort : int32, shape (n,), or None
         Rows of the images in a cosine head's cohort. The head gets these and is calibrated on validation whenever that is
         scored.
+    late : bool
+        Whether it gets them by `settle` only: to embed all images after each epoch would slow training down.
+
+    A set "calibration", where there is one, calibrates the head by `settle` in place of validation.
     """
 
-    def __init__(self, trainer: keras.Model, sets: dict[str, IndexedPairs], cohort: np.ndarray | None = None) -> None:
-        self.trainer, self.sets, self.cohort = trainer, sets, cohort
+    def __init__(
+        self,
+        trainer: keras.Model,
+        sets: dict[str, IndexedPairs],
+        cohort: np.ndarray | None = None,
+        late: bool = False,
+    ) -> None:
+        self.trainer, self.sets, self.cohort, self.late = trainer, sets, cohort, late
         self.indexed = IndexedTower(trainer)
         self.head = trainer.siamese.get_layer("head")
 
@@ -51,15 +62,24 @@ class Scorer:
         """Compile the embedding, so that no epoch's time includes it."""
         self.embed(np.unique(self.sets["val"][0])[:EMBED_BATCH])
 
-    def calibrate(self) -> None:
+    def settle(self) -> None:
+        """Complete weights for their final scores, if the cohort or the calibration is left for the end."""
+        if self.late or "calibration" in self.sets:
+            self.calibrate(final=True)
+
+    def calibrate(self, final: bool = False) -> None:
         """Embed a cosine head's cohort, then fit its scale and shift to validation's labels (Platt 1999); other heads have
         nothing to fit."""
-        if self.cohort is not None:
+        if self.cohort is not None and (final or not self.late):
             self.head.get_layer("cosine").cohort.assign(unit_length(self.embed(self.cohort)))
         layer = next((layer for layer in self.head.layers if layer.name == "calibration"), None)
         if layer is not None:
-            logit = np.asarray(self.trainer.logit(self.embedded("val"), training=False), np.float64)
-            scale, shift = metrics.platt(self.sets["val"][2], logit[:, 0])
+            name = "calibration" if final and "calibration" in self.sets else "val"
+            left, right = self.embedded(name)
+            parts = [slice(at, at + HEAD_BATCH) for at in range(0, len(left), HEAD_BATCH)]
+            logits = [self.trainer.logit([left[part], right[part]], training=False) for part in parts]
+            logit = np.concatenate([np.asarray(some, np.float64)[:, 0] for some in logits])
+            scale, shift = metrics.platt(self.sets[name][2], logit, balanced=name == "calibration")
             layer.scale.assign(scale), layer.shift.assign(shift)
 
     def penalty(self) -> float:

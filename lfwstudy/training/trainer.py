@@ -2,6 +2,8 @@
 
 import logging
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,7 @@ from lfwstudy.training import decisions
 from lfwstudy.training.augment import blank, vary
 from lfwstudy.training.batches import SIDES, Batches
 from lfwstudy.training.checkpoints import load_resume
+from lfwstudy.training.covers import cover
 from lfwstudy.training.losses import contrast_loss, cross_entropy, hard_accuracy
 from lfwstudy.training.recorder import Recorder
 from lfwstudy.training.scorer import Scorer, gather
@@ -26,7 +29,8 @@ class PairTrainer(keras.Model):
     """The siamese network fed with indices: gathering, scaling and warping happen inside the compiled step.
 
     Inputs are a dict of `left` and `right`, int32 (batch,), and, for each side as needed: `left_warp`, float32 (batch, 7), to
-    augment images; `left_erase`, float32 (batch, 4), to erase rectangles; `left_stretch`, bool (batch,), to stretch grey
+    augment images; `left_erase`, float32 (batch, 4), to erase rectangles; `left_cover`, float32 (batch, 2, 9), to cover eyes or
+    brow; `left_stretch`, bool (batch,), to stretch grey
     levels; `left_person`, int32 (batch,), to contrast people.
 
     The output is the score's logit, (batch, 1): a loss on clipped probabilities would pass no gradient for confidently
@@ -49,12 +53,15 @@ class PairTrainer(keras.Model):
         self.bank.assign(images)
         self.tower, head = siamese.get_layer("tower"), siamese.get_layer("head")
         self.logit = keras.Model(head.inputs, head.get_layer("logit").output)
+        self.sums = self._zeros() if training.average else []
         self.training_tower = operations().training_tower(self.tower, training.batch_size)
         # Without batch-norm it makes no difference, and one batch is faster.
         self.separate_twins = training.separate_twins and any("norm" in layer.name for layer in self.tower.layers)
 
     def call(self, inputs: dict[str, Tensor], training: bool = False) -> Tensor:
         twins = [self.varied(inputs, side) for side in SIDES]
+        if training:
+            self._add_to_average()
         if training and self.separate_twins:
             both = ops.concatenate([self.training_tower(twin) for twin in twins], axis=0)
         else:
@@ -70,9 +77,38 @@ class PairTrainer(keras.Model):
             return ops.stack([logit, self.logit([left, ops.roll(right, 1, axis=0)], training=training)], axis=1)
         return logit
 
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Give the network its averaged weights for a `with` block, if it has them."""
+        weights = self._trained() if self.sums else []
+        kept = [np.array(weight) for weight in weights]
+        for weight, total in zip(weights, self.sums):
+            weight.assign(total / self.sums[-1])
+        try:
+            yield
+        finally:
+            for weight, value in zip(weights, kept):
+                weight.assign(value)
+
+    def _add_to_average(self) -> None:
+        keep = self.settings.average
+        for total, value in zip(self.sums, [*self._trained(), 1.0]):
+            total.assign(keep * total + (1 - keep) * ops.stop_gradient(value))
+
+    def _zeros(self) -> list[Tensor]:
+        """Variables for the weighted sum of each weight over the batches and, last, of the factors."""
+        shapes = [weight.shape for weight in self._trained()] + [()]
+        return [self.add_weight(shape=shape, trainable=False, initializer="zeros") for shape in shapes]
+
+    def _trained(self) -> list[Tensor]:
+        """What training changes: weights, and the moving statistics of batch-norm."""
+        return [*self.tower.weights, *self.siamese.get_layer("head").trainable_weights]
+
     def varied(self, inputs: dict[str, Tensor], side: str) -> Tensor:
         """One side's images as float32 (n, side, side, 1) in [0, 1], augmented if the inputs say how."""
         images = gather(self.bank, inputs[side])
+        if f"{side}_cover" in inputs:
+            images = cover(images, inputs[f"{side}_cover"])
         if f"{side}_warp" in inputs:
             images = vary(images, inputs[f"{side}_warp"], inputs.get(f"{side}_stretch"))
         return blank(images, inputs[f"{side}_erase"]) if f"{side}_erase" in inputs else images

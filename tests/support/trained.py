@@ -27,7 +27,9 @@ BEYOND = {
     "training.shift": 0.04,
     "training.rotation": 8.0,
     "training.erase": 0.5,
+    "training.cover": 0.5,
     "training.contrast": 1.0,
+    "training.average": 0.9,
     "model.dropout": 0.2,
     "training.epochs": 4,
 }
