@@ -246,14 +246,6 @@ def test_missing_package_says_what_to_install(monkeypatch):
         dispatch.load_cluster()
 
 
-def test_nothing_of_dask_is_imported_without_cluster():
-    code = (
-        "import sys, lfwstudy.cli, lfwstudy.workflow, lfwstudy.runs.dispatch; "
-        "sys.exit(any(m.split('.')[0] in ('dask', 'distributed') for m in sys.modules))"
-    )
-    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
-
-
 def described(nthreads=1, memory=8 * GIB, **resources):
     return {"nthreads": nthreads, "memory_limit": memory, "resources": resources}
 
