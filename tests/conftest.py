@@ -12,8 +12,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from lfwstudy.config import RunConfig
 from lfwstudy.data import demo
-from lfwstudy.data.cache import making
-from lfwstudy.system.files import read_json, replacing_folder, write_csv, write_json
+from lfwstudy.data.cache import made_once
+from lfwstudy.system.files import read_json, write_csv, write_json
 
 # The profile `tiny`, in this process and in those that tests start.
 _ROOT = str(Path(__file__).resolve().parents[1])
@@ -34,16 +34,7 @@ def once(tmp_path_factory):
     """Fills a folder once for all processes of the session: `once(name, fill)`, in whichever of them asks first."""
     root = tmp_path_factory.getbasetemp()
     root = root.parent if "PYTEST_XDIST_WORKER" in os.environ else root
-
-    def call(name, fill):
-        folder = root / name
-        with making(folder):
-            if not folder.exists():
-                with replacing_folder(folder) as temporary:
-                    fill(temporary)
-        return folder
-
-    return call
+    return lambda name, fill: made_once(root / name, fill)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -5,8 +5,6 @@ import os
 import re
 import shutil
 import struct
-import subprocess
-import sys
 import tarfile
 import zipfile
 from dataclasses import replace
@@ -30,6 +28,7 @@ from lfwstudy.errors import DataError, one_line
 from lfwstudy.verify import faces as verify_faces
 from lfwstudy.verify.faces import find_faces, frame_face, full_size, open_face, open_photo, read_photo
 from tests.support.archives import member, write_tar, write_zip
+from tests.support.commands import lfwstudy
 from tests.support.images import FACE, saved
 from tests.support.names import NAMES
 
@@ -248,11 +247,7 @@ def test_unknown_people_are_named_with_their_line(faces, tmp_path):
     first = (faces / "pairsDevTest.txt").read_text().splitlines()[1].split("\t")[0]
     text = (faces / "pairsDevTest.txt").read_text().replace(first, "Nobody Known", 1)
     (tmp_path / "pairsDevTest.txt").write_text(text)
-    done = subprocess.run(
-        [sys.executable, "-m", "lfwstudy", "data", "--dataset", "lfw-a", "--data-dir", tmp_path],
-        capture_output=True,
-        text=True,
-    )
+    done = lfwstudy("data", "--dataset", "lfw-a", "--data-dir", tmp_path)
     assert done.returncode == 2 and done.stderr.count("\n") == 1, done.stderr
     assert "pairsDevTest.txt, line 2: image Nobody Known_000" in done.stderr
 

@@ -27,6 +27,7 @@ from lfwstudy.study.study import Study
 from lfwstudy.system import processes
 from lfwstudy.system.backend import keras_backend
 from lfwstudy.system.files import read_json, write_json
+from tests.support.commands import lfwstudy
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -35,16 +36,6 @@ def poison(folder, *names):
     """Modules that must not be imported."""
     for name in names:
         (folder / f"{name}.py").write_text(f"raise SystemExit('{name}.py of the current folder was imported')")
-
-
-def command(*arguments, **options):
-    return subprocess.run(
-        [sys.executable, "-m", "lfwstudy", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        **options,
-    )
 
 
 # -- the current folder -----------------------------------------------------------------------------------------------
@@ -97,7 +88,7 @@ def test_a_checkout_is_on_the_path_only_where_it_is_not_installed(tmp_path, monk
 
 def test_python_m_takes_nothing_from_the_current_folder(tmp_path):
     poison(tmp_path, "argparse", "random", "numpy", "csv")
-    done = command("run", "--stages", "bsae", cwd=tmp_path)
+    done = lfwstudy("run", "--stages", "bsae", cwd=tmp_path)
     assert done.returncode == 2 and "did you mean 'base'" in done.stderr, done.stderr
 
 
@@ -459,7 +450,7 @@ def test_figures_are_the_same_whatever_the_user_s_matplotlibrc_says():
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
 def test_a_terminal_without_a_letter_gets_another(tmp_path, encoding):
-    done = command(
+    done = lfwstudy(
         "data",
         "--data-dir",
         tmp_path / "Łódź",
@@ -506,7 +497,7 @@ def test_a_checkout_is_known_by_its_name(tmp_path, monkeypatch, text, ours):
 def test_a_cache_that_cannot_be_written_is_named_with_what_to_set(variable, tmp_path):
     (tmp_path / "file").write_text("")
     without = {name: value for name, value in os.environ.items() if name not in ("LFWSTUDY_CACHE", "XDG_CACHE_HOME")}
-    done = command("data", "--side", "31", env={**without, variable: str(tmp_path / "file")})
+    done = lfwstudy("data", "--side", "31", env={**without, variable: str(tmp_path / "file")})
     assert done.returncode == 1 and done.stderr.count("\n") == 1 and "LFWSTUDY_CACHE" in done.stderr, done.stderr
 
 
