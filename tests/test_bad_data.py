@@ -18,7 +18,6 @@ from PIL import Image, ImageOps
 from lfwstudy.cli import main
 from lfwstudy.config import DataConfig
 from lfwstudy.data import archives, images
-from lfwstudy.data.cache import cache_folder
 from lfwstudy.data.filetypes import not_an_image
 from lfwstudy.data.images import SOURCE_SIDE, decode
 from lfwstudy.data.pairs import read_people, read_view1, read_view2
@@ -309,12 +308,13 @@ def test_zip_archive(tmp_path, members, words):
 
 def refused(folder, words):
     """The archive is refused with one line; nothing is written but, at most, the lock of the cache."""
-    before = {p for place in (folder, cache_folder()) for p in place.rglob("*")}
-    with pytest.raises(DataError, match=words) as error:
-        prepare_bank(CONFIG, str(folder))
+    before = set(folder.rglob("*"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LFWSTUDY_CACHE", str(folder / "cache"))  # one that no other test fills meanwhile
+        with pytest.raises(DataError, match=words) as error:
+            prepare_bank(CONFIG, str(folder))
     assert "lfwa" in str(error.value) and one_line(error.value) == str(error.value)
-    after = {p for place in (folder, cache_folder()) for p in place.rglob("*")}
-    assert all(p.suffix == ".lock" or p.is_dir() for p in after - before)
+    assert all(p.suffix == ".lock" or p.is_dir() for p in set(folder.rglob("*")) - before)
     assert not Path("/tmp/A").exists()
 
 
