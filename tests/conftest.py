@@ -12,6 +12,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from lfwstudy.config import RunConfig
 from lfwstudy.data import demo
+from lfwstudy.data.cache import made_once
+from lfwstudy.system.files import read_json, write_csv, write_json
 
 # The profile `tiny`, in this process and in those that tests start.
 _ROOT = str(Path(__file__).resolve().parents[1])
@@ -27,10 +29,18 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: item.path.stem not in ("test_whole", "test_browser", "test_run", "test_surroundings"))
 
 
+@pytest.fixture(scope="session")
+def once(tmp_path_factory):
+    """Fills a folder once for all processes of the session: `once(name, fill)`, in whichever of them asks first."""
+    root = tmp_path_factory.getbasetemp()
+    root = root.parent if "PYTEST_XDIST_WORKER" in os.environ else root
+    return lambda name, fill: made_once(root / name, fill)
+
+
 @pytest.fixture(scope="session", autouse=True)
-def cache(tmp_path_factory):
+def cache(once):
     """Every test of the session, and the processes they start, share one fresh data cache."""
-    folder = tmp_path_factory.mktemp("cache")
+    folder = once("cache", lambda folder: None)
     given = {name: os.environ.pop(name, None) for name in ("LFWSTUDY_CACHE", "LFWSTUDY_DATA")}
     os.environ["LFWSTUDY_CACHE"] = str(folder)
     yield folder
@@ -53,12 +63,14 @@ def lfw_dir():
 
 
 @pytest.fixture(scope="session")
-def faces(tmp_path_factory):
+def faces(once):
     """A small drawn data set laid out as a user's LFW folder: <folder>/lfw2/NAME/NAME_0001.jpg and pair files."""
-    folder = tmp_path_factory.mktemp("faces") / "data"
-    demo.make_demo(folder, people=60, train_people=40, train_pairs=20, test_pairs=10, fold_pairs=2, seed=5)
-    (folder / "demo").rename(folder / "lfw2")
-    return folder
+
+    def draw(folder):
+        demo.make_demo(folder, people=60, train_people=40, train_pairs=20, test_pairs=10, fold_pairs=2, seed=5)
+        (folder / "demo").rename(folder / "lfw2")
+
+    return once("faces", draw)
 
 
 @pytest.fixture(scope="session")
@@ -86,13 +98,11 @@ def data(tiny):
 
 
 @pytest.fixture(scope="session")
-def finished(tiny, data, tmp_path_factory):
+def finished(tiny, data, once):
     """A finished run of `tiny`: its folder."""
     from lfwstudy.training.run import train
 
-    folder = tmp_path_factory.mktemp("runs") / "run"
-    train(tiny, 0, "float32", *data, folder, "run")
-    return folder
+    return once("runs", lambda runs: train(tiny, 0, "float32", *data, runs / "run", "run")) / "run"
 
 
 @pytest.fixture
@@ -101,15 +111,17 @@ def rng():
 
 
 @pytest.fixture(scope="session")
-def played(tiny, tmp_path_factory):
+def played(tiny, once):
     """A small finished study to play with: two trained runs, the second one augmented, carried forward and kept."""
+    return once("played", lambda folder: _play(tiny, folder / "study")) / "study"
+
+
+def _play(tiny, out):
     from lfwstudy.data.prepare import prepare_bank
     from lfwstudy.data.protocols import load_pairs
     from lfwstudy.study.settings import RESULT_COLUMNS, Settings
-    from lfwstudy.system.files import read_json, write_csv, write_json
     from lfwstudy.training.run import train
 
-    out = tmp_path_factory.mktemp("played") / "study"
     combination = Settings().combination()
     rows = []
     for stage, variant, changes in (
@@ -148,7 +160,6 @@ def played(tiny, tmp_path_factory):
             "combinations": [{**combination, "seeds": 1, "stages": ["base", "augmentation"]}],
         },
     )
-    return out
 
 
 @pytest.fixture(scope="module")

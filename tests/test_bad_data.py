@@ -5,8 +5,6 @@ import os
 import re
 import shutil
 import struct
-import subprocess
-import sys
 import tarfile
 import zipfile
 from dataclasses import replace
@@ -20,7 +18,6 @@ from PIL import Image, ImageOps
 from lfwstudy.cli import main
 from lfwstudy.config import DataConfig
 from lfwstudy.data import archives, images
-from lfwstudy.data.cache import cache_folder
 from lfwstudy.data.filetypes import not_an_image
 from lfwstudy.data.images import SOURCE_SIDE, decode
 from lfwstudy.data.pairs import read_people, read_view1, read_view2
@@ -30,6 +27,7 @@ from lfwstudy.errors import DataError, one_line
 from lfwstudy.verify import faces as verify_faces
 from lfwstudy.verify.faces import find_faces, frame_face, full_size, open_face, open_photo, read_photo
 from tests.support.archives import member, write_tar, write_zip
+from tests.support.commands import lfwstudy
 from tests.support.images import FACE, saved
 from tests.support.names import NAMES
 
@@ -248,11 +246,7 @@ def test_unknown_people_are_named_with_their_line(faces, tmp_path):
     first = (faces / "pairsDevTest.txt").read_text().splitlines()[1].split("\t")[0]
     text = (faces / "pairsDevTest.txt").read_text().replace(first, "Nobody Known", 1)
     (tmp_path / "pairsDevTest.txt").write_text(text)
-    done = subprocess.run(
-        [sys.executable, "-m", "lfwstudy", "data", "--dataset", "lfw-a", "--data-dir", tmp_path],
-        capture_output=True,
-        text=True,
-    )
+    done = lfwstudy("data", "--dataset", "lfw-a", "--data-dir", tmp_path)
     assert done.returncode == 2 and done.stderr.count("\n") == 1, done.stderr
     assert "pairsDevTest.txt, line 2: image Nobody Known_000" in done.stderr
 
@@ -314,12 +308,13 @@ def test_zip_archive(tmp_path, members, words):
 
 def refused(folder, words):
     """The archive is refused with one line; nothing is written but, at most, the lock of the cache."""
-    before = {p for place in (folder, cache_folder()) for p in place.rglob("*")}
-    with pytest.raises(DataError, match=words) as error:
-        prepare_bank(CONFIG, str(folder))
+    before = set(folder.rglob("*"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LFWSTUDY_CACHE", str(folder / "cache"))  # one that no other test fills meanwhile
+        with pytest.raises(DataError, match=words) as error:
+            prepare_bank(CONFIG, str(folder))
     assert "lfwa" in str(error.value) and one_line(error.value) == str(error.value)
-    after = {p for place in (folder, cache_folder()) for p in place.rglob("*")}
-    assert all(p.suffix == ".lock" or p.is_dir() for p in after - before)
+    assert all(p.suffix == ".lock" or p.is_dir() for p in set(folder.rglob("*")) - before)
     assert not Path("/tmp/A").exists()
 
 

@@ -84,6 +84,16 @@ def test_wrong_use_exits_with_2_and_says_what_to_do(capsys, arguments, word):
     assert status == 2 and word in err and err.startswith("error: ") and err.count("\n") == 1 and out == ""
 
 
+def test_a_refused_command_waits_for_no_library_that_it_does_not_need():
+    heavy = {"keras", "tensorflow", "jax", "scipy", "sklearn", "pandas", "matplotlib", "dask", "distributed"}
+    code = (
+        "import sys; from lfwstudy.cli import main; main(['run', '--stages', 'bsae']); import lfwstudy.workflow; "
+        f"print(sorted({heavy} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "did you mean 'base'" in done.stderr and done.stdout == "[]\n"
+
+
 def test_bad_data_leave_no_study_behind(capsys, tmp_path, faces):
     (tmp_path / "data").mkdir()
     status, _, err = run(

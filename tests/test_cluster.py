@@ -32,6 +32,7 @@ from lfwstudy.runs.failure import Failure
 from lfwstudy.runs.job import Job
 from lfwstudy.runs.store import Store
 from lfwstudy.system.files import read_csv
+from tests.support.commands import lfwstudy
 from tools.stand_in import RESUME_EPOCHS, jobs
 
 dask = pytest.importorskip("dask", reason="--cluster needs the package distributed")
@@ -244,14 +245,6 @@ def test_missing_package_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(ConfigError, match=r"pip install 'lfwstudy\[cluster\]'"):
         dispatch.load_cluster()
-
-
-def test_nothing_of_dask_is_imported_without_cluster():
-    code = (
-        "import sys, lfwstudy.cli, lfwstudy.workflow, lfwstudy.runs.dispatch; "
-        "sys.exit(any(m.split('.')[0] in ('dask', 'distributed') for m in sys.modules))"
-    )
-    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
 
 
 def described(nthreads=1, memory=8 * GIB, **resources):
@@ -517,7 +510,8 @@ def test_lost_scheduler_is_said_with_what_is_missing(own_machines, tmp_path, mon
 
 
 def test_a_run_that_fits_nowhere_says_what_it_needs(machines, tmp_path, monkeypatch):
-    monkeypatch.setattr(scheduler, "PATIENCE_SECONDS", 2)
+    monkeypatch.setattr(scheduler, "PATIENCE_SECONDS", 0.5)
+    monkeypatch.setattr(handout, "_LOOK_SECONDS", 0.1)
     machines.start_worker("a", "--memory-limit", "1 GiB")
     machines.told("worker-a", "Registered (to)")
     failures = dispatch.run([*jobs(tmp_path / "runs", 1, 1, memory=9 * GIB)], machines.address)
@@ -594,7 +588,8 @@ def test_a_workers_own_port_is_not_a_schedulers(machines, tmp_path):
 
 
 def test_a_cluster_without_workers_is_said_at_once_and_in_the_end(machines, tmp_path, monkeypatch):
-    monkeypatch.setattr(scheduler, "PATIENCE_SECONDS", 5)
+    monkeypatch.setattr(scheduler, "PATIENCE_SECONDS", 0.5)
+    monkeypatch.setattr(handout, "_LOOK_SECONDS", 0.1)
     told = []
     assert f"dask worker {machines.address}" in scheduler.describe(machines.address)
     failures = dispatch.run(jobs(tmp_path / "runs", 1), machines.address, told.append)
@@ -890,25 +885,10 @@ def test_whole_study_on_a_local_cluster_equals_the_one_without(tmp_path):
         (tmp_path / "blocked" / f"{name}.py").write_text("raise ImportError('not without --cluster')")
     told = {}
     for name, path, options in (("one", str(tmp_path / "blocked"), ()), ("two", "", ("--cluster", "local:2"))):
-        done = subprocess.run(
-            [
-                sys.executable,
-                "-m",
-                "lfwstudy",
-                "run",
-                "--profile",
-                "tiny",
-                "--stages",
-                "early-stopping",
-                "--seeds",
-                "2",
-                "--out",
-                str(tmp_path / name),
-                *options,
-            ],
+        done = lfwstudy(
+            *("run", "--profile", "tiny", "--stages", "early-stopping", "--seeds", 2, "--out", tmp_path / name),
+            *options,
             cwd=ROOT,
-            capture_output=True,
-            text=True,
             timeout=900,
             env={
                 **os.environ,

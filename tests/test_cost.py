@@ -1,3 +1,5 @@
+from itertools import cycle
+
 import pytest
 
 from lfwstudy.config import BATCHNORM, ModelConfig
@@ -6,11 +8,11 @@ from lfwstudy.network.siamese import build_siamese
 
 
 def test_cost_formula_agrees_with_the_built_network():
-    for placement in BATCHNORM:
-        for width, side, stride in ((0.1, 105, 2), (0.1, 90, 1), (0.125, 73, 2)):
-            config = ModelConfig(batchnorm=placement, width=width, pool1_stride=stride)
-            model = build_siamese(config, side)
-            assert tower_cost(config, side) == (multiply_adds(model), model.count_params())
+    sizes = ((0.1, 105, 2), (0.1, 90, 1), (0.125, 73, 2))
+    for placement, (width, side, stride) in zip(BATCHNORM, cycle(sizes)):
+        config = ModelConfig(batchnorm=placement, width=width, pool1_stride=stride)
+        model = build_siamese(config, side)
+        assert tower_cost(config, side) == (multiply_adds(model), model.count_params())
     for head, stride, side, cohort, pooling in (
         ("distance", 1, 96, 0, "mean"),
         ("cosine", 1, 96, 0, "generalised-mean"),

@@ -24,6 +24,7 @@ from lfwstudy.runs.store import Store
 from lfwstudy.study.settings import Settings
 from lfwstudy.study.study import Study
 from lfwstudy.system.files import locked, read_csv
+from tests.support.commands import COMMAND, lfwstudy, study_in
 from tests.support.failures import content
 from tools.stand_in import jobs
 
@@ -69,13 +70,13 @@ def test_a_full_disk_is_one_line_of_the_command(faces, small_disk):
     (small_disk / "filler").write_bytes(bytes(1 << 20)[: (1 << 20) - 4096])
     with pytest.raises(OSError):
         (small_disk / "more").write_bytes(bytes(8192))
-    done = command(faces, small_disk / "out", "--stages", "base")
+    done = lfwstudy(*study_in(faces, small_disk / "out", "--stages", "base"))
     assert done.returncode == 1 and "Traceback" not in done.stderr and "No space left" in done.stderr
 
 
 def test_a_folder_that_can_only_be_read_is_one_line(faces, small_disk):
     subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
-    done = command(faces, small_disk / "out")
+    done = lfwstudy(*study_in(faces, small_disk / "out"))
     assert done.returncode == 2 and done.stderr == f"error: {small_disk} is not writable; give another --out\n"
 
 
@@ -85,7 +86,7 @@ def test_a_folder_without_permission_is_one_line(faces, tmp_path):
     humble = ("setpriv", "--bounding-set=-dac_override", "--inh-caps=-dac_override") if os.geteuid() == 0 else ()
     if humble and not shutil.which("setpriv"):
         pytest.skip("root may write everywhere, and there is no setpriv to give that up")
-    done = command(faces, tmp_path / "closed" / "out", before=humble)
+    done = lfwstudy(*study_in(faces, tmp_path / "closed" / "out"), before=humble)
     told = f"error: {tmp_path / 'closed'} is not writable; give another --out\n"
     assert done.returncode == 2 and done.stderr == told, done.stderr
     assert not list((tmp_path / "closed").iterdir())
@@ -224,54 +225,12 @@ def test_a_kernel_that_dies_leaves_a_gap_that_says_so(faces, tmp_path, monkeypat
     assert "<b>broken" not in page and "\x1b" not in page
 
 
-def command(faces, out, *arguments, before=()):
-    return subprocess.run(
-        [
-            *before,
-            sys.executable,
-            "-m",
-            "lfwstudy",
-            "run",
-            "--dataset",
-            "lfw-a",
-            "--data-dir",
-            str(faces),
-            "--precision",
-            "float32",
-            "--out",
-            str(out),
-            *arguments,
-        ],
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
-
-
 @pytest.mark.long
 def test_a_killed_variant_shows_as_a_gap_and_the_rest_goes_on(faces, tmp_path):
     """The training of one variant is killed, as a kernel without memory does, whenever it starts; then once more without."""
     log = open(tmp_path / "log", "w+")
     stages = ("--profile", "tiny", "--stages", "stride,early-stopping")
-    process = subprocess.Popen(
-        [
-            sys.executable,
-            "-m",
-            "lfwstudy",
-            "run",
-            "--dataset",
-            "lfw-a",
-            "--data-dir",
-            str(faces),
-            *stages,
-            "--precision",
-            "float32",
-            "--out",
-            str(tmp_path / "out"),
-        ],
-        stdout=log,
-        stderr=log,
-    )
+    process = subprocess.Popen([*COMMAND, *study_in(faces, tmp_path / "out", *stages)], stdout=log, stderr=log)
     while process.poll() is None:
         for child in psutil.Process(process.pid).children(recursive=True):
             try:
@@ -286,7 +245,7 @@ def test_a_killed_variant_shows_as_a_gap_and_the_rest_goes_on(faces, tmp_path):
     assert process.returncode == 1 and "stride/pool1-stride1, seed 0: its process was ended by signal 9" in told, told
     assert [row["stage"] for row in read_csv(tmp_path / "out" / "results.csv")] == ["base", "early-stopping"]
     assert 'class="gap"' in (tmp_path / "out" / "report.html").read_text()
-    done = command(faces, tmp_path / "out", *stages)
+    done = lfwstudy(*study_in(faces, tmp_path / "out", *stages))
     assert done.returncode == 0 and 'class="gap"' not in (tmp_path / "out" / "report.html").read_text()
 
 
@@ -298,17 +257,17 @@ def test_a_disk_that_fills_up_keeps_what_is_finished(faces, tmp_path):
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=40m", "tmpfs", folder], capture_output=True).returncode:
         pytest.skip("a small file system can only be mounted by root")
     try:
-        assert command(faces, folder / "out", "--stages", "base").returncode == 0
+        assert lfwstudy(*study_in(faces, folder / "out", "--stages", "base")).returncode == 0
         before = {
             run: (folder / "out" / "runs" / run / "predictions.csv").read_text()
             for run in Store(folder / "out" / "runs").ids()
         }
         free = os.statvfs(folder)
         (folder / "filler").write_bytes(bytes(free.f_bavail * free.f_bsize - (300 << 10)))
-        done = command(faces, folder / "out", "--stages", "early-stopping")
+        done = lfwstudy(*study_in(faces, folder / "out", "--stages", "early-stopping"))
         assert done.returncode == 1 and "No space left" in done.stderr and "Traceback" not in done.stderr
         (folder / "filler").unlink()
-        assert command(faces, folder / "out", "--stages", "early-stopping").returncode == 0
+        assert lfwstudy(*study_in(faces, folder / "out", "--stages", "early-stopping")).returncode == 0
         assert all(
             (folder / "out" / "runs" / run / "predictions.csv").read_text() == text for run, text in before.items()
         )

@@ -3,7 +3,6 @@ import re
 import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
-from test_load import made_up_history, made_up_run
 
 from lfwstudy.data.splits import component_labels
 from lfwstudy.ladder import CLAIMS, LADDERS
@@ -14,7 +13,8 @@ from lfwstudy.study.rungs import Candidate, Rung
 from lfwstudy.study.settings import Settings
 from lfwstudy.study.study import Study
 from lfwstudy.system.files import write_csv
-from lfwstudy.training.run import PREDICTION_COLUMNS, measure
+from lfwstudy.training.run import PREDICTION_COLUMNS, measure, write_predictions
+from tests.support.runs import made_up_history, made_up_run
 
 
 def made_up_base(out, split, right, seeds=4, **settings):
@@ -29,32 +29,10 @@ def made_up_base(out, split, right, seeds=4, **settings):
             name: np.where((rng.random(len(label)) < right[name]) == (label > 0.5), 0.8, 0.2)
             for name, label in labels.items()
         }
-        write_csv(
-            path,
-            PREDICTION_COLUMNS,
-            [
-                {
-                    "set": name,
-                    "pair": int(part.line[i]),
-                    "left": part.left[i],
-                    "right": part.right[i],
-                    "label": int(part.label[i]),
-                    "score": scores[name][i],
-                    "score_at_best": scores[name][i],
-                }
-                for name, part in pairs.sets().items()
-                for i in range(len(part))
-            ],
-        )
+        at = {"score": scores, "score_at_best": scores}
+        write_predictions(path, pairs, at)
         history = made_up_history(out / f".history-{split}-{spec.seed}", spec.config.training.epochs, rng)
-        made_up_run(
-            study.store.folder(spec.run),
-            spec,
-            digest,
-            history,
-            path,
-            measure(labels, {"score": scores, "score_at_best": scores}, 1.0),
-        )
+        made_up_run(study.store.folder(spec.run), spec, digest, history, path, measure(labels, at, 1.0))
     return study
 
 

@@ -14,6 +14,7 @@ import pytest
 
 from lfwstudy.system.files import read_csv, read_json
 from lfwstudy.training.recorder import RESUME_EPOCHS
+from tests.support.commands import COMMAND, study_in
 
 # What is waited for comes when the machine has got to it; a test that waits longer than this has failed.
 DEADLINE = 600
@@ -38,24 +39,7 @@ def brief(faces, out):
 
 def command(faces, out, stages):
     """The whole command on the small drawn data set: notebooks and report."""
-    return [
-        sys.executable,
-        "-m",
-        "lfwstudy",
-        "run",
-        "--dataset",
-        "lfw-a",
-        "--data-dir",
-        str(faces),
-        "--profile",
-        "tiny",
-        "--stages",
-        stages,
-        "--precision",
-        "float32",
-        "--out",
-        str(out),
-    ]
+    return [*COMMAND, *study_in(faces, out, "--profile", "tiny", "--stages", stages)]
 
 
 def start(arguments, log):

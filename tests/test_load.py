@@ -1,6 +1,5 @@
 """Many runs: a large store opens, tabulates and renders in time and memory; many seeds do not make the parent grow."""
 
-import json
 import os
 import subprocess
 import sys
@@ -10,12 +9,9 @@ import numpy as np
 import psutil
 import pytest
 
-from lfwstudy.config import TRAINING_VERSION
-from lfwstudy.study.settings import Settings
-from lfwstudy.study.study import Study
-from lfwstudy.system.files import read_csv, write_csv
-from lfwstudy.training.decisions import COLUMNS
-from lfwstudy.training.run import PREDICTION_COLUMNS, measure
+from lfwstudy.system.files import read_csv
+from tests.support.commands import COMMAND
+from tests.support.runs import fill
 
 TABULATE = """
 import sys
@@ -24,117 +20,6 @@ study = open_study(sys.argv[1])[0]
 study.set_aside_damaged(print)
 study.write_results()
 """
-
-
-def fill(out, seeds, stages=""):
-    """A finished demo study of made-up runs that look like trained ones; returns the number of runs.
-
-    Predictions and histories are shared by hard links: their content is that of a few templates.
-    """
-    study = Study(Settings(out=str(out), seeds=seeds, stages=stages, precision="float32"))
-    study.ask(study.requested())
-    rng = np.random.default_rng(0)
-    pairs, digest = study.data(study.base().data)[1:]
-    predictions = [made_up_predictions(out / f".predictions-{n}.csv", pairs, rng) for n in range(12)]
-    histories, count = {}, 0
-    for stage in study.stages():
-        for candidate in study.climb(upto=stage)[-1].candidates:
-            for spec in candidate.specs:
-                n, epochs = int(rng.integers(len(predictions))), spec.config.training.epochs
-                if (n, epochs) not in histories:
-                    histories[n, epochs] = made_up_history(out / f".history-{n}-{epochs}.csv", epochs, rng)
-                made_up_run(study.store.folder(spec.run), spec, digest, histories[n, epochs], *predictions[n])
-                count += 1
-    return count
-
-
-def made_up_predictions(path, pairs, rng):
-    """A predictions.csv with scores that are right more often than not; returns its path and what it measures."""
-    labels = {name: part.label for name, part in pairs.sets().items()}
-    scores = {
-        name: np.clip(0.5 + 0.06 * (2.0 * label - 1) + 0.2 * rng.standard_normal(len(label)), 0.01, 0.99)
-        for name, label in labels.items()
-    }
-    rows = [
-        {
-            "set": name,
-            "pair": int(part.line[i]),
-            "left": part.left[i],
-            "right": part.right[i],
-            "label": int(part.label[i]),
-            "score": scores[name][i],
-            "score_at_best": scores[name][i],
-        }
-        for name, part in pairs.sets().items()
-        for i in range(len(part))
-    ]
-    write_csv(path, PREDICTION_COLUMNS, rows)
-    return path, measure(labels, {"score": scores, "score_at_best": scores}, 1.0)
-
-
-def made_up_history(path, epochs, rng):
-    curve = 0.5 + 0.2 * (1 - np.exp(-np.arange(1, epochs + 1) / 5)) + 0.02 * rng.standard_normal(epochs)
-    write_csv(
-        path,
-        COLUMNS,
-        [
-            {
-                "epoch": e + 1,
-                "loss": 2 - c,
-                "cross_entropy": 1 - c,
-                "accuracy": c,
-                "val_loss": 2 - c,
-                "val_cross_entropy": 1 - c,
-                "val_accuracy": c,
-                "learning_rate": 0.001,
-                "seconds": 1.0,
-            }
-            for e, c in enumerate(map(float, curve))
-        ],
-    )
-    return path
-
-
-def made_up_run(folder, spec, digest, history, predictions, measured):
-    folder.mkdir(parents=True)
-    os.link(predictions, folder / "predictions.csv")
-    os.link(history, folder / "history.csv")
-    epochs = spec.config.training.epochs
-    (folder / "config.json").write_text(
-        json.dumps(
-            {
-                "run": spec.run,
-                "version": TRAINING_VERSION,
-                "config": spec.config.to_dict(),
-                "seed": spec.seed,
-                "precision": "float32",
-                "data_digest": digest,
-            }
-        )
-    )
-    (folder / "result.json").write_text(
-        json.dumps(
-            {
-                "run": spec.run,
-                "seed": spec.seed,
-                "precision": "float32",
-                "backend": "tensorflow",
-                "device": "none",
-                "status": "finished",
-                "epochs_run": epochs,
-                "epochs_max": epochs,
-                "evaluated_epoch": epochs,
-                "best_epoch": epochs,
-                "seconds_per_epoch": 1.0,
-                "seconds_total": float(epochs),
-                "seconds_to_best": float(epochs),
-                "parameters": 10**6,
-                "peak_memory_mb": 700.0,
-                "versions": {"python": "3"},
-                **measured,
-            }
-        )
-    )
 
 
 # A separate process, so that its largest child is the command's and no other test's.
@@ -194,24 +79,8 @@ def resident(process):
 @pytest.mark.parametrize("stand_in", ["1", ""], ids=["stand-ins", "trained"])
 def test_a_hundred_seeds_do_not_make_their_parents_grow(tmp_path, stand_in):
     """The command, papermill, and the kernel that starts the hundred processes, which train or copy another's run."""
-    command = [
-        sys.executable,
-        "-m",
-        "lfwstudy",
-        "run",
-        "--profile",
-        "speck",
-        "--stages",
-        "base",
-        "--seeds",
-        "100",
-        "--precision",
-        "float32",
-        "--keep",
-        "none",
-        "--out",
-        str(tmp_path / "out"),
-    ]
+    options = ("--profile", "speck", "--stages", "base", "--seeds", "100", "--precision", "float32", "--keep", "none")
+    command = [*COMMAND, "run", *options, "--out", str(tmp_path / "out")]
     sizes = {"command": {}, "papermill": {}, "kernel": {}}
     with open(tmp_path / "log", "w+") as log:
         process = subprocess.Popen(

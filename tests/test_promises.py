@@ -8,7 +8,6 @@ import sys
 
 import numpy as np
 import pytest
-from test_load import fill
 
 from lfwstudy import config, workflow
 from lfwstudy.config import DataConfig
@@ -23,6 +22,7 @@ from lfwstudy.study.study import Study
 from lfwstudy.system import files
 from lfwstudy.system.files import read_csv, read_json, write_json, write_text
 from lfwstudy.training import checkpoints, run
+from tests.support.runs import fill
 
 
 @pytest.fixture(scope="module")

@@ -16,6 +16,12 @@ from lfwstudy.training.run import train
 from tests.support.trained import numbers
 
 
+def small_network():
+    network = keras.Sequential([keras.layers.Dense(3)])
+    network.build((None, 2))
+    return network
+
+
 def test_interrupted_run_resumes_to_the_same_numbers(tiny, data, tmp_path, monkeypatch):
     config = tiny.change(
         {
@@ -46,7 +52,7 @@ def test_interrupted_run_resumes_to_the_same_numbers(tiny, data, tmp_path, monke
     assert numbers(tmp_path / "sets") == numbers(tmp_path / "whole")
 
 
-def test_a_resume_state_that_is_slow_to_write_is_written_less_often(tiny, data, tmp_path, monkeypatch):
+def test_a_resume_state_that_is_slow_to_write_is_written_less_often(tmp_path, monkeypatch):
     clock, written = [0.0], []
     monkeypatch.setattr(recorder, "RESUME_EPOCHS", 1)
     monkeypatch.setattr(
@@ -57,23 +63,21 @@ def test_a_resume_state_that_is_slow_to_write_is_written_less_often(tiny, data, 
         written.append(len(rows))
         clock[0] += 2.0  # seconds that writing takes
 
-    original = recorder.Recorder.on_epoch_end
-
-    def epoch_end(self, epoch, logs=None):
-        clock[0] += 5.0  # seconds that an epoch takes
-        original(self, epoch, logs)
-
     monkeypatch.setattr(recorder, "save_resume", save)
-    monkeypatch.setattr(recorder.Recorder, "on_epoch_end", epoch_end)
-    train(tiny.change({"training.epochs": 12}), 0, "float32", *data, tmp_path, "run")
+    network = small_network()
+    validated = dict.fromkeys(("val_loss", "val_cross_entropy", "val_accuracy", "penalty", "head_penalty"), 0.5)
+    kept = recorder.Recorder(tmp_path, TrainingConfig(epochs=12), network, lambda: validated, 4)
+    kept.set_model(network)
+    for epoch in range(12):
+        clock[0] += 5.0  # seconds that an epoch takes
+        kept.on_epoch_end(epoch, dict.fromkeys(("loss", "cross_entropy", "accuracy"), 0.5))
     # After the first one a tenth of the time, and the last epoch's in any case.
     assert written == [1, 5, 9, 12]
 
 
 def test_the_disk_does_not_hold_training_but_the_resume_state_waits_for_it(tmp_path, monkeypatch):
     """Weights have their name once they are on the disk; what names them, only after that; a disk that fails ends the run."""
-    network = keras.Sequential([keras.layers.Dense(3)])
-    network.build((None, 2))
+    network = small_network()
     on_disk, flush = threading.Event(), os.fsync
     monkeypatch.setattr(files.os, "fsync", lambda file: on_disk.wait(30) and flush(file))
     kept = recorder.Recorder(tmp_path, TrainingConfig(epochs=5, patience=None), network, None, 1)

@@ -1,6 +1,5 @@
 import numpy as np
 import pytest
-from test_load import made_up_predictions, made_up_run
 
 from lfwstudy.ladder import FIGURES, LADDERS, base_config
 from lfwstudy.ladder.published_histories import compare, published_histories
@@ -11,6 +10,7 @@ from lfwstudy.study.study import Study
 from lfwstudy.system.files import write_csv
 from lfwstudy.training.decisions import COLUMNS
 from lfwstudy.widgets import run_browser as runs
+from tests.support.runs import made_up_predictions, made_up_run
 
 BASE = published_histories()["base", "base"]
 

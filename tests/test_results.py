@@ -10,7 +10,7 @@ from test_gaps import page_of
 from test_study import study, trained  # noqa: F401
 
 from lfwstudy import workflow
-from lfwstudy.data import prepare, registry
+from lfwstudy.data import demo, prepare, registry
 from lfwstudy.errors import DataError, StudyError
 from lfwstudy.report.wording import NO_IMAGES
 from lfwstudy.runs.failure import Failure
@@ -34,6 +34,7 @@ def nothing_at_hand(monkeypatch, tmp_path):
         def gone(*_, **__):
             raise DataError("the images are gone")
 
+        monkeypatch.setattr(demo, "make_demo", gone)
         monkeypatch.setattr(registry, "resolve_data_dir", gone)
         monkeypatch.setattr(prepare, "prepare_bank", gone)
 

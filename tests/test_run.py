@@ -51,44 +51,58 @@ def test_result_agrees_with_predictions_and_history(finished, data):
     assert result["seconds_total"] == pytest.approx(sum(r["seconds"] for r in rows))
 
 
-def test_same_seed_gives_the_same_history(finished, tiny, data, tmp_path):
-    train(tiny, 0, "float32", *data, tmp_path / "run", "run")
-    assert numbers(tmp_path / "run") == numbers(finished)
-    train(tiny, 1, "float32", *data, tmp_path / "other", "run")
-    assert numbers(tmp_path / "other") != numbers(finished)
+@pytest.fixture(scope="module")
+def without_test(tiny, data, tmp_path_factory):
+    """The run of `finished` once more, its test pairs not scored yet."""
+    folder = tmp_path_factory.mktemp("without_test")
+    train(tiny, 0, "float32", *data, folder, "run", score_test=False)
+    return folder
 
 
-def test_test_scores_can_be_added_later_without_training(finished, tiny, data, tmp_path, monkeypatch):
-    train(tiny, 0, "float32", *data, tmp_path, "run", score_test=False)
-    result = read_json(tmp_path / "result.json")
+def test_same_seed_gives_the_same_history(finished, without_test, tiny, data, tmp_path):
+    history = numbers(finished)[0]
+    assert numbers(without_test)[0] == history
+    train(tiny, 1, "float32", *data, tmp_path, "run")
+    assert all(one != other for one, other in zip(numbers(tmp_path)[0], history, strict=True))
+
+
+def test_test_scores_can_be_added_later_without_training(finished, without_test, tiny, data, tmp_path, monkeypatch):
+    folder = shutil.copytree(without_test, tmp_path / "run")
+    result = read_json(folder / "result.json")
     assert result["test_accuracy"] is None and result["test_ci_low"] is None
-    assert {row["set"] for row in read_csv(tmp_path / "predictions.csv")} == {"train", "val"}
+    assert {row["set"] for row in read_csv(folder / "predictions.csv")} == {"train", "val"}
     monkeypatch.setattr(run, "fit", None)
-    score_test_pairs(tiny, *data, tmp_path)
-    assert numbers(tmp_path) == numbers(finished)
-    assert not list(tmp_path.glob("epoch-*"))
+    score_test_pairs(tiny, *data, folder)
+    assert numbers(folder) == numbers(finished)
+    assert not list(folder.glob("epoch-*"))
 
 
-def test_best_checkpoint_is_evaluated_not_the_last_epoch(tiny, data, tmp_path, monkeypatch):
+@pytest.fixture(scope="module")
+def stopped(tiny, data, tmp_path_factory):
+    """A run that may take 40 epochs and whose best ones are evaluated: its history and its result."""
     config = tiny.change(
         {
-            "training.epochs": 6,
+            "training.epochs": 40,
+            "training.patience": 1,
             "training.checkpoint_period": 1,
-            "training.learning_rate": 0.05,
+            "training.learning_rate": 0.1,
             "training.evaluated": "best-checkpoint",
         }
     )
-    train(config, 0, "float32", *data, tmp_path, "run")
-    rows, result = Store(tmp_path.parent).history(tmp_path.name), read_json(tmp_path / "result.json")
+    folder = tmp_path_factory.mktemp("stopped") / "run"
+    train(config, 0, "float32", *data, folder, "run")
+    return Store(folder.parent).history("run"), read_json(folder / "result.json")
+
+
+def test_best_checkpoint_is_evaluated_not_the_last_epoch(stopped):
+    rows, result = stopped
     lowest = min(rows, key=lambda r: r["val_loss"])
-    assert result["evaluated_epoch"] == lowest["epoch"]
+    assert result["evaluated_epoch"] == lowest["epoch"] < rows[-1]["epoch"]
     assert result["val_loss"] == pytest.approx(lowest["val_loss"], rel=1e-4)
 
 
-def test_patience_ends_training(tiny, data, tmp_path):
-    config = tiny.change({"training.epochs": 40, "training.patience": 1, "training.learning_rate": 0.05})
-    train(config, 0, "float32", *data, tmp_path, "run")
-    rows = Store(tmp_path.parent).history(tmp_path.name)
+def test_patience_ends_training(stopped):
+    rows, _ = stopped
     assert len(rows) < 40 and rows[-1]["val_loss"] >= min(r["val_loss"] for r in rows[:-1])
 
 
@@ -200,30 +214,31 @@ def test_a_history_without_penalties_or_with_empty_ones_stays_readable(tiny, dat
 
 @pytest.fixture(scope="module")
 def beyond(tiny, tmp_path_factory):
-    """A finished run of everything that the second ladder adds, its configuration and data."""
+    """A finished run of everything that the second ladder adds, its configuration and data; next to it what a kill left."""
     config = tiny.change(BEYOND)
     data = prepare_bank(config.data), load_pairs(config.data)
-    folder = tmp_path_factory.mktemp("beyond")
-    train(config, 0, "float32", *data, folder, "run")
+    folder = tmp_path_factory.mktemp("beyond") / "run"
+    begin = recorder.Recorder.on_epoch_begin
+
+    def copied(self, epoch, logs=None):
+        if epoch == 2:
+            half_written = shutil.ignore_patterns(".*")
+            shutil.copytree(self.folder, self.folder.with_name("killed"), ignore=half_written)
+        begin(self, epoch, logs)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(recorder, "RESUME_EPOCHS", 1)
+        patch.setattr(recorder.Recorder, "on_epoch_begin", copied)
+        train(config, 0, "float32", *data, folder, "run")
     return config, data, folder
 
 
-def test_everything_beyond_trains_and_resumes_after_an_interruption(beyond, tmp_path, monkeypatch):
+def test_everything_beyond_trains_and_resumes_after_a_kill(beyond):
     config, data, folder = beyond
-    monkeypatch.setattr(recorder, "RESUME_EPOCHS", 1)
-    original = recorder.Recorder.on_epoch_begin
-
-    def interrupt(self, epoch, logs=None):
-        if epoch == 2:
-            raise KeyboardInterrupt
-        original(self, epoch, logs)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(recorder.Recorder, "on_epoch_begin", interrupt)
-        with pytest.raises(KeyboardInterrupt):
-            train(config, 0, "float32", *data, tmp_path, "run")
-    train(config, 0, "float32", *data, tmp_path, "run")
-    assert numbers(tmp_path) == numbers(folder)
+    killed = folder.with_name("killed")
+    assert (killed / "resume.npz").exists() and len(read_csv(killed / "history.csv")) == 2
+    train(config, 0, "float32", *data, killed, "run")
+    assert numbers(killed) == numbers(folder)
 
 
 def test_a_kept_cosine_network_gives_the_scores_of_the_run(beyond):

@@ -29,6 +29,7 @@ from lfwstudy.runs.process import train_in_process
 from lfwstudy.study.settings import Settings
 from lfwstudy.study.study import Study
 from lfwstudy.system.files import cell, locked, write_csv, write_json
+from tests.support.commands import lfwstudy, study_in
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -157,9 +158,7 @@ def test_what_is_printed_is_one_line_of_printable_characters(text):
 
 def test_names_do_not_reach_the_terminal_as_commands(tmp_path):
     folder = tmp_path / "a\x1b[31m\nerror: all is well"
-    done = subprocess.run(
-        [sys.executable, "-m", "lfwstudy", "report", "--out", str(folder)], capture_output=True, text=True
-    )
+    done = lfwstudy("report", "--out", folder)
     assert done.returncode == 2 and done.stderr.count("\n") == 1 and "\x1b" not in done.stderr
 
 
@@ -185,28 +184,7 @@ def test_hostile_names_go_through_a_whole_study_and_do_nothing(tmp_path):
     for file in tmp_path.glob("*.txt"):
         lines = [line.split("\t") for line in file.read_text().split("\n")]
         file.write_text("\n".join("\t".join(new.get(field, field) for field in line) for line in lines))
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "lfwstudy",
-            "run",
-            "--dataset",
-            "lfw-a",
-            "--data-dir",
-            tmp_path,
-            "--profile",
-            "tiny",
-            "--stages",
-            "base",
-            "--precision",
-            "float32",
-            "--out",
-            tmp_path / "out",
-        ],
-        capture_output=True,
-        text=True,
-    )
+    done = lfwstudy(*study_in(tmp_path, tmp_path / "out", "--profile", "tiny", "--stages", "base"))
     assert done.returncode == 0 and "Traceback" not in done.stderr, done.stderr
     scored = "".join(path.read_text() for path in (tmp_path / "out" / "runs").rglob("predictions.csv"))
     assert sum(name.replace('"', '""') in scored for name in new.values()) > 5

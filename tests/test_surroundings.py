@@ -4,6 +4,7 @@ import ast
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -15,10 +16,10 @@ import matplotlib
 import pandas as pd
 import pytest
 
-from lfwstudy import workflow
+from lfwstudy import widgets, workflow
 from lfwstudy.cli import main
 from lfwstudy.errors import ConfigError
-from lfwstudy.report import figures, notebooks, pages
+from lfwstudy.report import figures, notebooks, pages, parameters
 from lfwstudy.report.parameters import check_parameters
 from lfwstudy.runs.failure import Failure
 from lfwstudy.study.settings import Settings, default_root
@@ -26,6 +27,7 @@ from lfwstudy.study.study import Study
 from lfwstudy.system import processes
 from lfwstudy.system.backend import keras_backend
 from lfwstudy.system.files import read_json, write_json
+from tests.support.commands import lfwstudy
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -34,16 +36,6 @@ def poison(folder, *names):
     """Modules that must not be imported."""
     for name in names:
         (folder / f"{name}.py").write_text(f"raise SystemExit('{name}.py of the current folder was imported')")
-
-
-def command(*arguments, **options):
-    return subprocess.run(
-        [sys.executable, "-m", "lfwstudy", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        **options,
-    )
 
 
 # -- the current folder -----------------------------------------------------------------------------------------------
@@ -96,7 +88,7 @@ def test_a_checkout_is_on_the_path_only_where_it_is_not_installed(tmp_path, monk
 
 def test_python_m_takes_nothing_from_the_current_folder(tmp_path):
     poison(tmp_path, "argparse", "random", "numpy", "csv")
-    done = command("run", "--stages", "bsae", cwd=tmp_path)
+    done = lfwstudy("run", "--stages", "bsae", cwd=tmp_path)
     assert done.returncode == 2 and "did you mean 'base'" in done.stderr, done.stderr
 
 
@@ -291,12 +283,31 @@ def test_parameters_of_their_kinds_are_taken(given):
     check_parameters({})
 
 
+@pytest.mark.parametrize("open_for_notebook", [parameters.open_for_notebook, widgets.open_for_notebook])
+def test_no_study_is_opened_for_parameters_that_cannot_be_meant(open_for_notebook):
+    namespace = {"In": ["", DECLARED, '# Parameters\nnumber = "one"\n']}
+    exec(namespace["In"][1] + namespace["In"][2], namespace)
+    with pytest.raises(ConfigError, match="number must be a whole number"):
+        open_for_notebook(namespace)
+
+
+@pytest.mark.parametrize("path", sorted(notebooks.NOTEBOOKS.glob("*.ipynb")), ids=lambda path: path.stem)
+def test_every_notebook_opens_its_study_in_the_first_cell_after_its_parameters(path):
+    code = [cell for cell in read_json(path)["cells"] if cell["cell_type"] == "code"]
+    assert "parameters" in code[0]["metadata"]["tags"] and "open_for_notebook(globals())" in "".join(code[1]["source"])
+
+
 @pytest.mark.notebook
 @pytest.mark.parametrize(
     "name, options, told",
     [
         ("01_stage", ["-p", "stag", "batchnorm"], "ConfigError: unknown parameter 'stag'; did you mean 'stage'?"),
-        ("03_explore", ["-p", "number", "one"], "ConfigError: number must be a whole number, got 'one'"),
+        pytest.param(
+            "03_explore",
+            ["-p", "number", "one"],
+            "ConfigError: number must be a whole number, got 'one'",
+            marks=pytest.mark.long,
+        ),
     ],
 )
 def test_a_bare_papermill_is_told_at_the_first_cell(tmp_path, name, options, told):
@@ -439,7 +450,7 @@ def test_figures_are_the_same_whatever_the_user_s_matplotlibrc_says():
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
 def test_a_terminal_without_a_letter_gets_another(tmp_path, encoding):
-    done = command(
+    done = lfwstudy(
         "data",
         "--data-dir",
         tmp_path / "Łódź",
@@ -486,37 +497,22 @@ def test_a_checkout_is_known_by_its_name(tmp_path, monkeypatch, text, ours):
 def test_a_cache_that_cannot_be_written_is_named_with_what_to_set(variable, tmp_path):
     (tmp_path / "file").write_text("")
     without = {name: value for name, value in os.environ.items() if name not in ("LFWSTUDY_CACHE", "XDG_CACHE_HOME")}
-    done = command("data", "--side", "31", env={**without, variable: str(tmp_path / "file")})
+    done = lfwstudy("data", "--side", "31", env={**without, variable: str(tmp_path / "file")})
     assert done.returncode == 1 and done.stderr.count("\n") == 1 and "LFWSTUDY_CACHE" in done.stderr, done.stderr
 
 
 def test_an_installed_package_has_the_notebooks_and_the_ladders(tmp_path):
+    pytest.importorskip("setuptools", reason="setuptools is not installed")
     source = tmp_path / "source"
-    source.mkdir()
-    for name in ("pyproject.toml", "README.md", "LICENSE", "lfwstudy", "notebooks"):
-        subprocess.run(["cp", "-r", ROOT / name, source], check=True)
+    for name in ("lfwstudy", "notebooks"):
+        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
     # The installed setuptools may be older than the licence's notation.
-    (source / "pyproject.toml").write_text(
-        re.sub("^license.*\n", "", (source / "pyproject.toml").read_text(), flags=re.M)
-    )
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "pip",
-            "wheel",
-            "--quiet",
-            "--no-deps",
-            "--no-build-isolation",
-            "--wheel-dir",
-            tmp_path,
-            source,
-        ],
-        capture_output=True,
-        text=True,
-    )
-    if "Cannot import 'setuptools" in done.stderr:
-        pytest.skip("setuptools is not installed")
+    settings = re.sub("^license.*\n", "", (ROOT / "pyproject.toml").read_text(), flags=re.M)
+    (source / "pyproject.toml").write_text(settings)
+    build = "from setuptools import build_meta; build_meta.build_wheel('..')"
+    done = subprocess.run([sys.executable, "-c", build], cwd=source, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     with zipfile.ZipFile(next(tmp_path.glob("*.whl"))) as wheel:
         wheel.extractall(tmp_path / "installed")

@@ -37,9 +37,10 @@ def test_fused_batch_norm_is_keras_own():
     )
 
 
-@pytest.mark.parametrize("count, stride", [(1, 1), (1, 2), (2, 1), (2, 2)])
-def test_first_blocks_in_slices_are_the_layers_own(count, stride, monkeypatch):
-    (ours, *our_gradients), (plain, *plain_gradients) = _first_blocks("float32", stride, count, monkeypatch)
+@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize("stride, side", [(1, 49), (2, 65)])
+def test_first_blocks_in_slices_are_the_layers_own(count, stride, side, monkeypatch):
+    (ours, *our_gradients), (plain, *plain_gradients) = _first_blocks("float32", stride, count, monkeypatch, side)
     assert len(our_gradients) == len(plain_gradients) == 2 * count
     np.testing.assert_allclose(ours, plain, atol=1e-5 * np.abs(plain).max())
     for ours, plain in zip(our_gradients, plain_gradients):

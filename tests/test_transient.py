@@ -12,7 +12,6 @@ import zipfile
 import keras
 import numpy as np
 import pytest
-from test_load import fill
 
 from lfwstudy import cli, errors
 from lfwstudy.config import DataConfig, TrainingConfig
@@ -29,7 +28,7 @@ from lfwstudy.study.study import Study
 from lfwstudy.system.files import read_csv, read_json, write_json
 from lfwstudy.training import checkpoints
 from tests.support.failures import FAILURES, cannot_open, content, failures, no_more_files
-from tests.support.runs import run_files
+from tests.support.runs import fill, run_files
 
 
 @failures

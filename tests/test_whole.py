@@ -18,22 +18,13 @@ from lfwstudy.study.study import open_study
 from lfwstudy.system.files import read_csv, read_json
 from lfwstudy.verify import network
 from lfwstudy.verify.verifier import load_verifier
+from tests.support.commands import COMMAND, lfwstudy
 from tools import model_card
 
 pytestmark = pytest.mark.notebook
 NOTEBOOKS = notebooks.NOTEBOOKS
 VERDICT = r"(same person|different people): P\(same\) [01]\.\d\d, threshold 0\.50 \(network: [a-z0-9-]+: [a-z0-9-]+, seed 0\)\n"
 STUDY = ("run", "--profile", "tiny", "--stages", "early-stopping")
-
-
-def lfwstudy(*arguments, **options):
-    return subprocess.run(
-        [sys.executable, "-m", "lfwstudy", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=500,
-        **options,
-    )
 
 
 @pytest.fixture(scope="module")
@@ -187,7 +178,7 @@ def numbers(folder):
 
 @pytest.mark.long
 def test_killed_study_goes_on_to_the_same_numbers(out, tmp_path):
-    command = [sys.executable, "-m", "lfwstudy", *STUDY, "--out", str(tmp_path)]
+    command = [*COMMAND, *STUDY, "--out", str(tmp_path)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     until = time.monotonic() + 200
     # In the middle of the base network's training.

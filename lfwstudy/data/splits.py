@@ -4,8 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from lfwstudy.config import SPLITS
 from lfwstudy.data.pairs import Pairs
@@ -88,6 +86,9 @@ def audit(pairs: Pairs, split: Split) -> dict[str, float]:
 
 def component_labels(pairs: Pairs) -> np.ndarray:
     """Connected component of each pair in the graph of people: int array of shape (n,)."""
+    from scipy.sparse import coo_array  # here, so that a refused command does not wait for SciPy
+    from scipy.sparse.csgraph import connected_components
+
     _, ends = np.unique(pairs.people(), return_inverse=True)
     ends = ends.reshape(-1, 2)
     size = ends.max() + 1

@@ -7,7 +7,6 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
 
 Floats = NDArray[np.float64]
 Rng = np.random.Generator
@@ -125,9 +124,11 @@ def difference_of_gaps(one: Difference, other: Difference) -> tuple[float, float
 
 def mcnemar_exact(variant: ArrayLike, incumbent: ArrayLike) -> tuple[int, int, float]:
     """Exact two-sided McNemar test of one seed, pairs taken as independent: (only variant correct, only incumbent, p)."""
+    from scipy.stats import binomtest
+
     variant, incumbent = np.asarray(variant, bool), np.asarray(incumbent, bool)
     gained, lost = int((variant & ~incumbent).sum()), int((~variant & incumbent).sum())
-    return gained, lost, float(stats.binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0
+    return gained, lost, float(binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0
 
 
 def seeds_needed(found: Difference, comparisons: int = 1, most: int = 1000) -> int | None:
@@ -135,13 +136,15 @@ def seeds_needed(found: Difference, comparisons: int = 1, most: int = 1000) -> i
 
     Corrected by Bonferroni for `comparisons` comparisons, which Holm's correction never exceeds.
     """
+    from scipy.stats import t
+
     if found.seed_variance is None:
         return None
     tail = 1 - (1 - LEVEL) / 2 / comparisons
     for seeds in range(2, most + 1):
         seed_variance = found.seed_variance * found.seeds / seeds
         freedom = _degrees_of_freedom(seed_variance, seeds, found.pair_variance, 10**6)
-        if stats.t.ppf(tail, freedom) * np.sqrt(seed_variance + found.pair_variance) < abs(found.difference):
+        if t.ppf(tail, freedom) * np.sqrt(seed_variance + found.pair_variance) < abs(found.difference):
             return seeds
     return None
 

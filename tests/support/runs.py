@@ -1,11 +1,18 @@
 """Finished runs without a training."""
 
+import os
 from pathlib import Path
 
-from lfwstudy.config import RunConfig
+import numpy as np
+
+from lfwstudy.config import TRAINING_VERSION, RunConfig
+from lfwstudy.data.protocols import StudyPairs
+from lfwstudy.study.rungs import Spec
+from lfwstudy.study.settings import Settings
+from lfwstudy.study.study import Study
 from lfwstudy.system.files import write_csv, write_json
 from lfwstudy.training.decisions import COLUMNS
-from lfwstudy.training.run import PREDICTION_COLUMNS
+from lfwstudy.training.run import PREDICTION_COLUMNS, measure, write_predictions
 
 
 def run_files(folder: str | Path) -> Path:
@@ -43,3 +50,106 @@ def run_files(folder: str | Path) -> Path:
         },
     )
     return folder
+
+
+def fill(out: Path, seeds: int, stages: str = "") -> int:
+    """A finished demo study of made-up runs that look like trained ones; returns the number of runs.
+
+    Predictions and histories are shared by hard links: their content is that of a few templates.
+    """
+    study = Study(Settings(out=str(out), seeds=seeds, stages=stages, precision="float32"))
+    study.ask(study.requested())
+    rng = np.random.default_rng(0)
+    pairs, digest = study.data(study.base().data)[1:]
+    predictions = [made_up_predictions(out / f".predictions-{n}.csv", pairs, rng) for n in range(12)]
+    histories, count = {}, 0
+    for stage in study.stages():
+        for candidate in study.climb(upto=stage)[-1].candidates:
+            for spec in candidate.specs:
+                n, epochs = int(rng.integers(len(predictions))), spec.config.training.epochs
+                if (n, epochs) not in histories:
+                    histories[n, epochs] = made_up_history(out / f".history-{n}-{epochs}.csv", epochs, rng)
+                made_up_run(study.store.folder(spec.run), spec, digest, histories[n, epochs], *predictions[n])
+                count += 1
+    return count
+
+
+def made_up_predictions(
+    path: Path, pairs: StudyPairs, rng: np.random.Generator
+) -> tuple[Path, dict[str, float | None]]:
+    """A predictions.csv with scores that are right more often than not; returns its path and what it measures."""
+    labels = {name: part.label for name, part in pairs.sets().items()}
+    scores = {
+        name: np.clip(0.5 + 0.06 * (2.0 * label - 1) + 0.2 * rng.standard_normal(len(label)), 0.01, 0.99)
+        for name, label in labels.items()
+    }
+    at = {"score": scores, "score_at_best": scores}
+    write_predictions(path, pairs, at)
+    return path, measure(labels, at, 1.0)
+
+
+def made_up_history(path: Path, epochs: int, rng: np.random.Generator) -> Path:
+    """A history.csv of accuracies that rise with the epochs."""
+    curve = 0.5 + 0.2 * (1 - np.exp(-np.arange(1, epochs + 1) / 5)) + 0.02 * rng.standard_normal(epochs)
+    write_csv(
+        path,
+        COLUMNS,
+        [
+            {
+                "epoch": e + 1,
+                "loss": 2 - c,
+                "cross_entropy": 1 - c,
+                "accuracy": c,
+                "val_loss": 2 - c,
+                "val_cross_entropy": 1 - c,
+                "val_accuracy": c,
+                "learning_rate": 0.001,
+                "seconds": 1.0,
+            }
+            for e, c in enumerate(map(float, curve))
+        ],
+    )
+    return path
+
+
+def made_up_run(
+    folder: Path, spec: Spec, digest: str, history: Path, predictions: Path, measured: dict[str, float | None]
+) -> None:
+    """A finished run whose history and predictions are those of files, by hard links."""
+    folder.mkdir(parents=True)
+    os.link(predictions, folder / "predictions.csv")
+    os.link(history, folder / "history.csv")
+    epochs = spec.config.training.epochs
+    write_json(
+        folder / "config.json",
+        {
+            "run": spec.run,
+            "version": TRAINING_VERSION,
+            "config": spec.config.to_dict(),
+            "seed": spec.seed,
+            "precision": "float32",
+            "data_digest": digest,
+        },
+    )
+    write_json(
+        folder / "result.json",
+        {
+            "run": spec.run,
+            "seed": spec.seed,
+            "precision": "float32",
+            "backend": "tensorflow",
+            "device": "none",
+            "status": "finished",
+            "epochs_run": epochs,
+            "epochs_max": epochs,
+            "evaluated_epoch": epochs,
+            "best_epoch": epochs,
+            "seconds_per_epoch": 1.0,
+            "seconds_total": float(epochs),
+            "seconds_to_best": float(epochs),
+            "parameters": 10**6,
+            "peak_memory_mb": 700.0,
+            "versions": {"python": "3"},
+            **measured,
+        },
+    )

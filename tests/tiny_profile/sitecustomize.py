@@ -5,6 +5,9 @@ import sys
 
 from lfwstudy.ladder.profiles import PROFILES, Profile
 
+# A grammar of web addresses, optional and not needed here, that nbformat and Jupyter take three seconds to compile.
+sys.modules["rfc3987_syntax"] = None
+
 PROFILES["tiny"] = Profile(
     "tiny",
     "a sliver of the network, for tests",

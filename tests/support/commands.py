@@ -1,0 +1,19 @@
+"""The command in a process of its own."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+COMMAND = (sys.executable, "-m", "lfwstudy")
+
+
+def lfwstudy(*arguments: Any, before: tuple[str, ...] = (), **options: Any) -> "subprocess.CompletedProcess[str]":
+    """The command and what it said. before: a program that starts it; options: of subprocess.run."""
+    kept = {"capture_output": True, "text": True, "timeout": 600} | options
+    return subprocess.run([*before, *COMMAND, *map(str, arguments)], **kept)
+
+
+def study_in(data: Path, out: Path, *more: str) -> tuple[str, ...]:
+    """Arguments of the command: a study of a folder laid out as LFW-a."""
+    return ("run", "--dataset", "lfw-a", "--data-dir", str(data), "--precision", "float32", "--out", str(out), *more)
