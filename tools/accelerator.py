@@ -54,7 +54,7 @@ FLAGS = {
     "no Triton products": "--xla_gpu_enable_triton_gemm=false",
     "convolution fusions": "--xla_gpu_experimental_enable_conv_fusion=true",
 }
-_QUICK = {"model.width": 0.05, "data.side": 69}
+_QUICK = {"model.width": 0.05, "data.side": 69, "training.batch_size": 4}
 _QUICK_SMALL = {"model.width": 0.1, "data.side": 32, "training.batch_size": 16}
 
 

@@ -92,9 +92,12 @@ def ours(config: RunConfig, asked: dict[str, Any], steps: int) -> Contest:
         return training_batches(config.change(drawn), (left, right, label), images, 0, drawable)
 
     def run(clock: StepClock, steps: int) -> None:
-        while steps > 1 and len(using.executions(steps)) == 1:
-            steps *= 2  # the first execution's end starts the clock
         clock.lengths = using.executions(steps)
+        scans = len(using.executions(2)) == 1
+        while scans and (len(clock.lengths) == 1 or len(set(clock.lengths)) > 1):
+            # The first execution's end starts the clock; one length is one program to compile.
+            steps += 1
+            clock.lengths = using.executions(steps)
         using.fit(trainer, batches(steps), callbacks=[clock])
 
     def finish() -> dict[str, Any]:
@@ -130,9 +133,10 @@ def operations_to_try(asked: dict[str, Any]) -> Operations:
     if not asked.get("candidates"):
         return operations()
     from lfwstudy.network.candidates import Candidates
+    from lfwstudy.network.jax_loop import LONGEST
     from lfwstudy.network.jax_ops import JaxOperations
 
-    return JaxOperations(Candidates(**dict.fromkeys(asked["candidates"], True)))
+    return JaxOperations(Candidates(**dict.fromkeys(asked["candidates"], True)), longest=LONGEST if on_gpu() else STEPS)
 
 
 def theirs(config: RunConfig, precision: str, name: str, steps: int) -> Contest:

@@ -18,10 +18,10 @@ State = tuple[list[Tensor], list[Tensor], list[Tensor], list[Tensor]]
 Stacked = tuple[dict[str, np.ndarray], np.ndarray]
 
 
-def lengths(steps: int) -> list[int]:
+def lengths(steps: int, longest: int = LONGEST) -> list[int]:
     """An epoch's full batches split into executions of about equal length, of at most two different ones: each is a
     program to compile."""
-    count = -(-steps // LONGEST)
+    count = -(-steps // longest)
     return [len(some) for some in np.array_split(np.arange(steps), count)] if count else []
 
 
@@ -30,11 +30,11 @@ class Executions(keras.utils.PyDataset):
 
     num_batches = None  # endless
 
-    def __init__(self, batches: Any) -> None:
+    def __init__(self, batches: Any, longest: int = LONGEST) -> None:
         super().__init__()
         self.batches = batches
         full, partial = divmod(batches.pairs, batches.batch_size)
-        self.lengths = lengths(full) + [1] * (partial > 0)
+        self.lengths = lengths(full, longest) + [1] * (partial > 0)
         self.starts = np.cumsum([0, *self.lengths])
 
     def __getitem__(self, index: int) -> Stacked:

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from lfwstudy.network.candidates import Candidates
-from lfwstudy.network.jax_loop import Executions, ScannedSteps, lengths
+from lfwstudy.network.jax_loop import LONGEST, Executions, ScannedSteps, lengths
 from lfwstudy.network.jax_tower import parts
 from lfwstudy.network.operations import Built, Operations, Tensor
 
@@ -44,12 +44,15 @@ class AdamW(_PenaltyInUpdate, keras.optimizers.AdamW):
 
 
 class JaxOperations(Operations):
-    """`Operations` for JAX; without candidates, Keras' own."""
+    """`Operations` for JAX; without candidates, Keras' own.
+
+    longest: steps in one execution at most, of the candidate `scan`.
+    """
 
     with_penalty: ClassVar = {"adam": Adam, "adamw": AdamW}
 
-    def __init__(self, candidates: Candidates | None = None) -> None:
-        self.candidates = candidates or Candidates()
+    def __init__(self, candidates: Candidates | None = None, longest: int = LONGEST) -> None:
+        self.candidates, self.longest = candidates or Candidates(), longest
         self.compiles_ahead = self.candidates.scan
 
     def optimizer(self, name: str) -> type[keras.optimizers.Optimizer]:
@@ -97,13 +100,13 @@ class JaxOperations(Operations):
         return embed
 
     def executions(self, steps: int) -> list[int]:
-        return lengths(steps) if self.candidates.scan else super().executions(steps)
+        return lengths(steps, self.longest) if self.candidates.scan else super().executions(steps)
 
     def fit(self, trainer: keras.Model, batches: Any, **options: Any) -> None:
         if not self.candidates.scan:
             super().fit(trainer, batches, **options)
             return
-        runs = Executions(batches)
+        runs = Executions(batches, self.longest)
         if trainer.train_function is None:
             trainer.train_function = ScannedSteps(trainer)
         trainer.train_function.compile(runs)

@@ -5,6 +5,7 @@ Shapes: n images, c channels, f filters.
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from inspect import signature
 from typing import Any
 
 import jax
@@ -181,7 +182,8 @@ def _next(rest: Sequence[keras.layers.Layer], first: bool, candidates: Candidate
         return 1, lambda x: _pool(layer, x, candidates)
     if candidates.dense_gradient and type(layer) is layers.Dense:
         return 1, lambda x: layer.activation(dense_product(x, layer.kernel.value) + layer.bias.value)
-    return 1, layer
+    trains = "training" in signature(layer.call).parameters
+    return 1, partial(layer, training=True) if trains else layer
 
 
 def _is_block(rest: Sequence[keras.layers.Layer]) -> bool:

@@ -168,8 +168,10 @@ def test_each_candidate_for_the_tower_has_its_gradients(tower, name):
     value, found = gradients(JaxOperations(ALL if name == "all" else Candidates(**{name: True})))
     close = 1e-3 if precision == "float32" else 0.05
     assert float(value) == pytest.approx(float(expected), rel=close)
-    for ours, theirs in zip(found, slopes, strict=True):
-        assert np.linalg.norm(ours - theirs) <= close * np.linalg.norm(theirs)
+    sizes = [float(np.linalg.norm(slope)) for slope in slopes]
+    for ours, theirs, size in zip(found, slopes, sizes, strict=True):
+        # A bias before batch-norm has no gradient but rounding.
+        assert np.linalg.norm(ours - theirs) <= close * max(size, 0.01 * max(sizes))
 
 
 def slopes(function, *given):
