@@ -28,7 +28,7 @@ from typing import Any
 
 import numpy as np
 
-from lfwstudy.bench import BARE, BATCH, CEILING, OURS, PLAIN
+from lfwstudy.bench import BARE, CEILING, OURS, PLAIN
 from lfwstudy.bench.measure import Contestant
 from lfwstudy.config import PRECISIONS, RunConfig
 from lfwstudy.data.prepare import prepare_bank
@@ -184,7 +184,7 @@ def measure(path: Path, show: Show, precision: str, quick: bool, seconds: float)
     for config in (full, small):
         prepare_bank(config.data), load_pairs(config.data)  # drawn before any clock runs
     measurement = Measurement(path, show, seconds)
-    about = {"machine": cpu_name(), "versions": versions(), "precision": precision, "pairs_a_step": BATCH}
+    about: dict[str, Any] = {"machine": cpu_name(), "versions": versions(), "precision": precision}
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         folder = Path(name)
         contest = Contest("full network", full, precision, folder, measurement)

@@ -142,7 +142,8 @@ def operations_to_try(asked: dict[str, Any]) -> Operations:
 def theirs(config: RunConfig, precision: str, name: str, steps: int) -> Contest:
     """A Keras `fit` on float arrays: of our network, or of the published study's."""
     images, sets = gather_sets(prepare_bank(config.data), load_pairs(config.data))
-    left, right, label = (np.resize(values, steps * BATCH) for values in sets["train"])  # no partial batch
+    size = config.training.batch_size
+    left, right, label = (np.resize(values, steps * size) for values in sets["train"])  # no partial batch
     arrays = [_floats(images, rows) for rows in (left, right)]
     targets = label.astype(np.float32)[:, None]
     plain = name == PLAIN
@@ -151,9 +152,9 @@ def theirs(config: RunConfig, precision: str, name: str, steps: int) -> Contest:
     model.compile(optimizer=optimizer, loss="binary_crossentropy", metrics=["accuracy"], jit_compile=compiled)
 
     def run(clock: StepClock, steps: int) -> None:
-        given = [a[: steps * BATCH] for a in arrays]
+        given = [a[: steps * size] for a in arrays]
         clock.lengths = [1] * steps
-        model.fit(given, targets[: steps * BATCH], batch_size=BATCH, verbose=0, shuffle=False, callbacks=[clock])
+        model.fit(given, targets[: steps * size], batch_size=size, verbose=0, shuffle=False, callbacks=[clock])
 
     def finish() -> dict[str, Any]:
         given = [_floats(images, rows[:192]) for rows in sets["test"][:2]]
