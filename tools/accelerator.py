@@ -7,7 +7,8 @@ ladder; and the time from a process's start to its first result. The file is wri
 times whole: if time runs out, what has been measured is kept. A contestant that fails is noted and left out.
 
 Each contestant has a process of its own (`lfwstudy.bench.contestant`), started ahead of its turn and kept alive; all share
-JAX's folder of compiled programs. Only `--quick`, for a try on a processor, changes the network.
+JAX's folder of compiled programs, except those with flags: XLA may keep its choice of algorithms regardless of flags.
+Only `--quick`, for a try on a processor, changes the network.
 
 Left out, as they cannot pay on an H100: NCHW layouts (XLA lays bfloat16 convolutions out as NHWC itself, whatever the
 program says), the latency-hiding scheduler (it overlaps communication between GPUs), bfloat16 for Adam's second moment or
@@ -73,7 +74,8 @@ def entries() -> list[Entry]:
     alone = [Entry(name, candidates=(name,)) for name in CANDIDATES if name != "one_validation"]  # not part of a step
     with_flags = [Entry(f"{ALL}, {title}", candidates=CANDIDATES, flags=flags) for title, flags in FLAGS.items()]
     both = [Entry(TODAY), Entry(ALL, candidates=CANDIDATES)]
-    return [*both, *alone, Entry(BARE, BARE), Entry(PLAIN, PLAIN), *with_flags]
+    as_studies = Entry(f"{TODAY}, reproducible", flags=FLAGS["reproducible"])
+    return [*both, *alone, Entry(BARE, BARE), Entry(PLAIN, PLAIN), as_studies, *with_flags]
 
 
 class Measurement:
@@ -108,11 +110,13 @@ class Contest:
 
     def contestant(self, entry: Entry, stack: ExitStack) -> Contestant:
         """An entry's contestant, ended with the stack."""
-        job = self.folder / f"{self.kind}-{len(list(self.folder.iterdir()))}.json"
+        job = self.folder / f"{self.kind}-{len(list(self.folder.glob('*.json')))}.json"
         asked = {"candidates": entry.candidates, "profile": entry.name == OURS}
         write_json(job, {"config": self.config.to_dict(), "precision": self.precision, **asked})
-        flags = f"{os.environ.get('XLA_FLAGS', '')} {entry.flags}"
-        return stack.enter_context(Contestant(entry.name, job, XLA_FLAGS=flags))
+        own = {"XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} {entry.flags}"}
+        if entry.flags:
+            own["JAX_COMPILATION_CACHE_DIR"] = str(job.with_suffix(".programs"))
+        return stack.enter_context(Contestant(entry.name, job, **own))
 
     def begin(self, some: Sequence[Entry], stack: ExitStack) -> dict[str, Contestant]:
         """Start each, the next one ahead, and train a round; returns those that run."""
