@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from lfwstudy.bench import BATCH, CEILING, OURS, PLAIN, STEPS, STEPS_QUEUED
+from lfwstudy.bench import AHEAD, BATCH, CEILING, OURS, PLAIN, STEPS, STEPS_QUEUED
 from lfwstudy.config import PRECISIONS, RunConfig
 from lfwstudy.data.bank import ImageBank
 from lfwstudy.data.cache import cache_folder
@@ -38,10 +38,10 @@ Sets = dict[str, Any]
 Contest = tuple[Callable[["StepClock", int], Any], Callable[[], dict[str, Any]]]
 
 
-def main(name: str, job: str, began: float) -> None:
+def main(name: str, job: str, began: float | None) -> None:
     """Measure as contestant `name`.
 
-    began: when the process was started, in seconds since the epoch; 0 if it was ahead of its turn, which a line announces.
+    began: when the process was started, in seconds since the epoch; None if it was ahead of its turn, which a line announces.
     """
     asked = json.loads(Path(job).read_text(encoding="utf-8"))
     config, precision = RunConfig.from_dict(asked["config"]), asked["precision"]
@@ -57,7 +57,7 @@ def main(name: str, job: str, began: float) -> None:
     steps = (STEPS_QUEUED if on_gpu() else STEPS) + 1  # the first one's end starts the clock
     run, finish = ours(config, asked, steps) if name == OURS else theirs(config, precision, name, steps)
     clock = StepClock()
-    if not began:
+    if began is None:
         sys.stdin.readline()
         began = time.time()
     run(clock, 1)
@@ -268,4 +268,4 @@ def _floats(images: ImageBank, rows: np.ndarray) -> np.ndarray:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], float(sys.argv[3]))
+    main(sys.argv[1], sys.argv[2], None if sys.argv[3] == AHEAD else float(sys.argv[3]))

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from lfwstudy.bench import BARE, BATCH, CEILING, OURS, PLAIN
+from lfwstudy.bench import AHEAD, BARE, BATCH, CEILING, OURS, PLAIN
 from lfwstudy.config import RunConfig
 from lfwstudy.data.prepare import prepare_bank
 from lfwstudy.data.protocols import load_pairs
@@ -159,7 +159,7 @@ class Contestant:
         # The others run without our settings, but all use oneDNN's convolutions.
         ours = self.name in (OURS, CEILING)
         own = large_pages() if ours else {"TF_CPU_ALLOCATOR_USE_BFC": "false", "TF_DETERMINISTIC_OPS": "0"}
-        began = "0" if ahead else str(time.time())
+        began = AHEAD if ahead else str(time.time())
         self.process = subprocess.Popen(
             [sys.executable, "-m", "lfwstudy.bench.contestant", self.name, str(self.job), began],
             stdin=subprocess.PIPE,
