@@ -10,3 +10,5 @@ in each turn: on shared machines it changes by a fifth within a minute.
 CEILING, OURS, BARE, PLAIN = "ceiling", "ours", "bare Keras fit", "plain script"
 # Pairs per step, and timed steps per round. A GPU gets all of them in advance; only the last result is awaited.
 BATCH, STEPS, STEPS_QUEUED = 64, 2, 20
+# In place of the time when a contestant's process was started, if that was ahead of its turn.
+AHEAD = "ahead"

@@ -1,7 +1,8 @@
 """A contestant's process: `python -m lfwstudy.bench.contestant NAME JOB.json BEGAN`.
 
 It compiles, then trains a round for each line it reads and answers with the seconds per step; when its input ends, with its
-other measurements.
+other measurements. The job is a configuration and a precision; of our own step also, if wanted, the candidates for faster
+operations to try (`lfwstudy.network.candidates`, by name), and whether to profile it.
 """
 
 import json
@@ -15,30 +16,33 @@ from typing import Any
 
 import numpy as np
 
-from lfwstudy.bench import BATCH, CEILING, OURS, PLAIN, STEPS, STEPS_QUEUED
+from lfwstudy.bench import AHEAD, BATCH, CEILING, OURS, PLAIN, STEPS, STEPS_QUEUED
 from lfwstudy.config import PRECISIONS, RunConfig
 from lfwstudy.data.bank import ImageBank
 from lfwstudy.data.cache import cache_folder
 from lfwstudy.data.prepare import prepare_bank
 from lfwstudy.data.protocols import load_pairs
 from lfwstudy.network.cost import matrix_product_gflops, multiply_adds
-from lfwstudy.network.operations import keras, operations
+from lfwstudy.network.operations import Operations, keras, operations
 from lfwstudy.network.siamese import build_siamese, build_tower
-from lfwstudy.system.backend import device_name, keep_compiled
+from lfwstudy.system.backend import device_name, keep_compiled, seed_keras
 from lfwstudy.system.files import replacing
 from lfwstudy.system.machine import cpu_name, peak_memory_mb
-from lfwstudy.training.batches import gather_sets, training_batches
+from lfwstudy.training.batches import Batches, drawable_rows, gather_sets, training_batches
 from lfwstudy.training.checkpoints import begin_weights, weights_path
 from lfwstudy.training.scorer import Scorer
 from lfwstudy.training.trainer import build_trainer
 
 Sets = dict[str, Any]
-# Trains a number of steps with a clock; measures the rest.
+# Trains at least a number of steps with a clock; measures the rest.
 Contest = tuple[Callable[["StepClock", int], Any], Callable[[], dict[str, Any]]]
 
 
-def main(name: str, job: str, began: float) -> None:
-    """Measure as contestant `name`; `began` is when the process was started, in seconds since the epoch."""
+def main(name: str, job: str, began: float | None) -> None:
+    """Measure as contestant `name`.
+
+    began: when the process was started, in seconds since the epoch; None if it was ahead of its turn, which a line announces.
+    """
     asked = json.loads(Path(job).read_text(encoding="utf-8"))
     config, precision = RunConfig.from_dict(asked["config"]), asked["precision"]
     if name == CEILING:
@@ -49,20 +53,18 @@ def main(name: str, job: str, began: float) -> None:
         from lfwstudy.network import tensorflow_ops
 
         tensorflow_ops.FOURIER_PAYS = float("inf")  # the others have Keras' own convolutions
-    keras.utils.set_random_seed(0)
-    images, sets = gather_sets(prepare_bank(config.data), load_pairs(config.data))
+    seed_keras(0)
     steps = (STEPS_QUEUED if on_gpu() else STEPS) + 1  # the first one's end starts the clock
-    left, right, label = (np.resize(values, steps * BATCH) for values in sets["train"])  # no partial batch
-    sets["train"] = left, right, label
-    run, finish = (
-        ours(config, images, sets, precision) if name == OURS else theirs(config, images, sets, precision, name)
-    )
+    run, finish = ours(config, asked, steps) if name == OURS else theirs(config, precision, name, steps)
     clock = StepClock()
+    if began is None:
+        sys.stdin.readline()
+        began = time.time()
     run(clock, 1)
-    tell(first_step_seconds=clock.first_began - began)
+    tell(first_step_seconds=clock.first_began - began, first_result_seconds=clock.first_ended - began)
     for _ in sys.stdin:
         run(clock, steps)
-        tell(step_seconds=(clock.last - clock.first) / (steps - 1))
+        tell(step_seconds=(clock.last - clock.first) / clock.steps)
     tell(peak_memory_mb=peak_memory_mb(), **finish())
 
 
@@ -74,13 +76,29 @@ def measure_peak(precision: str) -> None:
         tell(gflops=matrix_product_gflops(precision, **large))
 
 
-def ours(config: RunConfig, images: ImageBank, sets: Sets, precision: str) -> Contest:
+def ours(config: RunConfig, asked: dict[str, Any], steps: int) -> Contest:
     """The study's own training step."""
-    trainer = build_trainer(config, images, precision, 0)
-    batches = training_batches(config, sets["train"], images, 0)
+    using, precision = operations_to_try(asked), asked["precision"]
+    bank, pairs = prepare_bank(config.data), load_pairs(config.data)
+    images, sets = gather_sets(bank, pairs)
+    trainer = build_trainer(config, images, precision, 0, using)
+    drawable = drawable_rows(config, images, pairs)
+
+    def batches(steps: int) -> Batches:
+        """So many batches an epoch, none of them partial."""
+        people = config.training.batch_size // config.training.pairs_per_person
+        drawn = {"training.drawn_people": steps * people} if config.training.drawn_people else {}
+        left, right, label = (np.resize(values, steps * config.training.batch_size) for values in sets["train"])
+        return training_batches(config.change(drawn), (left, right, label), images, 0, drawable)
 
     def run(clock: StepClock, steps: int) -> None:
-        trainer.fit(batches, steps_per_epoch=steps, verbose=0, shuffle=False, callbacks=[clock])
+        clock.lengths = using.executions(steps)
+        scans = len(using.executions(2)) == 1
+        while scans and (len(clock.lengths) == 1 or len(set(clock.lengths)) > 1):
+            # The first execution's end starts the clock; one length is one program to compile.
+            steps += 1
+            clock.lengths = using.executions(steps)
+        using.fit(trainer, batches(steps), callbacks=[clock])
 
     def finish() -> dict[str, Any]:
         scorer = Scorer(trainer, sets)
@@ -88,7 +106,7 @@ def ours(config: RunConfig, images: ImageBank, sets: Sets, precision: str) -> Co
             scorer.scores("test")  # compiles every shape of a batch; on a CPU one shape's compilation is short
         scorer.warm_up()
         scoring = seconds(lambda: scorer.scores("test")) / len(sets["test"][2])
-        gather, times = gathering(trainer, {name: values[:BATCH] for name, values in batches[0][0].items()})
+        gather, times = gathering(trainer, batches(1)[0][0])
         gather()
         return {
             "step_gflop": 6 * 2 * BATCH * multiply_adds(trainer.siamese) / 1e9,
@@ -99,12 +117,33 @@ def ours(config: RunConfig, images: ImageBank, sets: Sets, precision: str) -> Co
             **checkpoint_seconds(trainer.siamese),
         }
 
-    return run, finish
+    def profile() -> dict[str, Any]:
+        from lfwstudy.bench.jax_profile import seconds_by_operation
+
+        scorer = Scorer(trainer, sets)
+        scorer.validate()  # compiles
+        validation = seconds(scorer.validate)
+        return {"validation_seconds": validation, "operations": seconds_by_operation(lambda: run(StepClock(), steps))}
+
+    return run, profile if asked.get("profile") else finish
 
 
-def theirs(config: RunConfig, images: ImageBank, sets: Sets, precision: str, name: str) -> Contest:
+def operations_to_try(asked: dict[str, Any]) -> Operations:
+    """The backend's operations, with the candidates that a job names."""
+    if not asked.get("candidates"):
+        return operations()
+    from lfwstudy.network.candidates import Candidates
+    from lfwstudy.network.jax_loop import LONGEST
+    from lfwstudy.network.jax_ops import JaxOperations
+
+    return JaxOperations(Candidates(**dict.fromkeys(asked["candidates"], True)), longest=LONGEST if on_gpu() else STEPS)
+
+
+def theirs(config: RunConfig, precision: str, name: str, steps: int) -> Contest:
     """A Keras `fit` on float arrays: of our network, or of the published study's."""
-    left, right, label = sets["train"]
+    images, sets = gather_sets(prepare_bank(config.data), load_pairs(config.data))
+    size = config.training.batch_size
+    left, right, label = (np.resize(values, steps * size) for values in sets["train"])  # no partial batch
     arrays = [_floats(images, rows) for rows in (left, right)]
     targets = label.astype(np.float32)[:, None]
     plain = name == PLAIN
@@ -113,8 +152,9 @@ def theirs(config: RunConfig, images: ImageBank, sets: Sets, precision: str, nam
     model.compile(optimizer=optimizer, loss="binary_crossentropy", metrics=["accuracy"], jit_compile=compiled)
 
     def run(clock: StepClock, steps: int) -> None:
-        given = [a[: steps * BATCH] for a in arrays]
-        model.fit(given, targets[: steps * BATCH], batch_size=BATCH, verbose=0, shuffle=False, callbacks=[clock])
+        given = [a[: steps * size] for a in arrays]
+        clock.lengths = [1] * steps
+        model.fit(given, targets[: steps * size], batch_size=size, verbose=0, shuffle=False, callbacks=[clock])
 
     def finish() -> dict[str, Any]:
         given = [_floats(images, rows[:192]) for rows in sets["test"][:2]]
@@ -178,10 +218,19 @@ def checkpoint_seconds(siamese: Any) -> dict[str, float]:
 
 
 class StepClock(keras.callbacks.Callback):
-    """Notes when the first step begins, and when the first and the last result arrive."""
+    """Notes when the first execution begins, and when the first and the last result arrive."""
 
-    async_safe = True  # otherwise Keras waits for every step
-    first_began = first = last = 0.0
+    async_safe = True  # otherwise Keras waits for every execution
+    first_began = first_ended = first = last = 0.0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lengths = [1]  # steps in each execution
+
+    @property
+    def steps(self) -> int:
+        """Number of steps between the first and the last result."""
+        return sum(self.lengths[1:])
 
     def on_train_begin(self, logs: Any = None) -> None:
         self.first_began = 0.0
@@ -190,10 +239,11 @@ class StepClock(keras.callbacks.Callback):
         self.first_began = self.first_began or time.time()
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        if batch in (0, self.params["steps"] - 1):
+        if batch in (0, len(self.lengths) - 1):
             float(logs["loss"])
             self.last = time.perf_counter()
-            self.first = self.last if batch == 0 else self.first
+            if batch == 0:
+                self.first, self.first_ended = self.last, time.time()
 
 
 def on_gpu() -> bool:
@@ -218,4 +268,4 @@ def _floats(images: ImageBank, rows: np.ndarray) -> np.ndarray:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], float(sys.argv[3]))
+    main(sys.argv[1], sys.argv[2], None if sys.argv[3] == AHEAD else float(sys.argv[3]))

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from lfwstudy.bench import BARE, BATCH, CEILING, OURS, PLAIN
+from lfwstudy.bench import AHEAD, BARE, BATCH, CEILING, OURS, PLAIN
 from lfwstudy.config import RunConfig
 from lfwstudy.data.prepare import prepare_bank
 from lfwstudy.data.protocols import load_pairs
@@ -135,10 +135,13 @@ def lines(result: Mapping[str, Any]) -> list[str]:
 
 
 class Contestant:
-    """A process that trains a few steps each time it is told to (`lfwstudy.bench.contestant`), ended with its context."""
+    """A process that trains a few steps each time it is told to (`lfwstudy.bench.contestant`), ended with its context.
 
-    def __init__(self, name: str, job: Path | str) -> None:
-        self.name, self.job = name, job
+    environment: further variables of the process.
+    """
+
+    def __init__(self, name: str, job: Path | str, **environment: str) -> None:
+        self.name, self.job, self.environment = name, job, environment
         self.process: Any = None
         self.told: dict[str, Any] = {}
         self.errors = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115
@@ -151,27 +154,33 @@ class Contestant:
             self.process.kill()
             self.process.wait()
 
-    def start(self) -> dict[str, Any]:
-        """Start the process; returns what it measured while starting."""
+    def launch(self, ahead: bool = True) -> None:
+        """Start the process; ahead of its turn, it waits before it compiles."""
         # The others run without our settings, but all use oneDNN's convolutions.
         ours = self.name in (OURS, CEILING)
         own = large_pages() if ours else {"TF_CPU_ALLOCATOR_USE_BFC": "false", "TF_DETERMINISTIC_OPS": "0"}
+        began = AHEAD if ahead else str(time.time())
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "lfwstudy.bench.contestant", self.name, str(self.job), str(time.time())],
+            [sys.executable, "-m", "lfwstudy.bench.contestant", self.name, str(self.job), began],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self.errors,
             text=True,
-            env=environment(**own),
+            env=environment(**own, **self.environment),
         )
+
+    def start(self) -> dict[str, Any]:
+        """Have it compile, in its process or a new one; returns what it measured while starting."""
+        if self.process:
+            self._say_go()
+        else:
+            self.launch(ahead=False)
         self.told = self._answer()
         return self.told
 
     def go(self) -> dict[str, Any]:
         """Have it train a round; returns the seconds per step. Raises RunError if the process has failed."""
-        with suppress(BrokenPipeError):  # a process that is gone gives no answer
-            self.process.stdin.write("go\n")
-            self.process.stdin.flush()
+        self._say_go()
         return self._answer()
 
     def end(self) -> dict[str, Any]:
@@ -179,6 +188,11 @@ class Contestant:
         with suppress(BrokenPipeError):
             self.process.stdin.close()
         return {**self.told, **self._answer()}
+
+    def _say_go(self) -> None:
+        with suppress(BrokenPipeError):  # a process that is gone gives no answer
+            self.process.stdin.write("go\n")
+            self.process.stdin.flush()
 
     def _answer(self) -> dict[str, Any]:
         for line in self.process.stdout:

@@ -2,7 +2,9 @@
 
 from collections.abc import Callable
 from functools import cache
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
+
+import numpy as np
 
 from lfwstudy.system.backend import import_keras
 
@@ -12,17 +14,30 @@ from keras import ops  # noqa: E402
 
 # An array or variable of the backend.
 Tensor = Any
+Built = TypeVar("Built")
+# Images embedded at once after training.
+EMBED_BATCH = 128
 
 
 class Operations:
-    """Operations of the network and its training, written with Keras, which suits JAX best.
+    """Operations of the network and its training, written with Keras.
 
-    `tensorflow_ops` has TensorFlow's versions; the rest of the package is the same on every backend.
+    `tensorflow_ops` has TensorFlow's versions, `jax_ops` JAX's; the rest of the package is the same on every backend.
     """
 
     jit_compile = True
     """Whether training steps are compiled with XLA."""
+    compiles_ahead = False
+    """Whether `fit` compiles before the first epoch begins."""
     optimizers: ClassVar = {"adam": keras.optimizers.Adam, "adamw": keras.optimizers.AdamW}
+
+    def optimizer(self, name: str) -> type[keras.optimizers.Optimizer]:
+        """The class of an optimizer."""
+        return self.optimizers[name]
+
+    def build(self, make: Callable[[], Built]) -> Built:
+        """What `make` builds, something with `variables`; these get their initial values."""
+        return make()
 
     def convolution(self, layer: keras.layers.Conv2D, inputs: Tensor, kernel: Tensor) -> Tensor:
         """The convolution of a layer: its `inputs` (n, height, width, channels) with its `kernel`, both float32."""
@@ -69,9 +84,28 @@ class Operations:
         """The function from images to embeddings used in training, for batches of `batch_size` pairs."""
         return lambda images: tower(images, training=True)
 
+    def embedder(self, indexed: keras.Model) -> Callable[[np.ndarray], Tensor]:
+        """The function from row numbers, int32 (n,), to embeddings, float32 (n, d), of a model that embeds images by row."""
+
+        def embed(rows: np.ndarray) -> Tensor:
+            # `predict` would build a data set each time, four fifths of the time of a small network's validation.
+            starts = range(0, len(rows), EMBED_BATCH)
+            return np.concatenate([indexed.predict_on_batch(rows[at : at + EMBED_BATCH]) for at in starts])
+
+        return embed
+
     def feed(self, batches: keras.utils.PyDataset) -> Any:
-        """Batches as `fit` takes them."""
+        """Batches as Keras' `fit` takes them."""
         return batches
+
+    def executions(self, steps: int) -> list[int]:
+        """How many of an epoch's `steps` steps each call of a compiled program trains, in order."""
+        return [1] * steps
+
+    def fit(self, trainer: keras.Model, batches: Any, **options: Any) -> None:
+        """Keras' `fit` of a compiled trainer on `Batches`; `options` are further arguments. Callbacks see executions as
+        Keras' batches."""
+        trainer.fit(self.feed(batches), steps_per_epoch=batches.steps, shuffle=False, verbose=0, **options)
 
 
 @cache
@@ -81,4 +115,6 @@ def operations() -> Operations:
         from lfwstudy.network.tensorflow_ops import TensorFlowOperations
 
         return TensorFlowOperations()
-    return Operations()
+    from lfwstudy.network.jax_ops import JaxOperations
+
+    return JaxOperations()

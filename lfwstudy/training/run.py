@@ -12,7 +12,7 @@ from lfwstudy.data.cache import cache_folder
 from lfwstudy.data.protocols import StudyPairs
 from lfwstudy.evaluation import metrics
 from lfwstudy.network.operations import keras
-from lfwstudy.system.backend import device_name, keep_compiled
+from lfwstudy.system.backend import device_name, keep_compiled, seed_keras
 from lfwstudy.system.files import read_json, replacing, write_csv, write_json
 from lfwstudy.system.machine import cores, peak_memory_mb, versions
 from lfwstudy.training import checkpoints, decisions
@@ -63,7 +63,7 @@ def train(
     checkpoints.forget_another_run(folder, identity)
     write_json(folder / "config.json", identity)
     keep_compiled(cache_folder() / "compiled")
-    keras.utils.set_random_seed(seed)
+    seed_keras(seed)
     images, sets = gather_sets(bank, pairs)
     drawable = drawable_rows(config, images, pairs)
     scorer = build_scorer(config, images, sets, drawable, precision, seed)

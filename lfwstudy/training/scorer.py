@@ -4,11 +4,11 @@ import numpy as np
 
 from lfwstudy.evaluation import metrics
 from lfwstudy.network.layers import unit_length
-from lfwstudy.network.operations import Tensor, keras, ops
+from lfwstudy.network.operations import EMBED_BATCH, Tensor, keras, ops
 from lfwstudy.training.batches import IndexedPairs
 
-# Images, and pairs of embeddings, each of which is compared with a whole cohort.
-EMBED_BATCH, HEAD_BATCH = 128, 1024
+# Pairs of embeddings, each of which is compared with a whole cohort.
+HEAD_BATCH = 1024
 
 
 class Scorer:
@@ -36,27 +36,23 @@ class Scorer:
         late: bool = False,
     ) -> None:
         self.trainer, self.sets, self.cohort, self.late = trainer, sets, cohort, late
-        self.indexed = IndexedTower(trainer)
+        self.embedder = trainer.operations.embedder(IndexedTower(trainer))
         self.head = trainer.siamese.get_layer("head")
 
     def scores(self, name: str) -> np.ndarray:
         """Probability of "same" for each pair of a set: float64 (n,)."""
         return np.asarray(self.head(self.embedded(name), training=False), np.float64)[:, 0]
 
-    def embedded(self, name: str) -> list[np.ndarray]:
+    def embedded(self, name: str) -> list[Tensor]:
         """Embeddings of a set's left and right images: two float32 (n, d)."""
         left, right, _ = self.sets[name]
         rows, at = np.unique(np.concatenate([left, right]), return_inverse=True)
         embeddings = self.embed(rows)
         return [embeddings[at[: len(left)]], embeddings[at[len(left) :]]]
 
-    def embed(self, rows: np.ndarray) -> np.ndarray:
+    def embed(self, rows: np.ndarray) -> Tensor:
         """Embeddings of images by row number in inference mode: float32 (n, d)."""
-        rows = rows.astype(np.int32)
-        # `predict` would build a data set each time, four fifths of the time of a small network's validation.
-        return np.concatenate(
-            [self.indexed.predict_on_batch(rows[at : at + EMBED_BATCH]) for at in range(0, len(rows), EMBED_BATCH)]
-        )
+        return self.embedder(rows.astype(np.int32))
 
     def warm_up(self) -> None:
         """Compile the embedding, so that no epoch's time includes it."""
@@ -107,6 +103,8 @@ class IndexedTower(keras.Model):
         super().__init__(name="indexed_tower")
         self.bank, self.tower = trainer.bank, trainer.tower
         self.mirrors = any(layer.name == "flip_average" for layer in trainer.siamese.layers)
+        # Otherwise Keras builds it by calling it, and JAX compiles each operation by itself.
+        self.built = True
 
     def call(self, rows: Tensor, training: bool = False) -> Tensor:
         images = gather(self.bank, rows)

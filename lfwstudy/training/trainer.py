@@ -11,7 +11,7 @@ import numpy as np
 from lfwstudy.config import RunConfig, TrainingConfig
 from lfwstudy.data.bank import ImageBank
 from lfwstudy.errors import DamageError
-from lfwstudy.network.operations import Tensor, keras, operations, ops
+from lfwstudy.network.operations import Operations, Tensor, keras, operations, ops
 from lfwstudy.network.siamese import build_siamese
 from lfwstudy.training import decisions
 from lfwstudy.training.augment import blank, vary
@@ -41,11 +41,15 @@ class PairTrainer(keras.Model):
     ----------
     images : uint8, shape (n, side, side)
         Kept as one tensor next to the compute.
+    using : Operations, optional
+        Of training; by default the backend's.
     """
 
-    def __init__(self, siamese: keras.Model, images: np.ndarray, training: TrainingConfig) -> None:
+    def __init__(
+        self, siamese: keras.Model, images: np.ndarray, training: TrainingConfig, using: Operations | None = None
+    ) -> None:
         super().__init__(name="pair_trainer")
-        self.siamese, self.settings = siamese, training
+        self.siamese, self.settings, self.operations = siamese, training, using or operations()
         self.strangers = training.drawn_people is not None
         self.bank = self.add_weight(
             shape=images.shape, dtype="uint8", trainable=False, initializer="zeros", name="bank"
@@ -54,7 +58,7 @@ class PairTrainer(keras.Model):
         self.tower, head = siamese.get_layer("tower"), siamese.get_layer("head")
         self.logit = keras.Model(head.inputs, head.get_layer("logit").output)
         self.sums = self._zeros() if training.average else []
-        self.training_tower = operations().training_tower(self.tower, training.batch_size)
+        self.training_tower = self.operations.training_tower(self.tower, training.batch_size)
         # Without batch-norm it makes no difference, and one batch is faster.
         self.separate_twins = training.separate_twins and any("norm" in layer.name for layer in self.tower.layers)
 
@@ -114,26 +118,34 @@ class PairTrainer(keras.Model):
         return blank(images, inputs[f"{side}_erase"]) if f"{side}_erase" in inputs else images
 
 
-def build_trainer(config: RunConfig, images: ImageBank, precision: str, seed: int) -> PairTrainer:
-    """A compiled trainer over a bank's images, its optimizer built."""
-    siamese = build_siamese(config.model, images.side, precision, seed)
-    trainer = PairTrainer(siamese, images.images, config.training)
+def build_trainer(
+    config: RunConfig, images: ImageBank, precision: str, seed: int, using: Operations | None = None
+) -> PairTrainer:
+    """A compiled trainer over a bank's images, its optimizer built; using: see `PairTrainer`."""
+    using = using or operations()
+    siamese = using.build(lambda: build_siamese(config.model, images.side, precision, seed))
+    trainer = PairTrainer(siamese, images.images, config.training, using)
+
+    def optimizer() -> keras.optimizers.Optimizer:
+        found = build_optimizer(config.training, using)
+        found.build(trainer.trainable_variables)
+        return found
+
     trainer.compile(
-        optimizer=build_optimizer(config.training),
+        optimizer=using.build(optimizer),
         loss=cross_entropy,
         metrics=[
             keras.metrics.MeanMetricWrapper(cross_entropy, name="cross_entropy"),
             keras.metrics.MeanMetricWrapper(hard_accuracy, name="accuracy"),
         ],
-        jit_compile=operations().jit_compile,
+        jit_compile=using.jit_compile,
     )
-    trainer.optimizer.build(trainer.trainable_variables)
     return trainer
 
 
-def build_optimizer(training: TrainingConfig) -> keras.optimizers.Optimizer:
+def build_optimizer(training: TrainingConfig, using: Operations | None = None) -> keras.optimizers.Optimizer:
     """Adam, or AdamW without decay of biases, batch-norm's parameters and the power of a generalised mean."""
-    kind = operations().optimizers[training.optimizer]
+    kind = (using or operations()).optimizer(training.optimizer)
     if training.optimizer == "adam":
         return kind(training.learning_rate)
     optimizer = kind(training.learning_rate, weight_decay=training.weight_decay)
@@ -148,6 +160,7 @@ def fit(trainer: PairTrainer, scorer: Scorer, batches: Batches, folder: Path) ->
     """
     training = trainer.settings
     recorder = Recorder(folder, training, trainer.siamese, scorer.validate, batches.pairs / batches.batch_size)
+    recorder.compiled = trainer.operations.compiles_ahead
     try:
         recorder.rows = load_resume(folder, trainer, training)
     except DamageError as error:
@@ -158,13 +171,5 @@ def fit(trainer: PairTrainer, scorer: Scorer, batches: Batches, folder: Path) ->
     if done < training.epochs and not over:
         scorer.warm_up()
         batches.resume_after(done)
-        trainer.fit(
-            operations().feed(batches),
-            epochs=training.epochs,
-            initial_epoch=done,
-            steps_per_epoch=batches.steps,
-            shuffle=False,
-            verbose=0,
-            callbacks=[recorder],
-        )
+        trainer.operations.fit(trainer, batches, epochs=training.epochs, initial_epoch=done, callbacks=[recorder])
     return recorder.rows
