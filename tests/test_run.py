@@ -269,6 +269,7 @@ def test_a_cohort_is_of_training_people_and_does_not_change_the_training(beyond,
     assert np.allclose(np.linalg.norm(kept.cohort, axis=1), 1, atol=1e-4)
 
 
+@pytest.mark.long
 def test_a_cohort_and_a_calibration_of_all_images_are_for_the_final_scores_only(beyond, tmp_path):
     config, before, _ = beyond
     changes = {"model.cohort": "all", "model.neighbours": 20, "data.calibration": "all-pairs", "training.epochs": 1}

@@ -31,8 +31,9 @@ def test_what_cannot_fit_into_memory_is_said_before_it_starts(tiny, data, tmp_pa
     stride = tiny.change({"model.pool1_stride": 1, "model.width": 1.0, "data.side": 105})
     monkeypatch.setattr(training_process, "free_memory", lambda: 2 * 2**30)
     training_process.require_memory(tiny)
-    monkeypatch.setattr(training_process, "prepare_bank", lambda *args: data[0])
-    run = stride.identify(0, "float32", data[1].digest(data[0]))
+    digest = data[1].digest(data[0])
+    monkeypatch.setattr(training_process, "load_data", lambda *args: (*data, digest))
+    run = stride.identify(0, "float32", digest)
     assert training_process.run_job(Job(run, stride, tmp_path / "run")) == 1
     told = capsys.readouterr().err
     assert re.fullmatch(
