@@ -179,6 +179,7 @@ jax.jit(lambda x: (x @ x).sum())(jax.numpy.ones((64, 64)))
 """
 
 
+@pytest.mark.long
 @needs_jax
 def test_an_accelerator_keeps_its_programs(tmp_path):
     subprocess.run(

@@ -64,6 +64,7 @@ def test_a_forked_training_is_that_of_a_new_process(faces, tmp_path):
     assert measured[0] == measured[1]
 
 
+@pytest.mark.long
 def test_a_forked_training_that_fails_says_why(faces, tmp_path):
     job = job_of(faces, tmp_path / "out")
     with pytest.raises(TrainingError, match="its data have changed since"):

@@ -129,6 +129,7 @@ def test_what_is_left_out_is_there_again_afterwards():
     assert wave.open
 
 
+@pytest.mark.long
 def test_training_process_starts_without_what_it_does_not_need():
     asked = (
         "import lfwstudy.training.run, sys; print([name for name in ('IPython', 'matplotlib', 'pandas', 'sklearn') "

@@ -46,6 +46,7 @@ def test_the_pdf_has_bookmarks_and_its_contents_have_the_pages_of_their_parts(tm
     assert b"/Outlines" in content and b"(Heading 3)" in content
 
 
+@pytest.mark.long
 @pytest.mark.browser
 def test_no_caption_is_torn_from_its_figure(tmp_path, browser):
     """On each of many pages a figure ends a little lower, down to where only its caption would go over."""

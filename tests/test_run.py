@@ -233,6 +233,7 @@ def beyond(tiny, tmp_path_factory):
     return config, data, folder
 
 
+@pytest.mark.long
 def test_everything_beyond_trains_and_resumes_after_a_kill(beyond):
     config, data, folder = beyond
     killed = folder.with_name("killed")

@@ -91,7 +91,7 @@ def test_a_study_speaks_to_no_other_machine(out):
         (1400, "light"),
         pytest.param(1400, "dark", marks=pytest.mark.long),
         pytest.param(390, "light", marks=pytest.mark.long),
-        (390, "dark"),
+        pytest.param(390, "dark", marks=pytest.mark.long),
     ],
 )
 def test_report_reads_on_every_screen_without_a_serious_accessibility_finding(out, chromium, width, scheme):
