@@ -135,7 +135,7 @@ class TrainingConfig(Checked):
     patience: epochs without a lower monitored value after which training stops; None is never.
     checkpoint_period: epochs between checkpoints, for `evaluated` = best-checkpoint.
     evaluated: which weights give the final scores.
-    average: of an exponential moving average of the weights over the batches, the share that the mean so far has in the
+    average: of an exponential moving average of the weights, as each batch finds them, the share that the mean so far has in the
     next: 0.998 averages over about 500 batches. It is validated and kept in place of the weights; 0 is no average.
     augmented_copies: offline copies of each training pair in addition to the original, each image augmented.
     zoom, brightness: ranges of factors; shear: largest angle in degrees. stretch_copies: whether a copy's grey levels are

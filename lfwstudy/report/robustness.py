@@ -84,8 +84,8 @@ def view2(study: Results) -> Table:
             each = ", ".join(map(percent, folds))
             rows.append({"stage": stage, "variant": variant, "accuracy ± standard error": told, "folds": each})
     caption = (
-        "View 2: mean and standard error over ten folds in percent, at a threshold of 0.5 on uncalibrated scores; validation is "
-        "the fold after the tested one."
+        "View 2: mean and standard error over ten folds in percent, at a threshold of 0.5 on uncalibrated scores; unless a "
+        "variant says otherwise, validation is the fold after the tested one."
     )
     if not study.ladder.has_path():
         caption += " The recipes were chosen on View 1's training people, who are among View 2's test people, as the protocol allows."

@@ -41,7 +41,7 @@ class Scorer:
 
     def scores(self, name: str) -> np.ndarray:
         """Probability of "same" for each pair of a set: float64 (n,)."""
-        return np.asarray(self.head(self.embedded(name), training=False), np.float64)[:, 0]
+        return self._through(self.head, name)
 
     def embedded(self, name: str) -> list[Tensor]:
         """Embeddings of a set's left and right images: two float32 (n, d)."""
@@ -71,10 +71,7 @@ class Scorer:
         layer = next((layer for layer in self.head.layers if layer.name == "calibration"), None)
         if layer is not None:
             name = "calibration" if final and "calibration" in self.sets else "val"
-            left, right = self.embedded(name)
-            parts = [slice(at, at + HEAD_BATCH) for at in range(0, len(left), HEAD_BATCH)]
-            logits = [self.trainer.logit([left[part], right[part]], training=False) for part in parts]
-            logit = np.concatenate([np.asarray(some, np.float64)[:, 0] for some in logits])
+            logit = self._through(self.trainer.logit, name)
             scale, shift = metrics.platt(self.sets[name][2], logit, balanced=name == "calibration")
             layer.scale.assign(scale), layer.shift.assign(shift)
 
@@ -94,6 +91,16 @@ class Scorer:
             "penalty": penalty,
             "head_penalty": _total(self.head),
         }
+
+    def _through(self, head: keras.Model, name: str) -> np.ndarray:
+        """What a head makes of each pair of a set: float64 (n,)."""
+        left, right = self.embedded(name)
+        # A cohort of all images is compared with each pair: not with all pairs at once.
+        size = HEAD_BATCH if self.late else len(left)
+        parts = [
+            head([left[at : at + size], right[at : at + size]], training=False) for at in range(0, len(left), size)
+        ]
+        return np.concatenate([np.asarray(part, np.float64)[:, 0] for part in parts])
 
 
 class IndexedTower(keras.Model):
