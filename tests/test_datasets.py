@@ -5,11 +5,13 @@ import os
 import shutil
 import tarfile
 import threading
+import types
 import unicodedata
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
+import pooch
 import pytest
 
 from lfwstudy.config import DataConfig
@@ -257,6 +259,12 @@ def test_unusable_places_say_what_was_looked_for(tmp_path):
     with pytest.raises(ConfigError) as error:
         prepare_bank(replace(CONFIG, dataset="x" * 5000), str(tmp_path))
     assert len(str(error.value)) < 300
+
+
+@pytest.fixture(autouse=True)
+def no_pauses(monkeypatch):
+    """A download that failed is tried again at once."""
+    monkeypatch.setattr(pooch.core, "time", types.SimpleNamespace(sleep=lambda seconds: None))
 
 
 @pytest.fixture

@@ -56,6 +56,7 @@ def job_of(study, **changes):
     return job
 
 
+@pytest.mark.long
 def test_a_full_disk_is_named(faces, small_disk):
     study = study_of(faces, small_disk / "out")
     with pytest.raises(TrainingError, match="No space left") as error:

@@ -25,6 +25,7 @@ def browser():
         pytest.skip(str(error))
 
 
+@pytest.mark.long
 @pytest.mark.browser
 def test_the_pdf_has_bookmarks_and_its_contents_have_the_pages_of_their_parts(tmp_path, browser, monkeypatch):
     texts = [f'<h2 id="h-{n}">Heading {n}</h2>' + "<p>Some words of a paragraph.</p>" * 45 for n in range(4)]

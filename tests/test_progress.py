@@ -62,6 +62,7 @@ def test_a_log_gets_a_line_for_each_finished_run_and_now_and_then_one_on_the_oth
     assert said == ["- stage/a, seed 0: done, 1 of 2", "epoch 3"]
 
 
+@pytest.mark.long
 def test_showing_the_progress_of_many_runs_leaves_the_time_to_their_training(tmp_path):
     spent = []
 

@@ -242,6 +242,7 @@ def test_everything_beyond_trains_and_resumes_after_a_kill(beyond):
     assert numbers(killed) == numbers(folder)
 
 
+@pytest.mark.long
 def test_a_kept_cosine_network_gives_the_scores_of_the_run(beyond):
     _, data, folder = beyond
     kept = load_model(folder / "model.keras")

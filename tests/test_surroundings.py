@@ -297,17 +297,13 @@ def test_every_notebook_opens_its_study_in_the_first_cell_after_its_parameters(p
     assert "parameters" in code[0]["metadata"]["tags"] and "open_for_notebook(globals())" in "".join(code[1]["source"])
 
 
+@pytest.mark.long
 @pytest.mark.notebook
 @pytest.mark.parametrize(
     "name, options, told",
     [
         ("01_stage", ["-p", "stag", "batchnorm"], "ConfigError: unknown parameter 'stag'; did you mean 'stage'?"),
-        pytest.param(
-            "03_explore",
-            ["-p", "number", "one"],
-            "ConfigError: number must be a whole number, got 'one'",
-            marks=pytest.mark.long,
-        ),
+        ("03_explore", ["-p", "number", "one"], "ConfigError: number must be a whole number, got 'one'"),
     ],
 )
 def test_a_bare_papermill_is_told_at_the_first_cell(tmp_path, name, options, told):
@@ -448,7 +444,7 @@ def test_figures_are_the_same_whatever_the_user_s_matplotlibrc_says():
 # -- terminal, folders, installation ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+@pytest.mark.parametrize("encoding", ["ascii", pytest.param("latin-1", marks=pytest.mark.long)])
 def test_a_terminal_without_a_letter_gets_another(tmp_path, encoding):
     done = lfwstudy(
         "data",
