@@ -25,8 +25,9 @@ os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [_TINY, _ROOT, os.enviro
 
 
 def pytest_collection_modifyitems(items):
-    """Files that take minutes come first: begun last, one would keep a single process busy while the others wait."""
-    items.sort(key=lambda item: item.path.stem not in ("test_whole", "test_browser", "test_run", "test_surroundings"))
+    """Files that take long come first: begun last, one would keep a single process busy while the others wait."""
+    long = "whole", "browser", "run", "surroundings", "widgets", "cluster", "checkpoints", "recorder", "study"
+    items.sort(key=lambda item: item.path.stem.removeprefix("test_") not in long)
 
 
 @pytest.fixture(scope="session")
