@@ -96,21 +96,21 @@ def test_what_is_measured_is_not_trained_again(tmp_path, config, faces, monkeypa
 
 
 def jobs_of_a_second(tmp_path, count):
-    """Jobs whose program takes a second and finishes its run with ten seconds of training."""
+    """Jobs whose program takes a second, half of it training: an epoch of the first, of later ones 200. The second fails."""
     (tmp_path / "a_second.py").write_text(
         "import json, pathlib, sys, time\nfolder = pathlib.Path(json.load(open(sys.argv[1]))['folder'])\ntime.sleep(1)\n"
         "if folder.name == '1': sys.exit('it fails')\n"
-        "(folder / 'result.json').write_text('{\"seconds_total\": 10}')\n"
+        "(folder / 'result.json').write_text('{\"seconds_total\": 0.5}')\n"
     )
-    config = RunConfig().change({"training.drawn_people": 64})
-    return [Job(str(n), config, tmp_path / str(n), title=f"job {n}", program="a_second") for n in range(count)]
+    configs = [RunConfig().change({"training.epochs": 200 if n else 1}) for n in range(count)]
+    return [Job(str(n), c, tmp_path / str(n), title=f"job {n}", program="a_second") for n, c in enumerate(configs)]
 
 
 def test_nothing_is_started_that_would_not_end_in_time(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     first, fails, *others = jobs_of_a_second(tmp_path, 4)
-    assert [job.run for job in SideBySide(1, 9).train([first, *others])] == ["0"]
-    # The first begins before anything is known; the next ones would take its ten seconds of training, longer than is left.
+    assert [job.run for job in SideBySide(1, 60).train([first, *others])] == ["0"]
+    # The first begins before anything is known; the next ones would take 200 times its half a second.
     assert capsys.readouterr().err.count("left out") == 2
     assert list(SideBySide(1).train([fails])) == [] and "error: job 1" in capsys.readouterr().err
     assert "it fails" in (tmp_path / "1/log.txt").read_text()
