@@ -1,4 +1,4 @@
-"""A GPU in five minutes: the training step of the full network, each candidate for a faster one, and what it spends time on.
+"""The training step on a GPU: today's and each candidate for a faster one, and what it spends its time on.
 
 `KERAS_BACKEND=jax python -m tools.accelerator --json FILE` measures, in this order: the peak matrix rate; today's step; all
 candidates (`lfwstudy.network.candidates.Candidates`) together; each alone; a bare Keras `fit` and the plain script; compiler
