@@ -612,11 +612,39 @@ def test_an_ordinary_photo_is_decoded_as_ever(kind):
 
 
 @pytest.mark.parametrize(
-    "box, words", [((300, 0, 400, 100), "outside"), ((-600, -600, 600, 600), "larger than the photo")]
+    "box, words",
+    [
+        ((300, 0, 400, 100), "outside"),
+        ((-600, -600, 600, 600), "larger than the photo"),
+        ((10, 10, 10, 40), "is empty"),
+        ((20, 20, 10, 10), "is empty"),
+    ],
 )
-def test_boxes_that_cannot_be(box, words):
-    with pytest.raises(DataError, match=words):
-        frame_face(FACE, box)
+def test_a_box_that_cannot_be_is_named_with_its_photo(box, words, tmp_path):
+    FACE.save(tmp_path / "face.png")
+    with pytest.raises(DataError, match=rf"face\.png: the box {','.join(map(str, box))} .*{words}"):
+        open_face(tmp_path / "face.png", box)
+
+
+@pytest.mark.parametrize("kind", ["transparent", "16 bits", "turned"])
+def test_an_opened_image_is_read_as_its_file_is(kind, tmp_path):
+    exif = Image.Exif()
+    if kind == "transparent":
+        image = FACE.convert("LA")
+        image.putalpha(Image.linear_gradient("L").resize(FACE.size))
+    elif kind == "16 bits":
+        image = Image.fromarray(np.asarray(FACE, np.uint16) * 257)
+    else:
+        image, exif[0x0112] = FACE, 6
+    path = tmp_path / "face.png"
+    image.save(path, exif=exif)
+    with Image.open(path) as image:
+        assert (np.asarray(open_photo(image)[0]) == np.asarray(open_photo(path)[0])).all()
+
+
+def test_an_opened_image_whose_white_is_unknown_is_refused():
+    with pytest.raises(DataError, match=r"^the photo: not a readable image \(pixels of floats"):
+        open_photo(Image.new("F", (300, 300)))
 
 
 def test_a_box_in_a_narrow_photo_does_not_fill_the_memory():

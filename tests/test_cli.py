@@ -273,6 +273,15 @@ def test_scores_that_could_not_be_written_are_not_computed(capsys, photos, tmp_p
     assert status == 2 and "photos: a folder; give the name of a file" in err
 
 
+def test_scores_do_not_overwrite_the_pairs(capsys, photos, tmp_path, monkeypatch):
+    content = "left,right,label\nphotos/a.png,photos/a.png,1\n"
+    (tmp_path / "pairs.csv").write_text(content)
+    monkeypatch.chdir(tmp_path)
+    status, _, err = run(capsys, "verify", "--pairs", tmp_path / "pairs.csv", "--out-csv", "pairs.csv")
+    assert status == 2 and "pairs.csv would overwrite the file of pairs" in err
+    assert (tmp_path / "pairs.csv").read_text() == content
+
+
 def test_a_folder_is_embedded_with_names_and_what_failed_is_named(capsys, photos):
     (photos / ".hidden").write_text("")
     for _ in range(2):  # the second time the file that is written is there

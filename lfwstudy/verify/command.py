@@ -121,6 +121,8 @@ def _verify_pairs(options: Namespace) -> int:
     pairs, folder = many.read_pairs(options.pairs, options.fit_threshold), Path(options.pairs).parent
     if options.out_csv:
         many.check_folder(Path(options.out_csv))
+        if Path(options.out_csv).resolve() == Path(options.pairs).resolve():
+            raise ConfigError(f"--out-csv {options.out_csv} would overwrite the file of pairs; give another name")
     scores = _load(options).score_pairs([(folder / pair["left"], folder / pair["right"]) for pair in pairs], _progress)
     threshold = _fit(pairs, scores, options.threshold) if options.fit_threshold else options.threshold
     rows = many.score_rows(pairs, scores, threshold)
@@ -180,9 +182,7 @@ def _shared_options(command: ArgumentParser) -> None:
 
 def _box(text: str) -> tuple[int, int, int, int]:
     try:
-        left, top, right, bottom = (int(part) for part in text.split(","))
+        left, top, right, bottom = map(int, text.split(","))
     except ValueError:
         raise ArgumentTypeError(f"four whole numbers L,T,R,B expected, got {quoted(text)}") from None
-    if left >= right or top >= bottom:
-        raise ArgumentTypeError(f"the box {quoted(text)} is empty: left < right and top < bottom expected")
     return left, top, right, bottom

@@ -10,10 +10,10 @@ from threading import Lock
 from typing import Any, BinaryIO
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 from lfwstudy.data.images import SOURCE_SIDE, opened, upright
-from lfwstudy.errors import DataError, choose_one, one_line
+from lfwstudy.errors import DataError, choose_one, one_line, reading
 from lfwstudy.verify import FACES
 
 Photo = str | PathLike[str] | Image.Image
@@ -60,16 +60,17 @@ def open_face(
             raise DataError(f"{name}: {_count(boxes)}{advice}")
         if len(boxes) > 1:
             note(f"{name}: {_count(boxes)}. The largest, most central one is used: {_numbers(box)}")
-    return frame_face(image, box)
+    return frame_face(image, box, name)
 
 
 def open_photo(photo: Photo) -> tuple[Image.Image, str]:
-    """A photo file, or a Pillow image of 8 bits a channel, as an upright grey image; and its name in messages.
+    """A photo file or a Pillow image as an upright grey image; and its name in messages.
 
-    Raises DataError if a file cannot be read.
+    Raises DataError if it cannot be read, or the value of white is unknown (see `to_grey`).
     """
     if isinstance(photo, Image.Image):
-        return ImageOps.exif_transpose(photo).convert("L"), "the photo"
+        with reading("the photo: not a readable image"):
+            return upright(photo), "the photo"
     try:
         with open(photo, "rb") as file:
             return read_photo(file, str(photo)), str(photo)
@@ -133,22 +134,25 @@ def largest_face(boxes: Sequence[Box], size: tuple[int, int]) -> Box:
     return max(boxes, key=weight)
 
 
-def frame_face(photo: Image.Image, box: Box) -> Image.Image:
+def frame_face(photo: Image.Image, box: Box, name: str = "the photo") -> Image.Image:
     """The face's surroundings as LFW frames them: a grey image of 250x250 pixels; the photo's edge pixels are repeated.
 
-    Raises DataError if the box lies outside the photo or is much too large for it.
+    Raises DataError, in which the photo is called `name`, if the box is empty, lies outside it or is much too large for it.
     """
+    shown = f"{name}: the box {_numbers(box)} "
     size = "{}x{} pixels".format(*full_size(photo))
     left, top, right, bottom = (v / reduction(photo) for v in box)
+    if left >= right or top >= bottom:
+        raise DataError(f"{shown}is empty: left < right and top < bottom expected")
     if right <= 0 or bottom <= 0 or left >= photo.width or top >= photo.height:
-        raise DataError(f"the box {box} lies outside the photo of {size}")
+        raise DataError(f"{shown}lies outside the photo of {size}")
     face = max(right - left, bottom - top)
     if face > 2 * max(photo.size):
-        raise DataError(f"the box {box} is larger than the photo of {size}")
+        raise DataError(f"{shown}is larger than the photo of {size}")
     half, x, y = ENLARGE * face / 2, (left + right) / 2, (top + bottom) / 2
     pad = math.ceil(max(0, half - x, half - y, x + half - photo.width, y + half - photo.height))
     if (photo.width + 2 * pad) * (photo.height + 2 * pad) > 8 * WORKING_PIXELS:
-        raise DataError(f"the box {box} with its surroundings is too large for a photo of {size}; give a smaller one")
+        raise DataError(f"{shown}is too large, with its surroundings, for a photo of {size}; give a smaller one")
     padded = Image.fromarray(np.pad(np.asarray(photo), pad, mode="edge"))
     area = (x - half + pad, y - half + pad, x + half + pad, y + half + pad)
     return padded.resize((SOURCE_SIDE, SOURCE_SIDE), Image.Resampling.BILINEAR, box=area)

@@ -98,11 +98,11 @@ def fit_threshold(label: ArrayLike, score: ArrayLike, usual: float = THRESHOLD) 
             f"a threshold is fitted on at least {FEWEST} pairs of the same person and {FEWEST} of different people; "
             f"{counts[1]} and {counts[0]} have a score"
         )
-    fold, hits = np.empty(len(label), int), np.empty(len(label), bool)
-    for kind, count in enumerate(counts):
-        fold[label == kind] = np.arange(count) % FOLDS
-    for test in (fold == number for number in range(FOLDS)):
-        hits[test] = (score[test] > _best(label[~test], score[~test])) == label[test]
+    from sklearn.model_selection import StratifiedKFold
+
+    hits = np.empty(len(label), bool)
+    for others, tenth in StratifiedKFold(FOLDS).split(score, label):
+        hits[tenth] = (score[tenth] > _best(label[others], score[others])) == label[tenth]
     threshold = _best(label, score)
     return FittedThreshold(
         threshold,
