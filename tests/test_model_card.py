@@ -10,7 +10,7 @@ from lfwstudy.data.prepare import prepare_bank
 from lfwstudy.errors import StudyError
 from lfwstudy.runs.store import Store
 from lfwstudy.system.files import read_json
-from lfwstudy.verify.network import SHIPPED, load_network
+from lfwstudy.verify.kept import SHIPPED, load_network
 from tools import model_card
 from tools.kept_studies import RESULTS, SHALLOW
 

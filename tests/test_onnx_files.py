@@ -6,7 +6,8 @@ import pytest
 from lfwstudy.config import ModelConfig, RunConfig
 from lfwstudy.errors import StudyError
 from lfwstudy.network.siamese import build_siamese
-from lfwstudy.verify.network import SHIPPED, KerasRuntime, Network, OpenCVRuntime, load_model
+from lfwstudy.verify.kept import SHIPPED
+from lfwstudy.verify.network import KerasRuntime, Network, OpenCVRuntime, load_model
 from tools.onnx_files import write_onnx
 
 SIDE = 69

@@ -5,7 +5,7 @@ import pytest
 from lfwstudy.errors import DataError
 from lfwstudy.system.files import read_json
 from lfwstudy.verify import FACES
-from lfwstudy.verify.network import SHIPPED
+from lfwstudy.verify.kept import SHIPPED
 from lfwstudy.verify.verifier import load_verifier
 from tools import verify_lfw
 from tools.kept_studies import RESULTS

@@ -25,7 +25,8 @@ from lfwstudy.study.study import open_study
 from lfwstudy.system.files import read_csv, read_json, write_csv, write_json
 from lfwstudy.system.text import percent
 from lfwstudy.training.run import PREDICTION_COLUMNS
-from lfwstudy.verify import network as networks
+from lfwstudy.verify import kept
+from lfwstudy.verify.network import KerasRuntime, Network
 from lfwstudy.widgets import drawing, finished_runs, occlusion, one_second, pair_browser
 from lfwstudy.widgets.augmentation import augmented
 
@@ -262,7 +263,7 @@ def test_opened_pair_shows_its_people_and_their_neighbours(study):
 
 def test_kept_network_gives_the_scores_that_are_stored(study):
     run = kept_run(study)
-    network, images = networks.load_run(study.store, run), finished_runs.Images.of_run(study, run)
+    network, images = kept.load_run(study.store, run), finished_runs.Images.of_run(study, run)
     found = finished_runs.scored_pairs(study, run, "test")
     left, right = (network.embed(images.pixels(side[:20])) for side in (found.left, found.right))
     assert network.score(left, right) == pytest.approx(found.score[:20], abs=1e-4)
@@ -277,7 +278,7 @@ def test_network_of_the_ladder_beyond_gives_its_own_scores(rng):
     model.get_layer("head").get_layer("calibration").set_weights([np.float32(0.5), np.float32(0.25)])
     images = rng.integers(0, 256, (4, 69, 69), dtype=np.uint8)
     scaled = images[..., None].astype(np.float32) / 255
-    network = networks.Network(networks.KerasRuntime(model), RunConfig(model=config), "beyond")
+    network = Network(KerasRuntime(model), RunConfig(model=config), "beyond")
     rows = network.embed(images)
     scores = np.asarray(model([scaled[:2], scaled[2:]], training=False))[:, 0]
     assert network.score(rows[:2], rows[2:]) == pytest.approx(scores, abs=1e-5)
@@ -422,7 +423,7 @@ def test_occlusion_map_is_drawn_for_an_opened_pair(study):
     assert widget.parts.figure.value.count("data:image") == 3  # both faces and the scale
     images = widget.runs.images(widget.parts.run.value)
     pair = widget.opened()[0].iloc[0]
-    network = networks.load_run(study.store, widget.parts.run.value)
+    network = kept.load_run(study.store, widget.parts.run.value)
     maps, _ = occlusion.occlusion_maps(network, images.pixels([pair.left, pair.right]), widget.parts.patch.value)
     assert f"−{np.abs(maps).max():.2f}: hiding it makes them less alike" in widget.parts.figure.value
     assert "most sensitive" in widget.parts.words.value and told(widget, "note") == occlusion.LIMITS
@@ -446,7 +447,7 @@ def upload(side, name, content):
 def test_own_photos_are_scored_as_the_command_scores_them(study, cache, tmp_path, monkeypatch):
     from lfwstudy.verify.verifier import load_verifier
 
-    monkeypatch.setattr(networks, "SHIPPED", tmp_path)
+    monkeypatch.setattr(kept, "SHIPPED", tmp_path)
     widget = widgets.try_your_own(study)
     photos = sorted((cache / "demo-1" / "demo").rglob("*.jpg"))[:2]
     for side, photo in zip(widget.sides, photos):
@@ -536,7 +537,7 @@ def test_network_that_scores_own_photos_is_named_and_chosen(study, monkeypatch):
             is_demo=bool(out), frame=lambda face: np.asarray(face), score_images=lambda *_: 0.9 if out else 0.1
         )
 
-    monkeypatch.setattr(networks, "load_network", load)
+    monkeypatch.setattr(kept, "load_network", load)
     widget = widgets.try_your_own(study)
     for side in widget.sides:
         upload(side, "wall.png", photo_of("L", 90))

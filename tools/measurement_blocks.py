@@ -9,7 +9,7 @@ from lfwstudy.report.table import Column, Interval, Table
 from lfwstudy.study.results import Results
 from lfwstudy.system.files import read_json
 from lfwstudy.system.text import signed_points
-from lfwstudy.verify.network import SHIPPED
+from lfwstudy.verify.kept import SHIPPED
 from tools import precision as precisions
 from tools import verify_lfw
 from tools.kept_studies import REPORT, RESULTS

@@ -22,7 +22,8 @@ from lfwstudy.study.results import Results
 from lfwstudy.study.rungs import Candidate, Spec
 from lfwstudy.system.files import replacing, write_json, write_text
 from lfwstudy.system.text import percent
-from lfwstudy.verify.network import SHIPPED, load_model
+from lfwstudy.verify.kept import SHIPPED
+from lfwstudy.verify.network import load_model
 from tools import measurement_blocks
 from tools.kept_studies import correct
 from tools.onnx_files import write_onnx

@@ -27,7 +27,8 @@ from lfwstudy.report.table import Column, Interval, Table
 from lfwstudy.system.files import read_json, write_json
 from lfwstudy.verify import FACES
 from lfwstudy.verify.faces import choose_face, find_faces, frame_face, full_size, read_photo
-from lfwstudy.verify.network import SHIPPED, Network, load_network
+from lfwstudy.verify.kept import SHIPPED, load_network
+from lfwstudy.verify.network import Network
 
 # The image as it is: LFW's own frame around the face.
 PLAIN = "none"

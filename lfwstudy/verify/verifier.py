@@ -11,7 +11,8 @@ import numpy as np
 from lfwstudy.errors import DataError
 from lfwstudy.verify import FACES
 from lfwstudy.verify.faces import Box, Photo, logger, open_face
-from lfwstudy.verify.network import Network, load_network
+from lfwstudy.verify.kept import load_network
+from lfwstudy.verify.network import Network
 
 PhotoFile = str | PathLike[str]
 # Photos embedded, and pairs compared, in one step.

@@ -15,7 +15,7 @@ from lfwstudy.study.results import Results
 from lfwstudy.study.scores import best_run
 from lfwstudy.study.study import Study
 from lfwstudy.verify import THRESHOLD
-from lfwstudy.verify.network import load_run, run_config
+from lfwstudy.verify.kept import load_run, run_config
 from lfwstudy.widgets.controls import card
 from lfwstudy.widgets.explorer import require
 

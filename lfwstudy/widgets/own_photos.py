@@ -9,9 +9,9 @@ from PIL import Image
 
 from lfwstudy.report.figures import image_uri
 from lfwstudy.study.results import Results
-from lfwstudy.verify import THRESHOLD
-from lfwstudy.verify import network as networks
+from lfwstudy.verify import THRESHOLD, kept
 from lfwstudy.verify.faces import Box, find_faces, frame_face, full_size, largest_face, read_photo
+from lfwstudy.verify.network import TOWER
 from lfwstudy.widgets.controls import BoxPicker, Gallery, Message, blank, button, card, dropdown, markup, row
 from lfwstudy.widgets.explorer import Explorer
 
@@ -31,9 +31,9 @@ class OwnPhotos(Explorer):
 
     def build(self, study: Results) -> list[ipywidgets.Widget]:
         self.left, self.right = self.sides = _Side("left"), _Side("right")
-        self.load = cache(networks.load_network)
+        self.load = cache(kept.load_network)
         options = [("this study's best network", str(study.out))]
-        if (networks.SHIPPED / "model.keras").is_file():
+        if (kept.SHIPPED / TOWER).is_file():
             options.append(("the network shipped with the package", ""))
         p = self.add(
             network=dropdown("Network", options),
@@ -57,7 +57,9 @@ class OwnPhotos(Explorer):
             return f"The {' and the '.join(missing)} photo {verb} not chosen, or the face's box is not drawn."
         p.message.tell("Loading the network.")
         network = self.load(p.network.value)
-        images = [network.frame(frame_face(side.photo, tuple(side.box.box))) for side in self.sides]
+        images = [
+            network.frame(frame_face(side.photo, tuple(side.box.box), f"the {side.name} photo")) for side in self.sides
+        ]
         score = network.score_images(*images)
         p.seen.cards = [
             card(side.name, [{"src": image_uri(image), "alt": f"{side.name} photo as framed"}], side.name)

@@ -9,7 +9,7 @@ from lfwstudy.report.series import published_rows
 from lfwstudy.report.table import Column, Table
 from lfwstudy.report.wording import plain, setting
 from lfwstudy.study.results import Results
-from lfwstudy.verify.network import run_config
+from lfwstudy.verify.kept import run_config
 from lfwstudy.widgets import drawing
 from lfwstudy.widgets.controls import SortableTable, blank, checkbox, dropdown, markup, row, several
 from lfwstudy.widgets.explorer import Explorer, require
