@@ -195,6 +195,17 @@ def test_run_browser_opens_with_what_is_carried_forward(study, monkeypatch):
     assert "1 of 2 finished runs" in told(widget) and "two or more variants" in told(widget, "differences")
 
 
+def test_more_runs_than_curves_are_told_and_all_their_settings_compared(study, monkeypatch):
+    monkeypatch.setattr("lfwstudy.widgets.run_browser._MOST", 1)
+    widget = widgets.browse_runs(study)
+    widget.parts.carried.value = False
+    assert "the curves are those of the first 1." in told(widget)
+    assert "batch-norm placement</td><td>none</td><td>before-activation<" in widget.parts.differences.value
+    rows = [widget.rows[0], {**widget.rows[0], "stage": "again"}]  # two rows may share a run
+    monkeypatch.setattr("lfwstudy.widgets.run_browser.finished_rows", lambda study: rows)
+    assert "2 of 2 finished runs are chosen." in told(widgets.browse_runs(study))
+
+
 def test_a_pointer_reads_the_values_of_an_epoch(study):
     widget = widgets.browse_runs(study)
     widget.parts.carried.value = False
@@ -601,6 +612,14 @@ def test_result_stands_beside_the_networks_on_the_same_pairs(study):
     table = list(csv.DictReader(io.StringIO(content)))
     assert len(table) == 20 and sum(int(row["viewer_correct"]) for row in table) == 15
     assert sum(row["network_same"] == row["label"] for row in table) == network
+
+
+def test_too_few_pairs_for_a_test_are_told_only_where_they_are_too_few(study):
+    widget = widgets.one_second_test(study)
+    widget.parts.count.value = 21  # half matched, half mismatched: 20
+    assert told(widget).startswith("20 test pairs") and "too few" not in told(widget)
+    widget.parts.only_wrong.value, widget.parts.count.value = True, 100
+    assert "There are too few such pairs for 100." in told(widget)
 
 
 def test_new_order_is_a_new_test(study):

@@ -46,7 +46,7 @@ def find_study(number: int = 1, **settings: Any) -> Study:
     Raises
     ------
     ConfigError
-        For settings that do not exist.
+        For an unknown data set or profile.
     StudyError
         If study.json cannot be read.
     """

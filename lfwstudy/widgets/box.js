@@ -28,7 +28,7 @@ function render({ model, el }) {
     if (Math.abs(to[0] - from[0]) < 4 || Math.abs(to[1] - from[1]) < 4) return;
     set([Math.min(from[0], to[0]), Math.min(from[1], to[1]), Math.max(from[0], to[0]), Math.max(from[1], to[1])]);
   });
-  area.addEventListener("pointerup", () => { from = null; });
+  area.addEventListener("lostpointercapture", () => { from = null; });
   area.addEventListener("keydown", (event) => {
     const step = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
     if (!step || image.hidden) return;
@@ -36,9 +36,12 @@ function render({ model, el }) {
     event.stopPropagation();
     const [w, h] = [model.get("width"), model.get("height")], by = Math.max(1, Math.round(Math.min(w, h) / 50));
     const box = model.get("box").length === 4 ? [...model.get("box")] : [w / 4, h / 4, 3 * w / 4, 3 * h / 4];
-    if (!event.shiftKey) { box[0] += step[0] * by; box[1] += step[1] * by; }
-    box[2] += step[0] * by;
-    box[3] += step[1] * by;
+    [w, h].forEach((length, at) => {
+      // A box that is moved against an edge keeps its size.
+      const way = event.shiftKey ? step[at] * by : Math.min(Math.max(step[at] * by, -box[at]), length - box[at + 2]);
+      if (!event.shiftKey) box[at] += way;
+      box[at + 2] += way;
+    });
     if (box[2] - box[0] >= 4 && box[3] - box[1] >= 4) set(box);
   });
   const show = () => {

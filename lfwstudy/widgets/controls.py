@@ -1,7 +1,6 @@
 """The controls of the explorers: labelled, usable by keyboard, and read aloud by screen readers."""
 
 from collections.abc import Callable, Sequence
-from functools import wraps
 from html import escape
 from pathlib import Path
 from typing import Any, TypeVar
@@ -116,7 +115,6 @@ class Message(ipywidgets.HTML):
     def guard(self, function: Step) -> Callable[..., None]:
         """`function` as a widget's callback: shows the text it returns, or the user's error it raises."""
 
-        @wraps(function)
         def call(*_: object) -> None:
             try:
                 text = function()
@@ -129,7 +127,7 @@ class Message(ipywidgets.HTML):
 
 def sentence(error: StudyError | OSError) -> str:
     """An error's message as a sentence."""
-    text = f"{error.filename or ''}: {error.strerror or error}" if isinstance(error, OSError) else str(error)
+    text = str(error)
     return text if text.endswith((".", "!", "?")) else f"{text}."
 
 

@@ -1,7 +1,7 @@
 """The explorers' view of a study: its finished runs, their scored pairs, and the images."""
 
 from collections.abc import Sequence
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -29,7 +29,7 @@ class FinishedRuns:
         self.options = run_options(study)
         self.scored = cache(partial(scored_pairs, study))
         self.images = cache(partial(Images.of_run, study))
-        self.network = cache(partial(load_run, study.store))
+        self.network = lru_cache(maxsize=2)(partial(load_run, study.store))  # a network may be large
 
 
 def finished_rows(study: Results) -> list[dict[str, Any]]:

@@ -52,7 +52,7 @@ class OneSecondTest(Explorer):
             {"left": images.show(left)["src"], "right": images.show(right)["src"]}
             for left, right in zip(self.asked.left, self.asked.right)
         ]
-        few = "" if len(self.asked) == p.count.value else f" The network got too few wrong for {p.count.value}."
+        few = f" There are too few such pairs for {p.count.value}." if len(self.asked) < p.count.value - 1 else ""
         return (
             f"{len(self.asked)} test pairs, as many matched as mismatched, each shown for {p.shown.value} ms as the network "
             f"sees it: grey, {images.bank.side} × {images.bank.side} pixels.{few}"

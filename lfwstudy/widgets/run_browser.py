@@ -73,10 +73,10 @@ class RunBrowser(Explorer):
         if not chosen:
             blank(p.figure, p.differences)
             return "No run is chosen: choose at least one stage, variant and seed."
-        drawn = list({r["run"]: r for r in chosen}.values())[:_MOST]
-        p.figure.value = _figure(self.study, drawn, p.measure.value)
-        p.differences.value = _differences(self.study, drawn)
-        cut = f"; the curves are those of the first {_MOST}" if len(chosen) > _MOST else ""
+        runs = list({r["run"]: r for r in chosen}.values())
+        p.figure.value = _figure(self.study, runs[:_MOST], p.measure.value)
+        p.differences.value = _differences(self.study, runs)
+        cut = f"; the curves are those of the first {_MOST}" if len(runs) > _MOST else ""
         return f"{len(chosen)} of {len(self.rows)} finished runs are chosen{cut}."
 
 
@@ -103,9 +103,8 @@ def _figure(study: Results, rows: list[dict[str, Any]], measure: str) -> str:
 
 def _differences(study: Results, rows: list[dict[str, Any]]) -> str:
     """A table of the settings in which configurations differ, a column for each."""
-    configs = {
-        f"{r['stage']}: {r['variant']}{' ►' * r['carried_forward']}": run_config(study.store, r["run"]) for r in rows
-    }
+    variants = {f"{r['stage']}: {r['variant']}{' ►' * r['carried_forward']}": r["run"] for r in rows}
+    configs = {name: run_config(study.store, run) for name, run in variants.items()}
     if len(configs) == 1:
         return '<p class="lfw-note">Choose two or more variants to compare their configurations.</p>'
     first, *others = configs.values()
