@@ -10,29 +10,31 @@ import numpy as np
 from lfwstudy.network.candidates import Candidates
 from lfwstudy.network.jax_loop import LONGEST, Executions, ScannedSteps, lengths
 from lfwstudy.network.jax_tower import parts
+from lfwstudy.network.layers import L2
 from lfwstudy.network.operations import Built, Operations, Tensor
 
 # Images embedded at once when all are embedded in one program: enough to fill a GPU, 600 MB for the first convolution.
 EMBEDDED_AT_ONCE = 512
 
 
+class PenaltyOfUpdate(L2):
+    """A penalty without a gradient, which the optimizer adds."""
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return super().__call__(keras.ops.stop_gradient(x))
+
+
 class _PenaltyInUpdate:
-    """Of an optimizer: adds the penalty's gradient 2 l2 w to the gradient of the rest of the loss.
+    """Of an optimizer: adds the gradient 2 l2 w of a `PenaltyOfUpdate` to the gradient of the rest of the loss.
 
     Otherwise XLA lets the matrix product that yields the gradient start from the penalty's, an array as large as the
     weights to be written and read.
     """
 
-    def build(self, variables: Any) -> None:
-        super().build(variables)  # type: ignore[misc]  # an optimizer's
-        for variable in variables:
-            if variable.regularizer is not None:
-                variable.regularizer.passes_gradient = False
-
     def update_step(self, gradient: Tensor, variable: Any, learning_rate: Tensor) -> None:
-        if variable.regularizer is not None:
+        if isinstance(variable.regularizer, PenaltyOfUpdate):
             gradient = jax.lax.optimization_barrier(gradient) + 2 * variable.regularizer.l2 * variable.value
-        super().update_step(gradient, variable, learning_rate)  # type: ignore[misc]
+        super().update_step(gradient, variable, learning_rate)  # type: ignore[misc]  # an optimizer's
 
 
 class Adam(_PenaltyInUpdate, keras.optimizers.Adam):
@@ -68,6 +70,8 @@ class JaxOperations(Operations):
 
         for value, variable in zip(jax.jit(values)(), made[0].variables):
             variable.assign(value)
+            if self.candidates.penalty_in_update and variable.regularizer is not None:
+                variable.regularizer = PenaltyOfUpdate(variable.regularizer.l2)
         return made[0]
 
     def training_tower(self, tower: keras.Model, batch_size: int) -> Callable[[Tensor], Tensor]:

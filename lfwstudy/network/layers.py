@@ -193,8 +193,5 @@ class RoundedDense(keras.layers.Dense):
 class L2(keras.regularizers.L2):
     """Keras' penalty by the backend's best operation."""
 
-    passes_gradient = True
-    """False if the optimizer adds the penalty's gradient itself."""
-
     def __call__(self, x: Tensor) -> Tensor:
-        return self.l2 * operations().sum_of_squares(x if self.passes_gradient else ops.stop_gradient(x))
+        return self.l2 * operations().sum_of_squares(x)

@@ -88,6 +88,17 @@ def test_each_candidate_for_the_step_trains_as_today(course, today, name):
     same_course(course(JaxOperations(Candidates(**{name: True}))), today)
 
 
+def test_the_penalty_of_another_network_keeps_its_gradient(tiny):
+    def slope(network):
+        kernel = network.get_layer("tower").get_layer("dense").kernel
+        return np.abs(jax.grad(kernel.regularizer)(kernel.value)).max()
+
+    using = JaxOperations(Candidates(penalty_in_update=True))
+    ours, other = (of.build(lambda: build_siamese(tiny.model, tiny.data.side)) for of in (using, operations()))
+    using.optimizer("adam")().build(other.trainable_variables)
+    assert slope(ours) == 0 < slope(other)
+
+
 def test_all_together_train_as_today(course, today):
     same_course(course(JaxOperations(ALL)), today)
 
