@@ -9,7 +9,7 @@ from lfwstudy.config import RunConfig
 from lfwstudy.errors import RunError
 from lfwstudy.system.files import read_json
 from tests.test_backends import needs_jax
-from tools.accelerator import ALL, CANDIDATES, FLAGS, TODAY, Contest, Entry, Measurement, entries, main, rounds
+from tools.accelerator import ALL, CANDIDATES, FLAGS, TODAY, Contest, Entry, Measurement, entries, main, measure, rounds
 
 
 @pytest.mark.long
@@ -88,6 +88,14 @@ def test_when_time_runs_out_what_was_measured_is_kept(contest):
     assert kept["finished"] is False
 
 
+def test_a_measurement_that_is_cut_short_is_not_called_finished(tmp_path, monkeypatch):
+    ceiling = Told()
+    ceiling.start = lambda: {"device": "a GPU", "gflops": {"float32": 100.0}}
+    monkeypatch.setattr(Contest, "contestant", lambda self, entry, stack: ceiling)
+    found = measure(tmp_path / "found.json", lambda line: None, "float32", quick=True, seconds=-1)
+    assert found["finished"] is False and read_json(tmp_path / "found.json") == found
+
+
 def test_what_matters_most_comes_first():
     titles = [entry.title for entry in entries()]
     assert titles[:2] == [TODAY, ALL] and len(set(titles)) == len(titles)
@@ -98,3 +106,9 @@ def test_what_matters_most_comes_first():
 def test_another_backend_has_no_candidates(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("KERAS_BACKEND", "tensorflow")
     assert main(["--json", str(tmp_path / "found.json")]) == 2 and "KERAS_BACKEND=jax" in capsys.readouterr().err
+
+
+def test_a_result_that_could_not_be_written_is_not_measured(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    assert main(["--json", str(tmp_path / "no" / "found.json")]) == 2
+    assert "its folder does not exist" in capsys.readouterr().err

@@ -42,6 +42,7 @@ from lfwstudy.system.backend import keras_backend
 from lfwstudy.system.files import write_json
 from lfwstudy.system.machine import cpu_name, versions
 from lfwstudy.system.precision import resolve_precision
+from lfwstudy.verify.many import check_folder
 
 Show = Callable[[str], Any]
 ROUNDS = 5
@@ -84,6 +85,7 @@ class Measurement:
     def __init__(self, path: Path, show: Show, seconds: float) -> None:
         self.path, self.show, self.began, self.patience = path, show, time.monotonic(), seconds
         self.content: dict[str, Any] = {"finished": False}
+        self.cut_short = False
 
     def note(self, line: str, **content: Any) -> None:
         """Keep content and show a line on it."""
@@ -93,8 +95,9 @@ class Measurement:
         self.show(f"{elapsed:4.0f} s  {line}")
 
     def over(self) -> bool:
-        """Whether time has run out: nothing more is begun."""
-        return time.monotonic() - self.began > self.patience
+        """Whether time has run out: then nothing more is begun, and the measurement is cut short."""
+        self.cut_short |= time.monotonic() - self.began > self.patience
+        return self.cut_short
 
 
 class Contest:
@@ -186,7 +189,8 @@ def measure(path: Path, show: Show, precision: str, quick: bool, seconds: float)
     full = RunConfig().change(_QUICK if quick else {})
     small = RunConfig().change({**_shallow(), "data.dataset": "demo", **(_QUICK_SMALL if quick else {})})
     for config in (full, small):
-        prepare_bank(config.data), load_pairs(config.data)  # drawn before any clock runs
+        prepare_bank(config.data)  # drawn before any clock runs
+        load_pairs(config.data)
     measurement = Measurement(path, show, seconds)
     about: dict[str, Any] = {"machine": cpu_name(), "versions": versions(), "precision": precision}
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
@@ -206,7 +210,8 @@ def measure(path: Path, show: Show, precision: str, quick: bool, seconds: float)
         other = Contest("shallow network", small, precision, folder, measurement)
         rounds(other, other.begin(both, stack), 1 if quick else ROUNDS)
         starts(contest, [*both, Entry(BARE, BARE)])
-    measurement.note("finished", finished=True)
+    whole = not measurement.cut_short
+    measurement.note("finished" if whole else "time has run out: the rest is not measured", finished=whole)
     return measurement.content
 
 
@@ -253,6 +258,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if keras_backend() != "jax":
             raise ConfigError("the candidates are JAX's: set KERAS_BACKEND=jax")
+        check_folder(options.json)
         precision = resolve_precision(options.precision)
         found = measure(options.json, show, precision, options.quick, options.seconds)
     except StudyError as error:

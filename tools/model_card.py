@@ -132,10 +132,10 @@ def _figures(study: Results, candidate: Candidate, spec: Spec) -> Table:
     interval = map(percent, intervals.mean_interval(right[None], study.test_components()))
     matched, mismatched = metrics.rates(label, score)
     seeds = correct(study, candidate, "score_at_best").mean(axis=1)
+    spread = f"{percent(seeds.mean())} % on average, {percent(seeds.min())} to {percent(seeds.max())} %"
     measures = {
         "accuracy": f"{percent(right.mean())} % [{', '.join(interval)}], 95 % over connected components of people",
-        f"all {len(seeds)} seeds of this recipe": f"{percent(seeds.mean())} % on average, {percent(seeds.min())} to "
-        f"{percent(seeds.max())} %",
+        **({f"all {len(seeds)} seeds of this recipe": spread} if len(seeds) > 1 else {}),
         "matched pairs called same (TPR), mismatched pairs called different (TNR)": f"{percent(matched)} %, {percent(mismatched)} %",
         "area under the ROC curve": f"{metrics.auc(label, score):.3f}",
         "equal error rate": f"{percent(metrics.equal_error_rate(label, score))} %",
@@ -143,8 +143,6 @@ def _figures(study: Results, candidate: Candidate, spec: Spec) -> Table:
         "expected calibration error, 10 bins": f"{percent(metrics.calibration(label, score)[0])} points",
         "validation accuracy": f"{percent(result['val_accuracy_at_best'])} %",
     }
-    if len(seeds) == 1:
-        del measures["all 1 seeds of this recipe"]
     return Table([Column("measure"), Column("value")], [{"measure": m, "value": v} for m, v in measures.items()])
 
 

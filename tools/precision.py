@@ -17,6 +17,7 @@ from lfwstudy.data.protocols import load_pairs
 from lfwstudy.data.registry import DATASETS
 from lfwstudy.data.splits import component_labels
 from lfwstudy.evaluation import intervals
+from lfwstudy.evaluation.metrics import EPSILON
 from lfwstudy.ladder import base_config
 from lfwstudy.report.table import Column, Table
 from lfwstudy.runs.job import Job
@@ -136,7 +137,7 @@ def table(result: dict[str, Any]) -> Table:
 
 def _entropy(scores: Scores) -> np.ndarray:
     """Cross-entropy of each pair, in nats: float (pairs,)."""
-    same, score = scores["label"] > 0.5, np.clip(scores["score"], 1e-7, 1 - 1e-7)
+    same, score = scores["label"] > 0.5, np.clip(scores["score"], EPSILON, 1 - EPSILON)
     return -np.log(np.where(same, score, 1 - score))
 
 

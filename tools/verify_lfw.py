@@ -10,6 +10,7 @@ import io
 import sys
 from collections.abc import Iterable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,7 @@ from lfwstudy.system.files import read_json, write_json
 from lfwstudy.verify import FACES
 from lfwstudy.verify.faces import choose_face, find_faces, frame_face, full_size, read_photo
 from lfwstudy.verify.kept import SHIPPED, load_network
+from lfwstudy.verify.many import check_folder
 from lfwstudy.verify.network import Network
 
 # The image as it is: LFW's own frame around the face.
@@ -42,10 +44,10 @@ def measure(dataset: str, data_dir: str = "") -> dict[str, Any]:
     Returns
     -------
     dict
-        `sets`: by name, those of people the network was not trained on, the number of `pairs` and the `rules`, by name: `scored`, the share of pairs that can be scored;
-        `accuracy` on these with its interval over connected components of people, [mean, low, high]; `auc`; `plain`, the
-        accuracy on the same pairs without detection. `chosen`: the rule with most correct answers on the validation pairs,
-        those that cannot be scored counted as incorrect. `run`: the shipped network's.
+        `sets`: by name, validation and test, the number of `pairs` and the `rules`, by name: `scored`, the share of pairs
+        that can be scored; `accuracy` on these with its interval over connected components of people, [mean, low, high];
+        `auc`; `plain`, the accuracy on the same pairs without detection. `chosen`: the rule with most correct answers on
+        the validation pairs, those that cannot be scored counted as incorrect. `run`: the shipped network's.
 
     Raises
     ------
@@ -148,6 +150,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--json", required=True, help="file for the result")
     options = parser.parse_args(arguments)
     try:
+        check_folder(Path(options.json))
         result = measure(options.dataset, options.data_dir)
     except StudyError as error:
         print(f"error: {one_line(error)}", file=sys.stderr)

@@ -55,11 +55,8 @@ def main(arguments: list[str] | None = None) -> int:
         "--seconds", type=float, default=math.inf, metavar="N", help="start nothing that would end later"
     )
     options = parser.parse_args(arguments)
-    data_dir, store, beside = (
-        str(Path(options.data_dir).absolute()),
-        Store(options.out / "runs"),
-        SideBySide(options.at_once, options.seconds),
-    )
+    data_dir, store = str(Path(options.data_dir).absolute()), Store(options.out / "runs")
+    beside = SideBySide(options.at_once, options.seconds)
     try:
         first = config_of(options.start, options.dataset)
         stages = read(options.members) if options.members else ()

@@ -34,7 +34,8 @@ def bench(show: Callable[[str], object] = print, config: RunConfig | None = None
     """
     began = time.monotonic()
     config = config or RunConfig()
-    prepare_bank(config.data), load_pairs(config.data)  # drawn or decoded before any clock runs
+    prepare_bank(config.data)  # drawn or decoded before any clock runs
+    load_pairs(config.data)
     precision = resolve_precision("auto")
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         job = Path(folder) / "job.json"
