@@ -68,6 +68,14 @@ def labelled(tmp_path_factory):
     return folder / "labelled.csv"
 
 
+def test_too_few_pairs_with_a_score_are_told(capsys, tmp_path):
+    Image.fromarray(draw_face([1], [0])).save(tmp_path / "a.png")
+    rows = ["a.png,a.png,1"] * FEWEST + ["a.png,gone.png,0"] * FEWEST
+    (tmp_path / "pairs.csv").write_text("\n".join(["left,right,label", *rows]))
+    assert main(["verify", "--pairs", str(tmp_path / "pairs.csv"), "--fit-threshold"]) == 2
+    assert f"{FEWEST} and 0 have a score" in capsys.readouterr().err
+
+
 def test_the_command_fits_on_the_pairs_that_have_a_score(capsys, labelled, tmp_path):
     scored = tmp_path / "scores.csv"
     assert main(["verify", "--pairs", str(labelled), "--fit-threshold", "--out-csv", str(scored)]) == 1
@@ -87,7 +95,7 @@ def test_the_command_fits_on_the_pairs_that_have_a_score(capsys, labelled, tmp_p
         ("left,right\na.png,b.png\n", "line 1: the columns left,right,label expected, got 'left,right'"),
         ("left,right,label\na.png,b.png,yes\n", "line 2: a label 1 (same person) or 0 expected, got 'a.png,b.png,yes'"),
         ("left,right,label\na.png,b.png,1\na.png,b.png\n", "line 3: a label"),
-        ("left,right,label\na.png,b.png,1\n", "0 and 0 have a score"),
+        ("left,right,label\na.png,b.png,1\n", "; 1 and 0 are in"),
     ],
 )
 def test_a_file_without_labels_is_named_with_line_and_value(capsys, tmp_path, content, words):

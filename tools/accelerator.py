@@ -8,11 +8,11 @@ times whole: if time runs out, what has been measured is kept. A contestant that
 
 Each contestant has a process of its own (`lfwstudy.bench.contestant`), started ahead of its turn and kept alive; all share
 JAX's folder of compiled programs, except those with flags: XLA may keep its choice of algorithms regardless of flags.
-Only `--quick`, for a try on a processor, changes the network.
+Only `--quick`, for a trial on a CPU, changes the networks.
 
 Left out, as they cannot pay on an H100: NCHW layouts (XLA lays bfloat16 convolutions out as NHWC itself, whatever the
 program says), the latency-hiding scheduler (it overlaps communication between GPUs), bfloat16 for Adam's second moment or
-the sigmoids (it changes the course), and a copy of the dense layer's weights in bfloat16 (writing it costs what reading it
+the sigmoids (it changes the results), and a copy of the dense layer's weights in bfloat16 (writing it costs what reading it
 saves).
 """
 

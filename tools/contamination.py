@@ -76,15 +76,15 @@ def contamination(
     }
 
 
-def resampled_interval(values: ArrayLike, share: float, level: float = 0.95) -> list[float]:
-    """Mean of a measure over repeated drawn splits, with the interval of the corrected resampled t-test: [mean, low, high].
+def resampled_interval(values: ArrayLike, share: float) -> list[float]:
+    """Mean of a measure over repeated drawn splits, with the 95 % interval of the corrected resampled t-test: [mean, low, high].
 
     Splits drawn from the same pairs overlap, so their spread is too small; Nadeau and Bengio (2003), equation 9, adds the
     share. share: pairs held out per training pair.
     """
     values = np.asarray(values, float)
     error = np.sqrt((1 / len(values) + share) * values.var(ddof=1))
-    half = stats.t.ppf((1 + level) / 2, len(values) - 1) * error
+    half = stats.t.ppf(0.975, len(values) - 1) * error
     return [float(v) for v in (values.mean(), values.mean() - half, values.mean() + half)]
 
 

@@ -1,4 +1,4 @@
-"""Networks of the ladder beyond that were trained on a GPU and, some of them, on two cores, too."""
+"""Networks of the ladder beyond that were trained on a GPU and on two cores."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,9 +18,10 @@ _ACCURACY = "test accuracy [95 %]"
 
 @dataclass(frozen=True)
 class OnTwoCores:
-    """A network trained on two cores: `seconds` of each trained epoch, of `epochs`; the rest if it was trained to the end.
+    """A network trained on two cores: `seconds` of each epoch trained, out of `epochs`.
 
-    scores: of the test pairs, float (pairs,). elsewhere: test accuracy of the same seed on the GPU.
+    Only if it was trained to the end: scores of the test pairs, float (pairs,), with labels and components; `elsewhere`, the
+    test accuracy of the same seed on the GPU; `machine`, in words.
     """
 
     stage: str
@@ -77,14 +78,8 @@ def two_cores(studies: Iterable[Results]) -> dict[str, list[OnTwoCores]]:
 
 def two_cores_table(stages: Mapping[str, Sequence[OnTwoCores]]) -> Table:
     """A row per stage: means over its seeds, and the mean of their logits."""
-    columns = [
-        Column("on two cores"),
-        Column("seeds"),
-        Column("epochs"),
-        Column("minutes of training"),
-        Column(_ACCURACY, "percent"),
-    ]
-    columns.append(Column("same seeds on the GPU", "percent"))
+    columns = [Column(name) for name in ("on two cores", "seeds", "epochs", "minutes of training")]
+    columns += [Column(name, "percent") for name in (_ACCURACY, "same seeds on the GPU")]
     rows = [row for runs in stages.values() for row in _rows(runs)]
     machines = dict.fromkeys(run.machine for runs in stages.values() for run in runs if run.finished)
     caption = (

@@ -58,12 +58,12 @@ def least_memory(config: ModelConfig, side: int, batch_size: int) -> int:
     return 16 * tower_cost(config, side)[1] + 2 * batch_size * values * 2 * 2
 
 
-def layer_table(model: Any, batch: int = 64, bytes_per_value: int = 4) -> list[dict[str, Any]]:
+def layer_table(model: Any) -> list[dict[str, Any]]:
     """One row per layer of a built siamese network's tower and head.
 
     Keys: layer, output (shape for one image), parameters, multiply_adds (per image; per pair in the head), activations_mb
-    (MiB of outputs kept for a training batch of `batch` pairs, `bytes_per_value` each), state_mb (MiB of parameters with
-    gradient and Adam's two moments in float32).
+    (MiB of outputs kept for a training batch of 64 pairs, in float32), state_mb (MiB of parameters with gradient and Adam's
+    two moments, in float32).
     """
     rows = []
     for part, images in (("tower", 2), ("head", 1)):
@@ -78,7 +78,7 @@ def layer_table(model: Any, batch: int = 64, bytes_per_value: int = 4) -> list[d
                     "output": "x".join(map(str, shape)),
                     "parameters": layer.count_params(),
                     "multiply_adds": _multiply_adds(layer),
-                    "activations_mb": batch * images * int(np.prod(shape)) * bytes_per_value / 2**20,
+                    "activations_mb": 64 * images * int(np.prod(shape)) * 4 / 2**20,
                     "state_mb": (3 * trainable + layer.count_params()) * 4 / 2**20,
                 }
             )
@@ -90,8 +90,8 @@ def multiply_adds(model: Any) -> int:
     return sum(_multiply_adds(layer) for layer in model.get_layer("tower").layers)
 
 
-def matrix_product_gflops(dtype: str, size: int = 2048, repeats: int = 8, queued: int = 1) -> float:
-    """Best of several square matrix products in a precision, in GFLOP/s.
+def matrix_product_gflops(dtype: str, size: int = 2048, queued: int = 1) -> float:
+    """Best of eight square matrix products in a precision, in GFLOP/s.
 
     `queued` of them are requested in a row, so that a GPU does not wait for this process in between.
     """
@@ -107,7 +107,7 @@ def matrix_product_gflops(dtype: str, size: int = 2048, repeats: int = 8, queued
 
     products()
     seconds: list[float] = []
-    for _ in range(repeats):
+    for _ in range(8):
         began = time.perf_counter()
         products()
         seconds.append((time.perf_counter() - began) / queued)

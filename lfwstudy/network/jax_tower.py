@@ -63,6 +63,7 @@ def piece_product(images: Tensor, kernel: Tensor, stride: int, out: int) -> Tens
     ----------
     images : shape (n, side, side, 1)
     kernel : the images' dtype, shape (size, size, 1, f)
+    stride : pixels
     out : side of the result
 
     Returns

@@ -41,7 +41,7 @@ def add_embed_options(command: ArgumentParser) -> None:
 
 
 def verify(options: Namespace) -> int:
-    """Tell with the best network whether two photos, or those of many pairs, show the same person.
+    """Tell whether two photos, or the photos of many pairs, show the same person.
 
     examples:
       lfwstudy verify a.jpg b.jpg

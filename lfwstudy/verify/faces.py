@@ -22,11 +22,11 @@ Box = tuple[float, float, float, float]
 
 # LFW enlarges the Viola-Jones detector's box by this factor (Huang et al. 2007, section III).
 ENLARGE = 2.2
-# Photos with more pixels are reduced.
+# Larger photos are reduced to at most so many pixels.
 WORKING_PIXELS = 50_000_000
 
 logger = logging.getLogger(__name__)
-_DETECTING = Lock()  # the detector is not for several threads at a time
+_DETECTING = Lock()  # the detector is not thread-safe
 
 
 def open_face(
@@ -40,15 +40,15 @@ def open_face(
 
     Parameters
     ----------
-    box : where the face is; without it the face is looked for.
-    advised : what a message advises to give, if a box can be given: "left box".
-    face : one of FACES, where several are found: the largest, most central one, or `only` to refuse the photo.
-    note : is told which of several faces was taken.
+    box : where the face is; by default it is detected.
+    advised : what to give if no face is found, for the message: "left box"; empty if no box can be given.
+    face : what to do if several are found, one of FACES.
+    note : is told which of several faces is used.
 
     Raises
     ------
     DataError
-        Where the photo cannot be read, has no face, or several and `face` is "only", or the box does not fit it.
+        If the photo cannot be read, shows no face, or several and `face` is "only", or the box does not fit it.
     """
     choose_one("face", face, FACES)
     image, name = open_photo(photo)
@@ -114,7 +114,7 @@ def find_faces(photo: Image.Image) -> list[Box]:
 
 
 def choose_face(boxes: Sequence[Box], size: tuple[int, int], face: str) -> Box | None:
-    """The box that counts by the rule `face`, one of FACES, in a photo of width and height `size`; None if none does."""
+    """The box to use under the rule `face`, one of FACES, in a photo of width and height `size`; None to refuse the photo."""
     refused = not boxes or (face == "only" and len(boxes) > 1)
     return None if refused else largest_face(boxes, size)
 

@@ -1,4 +1,4 @@
-"""Many photos: the pairs of a CSV file, their scores and the threshold that suits them; a folder's photos and embeddings."""
+"""Many photos: pairs in a CSV file, their scores and a threshold fitted on them; a folder's photos and embeddings."""
 
 import csv
 from collections.abc import Iterable, Mapping
@@ -18,7 +18,7 @@ from lfwstudy.system.text import percent
 from lfwstudy.verify import THRESHOLD
 
 SCORE_COLUMNS = ("left", "right", "score", "same", "error")
-# With fewer matched, or fewer mismatched, labelled pairs a threshold is a guess.
+# With fewer matched or mismatched pairs, a fitted threshold is a guess.
 FEWEST = 20
 FOLDS = 10
 _FORMATS = (".npz", ".parquet")
@@ -27,7 +27,7 @@ _FORMATS = (".npz", ".parquet")
 def read_pairs(path: str | PathLike[str], labelled: bool = False) -> list[dict[str, str]]:
     """Rows of a CSV file of pairs of photos: `left` and `right` and, of `labelled` pairs, `label`: "1" or "0".
 
-    Other columns are ignored. Raises DataError naming file, line and value.
+    Other columns are ignored. Raises DataError naming file, line and value, or for too few labelled pairs.
     """
     columns = ("left", "right", "label")[: 2 + labelled]
     pairs = []
@@ -46,6 +46,8 @@ def read_pairs(path: str | PathLike[str], labelled: bool = False) -> list[dict[s
             pairs.append(pair)
     if not pairs:
         raise DataError(f"{path}: no pairs below the header")
+    if labelled:  # before the photos are read
+        _require_enough([int(pair["label"]) for pair in pairs], f"are in {path}")
     return pairs
 
 
@@ -92,12 +94,7 @@ def fit_threshold(label: ArrayLike, score: ArrayLike, usual: float = THRESHOLD) 
     Raises DataError for fewer than FEWEST pairs of a kind.
     """
     label, score = np.asarray(label, int), np.asarray(score, float)
-    counts = np.bincount(label, minlength=2)
-    if counts.min() < FEWEST:
-        raise DataError(
-            f"a threshold is fitted on at least {FEWEST} pairs of the same person and {FEWEST} of different people; "
-            f"{counts[1]} and {counts[0]} have a score"
-        )
+    _require_enough(label, "have a score")
     from sklearn.model_selection import StratifiedKFold
 
     hits = np.empty(len(label), bool)
@@ -118,7 +115,7 @@ def fit_threshold(label: ArrayLike, score: ArrayLike, usual: float = THRESHOLD) 
 def photos_in(folder: str | PathLike[str], target: Path) -> list[Path]:
     """The files in a folder and its subfolders in the order of their names, except hidden ones and `target`.
 
-    Raises DataError where there is no folder or no file in it.
+    Raises DataError if there is no such folder, or no file in it.
     """
     root = Path(folder)
     if not root.is_dir():
@@ -131,7 +128,7 @@ def photos_in(folder: str | PathLike[str], target: Path) -> list[Path]:
 
 
 def check_target(path: Path) -> None:
-    """Raise ConfigError where embeddings cannot be written to a file of this name on this machine."""
+    """Raise ConfigError if embeddings cannot be written to a file of this name."""
     if path.suffix not in _FORMATS:
         raise ConfigError(f"{path}: a file whose name ends in {' or '.join(_FORMATS)} expected")
     if path.suffix == ".parquet" and not find_spec("pyarrow"):
@@ -142,7 +139,7 @@ def check_target(path: Path) -> None:
 
 
 def check_folder(path: Path) -> None:
-    """Raise ConfigError where the folder that a file is to be written to does not exist, or the file is a folder."""
+    """Raise ConfigError if a file to be written is a folder, or its folder does not exist."""
     if not path.absolute().parent.is_dir():
         raise ConfigError(f"{path}: its folder does not exist")
     if path.is_dir():
@@ -162,6 +159,15 @@ def write_embeddings(path: Path, embeddings: Mapping[str, np.ndarray]) -> None:
 
             frame = pd.DataFrame(embeddings.items(), columns=["name", "embedding"])
             frame.to_parquet(temporary, engine="pyarrow", index=False)
+
+
+def _require_enough(label: ArrayLike, where: str) -> None:
+    mismatched, matched = np.bincount(label, minlength=2)
+    if min(matched, mismatched) < FEWEST:
+        raise DataError(
+            f"a threshold is fitted on at least {FEWEST} pairs of the same person and {FEWEST} of different people; "
+            f"{matched} and {mismatched} {where}"
+        )
 
 
 def _best(label: np.ndarray, score: np.ndarray) -> float:

@@ -52,7 +52,7 @@ class KerasRuntime:
 
 
 class OpenCVRuntime:
-    """The files TOWER and HEAD of a folder as a Runtime; may be called from several threads."""
+    """The files TOWER and HEAD of a folder as a thread-safe Runtime."""
 
     def __init__(self, folder: Path) -> None:
         import cv2

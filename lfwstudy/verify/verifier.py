@@ -1,4 +1,4 @@
-"""Photos compared, two or many, in three lines of Python."""
+"""Compare photos, two or many, in three lines of Python."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -36,8 +36,8 @@ def load_verifier(
 class Verifier:
     """Compares photos: files or Pillow images, of any size.
 
-    Where a photo shows several faces and no box is given, `face` says which counts: the "largest", most central one,
-    of which `note` is told, or with "only" none, which is a DataError.
+    If a photo shows several faces and no box is given, the "largest", most central one is used and `note` is told so; with
+    `face` "only" it is a DataError.
     """
 
     network: Network
@@ -47,7 +47,7 @@ class Verifier:
     def score(self, left: Photo, right: Photo, left_box: Box | None = None, right_box: Box | None = None) -> float:
         """Probability that two photos show the same person; above 0.5 the network answers "same".
 
-        Boxes are (left, top, right, bottom) in pixels of the upright photo. Raises DataError where a photo cannot be
+        Boxes are (left, top, right, bottom) in pixels of the upright photo. Raises DataError if a photo cannot be
         read, or no face is found in it.
         """
         sides = (left, left_box, "left box"), (right, right_box, "right box")

@@ -23,7 +23,7 @@ SETS = (("test", "test"), ("validation", "val"), ("training", "train"))
 
 
 class FinishedRuns:
-    """What the explorers ask again and again of a study's finished runs, each thing read once."""
+    """A study's finished runs as the explorers use them; everything is read once."""
 
     def __init__(self, study: Study) -> None:
         self.options = run_options(study)
