@@ -3,8 +3,14 @@ from itertools import cycle
 import pytest
 
 from lfwstudy.config import BATCHNORM, ModelConfig
-from lfwstudy.network.cost import layer_table, multiply_adds, tower_cost
+from lfwstudy.network.cost import layer_table, tower_cost
 from lfwstudy.network.siamese import build_siamese
+
+
+def built_cost(model):
+    """Multiply-adds of a built network's tower, and its parameters."""
+    of_tower = [row["multiply_adds"] for row in layer_table(model) if row["layer"].startswith("tower/")]
+    return sum(of_tower), model.count_params()
 
 
 def test_cost_formula_agrees_with_the_built_network():
@@ -12,7 +18,7 @@ def test_cost_formula_agrees_with_the_built_network():
     for placement, (width, side, stride) in zip(BATCHNORM, cycle(sizes)):
         config = ModelConfig(batchnorm=placement, width=width, pool1_stride=stride)
         model = build_siamese(config, side)
-        assert tower_cost(config, side) == (multiply_adds(model), model.count_params())
+        assert tower_cost(config, side) == built_cost(model)
     for head, stride, side, cohort, pooling in (
         ("distance", 1, 96, 0, "mean"),
         ("cosine", 1, 96, 0, "generalised-mean"),
@@ -24,7 +30,7 @@ def test_cost_formula_agrees_with_the_built_network():
                 architecture=architecture, head=head, width=0.25, stem_stride=stride, cohort=cohort, pooling=pooling
             )
             model = build_siamese(config, side)
-            assert tower_cost(config, side) == (multiply_adds(model), model.count_params())
+            assert tower_cost(config, side) == built_cost(model)
     assert tower_cost(ModelConfig(pool1_stride=1), 105) == (4_133_756_928, 304_241_473)
 
 

@@ -1,7 +1,7 @@
 """Train View 2's networks side by side, without a study: `python -m tools.view2 --data-dir DIR --out DIR`.
 
-In each fold a variant of the ladder beyond is trained, then its members from a file of stages, tools/members.toml. The
-runs are those of `lfwstudy run --ladder beyond --protocol view2`: copied into its runs/, they count as finished. The data
+A variant of the ladder beyond is trained in all ten folds, then each of its members in a file of stages, tools/members.toml.
+The runs are those of `lfwstudy run --ladder beyond --protocol view2`: copied into its runs/, they count as finished. The data
 folder may hold the images as `tools.light pack --all-images` wrote them.
 """
 

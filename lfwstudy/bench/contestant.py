@@ -22,7 +22,7 @@ from lfwstudy.data.bank import ImageBank
 from lfwstudy.data.cache import cache_folder
 from lfwstudy.data.prepare import prepare_bank
 from lfwstudy.data.protocols import load_pairs
-from lfwstudy.network.cost import matrix_product_gflops, multiply_adds
+from lfwstudy.network.cost import matrix_product_gflops, tower_cost
 from lfwstudy.network.operations import Operations, keras, operations
 from lfwstudy.network.siamese import build_siamese, build_tower
 from lfwstudy.system.backend import device_name, keep_compiled, seed_keras
@@ -109,7 +109,7 @@ def ours(config: RunConfig, asked: dict[str, Any], steps: int) -> Contest:
         gather, times = gathering(trainer, batches(1)[0][0])
         gather()
         return {
-            "step_gflop": 6 * 2 * BATCH * multiply_adds(trainer.siamese) / 1e9,
+            "step_gflop": 6 * 2 * BATCH * tower_cost(config.model, images.side)[0] / 1e9,
             "score_seconds_per_pair": scoring,
             "images_seconds": min(seconds(gather) for _ in range(5)) / times,
             "device": device_name(),

@@ -85,11 +85,6 @@ def layer_table(model: Any) -> list[dict[str, Any]]:
     return rows
 
 
-def multiply_adds(model: Any) -> int:
-    """Multiply-adds of a built siamese network's tower for one image."""
-    return sum(_multiply_adds(layer) for layer in model.get_layer("tower").layers)
-
-
 def matrix_product_gflops(dtype: str, size: int = 2048, queued: int = 1) -> float:
     """Best of eight square matrix products in a precision, in GFLOP/s.
 

@@ -41,7 +41,7 @@ def open_face(
     Parameters
     ----------
     box : where the face is; by default it is detected.
-    advised : what to give if no face is found, for the message: "left box"; empty if no box can be given.
+    advised : what the message asks for if no face is used: "left box"; empty if no box can be given.
     face : what to do if several are found, one of FACES.
     note : is told which of several faces is used.
 
