@@ -120,7 +120,8 @@ def played(tiny, once):
 def _play(tiny, out):
     from lfwstudy.data.prepare import prepare_bank
     from lfwstudy.data.protocols import load_pairs
-    from lfwstudy.study.settings import RESULT_COLUMNS, Settings
+    from lfwstudy.study.results import RESULT_COLUMNS
+    from lfwstudy.study.settings import Settings
     from lfwstudy.training.run import train
 
     combination = Settings().combination()

@@ -8,9 +8,9 @@ from test_study import finish_run
 from lfwstudy.errors import StudyError
 from lfwstudy.report import summary
 from lfwstudy.runs.store import FILES, Store
-from lfwstudy.study.results import Results
+from lfwstudy.study.results import RESULT_COLUMNS, Results
 from lfwstudy.study.scores import best_rows, best_run, score
-from lfwstudy.study.settings import RESULT_COLUMNS, Settings
+from lfwstudy.study.settings import Settings
 from lfwstudy.study.study import Study
 from lfwstudy.system.files import read_csv, read_json, write_csv, write_json
 from lfwstudy.training.run import PREDICTION_COLUMNS

@@ -147,7 +147,7 @@ def test_dry_run_trains_nothing(capsys, tmp_path):
     table, rest = out.split("\n\n")
     assert re.search(r"\nstride +pool1-stride1 +2 +15 +(\d+ s|\d+:\d\d \w+) +\d\.\d GiB\n", table)
     assert table.endswith("\nEpochs and memory are upper bounds, times estimates.")
-    assert max(map(len, table.splitlines())) <= 80 and max(map(len, rest.splitlines())) <= 100
+    assert max(map(len, out.splitlines())) <= 80
     # Nine pages: the data, seven stages, the summary.
     assert "32 runs to train" in rest and "to start them and 2:15 min for the report" in rest and "MiB" in rest
 

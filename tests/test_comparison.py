@@ -48,7 +48,10 @@ def test_a_kept_run_is_compared_as_its_ladder_compares_it():
     base = study.climb("base")[0].candidates[0]
     found = compare(study.out / "runs" / base.specs[0].run, SHALLOW)
     assert found.sides[0].calibrated and np.array_equal(found.sides[0].correct, study.correct(base)[:1])
-    assert "With 1 seed this is about these networks" in found.sentence() and "the first seeds" in found.sentence()
+    assert (
+        "With 1 seed this is about these networks" in found.sentence()
+        and "Only the first seed of each" in found.sentence()
+    )
 
 
 def test_a_run_is_compared_with_itself(runs):

@@ -3,7 +3,8 @@ import pytest
 
 from lfwstudy.evaluation.intervals import Difference, compare, holm, mcnemar_exact, mean_interval, seeds_needed
 from lfwstudy.ladder import CLAIMS, FIGURES, LADDERS
-from lfwstudy.ladder.claims import published_inconsistencies, replicates, verdict
+from lfwstudy.ladder.claims import verdict
+from lfwstudy.ladder.published_figures import inconsistencies, replicates
 
 
 def simulate(rng, seeds, components=300, size=2, gain=0.0, seed_spread=0.02):
@@ -163,7 +164,7 @@ def test_claims_name_variants_that_exist():
 
 
 def test_published_rows_that_do_not_add_up_are_found():
-    found = published_inconsistencies()
+    found = inconsistencies()
     totals = {(stage, variant) for stage, variant, what in found if "total" in what}
     assert totals == {
         ("batchnorm", "activation-and-pooling"),

@@ -11,7 +11,7 @@ from test_study import trained  # noqa: F401
 from lfwstudy import cli
 from lfwstudy.errors import ConfigError, StudyError
 from lfwstudy.ladder import LADDERS, own_stages
-from lfwstudy.report import pages, summary, wording
+from lfwstudy.report import data_tables, pages, summary, wording
 from lfwstudy.study.results import Results
 from lfwstudy.study.settings import Settings
 from lfwstudy.study.study import Study
@@ -54,6 +54,16 @@ def test_the_file_of_the_docs_is_the_one_they_print_and_does_what_it_says(tmp_pa
         assert variant.title == f"{key.partition('.')[2].replace('_', ' ')} {new:g} instead of {old:g}"
 
 
+def test_many_settings_of_one_variant_have_an_id_that_fits():
+    options = ("label_epsilon_originals=0.01", "label_epsilon_copies=0.03", "augmented_copies=2", "patience=30")
+    ((variant,),) = (
+        stage.variants
+        for stage in own_stages.of_settings([f"training.{one}" for one in options] + ["model.initializer=he-fan-in"])
+    )
+    assert len(variant.id) <= 100 and variant.id.startswith("label_epsilon_originals-0.01-label_epsilon_copies-0.03")
+    assert "initializer = he-fan-in" in variant.title
+
+
 @pytest.mark.long
 def test_the_file_of_the_docs_runs_and_the_report_has_its_stage(tmp_path):
     (stage,) = tomllib.loads((DOCS / "own-stages.toml").read_text())["stages"]
@@ -66,7 +76,8 @@ def test_the_file_of_the_docs_runs_and_the_report_has_its_stage(tmp_path):
     page = (tmp_path / "html" / "01_stage-learning-rate.html").read_text()
     assert stage["title"] in page and stage["hypothesis"] in page and "tenth" in page
     report = (tmp_path / "report.html").read_text()
-    assert 'href="#learning-rate"' in report and 'id="learning-rate"' in report and stage["hypothesis"] in report
+    links = 'href="#stage-learning-rate"', 'id="stage-learning-rate"'
+    assert all(link in report for link in links) and stage["hypothesis"] in report
 
 
 def test_a_study_knows_its_own_stages_without_the_file(tmp_path, trained):  # noqa: F811
@@ -99,6 +110,19 @@ def test_a_stage_that_is_not_carried_says_so_and_no_reason_that_is_another_stage
     rung = asked(opened(tmp_path, more="carry = false")).climb(train=True)[-1]
     told = summary.outcome(Results.open(tmp_path / "study"), rung)
     assert "By design, this stage is never carried forward. " in told and "slower" not in told
+
+
+def test_a_ladder_that_follows_the_report_says_why_it_carries_no_stage_of_the_user(tmp_path, trained):  # noqa: F811
+    trained[1]["mine/half"] = (0.9, 0.3)
+    study = asked(opened(tmp_path, select="report"))
+    told = summary.outcome(study, study.climb(train=True)[-1])
+    assert "The incumbent stays: this ladder follows the report's choices." in told
+
+
+def test_covered_faces_are_named_among_the_augmentations(tmp_path, monkeypatch):
+    study = opened(tmp_path, "training.cover = 0.5")
+    study.record.ladder = replace(study.ladder, stages=study.ladder.stages[-1:])
+    assert "(share of images with covered eyes or brow: 0.5)" in data_tables.variation(study)
 
 
 def test_a_stages_text_is_shown_as_it_is_written(tmp_path):

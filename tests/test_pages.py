@@ -91,7 +91,7 @@ def test_contents_name_the_parts_of_every_section_and_headings_link_to_themselve
 
 def test_report_and_single_pages_link_to_each_other(tmp_path, monkeypatch):
     study = Study(Settings(out=str(tmp_path), precision="float32"))
-    page = pages.Page("01_stage-base", "base", "Stage base")
+    page = pages.Page("01_stage-base", "stage-base", "Stage base")
     monkeypatch.setattr(pages, "all_pages", lambda study: [page])
     pages.notebook_path(study, page).parent.mkdir()
     cells = [{"cell_type": "markdown", "metadata": {}, "source": "# Title\n\n[base](#stage-base)"}]
@@ -109,8 +109,17 @@ def test_every_page_of_a_further_ladder_links_to_the_stages_of_its_own(tmp_path)
     study = Study(Settings(out=str(tmp_path), precision="float32"))
     study.ask(["base", "stride"])
     found = pages.pages(study, "-view2")
-    assert [page.anchor for page in found] == ["summary-view2", "data-view2", "base-view2", "stride-view2"]
+    assert [page.anchor for page in found] == ["summary-view2", "data-view2", "stage-base-view2", "stage-stride-view2"]
     assert {page.suffix for page in found} == {"-view2"}
+
+
+def test_no_two_parts_of_a_report_have_one_id_whatever_a_users_stages_are_called(tmp_path):
+    study = Study(Settings(out=str(tmp_path), precision="float32"))
+    study.stages = lambda: ["data", "summary", "top", "wider", "wider-2"]
+    found = pages.pages(study)
+    bodies = [pages.section(page, "<h1>A</h1><h2>B</h2><h3>C</h3>").body for page in found]
+    ids = [page.anchor for page in found] + re.findall(r' id="([^"]+)"', "".join(bodies))
+    assert len(ids) == 4 * 7 and len(set(ids) - {"top", "content"}) == len(ids)
 
 
 def test_notebooks_have_every_parameter_that_their_pages_pass(tmp_path):

@@ -157,9 +157,7 @@ def test_published_curves_lie_under_ours_in_figures_and_explorers(finished):
     study, rungs = finished()
     published = series.published_curves(study, rungs[0])
     assert list(published["val_loss"]) == [row["val_loss"] for row in BASE]
-    drawn = figures.captioned(
-        figures.learning_curves(series.histories(study, rungs[0]), "source", published), "caption"
-    ).data
+    drawn = figures.captioned(figures.learning_curves(study.histories([rungs[0]]), "source", published), "caption").data
     assert (
         "published, validation" in drawn
         and "total loss" in drawn

@@ -14,8 +14,7 @@ from lfwstudy.data import demo, prepare, registry
 from lfwstudy.errors import DataError, StudyError
 from lfwstudy.report.wording import NO_IMAGES
 from lfwstudy.runs.failure import Failure
-from lfwstudy.study.results import Results
-from lfwstudy.study.settings import RESULT_COLUMNS
+from lfwstudy.study.results import RESULT_COLUMNS, Results
 from lfwstudy.study.study import Study
 from lfwstudy.system.files import read_csv, read_json, write_json
 

@@ -1,16 +1,19 @@
 import dataclasses
 import json
+import shutil
 
 import numpy as np
 import pytest
 
 from lfwstudy import workflow
+from lfwstudy.data.registry import DATASETS
 from lfwstudy.errors import ConfigError, DataError, StudyError
 from lfwstudy.ladder import LADDERS, PROFILES
 from lfwstudy.ladder.profiles import Profile
 from lfwstudy.runs import dispatch
+from lfwstudy.study.results import RESULT_COLUMNS, Results
 from lfwstudy.study.rungs import Candidate, Rung
-from lfwstudy.study.settings import RESULT_COLUMNS, Settings
+from lfwstudy.study.settings import Settings
 from lfwstudy.study.study import Study, open_study
 from lfwstudy.system.files import read_csv, read_json, write_csv, write_json
 from lfwstudy.training.decisions import COLUMNS
@@ -353,6 +356,40 @@ def test_bad_data_are_found_before_the_study_is_written(tmp_path, faces):
     with pytest.raises(DataError):
         opened.stage("base")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_stage_whose_people_file_is_missing_is_found_before_the_study_is_written(tmp_path, faces, trained):
+    data = shutil.copytree(faces, tmp_path / "data")
+    (data / "peopleDevTrain.txt").unlink()
+    settings = Settings(out=str(tmp_path / "out"), dataset="lfw-a", data_dir=str(data), ladder="beyond")
+    with pytest.raises(DataError, match=r"peopleDevTrain\.txt"):
+        Study(settings).stage("all-people")
+    assert not (tmp_path / "out").exists() and not trained[0]
+
+
+def test_rows_of_an_earlier_configuration_do_not_stand_next_to_those_of_the_present_one(tmp_path, trained):
+    _, scores = trained
+    scores["batchnorm/before-activation"] = (0.9, 0.3)
+    opened = study(tmp_path, "batchnorm,lr-schedule", seeds=2)
+    rungs = opened.climb(train=True)
+    for spec in rungs[1].specs():  # now worse than the base network: another start for lr-schedule
+        path = opened.store.folder(spec.run) / "result.json"
+        write_json(path, {**read_json(path), "val_accuracy_at_best": 0.1})
+    drops = opened.climb()[2].candidates
+    assert drops[0].config != rungs[2].candidates[0].config
+    opened.train(drops[0].specs[:1])
+    filed = [row["run"] for row in read_csv(opened.out / "results.csv") if row["stage"] == "lr-schedule"]
+    earlier = [spec.run for candidate in rungs[2].candidates[1:] for spec in candidate.specs]
+    assert filed == [drops[0].specs[0].run, *earlier]
+
+
+def test_a_study_whose_images_were_replaced_by_lfws_is_called_lfws(tmp_path, faces, trained, monkeypatch):
+    settings = {"dataset": "lfw-a", "data_dir": str(faces)}
+    other = study(tmp_path, "base", **settings)
+    assert Results.open(tmp_path / "out").of_other_people == other.of_other_people is True
+    monkeypatch.setattr("lfwstudy.study.study.title_of", lambda *_: DATASETS["lfw-a"].title)
+    study(tmp_path, "base", **settings)
+    assert not Results.open(tmp_path / "out").of_other_people
 
 
 def test_a_split_that_few_pairs_cannot_have_is_left_out_of_the_audit(tmp_path, monkeypatch):

@@ -36,6 +36,7 @@ def test_a_study_without_scored_test_pairs_answers_by_validation(tmp_path, train
     opened = study(tmp_path, "base", test=False)
     told = summary.headline(opened, opened.climb(train=True))
     assert "60.0 % of the validation pairs" in told and "not scored" in told
+    assert set(series.scores(opened, opened.climb()[0].candidates)["title"]) == {"base (validation)"}
 
 
 def test_caveats_are_of_the_study_at_hand(tmp_path, trained):  # noqa: F811
@@ -141,6 +142,6 @@ def test_the_appendix_is_folded_and_links_lead_to_stages(tmp_path, monkeypatch):
         folded.summary.get_text() == "Costs · Settings" and "Long" in folded.get_text() and not folded.has_attr("open")
     )
     assert not {"First", "Seen", "Appendix"} & set(folded.stripped_strings) and "Seen" in report.get_text()
-    assert report.find("a", string="base")["href"] == "#base-b"
+    assert report.find("a", string="base")["href"] == "#stage-base-b"
     alone = BeautifulSoup((tmp_path / "html" / "02_report-b.html").read_text(), "html.parser").main
     assert alone.find("a", string="base")["href"] == "01_stage-base-b.html"

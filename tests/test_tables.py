@@ -89,7 +89,10 @@ def test_the_reports_path_is_not_said_to_follow_a_tie(tmp_path, trained):  # noq
     text = outcome(
         tmp_path, trained, "early-stopping", {BASE: (0.7, 0.5), "early-stopping/patience5": (0.7, 0.4)}, select="report"
     )
-    assert "**patience5** is carried forward, as in the report." in text and "cross-entropy" not in text
+    assert (
+        "**patience5** is carried forward: this ladder follows the report's choices." in text
+        and "cross-entropy" not in text
+    )
 
 
 @pytest.mark.parametrize("accuracy", [0.93, 0.7, 0.55])

@@ -68,7 +68,8 @@ def of_settings(settings: Sequence[str]) -> tuple[Stage, ...]:
                 changes[key] = value  # a word, which TOML would want in quotes
         named = "-".join(f"{key.partition('.')[2]}-{value}" for key, value in changes.items())
         title = ", ".join(f"{key} = {value}" for key, value in changes.items())
-        variant = {"id": re.sub("[^a-z0-9._]+", "-", named.lower()).strip("-"), "title": title, "changes": changes}
+        name = re.sub("[^a-z0-9._]+", "-", named.lower())[:100].strip("-")
+        variant = {"id": name, "title": title, "changes": changes}
         hypothesis = "Each variant changes a few settings of the configuration carried forward so far."
         return parse([{"id": "own", "title": "Own settings", "hypothesis": hypothesis, "variants": [variant]}])
 

@@ -109,7 +109,7 @@ class Comparison:
         told = f"A minus B: {signed_points(d.difference)} points [{low}, {high}], p {p_value(d.p)}"
         told += ", inside the noise." if d.word == "inside the noise" else f": A is {d.word} than B."
         if any(len(side.correct) > d.seeds for side in self.sides):
-            told += " Compared are " + (f"the first {d.seeds} seeds of each." if d.seeds > 1 else "the first seeds.")
+            told += f" Only the first {f'{d.seeds} seeds' if d.seeds > 1 else 'seed'} of each is compared."
         if d.seeds < FEWEST_SEEDS:
             told += f" With {counted(d.seeds, 'seed')} this is about these networks, not about the ways of training."
         return told

@@ -1,21 +1,27 @@
 """Tables and sentences on the data: counts, splits, odd images and pairs, augmentation, the network."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from lfwstudy.config import TrainingConfig
+from lfwstudy.config import DataConfig, TrainingConfig
 from lfwstudy.data import duplicates as near
+from lfwstudy.data.pair_files import local_pair_file
 from lfwstudy.data.pairs import Pairs, person_of
+from lfwstudy.data.prepare import load_data
+from lfwstudy.data.protocols import StudyPairs, audit_random, people_files
 from lfwstudy.data.registry import IMAGES, PEOPLE
 from lfwstudy.data.summary import random_splits_in_words
 from lfwstudy.report.table import Column, Table
 from lfwstudy.report.wording import Text, is_demo, is_lfw, plain, setting, source_line
 from lfwstudy.study.study import Study
+from lfwstudy.system.backend import start_keras_quietly
 from lfwstudy.system.text import percent
-from lfwstudy.training.augment import clip_labels
+from lfwstudy.training.augment import clip_labels, examples
 
 Audits = Mapping[str, Mapping[str, Any]]
 _SETS = {"train": "training", "val": "validation", "test": "test"}
@@ -65,13 +71,13 @@ def audit_table(study: Study, audits: Audits) -> Table:
         "eight train."
     )
     if audits:
-        caption += random_splits_in_words(study.random_audits())
+        caption += random_splits_in_words(audit_random(study.base().data, study.settings.data_dir))
     return Table(rows=rows, caption=caption, source=source_line(study), empty=empty)
 
 
 def two_names(study: Study) -> Table:
     """Images that look like one photograph under two names, and where each is used."""
-    sides = near.images_by_set(study.widest_pairs())
+    sides = near.images_by_set(_widest_pairs(study))
     used = {image: _SETS[name] for name, images in reversed(sides.items()) for image in images}
     rows = [
         {
@@ -80,7 +86,7 @@ def two_names(study: Study) -> Table:
             "correlation": d.correlation,
             "used in": " | ".join(used.get(image, "in no pair") for image in (d.left, d.right)),
         }
-        for d in study.duplicates
+        for d in _duplicates(study.base().data, study.settings.data_dir)
         if d.two_names()
     ]
     caption = (
@@ -94,11 +100,16 @@ def two_names(study: Study) -> Table:
 def odd_pairs(study: Study) -> Table:
     """Pairs affected by near-duplicates."""
     parts = study.data(study.base().data)[1].sets()
-    rows = [pair_row(parts, odd) for odd in study.odd_pairs()]
+    rows = [pair_row(parts, odd) for odd in affected_pairs(study)]
     caption = "Pairs that are odd by their images alone; they stay in."
     return Table(
         rows=rows, caption=caption, source=source_line(study), empty="No pair is affected by a near-duplicate."
     )
+
+
+def affected_pairs(study: Study) -> list[near.OddPair]:
+    """Pairs affected by near-duplicates among all images that a stage may train on."""
+    return near.odd_pairs(_duplicates(study.base().data, study.settings.data_dir), _widest_pairs(study))
 
 
 def pair_row(parts: Mapping[str, Pairs], odd: near.OddPair) -> dict[str, Any]:
@@ -113,11 +124,6 @@ def pair_row(parts: Mapping[str, Pairs], odd: near.OddPair) -> dict[str, Any]:
     }
 
 
-def varied_training(study: Study) -> tuple[str, TrainingConfig] | None:
-    """The first stage of the ladder that augments its training images, with its training; None if none does."""
-    return next(((stage, training) for stage, _, training in varied_trainings(study)), None)
-
-
 def varied_trainings(study: Study) -> list[tuple[str, str, TrainingConfig]]:
     """The variants of the ladder that augment their training images: stage, variant and training."""
     return [found for found in _trainings(study) if found[2].augmented_copies or found[2].varies_online()]
@@ -125,12 +131,12 @@ def varied_trainings(study: Study) -> list[tuple[str, str, TrainingConfig]]:
 
 def variation(study: Study) -> Text:
     """How the ladder augments its training images: by offline copies, online, or not at all."""
-    if (found := varied_training(study)) is None:
+    if not (found := varied_trainings(study)):
         return Text("No stage of this ladder augments its training images.")
-    stage, training = found
+    stage, _, training = found[0]
     if training.varies_online():
         told = f"From the stage `{stage}` on, training images are augmented online, differently in every epoch"
-        names = ["flip", "shift", "online_zoom", "rotation", "online_brightness", "erase"]
+        names = ["flip", "shift", "online_zoom", "rotation", "online_brightness", "erase", "cover"]
     else:
         told = (
             f"The stage `{stage}` adds {training.augmented_copies} augmented copies, drawn once, to every training pair"
@@ -147,11 +153,14 @@ def variation(study: Study) -> Text:
     return Text(told)
 
 
-def variation_rows(training: TrainingConfig) -> tuple[str, str, str]:
-    """What the rows of the figure of augmented images show."""
-    if training.varies_online():
-        return "originals", "one epoch", "another epoch"
-    return "originals", "first copies", "second copies"
+def varied(study: Study, images: np.ndarray) -> list[tuple[str, np.ndarray]]:
+    """Rows for `figures.augmented`: images, uint8 (n, side, side), and two augmented versions; [] if no stage augments."""
+    if not (found := varied_trainings(study)):
+        return []
+    start_keras_quietly()
+    training = found[0][2]
+    titles = ("one epoch", "another epoch") if training.varies_online() else ("first copies", "second copies")
+    return [("originals", images), *zip(titles, examples(images, training))]
 
 
 def clipped_labels(study: Study) -> Text:
@@ -178,6 +187,18 @@ def layers(study: Study, rows: Sequence[Mapping[str, Any]]) -> Table:
         "Adam's moments."
     )
     return Table(rows=[*frame.to_dict("records"), total], caption=caption, source=source_line(study))
+
+
+@lru_cache(maxsize=1)
+def _duplicates(config: DataConfig, data_dir: str) -> list[near.Duplicate]:
+    return near.near_duplicates(load_data(config, data_dir)[0])
+
+
+def _widest_pairs(study: Study) -> StudyPairs:
+    """A study's pairs, with all images that a stage may train on if the people file for it is available."""
+    own, dataset, data_dir = study.base().data, study.settings.dataset, study.settings.data_dir
+    wider = replace(own, pictures="all-people")
+    return study.data(wider if all(local_pair_file(n, dataset, data_dir) for n in people_files(wider)) else own)[1]
 
 
 def _trainings(study: Study) -> Iterator[tuple[str, str, TrainingConfig]]:

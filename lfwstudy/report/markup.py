@@ -69,7 +69,7 @@ def sanitised(fragment: str) -> str:
 def finish(soup: BeautifulSoup, anchor: str, title: str) -> list[tuple[str, str]]:
     """Make a page's HTML ready for a report; returns the ids and texts of its second-level headings.
 
-    Headings get ids that begin with the page's `anchor`, and links to themselves; regions get names; home folders are
+    Headings get ids that end with the page's `anchor`, and links to themselves; regions get names; home folders are
     removed; the appendix is folded.
     """
     for text in soup.find_all(string=True):
@@ -78,7 +78,7 @@ def finish(soup: BeautifulSoup, anchor: str, title: str) -> list[tuple[str, str]
         if not str(image.get("src", "")).startswith("data:"):
             image.decompose()  # nothing is loaded from elsewhere
     for number, heading in enumerate(soup.find_all(["h1", "h2", "h3"])):
-        heading["id"] = f"{anchor}-{number}"
+        heading["id"] = f"{number}-{anchor}"  # no anchor begins with a number: stages may be called a and a-1
     _name_regions(soup, title)
     _fold_appendix(soup)
     found = [(str(heading["id"]), heading.get_text()) for heading in soup.find_all("h2")]

@@ -66,7 +66,7 @@ def pages(study: "Results", suffix: str = "") -> list[Page]:
         *(
             Page(
                 f"01_stage-{name}{suffix}",
-                f"{name}{suffix}",
+                f"stage-{name}{suffix}",
                 f"Stage {name}{label}",
                 "01_stage.ipynb",
                 # Pages are executed after training, so they train nothing.
@@ -108,7 +108,7 @@ def mark_gap(study: "Results", page: Page, message: str) -> None:
 def render(study: "Results") -> Path:
     """Render html/*.html and report.html from the executed notebooks; returns the path of report.html."""
     sections = [_section(study, page) for page in all_pages(study)]
-    whole = [_linked(part, "#{}", f"html/{part.page.stem}.html", "This part by itself") for part in sections]
+    whole = [_linked(part, "#stage-{}", f"html/{part.page.stem}.html", "This part by itself") for part in sections]
     alone = [
         _linked(part, "01_stage-{}.html", f"../report.html#{part.page.anchor}", "This part in the whole report")
         for part in sections

@@ -11,7 +11,6 @@ from lfwstudy.errors import ConfigError, RunError
 from lfwstudy.system.files import replacing
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "microsoft-edge", "msedge")
-_ON_MACOS = ("Google Chrome", "Chromium", "Microsoft Edge")
 _PATIENCE = 300  # seconds
 # Paper unfolds nothing.
 _RULES = """
@@ -29,7 +28,7 @@ def find_browser() -> str:
     ConfigError
         If there is none.
     """
-    for name in (*_NAMES, *(f"/Applications/{app}.app/Contents/MacOS/{app}" for app in _ON_MACOS)):
+    for name in _NAMES:
         if found := shutil.which(name):
             return found
     raise ConfigError(
@@ -70,7 +69,7 @@ def _print(browser: str, page: str, rules: str, target: Path) -> None:
     """Print a page with more CSS rules to a PDF file."""
     source = target.with_suffix(".html")  # next to it: some browsers read no other folder than the user's own
     options = ["--headless", "--disable-gpu", "--no-pdf-header-footer", "--generate-pdf-document-outline"]
-    if hasattr(os, "geteuid") and os.geteuid() == 0:
+    if os.geteuid() == 0:
         options.append("--no-sandbox")  # as root, in containers, the sandbox does not start
     try:
         source.write_text(page.replace("</style>", f"{rules}</style>", 1), encoding="utf-8")

@@ -10,7 +10,7 @@ from lfwstudy.data import duplicates
 from lfwstudy.data.pair_files import OWN_VIEW2
 from lfwstudy.data.pairs import person_of
 from lfwstudy.evaluation import intervals, metrics
-from lfwstudy.report.data_tables import pair_row
+from lfwstudy.report.data_tables import affected_pairs, pair_row
 from lfwstudy.report.measured import mean_auc
 from lfwstudy.report.table import Interval, Table
 from lfwstudy.report.wording import IMAGE_CLASSES, NO_IMAGES, command, counted, source_line
@@ -27,9 +27,9 @@ _NO_SHARES = ("that threshold", "area under the ROC curve", "expected calibratio
 def measures(study: Results, rungs: Sequence[Rung]) -> Table:
     """ROC measures, calibration and thresholds of the best configuration, mean over its runs."""
     best = study.best(rungs)
-    runs = [s.run for s in best.specs if study.store.is_finished(s.run, with_test=True)] if best else []
-    if best is None or not runs or study.correct(best) is None:
+    if best is None or study.correct(best) is None:
         return Table(empty="The test pairs are not scored.")
+    runs = [spec.run for spec in best.specs]
     found = pd.DataFrame([_measures(study.store.scores(run), study.store.scores(run, "val")) for run in runs])
     rows = [
         {"measure": name, "mean over runs": f"{mean:.3f}" if name in _NO_SHARES else f"{percent(mean)} %"}
@@ -162,7 +162,7 @@ def without_odd_pairs(study: Study, rungs: Sequence[Rung]) -> Table:
         return Table(empty=NO_IMAGES)
     spec = best.specs[0]
     parts = study.data(spec.config.data)[1].sets()
-    odd = list(study.odd_pairs())
+    odd = affected_pairs(study)
     for part in parts:
         scored = study.store.scores(spec.run, part)
         odd += duplicates.confident_errors(part, scored["label"], scored["score_at_best"])

@@ -25,12 +25,6 @@ _PAIRS_CAPTION = (
 )
 
 
-def histories(study: Results, rung: Rung) -> pd.DataFrame:
-    """Histories of the runs of one stage, like `Results.histories` for all."""
-    found = study.histories()
-    return found[found["stage"] == rung.stage.id] if len(found) else found
-
-
 def published_rows(study: Results, keys: Iterable[tuple[str, str]]) -> dict[tuple[str, str], list[dict[str, Any]]]:
     """The published histories of some (stage, variant), epochs scaled by the profile.
 
@@ -83,7 +77,7 @@ def watched(study: Results, rung: Rung) -> dict[str, tuple[pd.DataFrame, dict[st
 
 def learning(study: Results, rung: Rung) -> Text:
     """How far training accuracy ends above validation accuracy, by variant."""
-    rows = histories(study, rung)
+    rows = study.histories([rung])
     if rows.empty:
         return Text("")
     last = rows.groupby(["variant", "run"], sort=False).last()
@@ -106,7 +100,7 @@ def stopping(study: Results, rung: Rung) -> Text:
 def scores(study: Results, candidates: Iterable[Candidate], with_stage: bool = False) -> pd.DataFrame:
     """Scores at the best epoch of all finished runs: title, label, score. Test pairs, or validation if tests are not scored.
 
-    with_stage: the title is "stage: variant" rather than the variant.
+    with_stage: the title is "stage: variant" rather than the variant. It names the set unless that is the test pairs.
     """
     frames = []
     for candidate in candidates:
@@ -114,7 +108,8 @@ def scores(study: Results, candidates: Iterable[Candidate], with_stage: bool = F
         for run in (spec.run for spec in candidate.specs if study.store.is_finished(spec.run)):
             part = "test" if study.store.is_finished(run, with_test=True) else "val"
             found = study.store.scores(run, part)
-            frame = pd.DataFrame({"title": title, "label": found["label"], "score": found["score_at_best"]})
+            named = title if part == "test" else f"{title} (validation)"
+            frame = pd.DataFrame({"title": named, "label": found["label"], "score": found["score_at_best"]})
             frames.append(frame[np.isfinite(frame["score"])])
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
 

@@ -180,7 +180,7 @@ def _carried(study: Results, rung: Rung, after: Candidate, before: Candidate) ->
         return "By design, this stage is never carried forward."
     told = "The incumbent stays" if stays else f"**{after.variant}** is carried forward"
     if study.settings.select == "report":
-        return f"{told}, as in the report."
+        return f"{told}: this ladder follows the report's choices."
     others = {"the incumbent": before} | {f"`{c.variant}`": c for c in rung.candidates}
     tied = {name: c for name, c in others.items() if c.config != after.config and _accuracy(c) == _accuracy(after)}
     if not tied:

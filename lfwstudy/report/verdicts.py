@@ -7,8 +7,8 @@ import numpy as np
 
 from lfwstudy.evaluation import intervals
 from lfwstudy.evaluation.intervals import Difference
-from lfwstudy.ladder import CLAIMS, FIGURES, LADDERS, base_config, claims
-from lfwstudy.ladder.claims import FEWEST_SEEDS
+from lfwstudy.ladder import CLAIMS, FIGURES, LADDERS, base_config, published_figures
+from lfwstudy.ladder.claims import FEWEST_SEEDS, SMALLEST_GAIN, verdict
 from lfwstudy.ladder.stage import Claim
 from lfwstudy.report.measured import finished_results, mean_of, place
 from lfwstudy.report.summary import best_published
@@ -88,7 +88,7 @@ def claim_verdicts(study: Results, stage: str = "", audits: Mapping[str, Mapping
     caption = (
         "Differences in points of test accuracy. Published: LFW-a, single runs. A verdict needs "
         f"{FEWEST_SEEDS} seeds and a p-value below .05 after Holm's correction for {len(CLAIMS)} comparisons. That something "
-        f"brings no gain is also supported where the interval ends below {signed_points(claims.SMALLEST_GAIN)} points. {alone}"
+        f"brings no gain is also supported where the interval ends below {signed_points(SMALLEST_GAIN)} points. {alone}"
     ).strip()
     empty = alone or "The report makes no claim on this stage that a comparison could test."
     return Table(rows=rows, caption=caption, source=source_line(path), empty=empty)
@@ -96,7 +96,7 @@ def claim_verdicts(study: Results, stage: str = "", audits: Mapping[str, Mapping
 
 def inconsistencies(study: Results) -> Table:
     """Inconsistent published rows."""
-    found = claims.published_inconsistencies() if shows_published(study) else ()
+    found = published_figures.inconsistencies() if shows_published(study) else ()
     rows = [{"published row": f"{stage}: {variant}", "inconsistency": what} for stage, variant, what in found]
     return Table(rows=rows, caption="Published figures that are inconsistent with each other.")
 
@@ -105,7 +105,7 @@ def replicates(study: Results) -> Text:
     """Published runs that share one network, their spread, and whether any published gain is outside it."""
     if not shows_published(study):
         return Text("")
-    found, best = claims.replicates(), best_published()
+    found, best = published_figures.replicates(), best_published()
     away = (best - found.mean) / found.deviation
     names = ", ".join(f"`{stage}: {variant}` {percent(accuracy)}" for (stage, variant), accuracy in found.runs)
     meant = (
@@ -156,7 +156,7 @@ def _claim_row(study: Results, claim: Claim, candidates: Candidates, d: Differen
         claim.text,
         printed[0] - printed[1] if len(printed) == 2 else "no figure",
         Interval(d.difference, d.low, d.high) if d else "not run",
-        claims.verdict(claim, d) if d and not untested else "no verdict",
+        verdict(claim, d) if d and not untested else "no verdict",
         why if untested else _why(claim, d),
     )
     return dict(zip(_CLAIM, cells))
@@ -176,7 +176,7 @@ def _why(claim: Claim, found: Difference | None) -> str:
                 if needed and needed > found.seeds
                 else "With these test pairs no number of seeds would show a difference this small."
             )
-    if found and claims.replicates().include(claim):
+    if found and published_figures.replicates().include(claim):
         reasons.append("The two published figures are of one network, trained twice.")
     return " ".join([*reasons, claim.note]).strip()
 

@@ -13,9 +13,10 @@ from lfwstudy.data.registry import DATASETS
 from lfwstudy.ladder import FIGURES, PROFILES, base_config
 from lfwstudy.ladder.stage import Ladder, Published, Stage
 from lfwstudy.runs.store import Store
+from lfwstudy.study.record import Record, settings_in
 from lfwstudy.study.rungs import Candidate, Place, Rung, Spec, choose
 from lfwstudy.study.scores import score
-from lfwstudy.study.settings import Record, Settings, settings_in
+from lfwstudy.study.settings import Settings
 from lfwstudy.system.files import read_csv
 
 
@@ -139,7 +140,7 @@ class Climb:
             after = choose(stage, candidates, incumbent, self.settings.select)
             rungs.append(Rung(stage, incumbent, candidates, after))
             incumbent = after
-            # An unfinished stage hands on the incumbent, so that later stages stay visible.
+            # An unfinished stage hands on the best so far, so that later stages stay visible.
             if name == upto or after is None:
                 break
         return rungs

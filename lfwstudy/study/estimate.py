@@ -21,7 +21,7 @@ _FORK_SECONDS, _START_SECONDS, _PAGE_SECONDS = 3, 15, 15
 
 
 def estimate(study: Study, with_report: bool = True) -> list[str]:
-    """Lines of at most 100 characters on the runs that a command would train, their time and their disk space."""
+    """Lines for a terminal on the runs that a command would train, their time and their disk space."""
     rate, source = _rate(study)
     plan = list(_plan(study))
     seconds = [runs * operations(study, c.specs[0].config) / rate for c, runs in plan]
@@ -32,18 +32,18 @@ def estimate(study: Study, with_report: bool = True) -> list[str]:
     largest = max(tower_cost(c.config.model, c.config.data.side)[1] for c, _ in plan)
     at_once, seeds = min(cores() if threads == 1 else 1, count), max(len(c.specs) for c, _ in plan)
     finished += {"none": 0, "best": seeds, "all": count}[study.settings.keep] * largest * _WEIGHT_BYTES
-    chosen = "the report's own choices were" if study.ladder.has_path() else "each stage was"
+    carried = "the report's choices" if study.ladder.has_path() else "their first variants"
     return [
         *_table(plan, seconds),
         "",
-        f"time: about {clock(sum(seconds))} for {count} run{'s' * (count != 1)} to train, less where early stopping ends them,",
+        f"time: about {clock(sum(seconds))} for {count} run{'s' * (count != 1)} to train, less with early stopping,",
         f"      about {clock(starts)} to start them"
         + f" and {clock(pages * _PAGE_SECONDS)} for the report" * with_report,
         f"      ({source})",
         f"disk: about {finished / _MIB:,.0f} MiB when finished, "
         f"{(finished + at_once * largest * _TRAINING_BYTES) / _MIB:,.0f} MiB while training",
         *([f"warning: {warning}"] if (warning := precision_warning(study.precision)) else []),
-        f"Stages after an unfinished one are estimated assuming {chosen} carried forward.",
+        f"Unfinished stages are assumed to carry {carried} forward.",
     ]
 
 

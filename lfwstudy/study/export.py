@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from lfwstudy.errors import StudyError
 from lfwstudy.runs.damage import SETS
-from lfwstudy.study.results import Results
+from lfwstudy.study.results import RESULT_COLUMNS, Results
 from lfwstudy.study.rungs import Place
-from lfwstudy.study.settings import COMBINATION, RESULT_COLUMNS
+from lfwstudy.study.settings import COMBINATION
 from lfwstudy.system.files import replacing_folder, write_csv, write_json
 
 if TYPE_CHECKING:
@@ -46,8 +46,9 @@ def export(study: Results, to: str | Path) -> Path:
     target.parent.mkdir(parents=True, exist_ok=True)
     with replacing_folder(target) as folder:
         write_csv(folder / "results.csv", RESULT_COLUMNS, rows)
-        _write(_joined(ladders, Results.histories), folder / "histories.csv")
-        _write(_joined(ladders, _predictions), folder / "predictions.csv")
+        for name, read in (("histories", Results.histories), ("predictions", _predictions)):
+            table = _joined(ladders, read)
+            table.to_csv(folder / f"{name}.csv", index=False, lineterminator="\n", float_format="%.9g")
         for title, history in _by_title(ladders):
             write_events(folder / EVENTS / title, history)
         kept = {key: study.record.content[key] for key in ("dataset", "profile", "precision")}
@@ -115,7 +116,3 @@ def _by_title(ladders: Sequence[Results]) -> Iterator[tuple[str, list[dict[str, 
             if history := ladder.store.history(spec.run) if spec.run else []:
                 fold = f"-fold{spec.fold}" if spec.fold else ""
                 yield f"{above}/{spec.stage}-{spec.variant}-seed{spec.seed}{fold}".lstrip("/"), history
-
-
-def _write(table: "pd.DataFrame", path: Path) -> None:
-    table.to_csv(path, index=False, lineterminator="\n", float_format="%.9g")

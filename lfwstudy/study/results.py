@@ -17,12 +17,20 @@ from lfwstudy.runs.failure import Failure
 from lfwstudy.study import scores
 from lfwstudy.study.climb import Climb
 from lfwstudy.study.rungs import Candidate, Place, Rung, Spec
-from lfwstudy.study.settings import COMBINATION, RESULT_COLUMNS
+from lfwstudy.study.settings import COMBINATION
 from lfwstudy.system.files import is_locked
 
 if TYPE_CHECKING:
     import pandas as pd
 
+_COLUMNS = (
+    "ladder stage variant seed fold profile dataset protocol split select precision backend device parameters "
+    "epochs_run epochs_max evaluated_epoch best_epoch train_accuracy train_loss train_cross_entropy val_accuracy "
+    "val_loss val_cross_entropy test_accuracy test_loss test_cross_entropy val_accuracy_at_best "
+    "test_accuracy_at_best test_auc test_eer test_tpr test_tnr test_ci_low test_ci_high seconds_per_epoch "
+    "seconds_total seconds_to_best peak_memory_mb carried_forward run"
+)
+RESULT_COLUMNS = _COLUMNS.split()
 _INTEGERS = ("seed", "fold", "parameters", "epochs_run", "epochs_max", "evaluated_epoch", "best_epoch")
 _TEXTS = (*COMBINATION, "stage", "variant", "profile", "dataset", "precision", "backend", "device", "run")
 _KINDS = dict.fromkeys(RESULT_COLUMNS, "float64") | dict.fromkeys(_INTEGERS, "Int64") | dict.fromkeys(_TEXTS, "object")
@@ -46,19 +54,21 @@ class Results(Climb):
     def all_rows(self) -> list[dict[str, Any]]:
         """Rows of results.csv of every ladder in the folder.
 
-        If a ladder is incomplete and later stages cannot be reached, their finished runs' rows in the file stay.
+        While a ladder is incomplete, the rows that the file has of other variants' finished runs stay.
         """
         rows: list[dict[str, Any]] = []
         for ladder in self.combinations():
             rungs = ladder.climb()
-            rows += ladder.rows(rungs)
+            own = ladder.rows(rungs)
+            rows += own
             if not ladder.is_complete(rungs):
-                have = {_key(row) for row in rows}
+                # By variant: its earlier runs may be of another configuration.
+                have = {(row["stage"], row["variant"]) for row in own}
                 with suppress(FileNotFoundError, ValueError, KeyError, csv.Error):  # a damaged file is rewritten
                     rows += [
                         row
                         for row in ladder.filed_rows()
-                        if _key(row) not in have
+                        if (row["stage"], row["variant"]) not in have
                         and re.fullmatch("[0-9a-f]{16}", row["run"] or "")
                         and self.store.is_finished(row["run"])
                     ]
@@ -70,9 +80,9 @@ class Results(Climb):
 
         return pd.DataFrame(self.rows(), columns=RESULT_COLUMNS).astype({**_KINDS, "carried_forward": "bool"})
 
-    def histories(self) -> pd.DataFrame:
+    def histories(self, rungs: Iterable[Rung] | None = None) -> pd.DataFrame:
         """Histories of the runs, finished or not: a row for each epoch, with stage, variant, seed, fold and run before them."""
-        return self._tables(self.store.history)
+        return self._tables(self.store.history, rungs)
 
     def predictions(self, part: str = "test") -> pd.DataFrame:
         """Scored pairs of the finished runs in a set (train, val or test), with the same columns before them."""
@@ -192,13 +202,13 @@ class Results(Climb):
         result = self.store.result(spec.run)
         return {column: own.get(column, result.get(column)) for column in RESULT_COLUMNS}
 
-    def _tables(self, read: Callable[[str], Any]) -> pd.DataFrame:
+    def _tables(self, read: Callable[[str], Any], rungs: Iterable[Rung] | None = None) -> pd.DataFrame:
         """The tables that `read` returns for each run, concatenated, with the run's place in front."""
         import pandas as pd
 
         tables = [
             pd.DataFrame(read(spec.run)).assign(**spec.place._asdict(), run=spec.run)
-            for rung in self.climb()
+            for rung in (self.climb() if rungs is None else rungs)
             for spec in rung.specs()
             if spec.run
         ]
@@ -215,8 +225,3 @@ class Results(Climb):
         if set(runs) != set(self.folds()):
             raise StudyError(f"{self.out}: no finished run has scored the test pairs")
         return scores.components(self.store.predictions(runs[fold]) for fold in self.folds())
-
-
-def _key(row: Mapping[str, Any]) -> tuple[str, ...]:
-    """A row's key, the same for a row read from the file and for one to be written."""
-    return tuple("" if row[name] is None else str(row[name]) for name in (*COMBINATION, *Place._fields))

@@ -4,7 +4,6 @@ A study lives in one folder (`--out`): study.json, runs/, results.csv, notebooks
 """
 
 import dataclasses
-import os
 from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from functools import cached_property, lru_cache
@@ -12,23 +11,22 @@ from pathlib import Path
 from typing import Any
 
 from lfwstudy.config import TRAINING_VERSION, DataConfig, RunConfig
-from lfwstudy.data import duplicates
 from lfwstudy.data.bank import ImageBank
 from lfwstudy.data.own import made_from
-from lfwstudy.data.pair_files import local_pair_file, pair_file
+from lfwstudy.data.pair_files import pair_file
 from lfwstudy.data.prepare import load_data
-from lfwstudy.data.protocols import StudyPairs, audit_random, audit_splits, people_files, title_of
+from lfwstudy.data.protocols import StudyPairs, audit_splits, people_files, title_of
 from lfwstudy.data.registry import DATASETS, resolve_data_dir
 from lfwstudy.errors import DataError, StudyError
 from lfwstudy.ladder import PROFILES
 from lfwstudy.runs import dispatch
 from lfwstudy.runs.job import Job, Task
-from lfwstudy.study.results import Results
+from lfwstudy.study.results import RESULT_COLUMNS, Results
 from lfwstudy.study.rungs import Candidate, Place, Rung, Spec, choose, possible
 from lfwstudy.study.scores import best_rows
-from lfwstudy.study.settings import DATA_DIR_HINT, RESULT_COLUMNS, Settings
+from lfwstudy.study.settings import Settings
 from lfwstudy.system.backend import require_backend
-from lfwstudy.system.files import replacing, write_csv
+from lfwstudy.system.files import write_csv
 
 Show = Callable[[str], object]
 
@@ -37,8 +35,7 @@ class Study(Results):
     """Results that can grow: the ladder's data, the runs still missing, and their training.
 
     Ids of runs are computed from the data or, if these are gone, taken from the record. Raises ConfigError as Results does,
-    and if Keras is set to a backend that cannot train or is not
-    installed.
+    and if Keras is set to a backend that cannot train or is not installed.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -56,13 +53,14 @@ class Study(Results):
         """Add stages to this combination's ladder, and seeds if more are requested than before."""
         with self.record.change() as entry:
             entry["seeds"] = max(entry["seeds"], self.settings.seeds)
-            if not self.why_no_images and self.title != DATASETS[self.settings.dataset].title:
-                self.record.content["images"] = self.title
+            if not self.why_no_images:
+                self.record.content.pop("images", None)  # earlier ones may have been replaced
+                if self.title != DATASETS[self.settings.dataset].title:
+                    self.record.content["images"] = self.title
             entry["stages"] = self.ladder.in_order({*entry["stages"], *stages})
         dataset, data_dir = self.settings.dataset, self.settings.data_dir
         if dataset != "demo" and (folder := resolve_data_dir(dataset, data_dir)):
-            with replacing(self.out / DATA_DIR_HINT) as hint:
-                hint.write_bytes(os.fsencode(f"{folder}\n{made_from(str(folder))}"))
+            self.record.remember_images(str(folder), made_from(str(folder)))
 
     def data(self, config: DataConfig) -> tuple[ImageBank, StudyPairs, str]:
         """Bank, pairs and data digest of a DataConfig; every pair's images are checked to exist. Raises DataError."""
@@ -96,26 +94,6 @@ class Study(Results):
             with suppress(DataError):
                 return audit_splits(self.base().data, self.settings.data_dir)
         return {}
-
-    def random_audits(self, count: int = 50) -> list[dict[str, Any]]:
-        """`splits.audit` of `count` random splits of the development pairs; empty under View 2."""
-        view1 = self.settings.protocol == "view1"
-        return audit_random(self.base().data, self.settings.data_dir, count) if view1 else []
-
-    @cached_property
-    def duplicates(self) -> list[duplicates.Duplicate]:
-        """duplicates.near_duplicates of the whole bank."""
-        return duplicates.near_duplicates(self.data(self.base().data)[0])
-
-    def odd_pairs(self) -> list[Any]:
-        """duplicates.odd_pairs; the training set has the images of all training people if their file is available."""
-        return duplicates.odd_pairs(self.duplicates, self.widest_pairs())
-
-    def widest_pairs(self) -> StudyPairs:
-        """This study's pairs with all images that a stage may train on, if the people file for it is available."""
-        own, dataset, data_dir = self.base().data, self.settings.dataset, self.settings.data_dir
-        wider = dataclasses.replace(own, pictures="all-people")
-        return self.data(wider if all(local_pair_file(n, dataset, data_dir) for n in people_files(wider)) else own)[1]
 
     def next_runs(self, given_up: Collection[str] = (), upto: str | None = None) -> list[Spec]:
         """The certain runs still to be trained or scored, without those given up and without duplicates."""
@@ -154,7 +132,7 @@ class Study(Results):
             record = self.store.record(known)[0]
             then = RunConfig.from_dict(record["config"])
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            return f"the earlier run {known} is no longer there"
+            return f"the earlier run {known} is gone or cannot be read"
         now = {"training version": TRAINING_VERSION, "precision": self.precision}
         was = {"training version": record.get("version"), "precision": record.get("precision")}
         reasons = [f"{name} {now[name]}, before {was[name]}" for name in now if now[name] != was[name]]
@@ -185,13 +163,12 @@ class Study(Results):
         """
         stage = self.ladder.stage(name)
         if train:
-            # Bad data fail before anything is recorded.
-            self.check_data()
+            earlier = () if self.stages() else self.ladder.stages[: self.ladder.stages.index(stage)]
+            needed = [*(s.id for s in earlier if s.carry), name]
+            self.check_data(needed)  # bad data fail before anything is recorded
             self.set_aside_damaged(show)
             if name not in self.stages():
-                stages = self.ladder.stages
-                earlier = stages[: stages.index(stage)] if not self.stages() else ()
-                self.ask([s.id for s in earlier if s.carry] + [name])
+                self.ask(needed)
         rungs = self.climb(name, train, show)
         if rungs and rungs[-1].stage.id == name:
             return rungs[-1]

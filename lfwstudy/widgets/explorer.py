@@ -9,7 +9,7 @@ import anywidget
 import ipywidgets
 
 from lfwstudy.errors import RunError, StudyError
-from lfwstudy.report.figures import data
+from lfwstudy.report.figures import faces
 from lfwstudy.report.table import Column, Table
 from lfwstudy.report.wording import plain
 from lfwstudy.study.study import Study
@@ -97,9 +97,9 @@ def _gallery(gallery: Gallery) -> str:
     if not gallery.cards:
         return ""
     title = f"<p>{escape(gallery.label)}</p>" if gallery.label else ""
-    return f"<figure>{title}{data.in_row(''.join(_card(card, gallery.size) for card in gallery.cards))}</figure>"
+    return f"<figure>{title}{faces.in_row(''.join(_card(card, gallery.size) for card in gallery.cards))}</figure>"
 
 
 def _card(card: dict[str, Any], size: int) -> str:
     words = escape(card["text"]).replace("\n", "<br>") + (f"<br>{MARKS[card['mark']]}" if card["mark"] else "")
-    return data.card([(image["alt"], image["src"]) for image in card["images"]], words, size)
+    return faces.card([(image["alt"], image["src"]) for image in card["images"]], words, size)

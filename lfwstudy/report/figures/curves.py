@@ -24,6 +24,7 @@ _WATCHED = (
     ("head_penalty", style.WRONG, "--", "penalty of the last unit"),
     ("val_cross_entropy", style.MEASURED, "-.", "validation cross-entropy"),
 )
+_CHECKPOINT = {"color": "black", "marker": "o", "markersize": 3, "markerfacecolor": "none", "linestyle": ""}
 _MARKS = {"stop": ("black", "-"), "evaluated": (style.VALIDATION, ":"), "learning rate / 10": ("0.5", "--")}
 
 
@@ -108,7 +109,7 @@ def watched(runs: Mapping[str, tuple[pd.DataFrame, Mapping[str, Any]]], source: 
             values = history[column].where(history[column] > 0) if column in history else np.nan * history["epoch"]
             losses.plot(history["epoch"], values, color=color, linestyle=dash, linewidth=1.4)
         kept = history[history["epoch"].isin(marks["checkpoints"])]
-        losses.plot(kept["epoch"], kept[marks["monitor"]], "o", color="black", markersize=3, markerfacecolor="none")
+        losses.plot(kept["epoch"], kept[marks["monitor"]], **_CHECKPOINT)
         rates.plot(history["epoch"], history["learning_rate"], color="black", linewidth=1.2, drawstyle="steps-mid")
         for name, (color, dash) in _MARKS.items():
             if marks[name]:
@@ -120,9 +121,8 @@ def watched(runs: Mapping[str, tuple[pd.DataFrame, Mapping[str, Any]]], source: 
         axis.set(yscale="log", ylabel=name)
         style.plain_numbers(axis.yaxis)
     handles = [style.key(name, color=color, linestyle=dash) for _, color, dash, name in _WATCHED]
-    handles.append(
-        style.key("checkpoint", color="black", marker="o", markersize=3, markerfacecolor="none", linestyle="")
-    )
+    if any(marks["checkpoints"] for _, marks in runs.values()):
+        handles.append(style.key("checkpoint", **_CHECKPOINT))
     for name, (color, dash) in _MARKS.items():
         if any(marks[name] for _, marks in runs.values()):
             handles.append(style.key(name, color=color, linestyle=dash, linewidth=1))

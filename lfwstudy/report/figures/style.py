@@ -16,7 +16,7 @@ from IPython.display import HTML
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, NullFormatter, PercentFormatter
+from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from lfwstudy.report.table import framed
 
@@ -105,7 +105,7 @@ def signed(figure: Figure, source: str, legend: Sequence[Any] = (), columns: int
 
 def in_percent(axis: Axis, name: str) -> None:
     """An axis of shares, shown in percent."""
-    axis.set_major_formatter(PercentFormatter(1, symbol=""))
+    axis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:.4g}"))
     axis.set_label_text(name)
 
 
