@@ -294,7 +294,7 @@ def _check_ladder(stages: Sequence[str], ladder: str) -> None:
 
 
 def _check_out(out: Path) -> None:
-    """Raise ConfigError if a study cannot be written to a folder. One missing folder above it is created, too."""
+    """Raise ConfigError if a study cannot be written to a folder. One missing folder above it is allowed."""
     nearest = next(folder for folder in (out, *out.parents) if os.path.lexists(folder))
     if not nearest.is_dir():
         raise ConfigError(f"{nearest} is not a folder; give --out a folder, new or of an earlier study")

@@ -120,7 +120,7 @@ def test_a_ladder_that_follows_the_report_says_why_it_carries_no_stage_of_the_us
 
 
 def test_covered_faces_are_named_among_the_augmentations(tmp_path, monkeypatch):
-    study = opened(tmp_path, "training.cover = 0.5")
+    study = opened(tmp_path, "training.cover = 0.5, training.augmented_copies = 0")
     study.record.ladder = replace(study.ladder, stages=study.ladder.stages[-1:])
     assert "(share of images with covered eyes or brow: 0.5)" in data_tables.variation(study)
 

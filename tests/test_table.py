@@ -55,7 +55,7 @@ def test_text_is_padded_for_a_terminal():
 
 def test_html_escapes_aligns_and_marks():
     page = TABLE.to_html()
-    assert "<code>c</code> &lt;b&gt; ►" in page and page.count("<tr class=carried>") == 1
+    assert "<code>c</code> &lt;b&gt;\u00a0►" in page and page.count("<tr class=carried>") == 1
     assert '<td class="number">81.3\u00a0[80.0,\u00a083.0] (81.0, 81.5)</td>' in page
     assert '<th scope="col" class="number">memory, MiB</th>' in page and "<td>a|b</td>" in page
     assert "<figcaption>Test accuracy of <code>c</code>. Demo faces.</figcaption>" in page

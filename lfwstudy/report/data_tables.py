@@ -101,7 +101,7 @@ def odd_pairs(study: Study) -> Table:
     """Pairs affected by near-duplicates."""
     parts = study.data(study.base().data)[1].sets()
     rows = [pair_row(parts, odd) for odd in affected_pairs(study)]
-    caption = "Pairs that are odd by their images alone; they stay in."
+    caption = "Pairs that look odd from their images alone; they stay in."
     return Table(
         rows=rows, caption=caption, source=source_line(study), empty="No pair is affected by a near-duplicate."
     )

@@ -108,9 +108,11 @@ def mark_gap(study: "Results", page: Page, message: str) -> None:
 def render(study: "Results") -> Path:
     """Render html/*.html and report.html from the executed notebooks; returns the path of report.html."""
     sections = [_section(study, page) for page in all_pages(study)]
-    whole = [_linked(part, "#stage-{}", f"html/{part.page.stem}.html", "This part by itself") for part in sections]
+    whole = [
+        _linked(part, "#stage-{}", f"html/{part.page.stem}.html", "This section on its own page") for part in sections
+    ]
     alone = [
-        _linked(part, "01_stage-{}.html", f"../report.html#{part.page.anchor}", "This part in the whole report")
+        _linked(part, "01_stage-{}.html", f"../report.html#{part.page.anchor}", "This section in the full report")
         for part in sections
     ]
     explore = Page("03_explore", "explore", "Explore")
@@ -138,7 +140,7 @@ def section(page: Page, body: str) -> Section:
 
 
 def _notes_once(sections: Sequence[Section]) -> list[Section]:
-    """Sections without the notes (block quotes) that one before them shows: each stage's own page has them, too."""
+    """Sections without the notes (block quotes) that an earlier one shows; on its own page, each section has them."""
     seen: set[str] = set()
 
     def shown(note: re.Match[str]) -> str:

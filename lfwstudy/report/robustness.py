@@ -57,7 +57,7 @@ def overlap_table(study: Results) -> Table:
             rows[s.split], gaps[s.split] = found
     if len(rows) < 2:
         added = command(study, split="random", stages="base")
-        return Table(empty=f"This is measured by training the base network under another split, too: `{added}`.")
+        return Table(empty=f"To measure this, train the base network under another split as well: `{added}`.")
     wider = ""
     if {"random", "components"} <= set(gaps):
         more, low, high = map(signed_points, intervals.difference_of_gaps(gaps["random"], gaps["components"]))
@@ -117,7 +117,7 @@ def ensemble(study: Results, rungs: Sequence[Rung]) -> Table:
         "Test accuracy in percent at the best epochs: one network on average (lowest to highest), and the mean of the networks' "
         "logits. Interval: 95 %, bootstrap over connected components of people."
     )
-    empty = "With several seeds, the ensemble of the best configuration's networks is scored, too."
+    empty = "With several seeds, the ensemble of the best configuration's networks is scored as well."
     return Table(rows=rows, caption=caption, source=source_line(study), empty=empty)
 
 

@@ -100,7 +100,7 @@ def reservations(study: Results) -> Text:
             "using verification figures to vet commercial systems."
         )
     elif not is_demo(study):
-        told.append("Whom these people represent, and how well, the study cannot know.")
+        told.append("The study cannot know whom these people represent, or how well.")
     return Text("\n".join(f"- {text}" for text in told))
 
 

@@ -200,7 +200,8 @@ def _cell(column: Column, text: str) -> str:
     if column.kind == "stage" and text:
         return f'<td><a href="#stage-{html.escape(text)}">{html.escape(text)}</a></td>'
     if column.is_text:
-        return f"<td>{_with_code(text)}</td>"
+        shown = _with_code(text.replace(" ►", "\u00a0►"))  # the mark alone would begin a line
+        return f"<td>{shown}</td>"
     # A figure and its interval stay on one line; the single runs behind it may wrap.
     figure, opened, singles = text.partition(" (")
     kind = "number" if singles else "number line"

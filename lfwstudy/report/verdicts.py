@@ -44,9 +44,8 @@ def differences(study: Results, rungs: Sequence[Rung]) -> Table:
         for before, c, d in here
         if d.seeds > 1
     ]
-    alone = _of_one_seed("difference", [d for *_, d in here])
-    if alone and len(rungs) > 1:
-        alone += f" `{command(study, seeds=FEWEST_SEEDS)}`"
+    added = f": `{command(study, seeds=FEWEST_SEEDS)}`" if len(rungs) > 1 else ""
+    alone = _of_one_seed("difference", [d for *_, d in here], added)
     caption = (
         "Differences in points of test accuracy at the best epochs. Interval: bootstrap over seeds and over connected "
         f"components of people. Corrected p: Holm's correction for the ladder's {study.comparisons()} comparisons; the words "
@@ -118,20 +117,23 @@ def replicates(study: Results) -> Text:
     )
 
 
-def _of_one_seed(what: str, found: Sequence[Difference]) -> str:
-    """The sentence in place of the comparisons of one seed, which are of two networks, not of what was changed; or nothing."""
+def _of_one_seed(what: str, found: Sequence[Difference], added: str = "") -> str:
+    """The sentence in place of comparisons of one seed, which are of two networks, not of what was changed; or nothing.
+
+    added: its end, which says how to get more seeds.
+    """
     alone = [d.difference for d in found if d.seeds == 1]
     if not alone:
         return ""
     span = " to ".join(dict.fromkeys(signed_points(d) for d in (min(alone), max(alone))))
     return (
         f"No verdict on {counted(len(alone), what)} measured with one seed ({span} points of test accuracy): it takes at least "
-        f"{FEWEST_SEEDS}."
+        f"{FEWEST_SEEDS}{added}."
     )
 
 
 def _compare(study: Results, candidates: Candidates) -> dict[Claim, Difference]:
-    """The claims whose two variants are finished; all corrected together, on a stage's page too."""
+    """The claims whose two variants are finished; all are corrected together, even on a stage's own page."""
     known: dict[Claim, tuple[np.ndarray, np.ndarray]] = {}
     for claim in CLAIMS:
         given = [candidates[key] for key in (claim.variant, claim.incumbent) if key in candidates]
