@@ -141,6 +141,12 @@ def test_a_missing_package_is_one_line_with_what_to_install(tmp_path, missing, c
     assert not list(tmp_path.iterdir())
 
 
+def test_the_home_of_nobody_is_a_folder_like_any_other(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    status, _, err = run(capsys, "export", "--out", "~nobody-here/x", "--to", "~nobody-here/y")
+    assert status == 2 and f"error: {tmp_path}/~nobody-here/x: no study here" in err
+
+
 def test_dry_run_trains_nothing(capsys, tmp_path):
     status, out, _ = run(capsys, "run", "--dry-run", "--out", tmp_path / "x", "--seeds", 2)
     assert status == 0 and not (tmp_path / "x").exists()

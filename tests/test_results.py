@@ -143,14 +143,14 @@ def test_a_folder_of_an_earlier_version_is_read_and_resumed_without_training(tmp
 def test_runs_of_an_open_choice_are_recorded_once_it_is_made(tmp_path, trained):  # noqa: F811
     opened = study(tmp_path, "early-stopping,batchnorm,lr-schedule")
     opened.record_runs()
-    recorded = {place.stage for place in Results.open(opened.out).recorded}
+    recorded = {place.stage for place in Results.open(opened.out).record.runs}
     assert recorded == {"base", "early-stopping", "batchnorm"}
     opened.climb(train=True)
-    assert "lr-schedule" in {place.stage for place in Results.open(opened.out).recorded}
+    assert "lr-schedule" in {place.stage for place in Results.open(opened.out).record.runs}
     # A seed more, and the choice is open again: what was trained from the old one is no longer part of the ladder.
     more = study(tmp_path, "early-stopping,batchnorm,lr-schedule", seeds=2)
     more.record_runs()
-    assert "lr-schedule" not in {place.stage for place in Results.open(opened.out).recorded}
+    assert "lr-schedule" not in {place.stage for place in Results.open(opened.out).record.runs}
 
 
 def test_a_combination_is_opened_by_what_it_is_called(tmp_path, trained):  # noqa: F811

@@ -121,6 +121,7 @@ def test_the_command_shown_adds_to_the_study_at_hand(tmp_path, monkeypatch):
         ladder="published",
         out=str(tmp_path / "it's"),
         seeds=2,
+        keep="all",
     )
     opened = Study(settings)
     opened.ask(["early-stopping"])

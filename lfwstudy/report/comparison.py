@@ -1,5 +1,6 @@
 """Compare two runs or two studies on the same test pairs: a table, a sentence, and a page with the curves."""
 
+import os
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -180,7 +181,7 @@ def compare(first: str | Path, second: str | Path) -> Comparison:
 
 def open_side(path: str | Path) -> Side:
     """The runs of a folder. Raises StudyError if it is neither a study's nor a finished run's."""
-    folder = Path(path).expanduser().absolute()
+    folder = Path(os.path.expanduser(path)).absolute()
     if (folder / "study.json").is_file():
         return _best_of(folder)
     store = Store(folder.parent)  # it knows runs that are kept together in a few files, too

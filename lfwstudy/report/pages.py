@@ -60,22 +60,14 @@ def pages(study: "Results", suffix: str = "") -> list[Page]:
     for recorded in ("stages", "stages_file", "set_options"):
         del shared[recorded]
     label = f" ({s.ladder} ladder, {s.protocol}, split {s.split}, by {s.select})" if suffix else ""
-    return [
-        Page(f"02_report{suffix}", f"summary{suffix}", f"Summary{label}", "02_report.ipynb", shared, suffix),
-        Page(f"00_data{suffix}", f"data{suffix}", f"The data{label}", "00_data.ipynb", shared, suffix),
-        *(
-            Page(
-                f"01_stage-{name}{suffix}",
-                f"stage-{name}{suffix}",
-                f"Stage {name}{label}",
-                "01_stage.ipynb",
-                # Pages are executed after training, so they train nothing.
-                {"stage": name, "train": False, **shared},
-                suffix,
-            )
-            for name in study.stages()
-        ),
-    ]
+
+    def page(notebook: str, anchor: str, title: str, of_stage: str = "", **more: Any) -> Page:
+        names = f"{notebook}{of_stage}{suffix}", f"{anchor}{of_stage}{suffix}", f"{title}{label}"
+        return Page(*names, f"{notebook}.ipynb", {**more, **shared}, suffix)
+
+    # Pages are executed after training, so they train nothing.
+    stages = [page("01_stage", "stage", f"Stage {n}", f"-{n}", stage=n, train=False) for n in study.stages()]
+    return [page("02_report", "summary", "Summary"), page("00_data", "data", "The data"), *stages]
 
 
 def all_pages(study: "Results") -> list[Page]:

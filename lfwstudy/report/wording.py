@@ -114,7 +114,19 @@ def command(study: Results, **changes: Any) -> str:
     wanted = replace(study.settings, **{**kept, **changes})
     own = Settings(ladder=wanted.ladder, protocol=wanted.protocol)
     usual = replace(Settings(), split=own.split, select=own.select)
-    names = ("dataset", "data_dir", "profile", "ladder", "protocol", "split", "select", "seeds", "stages", "out")
+    names = (
+        "dataset",
+        "data_dir",
+        "profile",
+        "ladder",
+        "protocol",
+        "split",
+        "select",
+        "seeds",
+        "stages",
+        "keep",
+        "out",
+    )
     options = {n: getattr(wanted, n) for n in names if n == "dataset" or getattr(wanted, n) != getattr(usual, n)}
     return " ".join(["lfwstudy run", *(f"--{n.replace('_', '-')} {_quoted(value)}" for n, value in options.items())])
 

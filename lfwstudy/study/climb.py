@@ -160,13 +160,8 @@ class Climb:
 
     def run_id(self, place: Place, config: RunConfig) -> str:
         """Id of the run recorded at a place; empty if none is. config: its configuration, not needed here."""
-        # The record lacks what an earlier version of this package has added to the folder since.
-        return self.recorded.get(place) or self.filed.get(place, "")
-
-    @property
-    def recorded(self) -> dict[Place, str]:
-        """The run at each place of the ladder, from study.json; from results.csv if an earlier version wrote the folder."""
-        return self.filed if self.record.runs is None else self.record.runs
+        # What an earlier version of this package added to the folder is in results.csv alone.
+        return self.record.runs.get(place) or self.filed.get(place, "")
 
     def is_complete(self, rungs: Sequence[Rung]) -> bool:
         """Whether every requested stage is reached and all its runs are finished."""

@@ -38,7 +38,7 @@ def export(study: Results, to: str | Path) -> Path:
     StudyError
         If the study has no finished run, or `to` holds anything else.
     """
-    target = Path(to).expanduser().resolve()
+    target = Path(os.path.expanduser(to)).resolve()
     _refuse_other_content(target)
     ladders, rows = study.combinations(), study.all_rows()
     if not rows:

@@ -47,10 +47,10 @@ class Record:
         return {**wanted, "seeds": self.settings.seeds, "stages": [], "runs": []}
 
     @cached_property
-    def runs(self) -> dict[Place, str] | None:
-        """The run at each place of this ladder; None if an earlier version, which did not record it, wrote the folder."""
-        runs = self.entry.get("runs")
-        return None if runs is None else {Place(r["stage"], r["variant"], r["seed"], r["fold"]): r["run"] for r in runs}
+    def runs(self) -> dict[Place, str]:
+        """The run at each place of this ladder; earlier versions recorded none."""
+        runs = self.entry.get("runs", [])
+        return {Place(r["stage"], r["variant"], r["seed"], r["fold"]): r["run"] for r in runs}
 
     def ladders(self) -> list[dict[str, Any]]:
         """The combination and seeds of each ladder in the folder, as for `Settings`; other processes may add ladders."""
@@ -118,7 +118,7 @@ def settings_in(folder: str | Path, combination: Mapping[str, str]) -> Settings:
     StudyError
         If the folder holds no study, a damaged one, or no such ladder.
     """
-    out = Path(folder).expanduser().absolute()
+    out = Path(os.path.expanduser(folder)).absolute()
     path, hint = out / "study.json", out / _HINT
     if not path.is_file():
         raise StudyError(f"{out}: no study here (study.json is missing); run `lfwstudy run --out {out}` first")

@@ -1,5 +1,6 @@
 """A study's settings: the command's options, checked."""
 
+import os
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,7 +76,7 @@ class Settings(Checked):
         for name in ("data_dir", "out", "stages_file"):
             value = getattr(self, name)
             if value:
-                object.__setattr__(self, name, str(Path(value).expanduser().absolute()))
+                object.__setattr__(self, name, str(Path(os.path.expanduser(value)).absolute()))
 
     def folder(self) -> Path:
         """The study's folder: `out`, else runs/<dataset>-<profile> below the checkout or the current folder."""
