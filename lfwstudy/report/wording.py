@@ -65,6 +65,9 @@ _SETTINGS = {
     "training.least_pictures": "fewest images of a drawn person",
 }
 
+# The options of `lfwstudy run` in the commands shown.
+_OPTIONS = ("dataset", "data_dir", "profile", "ladder", "protocol", "split", "select", "seeds", "stages", "keep", "out")
+
 _VALUES = {"val_loss": "total validation loss", "val_cross_entropy": "validation cross-entropy"}
 
 NO_IMAGES = "This needs the images, which were not available when this page was made."
@@ -103,31 +106,13 @@ def counted(number: int, noun: str) -> str:
 
 def command(study: Results, **changes: Any) -> str:
     """The `lfwstudy run` that adds to a study, to be copied: its folder and options, with `changes` to them."""
-    ladder = [stage.id for stage in study.ladder.stages]
-    stages = "" if study.stages() == ladder else ",".join(study.stages())
-    kept = {
-        "data_dir": made_from(study.settings.data_dir),
-        "out": str(study.out),
-        "seeds": study.seeds(),
-        "stages": stages,
-    }
-    wanted = replace(study.settings, **{**kept, **changes})
+    whole = study.stages() == [stage.id for stage in study.ladder.stages]
+    here: dict[str, Any] = {"seeds": study.seeds(), "stages": "" if whole else ",".join(study.stages())}
+    here |= {"data_dir": made_from(study.settings.data_dir), "out": str(study.out)}
+    wanted = replace(study.settings, **here | changes)
     own = Settings(ladder=wanted.ladder, protocol=wanted.protocol)
     usual = replace(Settings(), split=own.split, select=own.select)
-    names = (
-        "dataset",
-        "data_dir",
-        "profile",
-        "ladder",
-        "protocol",
-        "split",
-        "select",
-        "seeds",
-        "stages",
-        "keep",
-        "out",
-    )
-    options = {n: getattr(wanted, n) for n in names if n == "dataset" or getattr(wanted, n) != getattr(usual, n)}
+    options = {n: getattr(wanted, n) for n in _OPTIONS if n == "dataset" or getattr(wanted, n) != getattr(usual, n)}
     return " ".join(["lfwstudy run", *(f"--{n.replace('_', '-')} {_quoted(value)}" for n, value in options.items())])
 
 
