@@ -117,7 +117,7 @@ def test_no_two_parts_of_a_report_have_one_id_whatever_a_users_stages_are_called
     study = Study(Settings(out=str(tmp_path), precision="float32"))
     study.stages = lambda: ["data", "summary", "top", "wider", "wider-2"]
     found = pages.pages(study)
-    bodies = [pages.section(page, "<h1>A</h1><h2>B</h2><h3>C</h3>").body for page in found]
+    bodies = [pages.section(page, '<div id="cell-id=1"><h1>A</h1><h2>B</h2><h3>C</h3></div>').body for page in found]
     ids = [page.anchor for page in found] + re.findall(r' id="([^"]+)"', "".join(bodies))
     assert len(ids) == 4 * 7 and len(set(ids) - {"top", "content"}) == len(ids)
 

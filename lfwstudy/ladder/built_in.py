@@ -1,7 +1,7 @@
 """The package's ladders and what the report says, read from TOML files whose stages are written as a user's own are.
 
-A variant's `changes` may also be a list of tables and of names under `[settings]`, of which the later prevail; a name after a
-minus sign stands for its settings' defaults.
+A variant's `changes` may also be a list of tables and of names under `[settings]`: later entries override earlier ones, and a
+name after a minus sign resets its settings to their defaults.
 """
 
 import tomllib

@@ -77,6 +77,8 @@ def finish(soup: BeautifulSoup, anchor: str, title: str) -> list[tuple[str, str]
     for image in soup.find_all("img"):
         if not str(image.get("src", "")).startswith("data:"):
             image.decompose()  # nothing is loaded from elsewhere
+    for cell in soup.select("div[id]"):
+        del cell["id"]  # every notebook counts its cells from 1
     for number, heading in enumerate(soup.find_all(["h1", "h2", "h3"])):
         heading["id"] = f"{number}-{anchor}"  # no anchor begins with a number: stages may be called a and a-1
     _name_regions(soup, title)

@@ -81,10 +81,10 @@ def reservations(study: Results) -> Text:
     """What to keep in mind when reading the figures: a list."""
     told, stages = [], study.stages()
     if study.ladder.has_path():
-        watches = "`early-stopping: patience5-cross-entropy` watches the learning."
+        watches = " `early-stopping: patience5-cross-entropy` watches the cross-entropy instead."
         told.append(
             "The total loss, which stopping and checkpoints watch, is mostly the penalty on the last unit's weights: they follow "
-            f"the penalty, not the learning. {watches if 'early-stopping' in stages else ''}".strip()
+            f"the penalty, not the learning.{watches if 'early-stopping' in stages else ''}"
         )
         if "stride" in stages:
             told.append("The `stride` stage is never carried forward: its network is several times larger and slower.")

@@ -16,7 +16,7 @@ from lfwstudy.training.decisions import best_epoch
 
 _COLORS = {"training": style.TRAIN, "validation": style.VALIDATION}
 _LINE = {"dashes": {"training": (4, 1.5), "validation": ""}, "linewidth": 1.3, "legend": False}
-_SIDES = (style.VALIDATION, style.WRONG)  # told apart by everybody
+_SIDES = (style.VALIDATION, style.WRONG)  # colour-blind readers tell them apart
 _LABELS = {"accuracy": "accuracy, %", "cross_entropy": "cross-entropy", "loss": "total loss"}
 # The watched quantities: column, colour, dash, name.
 _WATCHED = (
