@@ -470,11 +470,15 @@ def test_damaged_or_missing_study_is_named(tmp_path, trained):
     with pytest.raises(StudyError, match="no study here"):
         open_study(tmp_path)
     study(tmp_path, "base")
-    (tmp_path / "out" / "study.json").write_text(json.dumps({"dataset": "demo", "profile": "quick"}))
-    with pytest.raises(ConfigError, match="study.json"):
-        study(tmp_path, "base")
-    with pytest.raises(StudyError, match="study.json"):
-        open_study(tmp_path / "out")
+    path = tmp_path / "out" / "study.json"
+    content = read_json(path)
+    runs = {**content, "combinations": [{**content["combinations"][0], "runs": [{"stage": "base"}]}]}
+    for damaged in ({"dataset": "demo", "profile": "quick"}, runs):
+        write_json(path, damaged)
+        with pytest.raises(ConfigError, match="study.json"):
+            study(tmp_path, "base")
+        with pytest.raises(StudyError, match="study.json"):
+            open_study(tmp_path / "out")
 
 
 def test_selected_columns_survive_a_spreadsheet(tmp_path, trained):

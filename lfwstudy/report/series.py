@@ -83,7 +83,7 @@ def learning(study: Results, rung: Rung) -> Text:
     last = rows.groupby(["variant", "run"], sort=False).last()
     gaps = (last["accuracy"] - last["val_accuracy"]).groupby("variant", sort=False).mean()
     told = [f"`{variant}` {signed_points(gap)}" for variant, gap in gaps.items()]
-    return Text(f"Training minus validation accuracy after the last epoch, in points: {', '.join(told)}.")
+    return Text(f"Training minus validation accuracy in the last epoch, in points: {', '.join(told)}.")
 
 
 def stopping(study: Results, rung: Rung) -> Text:

@@ -49,8 +49,7 @@ class Record:
     @cached_property
     def runs(self) -> dict[Place, str]:
         """The run at each place of this ladder; earlier versions recorded none."""
-        runs = self.entry.get("runs", [])
-        return {Place(r["stage"], r["variant"], r["seed"], r["fold"]): r["run"] for r in runs}
+        return _runs(self.entry)
 
     def ladders(self) -> list[dict[str, Any]]:
         """The combination and seeds of each ladder in the folder, as for `Settings`; other processes may add ladders."""
@@ -95,6 +94,7 @@ class Record:
             }
             for entry in content["combinations"]:
                 ladders[Settings(**_options(entry)).ladder].in_order(entry["stages"])
+                _runs(entry)
         except FileNotFoundError:
             precision = resolve_precision(s.precision)
             return {"dataset": s.dataset, "profile": s.profile, "precision": precision, "combinations": []}
@@ -143,6 +143,10 @@ def _own(content: Mapping[str, Any], ladder: str) -> tuple[Stage, ...]:
     """The user's own stages of a ladder."""
     tables = content.get("own_stages", {}).get(ladder)
     return own_stages.parse(tables) if tables else ()
+
+
+def _runs(entry: Mapping[str, Any]) -> dict[Place, str]:
+    return {Place(r["stage"], r["variant"], r["seed"], r["fold"]): r["run"] for r in entry.get("runs", [])}
 
 
 def _options(entry: Mapping[str, Any]) -> dict[str, Any]:
