@@ -40,7 +40,7 @@ def changes(study: Results, rung: Rung) -> Table:
             rows.append(dict(zip(("variant", "setting", "incumbent", "here", "as run"), cells)))
         if not differences:
             rows.append({"variant": candidate.variant, "setting": "nothing: the same configuration"})
-    caption = f"Changes to {rung.before.stage}: {rung.before.variant}, the incumbent."
+    caption = f"Changes to {rung.before}, the incumbent."
     if any(row.get("as run") for row in rows):
         caption += f" The profile {study.settings.profile} scales epochs: the last column is what was run."
     return Table(rows=rows, caption=caption, source=source_line(study))
@@ -55,9 +55,7 @@ def configuration(study: Results, candidate: Candidate | None) -> Table:
         for key, value in flatten(candidate.specs[0].config.to_dict()).items()
         if value
     ]
-    caption = (
-        f"{candidate.stage}: {candidate.variant}, every setting that is not zero, no or none; epochs as they were run."
-    )
+    caption = f"{candidate}, every setting that is not zero, no or none; epochs as they were run."
     return Table(rows=rows, caption=caption, source=source_line(study))
 
 

@@ -106,7 +106,7 @@ def ensemble(study: Results, rungs: Sequence[Rung]) -> Table:
         rows.append(
             {
                 "trained on": IMAGE_CLASSES[candidate.config.data.pictures],
-                "configuration": f"{candidate.stage}: {candidate.variant}",
+                "configuration": str(candidate),
                 "networks": len(scored[0]),
                 "one network": f"{percent(float(np.mean(singles)))} ({percent(min(singles))} to {percent(max(singles))})",
                 "all together": Interval(float(correct.mean()), low, high),

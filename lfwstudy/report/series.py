@@ -38,7 +38,7 @@ def published_rows(study: Results, keys: Iterable[tuple[str, str]]) -> dict[tupl
 
 def published_curves(study: Results, rung: Rung) -> pd.DataFrame | None:
     """The published histories of a stage's variants, None if there is none to compare."""
-    found = published_rows(study, [(c.stage, c.variant) for c in rung.candidates])
+    found = published_rows(study, [c.key for c in rung.candidates])
     frames = [pd.DataFrame(rows).assign(variant=variant) for (_, variant), rows in found.items()]
     return pd.concat(frames, ignore_index=True) if frames else None
 
@@ -104,7 +104,7 @@ def scores(study: Results, candidates: Iterable[Candidate], with_stage: bool = F
     """
     frames = []
     for candidate in candidates:
-        title = f"{candidate.stage}: {candidate.variant}" if with_stage else candidate.variant
+        title = str(candidate) if with_stage else candidate.variant
         for run in (spec.run for spec in candidate.specs if study.store.is_finished(spec.run)):
             part = "test" if study.store.is_finished(run, with_test=True) else "val"
             found = study.store.scores(run, part)
@@ -127,7 +127,7 @@ def separation(study: Results, rung: Rung) -> Text:
 
 def path(rungs: Sequence[Rung]) -> list[Candidate]:
     """The configurations carried forward, each once, in the ladder's order."""
-    return list({(c.stage, c.variant): c for rung in rungs if (c := rung.after)}.values())
+    return list({c.key: c for rung in rungs if (c := rung.after)}.values())
 
 
 def roc_runs(study: Results, candidate: Candidate | None) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -175,7 +175,7 @@ def report_points() -> list[dict[str, Any]]:
 
 def clock(study: Results, rungs: Sequence[Rung]) -> Text:
     """What the total validation loss of the base network followed."""
-    runs = [c.specs[0].run for rung in rungs for c in rung.candidates if (c.stage, c.variant) == ("base", "base")]
+    runs = [c.specs[0].run for rung in rungs for c in rung.candidates if c.key == ("base", "base")]
     base = [
         row
         for run in runs
@@ -215,13 +215,13 @@ def telling_pairs(study: Study, candidate: Candidate | None) -> tuple[list[tuple
             f"{'Same person' if same else 'Different people'}, classified {'correctly ✓' if right else 'incorrectly ✗'}"
         )
         groups.append((title, [(a, b, float(s), f"line {n}") for a, b, s, n in zip(lefts, rights, points, lines)]))
-    shown = f"{candidate.stage}: {candidate.variant}, seed {spec.seed}, {'test' if tested else 'validation'} pairs at its best epoch."
+    shown = f"{candidate}, seed {spec.seed}, {'test' if tested else 'validation'} pairs at its best epoch."
     return groups, f"{shown} {_PAIRS_CAPTION}"
 
 
 def _point(rung: Rung, candidate: Candidate) -> dict[str, Any]:
     return {
         "stage": candidate.stage,
-        "label": f"{candidate.stage}: {candidate.variant}",
+        "label": str(candidate),
         "carried": rung.carries(candidate.variant),
     }

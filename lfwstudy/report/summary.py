@@ -40,7 +40,7 @@ def outcome(study: Results, rung: Rung) -> Text:
         before = rung.before
         told = (
             f"The best variant, **{best.variant}**, reaches a validation accuracy of {percent(_accuracy(best))} %; the incumbent, "
-            f"{before.stage}: {before.variant}, has {percent(_accuracy(before))} %. {_carried(study, rung, rung.after, before)}"
+            f"{before}, has {percent(_accuracy(before))} %. {_carried(study, rung, rung.after, before)}"
         )
     else:
         told = "Every run of this stage diverged; the incumbent stays."
@@ -52,7 +52,7 @@ def headline(study: Results, rungs: Sequence[Rung]) -> Text:
     best = study.best(rungs)
     if best is None:
         return Text(nothing_finished(study, rungs))
-    told = f"The best configuration by validation, **{best.stage}: {best.variant}**, classifies"
+    told = f"The best configuration by validation, **{best}**, classifies"
     measured = accuracy_with_interval(study, best)
     if isinstance(measured, str):
         return Text(
@@ -175,7 +175,7 @@ def _accuracy(candidate: Candidate) -> float:
 
 def _carried(study: Results, rung: Rung, after: Candidate, before: Candidate) -> str:
     """What is carried forward, and why: ties on accuracy are broken by cross-entropy, then by order."""
-    stays = (after.stage, after.variant) == (before.stage, before.variant)
+    stays = after.key == before.key
     if stays and not rung.stage.carry:
         return "By design, this stage is never carried forward."
     told = "The incumbent stays" if stays else f"**{after.variant}** is carried forward"

@@ -26,16 +26,11 @@ _CLAIM = ("the report's claim", "published", "here [95 %]", "verdict", "why")
 def differences(study: Results, rungs: Sequence[Rung]) -> Table:
     """Each variant against its stage's starting point, on the same test pairs with the best epochs' weights."""
     found = study.differences(study.climb())  # corrected together, on a stage's page too
-    here = [
-        (rung.before, c, found[key])
-        for rung in rungs
-        for c in rung.candidates
-        if rung.before and (key := (rung.stage.id, c.variant)) in found
-    ]
+    here = [(rung.before, c, found[c.key]) for rung in rungs for c in rung.candidates if rung.before and c.key in found]
     rows = [
         place(rungs, c)
         | {
-            "against": f"{before.stage}: {before.variant}",
+            "against": str(before),
             "difference [95 %]": Interval(d.difference, d.low, d.high),
             "p": d.p,
             "corrected p": d.corrected_p,
@@ -76,7 +71,7 @@ def claim_verdicts(study: Results, stage: str = "", audits: Mapping[str, Mapping
         added = command(study, select="report")
         why = f"Verdicts on the report's claims need runs along its own path. This adds those still missing: `{added}`."
         return Table(empty="" if stage else why)
-    candidates = {(rung.stage.id, c.variant): c for rung in path.climb() for c in rung.candidates}
+    candidates = {c.key: c for rung in path.climb() for c in rung.candidates}
     compared = _compare(path, candidates)
     here = [c for c in CLAIMS if stage in ("", c.variant[0])]
     alone = _of_one_seed("claim", [compared[c] for c in here if c in compared])

@@ -2,7 +2,7 @@
 
 import csv
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
@@ -126,9 +126,8 @@ class Climb:
     def published(self, candidate: Candidate) -> Published | None:
         """What the report prints on a candidate; None if it prints nothing, or if it describes another configuration there,
         because another choice was carried forward."""
-        place = candidate.stage, candidate.variant
-        same = self.ladder.path(self.base()).get(place) == candidate.config
-        return FIGURES.get(place) if same and not self.of_other_people else None
+        same = self.ladder.path(self.base()).get(candidate.key) == candidate.config
+        return FIGURES.get(candidate.key) if same and not self.of_other_people else None
 
     def climb(self, upto: str | None = None) -> list[Rung]:
         """The rungs of the ladder in order, up to and including the stage `upto`; unfinished stages in their current state."""
@@ -144,6 +143,10 @@ class Climb:
             if name == upto or after is None:
                 break
         return rungs
+
+    def specs(self, rungs: Iterable[Rung] | None = None) -> list[Spec]:
+        """The runs of some rungs, by default of all."""
+        return [spec for rung in (self.climb() if rungs is None else rungs) for spec in rung.specs()]
 
     def candidates(self, stage: Stage, start: RunConfig) -> tuple[Candidate, ...]:
         """A stage's variants with their runs, scored where all are finished. start: what they change, unscaled."""

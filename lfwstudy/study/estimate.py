@@ -76,7 +76,7 @@ def _plan(study: Study) -> Iterator[tuple[Candidate, int]]:
 
 def _table(plan: Sequence[tuple[Candidate, int]], seconds: Sequence[float]) -> Iterator[str]:
     """A row for each variant."""
-    stages, variants = (max(map(len, names)) for names in zip(*((c.stage, c.variant) for c, _ in plan)))
+    stages, variants = (max(map(len, names)) for names in zip(*(c.key for c, _ in plan)))
     yield f"{'stage':{stages}}  {'variant':{variants}}  runs  epochs       time    memory"
     for (c, runs), of_all in zip(plan, seconds):
         config = c.specs[0].config
@@ -94,7 +94,7 @@ def finished_bytes(study: Study, config: RunConfig) -> int:
 
 def _rate(study: Study) -> tuple[float, str]:
     """Expected operations per second, and the source of the figure."""
-    specs = [spec for rung in study.climb() for spec in rung.specs() if study.store.is_finished(spec.run)]
+    specs = [spec for spec in study.specs() if study.store.is_finished(spec.run)]
     results = [study.store.result(spec.run) for spec in specs]
     if seconds := sum(result["seconds_total"] for result in results):
         shares = [result["epochs_run"] / result["epochs_max"] for result in results]

@@ -112,7 +112,7 @@ def _by_title(ladders: Sequence[Results]) -> Iterator[tuple[str, list[dict[str, 
     """The history of each run with the name of its folder, within a folder for each ladder if there are several."""
     for ladder in ladders:
         above = "-".join(name for name in ladder.combination().values() if name) if len(ladders) > 1 else ""
-        for spec in (spec for rung in ladder.climb() for spec in rung.specs()):
+        for spec in ladder.specs():
             if history := ladder.store.history(spec.run) if spec.run else []:
                 fold = f"-fold{spec.fold}" if spec.fold else ""
                 yield f"{above}/{spec.stage}-{spec.variant}-seed{spec.seed}{fold}".lstrip("/"), history

@@ -92,7 +92,7 @@ class Results(Climb):
         """The best candidate of this ladder, by validation alone (`scores.best_rows`); None if nothing is finished."""
         rungs = self.climb() if rungs is None else rungs
         found = {(row["stage"], row["variant"]) for row in scores.best_rows(self.rows(rungs))}
-        return next((c for rung in rungs for c in rung.candidates if (c.stage, c.variant) in found), None)
+        return next((c for rung in rungs for c in rung.candidates if c.key in found), None)
 
     def best_run(self, need_weights: bool = False) -> Mapping[str, Any] | None:
         """The row of the best run of all ladders in the folder (`scores.best_run`).
@@ -145,7 +145,7 @@ class Results(Climb):
                 own = self.correct(candidate)
                 if own is not None and before is not None:
                     shared = min(len(own), len(before))  # a stage may have more seeds than the one before it
-                    keys.append((rung.stage.id, candidate.variant))
+                    keys.append(candidate.key)
                     given.append((own[:shared], before[:shared]))
         if not given:
             return {}
@@ -208,8 +208,7 @@ class Results(Climb):
 
         tables = [
             pd.DataFrame(read(spec.run)).assign(**spec.place._asdict(), run=spec.run)
-            for rung in (self.climb() if rungs is None else rungs)
-            for spec in rung.specs()
+            for spec in self.specs(rungs)
             if spec.run
         ]
         table = pd.concat([t for t in tables if len(t)]) if any(map(len, tables)) else pd.DataFrame()
@@ -219,7 +218,7 @@ class Results(Climb):
     @cached_property
     def _test_components(self) -> np.ndarray:
         runs: dict[int | None, str] = {}
-        for spec in (spec for rung in self.climb() for spec in rung.specs()):
+        for spec in self.specs():
             if spec.fold not in runs and self.store.is_finished(spec.run, with_test=True):
                 runs[spec.fold] = spec.run
         if set(runs) != set(self.folds()):

@@ -48,6 +48,14 @@ class Candidate:
     specs: tuple[Spec, ...]
     score: tuple[float, float] | None = None
 
+    def __str__(self) -> str:
+        return f"{self.stage}: {self.variant}"
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Its stage and variant."""
+        return self.stage, self.variant
+
 
 @dataclass(frozen=True)
 class Rung:
@@ -64,7 +72,7 @@ class Rung:
 
     def carries(self, variant: str) -> bool:
         """Whether this stage carries forward its variant of that id."""
-        return self.after is not None and (self.after.stage, self.after.variant) == (self.stage.id, variant)
+        return self.after is not None and self.after.key == (self.stage.id, variant)
 
     def complete(self) -> bool:
         """Whether every run of the stage is finished."""

@@ -217,7 +217,7 @@ class Study(Results):
     def record_runs(self) -> None:
         """Write to study.json which run stands where in this ladder; later stages' are those of the present incumbent."""
         stages = self.stages()
-        specs = [*self.certain(), *(spec for rung in self.climb() for spec in rung.specs())]
+        specs = [*self.certain(), *self.specs()]
         runs = [{**place._asdict(), "run": run} for place, run in {s.place: s.run for s in specs if s.run}.items()]
         if runs != self.record.entry.get("runs"):
             with self.record.change() as entry:
