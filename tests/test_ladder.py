@@ -99,7 +99,7 @@ def test_the_stage_that_the_docs_add_is_one_and_does_what_it_says(tmp_path, monk
     (stage,) = own_stages.parse(tomllib.loads(re.search("```toml\n(.*?)```", text, re.S)[1])["stages"])
     assert stage.id not in {other.id for ladder in LADDERS for other in LADDERS[ladder].stages}
     assert stage.id.replace("-", " ") in stage.title.lower()
-    monkeypatch.setitem(LADDERS, "report", Ladder("report", "", (*LADDERS["report"].stages, stage)))
+    monkeypatch.setitem(LADDERS, "report", Ladder("report", (*LADDERS["report"].stages, stage)))
     study = Study(Settings(out=str(tmp_path), stages=stage.id, precision="float32"))
     start = study.base()
     for variant in stage.variants:

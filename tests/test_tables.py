@@ -200,7 +200,7 @@ def test_data_notebook_shows_how_the_ladder_at_hand_varies_images(tmp_path, monk
 
 
 def test_a_ladder_that_varies_nothing_says_so(tmp_path, monkeypatch):
-    monkeypatch.setitem(LADDERS, "report", Ladder("report", "", LADDERS["report"].stages[:1]))
+    monkeypatch.setitem(LADDERS, "report", Ladder("report", LADDERS["report"].stages[:1]))
     text, drawn = augmentation_part("report", tmp_path, monkeypatch)
     assert "No stage of this ladder augments its training images." in text and "lipping" not in text and not drawn
 

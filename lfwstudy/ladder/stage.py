@@ -95,7 +95,6 @@ class Ladder:
     """
 
     id: str
-    title: str
     stages: tuple[Stage, ...]
     start: Changes = field(default_factory=dict)
     split: str = "components"

@@ -125,7 +125,7 @@ def _accuracy(study: Results, candidate: Candidate, published: Published | None)
         "published accuracy": (published.accuracy if published else "–") if shows_published(study) else None,
         "trained on": None if ladder.has_path() else IMAGE_CLASSES[candidate.config.data.pictures],
         "measured accuracy": measured.accuracy_with_interval(study, candidate),
-        "at best epoch": measured.mean_accuracy(study, candidate, "score_at_best"),
+        "at best epoch": measured.mean_accuracy_at_best(study, candidate),
         "validation at best": measured.mean_of(results, "val_accuracy_at_best"),
         "AUC": measured.mean_of(results, "test_auc") if ladder.calibrated else None,
         "TPR": measured.mean_of(results, "test_tpr"),

@@ -51,9 +51,9 @@ def accuracies(study: Results, candidate: Candidate, column: str = "score") -> l
     return [r[name] for r in finished_results(study, candidate) if r[name] is not None]
 
 
-def mean_accuracy(study: Results, candidate: Candidate, column: str = "score") -> float | None:
-    """Mean of `accuracies`, None if no test pair is scored."""
-    values = accuracies(study, candidate, column)
+def mean_accuracy_at_best(study: Results, candidate: Candidate) -> float | None:
+    """Mean test accuracy at the best epochs, None if no test pair is scored."""
+    values = accuracies(study, candidate, "score_at_best")
     return float(np.mean(values)) if values else None
 
 

@@ -153,7 +153,7 @@ def time_points(study: Results, rungs: Sequence[Rung]) -> pd.DataFrame:
     """Accuracy against training seconds, means over seeds: label, seconds, accuracy, published, carried; the report's below."""
     points = []
     for rung, candidate, _ in measured.variants(study, rungs):
-        accuracy = measured.mean_accuracy(study, candidate, "score_at_best") or np.nan
+        accuracy = measured.mean_accuracy_at_best(study, candidate) or np.nan
         if np.isfinite(accuracy) and rung.stage.id != "leave-one-out":  # which has its own table
             seconds = measured.mean_of(measured.finished_results(study, candidate), "seconds_total")
             points.append(_point(rung, candidate) | {"seconds": seconds, "accuracy": accuracy, "published": False})

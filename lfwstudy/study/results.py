@@ -206,12 +206,9 @@ class Results(Climb):
         """The tables that `read` returns for each run, concatenated, with the run's place in front."""
         import pandas as pd
 
-        tables = [
-            pd.DataFrame(read(spec.run)).assign(**spec.place._asdict(), run=spec.run)
-            for spec in self.specs(rungs)
-            if spec.run
-        ]
-        table = pd.concat([t for t in tables if len(t)]) if any(map(len, tables)) else pd.DataFrame()
+        runs = [spec for spec in self.specs(rungs) if spec.run]
+        tables = [pd.DataFrame(read(spec.run)).assign(**spec.place._asdict(), run=spec.run) for spec in runs]
+        table = pd.concat([t for t in tables if len(t)] or [pd.DataFrame()])
         first = [name for name in (*Place._fields, "run") if name in table]
         return table[[*first, *table.columns.drop(first)]].reset_index(drop=True)
 
