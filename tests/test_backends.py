@@ -234,6 +234,8 @@ def test_what_is_not_all_pictures_is_not_packed_as_such(faces, tmp_path, capsys)
     for name in ("pairs.txt", "peopleDevTrain.txt"):
         shutil.copy(faces / name, some / name)
     assert main(packing) == 2 and "missing)" in capsys.readouterr().err
+    assert main(packing[:-1]) == 0 and (all_of_them / "people.txt").is_file()
+    shutil.rmtree(all_of_them)
     (some / "peopleDevTrain.txt").unlink()
     assert main(packing) == 2 and "peopleDevTrain.txt is needed" in capsys.readouterr().err
     assert not all_of_them.exists()

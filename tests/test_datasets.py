@@ -17,7 +17,7 @@ import pytest
 from lfwstudy.config import DataConfig
 from lfwstudy.data import archives, pair_files, prepare, protocols, registry
 from lfwstudy.data.bank import load_bank
-from lfwstudy.data.cache import Download, cache_folder, fetch
+from lfwstudy.data.cache import Download, cache_folder, fetch, made_once
 from lfwstudy.data.prepare import prepare_bank
 from lfwstudy.data.protocols import StudyPairs, load_pairs
 from lfwstudy.errors import ConfigError, DataError
@@ -373,6 +373,26 @@ def test_view2_trains_on_eight_folds(faces):
     assert set(pairs.train.fold) == set(range(2, 10))
     people = [set(part.people().ravel()) for part in pairs.sets().values()]
     assert not people[0] & people[1] and not people[0] & people[2] and not people[1] & people[2]
+
+
+def test_view2_with_other_than_ten_sets_is_refused(faces, tmp_path):
+    copy_of("folder", faces, tmp_path)
+    lines = (tmp_path / "pairs.txt").read_text().splitlines()
+    (tmp_path / "pairs.txt").write_text("\n".join(["5\t2", *lines[1:21]]))
+    with pytest.raises(DataError, match="pairs.txt: 5 sets of pairs, and View 2 has 10"):
+        load_pairs(replace(CONFIG, protocol="view2", fold=7), str(tmp_path))
+
+
+def test_a_folder_that_was_killed_in_the_making_is_made_again(tmp_path):
+    for number in (1, os.getpid()):
+        (tmp_path / f".lfwstudy-{number}.made").mkdir()
+    made = made_once(tmp_path / "made", lambda folder: (folder / "file").write_text("whole"))
+    assert (made / "file").is_file() and not list(tmp_path.glob(".lfwstudy*"))
+
+
+def test_a_data_folder_is_not_ignored_for_the_demo(faces):
+    with pytest.raises(DataError, match="--dataset"):
+        prepare_bank(DataConfig(side=40), str(faces))
 
 
 def test_digest_covers_the_pairs(faces):

@@ -4,6 +4,7 @@ fuzz.py fuzzes them guided by coverage (`make fuzz`).
 """
 
 import importlib.util
+import io
 import json
 import random
 import subprocess
@@ -89,7 +90,7 @@ READERS = {
     "jpeg": (saved(DIAGONAL, "JPEG"), lambda content: decode(content, "A_0001", 250, 8, "box")),
     "png": (saved(DIAGONAL, "PNG"), lambda content: decode(content, "A_0001", 250, 8, "box")),
     **{
-        f"own {kind.lower()}": (saved(DIAGONAL, kind), lambda content: square(content, "own/image"))
+        f"own {kind.lower()}": (saved(DIAGONAL, kind), lambda content: square(io.BytesIO(content), "own/image"))
         for kind in ("TGA", "ICO")
     },
     "photo": (saved(DIAGONAL, "TIFF"), read_from_file(open_photo, "photo")),

@@ -1,3 +1,4 @@
+import shutil
 from itertools import islice
 from pathlib import Path
 
@@ -43,6 +44,18 @@ def test_an_unpacked_folder_is_a_data_folder_for_view2(faces, tmp_path, capsys):
     assert digests[0] == digests[1]
     assert light.main(["unpack", folder, *options, "--crop", "150"]) == 2
     assert "crops of 144 pixels" in capsys.readouterr().err
+
+
+def test_what_cannot_be_packed_or_unpacked_is_one_line(faces, tmp_path, capsys):
+    source, packed, options = tmp_path / "source", tmp_path / "packed", ["--dataset", "lfw-a"]
+    shutil.copytree(faces, source)
+    shutil.rmtree(next((source / "lfw2").iterdir()))
+    assert light.main(["pack", str(packed), *options, "--data-dir", str(source), "--all-images"]) == 2
+    assert "is missing (" in capsys.readouterr().err and not packed.exists()
+    assert light.main(["unpack", str(packed), *options]) == 2 and "no images.light here" in capsys.readouterr().err
+    packed.mkdir()
+    (packed / light.NAME).write_bytes(b"cut short")
+    assert light.main(["unpack", str(packed), *options]) == 2 and "pack it again" in capsys.readouterr().err
 
 
 def test_framings_of_photographs_are_exactly_those_of_the_source(lfw_dir, tmp_path):

@@ -71,9 +71,9 @@ def test_each_training_set_is_validation_of_one_member(faces):
     first = base_config("report", "beyond", dataset="lfw-a").change({"data.protocol": "view2", "data.fold": 7})
     (stage,) = own_stages.read(ROOT / "tools" / "members.toml")
     members = [first, *(first.change(variant.changes) for variant in stage.variants)]
-    assert sorted(validation_set(member.data, 10) for member in members) == [1, 2, 3, 4, 5, 6, 8, 9, 10]
+    assert sorted(validation_set(member.data) for member in members) == [1, 2, 3, 4, 5, 6, 8, 9, 10]
     for member in members:
         pairs = load_pairs(member.data, str(faces))
         people = [set(part.people().ravel()) for part in (pairs.train, pairs.validation, pairs.test)]
-        assert set(pairs.validation.fold) == {validation_set(member.data, 10)} and set(pairs.test.fold) == {7}
+        assert set(pairs.validation.fold) == {validation_set(member.data)} and set(pairs.test.fold) == {7}
         assert len(set(pairs.train.fold)) == 8 and not people[1] & people[2]

@@ -1,5 +1,6 @@
 """A folder of anybody's people as a data set."""
 
+import io
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -12,7 +13,7 @@ from test_findings import made_up_base
 from lfwstudy.cli import main
 from lfwstudy.config import DataConfig
 from lfwstudy.data.images import decode, square
-from lfwstudy.data.own import draw_files
+from lfwstudy.data.own import _File, draw_files
 from lfwstudy.data.pairs import is_name, person_of, read_people, read_view1, read_view2
 from lfwstudy.data.prepare import prepare_bank
 from lfwstudy.data.protocols import load_pairs
@@ -177,6 +178,15 @@ def test_what_is_wrong_with_images_is_told_and_named(people, tmp_path):
     assert sum(name.startswith("Ada_Greywater_") for name in names) == len(images) - 1
 
 
+def test_a_video_among_the_images_is_not_read_whole(tmp_path):
+    with open(tmp_path / "clip.mov", "wb") as content:
+        content.write(b"\0\0\0\x14ftypqt  ")
+        content.truncate(1 << 40)
+    video = _File("Ada", tmp_path / "clip.mov", "Ada/clip.mov", tmp_path / "0.pgm")
+    video.convert()
+    assert "a video" in video.wrong
+
+
 def test_too_few_people_and_what_is_no_folder_of_people_are_one_line(tmp_path):
     few = write_own_people(tmp_path / "few", people=13, images=2)
     cases = [
@@ -215,7 +225,8 @@ def test_images_of_any_format_and_shape_are_cut_to_an_upright_square(tmp_path, s
     wide = Image.new("RGB", (800, 500), (255, 0, 0))
     wide.paste(face, (150, 0))
     wide.save(tmp_path / f"x.{suffix}")
-    image, size = square((tmp_path / f"x.{suffix}").read_bytes(), "x")
+    with open(tmp_path / f"x.{suffix}", "rb") as file:
+        image, size = square(file, "x")
     assert (image.mode, image.size, size) == ("L", (250, 250), (800, 500))
     assert np.abs(np.asarray(image, int) - np.asarray(FACE, int)).mean() < 5
 
@@ -223,10 +234,10 @@ def test_images_of_any_format_and_shape_are_cut_to_an_upright_square(tmp_path, s
 def test_a_photo_is_turned_upright_and_an_image_of_lfws_size_stays_as_it_is():
     exif = Image.Exif()
     exif[0x0112] = 6
-    turned = np.asarray(square(saved(exif=exif), "x")[0], int)
+    turned = np.asarray(square(io.BytesIO(saved(exif=exif)), "x")[0], int)
     assert np.abs(turned - np.asarray(FACE.rotate(-90), int)).mean() < 3
     content = saved(FACE.convert("RGB"))
-    assert (np.asarray(square(content, "x")[0]) == decode(content, "x", 250, 250, "bilinear")).all()
+    assert (np.asarray(square(io.BytesIO(content), "x")[0]) == decode(content, "x", 250, 250, "bilinear")).all()
 
 
 def test_a_study_of_own_people_is_headed_so_and_compared_with_nothing_published(people, tmp_path):

@@ -28,7 +28,7 @@ from lfwstudy.data.pair_files import pair_file
 from lfwstudy.data.pairs import image_names, nfc, read_people
 from lfwstudy.data.registry import DATASETS, resolve_data_dir
 from lfwstudy.data.survey import find_source
-from lfwstudy.errors import DataError, StudyError, one_line
+from lfwstudy.errors import DataError, StudyError, one_line, reading
 from lfwstudy.system.files import replacing, write_text
 from lfwstudy.system.machine import cores
 
@@ -47,9 +47,11 @@ def pack(dataset: str, data_dir: str, folder: Path, middle: int = MIDDLE, all_im
     files = [pair_file(name, dataset, data_dir) for name in names]
     wanted = set(image_names(read_people(files[2 if all_images else 0])))
     source = find_source(DATASETS[dataset], resolve_data_dir(dataset, data_dir), explicit=bool(data_dir))
-    images = ((nfc(name), content) for name, content in read_images(source))
+    images = {name: content for of, content in read_images(source) if (name := nfc(of)) in wanted}
+    if missing := sorted(wanted - set(images)):
+        raise DataError(f"{source}: image {missing[0]} is missing ({len(missing)} of {len(wanted):,} are)")
     folder.mkdir(parents=True, exist_ok=True)
-    write(folder / NAME, ((name, content) for name, content in images if name in wanted), middle)
+    write(folder / NAME, images.items(), middle)
     for path in files:
         write_text(folder / path.name, path.read_text(encoding="utf-8"))
     return folder / NAME
@@ -80,7 +82,7 @@ def write(path: Path, images: Iterable[tuple[str, bytes]], middle: int = MIDDLE)
 def bank(folder: str | Path, config: DataConfig) -> ImageBank:
     """The bank of a folder's packed images, the same as from the source's. Raises DataError for a crop that is too large."""
     path = Path(folder, NAME)
-    with np.load(path) as content:
+    with reading(f"{path}: not readable; pack it again"), np.load(path) as content:
         if config.crop > (largest := int(content["middle"]) - MARGIN):
             raise DataError(f"{path}: enough for crops of {largest} pixels of the images, {config.crop} are wanted")
         names, sha256 = np.char.decode(content["names"], "utf-8"), content["sha256"]
@@ -90,7 +92,7 @@ def bank(folder: str | Path, config: DataConfig) -> ImageBank:
 
 
 def unpack(folder: Path, config: DataConfig) -> Path:
-    """Add the bank of a framing to a folder with packed images, unless it is there or there are none; returns its path."""
+    """Add the bank of a framing to a folder, unless it is there or the folder has no packed images; returns its path."""
     path = folder / f"{config.dataset}-{config.crop}-{config.side}-{config.filter}.npz"
     if (folder / NAME).is_file() and not path.is_file():
         bank(folder, config).save(path)
@@ -152,6 +154,8 @@ def main(arguments: list[str] | None = None) -> int:
         else:
             framing = DataConfig(dataset=options.dataset, crop=options.crop, side=options.side)
             path = unpack(options.folder, framing)
+            if not path.is_file():
+                raise DataError(f"{options.folder}: no {NAME} here; pack it first")
     except StudyError as error:
         print(f"error: {one_line(error)}", file=sys.stderr)
         return 2

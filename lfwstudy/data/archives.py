@@ -83,8 +83,9 @@ def image_name_of(path: PurePath) -> str | None:
     """Image name of a path .../NAME/NAME_0001.jpg, None for anything else."""
     if not is_image(path.name) or len(path.parts) < 2:
         return None
-    person, stem = nfc(path.parts[-2]), nfc(path.stem)
-    return stem if re.fullmatch(re.escape(person) + "_[0-9]{4,}", stem) else None
+    stem = nfc(path.stem)
+    person, _, number = stem.rpartition("_")
+    return stem if person == nfc(path.parts[-2]) and re.fullmatch("[0-9]{4,}", number) else None
 
 
 def is_image(name: str) -> bool:

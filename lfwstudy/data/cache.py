@@ -1,6 +1,7 @@
 """The cache folder for banks and downloads, filled by one process at a time; downloads are over https, verified by digest."""
 
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -48,6 +49,8 @@ def made_once(folder: Path, make: Callable[[Path], object]) -> Path:
     if not folder.is_dir():
         with making(folder):
             if not folder.is_dir():  # another process may have made it meanwhile
+                for left in folder.parent.glob(f".lfwstudy-*.{folder.name}"):  # by processes that were killed
+                    shutil.rmtree(left, ignore_errors=True)
                 with replacing_folder(folder) as temporary:
                     make(temporary)
     return folder

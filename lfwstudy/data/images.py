@@ -63,14 +63,14 @@ def decode(content: bytes, name: str, crop: int, side: int, filter: str) -> np.n
         return frame(to_grey(image), crop, side, filter)
 
 
-def square(content: bytes, name: str) -> tuple[Image.Image, tuple[int, int]]:
+def square(file: BinaryIO, name: str) -> tuple[Image.Image, tuple[int, int]]:
     """The central square of an image of any size and format, upright and grey, of 250x250 pixels; and its own size.
 
     Raises DataError if it is not an image or has a side of less than 16 pixels; the message names it.
     """
     Image.init()
     formats = [format for format in Image.OPEN if format != "EPS"]  # which runs a program
-    with opened(io.BytesIO(content), f"image {name}", formats) as image:
+    with opened(file, f"image {name}", formats) as image:
         size = image.size
         if min(size) < 16:
             raise DataError(f"image {name}: {size[0]}x{size[1]} pixels, too small for a face")

@@ -144,14 +144,15 @@ class _File:
 
     def convert(self) -> None:
         """Write the square, if the file is an image."""
-        content = self.path.read_bytes()
-        try:
-            image, self.size = square(content, self.told)
-        except DataError as error:
-            self.wrong = str(error)
-            return
-        image.save(self.square)
-        self.digest = hashlib.sha256(content).hexdigest()
+        with open(self.path, "rb") as file:  # not read whole: it may be a video
+            try:
+                image, self.size = square(file, self.told)
+            except DataError as error:
+                self.wrong = str(error)
+                return
+            image.save(self.square)
+            file.seek(0)
+            self.digest = hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _make(folder: Path, people: dict[str, list[Path]], others: list[str], target: Path) -> None:

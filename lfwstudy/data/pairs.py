@@ -4,7 +4,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, islice
 from pathlib import Path
 
 import numpy as np
@@ -94,11 +94,13 @@ def people_lines(members: Iterable[str], counts: Mapping[str, int]) -> list[str]
 
 
 def calibration_pairs(images: np.ndarray, matched: int = 3, mismatched: int = 20_000) -> Pairs:
-    """Pairs of images, given by name: up to `matched` of each person, and so many mismatched ones or, if there are fewer, all;
-    which, depends on the names alone. Line and fold are 0."""
-    person = person_of(images)
-    rows = (np.flatnonzero(person == one) for one in np.unique(person))
-    same = [pair for of_one in rows for pair in list(combinations(of_one, 2))[:matched]]
+    """Pairs of images, given by name: up to `matched` of each person, and up to `mismatched` of different people.
+
+    Which ones depends on the names alone. Line and fold are 0.
+    """
+    people, person = np.unique(person_of(images), return_inverse=True)  # numbers: names of all pairs fill the memory
+    rows = (np.flatnonzero(person == one) for one in range(len(people)))
+    same = [pair for of_one in rows for pair in islice(combinations(of_one, 2), matched)]
     pairs = np.stack(np.triu_indices(len(images), 1), axis=1)
     others = pairs[person[pairs[:, 0]] != person[pairs[:, 1]]]
     if len(others) > mismatched:

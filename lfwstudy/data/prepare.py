@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Callable
 from contextlib import suppress
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from lfwstudy.data.bank import ImageBank, build_bank, framing, load_bank
 from lfwstudy.data.cache import cache_folder, digest_of, making
 from lfwstudy.data.own import NOTES
 from lfwstudy.data.pair_files import local_pair_file, pair_file
-from lfwstudy.data.pairs import image_names, read_people
+from lfwstudy.data.pairs import image_names, read_people, read_view2
 from lfwstudy.data.protocols import StudyPairs, check_images, checked_views, load_pairs
 from lfwstudy.data.registry import DATASETS, Dataset, resolve_data_dir
 from lfwstudy.data.survey import candidates, find_source
@@ -91,8 +92,10 @@ def pack(config: DataConfig, data_dir: str, folder: str | Path, all_images: bool
     paths = [pair_file(name, config.dataset, data_dir) for name in names]
     bank, folder = prepare_bank(config, data_dir), Path(folder).expanduser().absolute()
     views = checked_views(bank, config, data_dir)
-    for path in paths[2:4]:
-        bank.rows(image_names(read_people(path)))
+    listed = image_names(chain(*map(read_people, paths[2:4])))
+    if all_images:
+        bank.rows(listed)
+        check_images(bank, paths[4], read_view2(paths[4]))
     packed = folder / f"{_title(config)}.npz"
     (bank if all_images else bank.subset(np.concatenate([pairs.names() for pairs in views]))).save(packed)
     for path in paths:

@@ -24,6 +24,8 @@ from lfwstudy.data.registry import DATASETS, IMAGES, PAIR_FILES, PEOPLE
 from lfwstudy.data.splits import Split, audit, make_split, subsample
 from lfwstudy.errors import ConfigError, DataError
 
+_SETS = 10  # of View 2
+
 
 @dataclass(frozen=True)
 class StudyPairs:
@@ -72,8 +74,10 @@ def load_pairs(config: DataConfig, data_dir: str = "") -> StudyPairs:
     validation is `validation_set`, training the other eight. Raises DataError, ConfigError.
     """
     if config.protocol == "view2":
-        pairs = read_view2(pair_file("pairs.txt", config.dataset, data_dir))
-        test, validation = pairs.fold == config.fold, pairs.fold == validation_set(config, pairs.fold.max())
+        pairs = read_view2(path := pair_file("pairs.txt", config.dataset, data_dir))
+        if (sets := pairs.fold.max()) != _SETS:
+            raise DataError(f"{path}: {sets} sets of pairs, and View 2 has {_SETS}; use View 1, or LFW's pairs.txt")
+        test, validation = pairs.fold == config.fold, pairs.fold == validation_set(config)
         found = StudyPairs(pairs.take(~test & ~validation), pairs.take(validation), pairs.take(test))
     else:
         development, split = development_split(config, data_dir)
@@ -84,10 +88,10 @@ def load_pairs(config: DataConfig, data_dir: str = "") -> StudyPairs:
     return found if config.pictures == "pairs" else replace(found, extra=_training_people(config, found, data_dir))
 
 
-def validation_set(config: DataConfig, sets: int) -> int:
-    """The set of View 2, of `sets`, that is a configuration's validation, counted from 1: never the held-out fold."""
+def validation_set(config: DataConfig) -> int:
+    """The set of View 2 that is a configuration's validation, counted from 1: never the held-out fold."""
     assert config.fold is not None
-    return (config.fold - 1 + min(config.validation_offset, sets - 1)) % sets + 1
+    return (config.fold - 1 + config.validation_offset) % _SETS + 1
 
 
 def people_files(config: DataConfig) -> list[str]:
@@ -179,8 +183,8 @@ def _training_people(config: DataConfig, pairs: StudyPairs, data_dir: str) -> np
     """
     sets = read_people(pair_file(people_files(config)[-1], config.dataset, data_dir))
     if config.fold is not None:  # View 2
-        validation = validation_set(config, len(sets))
-        sets = [people for fold, people in enumerate(sets, 1) if fold not in (config.fold, validation)]
+        held_out = config.fold, validation_set(config)
+        sets = [people for number, people in enumerate(sets, 1) if number not in held_out]
     held = set(person_of(np.concatenate([pairs.validation.names(), pairs.test.names()])))
     training = {person: count for people in sets for person, count in people.items() if person not in held}
     return np.array(image_names([training]), np.str_)

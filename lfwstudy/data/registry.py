@@ -35,16 +35,16 @@ def _figshare(number: int, sha256: str) -> Download:
     return Download(f"https://ndownloader.figshare.com/files/{number}", f"sha256:{sha256}")
 
 
-_DEEPFUNNELED = Download("", "md5:68331da3eb755a505a502b5aacb3c201")
+_LFW = _figshare(5976018, "055f7d9c632d7370e6fb4afc7468d40f970c34a80d4c6f50ffec63f5a8d536c0")
+_FUNNELED = _figshare(5976015, "b47c8422c8cded889dc5a13418c4bc2abbda121092b3533a83306f90d900100a")
+_DEEP, _DEEPFUNNELED = "lfw-deepfunneled", Download("", "md5:68331da3eb755a505a502b5aacb3c201")
 _HOW = (
     f"No verified download is available. The published archive has {_DEEPFUNNELED.digest}; an unverified copy is "
     "https://archive.org/download/lfw-dataset/lfw-deepfunneled.zip."
 )
-_LFW = _figshare(5976018, "055f7d9c632d7370e6fb4afc7468d40f970c34a80d4c6f50ffec63f5a8d536c0")
-_FUNNELED = _figshare(5976015, "b47c8422c8cded889dc5a13418c4bc2abbda121092b3533a83306f90d900100a")
-_LFWA = "https://www.openu.ac.il/home/hassner/data/lfwa/lfwa.tar.gz"
-_ALIGNED = Download(_LFWA, "sha1:38ecda590870e7dc91fb1040759caccddbe25375")
-_DEEP = "lfw-deepfunneled"
+_ALIGNED = Download(
+    "https://www.openu.ac.il/home/hassner/data/lfwa/lfwa.tar.gz", "sha1:38ecda590870e7dc91fb1040759caccddbe25375"
+)
 _ALL = (
     Dataset("demo", "demo faces (drawn, of made-up people)"),
     Dataset("lfw", "LFW, original images", "lfw.tgz", ("lfw",), _LFW),
@@ -63,12 +63,12 @@ PAIR_FILES = {
 
 
 def resolve_data_dir(dataset: str, data_dir: str = "") -> Path | None:
-    """The folder, archive or bank file to read: what the user gives or, made in the cache, the demo's or that of own people.
+    """The folder, archive or bank file to read: the user's or, made in the cache, that of the demo or of own people.
 
     Raises
     ------
     DataError
-        If it does not exist, is not a folder, archive or bank file, or is not a folder of enough people.
+        If it does not exist, is not a folder, archive or bank file, is given for the demo, or holds too few people.
     """
     given = given_data(dataset, data_dir)
     if dataset == "demo":
@@ -83,6 +83,8 @@ def resolve_data_dir(dataset: str, data_dir: str = "") -> Path | None:
 def given_data(dataset: str, data_dir: str = "") -> Path | None:
     """The user's folder, archive or bank file, absolute: `data_dir`, else $LFWSTUDY_DATA, else None. Raises DataError."""
     choose_one("data set", dataset, DATASETS)
+    if dataset == "demo" and data_dir:
+        raise DataError(f"{data_dir}: --data-dir is not for the demo faces, which are drawn; say what it holds with --dataset")
     given = data_dir or ("" if dataset == "demo" else os.environ.get("LFWSTUDY_DATA", ""))
     if not given:
         return None
