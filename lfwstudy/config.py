@@ -53,7 +53,7 @@ class DataConfig(Checked):
     fold: the held-out fold of View 2, 1 to 10; None under View 1.
     calibration: pairs that calibrate a cosine head for the final scores: validation's, or `all-pairs` of the validation
     people (`calibration_pairs`).
-    validation_offset: under View 2, validation is the set that comes this many after the fold's, counting on from 10 to 1.
+    validation_offset: under View 2, validation is this many sets after the held-out fold; set 1 follows set 10.
     pictures: images to train on: `pairs`, those listed in the training pairs, or `all-people`, all images of all training
     people except those in validation (LFW's unrestricted setting).
     """
@@ -102,7 +102,7 @@ class ModelConfig(Checked):
     flip_average: for scoring, an image's embedding is averaged with its mirror image's.
     cohort: number of images of training people, drawn by the seed, that tell a cosine head how close strangers usually are
     to each face (LocalCosine); `all` is all images that are trained on, for the final scores only.
-    neighbours: the number of nearest ones in the cohort that tell it.
+    neighbours: how many of the nearest images in the cohort count.
     """
 
     pool1_stride: int = one_of(2, 1)
@@ -135,8 +135,8 @@ class TrainingConfig(Checked):
     patience: epochs without a lower monitored value after which training stops; None is never.
     checkpoint_period: epochs between checkpoints, for `evaluated` = best-checkpoint.
     evaluated: which weights give the final scores.
-    average: of an exponential moving average of the weights, as each batch finds them, the share that the mean so far has in the
-    next: 0.998 averages over about 500 batches. It is validated and kept in place of the weights; 0 is no average.
+    average: decay of an exponential moving average of the weights as they are before each batch: 0.998 averages over about
+    500 batches. The average is validated and kept in place of the weights; 0 is off.
     augmented_copies: offline copies of each training pair in addition to the original, each image augmented.
     zoom, brightness: ranges of factors; shear: largest angle in degrees. stretch_copies: whether a copy's grey levels are
     stretched to the full range before its brightness is changed.

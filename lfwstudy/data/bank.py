@@ -107,16 +107,17 @@ def load_bank(path: str | Path) -> ImageBank:
             if any(member.compress_type != zipfile.ZIP_STORED or member.flag_bits & 1 for member in archive.infolist()):
                 raise ValueError("its arrays are compressed")  # so that none is larger than the file
             packed, names, sha256 = (_read_member(archive, name) for name in ("meta", "names", "sha256"))
+            images = _map_member(path, archive.getinfo("images.npy"))
         meta, names = json.loads(packed.tobytes()), np.char.decode(names, "utf-8")
         if meta["format"] != BANK_FORMAT:
             raise DataError(
                 f"{path}: bank format {meta['format']}, this program reads {BANK_FORMAT}; pack it again from the images"
             )
         fields = {name: kind(meta[name]) for name, kind in _META.items()}
-        bank = ImageBank(_map_member(path, "images.npy"), names, sha256, **fields)
+        bank = ImageBank(images, names, sha256, **fields)
         shapes = (len(names), bank.side, bank.side), (len(names), 32)
-        if (bank.images.shape, sha256.shape) != shapes or not bank.images.dtype == sha256.dtype == np.uint8:
-            raise ValueError(f"arrays do not fit together: images {bank.images.dtype} {bank.images.shape}")
+        if (images.shape, sha256.shape) != shapes or not images.dtype == sha256.dtype == np.uint8:
+            raise ValueError(f"arrays do not fit together: images {images.dtype} {images.shape}")
         if (names[1:] <= names[:-1]).any():
             raise ValueError("its names are not sorted, or one appears twice")
         return bank
@@ -154,11 +155,11 @@ def build_bank(
     images, sha256 = (np.empty((len(names), *shape), np.uint8) for shape in ((config.side, config.side), (32,)))
     for row, name in enumerate(names.tolist()):
         images[row], sha256[row] = found.pop(name)  # freed one by one, so that memory never holds them twice
-    return ImageBank(images, names, sha256, *framing(config), str(origin), tuple(notes))
+    return ImageBank(images, names, sha256, *framing(config), str(origin), notes)
 
 
 def framing(config: DataConfig) -> tuple[str, int, int, str]:
-    """What a bank of this configuration's images says of itself: its data set, crop, side and filter."""
+    """Data set, crop, side and filter, which a bank must have for this configuration."""
     return config.dataset, config.crop, config.side, config.filter
 
 
@@ -183,15 +184,13 @@ def _decoded(files: Iterable[tuple[str, bytes]], config: DataConfig, origin: str
             yield pending.popleft().result()
 
 
-def _map_member(path: str | Path, member: str) -> np.ndarray:
+def _map_member(path: str | Path, member: zipfile.ZipInfo) -> np.ndarray:
     """Memory-map an uncompressed .npy inside a zip file, which NumPy does not support."""
-    with zipfile.ZipFile(path) as archive:
-        info = archive.getinfo(member)
     with open(path, "rb") as file:
-        file.seek(info.header_offset)
+        file.seek(member.header_offset)
         header = file.read(30)
         file.seek(int.from_bytes(header[26:28], "little") + int.from_bytes(header[28:30], "little"), os.SEEK_CUR)
-        shape, dtype = _read_header(file, member)
+        shape, dtype = _read_header(file, member.filename)
         return np.memmap(path, dtype, "r", file.tell(), shape)
 
 

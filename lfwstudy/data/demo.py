@@ -16,10 +16,7 @@ from lfwstudy.system.machine import cores
 
 # Increase when different images or pairs would be drawn: it names the cache folder.
 DEMO_VERSION = 1
-SETS, PEOPLE_PER_SET = 10, 60
-TRAIN_PEOPLE = 400
-TRAIN_PAIRS, TEST_PAIRS, FOLD_PAIRS = 300, 300, 30
-GROUP = 8
+_SETS, _GROUP = 10, 8
 
 _FIRST = (
     "Ada Bela Cleo Dario Edda Falk Gesa Hugo Ines Jaro Kira Lars Mila Nils Olga Pere Quin Rosa Sven Tara Ugo Vera Wim Xenia "
@@ -38,11 +35,11 @@ def ensure_demo() -> Path:
 
 def make_demo(
     folder: Path,
-    people: int = SETS * PEOPLE_PER_SET,
-    train_people: int = TRAIN_PEOPLE,
-    train_pairs: int = TRAIN_PAIRS,
-    test_pairs: int = TEST_PAIRS,
-    fold_pairs: int = FOLD_PAIRS,
+    people: int = 600,
+    train_people: int = 400,
+    train_pairs: int = 300,
+    test_pairs: int = 300,
+    fold_pairs: int = 30,
     seed: int = 0,
 ) -> None:
     """Draw a data set into `folder`: images, pairsDevTrain.txt, pairsDevTest.txt, pairs.txt and the people files.
@@ -62,10 +59,10 @@ def make_demo(
     ):
         _write(folder / f"pairsDev{part}.txt", [str(wanted), *draw_pairs(rng, members, counts, wanted)])
         _write(folder / f"peopleDev{part}.txt", people_lines(members, counts))
-    sets = [sorted(names[i] for i in part) for part in np.array_split(rng.permutation(people), SETS)]
+    sets = [sorted(names[i] for i in part) for part in np.array_split(rng.permutation(people), _SETS)]
     pairs = [line for members in sets for line in draw_pairs(rng, members, counts, fold_pairs)]
-    _write(folder / "pairs.txt", [f"{SETS}\t{fold_pairs}", *pairs])
-    _write(folder / "people.txt", [str(SETS), *(line for members in sets for line in people_lines(members, counts))])
+    _write(folder / "pairs.txt", [f"{_SETS}\t{fold_pairs}", *pairs])
+    _write(folder / "people.txt", [str(_SETS), *(line for members in sets for line in people_lines(members, counts))])
 
 
 def made_up_names(count: int) -> list[str]:
@@ -86,7 +83,7 @@ def draw_pairs(rng: np.random.Generator, members: Sequence[str], counts: dict[st
         i, j = sorted(rng.choice(counts[name], 2, replace=False) + 1)
         matched.add((name, i, j))
     # Within small groups, so that the graph of people falls into many components, as LFW's does.
-    groups = np.array_split(rng.permutation(members), max(1, len(members) // GROUP))
+    groups = np.array_split(rng.permutation(members), max(1, len(members) // _GROUP))
     while len(mismatched) < wanted:
         group = groups[rng.integers(len(groups))]
         a, b = sorted(rng.choice(group, 2, replace=False).tolist())

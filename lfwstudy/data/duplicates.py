@@ -37,8 +37,8 @@ class OddPair:
     why: str
 
 
-def near_duplicates(bank: ImageBank, threshold: float = SAME_PHOTOGRAPH) -> list[Duplicate]:
-    """All pairs of images whose centres correlate by more than `threshold`, the most alike first.
+def near_duplicates(bank: ImageBank) -> list[Duplicate]:
+    """All pairs of images whose centres correlate by more than SAME_PHOTOGRAPH, the most alike first.
 
     The central part of each image is averaged down to 20x20 and compared with every other one: two seconds for LFW's 13,233
     images.
@@ -47,7 +47,7 @@ def near_duplicates(bank: ImageBank, threshold: float = SAME_PHOTOGRAPH) -> list
     found = []
     for start in range(0, len(faces), 1024):
         correlation = faces[start : start + 1024] @ faces[start:].T
-        for i, j in zip(*np.nonzero(correlation > threshold)):
+        for i, j in zip(*np.nonzero(correlation > SAME_PHOTOGRAPH)):
             if j > i:
                 found.append(Duplicate(names[start + i], names[start + j], float(correlation[i, j])))
     return sorted(found, key=lambda duplicate: -duplicate.correlation)

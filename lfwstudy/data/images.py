@@ -87,7 +87,7 @@ def frame(grey: Image.Image, crop: int, side: int, filter: str) -> np.ndarray:
 
 @contextmanager
 def opened(file: BinaryIO, name: str, formats: list[str] | tuple[str, ...] = FORMATS) -> Iterator[Image.Image]:
-    """An image file, opened and not loaded yet; what goes wrong with it is a DataError, in which it is called `name`."""
+    """An image file, opened but not loaded. Whatever is wrong with it raises a DataError that calls it `name`."""
     start = file.read(HEAD)
     file.seek(0)
     is_jpeg = start.startswith(b"\xff\xd8\xff")

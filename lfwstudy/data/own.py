@@ -94,7 +94,7 @@ def draw_files(counts: dict[str, int]) -> dict[str, list[str]]:
 
 
 def _people(folder: Path) -> tuple[dict[str, list[Path]], list[str]]:
-    """The files of each person, by a name that is safe in LFW's files, and what else is there that is not hidden."""
+    """The files of each person, by a name that is safe in LFW's files, and whatever else in the folder is not hidden."""
     found: dict[str, list[Path]] = {}
     others = []
     for entry in sorted(folder.glob("[!.]*"), key=lambda entry: (nfc(entry.name), entry.name)):
@@ -132,7 +132,7 @@ def _require_people(counts: dict[str, int], folder: Path, notes: Sequence[str] =
 
 @dataclass
 class _File:
-    """A person's file, called `told` in messages, and its square in the folder that is made; the rest once it is read."""
+    """A person's file, its name in messages (`told`) and where its square goes; the rest is known once it is read."""
 
     person: str
     path: Path
@@ -185,7 +185,7 @@ def _make(folder: Path, people: dict[str, list[Path]], others: list[str], target
 
 
 def _sorted_out(files: Sequence[_File]) -> tuple[list[_File], list[str]]:
-    """The images that are used, by person, and notes on those left out and on those that change much."""
+    """The images used, by person, and notes on those left out, cropped or enlarged."""
     same: dict[str, list[_File]] = defaultdict(list)
     for file in files:
         if not file.wrong:

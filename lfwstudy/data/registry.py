@@ -84,7 +84,7 @@ def given_data(dataset: str, data_dir: str = "") -> Path | None:
     """The user's folder, archive or bank file, absolute: `data_dir`, else $LFWSTUDY_DATA, else None. Raises DataError."""
     choose_one("data set", dataset, DATASETS)
     if dataset == "demo" and data_dir:
-        raise DataError(f"{data_dir}: --data-dir is not for the demo faces, which are drawn; say what it holds with --dataset")
+        raise DataError(f"{data_dir}: the demo faces are drawn; say with --dataset what --data-dir holds")
     given = data_dir or ("" if dataset == "demo" else os.environ.get("LFWSTUDY_DATA", ""))
     if not given:
         return None

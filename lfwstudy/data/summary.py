@@ -39,7 +39,7 @@ def describe_data(config: DataConfig, data_dir: str = "") -> list[str]:
         f"{config.filter} filter, {bank.images.nbytes / 1e6:.0f} MB",
     ]
     if config.dataset == "folder":
-        lines += _what_it_carries(test, pair_file("pairsDevTest.txt", config.dataset, data_dir).parent)
+        lines += _how_precise(test, pair_file("pairsDevTest.txt", config.dataset, data_dir).parent)
     elif title != DATASETS[config.dataset].title:
         lines.append("note: neither LFW's number of images nor its pairs; use --dataset folder for people of your own")
     elif config.dataset != "demo" and (len(bank), len(people)) != (IMAGES, PEOPLE):
@@ -80,7 +80,7 @@ def random_splits_in_words(audits: Sequence[Mapping[str, float]]) -> str:
     )
 
 
-def _what_it_carries(test: Pairs, folder: Path) -> list[str]:
+def _how_precise(test: Pairs, folder: Path) -> list[str]:
     error, groups = 1.96 * math.sqrt(0.75 * 0.25 / len(test)), component_labels(test).max() + 1
     return [
         f"with {len(test):,} test pairs (LFW: 1,000), an accuracy of 75 % is known to ± {percent(error)} points at best (95 %), "

@@ -131,8 +131,8 @@ def mcnemar_exact(variant: ArrayLike, incumbent: ArrayLike) -> tuple[int, int, f
     return gained, lost, float(binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0
 
 
-def seeds_needed(found: Difference, comparisons: int = 1, most: int = 1000) -> int | None:
-    """How many seeds a verdict would take if the difference stayed the same; None if no number is enough.
+def seeds_needed(found: Difference, comparisons: int = 1) -> int | None:
+    """How many seeds, at most 1000, a verdict would take if the difference stayed the same; None if no number is enough.
 
     Corrected by Bonferroni for `comparisons` comparisons, which Holm's correction never exceeds.
     """
@@ -141,7 +141,7 @@ def seeds_needed(found: Difference, comparisons: int = 1, most: int = 1000) -> i
     if found.seed_variance is None:
         return None
     tail = 1 - (1 - LEVEL) / 2 / comparisons
-    for seeds in range(2, most + 1):
+    for seeds in range(2, 1001):
         seed_variance = found.seed_variance * found.seeds / seeds
         freedom = _degrees_of_freedom(seed_variance, seeds, found.pair_variance, 10**6)
         if t.ppf(tail, freedom) * np.sqrt(seed_variance + found.pair_variance) < abs(found.difference):

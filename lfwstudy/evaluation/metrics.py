@@ -83,11 +83,11 @@ def equal_error_rate(label: ArrayLike, score: ArrayLike) -> float:
     return float(np.interp(0, false_positive - (1 - true_positive), false_positive))
 
 
-def wilson(correct: int, total: int, level: float = 0.95) -> tuple[float, float]:
-    """Lower and upper end of Wilson's score interval of a proportion (Wilson 1927)."""
+def wilson(correct: int, total: int) -> tuple[float, float]:
+    """Lower and upper end of Wilson's 95 % score interval of a proportion (Wilson 1927)."""
     from scipy.stats import binomtest
 
-    interval = binomtest(correct, total).proportion_ci(level, method="wilson")
+    interval = binomtest(correct, total).proportion_ci(method="wilson")
     return float(interval.low), float(interval.high)
 
 
@@ -133,11 +133,9 @@ def best_threshold(label: ArrayLike, score: ArrayLike) -> float:
     label, score = np.asarray(label) > 0.5, np.asarray(score, float)
     values = np.unique(score)
     candidates = np.concatenate([[values[0] - 1e-6], (values[1:] + values[:-1]) / 2, [values[-1] + 1e-6]])
-    positives = np.sort(score[label])
-    negatives = np.sort(score[~label])
-    correct = (len(positives) - np.searchsorted(positives, candidates, "right")) + np.searchsorted(
-        negatives, candidates, "right"
-    )
+    matched, mismatched = np.sort(score[label]), np.sort(score[~label])
+    false_rejects, true_rejects = (np.searchsorted(of, candidates, "right") for of in (matched, mismatched))
+    correct = len(matched) - false_rejects + true_rejects
     best = np.flatnonzero(correct == correct.max())
     return float(candidates[best[np.argmin(np.abs(candidates[best] - 0.5))]])
 
@@ -152,18 +150,14 @@ def true_accept_rate(label: ArrayLike, score: ArrayLike, false_accept_rate: floa
     return float(true_positive[false_positive <= false_accept_rate + 1e-9].max())
 
 
-def calibration(label: ArrayLike, score: ArrayLike, bins: int = 10) -> tuple[float, list[tuple[float, float, int]]]:
-    """Expected calibration error over bins of equal width (Naeini et al. 2015), and the reliability diagram's points.
+def calibration(label: ArrayLike, score: ArrayLike) -> tuple[float, list[tuple[float, float, int]]]:
+    """Expected calibration error over ten bins of equal width (Naeini et al. 2015), and the reliability diagram's points.
 
     Each point is (mean score, share of matched pairs, count) of a non-empty bin.
     """
     label, score = np.asarray(label, float), np.asarray(score, float)
-    at = np.clip((score * bins).astype(int), 0, bins - 1)
-    points = [
-        (float(score[at == b].mean()), float(label[at == b].mean()), int((at == b).sum()))
-        for b in range(bins)
-        if (at == b).any()
-    ]
+    at = np.minimum((score * 10).astype(int), 9)
+    points = [(float(score[at == b].mean()), float(label[at == b].mean()), int((at == b).sum())) for b in np.unique(at)]
     error = sum(count * abs(confidence - share) for confidence, share, count in points) / len(score)
     return float(error), points
 

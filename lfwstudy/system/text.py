@@ -40,7 +40,7 @@ def clock(seconds: float) -> str:
 
 
 def sparkline(values: Sequence[float], most: int = 16) -> str:
-    """The course of some numbers in one line, a character each: the last `most` of them, between their extremes."""
+    """The last `most` of some numbers as a curve of one line, a character each, from their lowest to their highest."""
     shown = [value for value in values if math.isfinite(value)][-most:]
     low, span = min(shown, default=0.0), max(shown, default=0.0) - min(shown, default=0.0) or 1.0
     return "".join("▁▂▃▄▅▆▇█"[min(int(8 * (value - low) / span), 7)] for value in shown)
