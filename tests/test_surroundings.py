@@ -413,6 +413,18 @@ def test_processes_of_ours_start_whatever_keras_cannot_read(tmp_path, monkeypatc
     assert f"ConfigError: {tmp_path}/keras.json: Keras cannot start with it" in done.stderr.splitlines()[-1]
 
 
+def test_a_broken_installation_is_not_blamed_on_keras_json(tmp_path, monkeypatch):
+    (tmp_path / "keras.py").write_text("raise ValueError('numpy.dtype size changed')")
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    done = subprocess.run(
+        [sys.executable, "-c", "from lfwstudy.system.backend import import_keras; import_keras()"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+    )
+    assert done.stderr.splitlines()[-1] == "ValueError: numpy.dtype size changed"
+
+
 # -- figures ----------------------------------------------------------------------------------------------------------
 
 

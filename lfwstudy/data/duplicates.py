@@ -83,20 +83,15 @@ def images_by_set(pairs: StudyPairs) -> dict[str, set[str]]:
     return {**images, "train": images["train"] | set(pairs.extra)}
 
 
-def confident_errors(
-    part: str, label: np.ndarray, score: np.ndarray, most: int = 5, beyond: float = 0.9
-) -> list[OddPair]:
+def confident_errors(part: str, label: np.ndarray, score: np.ndarray) -> list[OddPair]:
     """Pairs that a network classifies incorrectly with the most confidence: the first to look at for wrong labels.
 
-    Only pairs with a confidence of at least `beyond` in the incorrect answer. They are flagged; nothing is dropped.
+    At most five, with a confidence of at least 0.9 in the incorrect answer. They are flagged; nothing is dropped.
     """
-    wrong = np.where(np.asarray(label) > 0.5, 1 - np.asarray(score, float), np.asarray(score, float))
-    rows = [row for row in np.argsort(-wrong, kind="stable")[:most].tolist() if wrong[row] >= beyond]
-    told = {row: "different" if label[row] else "same" for row in rows}
-    return [
-        OddPair(part, row, f"classified as {told[row]} with confidence {wrong[row]:.2f}: is the label correct?")
-        for row in rows
-    ]
+    wrong = np.where(label > 0.5, 1 - score, score)
+    rows = [row for row in np.argsort(-wrong, kind="stable")[:5].tolist() if wrong[row] >= 0.9]
+    why = "classified as {} with confidence {:.2f}: is the label correct?"
+    return [OddPair(part, row, why.format("different" if label[row] else "same", wrong[row])) for row in rows]
 
 
 def _normalised(images: np.ndarray) -> np.ndarray:

@@ -41,8 +41,10 @@ def import_keras() -> ModuleType:
         with left_out(*not_needed):
             import keras
     except (AttributeError, TypeError, ValueError) as error:
+        if not (own := _keras_json()).is_file():  # a broken installation
+            raise
         raise ConfigError(
-            f"{_keras_json()}: Keras cannot start with it ({type(error).__name__}: {error}); correct or delete it"
+            f"{own}: Keras cannot start with it ({type(error).__name__}: {error}); correct or delete it"
         ) from error
     keras.config.set_floatx("float32")
     keras.config.set_epsilon(1e-7)
