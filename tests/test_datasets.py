@@ -20,6 +20,7 @@ from lfwstudy.data.bank import load_bank
 from lfwstudy.data.cache import Download, cache_folder, fetch, made_once
 from lfwstudy.data.prepare import prepare_bank
 from lfwstudy.data.protocols import StudyPairs, load_pairs
+from lfwstudy.data.summary import describe_data
 from lfwstudy.errors import ConfigError, DataError
 from tests.support.archives import member, write_tar
 from tests.support.copies import COPIES, copy_of, write_people
@@ -210,6 +211,14 @@ def test_bank_file_for_other_settings_says_what_it_holds(faces, tmp_path):
     copy_of("bank", faces, tmp_path)
     with pytest.raises(DataError, match="side 40.*wanted.*side 50"):
         prepare_bank(replace(CONFIG, side=50), str(tmp_path))
+
+
+def test_a_bank_from_elsewhere_sends_nothing_to_the_terminal(faces, tmp_path):
+    copy_of("bank", faces, tmp_path)
+    bank = load_bank(tmp_path / "my-bank.npz")
+    replace(bank, origin="\x1b[2J", notes=("one\ntwo",)).save(tmp_path / "my-bank.npz")
+    lines = describe_data(CONFIG, str(tmp_path))
+    assert all(map(str.isprintable, lines)) and r"one\ntwo" in lines
 
 
 def test_missing_image_names_file_line_and_image(faces, tmp_path):

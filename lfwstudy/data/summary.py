@@ -1,4 +1,4 @@
-"""Lines for the terminal on the contents of a data set."""
+"""Lines for the terminal on the contents of a data set: printable, whatever a bank from elsewhere says of itself."""
 
 import math
 import sys
@@ -17,6 +17,7 @@ from lfwstudy.data.prepare import prepare_bank
 from lfwstudy.data.protocols import audit_random, audit_splits, checked_views, load_pairs, title_of
 from lfwstudy.data.registry import DATASETS, IMAGES, PEOPLE, given_data
 from lfwstudy.data.splits import component_labels
+from lfwstudy.errors import one_line
 from lfwstudy.system.text import percent
 
 
@@ -47,7 +48,7 @@ def describe_data(config: DataConfig, data_dir: str = "") -> list[str]:
             f"note: LFW has {IMAGES:,} images of {PEOPLE:,} people; this copy is not complete, but holds every image "
             "listed in the pair files"
         )
-    return lines
+    return [one_line(line) for line in lines]
 
 
 def describe_audit(config: DataConfig, data_dir: str = "") -> list[str]:
@@ -85,7 +86,7 @@ def _how_precise(test: Pairs, folder: Path) -> list[str]:
     return [
         f"with {len(test):,} test pairs (LFW: 1,000), an accuracy of 75 % is known to ± {percent(error)} points at best (95 %), "
         f"less closely because pairs share people: they are of {len(np.unique(test.people()))} people in {groups} separate groups",
-        f"pairs, people and {INDEX}, which tells the file of each image: {folder}",
+        f"pairs, people and {INDEX}, which names the source file of each image: {folder}",
     ]
 
 
@@ -107,4 +108,4 @@ def _duplicate_lines(config: DataConfig, data_dir: str) -> list[str]:
     for odd in odd_pairs(found, pairs):
         part, row = pairs.sets()[odd.set], odd.row
         lines.append(f"odd pair: {odd.set}, line {part.line[row]}: {part.left[row]} and {part.right[row]}: {odd.why}")
-    return lines or ["no photograph under two names, no odd pair"]
+    return [one_line(line) for line in lines] or ["no photograph under two names, no odd pair"]
