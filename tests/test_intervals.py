@@ -76,6 +76,14 @@ def test_pairs_that_share_people_widen_the_interval(rng):
     assert together.high - together.low > 1.15 * (alone.high - alone.low)
 
 
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_nothing_differs_where_every_pair_depends_on_every_other(rng, seeds):
+    better, worse = rng.random((seeds, 200)) < 0.9, rng.random((seeds, 200)) < 0.5
+    found = compare([(better, worse)], np.zeros(200))[0]
+    assert found.word == "inside the noise" and (found.low, found.high) == (-1, 1) and seeds_needed(found) is None
+    assert mean_interval(better, np.zeros(200)) == (0, 1)
+
+
 def test_one_seed_without_shared_people_is_walds_interval_of_paired_proportions():
     # Agresti (2002), table 10.1: 794 approve twice, 150 and 86 change, 570 disapprove twice: -0.04 (-0.06, -0.02).
     both = [(1, 1)] * 794 + [(0, 1)] * 150 + [(1, 0)] * 86 + [(0, 0)] * 570

@@ -61,7 +61,7 @@ def compare(
         (variant, incumbent), each bool (seeds, pairs), true where a pair is classified correctly.
     components
         int (pairs,), connected components of the pairs' people. They are resampled whole, because pairs that share a
-        person are not independent.
+        person are not independent; if there is only one, the error is unknown and nothing differs.
     comparisons
         How many to correct for if not all of a ladder's are given; the missing ones count as least significant.
     """
@@ -91,7 +91,7 @@ def holm(p_values: Sequence[float], comparisons: int | None = None) -> list[floa
 def mean_interval(correct: NDArray[np.bool_], components: ArrayLike, draws: int = DRAWS) -> tuple[float, float]:
     """Interval of the mean accuracy of runs; `correct` is bool (seeds, pairs)."""
     found = _mean(correct, components, draws)
-    return found.low, found.high
+    return max(found.low, 0.0), min(found.high, 1.0)
 
 
 def gap(first: Answers, second: Answers, draws: int = 4000) -> Difference:
@@ -162,11 +162,13 @@ def _difference(
     """values: float (seeds, pairs), +1 where only the variant is correct, -1 where only the incumbent."""
     seeds, pairs = values.shape
     mean = values.mean()
+    seed_variance = float(values.mean(axis=1).var(ddof=1) / seeds) if seeds > 1 else None
+    if len(sizes) == 1:  # every pair depends on every other: their error is unknown, and at most 1
+        return Difference(float(mean), -1.0, 1.0, 1.0, seeds, seed_variance, 1.0)
     by_component = np.stack([np.bincount(component, row, minlength=len(sizes)) for row in values])
     drawn = (weights @ by_component.mean(axis=0).astype(np.float32)) / totals - mean
-    pair_variance, seed_variance, total = float(drawn.var()), None, drawn
-    if seeds > 1:
-        seed_variance = float(values.mean(axis=1).var(ddof=1) / seeds)
+    pair_variance, total = float(drawn.var()), drawn
+    if seed_variance is not None:
         # Both variances contain the residual of each seed and component: subtract it once.
         rest = by_component - by_component.mean(axis=0) - np.outer(values.mean(axis=1) - mean, sizes)
         common = float((rest**2).sum() / (seeds - 1) / seeds / pairs**2)
