@@ -3,7 +3,7 @@ import pytest
 
 from lfwstudy.data.pairs import Pairs, read_people, read_view1
 from lfwstudy.data.splits import audit, component_labels, make_split, subsample
-from lfwstudy.errors import DataError
+from lfwstudy.errors import ConfigError, DataError
 
 
 def random_pairs(rng, people=400, per_class=150):
@@ -41,6 +41,15 @@ def test_components_follow_chains_of_people():
     )
     labels = component_labels(pairs)
     assert labels[0] == labels[1] and len(set(labels)) == 3
+
+
+def test_people_who_are_all_connected_are_told_of_other_splits():
+    people = [f"P{n}_0001" for n in range(40)]
+    left, right = np.array(people * 2), np.array([p.replace("_0001", "_0002") for p in people] + people[1:] + people[:1])
+    pairs = Pairs(left, right, np.repeat([1, 0], 40).astype(np.uint8), np.arange(80), np.zeros(80, int))
+    with pytest.raises(ConfigError, match="validation with 0 pairs.*separate groups, or another --split"):
+        make_split("components", pairs)
+    assert len(make_split("sequential", pairs).validation) == 16
 
 
 def test_random_and_sequential_keep_both_classes(rng):

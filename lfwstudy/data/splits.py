@@ -53,6 +53,7 @@ def make_split(name: str, pairs: Pairs, people_sets: Sequence[dict[str, int]] | 
         if len(np.unique(pairs.label[rows])) < 2:
             raise ConfigError(
                 f"split {name!r} leaves {part} with {len(rows)} pairs, none matched or none mismatched; use more pairs"
+                + (", of people in more separate groups, or another --split" if name == "components" else "")
             )
     return split
 
