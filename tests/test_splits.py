@@ -44,8 +44,9 @@ def test_components_follow_chains_of_people():
 
 
 def test_people_who_are_all_connected_are_told_of_other_splits():
-    people = [f"P{n}_0001" for n in range(40)]
-    left, right = np.array(people * 2), np.array([p.replace("_0001", "_0002") for p in people] + people[1:] + people[:1])
+    people = np.array([f"P{n}" for n in range(40)])
+    left = np.char.add(np.tile(people, 2), "_0001")
+    right = np.char.add([*people, *np.roll(people, 1)], "_0002")
     pairs = Pairs(left, right, np.repeat([1, 0], 40).astype(np.uint8), np.arange(80), np.zeros(80, int))
     with pytest.raises(ConfigError, match="validation with 0 pairs.*separate groups, or another --split"):
         make_split("components", pairs)
