@@ -66,9 +66,9 @@ def test_scores_that_are_not_finite_give_nan():
 
 
 def test_examples_are_the_surest_and_the_least_sure():
-    groups = metrics.pick_examples(LABEL, SCORE, surest=1, least_sure=1)
-    assert groups[True, True] == [0, 2] and groups[True, False] == [3]
-    assert groups[False, True] == [7, 5] and groups[False, False] == [4]
+    groups = metrics.pick_examples([1] * 9 + [0] * 3, [0.6, 0.9, 0.7, 0.8, 0.99, 0.55, 0.65, 0.75, 0.4, 0.7, 0.1, 0.9])
+    assert groups[True, True] == [4, 1, 3, 7, 0, 5] and groups[True, False] == [8]
+    assert groups[False, True] == [10] and groups[False, False] == [11, 9]
 
 
 def test_best_threshold_is_the_most_accurate_and_nearest_to_one_half():

@@ -106,10 +106,8 @@ def summarise(label: ArrayLike, score: ArrayLike) -> dict[str, float]:
     }
 
 
-def pick_examples(
-    label: ArrayLike, score: ArrayLike, surest: int = 4, least_sure: int = 2
-) -> dict[tuple[bool, bool], list[int]]:
-    """Rows of the most and least confident pairs by (same person, classified correctly), most confident first.
+def pick_examples(label: ArrayLike, score: ArrayLike) -> dict[tuple[bool, bool], list[int]]:
+    """Rows of the four most and two least confident pairs by (same person, classified correctly), most confident first.
 
     Confidence is the distance of the score from 0.5.
     """
@@ -119,9 +117,8 @@ def pick_examples(
     for same in (True, False):
         for hit in (True, False):
             rows = np.flatnonzero((label == same) & (correct == hit))
-            rows = rows[np.argsort(-np.abs(score[rows] - 0.5), kind="stable")]
-            last = rows[surest:][-least_sure:] if least_sure else rows[:0]
-            groups[same, hit] = [*rows[:surest].tolist(), *last.tolist()]
+            rows = rows[np.argsort(-np.abs(score[rows] - 0.5), kind="stable")].tolist()
+            groups[same, hit] = rows[:4] + rows[4:][-2:]
     return groups
 
 
