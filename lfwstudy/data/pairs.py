@@ -98,7 +98,7 @@ def calibration_pairs(images: np.ndarray, matched: int = 3, mismatched: int = 20
 
     Which ones depends on the names alone. Line and fold are 0.
     """
-    people, person = np.unique(person_of(images), return_inverse=True)  # numbers: names of all pairs fill the memory
+    people, person = np.unique(person_of(images), return_inverse=True)  # the names of all pairs would take too much
     rows = (np.flatnonzero(person == one) for one in range(len(people)))
     same = [pair for of_one in rows for pair in islice(combinations(of_one, 2), matched)]
     pairs = np.stack(np.triu_indices(len(images), 1), axis=1)
