@@ -35,11 +35,16 @@ def within(default: object, low: float, high: float | None = None, *words: str) 
 
 
 class Checked:
-    """A dataclass whose fields are checked by their annotations, known values and ranges."""
+    """A dataclass whose fields are checked by their annotations, known values and ranges.
+
+    A whole number given for a float becomes one: equal settings have one run id.
+    """
 
     def __post_init__(self) -> None:
         for setting in dataclasses.fields(self):  # type: ignore[arg-type]  # subclasses are dataclasses
-            _check(setting, getattr(self, setting.name))
+            _check(setting, value := getattr(self, setting.name))
+            if setting.type is float:
+                object.__setattr__(self, setting.name, float(value))
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,12 @@ def test_id_is_stable_across_versions_of_the_code():
     assert RunConfig().identify(0, "float32", "d") == "764c3f9e1523020e"
 
 
+def test_id_does_not_depend_on_how_a_number_is_written():
+    whole, decimal = (RunConfig().change({"model.width": width}) for width in (2, 2.0))
+    assert repr(whole) == repr(decimal)
+    assert whole.identify(0, "float32", "d") == decimal.identify(0, "float32", "d")
+
+
 @pytest.mark.parametrize("change", [("seed", 1), ("precision", "bfloat16"), ("data_digest", "e")])
 def test_id_depends_on_seed_precision_and_data(change):
     given = {"seed": 0, "precision": "float32", "data_digest": "d"}
