@@ -26,7 +26,7 @@ from lfwstudy.study.settings import Settings, default_root
 from lfwstudy.study.study import Study
 from lfwstudy.system import processes
 from lfwstudy.system.backend import keras_backend
-from lfwstudy.system.files import read_json, write_json
+from lfwstudy.system.files import given_path, read_json, write_json
 from tests.support.commands import lfwstudy
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -565,3 +565,10 @@ else:
     os.utime(tmp_path / "pyproject.toml", (2e9, 2e9))  # other packages are wanted: into the same environment
     second = subprocess.run(["make", "setup", f"PYTHON={python}"], cwd=tmp_path, capture_output=True, text=True)
     assert second.returncode == 0 and "asked -m venv .venv" in second.stdout
+
+
+def test_a_home_that_does_not_exist_is_a_plain_path(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", "/home/somebody")
+    assert given_path("~/lfw") == Path("/home/somebody/lfw")
+    assert given_path("~no-such-user/lfw") == tmp_path / "~no-such-user" / "lfw"

@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 from lfwstudy.errors import DataError, one_line
-from lfwstudy.system.files import locked, replacing_folder
+from lfwstudy.system.files import given_path, locked, replacing_folder
 
 # How long one process waits for another that fills the same part of the cache.
 _PATIENCE_SECONDS = 3600
@@ -28,7 +28,7 @@ class Download:
 def cache_folder() -> Path:
     """The folder for banks, downloads and demo faces: $LFWSTUDY_CACHE, else the user's cache folder."""
     if given := os.environ.get("LFWSTUDY_CACHE"):
-        return Path(given).expanduser().absolute()
+        return given_path(given)
     import pooch
 
     return Path(pooch.os_cache("lfwstudy"))

@@ -20,7 +20,7 @@ from lfwstudy.data.protocols import StudyPairs, check_images, checked_views, loa
 from lfwstudy.data.registry import DATASETS, Dataset, resolve_data_dir
 from lfwstudy.data.survey import candidates, find_source
 from lfwstudy.errors import DataError, first_few
-from lfwstudy.system.files import sweep, write_text
+from lfwstudy.system.files import given_path, sweep, write_text
 
 _WORDS = "{} with crop {}, side {}, {}"
 
@@ -90,7 +90,7 @@ def pack(config: DataConfig, data_dir: str, folder: str | Path, all_images: bool
     elif local_pair_file("people.txt", config.dataset, data_dir):
         names.append("people.txt")
     paths = [pair_file(name, config.dataset, data_dir) for name in names]
-    bank, folder = prepare_bank(config, data_dir), Path(folder).expanduser().absolute()
+    bank, folder = prepare_bank(config, data_dir), given_path(folder)
     views = checked_views(bank, config, data_dir)
     listed = image_names(chain(*map(read_people, paths[2:4])))
     if all_images:

@@ -9,6 +9,7 @@ from lfwstudy.data.archives import is_archive, why_no_archive
 from lfwstudy.data.cache import Download
 from lfwstudy.data.own import INDEX, prepare_own
 from lfwstudy.errors import DataError, choose_one
+from lfwstudy.system.files import given_path
 
 # The size of a complete LFW.
 IMAGES, PEOPLE = 13_233, 5_749
@@ -88,7 +89,7 @@ def given_data(dataset: str, data_dir: str = "") -> Path | None:
     given = data_dir or ("" if dataset == "demo" else os.environ.get("LFWSTUDY_DATA", ""))
     if not given:
         return None
-    path = Path(given).expanduser().absolute()
+    path = given_path(given)
     if not path.exists():
         raise DataError(
             f"{given}: no such folder or archive (given as {'--data-dir' if data_dir else '$LFWSTUDY_DATA'})"

@@ -1,6 +1,5 @@
 """Compare two runs or two studies on the same test pairs: a table, a sentence, and a page with the curves."""
 
-import os
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -24,6 +23,7 @@ from lfwstudy.study import scores
 from lfwstudy.study.results import Results
 from lfwstudy.study.rungs import Spec
 from lfwstudy.study.settings import COMBINATION
+from lfwstudy.system.files import given_path
 from lfwstudy.system.text import p_value, signed_points
 
 
@@ -181,7 +181,7 @@ def compare(first: str | Path, second: str | Path) -> Comparison:
 
 def open_side(path: str | Path) -> Side:
     """The runs of a folder. Raises StudyError if it is neither a study's nor a finished run's."""
-    folder = Path(os.path.expanduser(path)).absolute()
+    folder = given_path(path)
     if (folder / "study.json").is_file():
         return _best_of(folder)
     store = Store(folder.parent)  # it knows runs that are kept together in a few files, too

@@ -11,7 +11,7 @@ from lfwstudy.runs.damage import SETS
 from lfwstudy.study.results import RESULT_COLUMNS, Results
 from lfwstudy.study.rungs import Place
 from lfwstudy.study.settings import COMBINATION
-from lfwstudy.system.files import replacing_folder, write_csv, write_json
+from lfwstudy.system.files import given_path, replacing_folder, write_csv, write_json
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,7 +38,7 @@ def export(study: Results, to: str | Path) -> Path:
     StudyError
         If the study has no finished run, or `to` holds anything else.
     """
-    target = Path(os.path.expanduser(to)).resolve()
+    target = given_path(to).resolve()
     _refuse_other_content(target)
     ladders, rows = study.combinations(), study.all_rows()
     if not rows:

@@ -14,7 +14,7 @@ from lfwstudy.ladder import LADDERS, PROFILES, own_stages
 from lfwstudy.ladder.stage import Stage
 from lfwstudy.study.rungs import Place
 from lfwstudy.study.settings import COMBINATION, Settings
-from lfwstudy.system.files import locked, read_json, replacing, write_json
+from lfwstudy.system.files import given_path, locked, read_json, replacing, write_json
 from lfwstudy.system.precision import resolve_precision
 
 # Where the images were when the study last ran; specific to a machine, so not in study.json.
@@ -118,7 +118,7 @@ def settings_in(folder: str | Path, combination: Mapping[str, str]) -> Settings:
     StudyError
         If the folder holds no study, a damaged one, or no such ladder.
     """
-    out = Path(os.path.expanduser(folder)).absolute()
+    out = given_path(folder)
     path, hint = out / "study.json", out / _HINT
     if not path.is_file():
         raise StudyError(f"{out}: no study here (study.json is missing); run `lfwstudy run --out {out}` first")

@@ -1,6 +1,5 @@
 """A study's settings: the command's options, checked."""
 
-import os
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from lfwstudy.data.registry import DATASETS
 from lfwstudy.errors import ConfigError, choose_one
 from lfwstudy.ladder import LADDERS, PROFILES
 from lfwstudy.runs import dispatch
+from lfwstudy.system.files import given_path
 
 # The settings that distinguish ladders within one folder.
 COMBINATION = ("ladder", "protocol", "split", "select")
@@ -76,7 +76,7 @@ class Settings(Checked):
         for name in ("data_dir", "out", "stages_file"):
             value = getattr(self, name)
             if value:
-                object.__setattr__(self, name, str(Path(os.path.expanduser(value)).absolute()))
+                object.__setattr__(self, name, str(given_path(value)))
 
     def folder(self) -> Path:
         """The study's folder: `out`, else runs/<dataset>-<profile> below the checkout or the current folder."""

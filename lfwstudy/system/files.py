@@ -20,6 +20,11 @@ from typing import Any
 FORMULA = re.compile(r"(^|[,;|\"])\s*[=+\-@\uff1d\uff0b\uff0d\uff20]")
 
 
+def given_path(text: str | Path) -> Path:
+    """A path that a user gave, absolute; `~` is a home if there is such a user."""
+    return Path(os.path.expanduser(text)).absolute()
+
+
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
     """A temporary path next to `path` (with the same suffixes) that replaces it when the block ends without error.

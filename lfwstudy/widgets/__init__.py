@@ -5,7 +5,6 @@ so in a sentence.
 """
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from IPython.display import display
@@ -55,5 +54,4 @@ def find_study(number: int = 1, **settings: Any) -> Study:
         return Study(wanted)
     found = open_study(wanted.folder())
     study = found[min(max(number, 1), len(found)) - 1]
-    data_dir = wanted.data_dir and str(Path(wanted.data_dir).expanduser())
-    return Study(replace(study.settings, data_dir=data_dir)) if data_dir else study
+    return Study(replace(study.settings, data_dir=wanted.data_dir)) if wanted.data_dir else study
