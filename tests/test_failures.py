@@ -149,6 +149,16 @@ def test_a_process_that_ends_before_it_trains_says_its_last_words(tmp_path):
     assert Failure.read(job.folder).kind == "crash"
 
 
+def test_a_process_that_dies_after_it_wrote_its_results_has_not_failed(tmp_path, monkeypatch):
+    program = "import os, sys\nfrom tools.stand_in import main\nmain(sys.argv[1])\nos.kill(os.getpid(), 9)\n"
+    (tmp_path / "dies_late.py").write_text(program)
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{os.environ['PYTHONPATH']}")
+    (job,) = jobs(tmp_path / "runs", 1, 1, program="dies_late")
+    assert dispatch.run([job]) == {}
+    left = {path.name for path in job.folder.iterdir()}
+    assert left == {"config.json", "history.csv", "predictions.csv", "result.json", "log.txt", ".lock"}
+
+
 def test_memory_is_suspected_where_the_kernel_may_have_killed_alone(tmp_path):
     told = {number: Failure.of_status(-number, tmp_path).message for number in (signal.SIGKILL, signal.SIGABRT)}
     assert "out of memory?" in told[signal.SIGKILL] and told[signal.SIGABRT] == "its process was ended by signal 6"

@@ -99,7 +99,7 @@ def progress(jobs: Sequence[Job], started: float, failures: Collection[str] = ()
     total = sum(job.epochs for job in jobs)
     done, finished, current = 0.0, 0, ""
     for job in jobs:
-        if os.path.exists(job.folder / "result.json") or job.run in failures:
+        if job.run in failures or Store(job.folder.parent).has_done(job):
             done, finished = done + job.epochs, finished + 1
             continue
         rows = _history(job)

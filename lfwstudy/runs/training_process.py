@@ -64,7 +64,7 @@ def _run(job: Job) -> None:
 
     # A process whose study was killed needs a moment to notice; two must not write the same run.
     with locked(folder / ".lock", patience=job.patience):
-        if job.task == "train" and Store(folder.parent).is_finished(job.run):
+        if Store(folder.parent).has_done(job):
             return  # by the process that held the lock until now
         sweep(folder)
         require_memory(config)
