@@ -721,6 +721,17 @@ def test_a_worker_set_aside_is_used_again_once_it_was_mended_and_restarted(tmp_p
     assert list(study.usable()) == [("tcp://w0:1", "two")]
 
 
+def test_a_run_whose_files_cannot_be_read_now_is_tried_again(tmp_path, monkeypatch):
+    def fail(*_, **__):
+        raise OSError(errno.ESTALE, "Stale file handle")
+
+    study = study_on(tmp_path / "runs", [None])
+    study._place()
+    monkeypatch.setattr(study.store, "is_finished", fail)
+    study._settle()
+    assert list(study.waiting) == list(study.attempts) == [f"{0:016x}"] and not study.failures
+
+
 def test_a_study_whose_only_worker_is_unusable_waits_for_another(tmp_path):
     study = study_on(tmp_path / "runs", [worker.Ended("machine", "Python is 3.1"), None], 1)
     attempt(study)

@@ -171,7 +171,8 @@ def test_a_history_that_cannot_be_read_now_ends_no_training(tmp_path, monkeypatc
     (job.folder / "history.csv").write_text("epoch,loss\n1,0.5\n")  # without the column that is shown
     assert "epoch 1 of at most 4;" in dispatch.progress([job], time.monotonic() - 1)
     (job.folder / "job.json").touch()
-    monkeypatch.setattr(Store, "history", lambda *_: (_ for _ in ()).throw(failure))
+    for name in ("history", "is_finished"):
+        monkeypatch.setattr(Store, name, lambda *_, **__: (_ for _ in ()).throw(failure))
     assert "epoch 0 of at most 4;" in dispatch.progress([job], time.monotonic() - 1)
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from distributed import Client, Future
 
-from lfwstudy.errors import ConfigError, one_line
+from lfwstudy.errors import ConfigError, RunError, one_line
 from lfwstudy.runs.cluster import scheduler
 from lfwstudy.runs.cluster.scheduler import Amounts, Key, Worker, describe, memory_of, need_on, resources_of, started
 from lfwstudy.runs.cluster.worker import TRAIN_HERE, Ended, token_file, versions_here
@@ -176,7 +176,13 @@ class Handout:
                 continue
             del self.running[run]
             self._see_epochs(run)
-            failure = self._failure(at)
+            try:
+                failure = self._failure(at)
+            except (
+                OSError,
+                RunError,
+            ) as error:  # by a network file system, say: the worker sees whether it is finished
+                failure = Failure("cluster", f"its files cannot be read: {one_line(error)}")
             at.future.release()
             if failure is None:
                 self.epochs[run] = at.job.epochs
