@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -157,6 +158,23 @@ def test_a_process_that_dies_after_it_wrote_its_results_has_not_failed(tmp_path,
     assert dispatch.run([job]) == {}
     left = {path.name for path in job.folder.iterdir()}
     assert left == {"config.json", "history.csv", "predictions.csv", "result.json", "log.txt", ".lock"}
+
+
+def test_only_runs_that_are_unfinished_in_the_end_count_as_failed():
+    one, two = SimpleNamespace(run="1", place="a"), SimpleNamespace(run="2", place="b")
+    failed = {"1": "killed", "2": "killed"}
+    study = SimpleNamespace(train=lambda *_: failed, missing=lambda specs: [spec for spec in specs if spec is two])
+    desk = workflow._Desk(study, [])
+    desk.train([one, two])
+    assert desk.given_up == {"2": "killed"}
+
+
+def test_what_a_process_killed_at_its_end_left_goes_with_the_weights(tmp_path):
+    names = {"result.json", "resume.npz", "model.keras", "epoch-0001.weights.h5"}
+    for name in names:
+        (tmp_path / name).touch()
+    Store(tmp_path.parent).drop_weights(tmp_path.name)
+    assert [path.name for path in tmp_path.iterdir()] == ["result.json"]
 
 
 def test_memory_is_suspected_where_the_kernel_may_have_killed_alone(tmp_path):
