@@ -149,6 +149,6 @@ def _is_done(job: Job) -> bool:
 
 
 def _history(job: Job) -> list[dict[str, float]]:
-    with suppress(OSError):
+    with suppress(OSError):  # likewise
         return Store(job.folder.parent).history(job.run)
     return []

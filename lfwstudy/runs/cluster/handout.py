@@ -178,10 +178,7 @@ class Handout:
             self._see_epochs(run)
             try:
                 failure = self._failure(at)
-            except (
-                OSError,
-                RunError,
-            ) as error:  # by a network file system, say: the worker sees whether it is finished
+            except (OSError, RunError) as error:  # from a network file system, say; the next worker looks again
                 failure = Failure("cluster", f"its files cannot be read: {one_line(error)}")
             at.future.release()
             if failure is None:
