@@ -122,7 +122,8 @@ class _Desk:
             _say(f"stage {stage} is retrained: {reason}")
         self.bar = Bar(self.study, specs, _say)
         failed = self.study.train(specs, self.attend)
-        self.given_up |= {s.run: "not finished" for s in self.study.missing(specs)} | failed  # none is tried twice
+        # None is tried twice.
+        self.given_up |= {s.run: failed.get(s.run, "not finished") for s in self.study.missing(specs)}
         self.bar.update()
         self.bar.close()
         self.bar = None

@@ -19,6 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
+import psutil
 import pytest
 
 from lfwstudy.config import RunConfig
@@ -387,6 +388,13 @@ def machines(tmp_path, shared_scheduler):
 
 
 @pytest.fixture
+def impatient(monkeypatch):
+    """A study that soon gives up what no worker can train."""
+    monkeypatch.setattr(scheduler, "PATIENCE_SECONDS", 0.5)
+    monkeypatch.setattr(handout, "_LOOK_SECONDS", 0.1)
+
+
+@pytest.fixture
 def own_machines(tmp_path):
     """Workers and a scheduler of this test alone."""
     found = Machines(tmp_path)
@@ -509,9 +517,7 @@ def test_lost_scheduler_is_said_with_what_is_missing(own_machines, tmp_path, mon
     )
 
 
-def test_a_run_that_fits_nowhere_says_what_it_needs(machines, tmp_path, monkeypatch):
-    monkeypatch.setattr(scheduler, "PATIENCE_SECONDS", 0.5)
-    monkeypatch.setattr(handout, "_LOOK_SECONDS", 0.1)
+def test_a_run_that_fits_nowhere_says_what_it_needs(machines, tmp_path, impatient):
     machines.start_worker("a", "--memory-limit", "1 GiB")
     machines.told("worker-a", "Registered (to)")
     failures = dispatch.run([*jobs(tmp_path / "runs", 1, 1, memory=9 * GIB)], machines.address)
@@ -552,9 +558,9 @@ def foreign(tmp_path):
 
 
 @pytest.mark.long
-def test_workers_with_another_package_are_named_and_get_no_run(machines, foreign, tmp_path):
+def test_workers_with_another_package_are_named_and_get_no_run(machines, foreign, tmp_path, impatient):
     workers = [machines.start_worker(number, **environment) for number, environment in enumerate(foreign.values())]
-    until(lambda: all("Registered to" in (tmp_path / f"worker-{n}.log").read_text() for n in range(len(workers))))
+    until(lambda: f"cluster: {len(workers)} workers" in scheduler.describe(machines.address))
     failures = dispatch.run(jobs(tmp_path / "runs", 1, 2, 0.05), machines.address)
     message = failures[f"{0:016x}"]
     assert re.search(r"no worker can train it: worker tcp://127.0.0.1:\d+ is not used", message)
@@ -562,10 +568,12 @@ def test_workers_with_another_package_are_named_and_get_no_run(machines, foreign
     view = (tmp_path / "cluster.txt").read_text()
     assert all(re.search(f"set aside .*({said})", view) for said in foreign)
     machines.start_worker("good")
-    machines.told("worker-good", "Registered (to)")
+    until(lambda: f"cluster: {len(workers) + 1} workers" in scheduler.describe(machines.address))
     told = []
-    assert dispatch.run(jobs(tmp_path / "runs", 1, 4, 0.5), machines.address, told.append) == {}
-    assert any("is not used: " in line for line in told)
+    # As many runs as workers: each worker is given one at first.
+    assert dispatch.run(jobs(tmp_path / "runs", len(workers) + 1, 2, 0.05), machines.address, told.append) == {}
+    assert (tmp_path / "cluster.txt").read_text().count("set aside  ") == len(workers)
+    assert "is not used: " in told[-2]
     assert all(worker.poll() is None for worker in workers)  # each was asked, and sent no task that it cannot read
 
 
@@ -587,9 +595,7 @@ def test_a_workers_own_port_is_not_a_schedulers(machines, tmp_path):
         dispatch.run(jobs(tmp_path / "runs", 1), address)
 
 
-def test_a_cluster_without_workers_is_said_at_once_and_in_the_end(machines, tmp_path, monkeypatch):
-    monkeypatch.setattr(scheduler, "PATIENCE_SECONDS", 0.5)
-    monkeypatch.setattr(handout, "_LOOK_SECONDS", 0.1)
+def test_a_cluster_without_workers_is_said_at_once_and_in_the_end(machines, tmp_path, impatient):
     told = []
     assert f"dask worker {machines.address}" in scheduler.describe(machines.address)
     failures = dispatch.run(jobs(tmp_path / "runs", 1), machines.address, told.append)
@@ -713,6 +719,40 @@ def test_a_worker_set_aside_is_used_again_once_it_was_mended_and_restarted(tmp_p
     assert study.usable() == {} and "tcp://w0:1 is not used: No space left on device (on host-0)" in study.not_used()
     study.workers = {("tcp://w0:1", "two"): {**described(), "name": "host-0"}}
     assert list(study.usable()) == [("tcp://w0:1", "two")]
+
+
+def test_a_run_whose_files_cannot_be_read_now_is_tried_again(tmp_path, monkeypatch):
+    def fail(*_, **__):
+        raise OSError(errno.ESTALE, "Stale file handle")
+
+    study = study_on(tmp_path / "runs", [None])
+    study._place()
+    monkeypatch.setattr(study.store, "is_finished", fail)
+    study._settle()
+    assert list(study.waiting) == list(study.attempts) == [f"{0:016x}"] and not study.failures
+
+
+def test_a_study_whose_only_worker_is_unusable_waits_for_another(tmp_path):
+    study = study_on(tmp_path / "runs", [worker.Ended("machine", "Python is 3.1"), None], 1)
+    attempt(study)
+    study._give_up_what_is_stuck()
+    assert "no worker can train it: worker tcp://w0:1 is not used: Python is 3.1" in study.stuck and not study.failures
+    assert study.line().count("Python is 3.1") == 1
+    study.workers["tcp://w1:1", "one"] = {**described(), "name": "host-1"}
+    study._place()
+    study._give_up_what_is_stuck()
+    assert [at.worker[0] for at in study.running.values()] == ["tcp://w1:1"] and not study.stuck
+
+
+def test_workers_of_this_machine_that_are_all_unusable_fail_the_study_at_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(scheduler, "_started", {"local:2": "tcp://s:1"})
+    study = study_on(tmp_path / "runs", [worker.Ended("disk", "No space left on device")] * 2, 2)
+    attempt(study)
+    study._give_up_what_is_stuck()
+    assert not study.failures
+    attempt(study)
+    study._give_up_what_is_stuck()
+    assert "No space left on device" in study.failures[f"{0:016x}"] and not study.waiting
 
 
 def test_a_lost_worker_is_named(tmp_path, monkeypatch):
@@ -846,6 +886,26 @@ def test_certificates_of_dasks_configuration_are_used(certificates, tmp_path, mo
         machines.stop()
 
 
+@pytest.mark.long
+def test_ctrl_c_ends_a_local_cluster_and_its_trainings_without_a_traceback(tmp_path):
+    root = tmp_path / "runs"
+    code = (
+        "from lfwstudy.runs import dispatch\nfrom tools import stand_in\nif __name__ == '__main__':\n    try:\n        "
+        f"dispatch.run(stand_in.jobs({str(root)!r}, 2, 500, 0.3), 'local:2')\n    except KeyboardInterrupt:\n        "
+        "print('interrupted')"
+    )
+    (tmp_path / "study.py").write_text(code)
+    command = [sys.executable, tmp_path / "study.py"]
+    with open(tmp_path / "log", "w") as log:
+        study = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log, start_new_session=True)
+    until(lambda: epochs_of(root) and epochs_of(root, 1))
+    started = [study.pid, *(child.pid for child in psutil.Process(study.pid).children(recursive=True))]
+    os.killpg(study.pid, signal.SIGINT)  # as a terminal does
+    study.wait(60)
+    until(lambda: not any(psutil.pid_exists(pid) for pid in started), 60)
+    assert (tmp_path / "log").read_text() == "interrupted\n"
+
+
 # -- real trainings ------------------------------------------------------------------------------------------------------
 
 
@@ -943,7 +1003,7 @@ def test_full_disk_on_one_worker_leaves_the_runs_to_the_others(machines, tmp_pat
 
 
 @needs_namespaces
-def test_a_worker_without_the_studys_folder_is_named_at_once(machines, tmp_path):
+def test_a_worker_without_the_studys_folder_is_named(machines, tmp_path, impatient):
     root, elsewhere = tmp_path / "study" / "runs", tmp_path / "study"
     root.mkdir(parents=True)
     machines.start_worker(

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -149,6 +150,33 @@ def test_a_process_that_ends_before_it_trains_says_its_last_words(tmp_path):
     assert Failure.read(job.folder).kind == "crash"
 
 
+def test_a_process_that_dies_after_it_wrote_its_results_has_not_failed(tmp_path, monkeypatch):
+    program = "import os, sys\nfrom tools.stand_in import main\nmain(sys.argv[1])\nos.kill(os.getpid(), 9)\n"
+    (tmp_path / "dies_late.py").write_text(program)
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{os.environ['PYTHONPATH']}")
+    (job,) = jobs(tmp_path / "runs", 1, 1, program="dies_late")
+    assert dispatch.run([job]) == {}
+    left = {path.name for path in job.folder.iterdir()}
+    assert left == {"config.json", "history.csv", "predictions.csv", "result.json", "log.txt", ".lock"}
+
+
+def test_only_runs_that_are_unfinished_in_the_end_count_as_failed():
+    one, two = SimpleNamespace(run="1", place="a"), SimpleNamespace(run="2", place="b")
+    failed = {"1": "killed", "2": "killed"}
+    study = SimpleNamespace(train=lambda *_: failed, missing=lambda specs: [spec for spec in specs if spec is two])
+    desk = workflow._Desk(study, [])
+    desk.train([one, two])
+    assert desk.given_up == {"2": "killed"}
+
+
+def test_what_a_process_killed_at_its_end_left_goes_with_the_weights(tmp_path):
+    names = {"result.json", "resume.npz", "model.keras", "epoch-0001.weights.h5"}
+    for name in names:
+        (tmp_path / name).touch()
+    Store(tmp_path.parent).drop_weights(tmp_path.name)
+    assert [path.name for path in tmp_path.iterdir()] == ["result.json"]
+
+
 def test_memory_is_suspected_where_the_kernel_may_have_killed_alone(tmp_path):
     told = {number: Failure.of_status(-number, tmp_path).message for number in (signal.SIGKILL, signal.SIGABRT)}
     assert "out of memory?" in told[signal.SIGKILL] and told[signal.SIGABRT] == "its process was ended by signal 6"
@@ -161,7 +189,8 @@ def test_a_history_that_cannot_be_read_now_ends_no_training(tmp_path, monkeypatc
     (job.folder / "history.csv").write_text("epoch,loss\n1,0.5\n")  # without the column that is shown
     assert "epoch 1 of at most 4;" in dispatch.progress([job], time.monotonic() - 1)
     (job.folder / "job.json").touch()
-    monkeypatch.setattr(Store, "history", lambda *_: (_ for _ in ()).throw(failure))
+    for name in ("history", "is_finished"):
+        monkeypatch.setattr(Store, name, lambda *_, **__: (_ for _ in ()).throw(failure))
     assert "epoch 0 of at most 4;" in dispatch.progress([job], time.monotonic() - 1)
 
 

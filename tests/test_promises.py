@@ -157,7 +157,7 @@ def test_runs_that_do_not_match_are_not_reused_and_the_reason_is_printed(out, mo
             study = Study(Settings(out=str(out), seeds=2))
             missing = [s.run for r in study.climb() for c in r.candidates for s in study.missing(c.specs)]
             assert (name == "same") == (not missing)
-            workflow._climb(study, study.recorded)
+            workflow._climb(study, study.filed)
             told[name] = capsys.readouterr().err
         monkeypatch.undo()
         pretend_all_runs_fail_at_once(monkeypatch)

@@ -32,6 +32,7 @@ def test_interrupted_run_resumes_to_the_same_numbers(tiny, data, tmp_path, monke
             "training.evaluated": "best-checkpoint",
             "training.augmented_copies": 1,
             "training.lr_drop_epoch": 2,
+            "training.average": 0.9,
         }
     )
     train(config, 0, "float32", *data, tmp_path / "whole", "run")

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from types import ModuleType
 
-from lfwstudy.errors import ConfigError, require
+from lfwstudy.errors import ConfigError, RunError, require
 from lfwstudy.runs.job import Job
 from lfwstudy.runs.process import Process, end, finish, start
 from lfwstudy.runs.store import Store
@@ -99,7 +99,7 @@ def progress(jobs: Sequence[Job], started: float, failures: Collection[str] = ()
     total = sum(job.epochs for job in jobs)
     done, finished, current = 0.0, 0, ""
     for job in jobs:
-        if os.path.exists(job.folder / "result.json") or job.run in failures:
+        if job.run in failures or _is_done(job):
             done, finished = done + job.epochs, finished + 1
             continue
         rows = _history(job)
@@ -142,7 +142,13 @@ class Progress:
             self._text = text
 
 
+def _is_done(job: Job) -> bool:
+    with suppress(OSError, RunError):  # what is only shown ends no training
+        return Store(job.folder.parent).has_done(job)
+    return False
+
+
 def _history(job: Job) -> list[dict[str, float]]:
-    with suppress(OSError):  # what is only shown ends no training
+    with suppress(OSError):  # likewise
         return Store(job.folder.parent).history(job.run)
     return []

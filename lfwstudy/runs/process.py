@@ -10,6 +10,7 @@ from lfwstudy.runs import failure
 from lfwstudy.runs.failure import Failure, TrainingError
 from lfwstudy.runs.forked import Forked, ServerLost, pays
 from lfwstudy.runs.job import Job
+from lfwstudy.runs.store import Store
 from lfwstudy.system.files import locked
 from lfwstudy.system.machine import cores, usable_cores
 from lfwstudy.system.processes import environment, large_pages
@@ -63,10 +64,14 @@ def start(job: Job, forkable: bool = True) -> Process:
 
 
 def finish(job: Job, process: Process) -> None:
-    """Take in a job's ended process. Raises TrainingError if it failed; the run's folder has a record then."""
+    """Take in a job's ended process. Raises TrainingError if it failed; the run's folder has a record then.
+
+    One that died after it had written its results has not failed.
+    """
     status, folder = process.wait(), job.folder
-    if not status:
-        (folder / "job.json").unlink(missing_ok=True)
+    if not status or Store(folder.parent).has_done(job):
+        for name in ("job.json", failure.NAME):
+            (folder / name).unlink(missing_ok=True)
         return
     found = Failure.of_status(status, folder)
     if found.kind != "busy" and not (folder / failure.NAME).exists():

@@ -19,6 +19,7 @@ import numpy as np
 from lfwstudy.errors import RunError
 from lfwstudy.evaluation.metrics import calibrated
 from lfwstudy.runs.damage import SETS, problem_of
+from lfwstudy.runs.job import Job
 from lfwstudy.runs.kept import kept_at, kept_records, kept_texts
 from lfwstudy.system.files import name_aside, read_json, write_json
 from lfwstudy.system.machine import cores
@@ -55,6 +56,10 @@ class Store:
         # Called often for every run of a large store, and Path is slow.
         there = all(_is_file(f"{self.root}/{run}/{name}") for name in FILES) or run in self._kept
         return there and (not with_test or self.result(run)["test_accuracy"] is not None)
+
+    def has_done(self, job: Job) -> bool:
+        """Whether a job's run is finished, with scored test pairs if those are its task."""
+        return self.is_finished(job.run, with_test=job.task == "score-test")
 
     def record(self, run: str) -> tuple[dict, dict]:
         """config.json and result.json as they are."""
@@ -141,9 +146,10 @@ class Store:
         return all((self.folder(run) / f"epoch-{epoch:04d}.weights.h5").is_file() for epoch in epochs)
 
     def drop_weights(self, run: str) -> None:
-        """Delete a run's network; the finished run stays."""
-        for path in [self.folder(run) / "model.keras", *self.folder(run).glob("epoch-*.weights.h5")]:
-            path.unlink(missing_ok=True)
+        """Delete a finished run's network, and the resume state that a process killed at its end left; the run stays."""
+        for pattern in ("model.keras", "epoch-*.weights.h5", "resume.npz"):
+            for path in self.folder(run).glob(pattern):
+                path.unlink(missing_ok=True)
 
     def set_aside_damaged(self) -> Iterator[str]:
         """Set every damaged run aside; yields a message for each.

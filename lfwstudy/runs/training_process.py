@@ -3,6 +3,7 @@
 import logging
 import sys
 import threading
+from functools import partial
 
 from lfwstudy.config import RunConfig
 from lfwstudy.data.prepare import load_data
@@ -58,13 +59,11 @@ def _run(job: Job) -> None:
     # Imported here, so that a missing library is reported like other failures.
     from lfwstudy.training.run import score_test_pairs, train
 
-    def begin() -> None:
-        identity = config, job.seed, job.precision, bank, pairs, folder, job.run
-        train(*identity, job.score_test, job.keep_weights, job.threads)
-
+    identity = config, job.seed, job.precision, bank, pairs, folder, job.run
+    begin = partial(train, *identity, job.score_test, job.keep_weights, job.threads)
     # A process whose study was killed needs a moment to notice; two must not write the same run.
     with locked(folder / ".lock", patience=job.patience):
-        if job.task == "train" and Store(folder.parent).is_finished(job.run):
+        if Store(folder.parent).has_done(job):
             return  # by the process that held the lock until now
         sweep(folder)
         require_memory(config)

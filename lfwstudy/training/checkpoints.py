@@ -5,7 +5,7 @@ import json
 import logging
 import zipfile
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
@@ -85,16 +85,12 @@ def save_resume(folder: Path, model: Any, rows: Rows) -> None:
     Arrays are written one by one in the format of NumPy's savez, which needs them all at once: their copies would be the
     memory peak.
     """
-
-    def arrays() -> Iterator[tuple[str, np.ndarray]]:
-        yield "rows", np.frombuffer(json.dumps(rows).encode(), np.uint8)
-        for number, variable in enumerate(_state(model)):
-            yield f"variable_{number}", np.asarray(variable)
-
+    arrays = {"rows": np.frombuffer(json.dumps(rows).encode(), np.uint8)}
+    arrays |= {f"variable_{number}": variable for number, variable in enumerate(_state(model))}
     with replacing(resume_path(folder)) as temporary, zipfile.ZipFile(temporary, "w") as archive:
-        for name, array in arrays():
+        for name, array in arrays.items():
             with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
-                np.lib.format.write_array(member, array, allow_pickle=False)
+                np.lib.format.write_array(member, np.asarray(array), allow_pickle=False)
 
 
 def load_resume(folder: Path, model: Any, training: TrainingConfig) -> Rows:

@@ -30,8 +30,7 @@ class PairTrainer(keras.Model):
 
     Inputs are a dict of `left` and `right`, int32 (batch,), and, for each side as needed: `left_warp`, float32 (batch, 7), to
     augment images; `left_erase`, float32 (batch, 4), to erase rectangles; `left_cover`, float32 (batch, 2, 9), to cover eyes or
-    brow; `left_stretch`, bool (batch,), to stretch grey
-    levels; `left_person`, int32 (batch,), to contrast people.
+    brow; `left_stretch`, bool (batch,), to stretch grey levels; `left_person`, int32 (batch,), to contrast people.
 
     The output is the score's logit, (batch, 1): a loss on clipped probabilities would pass no gradient for confidently
     wrong pairs. For batches of drawn people, which hold only matched pairs, it is (batch, 2, 1): of the pair, and of its
@@ -95,6 +94,7 @@ class PairTrainer(keras.Model):
                 weight.assign(value)
 
     def _add_to_average(self) -> None:
+        """Add the weights before this batch's update; those after the last update are never added."""
         keep = self.settings.average
         for total, value in zip(self.sums, [*self._trained(), 1.0]):
             total.assign(keep * total + (1 - keep) * ops.stop_gradient(value))

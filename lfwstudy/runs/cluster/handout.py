@@ -17,7 +17,7 @@ from pathlib import Path
 
 from distributed import Client, Future
 
-from lfwstudy.errors import ConfigError, one_line
+from lfwstudy.errors import ConfigError, RunError, one_line
 from lfwstudy.runs.cluster import scheduler
 from lfwstudy.runs.cluster.scheduler import Amounts, Key, Worker, describe, memory_of, need_on, resources_of, started
 from lfwstudy.runs.cluster.worker import TRAIN_HERE, Ended, token_file, versions_here
@@ -84,7 +84,7 @@ class Handout:
         self.before, self.began = sum(self.epochs.values()), time.monotonic()
         self.attempts, self.refused = Counter[str](), defaultdict[str, set[Key]](set)
         self.workers: dict[Key, Worker] = {}
-        self.seen, self.aside = set[Key](), dict[Key, str]()  # all that ever joined; the unusable, with the reason
+        self.aside = dict[Key, str]()  # the unusable ones that ever joined, with the reason
         self.lost, self.stuck, self.stuck_since = False, "", 0.0
 
     def hand_out(self) -> dict[str, str]:
@@ -117,7 +117,6 @@ class Handout:
                 self.client.close(timeout=5)
             with suppress(ConfigError):
                 self.client = scheduler.connect(self.address)
-        self.seen |= self.workers.keys()
         for run in self.running:
             self._see_epochs(run)
 
@@ -177,7 +176,10 @@ class Handout:
                 continue
             del self.running[run]
             self._see_epochs(run)
-            failure = self._failure(at)
+            try:
+                failure = self._failure(at)
+            except (OSError, RunError) as error:  # from a network file system, say; the next worker looks again
+                failure = Failure("cluster", f"its files cannot be read: {one_line(error)}")
             at.future.release()
             if failure is None:
                 self.epochs[run] = at.job.epochs
@@ -188,7 +190,7 @@ class Handout:
 
     def _failure(self, at: Attempt) -> Failure | None:
         """Why an attempt did not finish its run; None if it did."""
-        if self._is_finished(at.job):
+        if self.store.has_done(at.job):
             return None
         if at.future.status == "error":
             error = at.future.exception()
@@ -199,7 +201,7 @@ class Handout:
         if at.future.status != "finished":
             return Failure("cluster", f"its worker, {at.where}, was lost (out of memory?)")
         until = time.monotonic() + SETTLE_SECONDS
-        while not self._is_finished(at.job):
+        while not self.store.has_done(at.job):
             if time.monotonic() > until:
                 return Failure("cluster", f"its worker reports it finished, but its files are not in {at.job.folder}")
             os.listdir(self.store.root)  # makes a network file system look again
@@ -215,9 +217,6 @@ class Handout:
         self.refused[run].add(at.worker)
         if failure.kind in ("data", "input") or self.attempts[run] >= ATTEMPTS:
             self._fail(at.job, failure)
-
-    def _is_finished(self, job: Job) -> bool:
-        return self.store.is_finished(job.run, with_test=job.task == "score-test")
 
     def _fail(self, job: Job, failure: Failure) -> None:
         del self.waiting[job.run]
@@ -238,7 +237,7 @@ class Handout:
         self.stuck_since = self.stuck_since or time.monotonic()
         left = self.stuck_since + scheduler.PATIENCE_SECONDS - time.monotonic()
         self.stuck = f"{self._why_stuck(stuck[0])} (waiting at most {clock(max(0, left))} more)"
-        if left < 0 or (self.aside and self.seen <= self.aside.keys()):
+        if left < 0 or (self.workers and not self.usable() and scheduler.is_local(self.address)):
             for job in stuck:
                 self._fail(job, Failure("cluster", self._why_stuck(job)))
 
@@ -258,7 +257,8 @@ class Handout:
         failed = f" ({len(self.failures)} failed)" if self.failures else ""
         on, spent = len({at.worker for at in self.running.values()}), time.monotonic() - self.began
         left = time_left(spent, sum(self.epochs.values()), self.before, sum(job.epochs for job in self.jobs.values()))
-        trouble = "".join(f"; {told}" for told in (self.not_used(), self.stuck) if told)
+        unused = self.not_used()
+        trouble = "".join(f"; {told}" for told in (unused if unused not in self.stuck else "", self.stuck) if told)
         return (
             f"{done} of {len(self.jobs)} runs done{failed}, {len(self.running)} in progress on {on} of "
             f"{len(self.workers)} workers, {len(self.waiting)} waiting; {clock(spent)} so far{left}{trouble}; what runs where: "

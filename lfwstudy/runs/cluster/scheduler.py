@@ -30,15 +30,16 @@ Key = tuple[str, str]
 Worker = Mapping[str, Any]  # as Dask's scheduler describes it
 # Amounts by name: CORES, MEMORY (bytes), GPU, threads.
 Amounts = Counter[str]
-# Workers here share their cores with the trainings: profiling a waiting thread a hundred times a second tells nothing and
-# costs each idle worker a fifteenth of a core.
-_QUIET = {
+# Settings of Dask for workers here, which share their cores with the trainings: profiling a waiting thread a hundred times a
+# second tells nothing and costs each idle worker a fifteenth of a core.
+_HERE = {
+    "distributed.worker.preload": ["lfwstudy.runs.cluster.worker"],  # its dask_setup
     "distributed.worker.profile.enabled": False,
     "distributed.admin.tick.interval": "500ms",
     "distributed.worker.memory.monitor-interval": "1s",
     "distributed.admin.system-monitor.interval": "2s",
 }
-# The address of the local cluster started by `--cluster local:N`, for the notebooks of the study.
+# Addresses of the schedulers that `started` started, by local:N.
 _started: dict[str, str] = {}
 
 
@@ -80,7 +81,7 @@ def started(address: str) -> Iterator[str]:
         return
     count = int(address.partition(":")[2])
     with (
-        dask.config.set(_QUIET),
+        dask.config.set(_HERE),
         _safe_path(),
         LocalCluster(
             n_workers=count,
@@ -96,6 +97,11 @@ def started(address: str) -> Iterator[str]:
             yield local.scheduler_address
         finally:
             del _started[address]
+
+
+def is_local(address: str) -> bool:
+    """Whether `started` started the scheduler at an address: no worker will join it."""
+    return address in _started.values()
 
 
 @contextmanager

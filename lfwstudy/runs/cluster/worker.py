@@ -4,6 +4,7 @@ import hashlib
 import importlib.resources
 import os
 import platform
+import signal
 import subprocess
 import time
 import uuid
@@ -62,7 +63,7 @@ def train_here(content: Mapping[str, Any], versions: dict[str, str], token: str)
         if reason:
             raise TrainingError(Failure("machine", reason))
         job = Job.of(content)
-        if job.task == "train" and Store(job.folder.parent).is_finished(job.run):
+        if Store(job.folder.parent).has_done(job):
             return
         data_dir = find_data(job)
         with _gpu(own) as gpu:
@@ -71,6 +72,14 @@ def train_here(content: Mapping[str, Any], versions: dict[str, str], token: str)
     except Exception as error:
         failure = Failure.of(error)
         raise Ended(failure.kind, f"{failure.message} (on {os.uname().nodename})") from None
+
+
+def dask_setup(own: Worker) -> None:
+    """Let a worker of local:N ignore Ctrl-C, which reaches all of a terminal's processes: the study ends its workers.
+
+    Dask calls this by its name, see `scheduler.started`.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 @contextmanager
