@@ -83,9 +83,24 @@ def test_a_damaged_file_is_named(kept, tmp_path, name):
         [(store.result(run), store.scores(run), store.text(run, "history.csv")) for run in store.ids()]
 
 
-def test_tables_with_different_columns_are_refused(played, tmp_path, capsys):
+@pytest.fixture
+def histories(played, tmp_path):
+    """A copy of the small study of `played`, and its runs' history files."""
     shutil.copytree(played, tmp_path / "study")
-    history = tmp_path / "study" / "runs" / Store(played / "runs").ids()[0] / "history.csv"
+    store = Store(tmp_path / "study" / "runs")
+    return [store.folder(run) / "history.csv" for run in store.ids()]
+
+
+@pytest.mark.parametrize("older", [0, 1])
+def test_a_run_older_than_a_column_is_kept_next_to_newer_ones(histories, tmp_path, older):
+    history = histories[older]
     history.write_text("".join(line.rpartition(",")[0] + "\n" for line in history.read_text().splitlines()))
+    keep_study(tmp_path / "study", tmp_path / "kept", demo=True)
+    kept = Store(tmp_path / "kept" / "runs")
+    assert [kept.text(file.parent.name, "history.csv") for file in histories] == [f.read_text() for f in histories]
+
+
+def test_tables_that_would_not_be_read_back_are_refused_and_nothing_is_written(histories, tmp_path, capsys):
+    histories[0].write_text(histories[0].read_text().replace("epoch,loss", "epoch,lost"))
     assert main(["--demo", str(tmp_path / "study"), str(tmp_path / "kept")]) == 2
-    assert "differ in their columns" in capsys.readouterr().err
+    assert "cannot be packed" in capsys.readouterr().err and not (tmp_path / "kept").exists()

@@ -11,7 +11,7 @@ from lfwstudy.report.table import Interval
 from lfwstudy.runs.store import Store
 from lfwstudy.system.files import read_json, write_json
 from tools import kept_studies, ladder_blocks, readme_blocks, study_blocks
-from tools.kept_studies import RESULTS, VIEW2, view2
+from tools.kept_studies import BEYOND, RESULTS, VIEW2, view2
 from tools.two_cores import OnTwoCores, two_cores_table
 
 
@@ -40,6 +40,14 @@ def test_blocks_are_filled_with_links_that_hold_on_their_page(pages, capsys):
     assert readme_blocks.main([]) == 0 == readme_blocks.main(["--check"])
     for page, link in zip(pages, ("results/a.png", "../results/a.png"), strict=True):
         assert page.read_text() == f"before\n<!-- one -->\n![a]({link})\n<!-- /one -->\nbetween `<!-- other -->`\n"
+
+
+def test_the_figures_of_the_pages_can_be_drawn(tmp_path, monkeypatch):
+    (tmp_path / BEYOND).mkdir()
+    (tmp_path / "growth.json").symlink_to(RESULTS / "growth.json")
+    monkeypatch.setattr(readme_blocks, "RESULTS", tmp_path)
+    readme_blocks.draw()
+    assert (tmp_path / "growth.png").stat().st_size > 5_000 < (tmp_path / BEYOND / "seconds.png").stat().st_size
 
 
 def test_an_unknown_block_is_an_error(pages):

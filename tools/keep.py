@@ -14,7 +14,7 @@ from pathlib import Path
 
 from lfwstudy.errors import StudyError
 from lfwstudy.runs.damage import problem_of
-from lfwstudy.runs.kept import COLUMN, RECORDS, TABLES, kept_at, kept_texts
+from lfwstudy.runs.kept import COLUMN, RECORDS, TABLES, kept_at, kept_texts, parted
 from lfwstudy.runs.store import Store
 from lfwstudy.system.files import read_json, replacing, write_json
 
@@ -45,22 +45,22 @@ def keep_runs(source: Path, target: Path) -> int:
         raise StudyError(f"{source}: no finished run")
     if damaged := {run: problem for run in ids if (problem := problem_of(store, run))}:
         raise StudyError("; ".join(f"{store.folder(run)}: damaged ({problem})" for run, problem in damaged.items()))
-    target.mkdir(parents=True, exist_ok=True)
     texts = {name: {run: store.text(run, name) for run in ids} for name in TABLES}
+    if any(parted(_rows(texts[name])) != texts[name] for name in TABLES):
+        raise StudyError(f"{source}: its tables have other columns or line breaks within fields and cannot be packed")
+    target.mkdir(parents=True, exist_ok=True)
     for name, table in TABLES.items():
         with replacing(target / table) as temporary, lzma.open(temporary, "wt", encoding="utf-8", newline="") as file:
             file.writelines(_rows(texts[name]))
     write_json(target / RECORDS, {run: dict(zip(("config.json", "result.json"), store.record(run))) for run in ids})
     if any(kept_texts(target, kept_at(target), name) != texts[name] for name in TABLES):
-        raise StudyError(
-            f"{source}: its tables differ in their columns or have line breaks within fields and cannot be packed"
-        )
+        raise StudyError(f"{target}: what was written reads differently; is the disk full?")
     return len(ids)
 
 
 def _rows(texts: dict[str, str]) -> Iterator[str]:
-    """The lines of all runs' tables under one header, each prefixed with its run's id."""
-    yield COLUMN + next(iter(texts.values())).splitlines(keepends=True)[0]
+    """The lines of all runs' tables under the longest header, each prefixed with its run's id."""
+    yield COLUMN + max((text.splitlines(keepends=True)[0] for text in texts.values()), key=len)
     for run, text in texts.items():
         yield from (f"{run},{line}" for line in text.splitlines(keepends=True)[1:])
 

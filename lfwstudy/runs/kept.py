@@ -4,8 +4,10 @@
 of every run's history.csv and predictions.csv, with the run's id in an additional first column. pandas reads both.
 """
 
+import csv
 import lzma
 import os
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
@@ -42,17 +44,27 @@ def kept_records(root: Path, written: int) -> dict[str, dict[str, dict]]:
 @lru_cache(maxsize=16)
 def kept_texts(root: Path, written: int, name: str) -> dict[str, str]:
     """Every run's history.csv or predictions.csv, exactly as training wrote it. Raises RunError if the file is damaged."""
-    texts: dict[str, list[str]] = {}
     path = root / TABLES[name]
     try:
         with lzma.open(path, "rt", encoding="utf-8", newline="") as file:
-            header = next(file).removeprefix(COLUMN)
-            for line in file:
-                run, _, row = line.partition(",")
-                texts.setdefault(run, [header]).append(row)
+            return parted(file)
     except (EOFError, ValueError, StopIteration, lzma.LZMAError) as error:
         raise _damaged(path, error) from error
-    return {run: "".join(lines) for run, lines in texts.items()}
+
+
+def parted(lines: Iterator[str]) -> dict[str, str]:
+    """Every run's table, from the lines of all of them below one header.
+
+    A run's rows may lack the last columns, which are newer than the run; so does its header then.
+    """
+    header = next(lines).removeprefix(COLUMN).rstrip("\n").split(",")
+    texts: dict[str, list[str]] = {}
+    for line in lines:
+        run, _, row = line.partition(",")
+        if run not in texts:
+            texts[run] = [",".join(header[: len(next(csv.reader([row])))]) + "\n"]
+        texts[run].append(row)
+    return {run: "".join(rows) for run, rows in texts.items()}
 
 
 def _damaged(path: Path, why: object) -> RunError:

@@ -37,9 +37,9 @@ def styled(empty: str = "") -> Callable[[Callable[..., Figure]], Callable[..., F
 
     def decorate(draw: Callable[..., Figure]) -> Callable[..., Figure]:
         @wraps(draw)
-        def in_style(data: Any, source: str, *rest: Any) -> Figure:
+        def in_style(data: Any, *rest: Any) -> Figure:
             with matplotlib.style.context(["default", _SHEET]):
-                return draw(data, source, *rest) if len(data) or not empty else _nothing(empty, source)
+                return draw(data, *rest) if len(data) or not empty else _nothing(empty, rest[0])
 
         return in_style
 
