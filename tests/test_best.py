@@ -14,7 +14,7 @@ from lfwstudy.study.settings import Settings
 from lfwstudy.study.study import Study
 from lfwstudy.system.files import read_csv, read_json, write_csv, write_json
 from lfwstudy.training.run import PREDICTION_COLUMNS
-from lfwstudy.verify import network
+from lfwstudy.verify import kept
 from tools import model_card
 from tools.kept_studies import RESULTS, SHALLOW
 
@@ -150,7 +150,7 @@ def test_a_row_without_a_number_is_named(rows_of, column, value):
 
 def test_shipped_network_is_the_best_of_its_study():
     rows, store = read_csv(RESULTS / SHALLOW / "results.csv"), Store(RESULTS / SHALLOW / "runs")
-    assert best_run(rows, store)["run"] == read_json(network.SHIPPED / "run.json")["run"]
+    assert best_run(rows, store)["run"] == read_json(kept.SHIPPED / "run.json")["run"]
 
 
 def finish(study, spec, accuracy):
@@ -202,8 +202,8 @@ def test_verify_the_card_and_the_report_agree(two_ladders, tmp_path, monkeypatch
     rows = read_csv(tmp_path / "out" / "results.csv")
     expected = next(r["run"] for r in rows if r["ladder"] == best and r["seed"] == ("3" if best == "beyond" else "0"))
     loaded = []
-    monkeypatch.setattr(network, "load_run", lambda store, run, name: loaded.append(run))
-    network.load_network(str(tmp_path / "out"))
+    monkeypatch.setattr(kept, "load_run", lambda store, run, name: loaded.append(run))
+    kept.load_network(str(tmp_path / "out"))
     monkeypatch.setattr(model_card.wording, "is_demo", lambda study: False)
     monkeypatch.setattr(model_card, "card", lambda study, candidate, at: "")
     monkeypatch.setattr(model_card, "load_model", lambda path: None)  # the made-up weights are no network
@@ -217,8 +217,8 @@ def test_verify_the_card_and_the_report_agree(two_ladders, tmp_path, monkeypatch
         assert f"**{ladder.climb()[-1].after.stage}:" in summary.headline(ladder, ladder.climb())
     # A ladder's best stays, all its seeds: what the others pick is among them.
     study.prune()
-    kept = {run for run in study.store.ids() if study.store.has_weights(run)}
-    assert kept == {row["run"] for row in rows} and expected in kept
+    weights = {run for run in study.store.ids() if study.store.has_weights(run)}
+    assert weights == {row["run"] for row in rows} and expected in weights
 
 
 def test_along_the_reports_path_the_best_is_kept_though_it_is_not_the_last(tmp_path, monkeypatch):
@@ -241,10 +241,10 @@ def test_verify_names_a_result_that_cannot_be_read(played, tmp_path):
     path = results.store.folder(run) / "result.json"
     write_json(path, {**read_json(path), "val_accuracy_at_best": "high"})
     with pytest.raises(StudyError, match=f"{run}: val_accuracy_at_best is 'high'"):
-        network.load_network(results.out)
+        kept.load_network(results.out)
     path.write_text("{")
     with pytest.raises(StudyError, match=r"result\.json: damaged"):
-        network.load_network(results.out)
+        kept.load_network(results.out)
 
 
 def test_verify_says_where_no_network_is_kept(played, tmp_path):
@@ -252,6 +252,6 @@ def test_verify_says_where_no_network_is_kept(played, tmp_path):
     for run in results.store.ids():
         results.store.drop_weights(run)
     with pytest.raises(StudyError, match="no finished run has kept its weights"):
-        network.load_network(results.out)
+        kept.load_network(results.out)
     with pytest.raises(StudyError, match="no study here"):
-        network.load_network(tmp_path / "none")
+        kept.load_network(tmp_path / "none")

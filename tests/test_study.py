@@ -510,7 +510,8 @@ def test_difference_to_a_stage_of_fewer_seeds_is_that_of_the_seeds_both_have(tmp
     }
     own.correct = lambda candidate: correct[candidate.variant]
     own.test_components = lambda: np.arange(4)
-    one, two = (Candidate("base", variant, None, ()) for variant in correct)
+    stages = "base", "early-stopping"
+    one, two = (Candidate(stage, variant, None, ()) for stage, variant in zip(stages, correct))
     found = own.differences([Rung(LADDERS["report"].stage("early-stopping"), one, (two,), two)])
     assert found["early-stopping", "two"].difference == 0.25 and found["early-stopping", "two"].seeds == 1
 

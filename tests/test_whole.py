@@ -16,7 +16,7 @@ from lfwstudy.errors import StudyError
 from lfwstudy.report import notebooks, pages
 from lfwstudy.study.study import open_study
 from lfwstudy.system.files import read_csv, read_json
-from lfwstudy.verify import network
+from lfwstudy.verify import kept
 from lfwstudy.verify.verifier import load_verifier
 from tests.support.commands import COMMAND, lfwstudy
 from tools import model_card
@@ -63,7 +63,7 @@ def test_report_is_one_file_without_network_or_paths(out):
     assert commands and all(f"--out {out}" in command for command in commands)
     elsewhere = re.sub("<code>lfwstudy run [^<]*</code>", "", page)
     assert str(out) not in elsewhere and "site-packages" not in page and "Traceback" not in page
-    for section in ("summary", "data", "base", "early-stopping"):
+    for section in ("summary", "data", "stage-base", "stage-early-stopping"):
         assert f'<section id="{section}">' in page and f'href="#{section}"' in page
     figures = re.findall(r'<figure><div aria-label="([^"]+)"[^>]*><p[^>]*>[^<]*</p><svg aria-label="([^"]+)"', page)
     assert len(figures) >= 10 and len({name for name, _ in figures}) == len(figures) and len(page) < 20e6
@@ -150,7 +150,7 @@ def test_network_of_a_study_can_be_handed_out_with_its_card(out, cache, tmp_path
     result = read_json(out / "runs" / run / "result.json")
     told = (tmp_path / "shipped" / "CARD.md").read_text(encoding="utf-8")
     assert run in told and f"| accuracy | {100 * result['test_accuracy_at_best']:.1f} % [" in told and "{" not in told
-    monkeypatch.setattr(network, "SHIPPED", tmp_path / "shipped")
+    monkeypatch.setattr(kept, "SHIPPED", tmp_path / "shipped")
     images = sorted((cache / "demo-1" / "demo").rglob("*.jpg"))[:2]
     boxes = [(70, 70, 180, 180)] * 2
     own, shipped = load_verifier(out), load_verifier()
