@@ -103,12 +103,13 @@ class _Desk:
     """Executes the pages of a study during training, in order, each once its runs are finished.
 
     waiting: each page with the stage whose runs it waits for; any other name waits for none. given_up: {run: message} of
-    failed runs. failures: messages of runs and pages that failed.
+    the runs that are not tried again, failed: of those that failed. failures: messages of runs and pages that failed.
     """
 
     def __init__(self, study: Study, waiting: Sequence[tuple[str, "Page"]], before: Mapping[Place, str] | None = None):
         self.study, self.waiting, self.before = study, list(waiting), before or {}
         self.given_up: dict[str, str] = {}
+        self.failed: dict[str, str] = {}
         self.failures: list[str] = []
         self.running: list[Execution] = []
         self.needed: list[Spec] | None = None  # the unfinished runs of the stage whose page is next
@@ -121,9 +122,9 @@ class _Desk:
         for stage, reason in dict.fromkeys((s.stage, self.study.why_retrained(s, known)) for s, known in earlier):
             _say(f"stage {stage} is retrained: {reason}")
         self.bar = Bar(self.study, specs, _say)
-        failed = self.study.train(specs, self.attend)
+        self.failed |= self.study.train(specs, self.attend)
         # None is tried twice.
-        self.given_up |= {s.run: failed.get(s.run, "not finished") for s in self.study.missing(specs)}
+        self.given_up |= {s.run: self.failed.get(s.run, "not finished") for s in self.study.missing(specs)}
         self.bar.update()
         self.bar.close()
         self.bar = None
@@ -182,7 +183,7 @@ class _Desk:
         self.needed = self.study.missing(self.needed)
         if any(spec.run not in self.given_up for spec in self.needed):
             return False
-        self.failures += [f"{spec.place}: {self.study.why_unfinished(spec)}" for spec in self.needed]
+        self.failures += [f"{spec.place}: {self.study.why_unfinished(spec, self.failed)}" for spec in self.needed]
         return True
 
 

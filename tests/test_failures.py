@@ -169,6 +169,16 @@ def test_only_runs_that_are_unfinished_in_the_end_count_as_failed():
     assert desk.given_up == {"2": "killed"}
 
 
+def test_the_page_of_a_stage_tells_why_a_run_never_began():
+    spec = SimpleNamespace(run="1", place="base: base")
+    rung = SimpleNamespace(stage=SimpleNamespace(id="base"), specs=lambda: [spec])
+    study = SimpleNamespace(train=lambda *_: {"1": "no worker"}, missing=list, stages=lambda: ["base"])
+    study.climb, study.why_unfinished = lambda upto: [rung], lambda spec, failures: failures[spec.run]
+    desk = workflow._Desk(study, [])
+    desk.train([spec])
+    assert desk._is_ready("base") and desk.failures == ["base: base: no worker"]
+
+
 def test_what_a_process_killed_at_its_end_left_goes_with_the_weights(tmp_path):
     names = {"result.json", "resume.npz", "model.keras", "epoch-0001.weights.h5"}
     for name in names:
