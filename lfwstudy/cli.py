@@ -139,8 +139,10 @@ def compare(options: Namespace) -> None:
                                                                      a run against its study's best, as a page with curves
     """
     from lfwstudy.report.comparison import compare as compared
+    from lfwstudy.system.files import check_target
 
-    _check_target(options.to)
+    if options.to:
+        check_target(options.to)
     found = compared(options.a, options.b)
     print(f"{found.table().to_text()}\n\n{found.sentence()}")
     if options.to:
@@ -164,10 +166,11 @@ def bench(options: Namespace) -> None:
     """Measure speed and memory of this machine; takes at most three minutes and about 8 GB."""
     from lfwstudy.bench.measure import bench as measure
     from lfwstudy.system.backend import require_backend
-    from lfwstudy.system.files import write_json
+    from lfwstudy.system.files import check_target, write_json
 
     require_backend()  # before measuring anything
-    _check_target(options.json)
+    if options.json:
+        check_target(options.json)
     result = measure()
     if options.json:
         write_json(options.json, result)
@@ -302,12 +305,6 @@ def _check_out(out: Path) -> None:
         raise ConfigError(f"{nearest} is not writable; give another --out")
     if nearest not in (out, out.parent, out.parent.parent):
         raise ConfigError(f"{out.parent} does not exist, nor the folder above it; create it or correct --out")
-
-
-def _check_target(path: str) -> None:
-    """Raise ConfigError if the folder of a file to be written does not exist."""
-    if path and not Path(path).absolute().parent.is_dir():
-        raise ConfigError(f"{path}: its folder does not exist")
 
 
 def _cache_hint(error: OSError) -> str:

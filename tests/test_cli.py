@@ -1,4 +1,5 @@
 import json
+import os
 import re
 import subprocess
 import sys
@@ -193,10 +194,11 @@ def test_a_damaged_run_is_one_line_for_commands_that_only_read(capsys, tmp_path)
     study.ask(["base"])
     folder = study.store.folder(study.climb()[0].candidates[0].specs[0].run)
     folder.mkdir(parents=True)
-    for name in ("config.json", "history.csv", "predictions.csv", "result.json"):
-        (folder / name).write_text("{")
-    status, _, err = run(capsys, "run", "--dry-run", "--out", tmp_path)
-    assert status == 2 and "result.json: damaged" in err and err.count("\n") == 1
+    for content, why in ("{", "Expecting property name"), ("{}", "no run"):
+        for name in ("config.json", "history.csv", "predictions.csv", "result.json"):
+            (folder / name).write_text(content)
+        status, _, err = run(capsys, "run", "--dry-run", "--out", tmp_path)
+        assert status == 2 and f"result.json: damaged ({why}" in err and err.count("\n") == 1
 
 
 def test_faces_are_asked_for_where_none_is_found(capsys, tmp_path):
@@ -313,6 +315,9 @@ def test_parquet_is_written_where_pyarrow_is_installed(capsys, photos):
     run(capsys, "embed", photos, "--to", photos / "faces.parquet")
     frame = pandas.read_parquet(photos / "faces.parquet")
     assert frame["name"].tolist() == ["a.png", "more/b.png"] and frame["embedding"][0].dtype == np.float32
+    os.rename(photos / "a.png", os.fsencode(photos) + b"/\xff.png")
+    run(capsys, "embed", photos, "--to", photos / "faces.parquet")
+    assert pandas.read_parquet(photos / "faces.parquet")["name"].tolist() == ["more/b.png", "\\udcff.png"]
 
 
 def test_parquet_without_pyarrow_is_refused_by_name(capsys, photos, monkeypatch):

@@ -39,10 +39,9 @@ from lfwstudy.ladder import LADDERS
 from lfwstudy.network.candidates import Candidates
 from lfwstudy.network.cost import tower_cost
 from lfwstudy.system.backend import keras_backend
-from lfwstudy.system.files import write_json
+from lfwstudy.system.files import check_target, write_json
 from lfwstudy.system.machine import cpu_name, versions
 from lfwstudy.system.precision import resolve_precision
-from lfwstudy.verify.many import check_folder
 
 Show = Callable[[str], Any]
 ROUNDS = 5
@@ -258,7 +257,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if keras_backend() != "jax":
             raise ConfigError("the candidates are JAX's: set KERAS_BACKEND=jax")
-        check_folder(options.json)
+        check_target(options.json)
         precision = resolve_precision(options.precision)
         found = measure(options.json, show, precision, options.quick, options.seconds)
     except StudyError as error:

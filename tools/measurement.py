@@ -13,8 +13,7 @@ from lfwstudy.errors import RunError, StudyError, one_line
 from lfwstudy.runs import dispatch
 from lfwstudy.runs.job import Job
 from lfwstudy.runs.store import Store
-from lfwstudy.system.files import write_json
-from lfwstudy.verify.many import check_folder
+from lfwstudy.system.files import check_target, write_json
 
 Show = Callable[[str], Any]
 
@@ -61,7 +60,7 @@ def command(
     if count < 2:
         parser.error(f"--{name} must be at least 2")
     try:
-        check_folder(Path(options.json))
+        check_target(options.json)
         result = measure(options.dataset, options.data_dir, options.out, count, line_per_run())
     except StudyError as error:
         print(f"error: {one_line(error)}", file=sys.stderr)

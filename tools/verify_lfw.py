@@ -10,7 +10,6 @@ import io
 import sys
 from collections.abc import Iterable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,11 +24,10 @@ from lfwstudy.data.survey import find_source
 from lfwstudy.errors import DataError, StudyError, one_line
 from lfwstudy.evaluation import intervals, metrics
 from lfwstudy.report.table import Column, Interval, Table
-from lfwstudy.system.files import read_json, write_json
+from lfwstudy.system.files import check_target, read_json, write_json
 from lfwstudy.verify import FACES
 from lfwstudy.verify.faces import choose_face, find_faces, frame_face, full_size, read_photo
 from lfwstudy.verify.kept import SHIPPED, load_network
-from lfwstudy.verify.many import check_folder
 from lfwstudy.verify.network import Network
 
 # The image as it is: LFW's own frame around the face.
@@ -150,7 +148,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--json", required=True, help="file for the result")
     options = parser.parse_args(arguments)
     try:
-        check_folder(Path(options.json))
+        check_target(options.json)
         result = measure(options.dataset, options.data_dir)
     except StudyError as error:
         print(f"error: {one_line(error)}", file=sys.stderr)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 SETS = ("train", "val", "test")
 # Fields of result.json needed to compare, choose and show a run.
 NUMBERS = ("epochs_run", "evaluated_epoch", "best_epoch", "val_accuracy_at_best", "val_cross_entropy")
+NEEDED = ("run", "status", *NUMBERS, *(f"{part}_accuracy" for part in SETS))
 
 
 def problem_of(store: "Store", run: str) -> str | None:

@@ -18,7 +18,7 @@ import numpy as np
 
 from lfwstudy.errors import RunError
 from lfwstudy.evaluation.metrics import calibrated
-from lfwstudy.runs.damage import SETS, problem_of
+from lfwstudy.runs.damage import NEEDED, SETS, problem_of
 from lfwstudy.runs.job import Job
 from lfwstudy.runs.kept import kept_at, kept_records, kept_texts
 from lfwstudy.system.files import name_aside, read_json, write_json
@@ -240,6 +240,8 @@ def _result(root: str, run: str, written: int) -> dict:
     except (ValueError, AttributeError) as error:
         raise _damaged(Path(root, run, "result.json"), error) from error
     plain = {key: value for key, value in content if not isinstance(value, (dict, list))}
+    if missing := [name for name in NEEDED if name not in plain]:
+        raise _damaged(Path(root, run, "result.json"), f"no {missing[0]}")
     return {key: float(value) if value in ("nan", "inf", "-inf") else value for key, value in plain.items()}
 
 

@@ -16,6 +16,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from lfwstudy.errors import ConfigError
+
 # What a spreadsheet takes for a formula: at the start of a cell, or after any country's CSV separator.
 FORMULA = re.compile(r"(^|[,;|\"])\s*[=+\-@\uff1d\uff0b\uff0d\uff20]")
 
@@ -23,6 +25,17 @@ FORMULA = re.compile(r"(^|[,;|\"])\s*[=+\-@\uff1d\uff0b\uff0d\uff20]")
 def given_path(text: str | Path) -> Path:
     """A path that a user gave, absolute; `~` is a home if there is such a user."""
     return Path(os.path.expanduser(text)).absolute()
+
+
+def check_target(path: str | Path) -> None:
+    """Raise ConfigError if a file to be written is a folder, or its folder is missing or not writable."""
+    folder = Path(path).absolute().parent
+    if not folder.is_dir():
+        raise ConfigError(f"{path}: its folder does not exist")
+    if Path(path).is_dir():
+        raise ConfigError(f"{path}: a folder; give the name of a file")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise ConfigError(f"{path}: its folder is not writable")
 
 
 @contextmanager

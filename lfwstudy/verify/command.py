@@ -83,14 +83,15 @@ def embed(options: Namespace) -> int:
     from lfwstudy.verify import many
 
     target, folder = Path(options.to), Path(options.folder)
-    many.check_target(target)
+    many.check_embeddings_target(target)
     photos = many.photos_in(folder, target)
     embeddings = {}
     for photo, result in zip(photos, _load(options).embed_each(_progress(photos)), strict=True):
         if isinstance(result, DataError):
             _tell(f"error: {result}")
         else:
-            embeddings[photo.relative_to(folder).as_posix()] = result
+            name = photo.relative_to(folder).as_posix()
+            embeddings[name.encode(errors="backslashreplace").decode()] = result  # a name may be no valid text
     if not embeddings:
         raise DataError(f"{folder}: no face embedded, nothing written")
     many.write_embeddings(target, embeddings)
@@ -115,12 +116,12 @@ def _verify_two(options: Namespace) -> int:
 
 
 def _verify_pairs(options: Namespace) -> int:
-    from lfwstudy.system.files import csv_text, write_csv
+    from lfwstudy.system.files import check_target, csv_text, write_csv
     from lfwstudy.verify import many
 
     pairs, folder = many.read_pairs(options.pairs, options.fit_threshold), Path(options.pairs).parent
     if options.out_csv:
-        many.check_folder(Path(options.out_csv))
+        check_target(options.out_csv)
         if Path(options.out_csv).resolve() == Path(options.pairs).resolve():
             raise ConfigError(f"--out-csv {options.out_csv} would overwrite the file of pairs; give another name")
     scores = _load(options).score_pairs([(folder / pair["left"], folder / pair["right"]) for pair in pairs], _progress)

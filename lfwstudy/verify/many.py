@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 
 from lfwstudy.errors import ConfigError, DataError, one_line, quoted, reading
 from lfwstudy.evaluation import metrics
-from lfwstudy.system.files import replacing
+from lfwstudy.system.files import check_target, replacing
 from lfwstudy.system.text import percent
 from lfwstudy.verify import THRESHOLD
 
@@ -127,23 +127,15 @@ def photos_in(folder: str | PathLike[str], target: Path) -> list[Path]:
     return photos
 
 
-def check_target(path: Path) -> None:
-    """Raise ConfigError if embeddings cannot be written to a file of this name."""
+def check_embeddings_target(path: Path) -> None:
+    """Raise ConfigError if embeddings cannot be written to this file."""
     if path.suffix not in _FORMATS:
         raise ConfigError(f"{path}: a file whose name ends in {' or '.join(_FORMATS)} expected")
     if path.suffix == ".parquet" and not find_spec("pyarrow"):
         raise ConfigError(
             f"{path}: writing parquet needs pyarrow; `pip install 'lfwstudy[parquet]'`, or write an .npz file"
         )
-    check_folder(path)
-
-
-def check_folder(path: Path) -> None:
-    """Raise ConfigError if a file to be written is a folder, or its folder does not exist."""
-    if not path.absolute().parent.is_dir():
-        raise ConfigError(f"{path}: its folder does not exist")
-    if path.is_dir():
-        raise ConfigError(f"{path}: a folder; give the name of a file")
+    check_target(path)
 
 
 def write_embeddings(path: Path, embeddings: Mapping[str, np.ndarray]) -> None:
