@@ -96,11 +96,14 @@ def test_what_is_measured_is_not_trained_again(tmp_path, config, faces, monkeypa
 
 
 def jobs_of_a_second(tmp_path, count):
-    """Jobs whose program takes a second, half of it training: an epoch of the first, of later ones 200. The second fails."""
+    """Jobs whose program takes a second, half of it training: an epoch of the first, of later ones 200. The second fails,
+    the third once it has trained."""
     (tmp_path / "a_second.py").write_text(
         "import json, pathlib, sys, time\nfolder = pathlib.Path(json.load(open(sys.argv[1]))['folder'])\ntime.sleep(1)\n"
         "if folder.name == '1': sys.exit('it fails')\n"
+        "for name in ('config.json', 'history.csv', 'predictions.csv'): (folder / name).touch()\n"
         "(folder / 'result.json').write_text('{\"seconds_total\": 0.5}')\n"
+        "if folder.name == '2': sys.exit('it fails later')\n"
     )
     configs = [RunConfig().change({"training.epochs": 200 if n else 1}) for n in range(count)]
     return [Job(str(n), c, tmp_path / str(n), title=f"job {n}", program="a_second") for n, c in enumerate(configs)]
@@ -112,8 +115,10 @@ def test_nothing_is_started_that_would_not_end_in_time(tmp_path, monkeypatch, ca
     assert [job.run for job in SideBySide(1, 60).train([first, *others])] == ["0"]
     # The first begins before anything is known; the next ones would take 200 times its half a second.
     assert capsys.readouterr().err.count("left out") == 2
-    assert list(SideBySide(1).train([fails])) == [] and "error: job 1" in capsys.readouterr().err
-    assert "it fails" in (tmp_path / "1/log.txt").read_text()
+    assert list(SideBySide(-1).train([fails, others[0]])) == []
+    told = capsys.readouterr().err
+    assert "error: job 1: " in told and "error: job 2: trained, then ended with status 1" in told
+    assert [(tmp_path / run / "log.txt").read_text() for run in "12"] == ["it fails\n", "it fails later\n"]
 
 
 def test_what_still_runs_at_the_end_is_ended(tmp_path, monkeypatch):

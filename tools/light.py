@@ -141,7 +141,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=("pack", "unpack"))
     parser.add_argument("folder", type=Path, help=f"of {NAME}, the pair files and the bank")
-    parser.add_argument("--dataset", default="lfw-deepfunneled")
+    parser.add_argument("--dataset", default="lfw-deepfunneled", choices=DATASETS)
     parser.add_argument("--data-dir", default="", help="pack: folder with your copy of the images")
     parser.add_argument("--all-images", action="store_true", help="pack: not only those of View 1's training people")
     parser.add_argument("--middle", type=int, default=MIDDLE, help=f"pack: pixels a side, {MARGIN} more than a crop's")

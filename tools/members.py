@@ -7,7 +7,7 @@ is the mean of the calibrated logits. No test label has a part in it but in the 
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -17,6 +17,7 @@ from lfwstudy.evaluation import metrics
 from lfwstudy.study.results import Results
 from lfwstudy.study.rungs import Spec
 from lfwstudy.system.files import write_csv
+from lfwstudy.verify.many import check_folder
 
 COLUMNS = ("fold", "networks", "pair", "label", "score")
 
@@ -34,7 +35,7 @@ def together(study: Results, stages: Sequence[str], column: str = "score_at_best
     StudyError
         If a stage is unknown, a network is not finished, or the study is not of View 2.
     """
-    specs = [spec for stage in stages for spec in _specs(study, stage)]
+    specs = {spec.run: spec for stage in stages for spec in _specs(study, stage)}.values()  # each network once
     if missing := [str(spec.place) for spec in specs if not study.store.is_finished(spec.run, with_test=True)]:
         raise StudyError(f"{study.out}: {len(missing)} of the networks not finished, the first is {missing[0]}")
     folds = sorted({spec.fold for spec in specs if spec.fold})
@@ -60,7 +61,7 @@ def _specs(study: Results, name: str) -> list[Spec]:
     return [spec for one in chosen for spec in candidates[one].specs]
 
 
-def _fold(study: Results, fold: int, specs: Sequence[Spec], column: str) -> pd.DataFrame:
+def _fold(study: Results, fold: int, specs: Iterable[Spec], column: str) -> pd.DataFrame:
     runs = [spec.run for spec in specs if spec.fold == fold]
     scores = [study.store.calibrated_scores(run) for run in runs]
     return pd.DataFrame(
@@ -83,6 +84,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--csv", type=Path, help="file for the score of each pair")
     options = parser.parse_args(arguments)
     try:
+        if options.csv:
+            check_folder(options.csv)
         scored = together(Results.open(options.study, {"protocol": "view2"}), options.stages, options.column)
     except StudyError as error:
         print(f"error: {one_line(error)}", file=sys.stderr)

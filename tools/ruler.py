@@ -23,8 +23,7 @@ from lfwstudy.config import PRECISIONS, DataConfig, RunConfig
 from lfwstudy.data.bank import ImageBank
 from lfwstudy.data.pair_files import pair_file
 from lfwstudy.data.pairs import image_names, read_people, read_view1
-from lfwstudy.data.prepare import prepare_bank
-from lfwstudy.data.protocols import load_pairs
+from lfwstudy.data.prepare import load_data, prepare_bank
 from lfwstudy.errors import StudyError, choose_one, one_line
 from lfwstudy.ladder import LADDERS, base_config
 from lfwstudy.ladder.own_stages import read
@@ -33,6 +32,7 @@ from lfwstudy.runs.store import Store
 from lfwstudy.system.files import write_csv, write_text
 from lfwstudy.system.machine import cores
 from lfwstudy.system.precision import resolve_precision
+from lfwstudy.verify.many import check_folder
 from tools import light, ruler_training
 from tools.side_by_side import SideBySide
 
@@ -126,7 +126,7 @@ def write_split(folder: Path, split: int, config: DataConfig, data_dir: str) -> 
 def _split_data(out: Path, split: int, config: DataConfig, data_dir: str) -> tuple[str, str]:
     """A split's data folder and the digest of its data."""
     folder = str(write_split(out / f"split-{split}", split, config, data_dir).absolute())
-    return folder, load_pairs(config, folder).digest(prepare_bank(config, folder))
+    return folder, load_data(config, folder)[2]
 
 
 def _images(config: DataConfig, data_dir: str) -> ImageBank:
@@ -202,6 +202,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     options = parser.parse_args(arguments)
     try:
+        check_folder(options.csv)
         recipes = recipes_of(options.recipes, options.start, options.dataset, options.only)
         beside = SideBySide(options.at_once, options.seconds)
         places = options.data_dir, options.out, options.csv

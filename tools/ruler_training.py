@@ -32,6 +32,8 @@ ZOOM = 10 / 9  # of a second, wider view: 160 pixels for a crop of 144
 def main(path: str) -> int:
     """Train the job in a file, then write MEASURED to its run's folder; returns the exit status."""
     job = Job.read(path)
+    if not (job.folder / "model.keras").is_file():  # without its weights a run cannot be measured: train it again
+        (job.folder / "result.json").unlink(missing_ok=True)
     if status := train(path):
         return status
     views = [prepare_bank(config, job.data_dir) for config in views_of(job.config.data)]

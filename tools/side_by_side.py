@@ -29,7 +29,7 @@ class SideBySide:
     """
 
     def __init__(self, at_once: int = 0, seconds: float = math.inf) -> None:
-        self.at_once = at_once or cores()
+        self.at_once = at_once if at_once > 0 else cores()
         self.threads = max(1, cores() // self.at_once)
         self.until = time.monotonic() + seconds
         # Of the latest trainings: seconds of the process without training, and of training for a unit of work. The first
@@ -63,7 +63,7 @@ class SideBySide:
 
     def _learn(self, job: Job, wall: float) -> None:
         trained = Store(job.folder.parent).result(job.run)["seconds_total"]
-        self.starts.append(wall - trained)
+        self.starts.append(max(0.0, wall - trained))  # some was trained by an earlier process
         self.paces.append(trained / _work(job.config))
         _say(f"{job.title}: {wall:.0f} s, {trained:.0f} s of them training")
 
@@ -90,7 +90,9 @@ def _succeeded(job: Job, process: Process) -> bool:
     except StudyError as error:
         _say(f"error: {job.title}: {error}")
         return False
-    return True
+    if status := process.wait():  # a program may do more than train
+        _say(f"error: {job.title}: trained, then ended with status {status}; log: {job.folder / 'log.txt'}")
+    return not status
 
 
 def _say(text: str) -> None:

@@ -12,8 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from lfwstudy.config import PRECISIONS, RunConfig
-from lfwstudy.data.prepare import prepare_bank
-from lfwstudy.data.protocols import load_pairs
+from lfwstudy.data.prepare import load_data
 from lfwstudy.errors import StudyError, one_line
 from lfwstudy.ladder.own_stages import read
 from lfwstudy.runs.job import Job
@@ -33,8 +32,7 @@ def jobs(recipes: Mapping[str, RunConfig], data_dir: str, store: Store, precisio
     for name, recipe in recipes.items():
         for fold in FOLDS:
             config = recipe.change({"data.protocol": "view2", "data.fold": fold})
-            bank = prepare_bank(config.data, data_dir)
-            digest = load_pairs(config.data, data_dir).digest(bank)
+            digest = load_data(config.data, data_dir)[2]
             run = config.identify(0, precision, digest)
             place = 0, precision, data_dir, digest
             found.append(Job(run, config, store.folder(run), *place, title=f"{name}, fold {fold}", threads=threads))
