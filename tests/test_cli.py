@@ -10,6 +10,7 @@ from PIL import Image
 
 from lfwstudy.cli import main
 from lfwstudy.data.drawn_faces import draw_face
+from tests.support.commands import python
 
 
 def run(capsys, *arguments):
@@ -91,7 +92,7 @@ def test_a_refused_command_waits_for_no_library_that_it_does_not_need():
         "import sys; from lfwstudy.cli import main; main(['run', '--stages', 'bsae']); import lfwstudy.workflow; "
         f"print(sorted({heavy} & set(sys.modules)))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = python(code, check=True)
     assert "did you mean 'base'" in done.stderr and done.stdout == "[]\n"
 
 
@@ -137,7 +138,7 @@ def test_an_interrupted_command_ends_with_130_and_says_how_to_go_on(capsys, monk
 def test_a_missing_package_is_one_line_with_what_to_install(tmp_path, missing, command, told):
     """In a process of its own, where what is loaded cannot stand for what is missing."""
     code = f"import sys; sys.modules[{missing!r}] = None; from lfwstudy.cli import main; sys.exit(main(sys.argv[1:]))"
-    done = subprocess.run([sys.executable, "-c", code, *command], cwd=tmp_path, capture_output=True, text=True)
+    done = python(code, *command, cwd=tmp_path)
     assert done.returncode == 2 and told in done.stderr and done.stderr.count("\n") == 1, done.stderr
     assert not list(tmp_path.iterdir())
 

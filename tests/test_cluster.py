@@ -34,6 +34,7 @@ from lfwstudy.runs.job import Job
 from lfwstudy.runs.store import Store
 from lfwstudy.system.files import read_csv
 from tests.support.commands import lfwstudy
+from tests.support.trained import numbers
 from tools.stand_in import RESUME_EPOCHS, jobs
 
 dask = pytest.importorskip("dask", reason="--cluster needs the package distributed")
@@ -907,12 +908,6 @@ def test_ctrl_c_ends_a_local_cluster_and_its_trainings_without_a_traceback(tmp_p
 
 
 # -- real trainings ------------------------------------------------------------------------------------------------------
-
-
-def numbers(folder):
-    """What two trainings of a run have in common: its history without the times, and its predictions."""
-    rows = [{**row, "seconds": ""} for row in read_csv(Path(folder, "history.csv"))]
-    return rows, Path(folder, "predictions.csv").read_bytes()
 
 
 @pytest.mark.long

@@ -7,7 +7,6 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from dataclasses import replace
 from types import SimpleNamespace
@@ -25,8 +24,9 @@ from lfwstudy.runs.store import Store
 from lfwstudy.study.settings import Settings
 from lfwstudy.study.study import Study
 from lfwstudy.system.files import locked, read_csv
-from tests.support.commands import COMMAND, lfwstudy, study_in
+from tests.support.commands import COMMAND, lfwstudy, python, study_in
 from tests.support.failures import content
+from tests.support.notebooks import write_notebook
 from tools.stand_in import jobs
 
 
@@ -221,40 +221,22 @@ def test_a_variant_that_needs_too_much_memory_fails_alone(faces, tmp_path):
     paths = [tmp_path / f"{job.run}.json" for job in jobs]
     for job, path in zip(jobs, paths):
         job.write(path)
-    done = subprocess.run([sys.executable, "-c", LIMITED, *paths], capture_output=True, text=True, timeout=300)
+    done = python(LIMITED, *paths)
     assert done.returncode == 0, done.stderr
     failures = json.loads(done.stdout)
     assert list(failures) == [jobs[0].run] and "memory" in failures[jobs[0].run], failures
     assert study.store.is_finished(jobs[1].run) and not study.store.is_finished(jobs[0].run)
 
 
-def notebook(folder, name, *cells):
-    cells = [
-        {"cell_type": "markdown", "metadata": {}, "source": "# Title"},
-        *(
-            {"cell_type": "code", "metadata": {}, "source": cell, "outputs": [], "execution_count": None}
-            for cell in cells
-        ),
-    ]
-    (folder / name).write_text(
-        json.dumps(
-            {
-                "cells": cells,
-                "metadata": {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}},
-                "nbformat": 4,
-                "nbformat_minor": 4,
-            }
-        )
-    )
-
-
 @pytest.mark.long
 def test_a_kernel_that_dies_leaves_a_gap_that_says_so(faces, tmp_path, monkeypatch):
     study = study_of(faces, tmp_path / "out")
     found = [pages.Page(stem, stem, stem, f"{stem}.ipynb", {}) for stem in ("dies", "lives", "fails")]
-    notebook(tmp_path, "dies.ipynb", "print('before it')", "import os; os.kill(os.getpid(), 9)", "print('after it')")
-    notebook(tmp_path, "lives.ipynb", "print('alive')")
-    notebook(tmp_path, "fails.ipynb", "raise ValueError('<b>broken\\x1b[31m</b>')")
+    write_notebook(
+        tmp_path / "dies.ipynb", "print('before it')", "import os; os.kill(os.getpid(), 9)", "print('after it')"
+    )
+    write_notebook(tmp_path / "lives.ipynb", "print('alive')")
+    write_notebook(tmp_path / "fails.ipynb", "raise ValueError('<b>broken\\x1b[31m</b>')")
     monkeypatch.setattr(notebooks, "NOTEBOOKS", tmp_path)
     monkeypatch.setattr(pages, "all_pages", lambda study: found)
     failures = workflow._render_pages(study, found)

@@ -230,7 +230,7 @@ def _wait_for(moment, process, out, since):
 def _is_at(moment, process, out, since):
     """Whether a study that was started at the time `since` is at a moment."""
     if moment == "checkpointing":
-        return bool(_newer(since, *out.glob("runs/*/.[0-9]*.npz"), *out.glob("runs/*/.[0-9]*.h5")))
+        return bool(_newer(since, *out.glob("runs/*/.lfwstudy-*.npz"), *out.glob("runs/*/.lfwstudy-*.h5")))
     if moment in ("training", "evaluation"):
         lines = r"epoch +([0-9]+)/\1 " if moment == "evaluation" else "epoch "
         return any(

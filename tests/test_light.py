@@ -62,5 +62,5 @@ def test_framings_of_photographs_are_exactly_those_of_the_source(lfw_dir, tmp_pa
     files = sorted(islice(read_images(next(Path(lfw_dir).glob("lfw-deepfunneled*"))), 150))
     light.write(tmp_path / light.NAME, files)
     packed = light.bank(tmp_path, DataConfig(dataset="lfw-deepfunneled", crop=160, side=128))
-    for (name, content), image in zip(files, packed.images):
+    for (name, content), image in zip(files, packed.images, strict=True):
         np.testing.assert_array_equal(image, decode(content, name, 160, 128, "bilinear"), err_msg=name)

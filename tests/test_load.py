@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from lfwstudy.system.files import read_csv
-from tests.support.commands import COMMAND
+from tests.support.commands import COMMAND, python
 from tests.support.runs import fill
 
 TABULATE = """
@@ -33,12 +33,7 @@ print(used.ru_maxrss, used.ru_utime + used.ru_stime)"""
 def timed(arguments, limit):
     """Seconds and peak memory in MiB, of the largest process, of a command that succeeds; prints its processor time."""
     began = time.monotonic()
-    done = subprocess.run(
-        [sys.executable, "-c", MEASURE, sys.executable, *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=limit,
-    )
+    done = python(MEASURE, sys.executable, *arguments, timeout=limit)
     assert done.returncode == 0, done.stderr[-3000:]
     memory, seconds = done.stdout.split()
     print(f"processor time {float(seconds):.1f} s", flush=True)
@@ -117,7 +112,7 @@ for job in jobs(sys.argv[1], 300, pause=0):
 @pytest.mark.long
 def test_handing_out_runs_does_not_make_a_process_grow(tmp_path):
     """Three hundred processes that stand in for trainings, started and waited for one after the other."""
-    done = subprocess.run([sys.executable, "-c", HAND_OUT, tmp_path], capture_output=True, text=True, timeout=3000)
+    done = python(HAND_OUT, tmp_path, timeout=3000)
     assert done.returncode == 0, done.stderr[-3000:]
     sizes = [float(line) for line in done.stdout.split()]
     print(f"{sizes[49]:.2f} MiB after 50 runs, {sizes[-1]:.2f} MiB after {len(sizes)}", flush=True)

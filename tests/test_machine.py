@@ -10,6 +10,7 @@ from lfwstudy.errors import DataError
 from lfwstudy.runs import dispatch, process
 from lfwstudy.runs.job import Job
 from lfwstudy.system import backend, machine, precision, processes
+from tests.support.commands import python
 
 
 @pytest.fixture
@@ -135,23 +136,14 @@ def test_training_process_starts_without_what_it_does_not_need():
         "import lfwstudy.training.run, sys; print([name for name in ('IPython', 'matplotlib', 'pandas', 'sklearn') "
         "if name in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, env=processes.environment())
+    done = python(asked, env=processes.environment())
     assert done.stdout == "[]\n", done.stdout + done.stderr
 
 
 def test_peak_memory_is_this_process_s_own():
     held = np.ones((300, 2**17))  # 300 MiB, which a child's peak must not count
-    told = subprocess.run(
-        [
-            sys.executable,
-            "-c",
-            "from lfwstudy.system.machine import peak_memory_mb as p; a = p(); b = bytearray(50 << 20); print(a, p())",
-        ],
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
-    before, after = map(float, told.split())
+    code = "from lfwstudy.system.machine import peak_memory_mb as p; a = p(); b = bytearray(50 << 20); print(a, p())"
+    before, after = map(float, python(code, check=True).stdout.split())
     assert before < 250 < machine.peak_memory_mb() and held.nbytes == 300 << 20
     assert 40 < after - before < 70
 

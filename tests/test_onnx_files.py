@@ -8,6 +8,7 @@ from lfwstudy.errors import StudyError
 from lfwstudy.network.siamese import build_siamese
 from lfwstudy.verify.kept import SHIPPED
 from lfwstudy.verify.network import KerasRuntime, Network, OpenCVRuntime, load_model
+from tests.support.failures import content
 from tools.onnx_files import write_onnx
 
 SIDE = 69
@@ -73,5 +74,5 @@ def test_a_layer_without_an_onnx_form_is_named(tmp_path):
 
 def test_the_shipped_files_are_those_of_the_shipped_network(tmp_path):
     write_onnx(load_model(SHIPPED / "model.keras"), tmp_path)
-    for path in tmp_path.iterdir():
-        assert path.read_bytes() == (SHIPPED / path.name).read_bytes()
+    written = content(tmp_path)
+    assert written and written == {name: (SHIPPED / name).read_bytes() for name in written}

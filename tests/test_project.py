@@ -94,30 +94,21 @@ def test_training_path_names_no_backend():
             assert not found, path
 
 
-def test_committed_runs_are_whole_and_can_be_picked_up():
-    from lfwstudy.config import RunConfig
-    from lfwstudy.runs.damage import problem_of
-    from lfwstudy.runs.store import Store
-    from lfwstudy.system.files import read_csv
-
-    for results in ROOT.glob("results/*/results.csv"):
-        store = Store(results.parent / "runs")
-        assert {row["run"] for row in read_csv(results)} == set(store.ids())
-        for run in store.ids():
-            assert problem_of(store, run) is None
-            record = store.record(run)[0]
-            config = RunConfig.from_dict(record["config"])
-            assert config.identify(record["seed"], record["precision"], record["data_digest"]) == run
-
-
-@pytest.mark.parametrize("folder", sorted((ROOT / "results").glob("*/study.json")), ids=lambda path: path.parent.name)
-def test_committed_runs_are_those_that_their_ladder_asks_for(folder):
+@pytest.mark.parametrize("folder", sorted((ROOT / "results").glob("*-*/")), ids=lambda path: path.name)
+def test_committed_runs_are_whole_and_those_that_their_ladder_asks_for(folder):
     """Each run stands in results.csv, and has the configuration of its place in the ladder."""
     from lfwstudy.config import RunConfig
+    from lfwstudy.runs.damage import problem_of
     from lfwstudy.study.results import Results
     from lfwstudy.system.files import read_csv
 
-    study = Results.open(folder.parent)
-    assert {row["run"] for row in study.all_rows()} == {row["run"] for row in read_csv(folder.with_name("results.csv"))}
+    study = Results.open(folder)
+    runs = {row["run"] for row in read_csv(folder / "results.csv")}
+    assert runs == set(study.store.ids()) == {row["run"] for row in study.all_rows()}
+    for run in runs:
+        assert problem_of(study.store, run) is None
+        record = study.store.record(run)[0]
+        config = RunConfig.from_dict(record["config"])
+        assert config.identify(record["seed"], record["precision"], record["data_digest"]) == run
     for spec in (spec for rung in study.climb() for spec in rung.specs() if spec.run):
         assert RunConfig.from_dict(study.store.record(spec.run)[0]["config"]) == spec.config, spec.place

@@ -216,7 +216,7 @@ def test_two_that_start_with_one_empty_cache_share_it(faces, tmp_path, dataset):
     data = DataConfig(dataset=dataset, side=41)
     assert told == [load_pairs(data, folder).digest(prepare_bank(data, folder)) + "\n"] * 2
     assert [p.suffix for p in sorted((tmp_path / "cache" / "banks").iterdir())] == [".lock", ".npz"]
-    assert not list((tmp_path / "cache").glob(".demo*"))
+    assert not list((tmp_path / "cache").glob(".lfwstudy*"))
 
 
 def test_a_run_that_diverges_is_recorded_and_shown_but_never_chosen(tiny, tmp_path, monkeypatch):

@@ -193,7 +193,9 @@ def test_the_penalty_of_the_head_falls_as_adam_alone_lets_it(tiny, data, tmp_pat
     config = tiny.change({"model.head_l2": 0.01, "training.batch_size": 8})
     begun = build_siamese(config.model, config.data.side).get_layer("head").get_layer("logit").kernel.numpy()
     train(config, 0, "float32", *data, tmp_path / "run", "run")
-    for row in Store(tmp_path).history("run"):
+    rows = Store(tmp_path).history("run")
+    assert len(rows) == config.training.epochs
+    for row in rows:
         expected = 0.01 * np.square(melted(begun, 0.003, 8 * row["epoch"], 0.01)).sum()
         assert row["head_penalty"] == pytest.approx(expected, rel=0.02)
         assert row["penalty"] == pytest.approx(row["val_loss"] - row["val_cross_entropy"], abs=1e-5)

@@ -27,7 +27,8 @@ from lfwstudy.study.study import Study
 from lfwstudy.system import processes
 from lfwstudy.system.backend import keras_backend
 from lfwstudy.system.files import given_path, read_json, write_json
-from tests.support.commands import lfwstudy
+from tests.support.commands import lfwstudy, python
+from tests.support.notebooks import write_notebook
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -45,13 +46,8 @@ def poison(folder, *names):
 def test_our_processes_import_nothing_from_the_current_folder(tmp_path, monkeypatch, path):
     poison(tmp_path, "random", "json", "lfwstudy", "sitecustomize", "usercustomize")
     monkeypatch.setenv("PYTHONPATH", path.format(os.environ["PYTHONPATH"]))
-    done = subprocess.run(
-        [sys.executable, "-c", "import json, random, lfwstudy.system.machine; print('fine')"],
-        cwd=tmp_path,
-        text=True,
-        capture_output=True,
-        env=processes.environment(),
-    )
+    code = "import json, random, lfwstudy.system.machine; print('fine')"
+    done = python(code, cwd=tmp_path, env=processes.environment())
     assert done.stdout == "fine\n", done.stderr
 
 
@@ -106,23 +102,6 @@ def test_workers_on_this_machine_take_nothing_from_the_current_folder(tmp_path, 
 # -- pages ------------------------------------------------------------------------------------------------------------
 
 
-def notebook(path, *cells):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    cells = [
-        {"cell_type": "code", "metadata": {}, "source": cell, "outputs": [], "execution_count": None} for cell in cells
-    ]
-    path.write_text(
-        json.dumps(
-            {
-                "cells": cells,
-                "nbformat": 4,
-                "nbformat_minor": 4,
-                "metadata": {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}},
-            }
-        )
-    )
-
-
 @pytest.fixture
 def executed(tmp_path, monkeypatch):
     """Executes notebooks of the given cells as pages of a study in a folder below tmp_path; returns failures and the report."""
@@ -130,7 +109,7 @@ def executed(tmp_path, monkeypatch):
     def execute(*cells, folder="study", books="books"):
         study = Study(Settings(out=str(tmp_path / folder), precision="float32"))
         page = pages.Page("page", "page", "A page", "page.ipynb", {})
-        notebook(tmp_path / books / "page.ipynb", *cells)
+        write_notebook(tmp_path / books / "page.ipynb", *cells)
         monkeypatch.setattr(notebooks, "NOTEBOOKS", tmp_path / books)
         monkeypatch.setattr(pages, "all_pages", lambda study: [page])
         failures = workflow._render_pages(study, [page])
@@ -208,7 +187,7 @@ def test_an_older_notebook_does_not_stand_for_one_that_was_not_written(tmp_path)
         "import sys, papermill; papermill.execute_notebook = lambda *_, **__: None\n"
         "from lfwstudy.report import notebooks; from lfwstudy.system import processes; processes.end_with_parent = lambda: None; sys.exit(notebooks.main(sys.argv[1]))"
     )
-    done = subprocess.run([sys.executable, "-c", silent, str(tmp_path / "job.json")], capture_output=True, text=True)
+    done = python(silent, tmp_path / "job.json")
     assert done.returncode == 1 and "papermill ended without writing it" in Failure.read(tmp_path).message, done.stderr
 
 
@@ -375,7 +354,7 @@ def test_every_command_that_uses_keras_names_a_backend_that_cannot_train(tmp_pat
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("ours", [True, pytest.param(False, marks=pytest.mark.long)])
+@pytest.mark.parametrize("ours", [True, False])
 def test_keras_computes_alike_whatever_keras_json_says(tmp_path, monkeypatch, ours):
     """In processes of ours and in a user's own, a notebook by hand."""
     (tmp_path / "keras.json").write_text(
@@ -383,9 +362,7 @@ def test_keras_computes_alike_whatever_keras_json_says(tmp_path, monkeypatch, ou
     )
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     asked = "import lfwstudy.network.siamese, keras; c = keras.config; print(c.floatx(), c.epsilon(), c.image_data_format())"
-    done = subprocess.run(
-        [sys.executable, "-c", asked], capture_output=True, text=True, env=processes.environment() if ours else None
-    )
+    done = python(asked, env=processes.environment() if ours else None)
     assert done.stdout == "float32 1e-07 channels_last\n", done.stderr
 
 
@@ -394,34 +371,18 @@ def test_processes_of_ours_start_whatever_keras_cannot_read(tmp_path, monkeypatc
     (tmp_path / "keras.json").write_text(json.dumps({"floatx": "float8", "epsilon": 1, "backend": "tensorflow"}))
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     monkeypatch.setenv("KERAS_MAX_EPOCHS", "1")
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-c",
-            "from lfwstudy.system.backend import import_keras; print(import_keras().config.max_epochs())",
-        ],
-        capture_output=True,
-        text=True,
-        env=processes.environment(),
-    )
+    code = "from lfwstudy.system.backend import import_keras; print(import_keras().config.max_epochs())"
+    done = python(code, env=processes.environment())
     assert done.stdout == "None\n", done.stderr
-    done = subprocess.run(
-        [sys.executable, "-c", "from lfwstudy.system.backend import import_keras; import_keras()"],
-        capture_output=True,
-        text=True,
-    )
+    done = python(code)
     assert f"ConfigError: {tmp_path}/keras.json: Keras cannot start with it" in done.stderr.splitlines()[-1]
 
 
 def test_a_broken_installation_is_not_blamed_on_keras_json(tmp_path, monkeypatch):
     (tmp_path / "keras.py").write_text("raise ValueError('numpy.dtype size changed')")
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
-    done = subprocess.run(
-        [sys.executable, "-c", "from lfwstudy.system.backend import import_keras; import_keras()"],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(tmp_path)},
-    )
+    code = "from lfwstudy.system.backend import import_keras; import_keras()"
+    done = python(code, env={**os.environ, "PYTHONPATH": str(tmp_path)})
     assert done.stderr.splitlines()[-1] == "ValueError: numpy.dtype size changed"
 
 
@@ -458,27 +419,14 @@ def test_figures_are_the_same_whatever_the_user_s_matplotlibrc_says():
 
 @pytest.mark.parametrize("encoding", ["ascii", pytest.param("latin-1", marks=pytest.mark.long)])
 def test_a_terminal_without_a_letter_gets_another(tmp_path, encoding):
-    done = lfwstudy(
-        "data",
-        "--data-dir",
-        tmp_path / "Łódź",
-        "--dataset",
-        "lfw",
-        encoding=encoding,
-        env={**os.environ, "PYTHONIOENCODING": encoding},
-    )
+    given = ("--data-dir", tmp_path / "Łódź", "--dataset", "lfw")
+    done = lfwstudy("data", *given, encoding=encoding, env={**os.environ, "PYTHONIOENCODING": encoding})
     assert done.returncode == 2 and "no such folder" in done.stderr and done.stderr.count("\n") == 1
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-c",
-            "import argparse; from lfwstudy import cli; from lfwstudy.data import summary as describe\n"
-            "describe.describe_data = lambda *_: ['report: Łódź']\nraise SystemExit(cli.main(['data']))",
-        ],
-        capture_output=True,
-        encoding=encoding,
-        env={**os.environ, "PYTHONIOENCODING": encoding},
+    code = (
+        "from lfwstudy import cli; from lfwstudy.data import summary\n"
+        "summary.describe_data = lambda *_: ['report: Łódź']; raise SystemExit(cli.main(['data']))"
     )
+    done = python(code, encoding=encoding, env={**os.environ, "PYTHONIOENCODING": encoding})
     assert done.returncode == 0 and done.stdout.startswith("report: ") and done.stdout.count("\n") == 1, done.stderr
 
 
@@ -520,18 +468,13 @@ def test_an_installed_package_has_the_notebooks_and_the_ladders(tmp_path):
     settings = re.sub("^license.*\n", "", (ROOT / "pyproject.toml").read_text(), flags=re.M)
     (source / "pyproject.toml").write_text(settings)
     build = "from setuptools import build_meta; build_meta.build_wheel('..')"
-    done = subprocess.run([sys.executable, "-c", build], cwd=source, capture_output=True, text=True)
+    done = python(build, cwd=source)
     assert done.returncode == 0, done.stderr
     with zipfile.ZipFile(next(tmp_path.glob("*.whl"))) as wheel:
         wheel.extractall(tmp_path / "installed")
     asked = "import lfwstudy.ladder; from lfwstudy.report.notebooks import NOTEBOOKS; print(NOTEBOOKS, *sorted(path.name for path in NOTEBOOKS.iterdir()))"
-    done = subprocess.run(
-        [sys.executable, "-P", "-c", asked],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(tmp_path / "installed")},
-    )
+    found = {**os.environ, "PYTHONPATH": str(tmp_path / "installed"), "PYTHONSAFEPATH": "1"}
+    done = python(asked, cwd=tmp_path, env=found)
     names = sorted(path.name for path in (ROOT / "notebooks").glob("*.ipynb"))
     assert done.stdout.split() == [str(tmp_path / "installed" / "lfwstudy" / "notebooks"), *names], done.stderr
 

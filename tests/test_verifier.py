@@ -3,8 +3,6 @@
 import json
 import re
 import resource
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -17,6 +15,7 @@ from lfwstudy.errors import ConfigError, DataError
 from lfwstudy.verify import faces as verify_faces
 from lfwstudy.verify.faces import find_faces, largest_face, open_face
 from lfwstudy.verify.verifier import Verifier
+from tests.support.commands import python
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +124,7 @@ def test_many_pairs_none_of_which_can_be_scored(photos, verifier):
 
 def test_importing_the_package_alone_loads_no_library():
     code = "import sys, lfwstudy; print(sorted({'numpy', 'PIL', 'keras'} & set(sys.modules)))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = python(code, check=True)
     assert done.stdout == "[]\n"
 
 
@@ -134,7 +133,7 @@ def test_a_pair_is_scored_within_a_second_and_a_half_without_the_heavy_libraries
     heavy = {"keras", "tensorflow", "jax", "scipy", "sklearn", "pandas", "matplotlib"}
     code = f"import sys; from lfwstudy.cli import main; main({command}); print(sorted({heavy} & set(sys.modules)))"
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = python(code, check=True)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert done.stdout.endswith("}\n[]\n")
     # Processor time: other processes of this machine do not count.

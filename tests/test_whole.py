@@ -5,7 +5,6 @@ import os
 import re
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -18,7 +17,7 @@ from lfwstudy.study.study import open_study
 from lfwstudy.system.files import read_csv, read_json
 from lfwstudy.verify import kept
 from lfwstudy.verify.verifier import load_verifier
-from tests.support.commands import COMMAND, lfwstudy
+from tests.support.commands import lfwstudy
 from tools import model_card
 
 pytestmark = pytest.mark.notebook
@@ -162,59 +161,12 @@ def test_network_of_a_study_can_be_handed_out_with_its_card(out, cache, tmp_path
     assert not (tmp_path / "other").exists()
 
 
-def numbers(folder):
-    """All that a study measured, but the times."""
-    times = {"seconds", "seconds_per_epoch", "seconds_total", "seconds_to_best", "peak_memory_mb"}
-
-    def without(path):
-        return [{k: v for k, v in row.items() if k not in times} for row in read_csv(path)]
-
-    runs = sorted(p.name for p in (folder / "runs").iterdir() if (p / "result.json").exists())
-    return without(folder / "results.csv"), {
-        r: (without(folder / "runs" / r / "history.csv"), read_csv(folder / "runs" / r / "predictions.csv"))
-        for r in runs
-    }
-
-
-@pytest.mark.long
-def test_killed_study_goes_on_to_the_same_numbers(out, tmp_path):
-    command = [*COMMAND, *STUDY, "--out", str(tmp_path)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    until = time.monotonic() + 200
-    # In the middle of the base network's training.
-    while time.monotonic() < until and not any(len(read_csv(p)) >= 6 for p in tmp_path.glob("runs/*/history.csv")):
-        time.sleep(0.05)
-    process.kill()
-    process.wait()
-    assert not (tmp_path / "report.html").exists()
-    done = lfwstudy(*STUDY, "--out", tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert numbers(tmp_path) == numbers(out)
-
-
 @pytest.mark.long
 def test_bare_papermill_runs_one_stage(tmp_path):
     target = tmp_path / "executed.ipynb"
+    parameters = ["-p", "stage", "base", "-p", "dataset", "demo", "-p", "profile", "tiny", "-p", "out", "here"]
     subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "papermill",
-            str(NOTEBOOKS / "01_stage.ipynb"),
-            str(target),
-            "-p",
-            "stage",
-            "base",
-            "-p",
-            "dataset",
-            "demo",
-            "-p",
-            "profile",
-            "tiny",
-            "-p",
-            "out",
-            "here",
-        ],
+        [sys.executable, "-m", "papermill", NOTEBOOKS / "01_stage.ipynb", target, *parameters],
         check=True,
         timeout=400,
         cwd=tmp_path,
