@@ -27,7 +27,7 @@ from lfwstudy.errors import DataError, one_line
 from lfwstudy.verify import faces as verify_faces
 from lfwstudy.verify.faces import find_faces, frame_face, full_size, open_face, open_photo, read_photo
 from tests.support.archives import member, write_tar, write_zip
-from tests.support.commands import lfwstudy
+from tests.support.commands import lfwstudy, study_in
 from tests.support.images import FACE, saved
 from tests.support.names import NAMES
 
@@ -657,19 +657,6 @@ def test_a_people_file_that_a_later_stage_needs_is_missed_before_anything_is_tra
     data, out = tmp_path / "data", tmp_path / "study"
     shutil.copytree(faces, data)
     (data / "peopleDevTrain.txt").unlink()
-    command = [
-        "run",
-        "--dataset",
-        "lfw-a",
-        "--data-dir",
-        str(data),
-        "--ladder",
-        "beyond",
-        "--stages",
-        "base,all-people",
-        "--out",
-        str(out),
-        *more,
-    ]
+    command = [*study_in(data, out, "--ladder", "beyond", "--stages", "base,all-people"), *more]
     assert main(command) == 2 and "peopleDevTrain.txt is needed" in capsys.readouterr().err
     assert not list(out.glob("runs/*"))
