@@ -164,6 +164,25 @@ def _play(tiny, out):
     )
 
 
+@pytest.fixture
+def trained(monkeypatch):
+    """Stands in for training: writes finished runs with validation scores by variant; returns the list of jobs."""
+    from lfwstudy.runs import dispatch
+    from tests.support.runs import finish_run
+
+    done, scores = [], {}
+
+    def run(jobs, cluster="", show=None):
+        for job in jobs:
+            done.append(job)
+            score, entropy = scores.get(job.title.split(",")[0], (0.6, 0.65))
+            finish_run(job, score, entropy)
+        return {}
+
+    monkeypatch.setattr(dispatch, "run", run)
+    return done, scores
+
+
 @pytest.fixture(scope="module")
 def chromium():
     """A headless Chromium. Of one module: while it lives no other asyncio loop can run in this thread."""

@@ -8,7 +8,7 @@ import pytest
 from lfwstudy.config import RunConfig
 from lfwstudy.errors import RunError
 from lfwstudy.system.files import read_json
-from tests.test_backends import needs_jax
+from tests.support.commands import needs_jax
 from tools.accelerator import ALL, CANDIDATES, FLAGS, TODAY, Contest, Entry, Measurement, entries, main, measure, rounds
 
 

@@ -1,6 +1,5 @@
 """The training path on JAX, on a machine that has neither TensorFlow nor anything for notebooks."""
 
-import importlib.util
 import json
 import os
 import shutil
@@ -20,6 +19,7 @@ from lfwstudy.runs.store import Store
 from lfwstudy.study.settings import Settings
 from lfwstudy.study.study import Study
 from lfwstudy.system.files import read_csv, read_json
+from tests.support.commands import needs_jax
 from tests.support.one_batch import compute
 
 # Packages that such a machine does not have: importing them fails as it would there.
@@ -50,9 +50,6 @@ sys.meta_path.insert(0, Absent())
 from lfwstudy.{module} import main
 sys.exit(main({arguments}))
 """
-
-
-needs_jax = pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="JAX is not installed")
 
 
 def on_such_a_machine(module, arguments, *argv):

@@ -3,7 +3,6 @@
 import shutil
 
 import pytest
-from test_study import finish_run
 
 from lfwstudy.errors import StudyError
 from lfwstudy.report import summary
@@ -15,6 +14,7 @@ from lfwstudy.study.study import Study
 from lfwstudy.system.files import read_csv, read_json, write_csv, write_json
 from lfwstudy.training.run import PREDICTION_COLUMNS
 from lfwstudy.verify import kept
+from tests.support.runs import finish_run
 from tools import model_card
 from tools.kept_studies import RESULTS, SHALLOW
 

@@ -13,27 +13,8 @@ from lfwstudy.study.rungs import Candidate, Rung
 from lfwstudy.study.settings import Settings
 from lfwstudy.study.study import Study
 from lfwstudy.system.files import write_csv
-from lfwstudy.training.run import PREDICTION_COLUMNS, measure, write_predictions
-from tests.support.runs import made_up_history, made_up_run
-
-
-def made_up_base(out, split, right, seeds=4, **settings):
-    """A finished study, by default on demo faces, of base runs whose share of right answers is `right`, by set."""
-    study = Study(Settings(out=str(out), seeds=seeds, stages="base", split=split, precision="float32", **settings))
-    study.ask(["base"])
-    pairs, digest = study.data(study.base().data)[1:]
-    labels = {name: part.label for name, part in pairs.sets().items()}
-    for spec in study.climb()[0].candidates[0].specs:
-        rng, path = np.random.default_rng([spec.seed, len(split)]), out / f".{split}-{spec.seed}"
-        scores = {
-            name: np.where((rng.random(len(label)) < right[name]) == (label > 0.5), 0.8, 0.2)
-            for name, label in labels.items()
-        }
-        at = {"score": scores, "score_at_best": scores}
-        write_predictions(path, pairs, at)
-        history = made_up_history(out / f".history-{split}-{spec.seed}", spec.config.training.epochs, rng)
-        made_up_run(study.store.folder(spec.run), spec, digest, history, path, measure(labels, at, 1.0))
-    return study
+from lfwstudy.training.run import PREDICTION_COLUMNS, measure
+from tests.support.runs import made_up_base, made_up_history, made_up_run
 
 
 def test_a_gap_that_shared_people_make_is_told_from_one_that_they_do_not(tmp_path):

@@ -1,50 +1,19 @@
 """What a page says where a run or a whole stage is missing: that it is, and why."""
 
-import ast
-import json
 import shutil
 from contextlib import nullcontext
 
 import pytest
-from test_study import finish_run, study, trained  # noqa: F401 (fixture)
 
 from lfwstudy.errors import StudyError
-from lfwstudy.report import notebooks, summary
-from lfwstudy.report.table import Table
+from lfwstudy.report import summary
 from lfwstudy.runs import dispatch
 from lfwstudy.runs.failure import Failure
 from lfwstudy.study.study import Study
 from lfwstudy.system.files import locked, write_csv, write_json
 from lfwstudy.training.decisions import COLUMNS
-
-
-def page_of(stage, opened, notebook="01_stage"):
-    """What a notebook shows, that of a stage or another, as one text, without a kernel."""
-    shown = []
-    cells = json.loads((notebooks.NOTEBOOKS / f"{notebook}.ipynb").read_text())["cells"]
-    sources = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
-    names = {}
-    exec(sources[0], names)
-    names |= {
-        "stage": stage,
-        "train": False,
-        "out": str(opened.out),
-        "precision": "float32",
-        "ladder": opened.settings.ladder,
-    }
-    for source in sources[1:]:
-        *body, last = ast.parse(source).body
-        exec(compile(ast.Module(body, []), "cell", "exec"), names)
-        if isinstance(last, ast.Expr):
-            shown.append(eval(compile(ast.Expression(last.value), "cell", "eval"), names))
-        else:
-            exec(compile(ast.Module([last], []), "cell", "exec"), names)
-    return "\n".join(shown_as(item) for item in shown)
-
-
-def shown_as(item):
-    """What a notebook makes of a cell's last value."""
-    return item.to_html() if isinstance(item, Table) else str(getattr(item, "data", item))
+from tests.support.notebooks import page_of
+from tests.support.runs import finish_run, study
 
 
 @pytest.mark.parametrize(
@@ -102,7 +71,7 @@ WHAT = ["never", "failed", "interrupted late", "interrupted early", "damaged", "
 
 
 @pytest.mark.parametrize("what", WHAT)
-def test_a_gap_names_its_reason(tmp_path, trained, what):  # noqa: F811
+def test_a_gap_names_its_reason(tmp_path, trained, what):
     study(tmp_path, "base").climb(train=True)
     opened = study(tmp_path, "stride")
     spec = opened.climb()[1].candidates[0].specs[0]
@@ -112,7 +81,7 @@ def test_a_gap_names_its_reason(tmp_path, trained, what):  # noqa: F811
     assert f"Not finished: pool1-stride1: {reason}" in told and str(tmp_path) not in told and "<b>" not in told
 
 
-def test_each_reason_is_said_once_with_the_runs_that_it_is_of(tmp_path, trained):  # noqa: F811
+def test_each_reason_is_said_once_with_the_runs_that_it_is_of(tmp_path, trained):
     study(tmp_path, "base", seeds=3).climb(train=True)
     opened = study(tmp_path, "lr-schedule", seeds=3)
     first, second, _third = opened.climb()[1].candidates
@@ -124,7 +93,7 @@ def test_each_reason_is_said_once_with_the_runs_that_it_is_of(tmp_path, trained)
     assert "drop60: never started" in told and told.count("Not finished") == 1
 
 
-def test_a_reason_from_a_folder_from_elsewhere_is_cut_and_printable(tmp_path, trained):  # noqa: F811
+def test_a_reason_from_a_folder_from_elsewhere_is_cut_and_printable(tmp_path, trained):
     opened = study(tmp_path, "base")
     spec = opened.climb()[0].candidates[0].specs[0]
     leave(opened, spec, "failed")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.test_backends import needs_jax
+from tests.support.commands import needs_jax
 
 # Compiling takes most of the time.
 _FAST = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from test_findings import made_up_base
 
 from lfwstudy.cli import main
 from lfwstudy.config import DataConfig
@@ -29,6 +28,7 @@ from lfwstudy.system.files import read_csv
 from tests.support.images import FACE, saved
 from tests.support.names import NAMES
 from tests.support.own import FORMATS, write_own_people
+from tests.support.runs import made_up_base
 
 CONFIG = DataConfig(dataset="folder", side=40)
 

@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from test_study import trained  # noqa: F401
 
 from lfwstudy import cli
 from lfwstudy.errors import ConfigError, StudyError
@@ -80,7 +79,7 @@ def test_the_file_of_the_docs_runs_and_the_report_has_its_stage(tmp_path):
     assert all(link in report for link in links) and stage["hypothesis"] in report
 
 
-def test_a_study_knows_its_own_stages_without_the_file(tmp_path, trained):  # noqa: F811
+def test_a_study_knows_its_own_stages_without_the_file(tmp_path, trained):
     trained[1]["mine/half"] = (0.9, 0.3)
     study = asked(opened(tmp_path, stages="base,early-stopping"))
     assert study.stages() == ["base", "early-stopping", "mine"]
@@ -105,14 +104,14 @@ def test_a_study_knows_its_own_stages_without_the_file(tmp_path, trained):  # no
     assert len(trained[0]) == done
 
 
-def test_a_stage_that_is_not_carried_says_so_and_no_reason_that_is_another_stages(tmp_path, trained):  # noqa: F811
+def test_a_stage_that_is_not_carried_says_so_and_no_reason_that_is_another_stages(tmp_path, trained):
     trained[1]["mine/half"] = (0.9, 0.3)
     rung = asked(opened(tmp_path, more="carry = false")).climb(train=True)[-1]
     told = summary.outcome(Results.open(tmp_path / "study"), rung)
     assert "By design, this stage is never carried forward. " in told and "slower" not in told
 
 
-def test_a_ladder_that_follows_the_report_says_why_it_carries_no_stage_of_the_user(tmp_path, trained):  # noqa: F811
+def test_a_ladder_that_follows_the_report_says_why_it_carries_no_stage_of_the_user(tmp_path, trained):
     trained[1]["mine/half"] = (0.9, 0.3)
     study = asked(opened(tmp_path, select="report"))
     told = summary.outcome(study, study.climb(train=True)[-1])
@@ -133,7 +132,7 @@ def test_a_stages_text_is_shown_as_it_is_written(tmp_path):
     assert told.endswith("P(same) &lt;b&gt;0.5")
 
 
-def test_each_set_adds_a_rival_from_the_same_incumbent(tmp_path, trained):  # noqa: F811
+def test_each_set_adds_a_rival_from_the_same_incumbent(tmp_path, trained):
     def run(*options):
         study = asked(Study(Settings(out=str(tmp_path / "out"), precision="float32", set_options=options)))
         study.climb(train=True)
@@ -237,7 +236,7 @@ def test_stages_stand_where_they_say_and_in_the_order_given():
     assert found[:5] == ["base", "a", "d", "b", "crop"] and found[-1] == "c"
 
 
-def test_a_file_may_add_to_a_study_but_not_change_what_it_has(tmp_path, trained):  # noqa: F811
+def test_a_file_may_add_to_a_study_but_not_change_what_it_has(tmp_path, trained):
     study = asked(opened(tmp_path))
     study.climb(train=True)
     before = (study.out / "study.json").read_text()

@@ -2,12 +2,9 @@
 
 import json
 import shutil
-from pathlib import Path
 
 import numpy as np
 import pytest
-from test_gaps import page_of
-from test_study import study, trained  # noqa: F401
 
 from lfwstudy import workflow
 from lfwstudy.data import demo, prepare, registry
@@ -17,8 +14,8 @@ from lfwstudy.runs.failure import Failure
 from lfwstudy.study.results import RESULT_COLUMNS, Results
 from lfwstudy.study.study import Study
 from lfwstudy.system.files import read_csv, read_json, write_json
-
-KEPT = sorted(path.parent for path in Path(__file__).parents[1].glob("results/*/study.json"))
+from tests.support.notebooks import page_of
+from tests.support.runs import KEPT, study
 
 
 @pytest.fixture
@@ -53,7 +50,7 @@ def without_record(out):
     write_json(out / "study.json", record)
 
 
-def test_a_finished_study_is_read_without_its_images_and_elsewhere(tmp_path, trained, nothing_at_hand):  # noqa: F811
+def test_a_finished_study_is_read_without_its_images_and_elsewhere(tmp_path, trained, nothing_at_hand):
     trained[1]["batchnorm/before-activation"] = (0.9, 0.3)
     opened = study(tmp_path, "base,early-stopping,batchnorm", seeds=2)
     rungs = opened.climb(train=True)
@@ -67,7 +64,7 @@ def test_a_finished_study_is_read_without_its_images_and_elsewhere(tmp_path, tra
 
 
 @pytest.mark.parametrize("kind", [Results, Study])
-def test_what_is_half_finished_is_told_apart_without_images(tmp_path, trained, nothing_at_hand, kind):  # noqa: F811
+def test_what_is_half_finished_is_told_apart_without_images(tmp_path, trained, nothing_at_hand, kind):
     opened = study(tmp_path, "base,early-stopping", seeds=2)
     opened.climb("base", train=True)
     opened.record_runs()
@@ -84,7 +81,7 @@ def test_what_is_half_finished_is_told_apart_without_images(tmp_path, trained, n
     assert [row["stage"] for row in results.rows()] == ["base", "base"]
 
 
-def test_stages_that_an_earlier_version_added_are_found_by_their_rows(tmp_path, trained):  # noqa: F811
+def test_stages_that_an_earlier_version_added_are_found_by_their_rows(tmp_path, trained):
     """It writes results.csv and leaves the record of the runs as it was."""
     opened = study(tmp_path, "base,early-stopping")
     opened.climb(train=True)
@@ -96,7 +93,7 @@ def test_stages_that_an_earlier_version_added_are_found_by_their_rows(tmp_path, 
     assert [rung.complete() for rung in Results.open(opened.out).climb()] == [True, True]
 
 
-def test_the_report_of_a_study_whose_images_are_gone_comes_out(tmp_path, faces, trained, capsys, monkeypatch):  # noqa: F811
+def test_the_report_of_a_study_whose_images_are_gone_comes_out(tmp_path, faces, trained, capsys, monkeypatch):
     data = shutil.copytree(faces, tmp_path / "data")
     opened = study(tmp_path, "base,early-stopping", dataset="lfw-a", data_dir=str(data))
     rungs = opened.climb(train=True)
@@ -124,7 +121,7 @@ def test_pages_without_images_show_the_results_and_say_what_needs_them(played, t
     assert NO_IMAGES in shown and "impatient" in shown and "data:image/jpeg" not in shown
 
 
-def test_a_folder_of_an_earlier_version_is_read_and_resumed_without_training(tmp_path, trained, nothing_at_hand):  # noqa: F811
+def test_a_folder_of_an_earlier_version_is_read_and_resumed_without_training(tmp_path, trained, nothing_at_hand):
     done, _ = trained
     opened = study(tmp_path, "base,batchnorm")
     rungs = opened.climb(train=True)
@@ -140,7 +137,7 @@ def test_a_folder_of_an_earlier_version_is_read_and_resumed_without_training(tmp
     assert Results.open(opened.out).climb() == rungs
 
 
-def test_runs_of_an_open_choice_are_recorded_once_it_is_made(tmp_path, trained):  # noqa: F811
+def test_runs_of_an_open_choice_are_recorded_once_it_is_made(tmp_path, trained):
     opened = study(tmp_path, "early-stopping,batchnorm,lr-schedule")
     opened.record_runs()
     recorded = {place.stage for place in Results.open(opened.out).record.runs}
@@ -153,7 +150,7 @@ def test_runs_of_an_open_choice_are_recorded_once_it_is_made(tmp_path, trained):
     assert "lr-schedule" not in {place.stage for place in Results.open(opened.out).record.runs}
 
 
-def test_a_combination_is_opened_by_what_it_is_called(tmp_path, trained):  # noqa: F811
+def test_a_combination_is_opened_by_what_it_is_called(tmp_path, trained):
     study(tmp_path, "base").climb(train=True)
     view2 = study(tmp_path, "base", protocol="view2")
     view2.climb(train=True)
@@ -197,7 +194,7 @@ def test_frames_are_tidy_and_their_numbers_are_numbers():
     assert len(scored) == 1000 and right.mean() == pytest.approx(frame["test_accuracy"][0])
 
 
-def test_an_empty_study_has_empty_frames(tmp_path, trained):  # noqa: F811
+def test_an_empty_study_has_empty_frames(tmp_path, trained):
     study(tmp_path, "base")
     results = Results.open(tmp_path / "out")
     assert results.frame().empty and list(results.frame().columns) == RESULT_COLUMNS
@@ -206,7 +203,7 @@ def test_an_empty_study_has_empty_frames(tmp_path, trained):  # noqa: F811
         results.test_components()
 
 
-def test_the_record_names_every_run_at_its_place(tmp_path, trained):  # noqa: F811
+def test_the_record_names_every_run_at_its_place(tmp_path, trained):
     opened = study(tmp_path, "base", seeds=2)
     opened.climb(train=True)
     (entry,) = json.loads((opened.out / "study.json").read_text())["combinations"]

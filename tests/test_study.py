@@ -14,9 +14,10 @@ from lfwstudy.study.results import RESULT_COLUMNS, Results
 from lfwstudy.study.rungs import Candidate, Rung
 from lfwstudy.study.settings import Settings
 from lfwstudy.study.study import Study, open_study
-from lfwstudy.system.files import read_csv, read_json, write_csv, write_json
+from lfwstudy.system.files import read_csv, read_json, write_json
 from lfwstudy.training.decisions import COLUMNS
 from lfwstudy.training.run import PREDICTION_COLUMNS
+from tests.support.runs import finish_run, study
 
 CONTRACT = [
     "ladder",
@@ -61,63 +62,6 @@ CONTRACT = [
     "carried_forward",
     "run",
 ]
-
-
-@pytest.fixture
-def trained(monkeypatch):
-    """Stands in for training: writes finished runs with validation scores by variant; returns the list of jobs."""
-    done, scores = [], {}
-
-    def run(jobs, cluster="", show=None):
-        for job in jobs:
-            done.append(job)
-            score, entropy = scores.get(job.title.split(",")[0], (0.6, 0.65))
-            finish_run(job, score, entropy)
-        return {}
-
-    monkeypatch.setattr(dispatch, "run", run)
-    return done, scores
-
-
-def finish_run(job, score, entropy):
-    """A finished run's four files, with as little in them as there has to be."""
-    folder = job.folder
-    folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / "config.json", {"run": job.run, "config": job.config.to_dict(), "seed": job.seed})
-    row = dict.fromkeys(COLUMNS, 0.5) | {"epoch": 1}
-    write_csv(folder / "history.csv", COLUMNS, [row])
-    pair = {"pair": 2, "left": "A_0001", "right": "A_0002", "label": 1, "score": 0.9, "score_at_best": 0.9}
-    sets = ["train", "val"] + (["test"] if job.score_test else [])
-    write_csv(folder / "predictions.csv", PREDICTION_COLUMNS, [{"set": s, **pair} for s in sets])
-    accuracy = {f"{s}_accuracy": 1.0 for s in sets} | ({} if job.score_test else {"test_accuracy": None})
-    write_json(
-        folder / "result.json",
-        {
-            "run": job.run,
-            "seed": job.seed,
-            "status": "finished",
-            "epochs_run": 1,
-            "best_epoch": 1,
-            "evaluated_epoch": 1,
-            "val_accuracy_at_best": score,
-            "val_cross_entropy": entropy,
-            "val_loss": 1.0,
-            "seconds_total": 1.0,
-            "backend": "tensorflow",
-            "device": "none",
-            **accuracy,
-        },
-    )
-    if not job.score_test:
-        (folder / "epoch-0001.weights.h5").write_bytes(b"weights")
-
-
-def study(tmp_path, stages="", **settings):
-    opened = Study(
-        Settings(out=str(tmp_path / "out"), precision=settings.pop("precision", "float32"), stages=stages, **settings)
-    )
-    opened.ask(opened.requested())
-    return opened
 
 
 def path_of(rungs):

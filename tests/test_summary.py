@@ -7,9 +7,6 @@ import numpy as np
 import pytest
 from bs4 import BeautifulSoup
 from sklearn.metrics import roc_auc_score
-from test_findings import made_up_base
-from test_results import KEPT
-from test_study import study, trained  # noqa: F401 (fixture)
 
 from lfwstudy.ladder import PROFILES
 from lfwstudy.report import measured, pages, series, summary, verdicts, wording
@@ -19,6 +16,7 @@ from lfwstudy.study.settings import Settings
 from lfwstudy.study.study import Study
 from lfwstudy.system.files import write_json
 from lfwstudy.system.text import percent
+from tests.support.runs import KEPT, made_up_base, study
 
 NOT_COMPARABLE = "Not comparable with the published figures"
 
@@ -32,14 +30,14 @@ def test_the_answer_is_one_sentence_with_the_measured_test_accuracy_and_its_inte
     assert re.findall(r"\d+\.\d", told) == figures and told.count(". ") == 0 and "**base: base**" in told
 
 
-def test_a_study_without_scored_test_pairs_answers_by_validation(tmp_path, trained):  # noqa: F811
+def test_a_study_without_scored_test_pairs_answers_by_validation(tmp_path, trained):
     opened = study(tmp_path, "base", test=False)
     told = summary.headline(opened, opened.climb(train=True))
     assert "60.0 % of the validation pairs" in told and "not scored" in told
     assert set(series.scores(opened, opened.climb()[0].candidates)["title"]) == {"base (validation)"}
 
 
-def test_caveats_are_of_the_study_at_hand(tmp_path, trained):  # noqa: F811
+def test_caveats_are_of_the_study_at_hand(tmp_path, trained):
     opened = study(tmp_path, "base")
     images, seeds, profile = summary.caveats(opened, opened.best(opened.climb(train=True))).split("\n")
     assert "drawn" in images and "leaves out the spread" in seeds and "at least 3 seeds" in seeds
@@ -67,7 +65,7 @@ def test_a_small_profile_on_real_images_is_not_compared_with_published_figures(t
     assert (PROFILES[settings["profile"]].title in told) == warned
 
 
-def test_differences_of_one_seed_are_one_sentence(tmp_path, trained):  # noqa: F811
+def test_differences_of_one_seed_are_one_sentence(tmp_path, trained):
     opened = study(tmp_path, "early-stopping")
     table = verdicts.differences(opened, opened.climb(train=True))
     assert not table.rows and "No verdict on 2 differences measured with one seed" in table.empty
@@ -76,7 +74,7 @@ def test_differences_of_one_seed_are_one_sentence(tmp_path, trained):  # noqa: F
     assert len(table.rows) == 2 and "one seed" not in table.caption
 
 
-def test_a_stage_without_scored_runs_is_not_taken_for_the_first(tmp_path, trained):  # noqa: F811
+def test_a_stage_without_scored_runs_is_not_taken_for_the_first(tmp_path, trained):
     opened = study(tmp_path, "early-stopping", seeds=2)
     base, stopping = opened.climb(train=True)
     assert verdicts.differences(opened, [base]).to_html() == ""
@@ -86,7 +84,7 @@ def test_a_stage_without_scored_runs_is_not_taken_for_the_first(tmp_path, traine
         assert "needs two finished variants" in verdicts.differences(opened, [rung]).empty
 
 
-def test_a_mean_over_some_of_the_runs_says_so(tmp_path, trained):  # noqa: F811
+def test_a_mean_over_some_of_the_runs_says_so(tmp_path, trained):
     opened = study(tmp_path, "base", seeds=2)
     (candidate,) = opened.climb(train=True)[0].candidates
     assert isinstance(measured.accuracy_with_interval(opened, candidate), Interval)

@@ -6,7 +6,6 @@ import subprocess
 
 import numpy as np
 import pytest
-from test_study import study, trained  # noqa: F401 (fixture)
 
 from lfwstudy.cli import main
 from lfwstudy.config import TrainingConfig
@@ -17,9 +16,10 @@ from lfwstudy.report.table import Table
 from lfwstudy.study.settings import Settings
 from lfwstudy.study.study import Study
 from lfwstudy.training import augment
+from tests.support.runs import study
 
 
-def outcome(tmp_path, trained, stages, scores, **settings):  # noqa: F811
+def outcome(tmp_path, trained, stages, scores, **settings):
     trained[1].update(scores)
     opened = study(tmp_path, stages, **settings)
     return summary.outcome(opened, opened.climb(train=True)[-1])
@@ -80,12 +80,12 @@ BASE, DROPS = "base/base", ["lr-schedule/drop40", "lr-schedule/drop50", "lr-sche
         ),
     ],
 )
-def test_what_decided_is_said(tmp_path, trained, scores, told, not_told):  # noqa: F811
+def test_what_decided_is_said(tmp_path, trained, scores, told, not_told):
     text = outcome(tmp_path, trained, "lr-schedule", dict(zip([BASE, *DROPS], scores)))
     assert all(words in text for words in told) and not any(words in text for words in not_told), text
 
 
-def test_the_reports_path_is_not_said_to_follow_a_tie(tmp_path, trained):  # noqa: F811
+def test_the_reports_path_is_not_said_to_follow_a_tie(tmp_path, trained):
     text = outcome(
         tmp_path, trained, "early-stopping", {BASE: (0.7, 0.5), "early-stopping/patience5": (0.7, 0.4)}, select="report"
     )
@@ -96,7 +96,7 @@ def test_the_reports_path_is_not_said_to_follow_a_tie(tmp_path, trained):  # noq
 
 
 @pytest.mark.parametrize("accuracy", [0.93, 0.7, 0.55])
-def test_standard_error_is_that_of_the_measured_accuracy(tmp_path, trained, accuracy):  # noqa: F811
+def test_standard_error_is_that_of_the_measured_accuracy(tmp_path, trained, accuracy):
     text = outcome(tmp_path, trained, "base", {BASE: (accuracy, 0.5)})
     opened = study(tmp_path, "base")
     pairs = len(opened.store.scores(opened.climb()[0].candidates[0].specs[0].run, "val")["label"])
@@ -108,7 +108,7 @@ def test_standard_error_is_that_of_the_measured_accuracy(tmp_path, trained, accu
     assert "one run of each variant" in text
 
 
-def test_no_error_is_made_up_for_an_accuracy_of_one(tmp_path, trained):  # noqa: F811
+def test_no_error_is_made_up_for_an_accuracy_of_one(tmp_path, trained):
     text = outcome(tmp_path, trained, "base", {BASE: (1.0, 0.5)})
     assert "standard error" not in text and "This is one run of each variant." in text
 

@@ -1,11 +1,16 @@
 """The command in a process of its own."""
 
+import importlib.util
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 COMMAND = (sys.executable, "-m", "lfwstudy")
+
+needs_jax = pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="JAX is not installed")
 
 
 def lfwstudy(*arguments: Any, before: tuple[str, ...] = (), **options: Any) -> "subprocess.CompletedProcess[str]":

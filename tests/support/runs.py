@@ -2,11 +2,13 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from lfwstudy.config import TRAINING_VERSION, RunConfig
 from lfwstudy.data.protocols import StudyPairs
+from lfwstudy.runs.job import Job
 from lfwstudy.study.rungs import Spec
 from lfwstudy.study.settings import Settings
 from lfwstudy.study.study import Study
@@ -14,42 +16,54 @@ from lfwstudy.system.files import write_csv, write_json
 from lfwstudy.training.decisions import COLUMNS
 from lfwstudy.training.run import PREDICTION_COLUMNS, measure, write_predictions
 
+# The studies whose numbers are committed.
+KEPT = sorted(path.parent for path in Path(__file__).parents[2].glob("results/*/study.json"))
+
 
 def run_files(folder: str | Path) -> Path:
-    """A finished run's four files, the smallest that fit together."""
+    """The four files of a finished run of the default configuration; returns its folder."""
     run = RunConfig().identify(0, "float32", "0")
-    folder = Path(folder) / run
-    folder.mkdir()
-    write_json(
-        folder / "config.json",
-        {
-            "run": run,
-            "version": 1,
-            "config": RunConfig().to_dict(),
-            "seed": 0,
-            "precision": "float32",
-            "data_digest": "0",
-        },
-    )
+    job = Job(run, RunConfig(), Path(folder) / run, data_digest="0")
+    finish_run(job)
+    return job.folder
+
+
+def finish_run(job: Job, score: float = 1.0, entropy: float = 0.1) -> None:
+    """A finished run's files, the smallest that fit together. score, entropy: accuracy and cross-entropy on validation."""
+    folder = job.folder
+    folder.mkdir(parents=True, exist_ok=True)
+    identity = {"run": job.run, "seed": job.seed, "precision": job.precision}
+    whole = {"version": TRAINING_VERSION, "config": job.config.to_dict(), "data_digest": job.data_digest}
+    write_json(folder / "config.json", identity | whole)
     write_csv(folder / "history.csv", COLUMNS, [dict.fromkeys(COLUMNS, 0.5) | {"epoch": 1}])
     pair = {"pair": 2, "left": 'A,"B"_0001', "right": "A_0002", "label": 1, "score": 0.9, "score_at_best": 0.9}
-    write_csv(folder / "predictions.csv", PREDICTION_COLUMNS, [{"set": s, **pair} for s in ("train", "val", "test")])
-    write_json(
-        folder / "result.json",
-        {
-            "run": run,
-            "status": "finished",
-            "epochs_run": 1,
-            "best_epoch": 1,
-            "evaluated_epoch": 1,
-            "val_accuracy_at_best": 1.0,
-            "val_cross_entropy": 0.1,
-            "train_accuracy": 1.0,
-            "val_accuracy": 1.0,
-            "test_accuracy": 1.0,
-        },
+    sets = ["train", "val"] + (["test"] if job.score_test else [])
+    write_csv(folder / "predictions.csv", PREDICTION_COLUMNS, [{"set": s, **pair} for s in sets])
+    result = {
+        "status": "finished",
+        "epochs_run": 1,
+        "best_epoch": 1,
+        "evaluated_epoch": 1,
+        "test_accuracy": None,
+        "val_accuracy_at_best": score,
+        "val_cross_entropy": entropy,
+        "val_loss": 1.0,
+        "seconds_total": 1.0,
+        "backend": "tensorflow",
+        "device": "none",
+    }
+    write_json(folder / "result.json", identity | result | {f"{s}_accuracy": 1.0 for s in sets})
+    if not job.score_test:
+        (folder / "epoch-0001.weights.h5").write_bytes(b"weights")
+
+
+def study(tmp_path: Path, stages: str = "", **settings: Any) -> Study:
+    """A study in tmp_path/out that its stages have been asked of."""
+    opened = Study(
+        Settings(out=str(tmp_path / "out"), precision=settings.pop("precision", "float32"), stages=stages, **settings)
     )
-    return folder
+    opened.ask(opened.requested())
+    return opened
 
 
 def fill(out: Path, seeds: int, stages: str = "") -> int:
@@ -72,6 +86,25 @@ def fill(out: Path, seeds: int, stages: str = "") -> int:
                 made_up_run(study.store.folder(spec.run), spec, digest, histories[n, epochs], *predictions[n])
                 count += 1
     return count
+
+
+def made_up_base(out: Path, split: str, right: dict[str, float], seeds: int = 4, **settings: Any) -> Study:
+    """A finished study, by default on demo faces, of base runs whose share of right answers is `right`, by set."""
+    study = Study(Settings(out=str(out), seeds=seeds, stages="base", split=split, precision="float32", **settings))
+    study.ask(["base"])
+    pairs, digest = study.data(study.base().data)[1:]
+    labels = {name: part.label for name, part in pairs.sets().items()}
+    for spec in study.climb()[0].candidates[0].specs:
+        rng, path = np.random.default_rng([spec.seed, len(split)]), out / f".{split}-{spec.seed}"
+        scores = {
+            name: np.where((rng.random(len(label)) < right[name]) == (label > 0.5), 0.8, 0.2)
+            for name, label in labels.items()
+        }
+        at = {"score": scores, "score_at_best": scores}
+        write_predictions(path, pairs, at)
+        history = made_up_history(out / f".history-{split}-{spec.seed}", spec.config.training.epochs, rng)
+        made_up_run(study.store.folder(spec.run), spec, digest, history, path, measure(labels, at, 1.0))
+    return study
 
 
 def made_up_predictions(
