@@ -17,6 +17,7 @@ from lfwstudy.config import DataConfig
 from lfwstudy.data import archives, pair_files, prepare, protocols, registry
 from lfwstudy.data.bank import load_bank
 from lfwstudy.data.cache import Download, cache_folder, fetch, made_once
+from lfwstudy.data.pairs import person_of, read_people
 from lfwstudy.data.prepare import prepare_bank
 from lfwstudy.data.protocols import StudyPairs, load_pairs
 from lfwstudy.data.summary import describe_data
@@ -365,6 +366,9 @@ def test_view2_trains_on_eight_folds(faces):
     assert set(pairs.train.fold) == set(range(2, 10))
     people = [set(part.people().ravel()) for part in pairs.sets().values()]
     assert not people[0] & people[1] and not people[0] & people[2] and not people[1] & people[2]
+    # All images of all people are those of the same eight sets, also of people whom no pair names.
+    every, sets = load_pairs(replace(config, pictures="all-people"), str(faces)), read_people(faces / "people.txt")
+    assert set(person_of(every.extra)) == {person for members in sets[1:9] for person in members}
 
 
 def test_view2_with_other_than_ten_sets_is_refused(faces, tmp_path):

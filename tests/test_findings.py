@@ -5,9 +5,10 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from lfwstudy.data.splits import component_labels
+from lfwstudy.evaluation import metrics
 from lfwstudy.ladder import CLAIMS, LADDERS
 from lfwstudy.report.ladder_tables import accuracies
-from lfwstudy.report.robustness import left_out, overlap_table
+from lfwstudy.report.robustness import left_out, measures, overlap_table
 from lfwstudy.report.verdicts import claim_verdicts
 from lfwstudy.study.rungs import Candidate, Rung
 from lfwstudy.study.settings import Settings
@@ -30,6 +31,16 @@ def test_a_gap_that_shared_people_make_is_told_from_one_that_they_do_not(tmp_pat
     told = re.search(r"is \+(\S+) points \[\+(\S+), \+(\S+)\] wider than under `components`", table.caption)
     more, low, high = map(float, told.groups())
     assert 0 < low < more < high and abs(more - 15) < 6
+
+
+def test_the_threshold_of_the_measures_is_validations_whatever_the_test_pairs_say(tmp_path):
+    study = made_up_base(tmp_path, "components", {"train": 0.9, "val": 0.9, "test": 0.1}, seeds=1)
+    run = study.store.ids()[0]
+    held, tested = study.store.scores(run, "val"), study.store.scores(run)
+    threshold = metrics.best_threshold(held["label"], held["score_at_best"])
+    found = {row["measure"]: row["mean over runs"] for row in measures(study, study.climb()).rows}
+    assert found["that threshold"] == f"{threshold:.3f}"
+    assert threshold != metrics.best_threshold(tested["label"], tested["score_at_best"])
 
 
 def test_claims_are_judged_along_the_reports_path_wherever_it_stands_in_the_folder(tmp_path, monkeypatch):

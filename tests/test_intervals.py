@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from lfwstudy.evaluation.intervals import Difference, compare, holm, mcnemar_exact, mean_interval, seeds_needed
+from lfwstudy.evaluation.intervals import Difference, compare, gap, holm, mcnemar_exact, mean_interval, seeds_needed
 from lfwstudy.ladder import CLAIMS, FIGURES, LADDERS
 from lfwstudy.ladder.claims import verdict
 from lfwstudy.ladder.published_figures import inconsistencies, replicates
@@ -119,6 +119,14 @@ def test_mean_interval_is_near_wilsons_for_one_run(rng):
     correct = rng.random((1, 1000)) < 0.7
     low, high = mean_interval(correct, np.arange(1000))
     assert low < correct.mean() < high and 0.05 < high - low < 0.065
+
+
+def test_a_gap_without_error_of_the_pairs_has_students_interval():
+    correct = np.array([np.arange(400) % 10 < n for n in (6, 7, 9)])  # alike in each component
+    found = gap((np.ones_like(correct), np.arange(400) // 10), (correct, np.arange(400) // 10))
+    error = np.std([0.4, 0.3, 0.1], ddof=1) / np.sqrt(3)
+    assert found.difference == pytest.approx(0.8 / 3)
+    assert found.high - found.difference == pytest.approx(4.303 * error, rel=0.1)  # t, 2 degrees
 
 
 def test_seeds_needed_shrinks_the_seeds_part_only():

@@ -212,6 +212,7 @@ HOSTILE_CELLS = [
     "<video src='https://x'></video>",
     "<svg><image href='https://x/y.png'/></svg>",
     "<p style='background:u\\72l(https://x)'>x</p>",
+    "<a href='data:text/html,<script>alert(1)</script>'>x</a>",
 ]
 
 
@@ -247,7 +248,7 @@ def test_notebooks_of_somebody_else_act_in_no_report(tmp_path, monkeypatch, host
     body = html[html.index("<body") :]
     assert not re.search(
         r"<(script|iframe|meta|form|base|object|embed|link|style|video|set)\b|<[^>]+\son\w+=|<[^>]+(java\s*script:|url\()"
-        r"|<[^>]+(position:|\\72|(src|xlink:href)=.https://)|<image[^>]+https://",
+        r"|<[^>]+(position:|\\72|(src|xlink:href)=.https://)|<image[^>]+https://|<a [^>]*href=.data:",
         body,
     )
     assert "Content-Security-Policy" in html and "default-src 'none'" in html

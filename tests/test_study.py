@@ -379,6 +379,7 @@ def test_failed_runs_leave_the_rest_standing(tmp_path, trained, monkeypatch):
     assert "before-activation" not in {
         r["variant"] for r in read_csv(tmp_path / "out" / "results.csv") if r["stage"] == "batchnorm"
     }
+    assert workflow.run(study(tmp_path, "batchnorm,lr-schedule"), with_report=False) == 1
 
 
 @pytest.mark.parametrize(
