@@ -113,6 +113,14 @@ def test_more_comparisons_ask_for_more(rng):
     a, b, component = simulate(rng, 5, gain=0.05)
     one, many = (compare([(a, b)], component, comparisons)[0] for comparisons in (1, 14))
     assert many.corrected_p == pytest.approx(min(1, 14 * one.p))
+    too_many = compare([(a, b)], component, int(0.05 / one.p) + 1)[0]
+    assert (one.word, too_many.word) == ("better", "inside the noise")
+
+
+def test_what_differs_by_seed_and_pair_alone_is_counted_once(rng):
+    values = rng.random((20, 2000)) < 0.5
+    found = compare([(values, np.zeros_like(values))], np.arange(2000), draws=4000)[0]
+    assert found.pair_variance < 0.2 * 0.25 / values.size < found.seed_variance
 
 
 def test_mean_interval_is_near_wilsons_for_one_run(rng):

@@ -55,6 +55,10 @@ def test_calibration_on_held_out_pairs_moves_the_threshold_and_keeps_the_order()
     assert (np.argsort(calibrated) == np.argsort(score[2000:])).all()
 
 
+def test_an_ensemble_averages_logits():
+    assert metrics.ensemble([[0.9, 0.5], [0.5, 0.5]]) == pytest.approx([0.75, 0.5])  # odds 9 and 1: the root, 3
+
+
 def test_wilson_interval_of_a_worked_example():
     # Newcombe (1998), table I: 81 of 263, method 3: .2553 to .3662.
     assert metrics.wilson(81, 263) == pytest.approx((0.2553, 0.3662), abs=5e-5)

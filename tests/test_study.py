@@ -6,7 +6,7 @@ import pytest
 
 from lfwstudy import workflow
 from lfwstudy.data.registry import DATASETS
-from lfwstudy.errors import ConfigError, DataError, StudyError
+from lfwstudy.errors import ConfigError, DataError, RunError, StudyError
 from lfwstudy.ladder import LADDERS, PROFILES
 from lfwstudy.ladder.profiles import Profile
 from lfwstudy.runs import dispatch
@@ -14,9 +14,10 @@ from lfwstudy.study.results import RESULT_COLUMNS, Results
 from lfwstudy.study.rungs import Candidate, Rung
 from lfwstudy.study.settings import Settings
 from lfwstudy.study.study import Study, open_study
-from lfwstudy.system.files import read_csv, read_json, write_json
+from lfwstudy.system.files import locked, read_csv, read_json, write_json
 from lfwstudy.training.decisions import COLUMNS
 from lfwstudy.training.run import PREDICTION_COLUMNS
+from tests.support.failures import content
 from tests.support.runs import finish_run, study
 
 CONTRACT = [
@@ -568,6 +569,17 @@ def test_runs_of_another_version_of_the_settings_keep_their_rows(tmp_path, train
     (opened.out / "results.csv").write_text(text)
     opened.write_results()
     assert (opened.out / "results.csv").read_text() == text
+
+
+@pytest.mark.parametrize("command", [workflow.run, workflow.report])
+def test_a_second_command_in_the_same_folder_is_turned_away_and_changes_nothing(tmp_path, trained, command):
+    opened = study(tmp_path, "base")
+    opened.climb(train=True)
+    with locked(opened.out / ".lock"):
+        before = content(opened.out)
+        with pytest.raises(RunError, match="another lfwstudy is working in this folder"):
+            command(opened)
+        assert content(opened.out) == before
 
 
 def test_stages_that_another_process_added_stay_recorded(tmp_path):

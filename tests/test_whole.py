@@ -195,20 +195,6 @@ def test_papermill_explains_every_parameter(notebook):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("command", [("report",), STUDY])
-def test_second_study_in_the_same_folder_is_turned_away_and_changes_nothing(out, command):
-    from lfwstudy.workflow import _lock
-
-    with _lock(Path(out)):
-        before = {path: path.stat().st_ctime_ns for path in out.rglob("*")}
-        done = lfwstudy(*command, "--out", out)
-        assert done.returncode == 2 and "another lfwstudy is working" in done.stderr and done.stderr.count("\n") == 1, (
-            done.stderr
-        )
-        assert {path: path.stat().st_ctime_ns for path in out.rglob("*")} == before
-
-
-@pytest.mark.long
 def test_missing_notebook_shows_as_a_gap(out):
     study = open_study(out)[0]
     (out / "notebooks" / "01_stage-base.ipynb").rename(out / "hidden.ipynb")
