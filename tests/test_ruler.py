@@ -1,3 +1,4 @@
+import json
 import time
 
 import numpy as np
@@ -9,6 +10,7 @@ from lfwstudy.data.pairs import person_of, read_people, read_view1
 from lfwstudy.data.prepare import prepare_bank
 from lfwstudy.errors import ConfigError
 from lfwstudy.ladder import base_config
+from lfwstudy.runs.damage import NEEDED
 from lfwstudy.runs.job import Job
 from tools import light
 from tools.ruler import main, recipes_of, ruler, split_people, verdicts, write_split
@@ -98,11 +100,12 @@ def test_what_is_measured_is_not_trained_again(tmp_path, config, faces, monkeypa
 def jobs_of_a_second(tmp_path, count):
     """Jobs whose program takes a second, half of it training: an epoch of the first, of later ones 200. The second fails,
     the third once it has trained."""
+    result = dict.fromkeys(NEEDED, 0) | {"seconds_total": 0.5}
     (tmp_path / "a_second.py").write_text(
         "import json, pathlib, sys, time\nfolder = pathlib.Path(json.load(open(sys.argv[1]))['folder'])\ntime.sleep(1)\n"
         "if folder.name == '1': sys.exit('it fails')\n"
         "for name in ('config.json', 'history.csv', 'predictions.csv'): (folder / name).touch()\n"
-        "(folder / 'result.json').write_text('{\"seconds_total\": 0.5}')\n"
+        f"(folder / 'result.json').write_text({json.dumps(result)!r})\n"
         "if folder.name == '2': sys.exit('it fails later')\n"
     )
     configs = [RunConfig().change({"training.epochs": 200 if n else 1}) for n in range(count)]

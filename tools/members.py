@@ -16,8 +16,7 @@ from lfwstudy.errors import StudyError, choose_one, one_line
 from lfwstudy.evaluation import metrics
 from lfwstudy.study.results import Results
 from lfwstudy.study.rungs import Spec
-from lfwstudy.system.files import write_csv
-from lfwstudy.verify.many import check_folder
+from lfwstudy.system.files import check_target, write_csv
 
 COLUMNS = ("fold", "networks", "pair", "label", "score")
 
@@ -85,7 +84,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         if options.csv:
-            check_folder(options.csv)
+            check_target(options.csv)
         scored = together(Results.open(options.study, {"protocol": "view2"}), options.stages, options.column)
     except StudyError as error:
         print(f"error: {one_line(error)}", file=sys.stderr)

@@ -25,5 +25,5 @@ timeout --foreground --signal=INT --kill-after=30 "$limit" python3 -m lfwstudy r
     --data-dir "$data" --profile report --keep none --no-report --out "$out" "$@" || status=$?
 echo "$(($(date +%s) - began))" >> "$out/seconds.txt"
 echo "$(awk '{ sum += $1 } END { print sum }' "$out/seconds.txt") s in total, over $(wc -l < "$out/seconds.txt") command(s)"
-[ "$status" = 124 ] && { echo "not finished: the same command resumes"; exit 0; }
+case $status in 124 | 137) echo "not finished: the same command resumes"; exit 0 ;; esac
 exit "$status"

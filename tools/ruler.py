@@ -29,10 +29,9 @@ from lfwstudy.ladder import LADDERS, base_config
 from lfwstudy.ladder.own_stages import read
 from lfwstudy.runs.job import Job
 from lfwstudy.runs.store import Store
-from lfwstudy.system.files import write_csv, write_text
+from lfwstudy.system.files import check_target, write_csv, write_text
 from lfwstudy.system.machine import cores
 from lfwstudy.system.precision import resolve_precision
-from lfwstudy.verify.many import check_folder
 from tools import light, ruler_training
 from tools.side_by_side import SideBySide
 
@@ -202,7 +201,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     options = parser.parse_args(arguments)
     try:
-        check_folder(options.csv)
+        check_target(options.csv)
         recipes = recipes_of(options.recipes, options.start, options.dataset, options.only)
         beside = SideBySide(options.at_once, options.seconds)
         places = options.data_dir, options.out, options.csv
