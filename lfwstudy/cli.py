@@ -62,7 +62,7 @@ def data(options: Namespace) -> None:
     from lfwstudy.data.summary import describe_audit, describe_data
 
     if options.all_images and not options.pack:
-        raise ConfigError("--all-images goes with --pack DIR")
+        raise ConfigError("--all-images needs --pack DIR")
     config = DataConfig(dataset=options.dataset, crop=options.crop, side=options.side, filter=options.filter)
     print(*describe_data(config, options.data_dir), sep="\n", flush=True)
     if options.audit:

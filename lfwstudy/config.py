@@ -80,7 +80,7 @@ class DataConfig(Checked):
         super().__post_init__()
         if (self.fold is None) != (self.protocol == "view1"):
             raise ConfigError(
-                f"fold {self.fold} does not go with protocol {self.protocol}: "
+                f"fold {self.fold} and protocol {self.protocol} cannot be combined: "
                 "view2 needs a fold from 1 to 10, view1 has none"
             )
 
@@ -129,7 +129,7 @@ class ModelConfig(Checked):
         super().__post_init__()
         for name, head in (("cohort", "cosine"), ("head_l2", "distance")):
             if getattr(self, name) and self.head != head:
-                raise ConfigError(f"{name} goes with the {head} head only")
+                raise ConfigError(f"{name} needs the {head} head")
 
 
 @dataclass(frozen=True)
@@ -206,7 +206,7 @@ class TrainingConfig(Checked):
                 f"pairs_per_person must be at most half of batch_size {self.batch_size}, got {self.pairs_per_person}"
             )
         if self.augmented_copies and self.varies_online():
-            raise ConfigError("offline copies and online augmentation do not go together")
+            raise ConfigError("offline copies and online augmentation cannot be combined")
         if self.evaluated == "best-checkpoint" and self.checkpoint_period is None:
             raise ConfigError("evaluated = best-checkpoint needs a checkpoint_period")
 

@@ -160,7 +160,7 @@ def test_each_set_adds_a_rival_from_the_same_incumbent(tmp_path, trained):
         ("data.split=random", "data.split is the same for all stages of a study"),
         (
             "training.flip=true",
-            "do not go together, as with augmentation: impatient before it, unless the variant also changes one of training.",
+            "cannot be combined; it may start from augmentation: impatient, so change one of training.",
         ),
     ],
 )
@@ -182,7 +182,7 @@ def test_a_wrong_setting_is_refused_in_one_line(tmp_path, capsys, option, words)
         ("model.width = 0.5", "seeds = 0", "seeds must be a whole number from 1 to 1000, got 0"),
         ("model.width = 0.5", "tilte = 'x'", "unknown entry 'tilte'; did you mean 'title'"),
         ("model.width = 0.5", "after = 'bsae'", "did you mean 'base'"),
-        ("training.flip = true", "after = 'base'", "augmentation: impatient after it, unless carry = false"),
+        ("training.flip = true", "after = 'base'", "augmentation: impatient may build on it, so give the stage carry = false"),
     ],
 )
 def test_a_wrong_file_is_refused_naming_file_stage_and_value(tmp_path, changes, more, words):

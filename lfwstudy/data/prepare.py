@@ -128,7 +128,7 @@ def _bank_file_in(given: Path, config: DataConfig) -> ImageBank | None:
             return bank
         found.append(f"{path.name} holds {_WORDS.format(*held)}")
     if found and not candidates(DATASETS[config.dataset], given):
-        raise DataError(f"{given}: {first_few(found)}; wanted are {_WORDS.format(*framing(config))}")
+        raise DataError(f"{given}: {first_few(found)}; needed: {_WORDS.format(*framing(config))}")
     return None
 
 

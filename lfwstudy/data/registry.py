@@ -40,7 +40,7 @@ _LFW = _figshare(5976018, "055f7d9c632d7370e6fb4afc7468d40f970c34a80d4c6f50ffec6
 _FUNNELED = _figshare(5976015, "b47c8422c8cded889dc5a13418c4bc2abbda121092b3533a83306f90d900100a")
 _DEEP, _DEEPFUNNELED = "lfw-deepfunneled", Download("", "md5:68331da3eb755a505a502b5aacb3c201")
 _HOW = (
-    f"No verified download is available. The published archive has {_DEEPFUNNELED.digest}; an unverified copy is "
+    f"no verified download is available. The published archive has {_DEEPFUNNELED.digest}; an unverified copy is "
     "https://archive.org/download/lfw-dataset/lfw-deepfunneled.zip."
 )
 _ALIGNED = Download(
@@ -85,7 +85,7 @@ def given_data(dataset: str, data_dir: str = "") -> Path | None:
     """The user's folder, archive or bank file, absolute: `data_dir`, else $LFWSTUDY_DATA, else None. Raises DataError."""
     choose_one("data set", dataset, DATASETS)
     if dataset == "demo" and data_dir:
-        raise DataError(f"{data_dir}: the demo faces are drawn; say with --dataset what --data-dir holds")
+        raise DataError(f"{data_dir}: the demo needs no --data-dir; say with --dataset what this one holds")
     given = data_dir or ("" if dataset == "demo" else os.environ.get("LFWSTUDY_DATA", ""))
     if not given:
         return None

@@ -36,9 +36,8 @@ def find_source(dataset: Dataset, given: Path | None, explicit: bool) -> Path:
         raise DataError(_what_is_there(dataset, given))
     if not dataset.published.url:
         raise DataError(
-            f"{dataset.name} cannot be downloaded by this program. {dataset.how} Put {dataset.archive} (or the unpacked "
-            f"folder {dataset.folders[0]}/) with the pair files into a folder and give that folder with --data-dir or "
-            "$LFWSTUDY_DATA."
+            f"{dataset.name}: {dataset.how} Put {dataset.archive} or the unpacked folder {dataset.folders[0]}/ into a folder, "
+            "with the pair files, and give that folder with --data-dir or $LFWSTUDY_DATA."
         )
     return fetch(dataset.archive, dataset.published)
 

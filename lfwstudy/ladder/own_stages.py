@@ -140,9 +140,9 @@ def _check_path(ladder: Ladder, stage: Stage, variant: Variant, base: RunConfig)
                 elif number > at and stage.carry:
                     alone.change(v.changes)
             except ConfigError as error:
-                undone = f"before it, unless the variant also changes one of {', '.join(v.changes)}"
-                how = undone if number < at else "after it, unless carry = false"
-                raise ConfigError(f"{error}, as with {other.id}: {v.id} {how}") from None
+                earlier = f"it may start from {other.id}: {v.id}, so change one of {', '.join(v.changes)} as well"
+                later = f"{other.id}: {v.id} may build on it, so give the stage carry = false"
+                raise ConfigError(f"{error}; {earlier if number < at else later}") from None
 
 
 def _variant(table: Any) -> Variant:

@@ -68,7 +68,7 @@ class Settings(Checked):
             )
         if self.protocol == "view2" and self.split != "components":
             raise ConfigError(
-                f"--split {self.split} does not go with --protocol view2: its validation is one of the other folds"
+                f"--split {self.split} and --protocol view2 cannot be combined: View 2's validation is one of the other folds"
             )
         object.__setattr__(self, "set_options", tuple(self.set_options))
         if self.cluster:

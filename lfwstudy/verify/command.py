@@ -60,11 +60,11 @@ def verify(options: Namespace) -> int:
     if bool(options.pairs) == two or two != both:
         raise ConfigError("give two photos, LEFT RIGHT, or --pairs PAIRS.csv")
     if options.pairs and (options.left_box or options.right_box):
-        raise ConfigError("--left-box and --right-box go with two photos, not with --pairs")
+        raise ConfigError("--left-box and --right-box are for two photos, not for --pairs")
     if options.json and options.fit_threshold:
-        raise ConfigError("--json does not go with --fit-threshold")
+        raise ConfigError("--json and --fit-threshold cannot be combined")
     if (options.out_csv or options.fit_threshold) and not options.pairs:
-        raise ConfigError("--out-csv and --fit-threshold go with --pairs PAIRS.csv")
+        raise ConfigError("--out-csv and --fit-threshold need --pairs PAIRS.csv")
     if not 0 <= options.threshold <= 1:
         raise ConfigError(f"--threshold takes a number from 0 to 1, got {options.threshold}")
     return _verify_pairs(options) if options.pairs else _verify_two(options)
@@ -135,7 +135,7 @@ def _verify_pairs(options: Namespace) -> int:
         print(csv_text(many.SCORE_COLUMNS, rows), end="")
     failed = sum("error" in row for row in rows)
     if failed:
-        _tell(f"error: {failed} of {len(rows)} pairs could not be scored; the column error of the scores says why")
+        _tell(f"error: {failed} of {len(rows)} pairs could not be scored; their rows say why under `error`")
     return int(failed > 0)
 
 

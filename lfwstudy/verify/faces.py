@@ -56,7 +56,7 @@ def open_face(
         boxes = find_faces(image)
         box = choose_face(boxes, full_size(image), face)
         if box is None:
-            advice = f"; give the {advised} in pixels" if advised else ""
+            advice = f"; give the {advised} in pixels: left, top, right, bottom" if advised else ""
             raise DataError(f"{name}: {_count(boxes)}{advice}")
         if len(boxes) > 1:
             note(f"{name}: {_count(boxes)}. The largest, most central one is used: {_numbers(box)}")

@@ -157,7 +157,7 @@ def _require_enough(label: ArrayLike, where: str) -> None:
     mismatched, matched = np.bincount(label, minlength=2)
     if min(matched, mismatched) < FEWEST:
         raise DataError(
-            f"a threshold is fitted on at least {FEWEST} pairs of the same person and {FEWEST} of different people; "
+            f"fitting a threshold takes at least {FEWEST} pairs of the same person and {FEWEST} of different people; "
             f"{matched} and {mismatched} {where}"
         )
 
