@@ -2,8 +2,8 @@
 
 `KERAS_BACKEND=jax python -m tools.accelerator --json FILE` measures, in this order: the peak matrix rate; today's step; all
 candidates (`lfwstudy.network.candidates.Candidates`) together; each alone; a bare Keras `fit` and the plain script; compiler
-flags with all candidates; further rounds of all of these, in turns; time by operation; the small network of the second
-ladder; and the time from a process's start to its first result. The file is written after every measurement, and at all
+flags with all candidates; further rounds of all of these, in turns; time by operation; the shallow network of the
+ladder beyond; and the time from a process's start to its first result. The file is written after every measurement, and at all
 times whole: if time runs out, what has been measured is kept. A contestant that fails is noted and left out.
 
 Each contestant has a process of its own (`lfwstudy.bench.contestant`), started ahead of its turn and kept alive; all share
@@ -237,7 +237,7 @@ def starts(contest: Contest, some: Sequence[Entry]) -> None:
 
 
 def _shallow() -> dict[str, Any]:
-    """The small network of the second ladder, on the pairs' images."""
+    """The shallow network of the ladder beyond, on the pairs' images."""
     stage = next(stage for stage in LADDERS["beyond"].stages if stage.id == "shallow")
     return dict(stage.variants[0].changes)
 
