@@ -88,7 +88,7 @@ def card(study: Results, candidate: Candidate, spec: Spec) -> str:
         spec=spec,
         result=result,
         ladder=study.settings.ladder,
-        chosen=f": of {count} seeds the one with the lowest validation cross-entropy" if count > 1 else "",
+        chosen=f", the one of {count} with the lowest validation cross-entropy" if count > 1 else "",
         alignment=_ALIGNMENT.get(config.data.dataset, "The"),
         data=_people(config.data, study.settings.data_dir),
         class_=wording.IMAGE_CLASSES[config.data.pictures],
@@ -96,7 +96,7 @@ def card(study: Results, candidate: Candidate, spec: Spec) -> str:
         if config.model.cohort
         else "",
         recipe="\n".join(
-            f"- {wording.setting(key)} {wording.plain(new)} instead of {wording.plain(old)}"
+            f"- {wording.setting(key)}: {wording.plain(new)} instead of {wording.plain(old)}"
             for key, old, new in config.differences(start)
         ),
         figures=_figures(study, candidate, spec).to_markdown(),
