@@ -20,14 +20,15 @@ OPTIONS = --dataset "$(DATASET)" --profile "$(PROFILE)" --ladder "$(LADDER)" --s
 .PHONY: help setup study test test-long lint fuzz audit lab clean
 
 help:
+	@echo "make setup      install into .venv (PYTHON=python3.12 names another Python)"
 	@echo "make study      set up, then run the study (DATASET= DATA_DIR= PROFILE= LADDER= STAGES= SEEDS= OUT= ARGS=)"
-	@echo "make test       set up, then run the tests that take minutes"
-	@echo "make test-long  the tests that take longer"
-	@echo "make lint       ruff, mypy, import-linter, nbstripout on all files"
+	@echo "make test       set up, then run the tests, in minutes"
+	@echo "make test-long  run the tests that take longer"
+	@echo "make lint       run ruff, mypy, import-linter and nbstripout on all files"
 	@echo "make fuzz       fuzz the readers of outside files, guided by coverage (Linux)"
-	@echo "make audit      known vulnerabilities of the installed packages"
+	@echo "make audit      look for known vulnerabilities in the installed packages"
 	@echo "make lab        open JupyterLab on the notebooks"
-	@echo "make clean      remove the environment; runs/ stays"
+	@echo "make clean      remove .venv; runs/ stays"
 
 setup: $(VENV)/.ready
 

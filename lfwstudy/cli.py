@@ -163,7 +163,7 @@ def export(options: Namespace) -> None:
 
 
 def bench(options: Namespace) -> None:
-    """Measure speed and memory of this machine; takes at most three minutes and about 8 GB."""
+    """Measure this machine's speed and memory, in at most three minutes and about 8 GB of memory."""
     from lfwstudy.bench.measure import bench as measure
     from lfwstudy.system.backend import require_backend
     from lfwstudy.system.files import check_target, write_json
@@ -228,40 +228,42 @@ def _data_options(command: argparse.ArgumentParser) -> None:
     _images_options(command)
     add = command.add_argument
     add("--audit", action="store_true", help="count what training and validation share under each split")
-    text = "write the pair files and the images in View 1's to DIR, a --data-dir for another machine"
+    text = "write View 1's pair files and the images listed in them to DIR, a --data-dir for another machine"
     add("--pack", default="", metavar="DIR", help=text + "; repeat for each crop, side and filter that the stages use")
     text = "with --pack: all images, for stages that train on all people and for View 2"
     add("--all-images", action="store_true", help=text)
-    add("--crop", type=int, default=250, metavar="N", help="central square kept, in pixels of 250")
-    add("--side", type=int, default=105, metavar="N", help="side in pixels of the resized square")
-    text = "resize filter; all but nearest average over the pixels they merge"
+    add("--crop", type=int, default=250, metavar="N", help="central square kept, in pixels of 250 (default: 250)")
+    add("--side", type=int, default=105, metavar="N", help="side in pixels of the resized square (default: 105)")
+    text = "resize filter (default: bilinear); all but nearest average over the pixels they merge"
     add("--filter", default="bilinear", choices=FILTERS, help=text)
 
 
 def _run_options(command: argparse.ArgumentParser) -> None:
     _images_options(command)
     add = command.add_argument
-    text = "quick (minutes, narrow network), cpu (a night on 2 cores) or report (the report's hyperparameters)"
+    text = "quick (minutes, a narrow network; the default), cpu (a night on 2 cores) or report (the report's hyperparameters)"
     add("--profile", default="quick", metavar="NAME", help=text)
-    text = "report (as the report describes itself), published (what its code did) or beyond (other networks, trained in other ways)"
+    text = "report (as the report describes itself; the default), published (what its code did) or beyond (other networks, trained in other ways)"
     add("--ladder", default="report", metavar="NAME", help=text)
     text = "stages to add to this study (default: those of --stages-file and --set, else all of the ladder)"
     add("--stages", default=[], nargs="+", metavar="A,B,..", help=text)
     text = "add stages of your own to this study, which keeps them"
     add("--stages-file", default="", metavar="FILE.toml", help=text)
-    text = "add a variant with this setting to this study's stage `own`; repeat for a variant with several"
+    text = "add a variant with this setting to this study's stage `own`; repeat for a variant with several settings"
     add("--set", dest="set_options", action="append", default=[], metavar="SECTION.FIELD=VALUE", help=text)
-    add("--seeds", type=int, default=1, metavar="N", help="runs per variant, seeds 0 to N-1")
-    text = "how validation is split off (default: components, person-disjoint, no pair lost; for the ladder published sequential)"
+    add("--seeds", type=int, default=1, metavar="N", help="runs per variant, seeds 0 to N-1 (default: 1)")
+    text = "how validation is split off (default: components, person-disjoint without losing a pair; for the ladder published sequential)"
     add("--split", default="", choices=SPLITS, help=text)
-    add("--protocol", default="view1", choices=PROTOCOLS, help="LFW's View 1 (development) or View 2 (ten folds)")
-    text = "carry the best variant on validation forward (default), or follow the report's choices (default for the ladder published)"
+    add("--protocol", default="view1", choices=PROTOCOLS, help="LFW's View 1 (development; the default) or View 2 (ten folds)")
+    text = "carry forward the best variant on validation (default), or the report's choices (default for the ladder published)"
     add("--select", default="", choices=("validation", "report"), help=text)
-    add("--precision", default="auto", choices=("auto", *PRECISIONS), help="of the convolutions; kept in study.json")
-    add("--keep", default="best", choices=("best", "all", "none"), help="which weights to keep when the study ends")
+    text = "precision of the convolutions, kept in study.json (default: auto, bfloat16 where this machine has the arithmetic)"
+    add("--precision", default="auto", choices=("auto", *PRECISIONS), help=text)
+    text = "which weights to keep when the study ends: the best variant's (default), those of all runs, or none"
+    add("--keep", default="best", choices=("best", "all", "none"), help=text)
     text = "do not score the test pairs (a later command without it adds them)"
     add("--no-test", dest="test", action="store_false", help=text)
-    text = "train only; needs no notebook packages. A later command without it makes the notebooks and the report"
+    text = "only train, without the notebook packages (a later command without it adds the notebooks and the report)"
     add("--no-report", action="store_true", help=text)
     add("--dry-run", action="store_true", help="print runs, time and disk needed; train nothing")
     text = "train on many machines: a Dask scheduler, tcp://HOST:PORT, or local:N for N workers here"
@@ -270,11 +272,12 @@ def _run_options(command: argparse.ArgumentParser) -> None:
 
 
 def _images_options(command: argparse.ArgumentParser) -> None:
-    text = (
-        "demo (drawn faces), lfw, lfw-funneled, lfw-deepfunneled, lfw-a, or folder: own people, a folder of images each"
-    )
+    text = "demo (drawn faces; the default), lfw, lfw-funneled, lfw-deepfunneled, lfw-a, or folder (your own people)"
     command.add_argument("--dataset", default="demo", metavar="NAME", help=text)
-    text = "folder with your copy: archive, unpacked folder or bank file, or with your own people (default: $LFWSTUDY_DATA)"
+    text = (
+        "folder with your copy of LFW (archive, unpacked images or bank file) or, for the data set folder, with a "
+        "folder of images for each person (default: $LFWSTUDY_DATA)"
+    )
     command.add_argument("--data-dir", default="", metavar="DIR", help=text)
 
 

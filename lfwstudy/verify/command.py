@@ -22,13 +22,13 @@ def add_verify_options(command: ArgumentParser) -> None:
         photo.required = False  # with nargs="?", no option could stand between the two
     add("--pairs", default="", metavar="PAIRS.csv", help="score the pairs in a CSV file with the columns left,right")
     add("--out-csv", default="", metavar="SCORES.csv", help="with --pairs: where to write the scores (default: print)")
-    text = "with --pairs: print the threshold that gets most pairs right; the column label is 1 (same person) or 0"
+    text = "with --pairs: print the threshold that classifies most pairs correctly; the column label is 1 (same person) or 0"
     add("--fit-threshold", action="store_true", help=text)
     text = "same person above this score (default: %(default)s)"
     add("--threshold", type=float, default=THRESHOLD, metavar="T", help=text)
-    add("--json", action="store_true", help="print the answer as a JSON object; with --pairs, one a line")
+    add("--json", action="store_true", help="print the answer as a JSON object; with --pairs, one per line")
     for side in ("left", "right"):
-        text = f"where the face is in the {side} photo: left, top, right, bottom in pixels of the upright photo"
+        text = f"the face in the {side} photo: left, top, right, bottom in pixels of the upright photo"
         add(f"--{side}-box", type=_box, metavar="L,T,R,B", help=text)
     _shared_options(command)
 
@@ -48,11 +48,11 @@ def verify(options: Namespace) -> int:
       lfwstudy verify a.jpg group.jpg --right-box 120,80,220,180     one face of several: its box in pixels
       lfwstudy verify a.jpg group.jpg --face only                    refuse photos that show several faces
       lfwstudy verify a.jpg b.jpg --json
-      lfwstudy verify --pairs pairs.csv --out-csv scores.csv         many pairs: a header left,right, then a pair a line
+      lfwstudy verify --pairs pairs.csv --out-csv scores.csv         many pairs: a header left,right, then a pair per line
       lfwstudy verify --pairs labelled.csv --fit-threshold           pairs that you know: left,right,label, with label 1 or 0
 
-    Paths in PAIRS.csv are relative to its folder. A pair that cannot be scored is a row with the reason under `error`, and
-    makes the exit status 1.
+    Paths in PAIRS.csv are relative to its folder. If a pair cannot be scored, its row says why under `error`, and the exit
+    status is 1.
     Photos are framed by a face detector, not aligned like the training images: the accuracy on such photos is unmeasured,
     and the score is no proof of identity.
     """
@@ -77,8 +77,8 @@ def embed(options: Namespace) -> int:
       lfwstudy embed photos --to embeddings.npz                      arrays `names` (path in the folder) and `embeddings`
       lfwstudy embed photos --to embeddings.parquet                  columns `name` and `embedding`; needs lfwstudy[parquet]
 
-    Every file in the folder and its subfolders is read, except hidden ones. Those that cannot be embedded are named on
-    standard error and make the exit status 1.
+    Every file in the folder and its subfolders is read, except hidden ones. If one cannot be embedded, standard error says
+    why, and the exit status is 1.
     """
     from lfwstudy.verify import many
 
@@ -175,7 +175,7 @@ def _tell(text: str) -> None:
 
 
 def _shared_options(command: ArgumentParser) -> None:
-    text = "where a photo shows several faces: use the largest, most central one (default), or refuse the photo"
+    text = "if a photo shows several faces: use the largest, most central one (default), or refuse the photo"
     command.add_argument("--face", default=FACES[0], choices=FACES, help=text)
     text = "study whose best network is used (default: the one shipped with the package)"
     command.add_argument("--out", default="", metavar="DIR", help=text)
