@@ -254,7 +254,8 @@ def _run_options(command: argparse.ArgumentParser) -> None:
     add("--seeds", type=int, default=1, metavar="N", help="runs per variant, seeds 0 to N-1 (default: 1)")
     text = "how validation is split off (default: components, person-disjoint without losing a pair; for the ladder published sequential)"
     add("--split", default="", choices=SPLITS, help=text)
-    add("--protocol", default="view1", choices=PROTOCOLS, help="LFW's View 1 (development; the default) or View 2 (ten folds)")
+    text = "LFW's View 1 (development; the default) or View 2 (ten folds)"
+    add("--protocol", default="view1", choices=PROTOCOLS, help=text)
     text = "carry forward the best variant on validation (default), or the report's choices (default for the ladder published)"
     add("--select", default="", choices=("validation", "report"), help=text)
     text = "precision of the convolutions, kept in study.json (default: auto, bfloat16 where this machine has the arithmetic)"
