@@ -67,8 +67,8 @@ def audit_table(study: Study, audits: Audits) -> Table:
         f"the baseline is in percent. This study's split is `{study.settings.split}`. "
     )
     empty = (
-        "Under View 2 the ten sets of people are disjoint by construction: one fold is tested, the next is validation, the other "
-        "eight train."
+        "Under View 2 the ten sets of people are disjoint by construction: one is tested, the next is validation, and the other "
+        "eight are training."
     )
     if audits:
         caption += random_splits_in_words(audit_random(study.base().data, study.settings.data_dir))

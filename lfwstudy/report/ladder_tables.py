@@ -97,8 +97,8 @@ def reproduced(study: Results, rungs: Sequence[Rung]) -> Table:
         return Table()
     if (factor := PROFILES[study.settings.profile].factor) != 1:
         return Table(
-            empty=f"Epochs times {factor:g}: published histories are compared epoch by epoch in the profile `report` only. Their "
-            "curves lie under ours in each stage's figure."
+            empty=f"Epochs times {factor:g}: only the profile `report` is compared with the published histories epoch by epoch. "
+            "Their curves lie under ours in each stage's figure."
         )
     rows = [
         row for _, candidate, _ in measured.variants(study, rungs) if (row := _reproduction(study, candidate.specs[0]))

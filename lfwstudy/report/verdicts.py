@@ -39,7 +39,7 @@ def differences(study: Results, rungs: Sequence[Rung]) -> Table:
         for before, c, d in here
         if d.seeds > 1
     ]
-    added = f": `{command(study, seeds=FEWEST_SEEDS)}`" if len(rungs) > 1 else ""
+    added = f" This adds them: `{command(study, seeds=FEWEST_SEEDS)}`." if len(rungs) > 1 else ""
     alone = _of_one_seed("difference", [d for *_, d in here], added)
     caption = (
         "Differences in points of test accuracy at the best epochs. Interval: bootstrap over seeds and over connected "
@@ -69,7 +69,7 @@ def claim_verdicts(study: Results, stage: str = "", audits: Mapping[str, Mapping
     path = next((s for s in (study, *study.combinations()) if s.settings.combination() == reports_own), None)
     if path is None:
         added = command(study, select="report")
-        why = f"Verdicts on the report's claims need runs along its own path. This adds those still missing: `{added}`."
+        why = f"Verdicts on the report's claims need runs along its own path. This adds those that are missing: `{added}`."
         return Table(empty="" if stage else why)
     candidates = {c.key: c for rung in path.climb() for c in rung.candidates}
     compared = _compare(path, candidates)
@@ -122,8 +122,8 @@ def _of_one_seed(what: str, found: Sequence[Difference], added: str = "") -> str
         return ""
     span = " to ".join(dict.fromkeys(signed_points(d) for d in (min(alone), max(alone))))
     return (
-        f"No verdict on {counted(len(alone), what)} measured with one seed ({span} points of test accuracy): it takes at least "
-        f"{FEWEST_SEEDS}{added}."
+        f"No verdict on {counted(len(alone), what)} measured with one seed ({span} points of test accuracy): a verdict takes "
+        f"at least {FEWEST_SEEDS} seeds.{added}"
     )
 
 
@@ -169,7 +169,7 @@ def _why(claim: Claim, found: Difference | None) -> str:
         if found.word == "inside the noise":
             needed = intervals.seeds_needed(found, len(CLAIMS))
             reasons.append(
-                f"If the difference stayed, {needed - found.seeds} more seeds would show it."
+                f"If the difference stays as it is, {needed - found.seeds} more seeds will show it."
                 if needed and needed > found.seeds
                 else "With these test pairs no number of seeds would show a difference this small."
             )
@@ -184,7 +184,7 @@ def _slowdown(study: Results, candidates: Candidates) -> dict[str, Any]:
     found = [finished_results(study, candidates[key]) if key in candidates else [] for key in keys]
     slow, fast = (mean_of(results, "seconds_per_epoch") for results in found)
     here = f"× {slow / fast:.2f}" if slow and fast else "not run"
-    why = "Seconds per epoch, before the activation against none; another machine, whose other load is not controlled."
+    why = "Seconds per epoch with batch-norm before the activation and without; on another machine, other work may have run."
     told = "Batch-norm makes training only a little slower", f"× {printed[0] / printed[1]:.2f} (total time / epochs)"
     return dict(zip(_CLAIM, (*told, here, "no verdict", why)))
 
