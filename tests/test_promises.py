@@ -164,8 +164,8 @@ def test_runs_that_do_not_match_are_not_reused_and_the_reason_is_printed(out, mo
         change("study.json", precision="float32")(out)
         study_module.load_data.cache_clear()
     assert "retrained" not in told["same"]
-    assert "base is retrained: training version 2, before 1" in told["version"]
-    assert "base is retrained: precision bfloat16, before float32" in told["precision"]
+    assert "base is retrained: training version 2, was 1" in told["version"]
+    assert "base is retrained: precision bfloat16, was float32" in told["precision"]
     assert "base is retrained: its images or pairs have changed" in told["data"]
     study = opened(out)
     spec = study.climb()[1].candidates[0].specs[0]

@@ -135,10 +135,10 @@ class Study(Results):
             return f"the earlier run {known} is gone or cannot be read"
         now = {"training version": TRAINING_VERSION, "precision": self.precision}
         was = {"training version": record.get("version"), "precision": record.get("precision")}
-        reasons = [f"{name} {now[name]}, before {was[name]}" for name in now if now[name] != was[name]]
+        reasons = [f"{name} {now[name]}, was {was[name]}" for name in now if now[name] != was[name]]
         if record.get("data_digest") != self.data(spec.config.data)[2]:
             reasons.append("its images or pairs have changed")
-        changed = ", ".join(f"{key} {new}, before {old}" for key, old, new in spec.config.differences(then))
+        changed = ", ".join(f"{key} {new}, was {old}" for key, old, new in spec.config.differences(then))
         if changed:
             reasons.append(f"what it starts from has changed: {changed}")
         return "; ".join(reasons) or f"the run {known} does not match its own configuration"
