@@ -56,7 +56,7 @@ def describe_audit(config: DataConfig, data_dir: str = "") -> list[str]:
     audits = audit_splits(config, data_dir)
     lines = [
         f"{name}: {a['train_matched']} + {a['train_mismatched']} training, {a['validation_matched']} + "
-        f"{a['validation_mismatched']} validation pairs (same + different), {a['pairs_dropped']} dropped; shared: "
+        f"{a['validation_mismatched']} validation pairs (matched + mismatched), {a['pairs_dropped']} dropped; shared: "
         f"{a['shared_people']} of {a['validation_people']} validation people, {a['shared_images']} of "
         f"{a['validation_images']} images, {a['touched_pairs']} of {a['validation_pairs']} pairs touched; "
         f"majority-class baseline {a['majority_accuracy']:.3f}"
@@ -84,9 +84,9 @@ def random_splits_in_words(audits: Sequence[Mapping[str, float]]) -> str:
 def _how_precise(test: Pairs, folder: Path) -> list[str]:
     error, groups = 1.96 * math.sqrt(0.75 * 0.25 / len(test)), component_labels(test).max() + 1
     return [
-        f"with {len(test):,} test pairs (LFW: 1,000), an accuracy of 75 % is known to ± {percent(error)} points at best (95 %), "
-        f"less closely because pairs share people: they are of {len(np.unique(test.people()))} people in {groups} separate groups",
-        f"pairs, people and {INDEX}, which names the source file of each image: {folder}",
+        f"with {len(test):,} test pairs (LFW: 1,000), the 95 % interval of an accuracy of 75 % is ± {percent(error)} points at best, and "
+        f"wider because pairs share people: they are of {len(np.unique(test.people()))} people in {groups} separate groups",
+        f"pair files, people files and {INDEX}, which names the source file of each image: {folder}",
     ]
 
 
