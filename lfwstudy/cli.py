@@ -252,7 +252,7 @@ def _run_options(command: argparse.ArgumentParser) -> None:
     text = "add a variant with this setting to this study's stage `own`; repeat for a variant with several settings"
     add("--set", dest="set_options", action="append", default=[], metavar="SECTION.FIELD=VALUE", help=text)
     add("--seeds", type=int, default=1, metavar="N", help="runs per variant, seeds 0 to N-1 (default: 1)")
-    text = "how validation is split off (default: components, person-disjoint without losing a pair; for the ladder published sequential)"
+    text = "how validation is split off (default: components, person-disjoint without losing a pair; for the ladder published: sequential)"
     add("--split", default="", choices=SPLITS, help=text)
     text = "LFW's View 1 (development; the default) or View 2 (ten folds)"
     add("--protocol", default="view1", choices=PROTOCOLS, help=text)

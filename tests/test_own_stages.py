@@ -182,7 +182,11 @@ def test_a_wrong_setting_is_refused_in_one_line(tmp_path, capsys, option, words)
         ("model.width = 0.5", "seeds = 0", "seeds must be a whole number from 1 to 1000, got 0"),
         ("model.width = 0.5", "tilte = 'x'", "unknown entry 'tilte'; did you mean 'title'"),
         ("model.width = 0.5", "after = 'bsae'", "did you mean 'base'"),
-        ("training.flip = true", "after = 'base'", "augmentation: impatient may build on it, so give the stage carry = false"),
+        (
+            "training.flip = true",
+            "after = 'base'",
+            "augmentation: impatient may build on it, so give the stage carry = false",
+        ),
     ],
 )
 def test_a_wrong_file_is_refused_naming_file_stage_and_value(tmp_path, changes, more, words):
