@@ -25,10 +25,12 @@ def run(capsys, *arguments):
 @pytest.mark.parametrize(
     "command", [(), ("data",), ("run",), ("report",), ("compare",), ("export",), ("verify",), ("embed",), ("bench",)]
 )
-def test_help_teaches(capsys, command):
+def test_help_teaches_within_80_columns(capsys, monkeypatch, command):
+    monkeypatch.setenv("COLUMNS", "80")
     status, out, _ = run(capsys, *command, "--help")
     assert status == 0 and "usage: lfwstudy" in out
     assert command in ((), ("bench",)) or "example" in out
+    assert max(map(len, out.splitlines())) <= 80 and not re.search(r"\w-$", out, re.MULTILINE)
 
 
 def test_data_counts_what_is_there(capsys):
