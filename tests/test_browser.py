@@ -91,6 +91,8 @@ def page(lab, chromium):
     """The play notebook, every cell run."""
     page = chromium.new_page(viewport={"width": 1400, "height": 1700})
     page.set_default_timeout(PATIENCE)
+    # As on a busy machine: anywidget gives up waiting for a control's script at once.
+    page.add_init_script("const wait = AbortSignal.timeout; AbortSignal.timeout = () => wait.call(AbortSignal, 0);")
     page.errors = []
     page.on("pageerror", lambda error: page.errors.append(str(error)))
     page.goto(f"{lab}lab/tree/03_explore.ipynb?token={TOKEN}")
