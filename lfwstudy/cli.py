@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 from lfwstudy import __version__
 from lfwstudy.config import FILTERS, PRECISIONS, PROTOCOLS, SPLITS, DataConfig
 from lfwstudy.errors import ConfigError, StudyError, missing, one_line, require
+from lfwstudy.system.text import wrapped
 from lfwstudy.verify import command as verify
 
 Commands = Any  # argparse does not name the type of its subparsers
@@ -69,9 +70,9 @@ def data(options: Namespace) -> None:
     if options.all_images and not options.pack:
         raise ConfigError("--all-images goes with --pack DIR")
     config = DataConfig(dataset=options.dataset, crop=options.crop, side=options.side, filter=options.filter)
-    print(*describe_data(config, options.data_dir), sep="\n", flush=True)
+    _say(*describe_data(config, options.data_dir))
     if options.audit:
-        print(*describe_audit(config, options.data_dir), sep="\n")
+        _say(*describe_audit(config, options.data_dir))
     if options.pack:
         from lfwstudy.data.prepare import pack
 
@@ -114,7 +115,7 @@ def run(options: Namespace) -> int:
         _check_ladder(options.stages.split(","), options.ladder)
         raise
     if options.dry_run:
-        print(*estimate(study, not options.no_report), sep="\n")
+        _say(*estimate(study, not options.no_report))
         return 0
     return workflow.run(study, with_report=not options.no_report)
 
@@ -155,7 +156,7 @@ def compare(options: Namespace) -> None:
     if options.to:
         check_target(options.to)
     found = compared(options.a, options.b)
-    print(f"{found.table().to_text()}\n\n{found.sentence()}")
+    _say(found.table().to_text(), "", found.sentence())
     if options.to:
         print(f"page: {found.write(options.to)}")
 
@@ -302,6 +303,10 @@ def _images_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--dataset", default="demo", metavar="NAME", help=text)
     text = "folder with your copy: archive, unpacked folder or bank file, or with your own people (default: $LFWSTUDY_DATA)"
     command.add_argument("--data-dir", default="", metavar="DIR", help=text)
+
+
+def _say(*lines: str) -> None:
+    print(*(wrapped(line, sys.stdout) for line in lines), sep="\n", flush=True)
 
 
 def _out(options: Namespace) -> Path:

@@ -162,6 +162,12 @@ def test_dry_run_trains_nothing(capsys, tmp_path):
     assert "32 runs to train" in rest and "to start them and 2:15 min for the report" in rest and "MiB" in rest
 
 
+def test_dry_run_of_a_finished_study_says_that_nothing_is_left(capsys, played):
+    status, out, _ = run(capsys, "run", "--dry-run", "--out", played, "--stages", "base")
+    assert status == 0 and "0 runs: finished, or the same as those of a variant above." in out
+    assert "\ntime: nothing to train, about" in out and "Unfinished" not in out
+
+
 def test_the_disk_that_a_dry_run_names_is_what_a_finished_run_takes(tmp_path, finished, tiny):
     from lfwstudy.study.estimate import finished_bytes
     from lfwstudy.study.settings import Settings
