@@ -85,9 +85,9 @@ def run(options: Namespace) -> int:
     examples:
       lfwstudy run
           the whole report ladder on demo faces, in minutes
-      lfwstudy run --dataset lfw --profile cpu --dry-run
+      lfwstudy run --dataset lfw-deepfunneled --data-dir ~/lfw --dry-run
           what would be trained, how long, how much disk
-      lfwstudy run --dataset lfw --stages base,batchnorm --out runs/lfw
+      lfwstudy run --stages base,batchnorm --out runs/two
           some stages; later the same --out with others
       lfwstudy run --set training.learning_rate=1e-4
           one setting on top of what is carried forward
