@@ -5,6 +5,7 @@ import dataclasses
 import inspect
 import os
 import sys
+import textwrap
 from argparse import Namespace
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any, NoReturn
 from lfwstudy import __version__
 from lfwstudy.config import FILTERS, PRECISIONS, PROTOCOLS, SPLITS, DataConfig
 from lfwstudy.errors import ConfigError, StudyError, missing, one_line, require
+from lfwstudy.system.text import wrapped
 from lfwstudy.verify import command as verify
 
 Commands = Any  # argparse does not name the type of its subparsers
@@ -52,21 +54,25 @@ def data(options: Namespace) -> None:
     """Find or download the images, verify, count and prepare them.
 
     examples:
-      lfwstudy data                                                  draw the demo faces and count them
-      lfwstudy data --dataset lfw-deepfunneled --data-dir ~/lfw      find, decode and count your own copy
-      lfwstudy data --dataset lfw --audit                            download LFW; what do the splits share?
+      lfwstudy data
+          draw the demo faces and count them
+      lfwstudy data --dataset lfw-deepfunneled --data-dir ~/lfw
+          find, decode and count your own copy
+      lfwstudy data --dataset lfw --audit
+          download LFW; what do the splits share?
       lfwstudy data --dataset lfw-deepfunneled --data-dir ~/lfw --pack lfw-small
-                                                                     only the images listed in the pair files, for another machine
-      lfwstudy data --dataset folder --data-dir people --audit       people of your own: people/PERSON/any-name.jpg
+          only the images listed in the pair files, for another machine
+      lfwstudy data --dataset folder --data-dir people --audit
+          people of your own: people/PERSON/any-name.jpg
     """
     from lfwstudy.data.summary import describe_audit, describe_data
 
     if options.all_images and not options.pack:
         raise ConfigError("--all-images needs --pack DIR")
     config = DataConfig(dataset=options.dataset, crop=options.crop, side=options.side, filter=options.filter)
-    print(*describe_data(config, options.data_dir), sep="\n", flush=True)
+    _say(*describe_data(config, options.data_dir))
     if options.audit:
-        print(*describe_audit(config, options.data_dir), sep="\n")
+        _say(*describe_audit(config, options.data_dir))
     if options.pack:
         from lfwstudy.data.prepare import pack
 
@@ -77,13 +83,17 @@ def run(options: Namespace) -> int:
     """Run the study, or resume it.
 
     examples:
-      lfwstudy run                                                   the whole report ladder on demo faces, in minutes
-      lfwstudy run --dataset lfw-deepfunneled --data-dir ~/lfw --profile cpu --dry-run
-                                                                     what would be trained, how long, how much disk
-      lfwstudy run --dataset lfw-deepfunneled --data-dir ~/lfw --profile cpu --stages base,batchnorm --out runs/lfw
-                                                                     some stages; later the same --out with others
-      lfwstudy run --set training.learning_rate=1e-4                 one setting on top of what is carried forward
-      lfwstudy run --stages-file my.toml                             stages of your own (docs/adding-a-stage.md)
+      lfwstudy run
+          the whole report ladder on demo faces, in minutes
+      lfwstudy run --dataset lfw-deepfunneled --data-dir ~/lfw --dry-run
+          what would be trained, how long, how much disk
+      lfwstudy run --stages base,batchnorm --out runs/two
+          some stages; later the same --out with others
+      lfwstudy run --set training.learning_rate=1e-4
+          one setting on top of what is carried forward
+      lfwstudy run --stages-file my.toml
+          stages of your own (docs/adding-a-stage.md)
+
     Interrupt it whenever you like: the same command resumes.
     """
     from lfwstudy import workflow
@@ -105,7 +115,7 @@ def run(options: Namespace) -> int:
         _check_ladder(options.stages.split(","), options.ladder)
         raise
     if options.dry_run:
-        print(*estimate(study, not options.no_report), sep="\n")
+        _say(*estimate(study, not options.no_report))
         return 0
     return workflow.run(study, with_report=not options.no_report)
 
@@ -115,7 +125,8 @@ def report(options: Namespace) -> int:
 
     examples:
       lfwstudy report --out runs/demo-quick
-      lfwstudy report --out runs/demo-quick --pdf                    report.pdf next to report.html: bookmarks, numbered pages
+      lfwstudy report --out runs/demo-quick --pdf
+          report.pdf next to report.html: bookmarks, numbered pages
     """
     from lfwstudy import workflow
     from lfwstudy.report import PACKAGES, pdf
@@ -134,9 +145,10 @@ def compare(options: Namespace) -> None:
     """Compare two runs or studies on the same test pairs.
 
     examples:
-      lfwstudy compare runs/lfw runs/lfw-wider                       the best configurations of two studies, all their seeds
-      lfwstudy compare runs/lfw/runs/0ae99af808d2882b runs/lfw --to comparison.html
-                                                                     a run against its study's best, as a page with curves
+      lfwstudy compare runs/lfw runs/lfw-wider
+          the best configurations of two studies, all their seeds
+      lfwstudy compare runs/lfw/runs/0ae99af808d2882b runs/lfw --to page.html
+          a run against its study's best, as a page with curves
     """
     from lfwstudy.report.comparison import compare as compared
     from lfwstudy.system.files import check_target
@@ -144,7 +156,7 @@ def compare(options: Namespace) -> None:
     if options.to:
         check_target(options.to)
     found = compared(options.a, options.b)
-    print(f"{found.table().to_text()}\n\n{found.sentence()}")
+    _say(found.table().to_text(), "", found.sentence())
     if options.to:
         print(f"page: {found.write(options.to)}")
 
@@ -153,8 +165,10 @@ def export(options: Namespace) -> None:
     """Write a study's results as tidy CSV files and its histories for TensorBoard.
 
     examples:
-      lfwstudy export --to exported                                  results.csv, histories.csv, predictions.csv, tensorboard/
-      lfwstudy export --out runs/lfw --to exported                   then: tensorboard --logdir exported/tensorboard
+      lfwstudy export --to exported
+          results.csv, histories.csv, predictions.csv, tensorboard/
+      lfwstudy export --out runs/lfw --to exported
+          then: tensorboard --logdir exported/tensorboard
     """
     from lfwstudy.study.export import export as exported
     from lfwstudy.study.results import Results
@@ -210,6 +224,19 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"error: {one_line(message)}; see {self.prog} --help\n")
 
 
+class _Help(argparse.HelpFormatter):
+    """Wraps at spaces only, since names of data sets have hyphens, and leaves indented lines, the examples, alone."""
+
+    def _split_lines(self, text: str, width: int) -> list[str]:
+        return textwrap.wrap(text, width, break_on_hyphens=False)
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return "\n".join(
+            line if line.startswith(" ") else textwrap.fill(line, width, break_on_hyphens=False)
+            for line in text.splitlines()
+        )
+
+
 def _command(commands: Commands, call: Callable[[Namespace], int | None]) -> argparse.ArgumentParser:
     """A subcommand, whose name and help are those of the function it calls."""
     title, _, examples = inspect.cleandoc(call.__doc__ or "").partition("\n\n")
@@ -218,7 +245,7 @@ def _command(commands: Commands, call: Callable[[Namespace], int | None]) -> arg
         help=f"{title[0].lower()}{title[1:-1]}",
         description=title,
         epilog=examples,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=_Help,
     )
     command.set_defaults(call=call)
     return command
@@ -280,6 +307,10 @@ def _images_options(command: argparse.ArgumentParser) -> None:
         "folder of images for each person (default: $LFWSTUDY_DATA)"
     )
     command.add_argument("--data-dir", default="", metavar="DIR", help=text)
+
+
+def _say(*lines: str) -> None:
+    print(*(wrapped(line, sys.stdout) for line in lines), sep="\n", flush=True)
 
 
 def _out(options: Namespace) -> Path:

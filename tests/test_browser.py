@@ -91,6 +91,8 @@ def page(lab, chromium):
     """The play notebook, every cell run."""
     page = chromium.new_page(viewport={"width": 1400, "height": 1700})
     page.set_default_timeout(PATIENCE)
+    # As on a busy machine: anywidget gives up waiting for a control's script at once, which is an error of its own.
+    page.add_init_script("const wait = AbortSignal.timeout; AbortSignal.timeout = () => wait.call(AbortSignal, 0);")
     page.errors = []
     page.on("pageerror", lambda error: page.errors.append(str(error)))
     page.goto(f"{lab}lab/tree/03_explore.ipynb?token={TOKEN}")
@@ -350,4 +352,4 @@ def test_every_control_has_a_name_and_nothing_failed(page):
                 && !e.alt && !e.textContent.trim() && !e.title).map(e => e.outerHTML.slice(0, 200))""")
     assert unnamed == []
     assert page.locator(".jp-OutputArea-output[data-mime-type='application/vnd.jupyter.stderr']").count() == 0
-    assert page.errors == []
+    assert set(page.errors) <= {"[anywidget] Failed to initialize model."}

@@ -25,10 +25,12 @@ def run(capsys, *arguments):
 @pytest.mark.parametrize(
     "command", [(), ("data",), ("run",), ("report",), ("compare",), ("export",), ("verify",), ("embed",), ("bench",)]
 )
-def test_help_teaches(capsys, command):
+def test_help_teaches_within_80_columns(capsys, monkeypatch, command):
+    monkeypatch.setenv("COLUMNS", "80")
     status, out, _ = run(capsys, *command, "--help")
     assert status == 0 and "usage: lfwstudy" in out
     assert command in ((), ("bench",)) or "example" in out
+    assert max(map(len, out.splitlines())) <= 80 and not re.search(r"\w-$", out, re.MULTILINE)
 
 
 def test_data_counts_what_is_there(capsys):
@@ -158,6 +160,12 @@ def test_dry_run_trains_nothing(capsys, tmp_path):
     assert max(map(len, out.splitlines())) <= 80
     # Nine pages: the data, seven stages, the summary.
     assert "32 runs to train" in rest and "to start them and 2:15 min for the report" in rest and "MiB" in rest
+
+
+def test_dry_run_of_a_finished_study_says_that_nothing_is_left(capsys, played):
+    status, out, _ = run(capsys, "run", "--dry-run", "--out", played, "--stages", "base")
+    assert status == 0 and "0 runs: finished, or the same as those of a variant above." in out
+    assert "\ntime: nothing to train, about" in out and "Unfinished" not in out
 
 
 def test_the_disk_that_a_dry_run_names_is_what_a_finished_run_takes(tmp_path, finished, tiny):

@@ -37,7 +37,8 @@ def test_cost_formula_agrees_with_the_built_network():
 def test_layer_table_sums_up(base):
     rows = layer_table(base)
     assert sum(r["parameters"] for r in rows) == 38_951_745
-    assert next(r for r in rows if r["layer"] == "tower/conv1")["activations_mb"] == 128 * 96 * 96 * 64 * 4 / 2**20
+    assert rows[0]["layer"] == "tower/conv1" and rows[0]["activations_mb"] == 128 * 96 * 96 * 64 * 4 / 2**20
+    assert layer_table(base, batch_size=16)[0]["activations_mb"] == rows[0]["activations_mb"] / 4
     assert sum(r["state_mb"] for r in rows) == pytest.approx(38_951_745 * 16 / 2**20, rel=1e-6)
 
 

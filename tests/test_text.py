@@ -1,5 +1,6 @@
 """One figure reads the same wherever it is shown: from results.csv, from result.json, as a mean, in the browser."""
 
+import io
 import math
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 
 from lfwstudy.report import measured
 from lfwstudy.system.files import cell
-from lfwstudy.system.text import percent, signed_points, sparkline
+from lfwstudy.system.text import percent, signed_points, sparkline, wrapped
 
 
 @pytest.mark.parametrize(
@@ -60,3 +61,16 @@ def test_a_mean_reads_the_same_from_every_source(seeds):
 def test_a_sparkline_rises_and_falls_with_its_numbers():
     assert sparkline([0.5, 0.6, float("nan"), 0.7, 0.55]) == "▁▅█▃" and sparkline([0.5, 0.5]) == "▁▁"
     assert sparkline([]) == "" and sparkline([*range(30)], 4) == "▁▃▆█"
+
+
+def test_long_lines_are_wrapped_at_words_in_a_terminal_alone(monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    monkeypatch.setenv("COLUMNS", "24")
+    assert (
+        wrapped("600 pairs, person-disjoint by components", Terminal())
+        == "600 pairs,\n  person-disjoint by\n  components"
+    )
+    assert wrapped("600 pairs, person-disjoint by components", io.StringIO()).count("\n") == 0

@@ -29,6 +29,7 @@ from lfwstudy.verify import kept
 from lfwstudy.verify.network import KerasRuntime, Network
 from lfwstudy.widgets import drawing, finished_runs, occlusion, one_second, pair_browser
 from lfwstudy.widgets.augmentation import augmented
+from lfwstudy.widgets.live_training import outcome
 
 EXPLORERS = [
     widgets.browse_runs,
@@ -665,6 +666,11 @@ def test_live_training_stops_goes_on_and_leaves_the_study_alone(copied):
     widget.training.join(90)
     assert "Finished: 10 epochs" in told(widget) and live.result(run)["test_accuracy"] is None
     assert copied.store.ids() == before
+
+
+def test_live_training_that_diverged_at_once_says_so():
+    result = {"status": "diverged", "epochs_run": 1, "best_epoch": None, "val_accuracy_at_best": None}
+    assert outcome(result).startswith("Diverged after 1 epoch: the loss is not a number.")
 
 
 def test_variants_follow_the_stage(study):

@@ -58,12 +58,12 @@ def least_memory(config: ModelConfig, side: int, batch_size: int) -> int:
     return 16 * tower_cost(config, side)[1] + 2 * batch_size * values * 2 * 2
 
 
-def layer_table(model: Any) -> list[dict[str, Any]]:
+def layer_table(model: Any, batch_size: int = 64) -> list[dict[str, Any]]:
     """One row per layer of a built siamese network's tower and head.
 
     Keys: layer, output (shape for one image), parameters, multiply_adds (per image; per pair in the head), activations_mb
-    (MiB of outputs kept for a training batch of 64 pairs, in float32), state_mb (MiB of parameters with gradient and Adam's
-    two moments, in float32).
+    (MiB of outputs kept for a training batch of `batch_size` pairs, in float32), state_mb (MiB of parameters with gradient
+    and Adam's two moments, in float32).
     """
     rows = []
     for part, images in (("tower", 2), ("head", 1)):
@@ -78,7 +78,7 @@ def layer_table(model: Any) -> list[dict[str, Any]]:
                     "output": "x".join(map(str, shape)),
                     "parameters": layer.count_params(),
                     "multiply_adds": _multiply_adds(layer),
-                    "activations_mb": 64 * images * int(np.prod(shape)) * 4 / 2**20,
+                    "activations_mb": batch_size * images * int(np.prod(shape)) * 4 / 2**20,
                     "state_mb": (3 * trainable + layer.count_params()) * 4 / 2**20,
                 }
             )

@@ -178,13 +178,13 @@ def clipped_labels(study: Study) -> Text:
 
 
 def layers(study: Study, rows: Sequence[Mapping[str, Any]]) -> Table:
-    """The network by layer. rows: of `siamese.layer_table`."""
+    """The network by layer. rows: of `cost.layer_table`, for the study's batch size."""
     named = {"multiply_adds": "multiply-adds, millions", "activations_mb": "activations, MiB", "state_mb": "state, MiB"}
     frame = pd.DataFrame(rows).assign(multiply_adds=lambda layers: layers["multiply_adds"] / 1e6).rename(columns=named)
     total = {"layer": "sum", "output": "", **frame.sum(numeric_only=True)}
     caption = (
-        "The network by layer: multiply-adds of one image, activations of a batch of 64 pairs, and parameters with gradient and "
-        "Adam's moments."
+        f"The network by layer: multiply-adds of one image, activations of a batch of {study.first().training.batch_size} pairs, "
+        "and parameters with gradient and Adam's moments."
     )
     return Table(rows=[*frame.to_dict("records"), total], caption=caption, source=source_line(study))
 

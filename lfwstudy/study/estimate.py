@@ -32,18 +32,21 @@ def estimate(study: Study, with_report: bool = True) -> list[str]:
     largest = max(tower_cost(c.config.model, c.config.data.side)[1] for c, _ in plan)
     at_once, seeds = min(cores() if threads == 1 else 1, count), max(len(c.specs) for c, _ in plan)
     finished += {"none": 0, "best": seeds, "all": count}[study.settings.keep] * largest * _WEIGHT_BYTES
+    report = f"{clock(pages * _PAGE_SECONDS)} for the report" if with_report else ""
     carried = "the report's choices" if study.ladder.has_path() else "their first variants"
+    time = [
+        f"time: about {clock(sum(seconds))} for {count} run{'s' * (count != 1)} to train, less with early stopping,",
+        f"      about {clock(starts)} to start them{f' and {report}' if report else ''}",
+        f"      ({source})",
+    ]
     return [
         *_table(plan, seconds),
         "",
-        f"time: about {clock(sum(seconds))} for {count} run{'s' * (count != 1)} to train, less with early stopping,",
-        f"      about {clock(starts)} to start them"
-        + f" and {clock(pages * _PAGE_SECONDS)} for the report" * with_report,
-        f"      ({source})",
+        *(time if count else [f"time: nothing to train{f', about {report}' if report else ''}"]),
         f"disk: about {finished / _MIB:,.0f} MiB when finished, "
         f"{(finished + at_once * largest * _TRAINING_BYTES) / _MIB:,.0f} MiB while training",
         *([f"warning: {warning}"] if (warning := precision_warning(study.precision)) else []),
-        f"Unfinished stages are assumed to carry {carried} forward.",
+        *([f"Unfinished stages are assumed to carry {carried} forward."] if count else []),
     ]
 
 
@@ -84,6 +87,8 @@ def _table(plan: Sequence[tuple[Candidate, int]], seconds: Sequence[float]) -> I
         epochs, time = config.training.epochs, clock(of_all)
         yield f"{c.stage:{stages}}  {c.variant:{variants}}  {runs:4d}  {epochs:6d}  {time:>9s}  {memory:4.1f} GiB"
     yield "Epochs and memory are upper bounds, times estimates."
+    if any(not runs for _, runs in plan):
+        yield "0 runs: finished, or the same as those of a variant above."
 
 
 def finished_bytes(study: Study, config: RunConfig) -> int:

@@ -11,6 +11,7 @@ from lfwstudy.runs.damage import SETS
 from lfwstudy.study.results import RESULT_COLUMNS, Results
 from lfwstudy.study.rungs import Place
 from lfwstudy.study.settings import COMBINATION
+from lfwstudy.system.backend import quiet_stderr
 from lfwstudy.system.files import given_path, replacing_folder, write_csv, write_json
 
 if TYPE_CHECKING:
@@ -63,7 +64,8 @@ def write_events(folder: Path, history: Iterable[Mapping[str, float]]) -> None:
     left out. Events are written as records, not by `tf.summary`, which would occupy the GPU and name this machine.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # read once, by the import
-    import tensorflow as tf
+    with quiet_stderr():
+        import tensorflow as tf
 
     folder.mkdir(parents=True)
     seconds = 0.0

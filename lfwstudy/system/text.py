@@ -1,8 +1,12 @@
-"""Numbers as text: one rule for tables, README, model card and explorers."""
+"""Numbers and lines as text: one rule for tables, README, model card and explorers."""
 
 import math
+import shutil
+import textwrap
 from collections.abc import Sequence
 from decimal import ROUND_HALF_UP, Decimal
+from functools import partial
+from typing import TextIO
 
 
 def percent(share: float | str | None, digits: int = 1) -> str:
@@ -27,6 +31,15 @@ def signed_points(difference: float, digits: int = 1) -> str:
 def p_value(value: float) -> str:
     """A p-value with three decimals; smaller ones as < .001."""
     return f"{value:.3f}" if value >= 0.001 else "< .001"
+
+
+def wrapped(text: str, stream: TextIO) -> str:
+    """Text for a stream: in a terminal, long lines are wrapped at words; what a file or a program gets stays as it is."""
+    if not stream.isatty():
+        return text
+    width = shutil.get_terminal_size().columns
+    fill = partial(textwrap.fill, width=width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+    return "\n".join(map(fill, text.splitlines()))
 
 
 def clock(seconds: float) -> str:

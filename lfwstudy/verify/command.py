@@ -45,16 +45,21 @@ def verify(options: Namespace) -> int:
 
     examples:
       lfwstudy verify a.jpg b.jpg
-      lfwstudy verify a.jpg group.jpg --right-box 120,80,220,180     one face of several: its box in pixels
-      lfwstudy verify a.jpg group.jpg --face only                    refuse photos that show several faces
       lfwstudy verify a.jpg b.jpg --json
-      lfwstudy verify --pairs pairs.csv --out-csv scores.csv         many pairs: a header left,right, then a pair per line
-      lfwstudy verify --pairs labelled.csv --fit-threshold           pairs that you know: left,right,label, with label 1 or 0
+      lfwstudy verify a.jpg group.jpg --right-box 120,80,220,180
+          one face of several: its box in pixels
+      lfwstudy verify a.jpg group.jpg --face only
+          refuse photos that show several faces
+      lfwstudy verify --pairs pairs.csv --out-csv scores.csv
+          many pairs: a header left,right, then a pair per line
+      lfwstudy verify --pairs labelled.csv --fit-threshold
+          pairs that you know: left,right,label, with label 1 or 0
 
-    Paths in PAIRS.csv are relative to its folder. If a pair cannot be scored, its row says why under `error`, and the exit
-    status is 1.
-    Photos are framed by a face detector, not aligned like the training images: the accuracy on such photos is unmeasured,
-    and the score is no proof of identity.
+    Paths in PAIRS.csv are relative to its folder. If a pair cannot be
+    scored, its row says why under `error`, and the exit status is 1.
+    Photos are framed by a face detector, not aligned like the training images:
+    the accuracy on such photos is unmeasured, and the score is no proof of
+    identity.
     """
     two, both = bool(options.left or options.right), bool(options.left and options.right)
     if bool(options.pairs) == two or two != both:
@@ -74,11 +79,13 @@ def embed(options: Namespace) -> int:
     """Write the embeddings of a folder's photos to a file.
 
     examples:
-      lfwstudy embed photos --to embeddings.npz                      arrays `names` (path in the folder) and `embeddings`
-      lfwstudy embed photos --to embeddings.parquet                  columns `name` and `embedding`; needs lfwstudy[parquet]
+      lfwstudy embed photos --to embeddings.npz
+          arrays `names` (path in the folder) and `embeddings`
+      lfwstudy embed photos --to embeddings.parquet
+          columns `name` and `embedding`; needs lfwstudy[parquet]
 
-    Every file in the folder and its subfolders is read, except hidden ones. If one cannot be embedded, standard error says
-    why, and the exit status is 1.
+    Every file in the folder and its subfolders is read, except hidden ones. If
+    one cannot be embedded, standard error says why, and the exit status is 1.
     """
     from lfwstudy.verify import many
 

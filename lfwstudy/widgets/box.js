@@ -63,4 +63,4 @@ function render({ model, el }) {
   return follow(model, show);
 }
 
-export default { render };
+export default { initialize, render };

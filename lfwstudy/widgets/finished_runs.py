@@ -11,6 +11,7 @@ from lfwstudy.data.bank import ImageBank
 from lfwstudy.data.pairs import person_of
 from lfwstudy.errors import RunError
 from lfwstudy.report.figures import image_uri
+from lfwstudy.report.wording import command
 from lfwstudy.study.results import Results
 from lfwstudy.study.scores import best_run
 from lfwstudy.study.study import Study
@@ -35,7 +36,7 @@ class FinishedRuns:
 def finished_rows(study: Results) -> list[dict[str, Any]]:
     """Rows of results.csv of this study's ladder. Raises RunError if there is none."""
     rows = Results(study.settings).rows()  # as recorded: a Study would need the images
-    return require(rows, f"No run is finished yet in {study.out}: run `lfwstudy run --out {study.out}` first")
+    return require(rows, f"No run is finished yet in {study.out}: run `{command(study)}` first")
 
 
 def run_options(study: Results) -> list[tuple[str, str]]:

@@ -47,4 +47,4 @@ function render({ model, el }) {
   return () => model.off(null, null);
 }
 
-export default { render };
+export default { initialize, render };

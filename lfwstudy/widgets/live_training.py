@@ -1,6 +1,7 @@
 """Live training: a stage trained at a small size in a separate process, with growing curves; it can be stopped and resumed."""
 
 import threading
+from collections.abc import Mapping
 from typing import Any
 
 import ipywidgets
@@ -8,6 +9,7 @@ import ipywidgets
 from lfwstudy.errors import StudyError
 from lfwstudy.ladder import PROFILES
 from lfwstudy.ladder.stage import Stage
+from lfwstudy.report.wording import counted
 from lfwstudy.runs import dispatch
 from lfwstudy.runs.job import Job
 from lfwstudy.runs.store import Store
@@ -64,13 +66,17 @@ class LiveTraining(Explorer):
         """Show the progress of the chosen training so far."""
         if self.training.is_alive():
             return "A training is running; stop it to choose another."
-        return self.draw(self.job()) or "Not trained yet."
+        job = self.job()
+        told = self.draw(job)
+        if self.store.is_finished(job.run):
+            return outcome(self.store.result(job.run))
+        return told or "Not trained yet. Epochs in a variant's name are the report's; here they are scaled down."
 
     def begin(self) -> str:
         """Start the chosen training as a process, from a thread, so that the notebook stays usable."""
         job = self.job()
         if self.store.is_finished(job.run):
-            return self.result(job)
+            return outcome(self.store.result(job.run))
         self.stopping.clear()
         self.set_busy(True)
         self.training = threading.Thread(target=self.train, args=(job,), daemon=True)
@@ -105,7 +111,7 @@ class LiveTraining(Explorer):
         try:
             failures = dispatch.run([job], show=show)
             self.draw(job)
-            text = "; ".join(failures.values()) or self.result(job)
+            text = "; ".join(failures.values()) or outcome(self.store.result(job.run))
         except _Stopped:
             text = "Stopped. Starting again resumes it, at most five epochs back."
         except (StudyError, OSError) as error:
@@ -126,19 +132,20 @@ class LiveTraining(Explorer):
         reached = " and ".join(f"{percent(rows[-1][key])} % in {name}" for key, name in _ACCURACIES)
         return f"{job.title}, epoch {len(rows)} of at most {job.epochs}: accuracy {reached}."
 
-    def result(self, job: Job) -> str:
-        """The result of a finished job, in a sentence."""
-        result = self.store.result(job.run)
-        return (
-            f"Finished: {result['epochs_run']} epochs, best validation accuracy "
-            f"{percent(result['val_accuracy_at_best'])} % at epoch {result['best_epoch']}. The test pairs were not scored."
-        )
-
     def set_busy(self, yes: bool) -> None:
         """Allow stopping or choosing."""
         self.parts.stop.disabled = not yes
         for control in (self.parts.start, self.parts.stage, self.parts.variant):
             control.disabled = yes
+
+
+def outcome(result: Mapping[str, Any]) -> str:
+    """A run's result.json in a sentence."""
+    epochs, best = counted(result["epochs_run"], "epoch"), result["best_epoch"]
+    diverged = result["status"] == "diverged"
+    ended = f"Diverged after {epochs}: the loss is not a number" if diverged else f"Finished: {epochs}"
+    reached = f", best validation accuracy {percent(result['val_accuracy_at_best'])} % at epoch {best}" if best else ""
+    return f"{ended}{reached}. The test pairs were not scored."
 
 
 def _variants(stage: Stage) -> list[tuple[str, Any]]:

@@ -119,4 +119,4 @@ function render({ model, el }) {
   };
 }
 
-export default { render };
+export default { initialize, render };

@@ -1,18 +1,12 @@
-"""Figures of the ladder: accuracy of every variant with its interval, accuracy against time, and cost."""
+"""Figures of the ladder: accuracy of every variant with its interval, and accuracy against time."""
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
 from lfwstudy.report.figures import style
 
-_EFFORT = {
-    "seconds_per_epoch": "seconds per epoch",
-    "seconds_total": "seconds in total",
-    "peak_memory_mb": "peak memory, MiB",
-}
 _MEASURED = {"color": style.MEASURED, "marker": "o", "linestyle": ""}
 _PUBLISHED = {"color": style.PUBLISHED, "marker": "D", "markersize": 5, "markerfacecolor": "none", "linestyle": ""}
 _PATH = {"color": style.MEASURED, "linewidth": 1, "alpha": 0.6}
@@ -50,22 +44,6 @@ def ladder(points: pd.DataFrame, source: str) -> Figure:
     if points["published"].notna().any():
         handles.append(style.key("published (LFW-a, one run)", **_PUBLISHED))
     return style.signed(figure, source, [*handles, style.key("chance", **style.CHANCE)])
-
-
-@style.styled("no run is finished")
-def effort(runs: pd.DataFrame, source: str) -> Figure:
-    """Seconds per epoch, total seconds and peak memory of each variant, means over its runs. runs: rows of results.csv."""
-    runs = runs.assign(label=runs["stage"] + ": " + runs["variant"])
-    figure = style.new_figure(0.26 * runs["label"].nunique() + 1.0)
-    for axis, (name, title) in zip(figure.subplots(1, 3, sharey=True), _EFFORT.items()):
-        sns.barplot(runs, y="label", x=name, errorbar=None, color=style.MEASURED, saturation=1, width=0.65, ax=axis)
-        (bars,) = axis.containers
-        axis.bar_label(bars, fmt=lambda v: f"{v:.1f}" if v < 100 else f"{v:,.0f}", padding=2, fontsize=7)
-        style.plain_numbers(axis.xaxis)
-        axis.margins(x=0.25)
-        axis.set(xlabel=title, ylabel="")
-        axis.grid(axis="y", visible=False)
-    return style.signed(figure, source)
 
 
 @style.styled("no run is finished")
