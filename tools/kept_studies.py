@@ -14,6 +14,8 @@ from lfwstudy.study.rungs import Candidate
 RESULTS = Path(__file__).resolve().parents[1] / "results"
 # Both of the report's ladders with its hyperparameters; missing until they are trained.
 REPORT = "lfw-deepfunneled"
+# The same with 15 % of its epochs.
+REPORT_CPU = "lfw-deepfunneled-cpu"
 BEYOND, SHALLOW, LARGER = "lfw-deepfunneled-beyond", "lfw-deepfunneled-shallow", "lfw-deepfunneled-larger"
 # View 2's folds of a stage.
 VIEW2 = {"all-people-shallow": "lfw-deepfunneled-shallow-view2", "all-people-larger": "lfw-deepfunneled-view2"}

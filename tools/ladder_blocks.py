@@ -1,4 +1,4 @@
-"""Blocks of README.md and docs/ on the report's ladders, trained with its hyperparameters: each function returns Markdown."""
+"""Blocks of README.md and docs/ on the report's ladders: each function returns Markdown."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -9,7 +9,7 @@ from lfwstudy.report.measured import finished_results, mean_of
 from lfwstudy.report.table import Column
 from lfwstudy.study.results import Results
 from lfwstudy.study.rungs import Candidate, Rung
-from tools.kept_studies import REPORT, ladders
+from tools.kept_studies import REPORT, REPORT_CPU, ladders
 from tools.study_blocks import listed
 
 _COLUMNS = (
@@ -21,7 +21,7 @@ _COLUMNS = (
 
 def report_ladders() -> str:
     """The tables of the report's ladders, means over seeds."""
-    return "\n\n".join(map(_ladder, ladders(REPORT))) or (
+    return "\n\n".join(map(_ladder, [*ladders(REPORT), *ladders(REPORT_CPU)])) or (
         "No run of the report's ladders is kept yet: earlier ones lacked the penalty on the last unit, so that their network "
         "was not the report's."
     )
@@ -31,7 +31,7 @@ def reproduced() -> str:
     """The published histories next to those of the ladder that repeats the published code."""
     found = [study for study in ladders(REPORT) if study.settings.ladder == "published"]
     tables = [ladder_tables.reproduced(study, study.climb()).to_markdown() for study in found]
-    return "\n\n".join(tables) or "The ladder `published` is not trained yet."
+    return "\n\n".join(tables) or "The ladder `published` is not trained with the profile `report` yet."
 
 
 def _ladder(study: Results) -> str:
@@ -42,7 +42,8 @@ def _ladder(study: Results) -> str:
         rows = [{**row, **_cost(study, candidate)} for row, candidate in zip(table.rows, candidates, strict=True)]
         caption = f"{table.caption} Trained with {_machines(study, candidates)}."
         table = replace(table, columns=[*table.columns, *_COLUMNS], rows=rows, caption=caption)
-    title = f"`--ladder {study.settings.ladder} --select {study.settings.select}`:"
+    settings = study.settings
+    title = f"`--profile {settings.profile} --ladder {settings.ladder} --select {settings.select}`:"
     told = [title, table.to_markdown(), _same_weights(study, candidates), _unfinished(study, rungs)]
     return "\n\n".join(filter(None, told))
 
