@@ -1,6 +1,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 
@@ -162,8 +163,14 @@ def test_dry_run_trains_nothing(capsys, tmp_path):
     assert "32 runs to train" in rest and "to start them and 2:15 min for the report" in rest and "MiB" in rest
 
 
-def test_dry_run_of_a_finished_study_says_that_nothing_is_left(capsys, played):
-    status, out, _ = run(capsys, "run", "--dry-run", "--out", played, "--stages", "base")
+def test_dry_run_of_a_finished_study_says_that_nothing_is_left(capsys, tmp_path, finished):
+    from lfwstudy.study.settings import Settings
+    from lfwstudy.study.study import Study
+
+    study = Study(Settings(out=str(tmp_path), precision="float32"))
+    study.ask(["base"])
+    shutil.copytree(finished, study.store.folder(study.climb()[0].candidates[0].specs[0].run))
+    status, out, _ = run(capsys, "run", "--dry-run", "--out", tmp_path, "--stages", "base")
     assert status == 0 and "0 runs: finished, or the same as those of a variant above." in out
     assert "\ntime: nothing to train, about" in out and "Unfinished" not in out
 

@@ -208,7 +208,7 @@ def test_other_framing_or_other_content_is_another_bank(faces, tmp_path):
 
 def test_bank_file_for_other_settings_says_what_it_holds(faces, tmp_path):
     copy_of("bank", faces, tmp_path)
-    with pytest.raises(DataError, match="side 40.*wanted.*side 50"):
+    with pytest.raises(DataError, match="side 40.*needed.*side 50"):
         prepare_bank(replace(CONFIG, side=50), str(tmp_path))
 
 
