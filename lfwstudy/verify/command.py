@@ -98,7 +98,7 @@ def embed(options: Namespace) -> int:
             _tell(f"error: {result}")
         else:
             name = photo.relative_to(folder).as_posix()
-            embeddings[name.encode(errors="backslashreplace").decode()] = result  # a name may be no valid text
+            embeddings[name.encode(errors="backslashreplace").decode()] = result  # not every file name is valid text
     if not embeddings:
         raise DataError(f"{folder}: no face embedded, nothing written")
     many.write_embeddings(target, embeddings)
