@@ -108,6 +108,8 @@ class ModelConfig(Checked):
     cohort: number of images of training people, drawn by the seed, that tell a cosine head how close strangers usually are
     to each face (LocalCosine); `all` is all images that are trained on, for the final scores only.
     neighbours: how many of the nearest images in the cohort count.
+    whitening: share of the training people's covariance within a person in the matrix that whitens the embeddings of the
+    final scores (`within_class_whitening`); 0 leaves them as they are.
     """
 
     pool1_stride: int = one_of(2, 1)
@@ -124,12 +126,15 @@ class ModelConfig(Checked):
     neighbours: int = within(10, 1, 1000)
     pooling: str = one_of("mean", "generalised-mean")
     head_l2: float = within(0.0, 0, 10)
+    whitening: float = within(0.0, 0, 0.99)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name, head in (("cohort", "cosine"), ("head_l2", "distance")):
+        for name, head in (("cohort", "cosine"), ("whitening", "cosine"), ("head_l2", "distance")):
             if getattr(self, name) and self.head != head:
                 raise ConfigError(f"{name} needs the {head} head")
+        if self.whitening and self.architecture == "koch":
+            raise ConfigError("whitening needs a linear last layer: the compact or shallow network")
 
 
 @dataclass(frozen=True)

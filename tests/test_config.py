@@ -91,10 +91,12 @@ def test_id_depends_on_every_setting():
         "training.separate_twins": True,
     }
     settings = {f"{section}.{name}" for section, values in RunConfig().to_dict().items() for name in values}
-    # These four go only with others.
-    assert settings - set(other) == {"data.protocol", "data.fold", "training.evaluated", "model.cohort"}
-    cosine = RunConfig().change({"model.head": "cosine"})
-    assert cosine.change({"model.cohort": 64}).identify(0, "float32", "d") != cosine.identify(0, "float32", "d")
+    # These five go only with others.
+    alone = {"data.protocol", "data.fold", "training.evaluated", "model.cohort", "model.whitening"}
+    assert settings - set(other) == alone
+    cosine = RunConfig().change({"model.head": "cosine", "model.architecture": "compact"})
+    for setting, value in (("model.cohort", 64), ("model.whitening", 0.5)):
+        assert cosine.change({setting: value}).identify(0, "float32", "d") != cosine.identify(0, "float32", "d")
     ids = {RunConfig().change({key: value}).identify(0, "float32", "d") for key, value in other.items()}
     assert len(ids) == len(other)
     assert RunConfig().identify(0, "float32", "d") not in ids
@@ -114,6 +116,9 @@ def test_id_depends_on_every_setting():
         (lambda: ModelConfig(cohort=64), "cosine head"),
         (lambda: ModelConfig(cohort=-1), "cohort"),
         (lambda: ModelConfig(cohort="some"), "from 0 to 20000, or all"),
+        (lambda: ModelConfig(whitening=0.5, architecture="compact"), "cosine head"),
+        (lambda: ModelConfig(whitening=0.5, head="cosine"), "linear last layer"),
+        (lambda: ModelConfig(whitening=1), "whitening"),
         (lambda: TrainingConfig(epochs=0), "epochs"),
         (lambda: TrainingConfig(zoom=(1.1, 0.9)), "zoom"),
         (lambda: TrainingConfig(zoom="wide"), "zoom"),

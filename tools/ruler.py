@@ -38,7 +38,7 @@ from tools.side_by_side import SideBySide
 SPLITS, SEEDS, HELD_OUT = 4, 2, 0.15
 # A recipe stays if it lowers the cross-entropy by this share, in this share of the splits.
 GAIN, MOST = 0.02, 0.75
-SCORING = ("cohort", "neighbours", "zooms")
+SCORING = ("cohort", "neighbours", "zooms", "whitening")
 COLUMNS = (
     *("recipe", "split", "seed", *SCORING),
     *("cross_entropy", "auc", "accuracy", "parameters", "epochs", "seconds", "device", "run"),
@@ -164,7 +164,7 @@ def recipes_of(path: str, start: str, dataset: str, only: Sequence[str] = ()) ->
 
     only : stages, or "stage/variant", of the file; () for all. Raises ConfigError for an unknown stage, variant or setting.
     """
-    first = config_of(start, dataset).change({"model.cohort": 0})  # the ruler has its own
+    first = config_of(start, dataset).change({"model.cohort": 0, "model.whitening": 0.0})  # the ruler has its own
     own = {f"{stage.id}/{v.id}": first.change(v.changes) for stage in read(path) for v in stage.variants}
     for name in only:
         choose_one("recipe", name, [*own, *(recipe.partition("/")[0] for recipe in own)])

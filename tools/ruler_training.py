@@ -6,7 +6,7 @@ In one process, so that several networks are trained and measured side by side.
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
-from itertools import combinations
+from itertools import combinations, product
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from lfwstudy.data.prepare import prepare_bank
 from lfwstudy.runs.job import Job
 from lfwstudy.runs.training_process import main as train
 from lfwstudy.system.files import read_json, write_json
+from lfwstudy.training.whitening import within_class_whitening
 from lfwstudy.verify.network import KerasRuntime, Network, load_model
 from tools import light
 
@@ -26,6 +27,7 @@ MEASURED = "measured.json"
 MATCHED = 3  # pairs of a person
 # Images in the cohort, of those trained on, and how many nearest ones tell the usual cosine; today's first.
 COHORTS = (("512", 10), ("1536", 30), ("all", 100))
+WHITENINGS = (0.0, 0.5)
 ZOOM = 10 / 9  # of a second, wider view: 160 pixels for a crop of 144
 
 
@@ -56,7 +58,7 @@ def views_of(config: DataConfig) -> list[DataConfig]:
 
 def measure(network: Network, views: list[ImageBank], training: Mapping[str, int]) -> list[dict[str, Any]]:
     """Cross-entropy (nats), AUC and accuracy of a network on pairs of held-out people, matched and mismatched alike in weight,
-    for each cohort, without and with the wider view.
+    for each cohort, without and with the wider view, without and with whitening.
 
     The line from score to log-odds is fitted on pairs within one half of the people and measured within the other.
 
@@ -73,15 +75,17 @@ def measure(network: Network, views: list[ImageBank], training: Mapping[str, int
     half = np.isin(people, np.random.default_rng(81).permutation(np.unique(people))[::2]).astype(int)
     within = np.where(half[left] == half[right], half[left], -1)
     rows = []
-    for zooms in range(1, len(views) + 1):
+    for zooms, whitening in product(range(1, len(views) + 1), WHITENINGS):
         both = _unit(np.sum(embeddings[:zooms], axis=0))
+        if whitening:
+            both = _unit(both @ within_class_whitening(both[known], person[known], whitening))
         mine, others = both[~known], np.random.default_rng(82).permutation(both[known])
         cosine = (mine @ mine.T)[left, right]
         for size, nearest in COHORTS:
             cohort = others if size == "all" else others[: int(size)]
             last = -min(nearest, len(cohort))
             usual = np.partition(mine @ cohort.T, last, axis=1)[:, last:].mean(axis=1)
-            scoring = {"cohort": size, "neighbours": nearest, "zooms": zooms}
+            scoring = {"cohort": size, "neighbours": nearest, "zooms": zooms, "whitening": whitening}
             rows.append(scoring | crossed(cosine - (usual[left] + usual[right]) / 2, label, within))
     return rows
 

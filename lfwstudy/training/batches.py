@@ -163,6 +163,11 @@ def drawable_rows(config: RunConfig, images: ImageBank, pairs: StudyPairs) -> np
     return np.flatnonzero(~np.isin(person_of(images.names), held)).astype(np.int32)
 
 
+def learned_rows(train: IndexedPairs, drawable: np.ndarray | None) -> np.ndarray:
+    """Rows of all images that are trained on, int32: of `drawable`, or of the training pairs if it is None."""
+    return np.unique(np.concatenate(train[:2])) if drawable is None else drawable
+
+
 def cohort_rows(config: RunConfig, train: IndexedPairs, drawable: np.ndarray | None, seed: int) -> np.ndarray | None:
     """Rows of the images in a cosine head's cohort: all of `drawable` or the training pairs, or drawn from them; None if it
     has none.
@@ -171,7 +176,7 @@ def cohort_rows(config: RunConfig, train: IndexedPairs, drawable: np.ndarray | N
     """
     if not config.model.cohort:
         return None
-    rows = np.unique(np.concatenate(train[:2])) if drawable is None else drawable
+    rows = learned_rows(train, drawable)
     if config.model.cohort == "all":
         return rows
     return np.resize(np.random.default_rng([seed, 70]).permutation(rows), int(config.model.cohort))

@@ -16,9 +16,18 @@ from lfwstudy.system.backend import device_name, keep_compiled, seed_keras
 from lfwstudy.system.files import read_json, replacing, write_csv, write_json
 from lfwstudy.system.machine import cores, peak_memory_mb, versions
 from lfwstudy.training import checkpoints, decisions
-from lfwstudy.training.batches import IndexedPairs, cohort_rows, drawable_rows, gather_sets, training_batches
+from lfwstudy.training.batches import (
+    IndexedPairs,
+    cohort_rows,
+    drawable_rows,
+    gather_sets,
+    learned_rows,
+    people_of,
+    training_batches,
+)
 from lfwstudy.training.scorer import Scorer
 from lfwstudy.training.trainer import build_trainer, fit
+from lfwstudy.training.whitening import Whitening
 
 PREDICTION_COLUMNS = ("set", "pair", "left", "right", "label", "score", "score_at_best")
 SETS = ("train", "val", "test")
@@ -107,7 +116,9 @@ def build_scorer(
     cohort, is_all = cohort_rows(config, sets["train"], drawable, seed), config.model.cohort == "all"
     if cohort is not None:
         config = replace(config, model=replace(config.model, cohort=len(cohort)))
-    return Scorer(build_trainer(config, images, precision, seed), sets, cohort, late=is_all)
+    rows, share = learned_rows(sets["train"], drawable), config.model.whitening
+    whitening = Whitening(rows, people_of(images)[rows], share) if share else None
+    return Scorer(build_trainer(config, images, precision, seed), sets, cohort, is_all, whitening)
 
 
 def measure_training(rows: decisions.Rows, config: RunConfig, evaluated: int, threads: int = 0) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from lfwstudy.evaluation import metrics
 from lfwstudy.network.layers import unit_length
 from lfwstudy.network.operations import EMBED_BATCH, Tensor, keras, ops
 from lfwstudy.training.batches import IndexedPairs
+from lfwstudy.training.whitening import Whitening, within_class_whitening
 
 # Pairs of embeddings, each of which is compared with a whole cohort.
 HEAD_BATCH = 1024
@@ -25,6 +26,9 @@ class Scorer:
     late : bool
         Whether it gets them by `settle` only: to embed all images after each epoch would slow training down.
 
+    whitening : Whitening, optional
+        Becomes part of the tower's last layer, which is linear, by `settle` only.
+
     A set "calibration", where there is one, calibrates the head by `settle` in place of validation.
     """
 
@@ -34,8 +38,9 @@ class Scorer:
         sets: dict[str, IndexedPairs],
         cohort: np.ndarray | None = None,
         late: bool = False,
+        whitening: Whitening | None = None,
     ) -> None:
-        self.trainer, self.sets, self.cohort, self.late = trainer, sets, cohort, late
+        self.trainer, self.sets, self.cohort, self.late, self.whitening = trainer, sets, cohort, late, whitening
         self.embedder = trainer.operations.embedder(IndexedTower(trainer))
         self.head = trainer.siamese.get_layer("head")
 
@@ -59,8 +64,10 @@ class Scorer:
         self.embed(np.unique(self.sets["val"][0])[:EMBED_BATCH])
 
     def settle(self) -> None:
-        """Complete weights for their final scores, if the cohort or the calibration is left for the end."""
-        if self.late or "calibration" in self.sets:
+        """Complete weights for their final scores by what is left for the end: whitening, the cohort, calibration."""
+        if self.whitening:
+            self._whiten(self.whitening)
+        if self.late or self.whitening or "calibration" in self.sets:
             self.calibrate(final=True)
 
     def calibrate(self, final: bool = False) -> None:
@@ -91,6 +98,12 @@ class Scorer:
             "penalty": penalty,
             "head_penalty": _total(self.head),
         }
+
+    def _whiten(self, by: Whitening) -> None:
+        unit = ops.convert_to_numpy(unit_length(self.embed(by.rows)))
+        matrix = within_class_whitening(unit, by.people, by.share)
+        for weight in self.trainer.tower.get_layer("dense").weights:
+            weight.assign(ops.convert_to_numpy(weight) @ matrix)
 
     def _through(self, head: keras.Model, name: str) -> np.ndarray:
         """What a head makes of each pair of a set: float64 (n,)."""
