@@ -1,6 +1,6 @@
 """View 2 with several networks a fold: `python -m tools.members STUDY STAGE[/VARIANT] ... [--csv FILE]`.
 
-A fold's networks are those of the named stages, such as `all-people-shallow members` after `lfwstudy run --protocol view2
+A fold's networks are those of the named stages, such as `all-people-whitened members` after `lfwstudy run --protocol view2
 --stages-file tools/members.toml`. Each is calibrated on its own validation set, which is never its fold's; the fold's score
 is the mean of the calibrated logits. No test label has a part in it but in the accuracy at the end.
 """

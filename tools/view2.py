@@ -42,7 +42,7 @@ def jobs(recipes: Mapping[str, RunConfig], data_dir: str, store: Store, precisio
 def main(arguments: list[str] | None = None) -> int:
     """The command; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--start", default="all-people-shallow/shallow", help="STAGE/VARIANT of the ladder beyond")
+    parser.add_argument("--start", default="all-people-whitened/whitened", help="STAGE/VARIANT of the ladder beyond")
     parser.add_argument("--members", help="a file of stages with changes to it; without it, the start alone")
     parser.add_argument("--dataset", default="lfw-deepfunneled")
     parser.add_argument("--data-dir", required=True, help="folder with the images and pair files")
