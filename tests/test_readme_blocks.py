@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 from lfwstudy.config import RunConfig
+from lfwstudy.ladder.published_figures import replicates
+from lfwstudy.ladder.published_histories import published_histories
 from lfwstudy.report.table import Interval
 from lfwstudy.runs.store import Store
 from lfwstudy.system.files import read_json, write_json
@@ -94,6 +96,19 @@ def test_a_kept_study_of_the_reports_ladder_is_told(played, monkeypatch):
     assert any(re.search("Trained with tensorflow on .+\\.", line) for line in told)
     assert told[-1].startswith("Not finished yet: augmentation: ") and "impatient" not in told[-1]
     assert ladder_blocks.reproduced() == "The ladder `published` is not trained with the profile `report` yet."
+
+
+def test_first_epochs_of_the_base_network_stand_next_to_the_published_ones():
+    study = next(one for one in kept_studies.ladders(kept_studies.REPORT_CPU) if one.settings.ladder == "published")
+    spec = study.climb()[0].candidates[0].specs[0]
+    lines = ladder_blocks.first_epochs().splitlines()
+    header, row = (line.strip("| ").split(" | ") for line in (lines[0], lines[10]))
+    told, last = dict(zip(header, row)), study.store.history(spec.run)[29]
+    assert told["epoch"] == "30" and told["validation loss: ladder `published`, seed 0"] == f"{last['val_loss']:.1f}"
+    assert told["training accuracy: ladder `published`, seed 0"] == f"{100 * last['accuracy']:.1f}"
+    runs = [published_histories()[run][29]["accuracy"] for run, _ in replicates().runs]
+    expected = f"{100 * runs[0]:.1f} [{100 * min(runs):.1f}, {100 * max(runs):.1f}]"
+    assert told["training accuracy: published"] == expected and len(runs) == 4
 
 
 def test_networks_on_two_cores_are_means_over_their_seeds():

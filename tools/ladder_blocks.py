@@ -5,14 +5,23 @@ from dataclasses import replace
 from statistics import median
 from typing import Any
 
+from lfwstudy.ladder.published_figures import replicates
+from lfwstudy.ladder.published_histories import published_histories
 from lfwstudy.report import ladder_tables
 from lfwstudy.report.measured import finished_results, mean_of
-from lfwstudy.report.table import Column
+from lfwstudy.report.table import Column, Interval, Kind, Table
 from lfwstudy.study.results import Results
 from lfwstudy.study.rungs import Candidate, Rung
 from tools.kept_studies import REPORT, REPORT_CPU, ladders
 from tools.study_blocks import listed
 
+# Epochs that the profile `cpu` has, too.
+_EPOCHS = (1, 2, 3, 5, 10, 15, 20, 25, 30)
+_FIRST: tuple[tuple[str, str, Kind], ...] = (
+    ("validation loss", "val_loss", "number"),
+    ("training accuracy", "accuracy", "percent"),
+    ("validation accuracy", "val_accuracy", "percent"),
+)
 _COLUMNS = (
     Column("epochs at most", "number", digits=0),
     Column("median seconds per epoch", "number", digits=1),
@@ -33,6 +42,32 @@ def reproduced() -> str:
     found = [study for study in ladders(REPORT) if study.settings.ladder == "published"]
     tables = [ladder_tables.reproduced(study, study.climb()).to_markdown() for study in found]
     return "\n\n".join(tables) or "The ladder `published` is not trained with the profile `report` yet."
+
+
+def first_epochs() -> str:
+    """`base` of the report's ladders with fewer epochs, next to the published runs of its network in the same epochs."""
+    published = [published_histories()[run] for run, _ in replicates().runs]
+    measured = {
+        f"ladder `{study.settings.ladder}`, seed {spec.seed}": study.store.history(spec.run)
+        for study in ladders(REPORT_CPU)
+        for spec in study.climb()[0].candidates[0].specs
+        if study.store.is_finished(spec.run)
+    }
+    columns, rows = [Column("epoch", "number", digits=0)], []
+    for title, _, kind in _FIRST:
+        columns += [Column(f"{title}: {which}", kind, 1) for which in ("published", *measured)]
+    for epoch in _EPOCHS:
+        row: dict[str, Any] = {"epoch": epoch}
+        for title, name, _ in _FIRST:
+            theirs = [history[epoch - 1][name] for history in published]
+            row[f"{title}: published"] = Interval(theirs[0], min(theirs), max(theirs))
+            row |= {f"{title}: {which}": history[epoch - 1][name] for which, history in measured.items()}
+        rows.append(row)
+    caption = (
+        f"Published: `base` and, in brackets, the range of the {len(published)} published runs of this one network "
+        "(LFW-a). Validation loss with the weight penalty; accuracy in percent. Ladders: LFW, deep-funneled, profile cpu."
+    )
+    return Table(columns, rows, caption).to_markdown()
 
 
 def _ladder(study: Results) -> str:

@@ -27,6 +27,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "headline": study_blocks.headline,
     "results": ladder_blocks.report_ladders,
     "reproduction": ladder_blocks.reproduced,
+    "first_epochs": ladder_blocks.first_epochs,
     "beyond": study_blocks.beyond,
     "larger": study_blocks.larger,
     "contamination": measurement_blocks.contamination,
