@@ -108,8 +108,8 @@ class ModelConfig(Checked):
     cohort: number of images of training people, drawn by the seed, that tell a cosine head how close strangers usually are
     to each face (LocalCosine); `all` is all images that are trained on, for the final scores only.
     neighbours: how many of the nearest images in the cohort count.
-    whitening: share of the training people's covariance within a person in the matrix that whitens the embeddings of the
-    final scores (`within_class_whitening`); 0 leaves them as they are.
+    whitening: for the final scores, embeddings are whitened by the training people's within-person covariance; this is its
+    share, the identity has the rest (`within_class_whitening`). 0 leaves them as they are.
     """
 
     pool1_stride: int = one_of(2, 1)

@@ -102,6 +102,7 @@ def test_jax_computes_what_tensorflow_does(tmp_path):
             "training.batch_size": 8,
             "training.optimizer": "adamw",
             "model.cohort": "all",
+            "model.whitening": 0.5,
             "training.average": 0.9,
             "training.cover": 0.5,
             "model.flip_average": True,

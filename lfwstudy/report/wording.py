@@ -35,7 +35,7 @@ _SETTINGS = {
     "model.flip_average": "averaged with the mirror image",
     "model.cohort": "images in the cohort",
     "model.neighbours": "nearest images of the cohort",
-    "model.whitening": "share of the covariance within a person in the whitening",
+    "model.whitening": "share of the within-person covariance in the whitening",
     "training.epochs": "epochs, at most",
     "training.batch_size": "pairs per batch",
     "training.patience": "patience in epochs",
