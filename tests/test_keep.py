@@ -72,6 +72,9 @@ def test_demo_unfinished_and_damaged_studies_are_refused(played, tmp_path, capsy
         path.unlink()
     assert main(["--demo", str(tmp_path / "study"), str(tmp_path / "c")]) == 2
     assert "no finished run" in capsys.readouterr().err
+    (tmp_path / "study" / "study.json").write_text("{")
+    assert main([str(tmp_path / "study"), str(tmp_path / "d")]) == 2
+    assert "study.json" in capsys.readouterr().err and not (tmp_path / "d").exists()
 
 
 @pytest.mark.parametrize("name", [RECORDS, *TABLES.values()])

@@ -57,6 +57,8 @@ def test_photos_are_compared_and_embedded_from_python(faces, tmp_path):
     assert verifier.network.score(embeddings[:1], embeddings[1:]) == pytest.approx(score, abs=1e-6)
     with pytest.raises(DataError, match="no face found; give the left box in pixels"):
         verifier.score(Image.new("L", (300, 300), 90), paths[0], right_box=box)
+    with pytest.raises(DataError, match="no photo"):
+        verifier.embed([])
 
 
 @pytest.mark.parametrize(

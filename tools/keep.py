@@ -16,7 +16,8 @@ from lfwstudy.errors import StudyError
 from lfwstudy.runs.damage import problem_of
 from lfwstudy.runs.kept import COLUMN, RECORDS, TABLES, kept_at, kept_texts, parted
 from lfwstudy.runs.store import Store
-from lfwstudy.system.files import read_json, replacing, write_json
+from lfwstudy.study.results import Results
+from lfwstudy.system.files import replacing, write_json
 
 
 def keep_study(study: Path, target: Path, demo: bool = False) -> int:
@@ -25,10 +26,10 @@ def keep_study(study: Path, target: Path, demo: bool = False) -> int:
     Raises
     ------
     StudyError
-        If no run is finished, one is damaged, or the study is of drawn faces and `demo` is false.
+        If no run is finished, one is damaged, study.json is damaged, or the study is of drawn faces and `demo` is false.
     """
     record = study / "study.json"
-    if not demo and record.is_file() and read_json(record)["dataset"] == "demo":
+    if not demo and record.is_file() and Results.open(study).settings.dataset == "demo":
         raise StudyError(f"{study}: a study of drawn faces says nothing about LFW; --demo keeps it anyway")
     count = keep_runs(study / "runs", target / "runs")
     for path in (record, study / "results.csv"):

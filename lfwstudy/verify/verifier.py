@@ -73,6 +73,8 @@ class Verifier:
 
         boxes: one for each photo, None to detect its face; by default all faces are detected.
         """
+        if not photos:
+            raise DataError("no photo to embed")
         both = zip(photos, boxes or [None] * len(photos), strict=True)
         return self.network.embed(np.stack([self._frame(photo, box, "boxes") for photo, box in both]))
 
