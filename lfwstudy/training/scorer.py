@@ -25,7 +25,6 @@ class Scorer:
         scored.
     late : bool
         Whether it gets them by `settle` only: to embed all images after each epoch would slow training down.
-
     whitening : Whitening, optional
         Becomes part of the tower's last layer, which is linear, by `settle` only.
 

@@ -43,8 +43,7 @@ def within_class_whitening(embeddings: np.ndarray, people: np.ndarray, share: fl
     apart = (embeddings - (means / images[:, None])[person])[several]
     images = images[person][several]
     covariance = (apart * (np.sqrt(images) / (images - 1))[:, None]).T @ apart
-    shrunk = share * covariance / (np.trace(covariance) or 1.0) + (1 - share) * np.eye(len(covariance)) / len(
-        covariance
-    )
+    identity = np.eye(len(covariance))
+    shrunk = share * covariance / (np.trace(covariance) or 1.0) + (1 - share) * identity / len(covariance)
     values, vectors = np.linalg.eigh(shrunk)
     return (vectors / np.sqrt(values)) @ vectors.T
