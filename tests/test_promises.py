@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from lfwstudy import config, workflow
-from lfwstudy.config import DataConfig
+from lfwstudy.config import DataConfig, RunConfig
 from lfwstudy.data.prepare import prepare_bank
 from lfwstudy.data.protocols import StudyPairs, load_pairs
 from lfwstudy.report import ladder_tables, series
@@ -173,10 +173,11 @@ def test_runs_that_do_not_match_are_not_reused_and_the_reason_is_printed(out, mo
 
 
 def test_a_resume_state_of_another_run_is_not_resumed_from(tmp_path, caplog):
-    identity = {"run": "a" * 16, "seed": 0}
-    for known in ({"run": "b" * 16, "seed": 0}, None):
+    identity = {"run": "a" * 16, "seed": 0, "config": RunConfig().to_dict()}
+    wider = RunConfig().change({"model.width": 2.0}).to_dict()
+    for known in (identity | {"run": "b" * 16}, identity | {"config": wider}, {"run": "a" * 16, "seed": 0}, [], None):
         (tmp_path / "resume.npz").write_bytes(b"x")
-        if known:
+        if known is not None:
             write_json(tmp_path / "config.json", known)
         else:
             (tmp_path / "config.json").unlink()
@@ -185,9 +186,12 @@ def test_a_resume_state_of_another_run_is_not_resumed_from(tmp_path, caplog):
         caplog.clear()
         assert not (tmp_path / "resume.npz").exists() and (tmp_path.parent / aside / "resume.npz").read_bytes() == b"x"
     (tmp_path / "resume.npz").write_bytes(b"x")
-    write_json(tmp_path / "config.json", identity)
-    checkpoints.forget_another_run(tmp_path, identity)
-    assert (tmp_path / "resume.npz").exists()
+    older = RunConfig().to_dict()
+    del older["model"]["whitening"]  # of a version without this setting
+    for config in (identity["config"], older):
+        write_json(tmp_path / "config.json", identity | {"config": config})
+        checkpoints.forget_another_run(tmp_path, identity)
+        assert (tmp_path / "resume.npz").exists()
 
 
 FILL_CACHE = """

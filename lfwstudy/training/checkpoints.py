@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from lfwstudy.config import TrainingConfig
+from lfwstudy.config import RunConfig, TrainingConfig
 from lfwstudy.errors import DamageError, one_line, proves_damage
 from lfwstudy.system.files import check_zip, read_json, replacing, set_aside_content
 from lfwstudy.training.decisions import Rows, needed_epochs
@@ -129,7 +129,8 @@ def forget_another_run(folder: Path, identity: dict[str, Any]) -> None:
         return
     try:
         known = read_json(folder / "config.json")
-    except (FileNotFoundError, ValueError):
+        known["config"] = RunConfig.from_dict(known["config"]).to_dict()  # with the settings of later versions
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
         known = None
     if known != identity:
         aside = set_aside_content(folder)
