@@ -188,8 +188,8 @@ def test_a_resume_state_of_another_run_is_not_resumed_from(tmp_path, caplog):
     (tmp_path / "resume.npz").write_bytes(b"x")
     older = RunConfig().to_dict()
     del older["model"]["whitening"]  # of a version without this setting
-    for config in (identity["config"], older):
-        write_json(tmp_path / "config.json", identity | {"config": config})
+    for written in (identity["config"], older):
+        write_json(tmp_path / "config.json", identity | {"config": written})
         checkpoints.forget_another_run(tmp_path, identity)
         assert (tmp_path / "resume.npz").exists()
 
