@@ -152,7 +152,11 @@ def test_marked_blocks_are_closed_and_known(page):
 
 
 def test_every_block_stands_on_one_page():
-    marks = [name for page in PAGES for name in re.findall(r"^<!-- (\w+) -->$", page.read_text(encoding="utf-8"), re.M)]
+    marks = [
+        name
+        for page in readme_blocks.PAGES
+        for name in re.findall(r"^<!-- (\w+) -->$", page.read_text(encoding="utf-8"), re.M)
+    ]
     assert sorted(marks) == sorted(readme_blocks.BLOCKS)
 
 
