@@ -154,7 +154,7 @@ def test_marked_blocks_are_closed_and_known(page):
 def test_every_block_stands_on_one_page():
     marks = [
         name
-        for page in readme_blocks.PAGES
+        for page in (*PAGES, *OTHERS)
         for name in re.findall(r"^<!-- (\w+) -->$", page.read_text(encoding="utf-8"), re.M)
     ]
     assert sorted(marks) == sorted(readme_blocks.BLOCKS)
