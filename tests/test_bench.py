@@ -50,14 +50,11 @@ def test_ratios_follow_from_the_seconds_of_the_same_round():
     assert all(len(line) < 120 for line in lines(result))
 
 
-def test_who_was_killed_is_told():
-    contestant = Contestant("ours", "job.json")
+@pytest.mark.parametrize("program", ["import os; os.kill(os.getpid(), 9)", "import time; time.sleep(600)"])
+def test_a_contestant_that_was_killed_or_hangs_is_told(program):
+    contestant = Contestant("ours", "job.json", patience=1)
     contestant.process = subprocess.Popen(
-        [sys.executable, "-c", "import os; os.kill(os.getpid(), 9)"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
+        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
-    contestant.process.wait()
-    with pytest.raises(RunError, match="ours failed .exit status -9"):
+    with contestant, pytest.raises(RunError, match="ours failed .exit status -9"):
         contestant.go()

@@ -4,7 +4,7 @@
 candidates (`lfwstudy.network.candidates.Candidates`) together; each alone; a bare Keras `fit` and the plain script; compiler
 flags with all candidates; further rounds of all of these, in turns; time by operation; the shallow network of the
 ladder beyond; and the time from a process's start to its first result. The file is written after every measurement, and at all
-times whole: if time runs out, what has been measured is kept. A contestant that fails is noted and left out.
+times whole: if time runs out, what has been measured is kept. A contestant that fails or hangs is noted and left out.
 
 Each contestant has a process of its own (`lfwstudy.bench.contestant`), started ahead of its turn and kept alive; all share
 JAX's folder of compiled programs, except those with flags: XLA may keep its choice of algorithms regardless of flags.
@@ -46,6 +46,8 @@ from lfwstudy.system.precision import resolve_precision
 Show = Callable[[str], Any]
 ROUNDS = 5
 SECONDS = 280
+# A contestant that hangs must not use up the rest's time; compiling the full network takes much less.
+PATIENCE = 120
 TODAY, ALL = "today", "all candidates"
 CANDIDATES = tuple(Candidates.names())
 # As `tools/on_accelerator.sh` trains, and what XLA does not try by itself.
@@ -118,7 +120,7 @@ class Contest:
         own = {"XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} {entry.flags}"}
         if entry.flags:
             own["JAX_COMPILATION_CACHE_DIR"] = str(job.with_suffix(".programs"))
-        return stack.enter_context(Contestant(entry.name, job, **own))
+        return stack.enter_context(Contestant(entry.name, job, PATIENCE, **own))
 
     def begin(self, some: Sequence[Entry], stack: ExitStack) -> dict[str, Contestant]:
         """Start each, the next one ahead, and train a round; returns those that run."""

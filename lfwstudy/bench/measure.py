@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
@@ -138,11 +139,11 @@ def lines(result: Mapping[str, Any]) -> list[str]:
 class Contestant:
     """A process that trains a few steps each time it is told to (`lfwstudy.bench.contestant`), ended with its context.
 
-    environment: further variables of the process.
+    patience: seconds after which it is killed if it owes an answer. environment: further variables of the process.
     """
 
-    def __init__(self, name: str, job: Path | str, **environment: str) -> None:
-        self.name, self.job, self.environment = name, job, environment
+    def __init__(self, name: str, job: Path | str, patience: float = 600, **environment: str) -> None:
+        self.name, self.job, self.patience, self.environment = name, job, patience, environment
         self.process: Any = None
         self.told: dict[str, Any] = {}
         self.errors = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115
@@ -196,9 +197,14 @@ class Contestant:
             self.process.stdin.flush()
 
     def _answer(self) -> dict[str, Any]:
-        for line in self.process.stdout:
-            if line.startswith("{"):  # libraries may print as well
-                return json.loads(line)
+        killer = threading.Timer(self.patience, self.process.kill)
+        killer.start()
+        try:
+            for line in self.process.stdout:
+                if line.startswith("{"):  # libraries may print as well
+                    return json.loads(line)
+        finally:
+            killer.cancel()
         self.errors.seek(0)
         raise RunError(f"bench: {self.name} failed (exit status {self.process.wait()}): {self.errors.read()[-600:]}")
 
