@@ -16,6 +16,7 @@ from lfwstudy.system.files import write_json
 
 FACES = np.random.default_rng(0).integers(0, 256, (3, 20, 20), np.uint8)
 SCORES = (0.5, 0.25, 1.0)
+COMMAND = "lfwstudy run --data-dir ~/lfw --stages base --split random --precision float32 --stages-file a.toml --out runs"
 POINTS = pd.DataFrame(
     {
         "stage": ["base", "stride", "stride"],
@@ -40,7 +41,7 @@ def written(tmp_path_factory):
     """A page of two sections: a drawn figure, a wide and a narrow table, and pairs with their scores."""
     cards = [(FACES[0], FACES[1], score, f"line {score}") for score in SCORES]
     parts = [
-        f"<h1>First</h1><p>Words.</p><h2>Ladder</h2>{figures.captioned(figures.ladder(POINTS, 'source'), 'Seen.').data}",
+        f"<h1>First</h1><p>Words: <code>{COMMAND}</code>.</p><h2>Ladder</h2>{figures.captioned(figures.ladder(POINTS, 'source'), 'Seen.').data}",
         f"<h2>Tables</h2>{wide_table().to_html()}{Table([Column('a')], [{'a': '1'}], 'Narrow.').to_html()}",
         f"<h2>Pairs</h2>{figures.gallery([('Same person', cards)], 'Pairs.', 'source').data}",
         f"<h2>Appendix</h2><p>Long.</p><h3>More</h3>{figures.montage(FACES[1:], 'Faces.', 'source').data}",
@@ -168,6 +169,16 @@ def test_only_regions_that_scroll_are_stops_of_the_keyboard_and_they_say_so(open
     assert (
         stops[0] == "skip" and stops.count("hint") == scrolling and set(stops) <= {"skip", "hint", "up", "A", "SUMMARY"}
     )
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("width", [1400, 390])
+def test_a_command_breaks_between_its_words_only(opened, width):
+    page = opened(width)
+    command = page.locator("code").first
+    assert command.inner_text() == COMMAND
+    heights = {round(word.bounding_box()["height"]) for word in command.locator(".word").all()}
+    assert len(heights) == 1 and command.bounding_box()["height"] > 1.5 * heights.pop()
 
 
 @pytest.mark.browser

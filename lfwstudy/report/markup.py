@@ -8,7 +8,7 @@ import re
 from collections import Counter
 
 import nh3
-from bs4 import BeautifulSoup
+from bs4 import BeautifulSoup, Tag
 
 
 def _words(text: str) -> set[str]:
@@ -70,7 +70,7 @@ def finish(soup: BeautifulSoup, anchor: str, title: str) -> list[tuple[str, str]
     """Make a page's HTML ready for a report; returns the ids and texts of its second-level headings.
 
     Headings get ids that end with the page's `anchor`, and links to themselves; regions get names; home folders are
-    removed; the appendix is folded.
+    removed; commands break at spaces only; the appendix is folded.
     """
     for text in soup.find_all(string=True):
         text.replace_with(homeless(text))
@@ -81,6 +81,8 @@ def finish(soup: BeautifulSoup, anchor: str, title: str) -> list[tuple[str, str]
         del cell["id"]  # every notebook counts its cells from 1
     for number, heading in enumerate(soup.find_all(["h1", "h2", "h3"])):
         heading["id"] = f"{number}-{anchor}"  # no anchor begins with a number: stages may be called a and a-1
+    for command in soup.select(":not(pre) > code"):
+        _keep_words_whole(soup, command)
     _name_regions(soup, title)
     _fold_appendix(soup)
     found = [(str(heading["id"]), heading.get_text()) for heading in soup.find_all("h2")]
@@ -115,6 +117,14 @@ def homeless(text: str) -> str:
     """A text without the user's home folder in its paths: reports are passed on."""
     home = os.path.expanduser("~").rstrip("/")
     return re.sub(rf"(?<![\w/.-]){re.escape(home)}(?![\w.-])", "~", text) if home else text
+
+
+def _keep_words_whole(soup: BeautifulSoup, command: Tag) -> None:
+    """Let a command break at its spaces only: a browser also breaks lines after the hyphens of its options."""
+    first, *others = command.get_text().split(" ")
+    command.clear()
+    for separator, word in [("", first), *((" ", word) for word in others)]:
+        command.extend([separator, soup.new_tag("span", attrs={"class": "word"}, string=word)])
 
 
 def _name_regions(soup: BeautifulSoup, title: str) -> None:
