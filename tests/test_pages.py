@@ -16,7 +16,9 @@ from lfwstudy.system.files import write_json
 
 FACES = np.random.default_rng(0).integers(0, 256, (3, 20, 20), np.uint8)
 SCORES = (0.5, 0.25, 1.0)
-COMMAND = "lfwstudy run --data-dir ~/lfw --stages base --split random --precision float32 --stages-file a.toml --out runs"
+COMMAND = (
+    "lfwstudy run --data-dir ~/lfw --stages base --split random --precision float32 --stages-file a.toml --out runs"
+)
 POINTS = pd.DataFrame(
     {
         "stage": ["base", "stride", "stride"],

@@ -1,12 +1,12 @@
 """The training step on a GPU: today's and each candidate for a faster one, and what it spends its time on.
 
 `KERAS_BACKEND=jax python -m tools.accelerator --json FILE` measures, in this order: the peak matrix rate; today's step; all
-candidates (`lfwstudy.network.candidates.Candidates`) together; each alone; a bare Keras `fit` and the plain script; compiler
+candidates (`tools.candidates.Candidates`) together; each alone; a bare Keras `fit` and the plain script; compiler
 flags with all candidates; further rounds of all of these, in turns; time by operation; the shallow network of the
 ladder beyond; and the time from a process's start to its first result. The file is written after every measurement, and at all
 times whole: if time runs out, what has been measured is kept. A contestant that fails or hangs is noted and left out.
 
-Each contestant has a process of its own (`lfwstudy.bench.contestant`), started ahead of its turn and kept alive; all share
+Each contestant has a process of its own (`tools.candidates.contestant`), started ahead of its turn and kept alive; all share
 JAX's folder of compiled programs, except those with flags: XLA may keep its choice of algorithms regardless of flags.
 Only `--quick`, for a trial on a CPU, changes the networks.
 
@@ -36,12 +36,12 @@ from lfwstudy.data.prepare import prepare_bank
 from lfwstudy.data.protocols import load_pairs
 from lfwstudy.errors import ConfigError, RunError, StudyError, one_line
 from lfwstudy.ladder import LADDERS
-from lfwstudy.network.candidates import Candidates
 from lfwstudy.network.cost import tower_cost
 from lfwstudy.system.backend import keras_backend
 from lfwstudy.system.files import check_target, write_json
 from lfwstudy.system.machine import cpu_name, versions
 from lfwstudy.system.precision import resolve_precision
+from tools.candidates import Candidates
 
 Show = Callable[[str], Any]
 ROUNDS = 5
@@ -115,12 +115,12 @@ class Contest:
     def contestant(self, entry: Entry, stack: ExitStack) -> Contestant:
         """An entry's contestant, ended with the stack."""
         job = self.folder / f"{self.kind}-{len(list(self.folder.glob('*.json')))}.json"
-        asked = {"candidates": entry.candidates, "profile": entry.name == OURS}
-        write_json(job, {"config": self.config.to_dict(), "precision": self.precision, **asked})
+        asked = {"precision": self.precision, "candidates": entry.candidates}
+        write_json(job, {"config": self.config.to_dict(), **asked})
         own = {"XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} {entry.flags}"}
         if entry.flags:
             own["JAX_COMPILATION_CACHE_DIR"] = str(job.with_suffix(".programs"))
-        return stack.enter_context(Contestant(entry.name, job, PATIENCE, **own))
+        return stack.enter_context(Contestant(entry.name, job, PATIENCE, "tools.candidates.contestant", **own))
 
     def begin(self, some: Sequence[Entry], stack: ExitStack) -> dict[str, Contestant]:
         """Start each, the next one ahead, and train a round; returns those that run."""

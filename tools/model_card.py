@@ -79,7 +79,9 @@ def network_of(out: str | Path, run: str = "") -> tuple[Results, Candidate, Spec
                 found = replace(candidate, specs=(spec,)) if run else candidate
                 if study.correct(found) is not None:
                     return study, found, spec
-    raise StudyError(f"{out}: no configuration is finished, or the test pairs of {run or 'the best one'} are not scored")
+    raise StudyError(
+        f"{out}: no configuration is finished, or the test pairs of {run or 'the best one'} are not scored"
+    )
 
 
 def card(study: Results, candidate: Candidate, spec: Spec) -> str:

@@ -1,8 +1,7 @@
 """A contestant's process: `python -m lfwstudy.bench.contestant NAME JOB.json BEGAN`.
 
 It compiles, then trains a round for each line it reads and answers with the seconds per step; when its input ends, with its
-other measurements. The job is a configuration and a precision; of our own step also, if wanted, the candidates for faster
-operations to try (`lfwstudy.network.candidates`, by name), and whether to profile it.
+other measurements. The job is a configuration and a precision.
 """
 
 import json
@@ -10,7 +9,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -38,10 +37,11 @@ Sets = dict[str, Any]
 Contest = tuple[Callable[["StepClock", int], Any], Callable[[], dict[str, Any]]]
 
 
-def main(name: str, job: str, began: float | None) -> None:
+def main(ours: Callable[[RunConfig, Mapping[str, Any]], Contest], name: str, job: str, began: str) -> None:
     """Measure as contestant `name`.
 
-    began: when the process was started, in seconds since the epoch; None if it was ahead of its turn, which a line announces.
+    ours: makes our own step from a job. began: when the process was started, in seconds since the epoch; AHEAD if it was
+    ahead of its turn, which a line announces.
     """
     asked = json.loads(Path(job).read_text(encoding="utf-8"))
     config, precision = RunConfig.from_dict(asked["config"]), asked["precision"]
@@ -55,13 +55,13 @@ def main(name: str, job: str, began: float | None) -> None:
         tensorflow_ops.FOURIER_PAYS = float("inf")  # the others have Keras' own convolutions
     seed_keras(0)
     steps = (STEPS_QUEUED if on_gpu() else STEPS) + 1  # the first one's end starts the clock
-    run, finish = ours(config, asked, steps) if name == OURS else theirs(config, precision, name, steps)
+    run, finish = ours(config, asked) if name == OURS else theirs(config, precision, name, steps)
     clock = StepClock()
-    if began is None:
+    if began == AHEAD:
         sys.stdin.readline()
-        began = time.time()
+    start = time.time() if began == AHEAD else float(began)
     run(clock, 1)
-    tell(first_step_seconds=clock.first_began - began, first_result_seconds=clock.first_ended - began)
+    tell(first_step_seconds=clock.first_began - start, first_result_seconds=clock.first_ended - start)
     for _ in sys.stdin:
         run(clock, steps)
         tell(step_seconds=(clock.last - clock.first) / clock.steps)
@@ -76,67 +76,51 @@ def measure_peak(precision: str) -> None:
         tell(gflops=matrix_product_gflops(precision, **large))
 
 
-def ours(config: RunConfig, asked: dict[str, Any], steps: int) -> Contest:
-    """The study's own training step."""
-    using, precision = operations_to_try(asked), asked["precision"]
-    bank, pairs = prepare_bank(config.data), load_pairs(config.data)
-    images, sets = gather_sets(bank, pairs)
-    trainer = build_trainer(config, images, precision, 0, using)
-    drawable = drawable_rows(config, images, pairs)
+class OurStep:
+    """The study's own training step. using: its operations, by default the backend's."""
 
-    def batches(steps: int) -> Batches:
+    def __init__(self, config: RunConfig, precision: str, using: Operations | None = None) -> None:
+        bank, pairs = prepare_bank(config.data), load_pairs(config.data)
+        self.config, (self.images, self.sets) = config, gather_sets(bank, pairs)
+        self.trainer = build_trainer(config, self.images, precision, 0, using)
+        self.drawable = drawable_rows(config, self.images, pairs)
+
+    def batches(self, steps: int) -> Batches:
         """So many batches an epoch, none of them partial."""
-        people = config.training.batch_size // config.training.pairs_per_person
-        drawn = {"training.drawn_people": steps * people} if config.training.drawn_people else {}
-        left, right, label = (np.resize(values, steps * config.training.batch_size) for values in sets["train"])
-        return training_batches(config.change(drawn), (left, right, label), images, 0, drawable)
+        training = self.config.training
+        people = training.batch_size // training.pairs_per_person
+        config = self.config.change({"training.drawn_people": steps * people} if training.drawn_people else {})
+        left, right, label = (np.resize(values, steps * training.batch_size) for values in self.sets["train"])
+        return training_batches(config, (left, right, label), self.images, 0, self.drawable)
 
-    def run(clock: StepClock, steps: int) -> None:
-        clock.lengths = using.executions(steps)
-        scans = len(using.executions(2)) == 1
-        while scans and (len(clock.lengths) == 1 or len(set(clock.lengths)) > 1):
-            # The first execution's end starts the clock; one length is one program to compile.
-            steps += 1
-            clock.lengths = using.executions(steps)
-        using.fit(trainer, batches(steps), callbacks=[clock])
+    def run(self, clock: "StepClock", steps: int) -> None:
+        """Train so many steps."""
+        clock.lengths = [1] * steps
+        self.trainer.operations.fit(self.trainer, self.batches(steps), callbacks=[clock])
 
-    def finish() -> dict[str, Any]:
-        scorer = Scorer(trainer, sets)
+    def finish(self) -> dict[str, Any]:
+        """Everything else that is measured."""
+        scorer = Scorer(self.trainer, self.sets)
         if on_gpu():
             scorer.scores("test")  # compiles every shape of a batch; on a CPU one shape's compilation is short
         scorer.warm_up()
-        scoring = seconds(lambda: scorer.scores("test")) / len(sets["test"][2])
-        gather, times = gathering(trainer, batches(1)[0][0])
+        scoring = seconds(lambda: scorer.scores("test")) / len(self.sets["test"][2])
+        gather, times = gathering(self.trainer, self.batches(1)[0][0])
         gather()
         return {
-            "step_gflop": 6 * 2 * BATCH * tower_cost(config.model, images.side)[0] / 1e9,
+            "step_gflop": 6 * 2 * BATCH * tower_cost(self.config.model, self.images.side)[0] / 1e9,
             "score_seconds_per_pair": scoring,
             "images_seconds": min(seconds(gather) for _ in range(5)) / times,
             "device": device_name(),
             "backend": keras.backend.backend(),
-            **checkpoint_seconds(trainer.siamese),
+            **checkpoint_seconds(self.trainer.siamese),
         }
 
-    def profile() -> dict[str, Any]:
-        from lfwstudy.bench.jax_profile import seconds_by_operation
 
-        scorer = Scorer(trainer, sets)
-        scorer.validate()  # compiles
-        validation = seconds(scorer.validate)
-        return {"validation_seconds": validation, "operations": seconds_by_operation(lambda: run(StepClock(), steps))}
-
-    return run, profile if asked.get("profile") else finish
-
-
-def operations_to_try(asked: dict[str, Any]) -> Operations:
-    """The backend's operations, with the candidates that a job names."""
-    if not asked.get("candidates"):
-        return operations()
-    from lfwstudy.network.candidates import Candidates
-    from lfwstudy.network.jax_loop import LONGEST
-    from lfwstudy.network.jax_ops import JaxOperations
-
-    return JaxOperations(Candidates(**dict.fromkeys(asked["candidates"], True)), longest=LONGEST if on_gpu() else STEPS)
+def ours(config: RunConfig, asked: Mapping[str, Any]) -> Contest:
+    """The study's own training step, as a job asks for it."""
+    step = OurStep(config, asked["precision"])
+    return step.run, step.finish
 
 
 def theirs(config: RunConfig, precision: str, name: str, steps: int) -> Contest:
@@ -268,4 +252,4 @@ def _floats(images: ImageBank, rows: np.ndarray) -> np.ndarray:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], None if sys.argv[3] == AHEAD else float(sys.argv[3]))
+    main(ours, *sys.argv[1:])

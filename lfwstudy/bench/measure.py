@@ -26,6 +26,7 @@ from lfwstudy.system.processes import environment, large_pages
 ROUNDS = 5
 # No further round begins after this many seconds.
 PATIENCE = 110
+PROGRAM = "lfwstudy.bench.contestant"
 
 
 def bench(show: Callable[[str], object] = print, config: RunConfig | None = None) -> dict[str, Any]:
@@ -137,13 +138,16 @@ def lines(result: Mapping[str, Any]) -> list[str]:
 
 
 class Contestant:
-    """A process that trains a few steps each time it is told to (`lfwstudy.bench.contestant`), ended with its context.
+    """A process that trains a few steps each time it is told to, ended with its context.
 
-    patience: seconds after which it is killed if it owes an answer. environment: further variables of the process.
+    patience: seconds after which it is killed if it owes an answer. program: its module. environment: its further variables.
     """
 
-    def __init__(self, name: str, job: Path | str, patience: float = 600, **environment: str) -> None:
-        self.name, self.job, self.patience, self.environment = name, job, patience, environment
+    def __init__(
+        self, name: str, job: Path | str, patience: float = 600, program: str = PROGRAM, **environment: str
+    ) -> None:
+        self.name, self.job, self.environment = name, job, environment
+        self.patience, self.program = patience, program
         self.process: Any = None
         self.told: dict[str, Any] = {}
         self.errors = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115
@@ -163,7 +167,7 @@ class Contestant:
         own = large_pages() if ours else {"TF_CPU_ALLOCATOR_USE_BFC": "false", "TF_DETERMINISTIC_OPS": "0"}
         began = AHEAD if ahead else str(time.time())
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "lfwstudy.bench.contestant", self.name, str(self.job), began],
+            [sys.executable, "-m", self.program, self.name, str(self.job), began],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self.errors,

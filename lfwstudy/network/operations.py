@@ -98,13 +98,8 @@ class Operations:
         """Batches as Keras' `fit` takes them."""
         return batches
 
-    def executions(self, steps: int) -> list[int]:
-        """How many of an epoch's `steps` steps each call of a compiled program trains, in order."""
-        return [1] * steps
-
     def fit(self, trainer: keras.Model, batches: Any, **options: Any) -> None:
-        """Keras' `fit` of a compiled trainer on `Batches`; `options` are further arguments. Callbacks see executions as
-        Keras' batches."""
+        """Keras' `fit` of a compiled trainer on `Batches`; `options` are further arguments."""
         trainer.fit(self.feed(batches), steps_per_epoch=batches.steps, shuffle=False, verbose=0, **options)
 
 

@@ -10,15 +10,16 @@ import pytest
 from jax import numpy as jnp
 from keras import ops
 
-from lfwstudy.network import jax_tower
-from lfwstudy.network.candidates import Candidates
-from lfwstudy.network.jax_loop import Executions, lengths
 from lfwstudy.network.jax_ops import JaxOperations
 from lfwstudy.network.operations import Operations, operations
 from lfwstudy.network.siamese import build_siamese
 from lfwstudy.training.batches import Batches, gather_sets, training_batches
 from lfwstudy.training.scorer import Scorer
 from lfwstudy.training.trainer import build_trainer, fit
+from tools.candidates import Candidates
+from tools.candidates import tower as towers
+from tools.candidates.loop import Executions, lengths
+from tools.candidates.operations import CandidateOperations
 
 ALL = Candidates(**dict.fromkeys(Candidates.names(), True))
 TOWERS = ("pieces", "pool_first", "pool_gradient", "direct_gradient", "dense_gradient")
@@ -85,7 +86,7 @@ def same_course(found, expected):
 
 @pytest.mark.parametrize("name", ["penalty_in_update", "scan"])
 def test_each_candidate_for_the_step_trains_as_today(course, today, name):
-    same_course(course(JaxOperations(Candidates(**{name: True}))), today)
+    same_course(course(CandidateOperations(Candidates(**{name: True}))), today)
 
 
 def test_the_penalty_of_another_network_keeps_its_gradient(tiny):
@@ -93,29 +94,29 @@ def test_the_penalty_of_another_network_keeps_its_gradient(tiny):
         kernel = network.get_layer("tower").get_layer("dense").kernel
         return np.abs(jax.grad(kernel.regularizer)(kernel.value)).max()
 
-    using = JaxOperations(Candidates(penalty_in_update=True))
+    using = CandidateOperations(Candidates(penalty_in_update=True))
     ours, other = (of.build(lambda: build_siamese(tiny.model, tiny.data.side)) for of in (using, operations()))
     using.optimizer("adam")().build(other.trainable_variables)
     assert slope(ours) == 0 < slope(other)
 
 
 def test_all_together_train_as_today(course, today):
-    same_course(course(JaxOperations(ALL)), today)
+    same_course(course(CandidateOperations(ALL)), today)
 
 
 def test_without_candidates_operations_are_keras_own(course, today):
-    assert isinstance(operations(), JaxOperations) and operations().candidates == Candidates()
+    assert type(operations()) is JaxOperations
     same_course(course(operations()), today)
 
 
 def test_a_small_network_trains_as_today(course):
-    using = JaxOperations(dataclasses.replace(ALL, penalty_in_update=False))
+    using = CandidateOperations(dataclasses.replace(ALL, penalty_in_update=False))
     same_course(course(using, SMALL), course(Operations(), SMALL))
 
 
 def test_an_interrupted_run_resumes_and_ends_the_same(course, today, tmp_path, monkeypatch):
     monkeypatch.setattr("lfwstudy.training.recorder.RESUME_EPOCHS", 1)
-    scan = JaxOperations(Candidates(scan=True))
+    scan = CandidateOperations(Candidates(scan=True))
     with pytest.raises(KeyboardInterrupt):
         course(scan, folder=tmp_path, stop_in=3)
     assert (tmp_path / "resume.npz").exists() and not (tmp_path / "epoch-0003.weights.h5").exists()
@@ -142,8 +143,8 @@ def test_initial_values_are_those_of_the_layers(tiny):
 
 def test_all_images_of_a_set_are_embedded_in_any_number(tiny, data, monkeypatch):
     images, sets = gather_sets(*data)
-    monkeypatch.setattr("lfwstudy.network.jax_ops.EMBEDDED_AT_ONCE", 7)
-    trainer = build_trainer(tiny, images, "float32", 0, JaxOperations(Candidates(one_validation=True)))
+    monkeypatch.setattr("tools.candidates.operations.EMBEDDED_AT_ONCE", 7)
+    trainer = build_trainer(tiny, images, "float32", 0, CandidateOperations(Candidates(one_validation=True)))
     scorer, rows = Scorer(trainer, sets), np.arange(23)
     trainer.operations = Operations()
     np.testing.assert_allclose(scorer.embed(rows), Scorer(trainer, sets).embed(rows), rtol=1e-5, atol=1e-6)
@@ -176,7 +177,7 @@ def tower(request, tiny):
 @pytest.mark.parametrize("name", [*TOWERS, "all"])
 def test_each_candidate_for_the_tower_has_its_gradients(tower, name):
     precision, gradients, (expected, slopes) = tower
-    value, found = gradients(JaxOperations(ALL if name == "all" else Candidates(**{name: True})))
+    value, found = gradients(CandidateOperations(ALL if name == "all" else Candidates(**{name: True})))
     close = 1e-3 if precision == "float32" else 0.05
     assert float(value) == pytest.approx(float(expected), rel=close)
     sizes = [float(np.linalg.norm(slope)) for slope in slopes]
@@ -201,7 +202,7 @@ def test_a_product_of_pieces_is_a_convolution_and_pooling(rng, side):
         return ops.max_pool(ops.conv(images, kernel), 2, 2)
 
     def by_pieces(kernel):
-        return jax_tower.largest(jax_tower.pooled_product(images, kernel), (3, 4))
+        return towers.largest(towers.pooled_product(images, kernel), (3, 4))
 
     np.testing.assert_allclose(by_pieces(kernel), by_layers(kernel), rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(slopes(by_pieces, kernel)[1][0], slopes(by_layers, kernel)[1][0], rtol=1e-4, atol=1e-3)
@@ -212,15 +213,15 @@ def test_a_product_of_pieces_is_a_convolution_and_pooling(rng, side):
 def test_the_first_of_equal_values_gets_the_gradient(rng, axes, dtype):
     shape = [3, *(2 if axis in axes else 4 for axis in (1, 2, 3)), 5]
     x = jnp.asarray(rng.integers(3, size=shape), dtype)  # most values have equals
-    (value, (slope,)) = slopes(lambda x: jax_tower.largest(x, axes), x)
-    (expected, (expected_slope,)) = slopes(lambda x: jax_tower.larger(x, axes), x)
+    (value, (slope,)) = slopes(lambda x: towers.largest(x, axes), x)
+    (expected, (expected_slope,)) = slopes(lambda x: towers.larger(x, axes), x)
     assert value == expected and (slope == expected_slope).all() and slope.dtype == dtype
-    assert "scatter" not in jax.jit(jax.grad(lambda x: jax_tower.largest(x, axes).sum())).lower(x).as_text()
+    assert "scatter" not in jax.jit(jax.grad(lambda x: towers.largest(x, axes).sum())).lower(x).as_text()
 
 
 def test_a_direct_gradient_is_that_of_the_convolution(rng):
     x, kernel = (jnp.asarray(rng.standard_normal(shape), jnp.float32) for shape in ((2, 9, 8, 3), (4, 4, 3, 5)))
-    (value, found), (expected, slope) = slopes(jax_tower.direct_convolution, x, kernel), slopes(ops.conv, x, kernel)
+    (value, found), (expected, slope) = slopes(towers.direct_convolution, x, kernel), slopes(ops.conv, x, kernel)
     assert float(value) == pytest.approx(float(expected), rel=1e-5)
     for ours, theirs in zip(found, slope):
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4)
@@ -228,7 +229,7 @@ def test_a_direct_gradient_is_that_of_the_convolution(rng):
 
 def test_the_dense_gradient_is_rounded_once(rng):
     x, kernel = (jnp.asarray(rng.standard_normal(shape), jnp.float32) for shape in ((16, 9), (9, 4)))
-    (value, found), (expected, slope) = slopes(jax_tower.dense_product, x, kernel), slopes(jnp.matmul, x, kernel)
+    (value, found), (expected, slope) = slopes(towers.dense_product, x, kernel), slopes(jnp.matmul, x, kernel)
     assert float(value) == pytest.approx(float(expected), rel=1e-5)
     np.testing.assert_allclose(found[0], slope[0], rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(found[1], slope[1], rtol=0.02, atol=0.05)

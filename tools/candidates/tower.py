@@ -14,8 +14,8 @@ import numpy as np
 from jax import numpy as jnp
 
 from lfwstudy.network import layers
-from lfwstudy.network.candidates import Candidates
 from lfwstudy.network.operations import Tensor, operations
+from tools.candidates import Candidates
 
 Part = Callable[[Tensor], Tensor]
 # Matrix units of Hopper GPUs need rows of a multiple of 16 bytes: eight bfloat16 values.
