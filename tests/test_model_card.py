@@ -28,7 +28,7 @@ def test_network_that_comes_with_the_package_is_small_and_of_a_run_in_results():
 
 @pytest.mark.lfw
 def test_card_is_that_of_the_results(lfw_dir):
-    study, candidate, spec = model_card.network_of(RESULTS / SHALLOW)
+    study, candidate, spec = model_card.best_of(RESULTS / SHALLOW)
     study.settings = dataclasses.replace(study.settings, data_dir=lfw_dir)
     card = model_card.card(study, candidate, spec)
     assert card == (SHIPPED / "CARD.md").read_text(encoding="utf-8")

@@ -6,7 +6,6 @@
 import argparse
 import shutil
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,11 +33,10 @@ TEMPLATE = Path(__file__).with_name("card.md")
 _ALIGNMENT = {"lfw-deepfunneled": "The deep-funneled", "lfw-a": "The aligned (LFW-a)"}
 
 
-def ship(out: str | Path, folder: Path = SHIPPED, run: str = "") -> str:
+def ship(out: str | Path, folder: Path = SHIPPED) -> str:
     """Copy the best network of a study to `folder`, also as ONNX, with run.json, roc.png and CARD.md; returns the run's id.
 
-    The best is `Results.best_run`, whether or not its weights are kept: no other run takes its place. run: that one instead,
-    even if other seeds of its configuration are not trained.
+    The best is `Results.best_run`, whether or not its weights are kept: no other run takes its place.
 
     Raises
     ------
@@ -48,7 +46,7 @@ def ship(out: str | Path, folder: Path = SHIPPED, run: str = "") -> str:
     """
     if wording.is_demo(Results.open(out)):
         raise StudyError(f"{out}: a network trained on drawn faces is not shipped")
-    study, candidate, spec = network_of(out, run)
+    study, candidate, spec = best_of(out)
     model = study.store.folder(spec.run) / "model.keras"
     if not model.is_file():
         raise StudyError(f"{out}: the weights of run {spec.run} are not kept; run the study with --keep best")
@@ -68,20 +66,15 @@ def ship(out: str | Path, folder: Path = SHIPPED, run: str = "") -> str:
     return spec.run
 
 
-def network_of(out: str | Path, run: str = "") -> tuple[Results, Candidate, Spec]:
-    """A run of a study's folder, by default the best one, with its ladder and its configuration's runs: of a named run, only
-    itself. Raises StudyError if the tests of these are not scored."""
-    wanted = {"run": run} if run else Results.open(out).best_run() or {}
-    for study in Results.open(out).combinations() if wanted else ():
+def best_of(out: str | Path) -> tuple[Results, Candidate, Spec]:
+    """The best run of a study's folder, with its ladder and configuration. Raises StudyError if its tests are not scored."""
+    row = Results.open(out).best_run() or {}
+    for study in Results.open(out).combinations() if row else ():
         for candidate in (c for rung in study.climb() for c in rung.candidates):
-            spec = next((spec for spec in candidate.specs if spec.run == wanted["run"]), None)
-            if spec and wanted.get("stage", spec.stage) == spec.stage:
-                found = replace(candidate, specs=(spec,)) if run else candidate
-                if study.correct(found) is not None:
-                    return study, found, spec
-    raise StudyError(
-        f"{out}: no configuration is finished, or the test pairs of {run or 'the best one'} are not scored"
-    )
+            spec = next((spec for spec in candidate.specs if spec.run == row["run"]), None)
+            if spec and candidate.stage == row["stage"] and study.correct(candidate) is not None:
+                return study, candidate, spec
+    raise StudyError(f"{out}: no configuration is finished, or the best one's test pairs are not scored")
 
 
 def card(study: Results, candidate: Candidate, spec: Spec) -> str:
@@ -156,9 +149,7 @@ def _figures(study: Results, candidate: Candidate, spec: Spec) -> Table:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("study", help="folder of a study on LFW that keeps its best network")
-    parser.add_argument("--run", default="", metavar="ID", help="this run instead of the best one")
-    options = parser.parse_args()
     try:
-        print(f"run {ship(options.study, run=options.run)}: {SHIPPED}")
+        print(f"run {ship(parser.parse_args().study)}: {SHIPPED}")
     except StudyError as error:
         sys.exit(f"error: {error}")
