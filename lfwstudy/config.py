@@ -156,7 +156,6 @@ class TrainingConfig(Checked):
     lr_drop_epoch: after this epoch the learning rate is divided by 10, once; None is never.
     schedule: of the learning rate, constant or a half cosine that ends near 0 with the last epoch.
     warmup: epochs over which the learning rate rises linearly to its full value.
-    restart: after this epoch the schedule begins again, warm-up included, at half the learning rate; None is never.
     weight_decay: of AdamW, as a share of the learning rate.
     flip, shift, online_zoom, rotation, online_brightness, erase, cover: online augmentation, drawn for every image and epoch:
     mirrored with probability 1/2; largest shift as a share of the side; largest change of scale and of
@@ -202,7 +201,6 @@ class TrainingConfig(Checked):
     separate_twins: bool = False
     average: float = within(0.0, 0, 0.9999)
     cover: float = within(0.0, 0, 1)
-    restart: int | None = within(None, 1)
 
     def __post_init__(self) -> None:
         super().__post_init__()

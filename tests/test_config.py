@@ -68,7 +68,6 @@ def test_id_depends_on_every_setting():
         "training.optimizer": "adamw",
         "training.schedule": "cosine",
         "training.warmup": 1,
-        "training.restart": 2,
         "training.weight_decay": 0.1,
         "training.flip": True,
         "training.shift": 0.1,

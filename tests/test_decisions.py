@@ -1,4 +1,3 @@
-from dataclasses import replace
 from math import inf, nan
 
 import pytest
@@ -72,17 +71,6 @@ def test_evaluated_epoch_follows_the_configuration():
 def test_learning_rate_drops_after_its_epoch_once():
     training = TrainingConfig(lr_drop_epoch=3)
     assert [decisions.learning_rate(training, e) for e in (1, 3, 4, 9)] == [0.001, 0.001, 0.0001, 0.0001]
-
-
-def test_learning_rate_begins_again_at_half_after_its_restart():
-    training = TrainingConfig(epochs=24, schedule="cosine", warmup=2, restart=14)
-    first = replace(training, epochs=14, restart=None)
-    again = replace(training, epochs=10, restart=None, learning_rate=training.learning_rate / 2)
-    alone = [decisions.learning_rate(first, e) for e in range(1, 15)]
-    alone += [decisions.learning_rate(again, e) for e in range(1, 11)]
-    assert [decisions.learning_rate(training, e) for e in range(1, 25)] == alone
-    never = replace(training, restart=24)
-    assert decisions.learning_rate(never, 24) == decisions.learning_rate(replace(training, restart=None), 24)
 
 
 def test_divergence_is_seen_in_either_loss():

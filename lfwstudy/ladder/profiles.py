@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from lfwstudy.config import RunConfig
 from lfwstudy.ladder.stage import Changes, Ladder, Stage
 
-_EPOCH_SETTINGS = ("epochs", "patience", "checkpoint_period", "lr_drop_epoch", "warmup", "restart")
+_EPOCH_SETTINGS = ("epochs", "patience", "checkpoint_period", "lr_drop_epoch", "warmup")
 
 
 @dataclass(frozen=True)

@@ -52,7 +52,6 @@ _SETTINGS = {
     "training.optimizer": "optimiser",
     "training.schedule": "learning-rate schedule",
     "training.warmup": "warm-up epochs",
-    "training.restart": "schedule begins again after epoch",
     "training.flip": "random mirroring",
     "training.shift": "shift, at most",
     "training.online_zoom": "zoom, at most",

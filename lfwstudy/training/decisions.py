@@ -74,19 +74,15 @@ def needed_epochs(rows: _Rows, training: TrainingConfig) -> set[int]:
 def learning_rate(training: TrainingConfig, epoch: int) -> float:
     """Learning rate of an epoch, counted from 1.
 
-    Divided by 10 after `lr_drop_epoch`; warmed up, along a half cosine and with one restart (Loshchilov and Hutter 2017,
-    equation 5), where the configuration asks for it.
+    Divided by 10 after `lr_drop_epoch`; warmed up, and along a half cosine (Loshchilov and Hutter 2017, equation 5, without
+    restarts), where the configuration asks for it.
     """
     dropped = training.lr_drop_epoch is not None and epoch > training.lr_drop_epoch
     rate = training.learning_rate / 10 if dropped else training.learning_rate
-    start, end = 0, min(training.restart or training.epochs, training.epochs)
-    if epoch > end:
-        start, end, rate = end, training.epochs, rate / 2
-    epoch -= start
     if epoch <= training.warmup:
         return rate * epoch / (training.warmup + 1)
     if training.schedule == "cosine":
-        done = (epoch - training.warmup - 1) / (end - start - training.warmup)
+        done = (epoch - training.warmup - 1) / (training.epochs - training.warmup)
         return rate * (1 + math.cos(math.pi * done)) / 2
     return rate
 
