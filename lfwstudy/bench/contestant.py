@@ -225,9 +225,12 @@ class StepClock(keras.callbacks.Callback):
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         if batch in (0, len(self.lengths) - 1):
             float(logs["loss"])
-            self.last = time.perf_counter()
+            now = time.perf_counter()
+            # Keras calls from several threads, on a busy machine perhaps in another order.
             if batch == 0:
-                self.first, self.first_ended = self.last, time.time()
+                self.first, self.first_ended = now, time.time()
+            if batch == len(self.lengths) - 1:
+                self.last = now
 
 
 def on_gpu() -> bool:
