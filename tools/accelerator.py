@@ -115,8 +115,8 @@ class Contest:
     def contestant(self, entry: Entry, stack: ExitStack) -> Contestant:
         """An entry's contestant, ended with the stack."""
         job = self.folder / f"{self.kind}-{len(list(self.folder.glob('*.json')))}.json"
-        asked = {"precision": self.precision, "candidates": entry.candidates}
-        write_json(job, {"config": self.config.to_dict(), **asked})
+        asked = {"precision": self.precision, "candidates": entry.candidates, "config": self.config.to_dict()}
+        write_json(job, asked)
         own = {"XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} {entry.flags}"}
         if entry.flags:
             own["JAX_COMPILATION_CACHE_DIR"] = str(job.with_suffix(".programs"))
